@@ -1,0 +1,1 @@
+"""Millrace: pipelines from SaaS tools, databases and files into your warehouse, exactly once."""

@@ -1,0 +1,39 @@
+"""Settings of connectors: one pydantic class is shape, check, documentation and form at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema
+
+# A value that is sealed at rest and never shown. `json_schema_extra` lets forms draw a password field.
+Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})]
+
+
+class Settings(BaseModel):
+    """Settings of one connector. Unknown keys are refused; secrets are `Secret` fields."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+    @classmethod
+    def secret_keys(cls) -> frozenset[str]:
+        """Names of the fields whose values must never be shown."""
+        return frozenset(name for name, field in cls.model_fields.items() if SecretStr in _types(field.annotation))
+
+
+def _types(annotation: Any) -> set[Any]:
+    args = getattr(annotation, "__args__", ())
+    return {annotation}.union(*(_types(arg) for arg in args)) if args else {annotation}
+
+
+class SourceConfig(Settings):
+    """Settings that every source has."""
+
+
+class DestinationConfig(Settings):
+    """Settings that every destination has."""
+
+    sanitize_names: bool = Field(True, description="Bring table and column names into the destination's form.")
+    populate_loaded_timestamp: bool = Field(
+        True, description="Add a column with the time when a row was loaded, in epoch milliseconds."
+    )

@@ -1,0 +1,210 @@
+"""What a destination is: it makes a table fit and takes segments into it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import pyarrow as pa
+
+from millrace.connect.config import DestinationConfig
+from millrace.connect.source import Context, Verdict
+from millrace.data.batch import LoadMode
+
+D = TypeVar("D", bound=DestinationConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What names and tables may be at a destination (destinations.md 4)."""
+
+    table_name: int = 255
+    column_name: int = 255
+    columns: int = 4096
+    count_bytes: bool = False
+    case: Literal["lower", "upper", "keep"] = "lower"
+    max_decimal: int = 38
+    json: bool = True
+    modes: tuple[LoadMode, ...] = ("merge", "append", "history")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its name there and its logical type (`data.types`)."""
+
+    name: str
+    type: pa.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Names at the destination of the metadata columns, with the workspace's prefix; None where a table has none."""
+
+    ingested_at: str
+    sequence: str
+    op_type: str
+    loaded_at: str | None = None
+    marked_deleted: str | None = None
+    source_modified_at: str | None = None
+    valid_from: str = "__hevo__valid_from"
+    valid_to: str = "__hevo__valid_to"
+    is_active: str = "__hevo__is_active"
+    loads: str = "__hevo__loads"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it shall be. ``columns`` has the business columns and `meta.ingested_at` (and others that the rows
+    carry); the destination adds those that it fills itself: `loaded_at`, `marked_deleted`, and the three of history.
+
+    ``order``: columns that say which of two versions of a key is newer, most significant first; the default is the
+    time of ingestion. The order in which rows arrive breaks ties.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    meta: Meta
+    key: tuple[str, ...] = ()
+    mode: LoadMode = "merge"
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change that was made to a table: what, on which column, and the statement that did it."""
+
+    kind: Literal["create", "add", "widen"]
+    table: str
+    column: str | None
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that the destination cannot take, by its number in the load (from 0), with code and reason."""
+
+    row: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did. rows in = inserted + updated + duplicates + stale + unchanged + deleted + refused."""
+
+    rows: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    duplicates: int = 0
+    stale: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One load: the rows of segments ``after``+1 … ``upto`` of one feed, in order.
+
+    ``feed`` names pipeline and generation; ``at_ms`` is the load time in epoch milliseconds. ``rows`` is in the
+    table's columns (types may be narrower than the table's), plus `meta.op_type` where the stream reports deletes;
+    it can be read more than once (each call of ``rows()`` starts again).
+    """
+
+    feed: str
+    after: int
+    upto: int
+    at_ms: int
+    rows: Rereadable
+    refused: frozenset[int] = field(default_factory=frozenset[int])
+
+
+class Rereadable(ABC):
+    """Rows that can be read again from the start."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> pa.Schema: ...
+
+    @property
+    @abstractmethod
+    def count(self) -> int: ...
+
+    @abstractmethod
+    def reader(self) -> pa.RecordBatchReader: ...
+
+
+class Destination(ABC, Generic[D]):
+    """Makes a table fit a schema, and takes segments into it.
+
+    One load is all or nothing; where the system has transactions, the number of the last segment is kept in the same
+    one (I3). `ensure` never narrows and never drops. Foreign errors are translated at the edge. Not thread-safe: one
+    instance per thread.
+    """
+
+    Config: ClassVar[type[DestinationConfig]]
+    title: ClassVar[str]
+    limits: ClassVar[Limits]
+
+    def __init__(self, config: D, context: Context | None = None) -> None:
+        self.config = config
+        self.context = context or Context()
+
+    @abstractmethod
+    def check(self) -> list[Verdict]:
+        """Findings of a connection test, in order: connect, create, alter, load, read, drop a scratch table."""
+
+    @abstractmethod
+    def schema(self, table: str) -> dict[str, pa.DataType] | None:
+        """Columns of the table as it is, in logical types; None when there is none."""
+
+    @abstractmethod
+    def ensure(self, table: Table) -> list[Change]:
+        """The table exists and can take every column of ``table``. Wider or text columns of the user's are left.
+
+        Raises SchemaError when a column has a type that cannot take its values, or the key differs.
+        """
+
+    @abstractmethod
+    def load(self, table: Table, load: Load) -> Loaded:
+        """All rows of the load are in the table, and `upto` is noted beside them; or nothing happened.
+
+        Raises Stale when the destination does not hold exactly `after`. Raises `Unloadable` with the rows that it
+        cannot take; the caller rejects those and loads again with their numbers in `load.refused`.
+        """
+
+    @abstractmethod
+    def held(self, feed: str, table: str) -> int | None:
+        """Last segment of the feed that the table has taken in; None when it knows of none."""
+
+    @abstractmethod
+    def forget(self, feed: str, table: str) -> None:
+        """The destination no longer knows of any segment of the feed in this table."""
+
+    @abstractmethod
+    def swap(self, fresh: str, table: str) -> None:
+        """``fresh`` takes the place of ``table`` in one step, with its note of what it holds; the old one is gone."""
+
+    @abstractmethod
+    def drop(self, table: str) -> None:
+        """The table is gone. Nothing happens when there is none."""
+
+    @abstractmethod
+    def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
+        """Rows of one statement. Raises ConfigError where the destination has no SQL."""
+
+    @abstractmethod
+    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
+        """(name, local day `YYYY-MM-DD`, rows) for every group in the table; ``at`` is a TIMESTAMPTZ column."""
+
+    def close(self) -> None:
+        """Connections end. May be called twice."""
+
+
+class Unloadable(Exception):
+    """Rows of a load that the destination cannot take. Nothing was changed."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__(f"{len(refusals)} rows cannot be loaded")
+        self.refusals = list(refusals)

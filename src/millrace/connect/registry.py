@@ -1,0 +1,54 @@
+"""Finds connectors by folder or entry point, and imports one at its first use."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Any
+
+from millrace.connect.destination import Destination
+from millrace.connect.source import Source
+from millrace.errors import ConfigError, EnvironmentProblem
+
+SOURCES = "millrace.sources"
+DESTINATIONS = "millrace.destinations"
+
+
+def names(kind: str) -> list[str]:
+    """Types that can be used in `type:`; ``kind`` is the package of the family."""
+    package = importlib.import_module(kind)
+    folders = {module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg}
+    return sorted(folders | {point.name for point in entry_points(group=kind)})
+
+
+def source(type_: str) -> type[Source[Any]]:
+    """The class of a source type. Raises ConfigError when there is none of that name."""
+    return _find(SOURCES, "source", "Source", type_)
+
+
+def destination(type_: str) -> type[Destination[Any]]:
+    """The class of a destination type. Raises ConfigError when there is none of that name."""
+    return _find(DESTINATIONS, "destination", "Destination", type_)
+
+
+def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
+    known = names(kind)
+    if type_ not in known:
+        near = get_close_matches(type_, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known types: {', '.join(known)}."
+        raise ConfigError(f"there is no {module} of type {type_!r}", hint=hint, code="unknown_type")
+    for point in entry_points(group=kind):
+        if point.name == type_:
+            return point.load()
+    try:
+        return getattr(importlib.import_module(f"{kind}.{type_}.{module}"), attribute)
+    except ModuleNotFoundError as gone:
+        if gone.name and gone.name.startswith("millrace"):
+            raise
+        raise EnvironmentProblem(
+            f"the {module} {type_!r} needs the Python package {gone.name!r}",
+            hint=f"Install it: pip install 'millrace[{type_}]'.",
+            code="missing_driver",
+        ) from gone

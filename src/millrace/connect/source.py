@@ -1,0 +1,220 @@
+"""What a source is: it lists streams and reads one from a cursor."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from threading import Event as Signal
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import pyarrow as pa
+
+from millrace.connect.config import SourceConfig
+from millrace.data.batch import JSON, Item, Lane, LoadMode
+from millrace.errors import ConfigError
+
+C = TypeVar("C", bound=SourceConfig)
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests decide it."""
+
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A word to the user about a run. ``level`` warning means a person may want to act."""
+
+    code: str
+    message: str
+    level: str = "warning"
+
+
+def _unheard(_: str) -> None:
+    """Nobody listens."""
+
+
+def _unnoted(_: Note) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a connector gets from outside: time, a way to say what it waits for, and the wish to stop."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    awaiting: Callable[[str], None] = _unheard
+    note: Callable[[Note], None] = _unnoted
+    stopping: Signal = field(default_factory=Signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A named set of rows that a source can read.
+
+    ``schema`` may be partial or None; columns that appear later are added by themselves. ``historical`` says that
+    there is a lane of older rows beside the incremental one. ``deletes`` says that the source reports deletes (rows
+    then carry `columns.OP_TYPE`).
+    """
+
+    name: str
+    key: tuple[str, ...] = ()
+    cursor_field: str | None = None
+    schema: pa.Schema | None = None
+    historical: bool = False
+    deletes: bool = False
+    table: str | None = None
+
+
+class Memory(Protocol):
+    """The marks of one stream that earlier checkpoints left."""
+
+    def parts(self) -> Sequence[str]: ...
+
+    def recall(self, part: str) -> Sequence[bytes]:
+        """Marks of ``part`` in the order in which they were committed."""
+        ...
+
+
+class NoMemory:
+    """A memory that holds nothing."""
+
+    def parts(self) -> Sequence[str]:
+        return ()
+
+    def recall(self, part: str) -> Sequence[bytes]:  # noqa: ARG002  the protocol's name
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Days to read again or to count, both ends included, in the source's own time zone; ``name`` None means all."""
+
+    first: date
+    last: date
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One read: what, from where, and what the source said to remember.
+
+    ``cursor`` None: nothing was read yet in this lane. A first incremental read of a stream that has a historical
+    lane only takes the position from which it will follow; the engine reads incremental before historical. In the
+    lane "again", ``slices`` are read once more and the checkpoints' cursors are not kept.
+    """
+
+    stream: Stream
+    lane: Lane
+    cursor: JSON = None
+    memory: Memory = field(default_factory=NoMemory)
+    load_mode: LoadMode = "merge"
+    slices: tuple[Slice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One finding of a connection test."""
+
+    step: str
+    state: str  # "pass" | "warn" | "fail"
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many rows the system itself counts: by name and day, in its own time zone."""
+
+    name: str
+    day: date
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the marks say was read of one name and day: distinct rows and all copies."""
+
+    name: str
+    day: date
+    distinct: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Countable:
+    """How rows of a stream are grouped when counts are compared: a name column, a time column, and the zone of days."""
+
+    name_column: str
+    time_column: str
+    timezone: str
+
+
+class Source(ABC, Generic[C]):
+    """Lists streams, and reads one from a cursor, yielding rows and checkpoints.
+
+    A source does not retry, log progress, rename columns or convert types for a destination. Foreign errors are
+    translated at its edge (`millrace.errors`). ``read`` may be closed at any item (generator close): threads and
+    connections end then.
+    """
+
+    Config: ClassVar[type[SourceConfig]]
+    title: ClassVar[str]
+
+    def __init__(self, config: C, context: Context | None = None) -> None:
+        self.config = config
+        self.context = context or Context()
+
+    @abstractmethod
+    def check(self) -> list[Verdict]:
+        """Findings of a connection test, in order. A "fail" ends it. Raises nothing of the connection's own."""
+
+    @abstractmethod
+    def streams(self) -> list[Stream]: ...
+
+    @abstractmethod
+    def read(self, reading: Reading) -> Iterator[Item]: ...
+
+    def countable(self, stream: Stream) -> Countable | None:  # noqa: ARG002  for those that can count
+        """How `counts` groups rows, or None where the system cannot count."""
+        return None
+
+    def counts(self, stream: Stream, slices: Sequence[Slice]) -> Iterator[Count]:
+        """The system's own counts. Raises ConfigError where it has none."""
+        del slices
+        raise ConfigError(f"{self.title} cannot count rows of {stream.name}", code="cannot_count")
+
+    def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
+        """What `memory` says was read, for the same groups as `counts`."""
+        del stream, memory, slices
+        return iter(())
+
+    def uncounted(self, stream: Stream, cursor: JSON) -> dict[str, str]:  # noqa: ARG002  for those that can count
+        """Names that cannot be read, each with the reason, from the cursors of this stream."""
+        return {}
+
+    def close(self) -> None:
+        """Connections end. May be called twice."""

@@ -1,0 +1,86 @@
+"""What travels through a pipeline: batches, checkpoints and what stands between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+
+JSON: TypeAlias = Any
+
+Lane: TypeAlias = Literal["incremental", "historical", "again"]
+LoadMode: TypeAlias = Literal["merge", "append", "history"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one stream. Never changed; a step makes new ones."""
+
+    stream: str
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Rows that a source could not bring into shape, in the schema `columns.REJECTS`."""
+
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Rows that were read and, on purpose, go no further (I5): counted as filtered, under a reason."""
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A fact that a source wants to recall at a later read, kept by the ledger with the cursor (I1).
+
+    ``part`` groups marks (say event and day). With ``replace`` the part's earlier marks are dropped first;
+    ``data`` None with ``replace`` forgets the part.
+    """
+
+    part: str
+    data: bytes | None
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A source's word that all it yielded so far is complete up to ``cursor`` (I2).
+
+    ``counts`` adds to the run's notes in numbers (late, future_dated, repeated …). ``progress`` is the share of the
+    lane that is done, 0 to 1, where the source knows it.
+    """
+
+    cursor: JSON
+    marks: tuple[Mark, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    progress: float | None = None
+
+
+Rows: TypeAlias = list[dict[str, JSON]]
+Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A staged file: rows of one table in one schema, durable, never changed, numbered from 1 within its table.
+
+    ``path`` is relative to the stage's root; ``checksum`` is the SHA-256 of the file in hex. Rejects are staged in
+    files too; theirs carry no number.
+    """
+
+    stream: str
+    table: str
+    path: str
+    rows: int
+    size_bytes: int
+    checksum: str
+    number: int = 0
+    generation: int = 1

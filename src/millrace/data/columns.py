@@ -1,0 +1,68 @@
+"""Names of the columns that Millrace adds to rows, and the schema of rejected rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+# Inside Millrace (batches, segments) metadata columns always carry these names. The prefix that a workspace chose is
+# put in their place when a table is named at the destination (`Prefix.outside`).
+INSIDE = "__hevo_"
+
+ID = "__hevo_id"
+REF_ID = "__hevo_ref_id"
+OP_TYPE = "__hevo_op_type"
+INGESTED_AT = "__hevo__ingested_at"
+LOADED_AT = "__hevo__loaded_at"
+MARKED_DELETED = "__hevo__marked_deleted"
+SOURCE_MODIFIED_AT = "__hevo__source_modified_at"
+VALID_FROM = "__hevo__valid_from"
+VALID_TO = "__hevo__valid_to"
+IS_ACTIVE = "__hevo__is_active"
+DATABASE_NAME = "__hevo__database_name"
+SCHEMA_NAME = "__hevo__schema_name"
+
+# Only in staging tables: the order of rows inside one load, counted from 0 over all its segments.
+SEQUENCE = "__he__msg_seq_id"
+
+OURS = b"millrace"
+
+
+def ours(name: str, type_: pa.DataType) -> pa.Field:
+    """A field that a connector or the engine made, so that a reserved name in it is meant.
+
+    A field with a reserved name and without this mark is the user's and gets renamed (`src_` in front).
+    """
+    return pa.field(name, type_, metadata={OURS: b"1"})
+
+
+def is_ours(field: pa.Field) -> bool:
+    return bool(field.metadata and OURS in field.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The metadata prefix of a workspace, `__hevo_` unless it chose another before its first load."""
+
+    value: str = INSIDE
+
+    def outside(self, name: str) -> str:
+        """The name at the destination of a metadata column: `__hevo__loaded_at`, or `__mr__loaded_at`."""
+        return self.value + name.removeprefix(INSIDE) if name.startswith(INSIDE) else name
+
+    def reserves(self, name: str) -> bool:
+        return name.lower().startswith((self.value, INSIDE, "__he__"))
+
+
+# A rejected row: which stream, at which stage of the way, why, and the row itself as JSON text.
+REJECTS = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # source | steps | mapping | load
+        pa.field("code", pa.string(), nullable=False),  # loading.md 19
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("row", pa.string(), nullable=False),
+        pa.field("rejected_at", pa.timestamp("us", "UTC"), nullable=False),
+    ]
+)
