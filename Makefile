@@ -1,0 +1,56 @@
+# Every task of a developer. `make` alone lists them. Needs make and Python >= 3.11; the rest it brings along.
+SHELL := /bin/sh
+UV := tools/uv
+BIN := .venv/bin
+STAMP := .venv/.millrace-setup
+BENCH_STAMP := .venv/.millrace-bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types golden bench crash check new-source new-destination clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Everything that Millrace and its tests need, in .venv
+$(STAMP): pyproject.toml uv.lock
+	@$(UV) sync --locked --inexact --quiet --group postgres
+	@touch $@
+
+demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
+	@$(BIN)/python tools/demo.py
+
+test: setup lint types  ## All checks and tests (about 10 minutes on 2 cores)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+
+lint: setup  ## Format, lint, direction of imports, generated files
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache >/tmp/millrace-imports.$$$$ 2>&1 || { cat /tmp/millrace-imports.$$$$; exit 1; }; rm -f /tmp/millrace-imports.$$$$
+
+types: setup  ## pyright, strict
+	@$(BIN)/pyright
+
+golden: setup  ## Write the golden files anew; review reads the diff
+	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest tests -k golden
+
+crash: setup  ## kill -9 of the real process at 50 points; about 5 minutes
+	@$(BIN)/python -m pytest tests/crash --kills 50
+
+$(BENCH_STAMP): $(STAMP)
+	@$(UV) sync --locked --inexact --quiet --group postgres --group bench
+	@touch $@
+
+bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md
+	@$(BIN)/python -m tests.bench
+
+check: setup  ## What each connector's folder still lacks, in words
+	@$(BIN)/python tools/check.py
+
+new-source: setup  ## A new source that passes its first test: make new-source NAME=acme
+	@$(BIN)/python tools/scaffold.py source "$(NAME)"
+
+new-destination: setup  ## A new destination: make new-destination NAME=acme
+	@$(BIN)/python tools/scaffold.py destination "$(NAME)"
+
+clean:  ## Remove .venv and everything that was made
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp

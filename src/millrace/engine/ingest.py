@@ -1,0 +1,239 @@
+"""The first half of a sync: source → mapping → stage, committed at checkpoints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping as Dict
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from millrace.connect.source import Clock, Note, Reading, Stream
+from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.columns import REJECTS
+from millrace.data.rows import to_batch, to_rows
+from millrace.engine.ledger import Commit, Ledger
+from millrace.engine.mapping import Mapping, Naming, first, shape
+from millrace.engine.meter import Meter
+from millrace.engine.stage import Draft
+
+# A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
+FLUSH_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Mappings:
+    """The mappings of one pipeline while it ingests, and which of them changed since the last commit."""
+
+    naming: Naming
+    by_stream: dict[str, Mapping]
+    streams: dict[str, Stream]
+    first: Callable[[Stream, frozenset[str]], Mapping]
+    changed: set[str] = field(default_factory=set[str])
+
+    def of(self, stream: str) -> Mapping:
+        """The mapping of a stream; a stream that is met for the first time gets one."""
+        if (known := self.by_stream.get(stream)) is not None:
+            return known
+        taken = frozenset(mapping.table for mapping in self.by_stream.values())
+        self.put(self.first(self.streams.get(stream, Stream(stream)), taken))
+        return self.by_stream[stream]
+
+    def put(self, mapping: Mapping) -> None:
+        if self.by_stream.get(mapping.stream) != mapping:
+            self.by_stream[mapping.stream] = mapping
+            self.changed.add(mapping.stream)
+
+    def taken(self) -> list[Mapping]:
+        """Mappings that changed since this was last asked."""
+        changed = [self.by_stream[stream] for stream in sorted(self.changed)]
+        self.changed.clear()
+        return changed
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What was read since the last commit, beside the rows themselves."""
+
+    read: int = 0
+    passed: Counter[str] = field(default_factory=Counter[str])
+    counts: Counter[str] = field(default_factory=Counter[str])
+    marks: list[Mark] = field(default_factory=list[Mark])
+    cursor: Any = None
+    progress: float | None = None
+    checkpointed: bool = False
+    """A checkpoint was met since the last commit."""
+    loose: bool = False
+    """Rows came after that checkpoint, so that it does not cover all of the draft."""
+    since: float | None = None
+
+
+def ingest(
+    items: Iterator[Item],
+    reading: Reading,
+    *,
+    mappings: Mappings,
+    ledger: Ledger,
+    draft: Draft,
+    clock: Clock,
+    meter: Meter,
+    committed: Callable[[], None],
+    stopping: Callable[[], bool],
+    note: Callable[[Note], None],
+) -> bool:
+    """All that the source yields is durable on the stage and committed; False when it was asked to stop before.
+
+    Commits happen at checkpoints, when enough has gathered, and at the end, nowhere else (I2). When the source
+    raises, what its last checkpoint covers is committed first, if nothing came after it; the rest is read again.
+    ``committed`` is called after each commit.
+    """
+    stream = reading.stream.name
+    pending = _Pending(cursor=reading.cursor)
+    latest = ledger.latest_ingested_at_ms()
+    finished = False
+
+    def commit() -> None:
+        nonlocal pending
+        segments, rejects = draft.close()
+        ledger.commit(  # I1
+            Commit(
+                stream=stream,
+                lane=reading.lane,
+                cursor=pending.cursor,
+                read=pending.read,
+                segments=segments,
+                rejects=rejects,
+                marks=pending.marks,
+                passed=dict(pending.passed),
+                counts=dict(pending.counts),
+                mappings=mappings.taken(),
+                progress=pending.progress,
+                ingested_at_ms=latest,
+            )
+        )
+        meter.staged += sum(segment.rows for segment in segments)
+        meter.filtered += sum(pending.passed.values())
+        meter.rejected += sum(file.rows for file in rejects)
+        meter.size_bytes += sum(segment.size_bytes for segment in segments)
+        pending = _Pending(cursor=pending.cursor, progress=pending.progress)
+        committed()
+
+    def due() -> bool:
+        waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
+        return draft.full or waited or stopping()
+
+    with closing(_closable(items)):
+        try:
+            for item in items:
+                if isinstance(item, Checkpoint):
+                    pending.cursor, pending.progress = item.cursor, item.progress
+                    pending.marks.extend(item.marks)
+                    pending.counts.update(item.counts)
+                    pending.checkpointed, pending.loose = True, False
+                    meter.progress = item.progress if item.progress is not None else meter.progress
+                    if due():
+                        commit()
+                        if stopping():
+                            return False
+                    continue
+                pending.loose = True
+                if pending.since is None:
+                    pending.since = clock.monotonic()
+                if isinstance(item, Passed):
+                    pending.passed[item.reason] += item.count
+                    pending.read += item.count
+                    meter.read += item.count
+                    continue
+                if isinstance(item, Refused):
+                    draft.reject(item.rows)
+                    pending.read += item.rows.num_rows
+                    meter.read += item.rows.num_rows
+                    continue
+                batch = _batch(stream, item)
+                now = _milliseconds(clock.now())
+                if now < latest - _SKEW_MS:
+                    note(_clock_went_back(now, latest))
+                latest = max(latest, now)
+                pending.read += batch.rows.num_rows
+                meter.read += batch.rows.num_rows
+                add(batch, mappings, draft, latest, clock)
+            finished = True
+        finally:
+            if not finished and pending.checkpointed and not pending.loose:
+                commit()
+            if not finished:
+                draft.discard()
+    commit()
+    return True
+
+
+def add(batch: Batch, mappings: Mappings, draft: Draft, ingested_at_ms: int, clock: Clock) -> None:
+    """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
+    shaped = shape(mappings.of(batch.stream), batch.rows, mappings.naming, ingested_at_ms)
+    mappings.put(shaped.mapping)
+    draft.add(batch.stream, shaped.mapping.table, shaped.rows)
+    if shaped.misfits:
+        rows = batch.rows.take(pa.array([row for row, _, _ in shaped.misfits]))
+        reasons = [(code, message) for _, code, message in shaped.misfits]
+        draft.reject(rejects(batch.stream, "mapping", rows, reasons, clock.now()))
+
+
+def rejects(
+    stream: str, stage: str, rows: pa.RecordBatch, reasons: list[tuple[str, str]], at: datetime
+) -> pa.RecordBatch:
+    """Rows that could not pass, in the schema `columns.REJECTS`; ``reasons`` has (code, message) for each."""
+    count = rows.num_rows
+    return pa.RecordBatch.from_pydict(
+        {
+            "stream": [stream] * count,
+            "stage": [stage] * count,
+            "code": [code for code, _ in reasons],
+            "message": [message for _, message in reasons],
+            "row": [orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS).decode() for row in to_rows(rows)],
+            "rejected_at": [at] * count,
+        },
+        schema=REJECTS,
+    )
+
+
+# A clock may be set back by this much without a word: the usual correction of a network clock.
+_SKEW_MS = 60_000
+
+
+def _clock_went_back(now: int, latest: int) -> Note:
+    return Note(
+        "clock_went_back",
+        f"this machine's clock is {(latest - now) // 1000} s behind the last ingestion; rows keep the later time, so "
+        "that none of them counts as older than what is loaded",
+    )
+
+
+def _batch(stream: str, item: pa.RecordBatch | list[dict[str, Any]] | Batch) -> Batch:
+    if isinstance(item, Batch):
+        return item
+    return Batch(stream, to_batch(item, None) if isinstance(item, list) else item)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+class _closable:  # noqa: N801  reads as a function where it is used
+    """Closes a generator; other iterators have nothing to close."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+
+    def close(self) -> None:
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+
+def balance(read: int, loaded: int, passed: Dict[str, int], rejected: int, waiting: int) -> bool:
+    """Every row read is loaded, filtered on purpose, rejected with a reason, or waits on the stage (I5)."""
+    return read == loaded + sum(passed.values()) + rejected + waiting

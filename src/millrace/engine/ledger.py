@@ -1,0 +1,122 @@
+"""What the engine asks of whoever keeps its books: two small protocols, which `control` implements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from millrace.connect.destination import Loaded
+from millrace.connect.source import Memory
+from millrace.data.batch import JSON, Lane, Mark, Segment
+from millrace.engine.mapping import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RejectFile:
+    """A staged file of rejected rows in the schema `columns.REJECTS`, and its counts by (stream, stage, code)."""
+
+    path: str
+    checksum: str
+    size_bytes: int
+    counts: Dict[tuple[str, str, str], int]
+    samples: Dict[tuple[str, str, str], str]
+    """One message for each group."""
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that one checkpoint covers. It is kept whole, in one transaction, or not at all (I1).
+
+    ``segments`` come without numbers; the ledger numbers them within their table and generation. ``read`` counts all
+    rows that came from the source: read = staged + passed + rejected (I5). ``cursor`` is not kept in the lane
+    "again".
+    """
+
+    stream: str
+    lane: Lane
+    cursor: JSON
+    read: int
+    segments: Sequence[Segment] = ()
+    rejects: Sequence[RejectFile] = ()
+    marks: Sequence[Mark] = ()
+    passed: Dict[str, int] = field(default_factory=dict[str, int])
+    counts: Dict[str, int] = field(default_factory=dict[str, int])
+    mappings: Sequence[Mapping] = ()
+    """Mappings that changed since the last commit."""
+    progress: float | None = None
+    ingested_at_ms: int = 0
+    """The latest time of ingestion in the segments; the next ones are never older."""
+
+
+class Ledger(Protocol):
+    """The books of one pipeline's ingestion."""
+
+    def cursor(self, stream: str, lane: Lane) -> JSON: ...
+
+    def memory(self, stream: str) -> Memory: ...
+
+    def mappings(self) -> Sequence[Mapping]:
+        """The latest version of every mapping of the pipeline."""
+        ...
+
+    def latest_ingested_at_ms(self) -> int: ...
+
+    def commit(self, commit: Commit) -> None:
+        """Raises Stale when another worker holds the lease (I4)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """A table of the pipeline that segments wait for, or have been loaded into.
+
+    ``generation`` counts full reloads; with ``fresh`` the rows go to `<table>__fresh` until the swap.
+    """
+
+    mapping: Mapping
+    generation: int
+    fresh: bool
+    loaded: int
+    """Number of the last segment that the ledger knows to be loaded; 0 for none."""
+    last: int
+    """Number of the last segment staged; 0 for none."""
+    complete: bool
+    """The historical lane has been read to its end since the generation began."""
+
+
+class Shelf(Protocol):
+    """The staged segments of one pipeline, and what is known of their loading."""
+
+    feed: str
+    """Name of the pipeline's rows at destinations, without the generation."""
+
+    def tables(self) -> Sequence[Shelved]: ...
+
+    def segments(self, table: str, generation: int, after: int) -> Sequence[Segment]:
+        """Segments with numbers above ``after`` that are still on the stage, in order."""
+        ...
+
+    def park(self, table: str, generation: int, upto: int, rejects: Sequence[RejectFile]) -> None:
+        """Rows of the load that ends at ``upto`` which the destination refused, kept before that load is made.
+
+        Parking again for the same ``upto`` replaces what was parked; it counts once `loaded` is called.
+        """
+        ...
+
+    def loaded(self, table: str, generation: int, upto: int, counts: Loaded | None) -> None:
+        """The destination holds ``upto``; ``counts`` is None when only the note had been lost."""
+        ...
+
+    def swapped(self, table: str, generation: int) -> None:
+        """The fresh table has taken its place."""
+        ...
+
+    def rewind(self, table: str, generation: int, to: int) -> None:
+        """The destination holds less than was noted (restored or dropped); segments above ``to`` wait again."""
+        ...

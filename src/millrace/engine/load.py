@@ -1,0 +1,284 @@
+"""The second half of a sync: stage → destination, each load all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from millrace.connect.destination import (
+    Destination,
+    Load,
+    Loaded,
+    Refusal,
+    Rereadable,
+    Table,
+    Unloadable,
+)
+from millrace.connect.source import Clock, Note
+from millrace.data.batch import Segment
+from millrace.data.cast import cast
+from millrace.data.columns import Prefix
+from millrace.engine.ingest import rejects
+from millrace.engine.ledger import RejectFile, Shelf, Shelved
+from millrace.engine.meter import Meter
+from millrace.engine.stage import Stage, stage_rejects
+from millrace.errors import SchemaError
+
+# One load takes at most so many segments and rows (loading.md 7: files per load).
+MOST_SEGMENTS = 500
+MOST_ROWS = 4_000_000
+
+FRESH = "__fresh"
+
+
+class StagedRows(Rereadable):
+    """The rows of segments as one table shape; every reading starts again and verifies the files."""
+
+    def __init__(self, stage: Stage, segments: Sequence[Segment], schema: pa.Schema) -> None:
+        self._stage = stage
+        self._segments = segments
+        self._schema = schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema
+
+    @property
+    def count(self) -> int:
+        return sum(segment.rows for segment in self._segments)
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for segment in self._segments:
+            for batch in self._stage.read(segment.path, segment.checksum):
+                yield self._fitted(batch)
+
+    def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch in the shape of today: columns that came later are null, types that widened are cast."""
+        if batch.schema.equals(self._schema):
+            return batch
+        arrays: list[pa.Array] = []
+        for field in self._schema:
+            index = batch.schema.get_field_index(field.name)
+            if index < 0:
+                arrays.append(pa.nulls(batch.num_rows, field.type))
+                continue
+            casted = cast(batch.column(index), field.type, strict=True)
+            # A type of the mapping only widens (I6), so this holds; it is asked because a wrong row would be silent.
+            if casted.bad is not None:
+                raise SchemaError(
+                    f"staged values of column {field.name} do not fit {field.type}",
+                    hint="Run `millrace resync` on this pipeline.",
+                    code="staged_type",
+                )
+            arrays.append(casted.values)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def load(
+    shelved: Shelved,
+    *,
+    destination: Destination[Any],
+    shelf: Shelf,
+    stage: Stage,
+    prefix: Prefix,
+    clock: Clock,
+    meter: Meter,
+    note: Callable[[Note], None],
+) -> bool:
+    """All staged segments of one table are in the destination; False when there were none.
+
+    The destination is asked what it holds before anything: a crash may have eaten our note (I3), and a restored or
+    dropped table holds less than we noted. Segments that are still on the stage are then loaded again.
+    """
+    mapping = shelved.mapping
+    name = mapping.table + FRESH if shelved.fresh else mapping.table
+    table = mapping.target(prefix, name=name, loaded_at=destination.config.populate_loaded_timestamp)
+    feed = f"{shelf.feed}:{shelved.generation}"
+    if shelved.loaded == shelved.last:
+        return False
+    held = _held(shelved, table, feed, destination, shelf, note)
+    moved = False
+    while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
+        upto = segments[-1].number
+        destination.ensure(table)
+        schema = pa.schema([pa.field(column.name, column.type) for column in table.columns])
+        if mapping.deletes:
+            schema = schema.append(pa.field(table.meta.op_type, pa.string()))
+        rows = StagedRows(stage, segments, schema)
+        at = clock.now()
+        counts = _load(
+            Load(feed=feed, after=held, upto=upto, at_ms=int(at.timestamp() * 1000), rows=rows),
+            table=table,
+            shelved=shelved,
+            destination=destination,
+            shelf=shelf,
+            stage=stage,
+            at=at,
+        )
+        shelf.loaded(mapping.table, shelved.generation, upto, counts)
+        meter.loaded += rows.count - counts.refused
+        meter.rejected += counts.refused
+        held = upto
+        moved = True
+    return moved
+
+
+def _load(
+    load: Load,
+    *,
+    table: Table,
+    shelved: Shelved,
+    destination: Destination[Any],
+    shelf: Shelf,
+    stage: Stage,
+    at: datetime,
+) -> Loaded:
+    """The load is in the destination; rows that it refuses were parked before (I5)."""
+    refusals: dict[int, Refusal] = {}
+    while True:
+        try:
+            return destination.load(table, load)
+        except Unloadable as unloadable:
+            found = {refusal.row: refusal for refusal in unloadable.refusals}
+            if not found.keys() - refusals.keys():
+                raise
+            refusals |= found
+            parked = _park(stage, shelf.feed, shelved.mapping.stream, load.rows, refusals, at)
+            shelf.park(shelved.mapping.table, shelved.generation, load.upto, [parked])
+            load = replace(load, refused=frozenset(refusals))
+
+
+def _park(
+    stage: Stage, feed: str, stream: str, rows: Rereadable, refusals: dict[int, Refusal], at: datetime
+) -> RejectFile:
+    """The refused rows, durable on the stage."""
+    batches: list[pa.RecordBatch] = []
+    offset = 0
+    wanted = sorted(refusals)
+    for batch in rows.reader():
+        here = [row for row in wanted if offset <= row < offset + batch.num_rows]
+        if here:
+            taken = batch.take(pa.array([row - offset for row in here]))
+            reasons = [(refusals[row].code, refusals[row].message) for row in here]
+            batches.append(rejects(stream, "load", taken, reasons, at))
+        offset += batch.num_rows
+    return stage_rejects(stage, feed, batches)
+
+
+def _held(
+    shelved: Shelved,
+    table: Table,
+    feed: str,
+    destination: Destination[Any],
+    shelf: Shelf,
+    note: Callable[[Note], None],
+) -> int:
+    """Last segment that the table holds, by the destination's own word; our note is brought in line with it."""
+    held = destination.held(feed, table.name)
+    gone = destination.schema(table.name) is None
+    if held is not None and gone:
+        # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
+        destination.forget(feed, table.name)
+        held = None
+    if held == shelved.loaded or (held is None and shelved.loaded == 0):
+        return shelved.loaded
+    if held is not None and held > shelved.loaded:
+        shelf.loaded(shelved.mapping.table, shelved.generation, held, None)
+        return held
+    if held is None and not gone and shelved.mapping.mode != "merge":
+        raise SchemaError(
+            f"{table.name}: the destination no longer knows which rows of this pipeline the table holds, and without "
+            "a key they cannot be told apart",
+            hint="Run `millrace resync` on this pipeline with --mode drop-and-load.",
+            code="note_lost",
+        )
+    to = held or 0
+    staged = shelf.segments(shelved.mapping.table, shelved.generation, to)
+    if staged and staged[0].number > to + 1:
+        lost = staged[0].number - 1
+        note(
+            Note(
+                "rows_missing",
+                f"{table.name} was changed or dropped at the destination; rows loaded before are not on the stage any "
+                "more. Run `millrace resync` on this pipeline to read them from the source again.",
+            )
+        )
+        to = lost
+        _skip(destination, feed, table, to)
+    shelf.rewind(shelved.mapping.table, shelved.generation, to)
+    return to
+
+
+def _skip(
+    destination: Destination[Any],
+    feed: str,
+    table: Table,
+    to: int,
+) -> None:
+    """The destination takes the next segment after ``to`` although it never saw the ones before."""
+    destination.ensure(table)
+    empty = pa.schema([pa.field(column.name, column.type) for column in table.columns]).empty_table()
+    held = destination.held(feed, table.name) or 0
+    destination.load(table, Load(feed=feed, after=held, upto=to, at_ms=0, rows=_Empty(empty)))
+
+
+class _Empty(Rereadable):
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._table.schema
+
+    @property
+    def count(self) -> int:
+        return 0
+
+    def reader(self) -> pa.RecordBatchReader:
+        return self._table.to_reader()
+
+
+def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
+    """The next segments in unbroken order, as many as one load takes."""
+    chosen: list[Segment] = []
+    rows = 0
+    for number, segment in enumerate(segments[:MOST_SEGMENTS], start=held + 1):
+        if segment.number != number:
+            raise SchemaError(
+                f"{table}: segment {number} is not on the stage, the next there is {segment.number}",
+                hint="Run `millrace resync` on this pipeline.",
+                code="segment_missing",
+            )
+        rows += segment.rows
+        if chosen and rows > MOST_ROWS:
+            break
+        chosen.append(segment)
+    return chosen
+
+
+def settle(
+    shelved: Shelved,
+    *,
+    destination: Destination[Any],
+    shelf: Shelf,
+) -> bool:
+    """A full reload that has been read and loaded to its end takes the place of the old table; True when it did.
+
+    A crash between the swap and our note shows as a missing fresh table and a note of its rows at the table itself.
+    """
+    if not (shelved.fresh and shelved.complete and shelved.loaded == shelved.last):
+        return False
+    fresh, feed = shelved.mapping.table + FRESH, f"{shelf.feed}:{shelved.generation}"
+    if destination.schema(fresh) is not None:
+        destination.swap(fresh, shelved.mapping.table)
+    elif shelved.last and destination.held(feed, shelved.mapping.table) is None:
+        return False
+    shelf.swapped(shelved.mapping.table, shelved.generation)
+    return True

@@ -1,0 +1,267 @@
+"""The stage: immutable Arrow files between ingest and load, in a folder or a bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from millrace.data.batch import Segment
+from millrace.data.columns import REJECTS
+from millrace.engine.ledger import RejectFile
+from millrace.errors import ConfigError, EnvironmentProblem, Transient
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+_SUFFIX = ".arrow"
+
+
+class Stage:
+    """A place for staged files: a folder, or a bucket by URL (`s3://…`, `gs://…`, `az://…`).
+
+    A file that `put` returned from is durable. Paths are relative to the root, with `/`.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._store: Any = None
+        if "://" in root and not root.startswith("file://"):
+            # Imported here: a stage in a folder, the usual one, does without it.
+            from obstore.store import from_url  # noqa: PLC0415
+
+            try:
+                self._store = from_url(root)
+            except Exception as cause:
+                raise ConfigError(f"the stage {root} cannot be used: {cause}", code="stage_url") from cause
+            self.folder = Path(tempfile.mkdtemp(prefix="millrace-stage-"))
+        else:
+            self.folder = Path(root.removeprefix("file://"))
+            with _translated(f"the stage folder {self.folder}"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+
+    def spool(self) -> Path:
+        """A new file name on this machine, for a file that is being written. Garbage until it is put."""
+        with _translated(f"the stage folder {self.folder}"):
+            (self.folder / "open").mkdir(parents=True, exist_ok=True)
+        return self.folder / "open" / f"{uuid.uuid4().hex}{_SUFFIX}"
+
+    def put(self, spooled: Path, path: str) -> tuple[int, str]:
+        """The spooled file is durable under ``path``: size in bytes and SHA-256. The spooled one is gone."""
+        with _translated(f"the staged file {path}"):
+            with spooled.open("rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+                size = os.fstat(file.fileno()).st_size
+                if self._store is None:
+                    os.fsync(file.fileno())
+            if self._store is not None:
+                self._store.put(path, spooled)
+                spooled.unlink()
+                return size, checksum
+            final = self.folder / path
+            made = _missing_parents(final.parent, self.folder)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            spooled.replace(final)
+            for folder in {final.parent, *made, *(parent.parent for parent in made)}:
+                _fsync_folder(folder)
+            return size, checksum
+
+    def read(self, path: str, checksum: str) -> pa.RecordBatchReader:
+        """The rows of a staged file. Raises EnvironmentProblem when it is gone or is not what was staged."""
+        try:
+            if self._store is not None:
+                buffer = pa.py_buffer(bytes(self._store.get(path).bytes()))
+            else:
+                buffer = pa.memory_map(str(self.folder / path)).read_buffer()
+        except (FileNotFoundError, pa.ArrowInvalid) as gone:
+            raise EnvironmentProblem(
+                f"the staged file {path} is gone",
+                hint="Restore it, or run `millrace resync` on this pipeline to read its source again.",
+                path=self.root,
+                code="stage_damaged",
+            ) from gone
+        if hashlib.sha256(buffer).hexdigest() != checksum:
+            raise EnvironmentProblem(
+                f"the staged file {path} has changed since it was written (its checksum differs)",
+                hint="Nothing of it was loaded. Restore it, or run `millrace resync` on this pipeline.",
+                path=self.root,
+                code="stage_damaged",
+            )
+        return pa.ipc.open_stream(buffer)
+
+    def delete(self, path: str) -> None:
+        """The file is gone. Nothing happens when there is none."""
+        if self._store is not None:
+            with suppress(FileNotFoundError):
+                self._store.delete(path)
+            return
+        (self.folder / path).unlink(missing_ok=True)
+
+    def paths(self, older_than: timedelta) -> Iterator[str]:
+        """Files, finished or not, that were last written before that long ago."""
+        limit = datetime.now(UTC) - older_than
+        if self._store is not None:
+            for page in self._store.list():
+                yield from (found["path"] for found in page if found["last_modified"] < limit)
+            return
+        for found in self.folder.rglob(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                if datetime.fromtimestamp(found.stat().st_mtime, UTC) < limit:
+                    yield found.relative_to(self.folder).as_posix()
+
+    def close(self) -> None:
+        """The spool of a bucket's stage is gone from this machine."""
+        if self._store is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A file that is being written."""
+
+    spooled: Path
+    writer: Any
+    sink: Any
+    rows: int = 0
+
+
+@dataclass(slots=True)
+class Draft:
+    """The files that one ingest is writing: one for each table and schema, and one for rejects.
+
+    What is in a draft is garbage until `close` made it durable and a ledger committed it (I1).
+    """
+
+    stage: Stage
+    feed: str
+    flush_rows: int = 250_000
+    flush_bytes: int = 64 << 20
+    rows: int = 0
+    size_bytes: int = 0
+    rejected: int = 0
+    _open: dict[tuple[str, str, pa.Schema], _Open] = field(default_factory=dict[tuple[str, str, pa.Schema], _Open])
+    _rejects: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
+
+    def add(self, stream: str, table: str, rows: pa.RecordBatch) -> None:
+        """``rows`` are in the open file of their table and schema; a new schema opens another file."""
+        if not rows.num_rows:
+            return
+        key = (stream, table, rows.schema)
+        with _translated(f"the stage {self.stage.root}"):
+            if (file := self._open.get(key)) is None:
+                spooled = self.stage.spool()
+                sink = pa.OSFile(str(spooled), "wb")
+                file = self._open[key] = _Open(spooled, pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS), sink)
+            file.writer.write_batch(rows)
+        file.rows += rows.num_rows
+        self.rows += rows.num_rows
+        self.size_bytes += rows.nbytes
+
+    def reject(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows:
+            self._rejects.append(rows)
+            self.rejected += rows.num_rows
+            self.size_bytes += rows.nbytes
+
+    @property
+    def full(self) -> bool:
+        return self.rows + self.rejected >= self.flush_rows or self.size_bytes >= self.flush_bytes
+
+    def close(self) -> tuple[list[Segment], list[RejectFile]]:
+        """All files are durable, in the order in which they were opened; the draft is empty again."""
+        segments: list[Segment] = []
+        day = datetime.now(UTC).strftime("%Y/%m/%d")
+        with _translated(f"the stage {self.stage.root}"):
+            for (stream, table, _), file in self._open.items():
+                file.writer.close()
+                file.sink.close()
+                path = f"{self.feed}/{quote(table, safe='')}/{day}/{file.spooled.name}"
+                size, checksum = self.stage.put(file.spooled, path)
+                segments.append(Segment(stream, table, path, file.rows, size, checksum))
+        rejects = [stage_rejects(self.stage, self.feed, self._rejects)] if self._rejects else []
+        self._empty()
+        return segments, rejects
+
+    def discard(self) -> None:
+        """Files that are being written are gone."""
+        for file in self._open.values():
+            with suppress(OSError, pa.ArrowException):
+                file.writer.close()
+            with suppress(OSError, pa.ArrowException):
+                file.sink.close()
+            file.spooled.unlink(missing_ok=True)
+        self._empty()
+
+    def _empty(self) -> None:
+        self._open.clear()
+        self._rejects.clear()
+        self.rows = self.size_bytes = self.rejected = 0
+
+
+def stage_rejects(stage: Stage, feed: str, batches: Sequence[pa.RecordBatch]) -> RejectFile:
+    """A durable file of rejected rows (schema `columns.REJECTS`) with its counts."""
+    spooled = stage.spool()
+    with _translated(f"the stage {stage.root}"):
+        with pa.OSFile(str(spooled), "wb") as sink, pa.ipc.new_stream(sink, REJECTS, options=_OPTIONS) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        path = f"{feed}/rejects/{datetime.now(UTC):%Y/%m/%d}/{spooled.name}"
+        size, checksum = stage.put(spooled, path)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    samples: dict[tuple[str, str, str], str] = {}
+    for batch in batches:
+        groups = zip(*(batch.column(name).to_pylist() for name in ("stream", "stage", "code", "message")), strict=True)
+        for stream, at, code, message in groups:
+            counts[stream, at, code] += 1
+            samples.setdefault((stream, at, code), message)
+    return RejectFile(path, checksum, size, dict(counts), samples)
+
+
+def _missing_parents(folder: Path, root: Path) -> list[Path]:
+    made: list[Path] = []
+    while folder != root and not folder.exists():
+        made.append(folder)
+        folder = folder.parent
+    return made
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Errors of the file system and of buckets, in words."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno in (ENOSPC, EDQUOT):
+            raise EnvironmentProblem(
+                f"no space is left for {what}",
+                hint="Free some space or move the stage (MILLRACE_STAGE); what was committed is safe.",
+                code="disk_full",
+            ) from cause
+        raise EnvironmentProblem(
+            f"{what} cannot be written: {cause.strerror or cause}",
+            hint="Check that the folder exists and belongs to the user who runs Millrace.",
+            code="stage_unwritable",
+        ) from cause
+    except Exception as cause:
+        if type(cause).__module__.startswith("obstore"):
+            raise Transient(f"{what} cannot be reached: {cause}") from cause
+        raise
