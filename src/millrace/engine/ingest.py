@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping as Dict
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.columns import REJECTS
 from millrace.data.rows import to_batch, to_rows
 from millrace.engine.ledger import Commit, Ledger
-from millrace.engine.mapping import Mapping, Naming, first, shape
+from millrace.engine.mapping import Mapping, Naming, shape
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Draft
 
@@ -222,7 +223,7 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-class _closable:  # noqa: N801  reads as a function where it is used
+class _closable:
     """Closes a generator; other iterators have nothing to close."""
 
     def __init__(self, items: Iterator[Item]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from millrace.connect.destination import Column, Limits, Meta, Table
 from millrace.connect.naming import compress, sanitize, unique
@@ -15,6 +14,7 @@ from millrace.data import columns, types
 from millrace.data.batch import LoadMode
 from millrace.data.cast import cast
 from millrace.data.columns import Prefix
+from millrace.data.compute import pc
 
 # Columns that every table needs for metadata (loading.md 18: mappable columns = limit - 6).
 RESERVED_COLUMNS = 6

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ class Stage:
         self._store: Any = None
         if "://" in root and not root.startswith("file://"):
             # Imported here: a stage in a folder, the usual one, does without it.
-            from obstore.store import from_url  # noqa: PLC0415
+            from obstore.store import from_url
 
             try:
                 self._store = from_url(root)
@@ -245,7 +245,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(what: str) -> Generator[None]:
     """Errors of the file system and of buckets, in words."""
     try:
         yield
