@@ -95,7 +95,6 @@ def ingest(
     stream = reading.stream.name
     pending = _Pending(cursor=reading.cursor)
     latest = ledger.latest_ingested_at_ms()
-    finished = False
 
     def commit() -> None:
         nonlocal pending
@@ -127,16 +126,24 @@ def ingest(
         waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
         return draft.full or waited or stopping()
 
-    with closing(_closable(items)):
+    def next_item() -> Item | None:
         try:
-            for item in items:
+            return next(items, None)
+        except Exception:
+            if pending.checkpointed and not pending.loose:
+                commit()
+            raise
+
+    try:
+        with closing(_closable(items)):
+            while (item := next_item()) is not None:
                 if isinstance(item, Checkpoint):
                     pending.cursor, pending.progress = item.cursor, item.progress
                     pending.marks.extend(item.marks)
                     pending.counts.update(item.counts)
                     pending.checkpointed, pending.loose = True, False
                     meter.progress = item.progress if item.progress is not None else meter.progress
-                    if due():
+                    if due():  # I2: nowhere but here and at the end
                         commit()
                         if stopping():
                             return False
@@ -146,29 +153,24 @@ def ingest(
                     pending.since = clock.monotonic()
                 if isinstance(item, Passed):
                     pending.passed[item.reason] += item.count
-                    pending.read += item.count
-                    meter.read += item.count
-                    continue
-                if isinstance(item, Refused):
+                    count = item.count
+                elif isinstance(item, Refused):
                     draft.reject(item.rows)
-                    pending.read += item.rows.num_rows
-                    meter.read += item.rows.num_rows
-                    continue
-                batch = _batch(stream, item)
-                now = _milliseconds(clock.now())
-                if now < latest - _SKEW_MS:
-                    note(_clock_went_back(now, latest))
-                latest = max(latest, now)
-                pending.read += batch.rows.num_rows
-                meter.read += batch.rows.num_rows
-                add(batch, mappings, draft, latest, clock)
-            finished = True
-        finally:
-            if not finished and pending.checkpointed and not pending.loose:
-                commit()
-            if not finished:
-                draft.discard()
-    commit()
+                    count = item.rows.num_rows
+                else:
+                    batch = _batch(stream, item)
+                    now = _milliseconds(clock.now())
+                    if now < latest - _SKEW_MS:
+                        note(_clock_went_back(now, latest))
+                    latest = max(latest, now)
+                    add(batch, mappings, draft, latest, clock)
+                    count = batch.rows.num_rows
+                pending.read += count
+                meter.read += count
+        commit()
+    except BaseException:
+        draft.discard()
+        raise
     return True
 
 

@@ -24,6 +24,7 @@ from millrace.data.cast import cast
 from millrace.data.columns import Prefix
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
+from millrace.engine.mapping import Mapping
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage, stage_rejects
 from millrace.errors import SchemaError
@@ -99,7 +100,7 @@ def load(
     """
     mapping = shelved.mapping
     name = mapping.table + FRESH if shelved.fresh else mapping.table
-    table = mapping.target(prefix, name=name, loaded_at=destination.config.populate_loaded_timestamp)
+    table = _target(mapping, name, destination, prefix)
     feed = f"{shelf.feed}:{shelved.generation}"
     if shelved.loaded == shelved.last:
         return False
@@ -263,22 +264,26 @@ def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
     return chosen
 
 
-def settle(
-    shelved: Shelved,
-    *,
-    destination: Destination[Any],
-    shelf: Shelf,
-) -> bool:
+def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, prefix: Prefix) -> bool:
     """A full reload that has been read and loaded to its end takes the place of the old table; True when it did.
 
     A crash between the swap and our note shows as a missing fresh table and a note of its rows at the table itself.
     """
     if not (shelved.fresh and shelved.complete and shelved.loaded == shelved.last):
         return False
-    fresh, feed = shelved.mapping.table + FRESH, f"{shelf.feed}:{shelved.generation}"
-    if destination.schema(fresh) is not None:
-        destination.swap(fresh, shelved.mapping.table)
-    elif shelved.last and destination.held(feed, shelved.mapping.table) is None:
-        return False
-    shelf.swapped(shelved.mapping.table, shelved.generation)
+    mapping = shelved.mapping
+    if destination.schema(mapping.table + FRESH) is None:
+        if not shelved.last:
+            destination.ensure(_target(mapping, mapping.table + FRESH, destination, prefix))
+        elif destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is None:
+            return False
+        else:
+            shelf.swapped(mapping.table, shelved.generation)
+            return True
+    destination.swap(mapping.table + FRESH, mapping.table)
+    shelf.swapped(mapping.table, shelved.generation)
     return True
+
+
+def _target(mapping: Mapping, name: str, destination: Destination[Any], prefix: Prefix) -> Table:
+    return mapping.target(prefix, name=name, loaded_at=destination.config.populate_loaded_timestamp)
