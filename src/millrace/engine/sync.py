@@ -1,0 +1,222 @@
+"""A whole sync: every lane of every stream is ingested while what is staged already loads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from millrace.connect.destination import Destination
+from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
+from millrace.data.batch import Lane, LoadMode
+from millrace.engine.ingest import Mappings, ingest
+from millrace.engine.ledger import Ledger, Shelf
+from millrace.engine.load import load, settle
+from millrace.engine.mapping import Mapping, Naming, first
+from millrace.engine.meter import Meter
+from millrace.engine.stage import Draft, Stage
+from millrace.errors import ConfigError, DataError, Stale, Transient
+
+# Waits between the attempts of one load while a destination does not answer; then its rows stay staged.
+LOAD_WAITS_S = (1.0, 5.0, 15.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end.
+
+    ``open_destination`` is called once in each thread that loads. ``most_rejects``: more rejects than that end the
+    run (pipelines.md 19.8).
+    """
+
+    streams: Sequence[Stream]
+    source: Source[Any]
+    open_destination: Callable[[], Destination[Any]]
+    ledger: Ledger
+    shelf: Shelf
+    stage: Stage
+    naming: Naming
+    clock: Clock
+    meter: Meter
+    note: Callable[[Note], None]
+    stopping: threading.Event
+    mode: LoadMode = "merge"
+    modes: dict[str, LoadMode] = field(default_factory=dict[str, LoadMode])
+    auto: bool = True
+    most_rejects: int = 10_000
+    failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
+
+    def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
+        """Everything new is read, staged and loaded; False when it was asked to stop before.
+
+        The incremental lane comes first: its first read only takes the position from which it will follow, so
+        that nothing falls between it and the historical lane. Rows load while others are read. What was staged is
+        safe when loading fails; that error is raised after reading has ended.
+        """
+        with self._loading() as wake:
+            finished = self.ingest(lanes, slices, committed=wake)
+        for failure in self.failures.values():
+            raise failure
+        return finished
+
+    def ingest(
+        self, lanes: Sequence[Lane], slices: Sequence[Slice] = (), *, committed: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Every lane of every stream is on the stage. An error of one stream does not stop the others."""
+        mappings = self.mappings()
+        for stream in self.streams:
+            for lane in lanes:
+                if lane == "historical" and not stream.historical:
+                    continue
+                try:
+                    if not self._lane(stream, lane, tuple(slices), mappings, committed):
+                        return False
+                except (ConfigError, Stale, DataError):
+                    raise
+                except Transient as failure:
+                    self.failures[stream.name] = failure
+                    mappings = self.mappings()
+        return True
+
+    def mappings(self) -> Mappings:
+        """The mappings as committed last, open for what this run will find."""
+
+        def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
+            mode = self.modes.get(stream.name, self.mode)
+            return first(stream, self.naming, mode, auto=self.auto, taken=taken)
+
+        known = {mapping.stream: mapping for mapping in self.ledger.mappings()}
+        return Mappings(self.naming, known, {stream.name: stream for stream in self.streams}, fresh)
+
+    def _lane(
+        self,
+        stream: Stream,
+        lane: Lane,
+        slices: tuple[Slice, ...],
+        mappings: Mappings,
+        committed: Callable[[], None],
+    ) -> bool:
+        reading = Reading(
+            stream=stream,
+            lane=lane,
+            cursor=None if lane == "again" else self.ledger.cursor(stream.name, lane),
+            memory=self.ledger.memory(stream.name),
+            load_mode=mappings.of(stream.name).mode,
+            slices=slices,
+        )
+        self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")
+
+        def after_commit() -> None:
+            if self.meter.rejected > self.most_rejects:
+                raise DataError(
+                    f"more than {self.most_rejects:,} rows were rejected in this run, so it was stopped",
+                    hint="Look at `millrace rejects list`, mend the cause, then run again; nothing is lost.",
+                    code="too_many_rejects",
+                )
+            committed()
+
+        return ingest(
+            self.source.read(reading),
+            reading,
+            mappings=mappings,
+            ledger=self.ledger,
+            draft=Draft(self.stage, self.shelf.feed),
+            clock=self.clock,
+            meter=self.meter,
+            committed=after_commit,
+            stopping=self.stopping.is_set,
+            note=self.note,
+        )
+
+    def load(self, destination: Destination[Any]) -> None:
+        """Everything staged is at the destination; full reloads that came to their end have taken their place."""
+        for shelved in self.shelf.tables():
+            if settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix):
+                continue
+            load(
+                shelved,
+                destination=destination,
+                shelf=self.shelf,
+                stage=self.stage,
+                prefix=self.naming.prefix,
+                clock=self.clock,
+                meter=self.meter,
+                note=self.note,
+            )
+
+    def settle(self, destination: Destination[Any]) -> None:
+        """Full reloads that were read and loaded to their end have taken the place of their tables."""
+        for shelved in self.shelf.tables():
+            settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
+
+    @contextmanager
+    def _loading(self):
+        loader = _Loader(self)
+        loader.start()
+        ended = False
+        try:
+            yield loader.wake
+            ended = True
+        finally:
+            # Rows that were committed are loaded even when reading failed; that error goes first.
+            self.meter.stage = "loading"
+            error = loader.finish()
+            if ended and error is not None:
+                raise error
+
+
+class _Loader(threading.Thread):
+    """Loads in a thread of its own whenever something was committed, and once more at the end."""
+
+    def __init__(self, sync: Sync) -> None:
+        super().__init__(name="millrace-load", daemon=True)
+        self._sync = sync
+        self._work = threading.Event()
+        self._ending = False
+        self._error: BaseException | None = None
+
+    def wake(self) -> None:
+        self._work.set()
+
+    def finish(self) -> BaseException | None:
+        """All that was committed is loaded, or this is why not."""
+        self._ending = True
+        self._work.set()
+        self.join()
+        return self._error
+
+    def run(self) -> None:
+        destination: Destination[Any] | None = None
+        try:
+            while True:
+                self._work.wait()
+                self._work.clear()
+                ending = self._ending
+                if destination is None:
+                    destination = self._sync.open_destination()
+                destination = self._attempt(destination)
+                if ending:
+                    self._sync.settle(destination)
+                    return
+        except BaseException as error:  # it is raised again in the run's own thread
+            self._error = error
+        finally:
+            if destination is not None:
+                destination.close()
+
+    def _attempt(self, destination: Destination[Any]) -> Destination[Any]:
+        for wait in (*LOAD_WAITS_S, None):
+            try:
+                self._sync.load(destination)
+            except Transient as failure:
+                if wait is None or self._sync.stopping.is_set():
+                    raise
+                destination.close()
+                self._sync.meter.awaiting = f"the destination: {failure.message}"
+                self._sync.clock.sleep(failure.retry_after_s or wait)
+                destination = self._sync.open_destination()
+            else:
+                return destination
+        return destination
