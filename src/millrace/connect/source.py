@@ -188,6 +188,14 @@ class Source(ABC, Generic[C]):
         self.config = config
         self.context = context or Context()
 
+    @classmethod
+    def check_frequency(cls, every_s: int, *, legacy: bool = False) -> None:
+        """Raises ConfigError when a pipeline must not run every ``every_s`` seconds; by default it may.
+
+        ``legacy``: the workspace keeps the shorter intervals of old.
+        """
+        del every_s, legacy
+
     @abstractmethod
     def check(self) -> list[Verdict]:
         """Findings of a connection test, in order. A "fail" ends it. Raises nothing of the connection's own."""

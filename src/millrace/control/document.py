@@ -1,0 +1,325 @@
+"""Pipelines as code: what a YAML file may say, and reading one with every problem named by its line.
+
+Nothing is changed here; `apply` does that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from millrace.connect import registry
+from millrace.connect.config import Settings
+from millrace.control import schedule as schedules
+from millrace.control.document_schema import (
+    TAGS,
+    ConnectionPart,
+    DocumentPart,
+    ObjectPart,
+    PipelinePart,
+    SchedulePart,
+)
+from millrace.control.findings import findings, nearest
+from millrace.control.places import DocumentError, Tree, plant
+from millrace.control.places import Path as Keys
+from millrace.data.batch import JSON, LoadMode
+from millrace.errors import ConfigError, MillraceError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class WantedConnection:
+    """A connection as the file wants it. ``config`` holds secrets in the clear; it is shown to nobody (I7)."""
+
+    name: str
+    kind: Literal["source", "destination"]
+    type: str
+    config: dict[str, JSON]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPipeline:
+    """A pipeline as the file wants it. ``objects`` None means all; its values are load modes of their own."""
+
+    name: str
+    source: str
+    destination: str
+    load_mode: LoadMode
+    table_prefix: str
+    schedule: schedules.Schedule
+    objects: dict[str, LoadMode | None] | None
+    naming: Literal["edge", "classic"] | None
+    auto_mapping: bool
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file wants. Everything in it has been checked as far as that is possible without the connections."""
+
+    file: Path
+    settings: dict[str, JSON]
+    connections: tuple[WantedConnection, ...]
+    pipelines: tuple[WantedPipeline, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Names that a file may use without writing them down, because the home has them."""
+
+    sources: Collection[str] = ()
+    destinations: Collection[str] = ()
+    legacy_frequency: bool = False
+
+
+def read(file: Path, *, env: Mapping[str, str] = os.environ, saved: Saved | None = None) -> Document:
+    """The document in ``file``. Raises DocumentError with all problems, each with its line."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as gone:
+        raise ConfigError(
+            f"there is no file {file}", hint="Give the path of a YAML file with pipelines.", code="no_file"
+        ) from gone
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise ConfigError(
+            f"{file} cannot be read: {wrong}", hint="Give the path of a readable YAML file in UTF-8.", code="unreadable"
+        ) from wrong
+    return parse(text, file, env=env, saved=saved)
+
+
+def parse(text: str, file: Path, *, env: Mapping[str, str] = os.environ, saved: Saved | None = None) -> Document:
+    """The document that ``text`` holds; relative paths in it start at the folder of ``file``."""
+    tree = plant(text, file.name, env)
+    if tree.root is None:
+        tree.problems.append(Problem("empty", "the file is empty", "Write at least one pipeline.", file.name))
+    else:
+        fitted = _fitted(DocumentPart, tree, (), tree.value)
+        if fitted is not None:
+            document = _Reading(tree, file, DocumentPart.model_validate(fitted), saved or Saved()).document()
+            if not tree.problems:
+                return document
+    raise DocumentError(_unique(tree.problems))
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda one: _line(one.path or ""))
+
+
+def _line(place: str) -> int:
+    number = place.split(" ")[0].rpartition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _fitted(model: type[BaseModel], tree: Tree, at: Keys, value: JSON) -> JSON:
+    """``value`` once it fits ``model``; None, and problems in the tree, when it does not.
+
+    A number where text belongs is put back into the text of the file (`007`, `1e5` in a password).
+    """
+    for attempt in ("as read", "with numbers as text"):
+        try:
+            model.model_validate(value)
+            return value
+        except ValidationError as error:
+            found = list(findings(error, model, TAGS))
+        except MillraceError as error:
+            tree.report(error.code, error.message, (*at, *(error.path or "").split(".")), error.hint)
+            return None
+        texts = {one.path: tree.text((*at, *one.path)) for one in found if one.text_expected}
+        for path, text in texts.items():
+            value = value if text is None else _with(value, path, text)
+        if not any(texts.values()) or attempt == "with numbers as text":
+            for one in found:
+                tree.report(one.code, one.message, (*at, *one.path), one.hint)
+            return None
+    return None
+
+
+def _with(value: JSON, path: Keys, text: str) -> JSON:
+    """``value`` with ``text`` at ``path``."""
+    if not path:
+        return text
+    copy: JSON = value.copy()
+    copy[path[0]] = _with(copy[path[0]], path[1:], text)
+    return copy
+
+
+class _Reading:
+    """The state of reading one file: its tree, its shape, and the warnings so far."""
+
+    def __init__(self, tree: Tree, file: Path, shape: DocumentPart, saved: Saved) -> None:
+        self.tree = tree
+        self.file = file
+        self.shape = shape
+        self.saved = saved
+        self.warnings: list[Problem] = []
+
+    def document(self) -> Document:
+        shape = self.shape
+        sources = [self._connection("source", n, p, ("sources", n)) for n, p in shape.sources.items()]
+        targets = [self._connection("destination", n, p, ("destinations", n)) for n, p in shape.destinations.items()]
+        inline = [
+            self._connection("source", name, part.source, ("pipelines", name, "source"))
+            for name, part in shape.pipelines.items()
+            if isinstance(part.source, ConnectionPart)
+        ]
+        connections = [one for one in (*sources, *targets, *inline) if one]
+        pipelines = [self._pipeline(name, part, connections) for name, part in shape.pipelines.items()]
+        settings = shape.settings.model_dump(exclude_none=True)
+        return Document(self.file, settings, tuple(connections), tuple(pipelines), tuple(self.warnings))
+
+    def _connection(
+        self, kind: Literal["source", "destination"], name: str, part: ConnectionPart, at: Keys
+    ) -> WantedConnection | None:
+        """The connection with its settings checked by its type; problems go to the tree."""
+        find = registry.source if kind == "source" else registry.destination
+        if kind == "source" and at[0] == "pipelines" and name in self.shape.sources:
+            self.tree.report(
+                "name_taken",
+                f"the source written here would be called {name!r}, and there is one of that name under 'sources'",
+                at,
+                f"Write `source: {name}` to use it, or rename one of the two.",
+            )
+        try:
+            model = find(part.type).Config
+        except MillraceError as error:
+            self.tree.report(error.code, error.message, (*at, "type"), error.hint)
+            return None
+        below = (*at, "config") if self.tree.has((*at, "config")) else at
+        config = _fitted(model, self.tree, below, self._paths(model, part.config))
+        if config is None:
+            return None
+        for key in sorted(model.secret_keys() & config.keys()):
+            if self.tree.in_the_clear((*below, key)):
+                self.warnings.append(
+                    Problem(
+                        "secret_in_clear",
+                        f"the secret {key!r} stands in the file",
+                        f"Write ${{{variable(name, key)}}} and set that variable.",
+                        self.tree.place((*below, key)),
+                    )
+                )
+        return WantedConnection(name, kind, part.type, config, self.tree.place(at))
+
+    def _paths(self, model: type[Settings], config: dict[str, JSON]) -> dict[str, JSON]:
+        """``config`` with relative paths resolved against the folder of the file."""
+        folder = self.file.absolute().parent
+        return {
+            key: str((folder / Path(value).expanduser()).resolve())
+            if isinstance(value, str) and key in path_keys(model) and _is_local(value)
+            else value
+            for key, value in config.items()
+        }
+
+    def _pipeline(self, name: str, part: PipelinePart, connections: list[WantedConnection]) -> WantedPipeline:
+        at: Keys = ("pipelines", name)
+        inline = isinstance(part.source, ConnectionPart)
+        source = name if isinstance(part.source, ConnectionPart) else part.source
+        if not inline:
+            self._known("source", source, (*at, "source"), {*self.shape.sources, *self.saved.sources})
+        self._known(
+            "destination", part.destination, (*at, "destination"), {*self.shape.destinations, *self.saved.destinations}
+        )
+        by_name = {(one.kind, one.name): one for one in connections}
+        target = by_name.get(("destination", part.destination))
+        objects = _objects(part.objects)
+        modes = {("load_mode",): part.load_mode} | {
+            ("objects", o, "load_mode"): mode for o, mode in (objects or {}).items() if mode
+        }
+        for path, mode in modes.items():
+            if target and mode not in (can := registry.destination(target.type).limits.modes):
+                self.tree.report(
+                    "load_mode",
+                    f"a destination of type {target.type!r} cannot {mode}",
+                    (*at, *path),
+                    f"Set {path[-1]}: {can[0]}." if len(can) == 1 else f"It can: {', '.join(can)}.",
+                )
+        planned = self._schedule(part.schedule, by_name.get(("source", source)), (*at, "schedule"))
+        return WantedPipeline(
+            name=name,
+            source=source,
+            destination=part.destination,
+            load_mode=part.load_mode,
+            table_prefix=part.table_prefix,
+            schedule=planned,
+            objects=objects,
+            naming=part.naming,
+            auto_mapping=part.auto_mapping,
+            place=self.tree.place(at),
+        )
+
+    def _known(self, kind: str, name: str, at: Keys, known: Collection[str]) -> None:
+        if name not in known:
+            hint = nearest(name, sorted(known), what=f"Known {kind}s") if known else f"Write it under '{kind}s'."
+            self.tree.report(f"unknown_{kind}", f"there is no {kind} called {name!r}", at, hint)
+
+    def _schedule(self, part: SchedulePart | None, source: WantedConnection | None, at: Keys) -> schedules.Schedule:
+        planned = schedules.Schedule(timezone=part.timezone if part else "UTC")
+        if part is None:
+            return planned
+        if part.every is not None:
+            with _Told(self.tree, (*at, "every")):
+                every_s = schedules.seconds(part.every)
+                if source:
+                    legacy = bool(self.shape.settings.legacy_frequency or self.saved.legacy_frequency)
+                    registry.source(source.type).check_frequency(every_s, legacy=legacy)
+                planned = replace(planned, every_s=every_s)
+        if part.cron is not None:
+            with _Told(self.tree, (*at, "cron")):
+                schedules.cron(part.cron)
+                planned = replace(planned, cron=part.cron)
+        with _Told(self.tree, (*at, "timezone")):
+            schedules.zone(part.timezone)
+        return planned
+
+
+class _Told:
+    """An error of Millrace inside becomes a problem of the tree at this place."""
+
+    def __init__(self, tree: Tree, at: Keys) -> None:
+        self.tree = tree
+        self.at = at
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, MillraceError):
+            self.tree.report(error.code, error.message, self.at, error.hint)
+            return True
+        return False
+
+
+PATHS = frozenset({"path", "file-path", "directory-path"})
+
+
+def path_keys(model: type[Settings]) -> frozenset[str]:
+    """Settings that name a file or a folder of this machine."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if Path in {field.annotation, *getattr(field.annotation, "__args__", ())}
+        or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") in PATHS)
+    )
+
+
+def variable(connection: str, key: str) -> str:
+    """Name of the environment variable that stands for a secret: clevertap, passcode → CLEVERTAP_PASSCODE."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in f"{connection}_{key}").upper()
+    return name if not name[:1].isdigit() else f"_{name}"
+
+
+def _is_local(value: str) -> bool:
+    return bool(value) and "://" not in value and not value.startswith(":")
+
+
+def _objects(part: list[str] | dict[str, ObjectPart] | None) -> dict[str, LoadMode | None] | None:
+    if part is None:
+        return None
+    if isinstance(part, list):
+        return dict.fromkeys(part)
+    return {name: one.load_mode for name, one in part.items()}

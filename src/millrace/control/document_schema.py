@@ -1,0 +1,162 @@
+"""What a file of pipelines may say, as pydantic classes, and the JSON Schema of it for editors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from millrace.connect import registry
+from millrace.connect.config import Settings
+from millrace.data.batch import JSON, LoadMode
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+# Steps of pydantic's paths that only name a branch of a union.
+TAGS = frozenset({"saved", "inline"})
+
+
+class Part(BaseModel):
+    """A part of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionPart(Part):
+    """A source or a destination: its type and the settings of that type."""
+
+    type: str = Field(description="Type of the connector, for example clevertap or duckdb.")
+    config: dict[str, Any] = Field(default_factory=dict, description="Settings of this type.")
+
+
+class SchedulePart(Part):
+    """When the pipeline runs: an interval or a cron expression. Without either it runs on demand."""
+
+    every: str | None = Field(None, description="Interval between two runs: 30m, 6h, 1d.", examples=["6h"])
+    cron: str | None = Field(None, description="Cron expression of five fields.", examples=["0 */6 * * *"])
+    timezone: str = Field("UTC", description="Time zone of the cron expression, as an IANA name.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SchedulePart:
+        if self.every and self.cron:
+            raise ValueError("a schedule has either 'every' or 'cron', not both")
+        return self
+
+
+class ObjectPart(Part):
+    """Settings of one object that differ from the pipeline's."""
+
+    load_mode: LoadMode | None = Field(None, description="How rows of this object reach their table.")
+
+
+class PipelinePart(Part):
+    """A pipeline: from a source, by its objects, into a destination."""
+
+    source: Annotated[
+        Annotated[str, Tag("saved")] | Annotated[ConnectionPart, Tag("inline")],
+        Discriminator(lambda value: "inline" if isinstance(value, dict) else "saved"),
+    ] = Field(description="Name of a source, or a source written here: type and config.")
+    destination: str = Field(description="Name of a destination.")
+    load_mode: LoadMode = Field(
+        "merge",
+        description="merge: one row for each key, the newest. append: every row. history: every version of a key.",
+    )
+    table_prefix: str = Field("", description="Text in front of the names of this pipeline's tables.")
+    schedule: SchedulePart | None = Field(None, description="When it runs; left out: on demand.")
+    objects: list[str] | dict[str, ObjectPart] | None = Field(
+        None, description="Objects to read, as a list or with settings of their own; left out: all."
+    )
+    naming: Literal["edge", "classic"] | None = Field(None, description="Rules by which names are brought into form.")
+    auto_mapping: bool = Field(True, description="New columns, wider types and new objects appear by themselves.")
+
+    @field_validator("objects", mode="before")
+    @classmethod
+    def _no_blank(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {name: {} if part is None else part for name, part in value.items()}  # pyright: ignore[reportUnknownVariableType]  # YAML
+        return value
+
+
+class SettingsPart(Part):
+    """Settings of the whole workspace."""
+
+    metadata_prefix: str | None = Field(
+        None,
+        description="Start of the names of the columns that Millrace adds. Fixed by the first load.",
+    )
+    retention_days: int | None = Field(None, ge=0, description="Days that staged rows are kept after loading.")
+    reject_retention_days: int | None = Field(None, ge=0, description="Days that rejected rows are kept.")
+    naming: Literal["edge", "classic"] | None = Field(None, description="Naming rules of new pipelines.")
+    legacy_frequency: bool | None = Field(None, description="Allow the shorter intervals of older workspaces.")
+
+
+class DocumentPart(Part):
+    """Pipelines as code for Millrace."""
+
+    settings: SettingsPart = Field(
+        default_factory=lambda: SettingsPart.model_validate({}), description="Settings of the whole workspace."
+    )
+    sources: dict[str, ConnectionPart] = Field(
+        default_factory=dict[str, ConnectionPart], description="Sources by name."
+    )
+    destinations: dict[str, ConnectionPart] = Field(
+        default_factory=dict[str, ConnectionPart], description="Destinations by name."
+    )
+    pipelines: dict[str, PipelinePart] = Field(
+        default_factory=dict[str, PipelinePart], description="Pipelines by name."
+    )
+
+
+def schema() -> dict[str, JSON]:
+    """The JSON Schema (2020-12) of the file, with the settings of every connector chosen by its type."""
+    whole = DocumentPart.model_json_schema(ref_template="#/$defs/{model}")
+    parts: dict[str, JSON] = whole.setdefault("$defs", {})
+    kinds = {
+        "source": (registry.SOURCES, registry.source),
+        "destination": (registry.DESTINATIONS, registry.destination),
+    }
+    for kind, (family, find) in kinds.items():
+        names = registry.names(family)
+        branches: list[JSON] = []
+        for name in names:
+            model = find(name).Config
+            part = f"{kind}_{name}"
+            parts[part] = _settings(model, find(name).title, parts)
+            needed = ["config"] if parts[part].get("required") else []
+            branches.append(
+                {
+                    "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                    "then": {"properties": {"config": {"$ref": f"#/$defs/{part}"}}, "required": needed},
+                }
+            )
+        parts[kind] = {
+            "type": "object",
+            "description": f"A {kind}: its type and the settings of that type.",
+            "properties": {
+                "type": {"enum": names, "description": f"Type of the {kind}."},
+                "config": {"type": "object", "description": "Settings of this type."},
+            },
+            "required": ["type"],
+            "additionalProperties": False,
+            "allOf": branches,
+        }
+        whole["properties"][f"{kind}s"]["additionalProperties"] = {"$ref": f"#/$defs/{kind}"}
+    inline = parts["PipelinePart"]["properties"]["source"]
+    inline.pop("oneOf", None)
+    inline["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/source"}]
+    parts.pop("ConnectionPart", None)
+    return {"$schema": DIALECT, "title": "Millrace pipelines", **{k: v for k, v in whole.items() if k != "title"}}
+
+
+def _settings(model: type[Settings], title: str, parts: dict[str, JSON]) -> dict[str, JSON]:
+    """The schema of one connector's settings; whatever is not text may also be a `${VARIABLE}`."""
+    own = model.model_json_schema(ref_template=f"#/$defs/{model.__module__}.{{model}}")
+    for name, part in own.pop("$defs", {}).items():
+        parts[f"{model.__module__}.{name}"] = part
+    variable = {"type": "string", "pattern": "\\$\\{"}
+    for key, value in own.get("properties", {}).items():
+        value.pop("writeOnly", None)
+        if value.get("type") != "string" or "enum" in value or "pattern" in value or "format" in value:
+            about = {k: value.pop(k) for k in ("title", "description", "default") if k in value}
+            own["properties"][key] = {**about, "anyOf": [value, variable]}
+    return {**own, "title": title}

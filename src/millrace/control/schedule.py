@@ -1,0 +1,127 @@
+"""When a pipeline is due: an interval or a cron expression. Spans are written 30m, 6h, 1d."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from millrace.errors import ConfigError
+
+SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|sec|m|min|h|hr|hours?|d|days?|w|weeks?)\s*")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+SHORTEST_S = 60
+
+FIELDS = ("minute", "hour", "day of month", "month", "day of week")
+RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, 1)}
+WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Every ``every_s`` seconds, or at the times of ``cron`` in ``timezone``; neither: only on demand."""
+
+    every_s: int | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+
+
+def seconds(text: str) -> int:
+    """The seconds of a span like 30m, 6h or 1d. Raises ConfigError when it is none, or none in whole seconds."""
+    found = SPAN.fullmatch(text.lower())
+    span = Decimal(found[1]) * SECONDS[found[2][0]] if found else Decimal(0)
+    if not span or span != int(span):
+        raise ConfigError(
+            f"{text!r} is not a duration", hint="Write a number and a unit: 30m, 6h, 1d.", code="bad_duration"
+        )
+    return int(span)
+
+
+def spelled(span_s: int) -> str:
+    """The shortest text that `seconds` reads back as ``span_s``."""
+    for unit in ("d", "h", "m"):
+        if span_s % SECONDS[unit] == 0:
+            return f"{span_s // SECONDS[unit]}{unit}"
+    return f"{span_s}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """The minutes, hours, days, months and weekdays (0 is Sunday) of an expression."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    any_day: bool
+    any_weekday: bool
+
+    def matches(self, at: datetime) -> bool:
+        """The local time ``at`` is one of the expression's. As in cron, two restricted day fields mean either."""
+        day, weekday = at.day in self.days, at.isoweekday() % 7 in self.weekdays
+        today = (day or weekday) if not (self.any_day or self.any_weekday) else (day and weekday)
+        return at.minute in self.minutes and at.hour in self.hours and at.month in self.months and today
+
+
+def cron(text: str) -> Cron:
+    """The five fields of a cron expression. Raises ConfigError naming the field that is wrong."""
+    parts = text.lower().split()
+    if len(parts) != len(FIELDS):
+        raise ConfigError(
+            f"{text!r} has {len(parts)} fields; a cron expression has five",
+            hint="Write minute, hour, day of month, month, day of week: '0 */6 * * *' is every six hours.",
+            code="bad_cron",
+        )
+    minutes, hours, days, months, weekdays = (_field(part, at, text) for at, part in enumerate(parts))
+    return Cron(
+        minutes,
+        hours,
+        days,
+        months,
+        frozenset(day % 7 for day in weekdays),
+        any_day=parts[2].startswith("*"),
+        any_weekday=parts[4].startswith("*"),
+    )
+
+
+def _field(part: str, at: int, whole: str) -> frozenset[int]:
+    low, high = RANGES[at]
+    names = MONTHS if at == 3 else WEEKDAYS if at == 4 else {}
+    values: set[int] = set()
+    for item in part.split(","):
+        span, _, step = item.partition("/")
+        first, dash, last = span.partition("-")
+        try:
+            start = low if first == "*" else names[first] if first in names else int(first)
+            if dash:
+                end = names[last] if last in names else int(last)
+            else:
+                end = high if first == "*" or step else start
+            stride = int(step) if step else 1
+        except ValueError:
+            start, end, stride = low, low, 0
+        if stride < 1 or (dash and first == "*") or not low <= start <= end <= high:
+            raise ConfigError(
+                f"{item!r} is not a {FIELDS[at]} in the cron expression {whole!r}",
+                hint=f"A {FIELDS[at]} lies between {low} and {high}; lists (1,2), ranges (1-5) and steps (*/6) work.",
+                code="bad_cron",
+            )
+        values.update(range(start, end + 1, stride))
+    return frozenset(values)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. Raises ConfigError when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as gone:
+        raise ConfigError(
+            f"there is no time zone {name!r}",
+            hint="Use an IANA name: UTC, Asia/Kolkata, Europe/Berlin.",
+            code="bad_zone",
+        ) from gone
