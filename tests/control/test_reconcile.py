@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import date
+
+from millrace.connect.source import Count, Seen
+from millrace.control.reconcile import Compared, compare
+from millrace.data.batch import LoadMode
+
+DAY = date(2026, 3, 14)
+
+
+def one(
+    counted: int,
+    held: int,
+    seen: Seen | None,
+    *,
+    mode: LoadMode = "merge",
+    rejected: int = 0,
+    unreadable: str = "",
+    waiting: bool = False,
+) -> Compared:
+    (row,) = compare(
+        [Count("Charged", DAY, counted)],
+        [("Charged", DAY.isoformat(), held)],
+        [seen] if seen else [],
+        mode=mode,
+        rejected={"Charged": rejected} if rejected else {},
+        unreadable={"Charged": unreadable} if unreadable else {},
+        waiting=waiting,
+    )
+    return row
+
+
+def causes(row: Compared) -> dict[str, int]:
+    return {cause.code: cause.rows for cause in row.causes}
+
+
+def test_equal_counts_need_no_cause():
+    row = one(10, 10, Seen("Charged", DAY, 10, 10))
+    assert row.causes == ()
+    assert row.unexplained == 0
+    assert not row.wants_reading
+
+
+def test_copies_that_became_one_row_are_duplicates_in_merge():
+    assert causes(one(10, 8, Seen("Charged", DAY, 8, 10))) == {"duplicates": 2}
+
+
+def test_append_keeps_copies_so_they_explain_nothing():
+    row = one(10, 8, Seen("Charged", DAY, 8, 10), mode="append")
+    assert row.unexplained == 2
+    assert row.wants_reading
+
+
+def test_rows_that_came_after_the_last_read_are_late_and_want_reading():
+    row = one(10, 7, Seen("Charged", DAY, 7, 7))
+    assert causes(row) == {"late": 3}
+    assert row.wants_reading
+
+
+def test_rejects_are_a_cause_once():
+    rows = compare(
+        [Count("Charged", DAY, 5), Count("Charged", date(2026, 3, 15), 5)],
+        [("Charged", "2026-03-14", 4), ("Charged", "2026-03-15", 4)],
+        [Seen("Charged", DAY, 5, 5), Seen("Charged", date(2026, 3, 15), 5, 5)],
+        mode="merge",
+        rejected={"Charged": 1},
+        unreadable={},
+        waiting=False,
+    )
+    assert [causes(row) for row in rows] == [{"rejected": 1}, {}]
+    assert [row.unexplained for row in rows] == [0, 1]
+
+
+def test_a_name_that_cannot_be_read_says_why():
+    row = one(10, 0, None, unreadable="CleverTap does not export it")
+    assert causes(row) == {"not_readable": 10}
+    assert row.causes[0].message == "CleverTap does not export it"
+
+
+def test_staged_rows_that_wait_are_a_cause():
+    assert causes(one(10, 4, Seen("Charged", DAY, 10, 10), waiting=True)) == {"not_loaded": 6}
+
+
+def test_rows_that_the_source_no_longer_counts_are_a_cause():
+    row = one(6, 10, Seen("Charged", DAY, 10, 10))
+    assert causes(row) == {"gone_at_source": -4}
+    assert row.unexplained == 0
+
+
+def test_a_table_with_less_than_was_read_is_unexplained():
+    row = one(10, 6, Seen("Charged", DAY, 10, 10))
+    assert row.unexplained == 4
+    assert row.wants_reading
+
+
+def test_days_and_names_that_were_not_counted_are_left_out():
+    rows = compare(
+        [Count("Charged", DAY, 1)],
+        [("Charged", "2026-03-14", 1), ("Charged", "2026-01-01", 9), ("Other", "2026-03-14", 9)],
+        [],
+        mode="merge",
+        rejected={},
+        unreadable={},
+        waiting=False,
+    )
+    assert [(row.name, row.day) for row in rows] == [("Charged", DAY)]
