@@ -6,7 +6,7 @@ STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types golden bench crash check new-source new-destination clean
+.PHONY: help setup demo test lint types generated golden bench crash check new-source new-destination clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,19 +19,24 @@ $(STAMP): pyproject.toml uv.lock
 demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
-test: setup lint types  ## All checks and tests (about 10 minutes on 2 cores)
+test: setup lint types generated  ## All checks and tests (about 15 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
-lint: setup  ## Format, lint, direction of imports, generated files
-	@$(BIN)/ruff format --check --quiet .
+lint: setup  ## Format, lint, direction of imports
+	@out=$$($(BIN)/ruff format --check . 2>&1) || { echo "$$out"; echo "Mend it with: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@PYTHONPATH=src $(BIN)/lint-imports --no-cache >/tmp/millrace-imports.$$$$ 2>&1 || { cat /tmp/millrace-imports.$$$$; exit 1; }; rm -f /tmp/millrace-imports.$$$$
+	@out=$$(PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo 2>&1) || { echo "$$out"; exit 1; }
 
 types: setup  ## pyright, strict
 	@$(BIN)/pyright
 
-golden: setup  ## Write the golden files anew; review reads the diff
+generated: setup  ## Generated pages and connector folders are up to date and complete
+	@$(BIN)/python tools/reference.py --check
+	@$(BIN)/python tools/check.py --quiet
+
+golden: setup  ## Write the golden files and docs/reference anew; review reads the diff
 	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest tests -k golden
+	@$(BIN)/python tools/reference.py
 
 crash: setup  ## kill -9 of the real process at 50 points; about 5 minutes
 	@$(BIN)/python -m pytest tests/crash --kills 50
@@ -49,7 +54,7 @@ check: setup  ## What each connector's folder still lacks, in words
 new-source: setup  ## A new source that passes its first test: make new-source NAME=acme
 	@$(BIN)/python tools/scaffold.py source "$(NAME)"
 
-new-destination: setup  ## A new destination: make new-destination NAME=acme
+new-destination: setup  ## A new destination that passes its contract: make new-destination NAME=acme
 	@$(BIN)/python tools/scaffold.py destination "$(NAME)"
 
 clean:  ## Remove .venv and everything that was made
