@@ -100,6 +100,7 @@ class Loaded:
     deleted: int = 0
     duplicates: int = 0
     stale: int = 0
+    unchanged: int = 0
     refused: int = 0
 
 
@@ -140,12 +141,14 @@ class Destination(ABC, Generic[D]):
 
     One load is all or nothing; where the system has transactions, the number of the last segment is kept in the same
     one (I3). `ensure` never narrows and never drops. Foreign errors are translated at the edge. Not thread-safe: one
-    instance per thread.
+    instance per thread. ``loads`` is the name of the table of notes; who chose another metadata prefix sets it (to
+    `Meta.loads`) before the first call.
     """
 
     Config: ClassVar[type[DestinationConfig]]
     title: ClassVar[str]
     limits: ClassVar[Limits]
+    loads: str = "__hevo__loads"
 
     def __init__(self, config: D, context: Context | None = None) -> None:
         self.config = config

@@ -1,0 +1,427 @@
+"""A destination that speaks SQL: one load is one transaction, with the note of what is held inside it (I3)."""
+
+from __future__ import annotations
+
+import secrets
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
+
+import pyarrow as pa
+
+from millrace.connect.config import DestinationConfig
+from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
+from millrace.connect.source import Verdict
+from millrace.connect.sql import history, statements
+from millrace.connect.sql.dialect import Dialect
+from millrace.connect.sql.incoming import Incoming
+from millrace.connect.sql.refusals import RowsRefused, culprits
+from millrace.connect.sql.statements import GONE, Found, temporary
+from millrace.data import types
+from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
+
+D = TypeVar("D", bound=DestinationConfig)
+
+
+class _TakenBack(Exception):
+    """Ends a trial that went well."""
+
+
+class SqlDestination(Destination[D]):
+    """What is the same in every SQL system. A subclass brings a dialect, a connection and its fastest road for Arrow.
+
+    All methods of the connection translate the driver's errors: values that the system refuses become `RowsRefused`.
+    """
+
+    dialect: ClassVar[Dialect]
+    takes_nul: ClassVar[bool] = True
+
+    # What a system provides.
+
+    @abstractmethod
+    def connected(self, *, keep: bool = False) -> AbstractContextManager[None]:
+        """A connection is there, and this process's other writers wait. It may end afterwards unless ``keep``."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commits at the end, rolls back on any exception."""
+
+    @abstractmethod
+    def execute(self, sql: str, *values: Any) -> int:
+        """Rows that the statement changed (-1 where that is unknown). ``values`` are bound to `?` or `$1` …"""
+
+    @abstractmethod
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a statement."""
+
+    @abstractmethod
+    def take(self, name: str, rows: pa.RecordBatchReader) -> None:
+        """A temporary table ``name`` holds the rows."""
+
+    @abstractmethod
+    def offered(self, incoming: Incoming) -> AbstractContextManager[str]:
+        """A relation with all columns of the rows and the sequence, to be read by the statements inside.
+
+        May be a stream that is read anew by every statement, or a temporary table.
+        """
+
+    @abstractmethod
+    def found(self, table: str) -> dict[str, Found] | None:
+        """Columns of the table as it is, by the name as asked for; None when there is none."""
+
+    @abstractmethod
+    def target(self, table: str) -> str:
+        """The qualified, quoted name of a table."""
+
+    @abstractmethod
+    def lock(self, table: str) -> None:
+        """Nobody else changes the table until the transaction ends."""
+
+    @abstractmethod
+    def marker(self, number: int) -> str:
+        """The placeholder of the bound value ``number``, from 1."""
+
+    def indexed(self, table: Table) -> None:
+        """The table has the index that a merge into it needs."""
+
+    # Shape.
+
+    def schema(self, table: str) -> dict[str, pa.DataType] | None:
+        with self.connected(keep=True):
+            found = self.found(table)
+        if found is None:
+            return None
+        return {column.name: column.type or types.VARCHAR for column in found.values()}
+
+    def ensure(self, table: Table) -> list[Change]:
+        self._fit(table)
+        with self.connected(keep=True), self.transaction():
+            self._notes(table)
+            target, found = self.target(table.name), self.found(table.name)
+            if found is None:
+                changes = [Change("create", table.name, None, statements.create(self.dialect, table, target))]
+            else:
+                changes = statements.alter(self.dialect, table, target, list(found.values()))
+            for change in changes:
+                self.execute(change.statement)
+            if table.key and table.mode != "append":
+                self.indexed(table)
+        return changes
+
+    def _fit(self, table: Table) -> None:
+        if table.mode not in self.limits.modes:
+            raise ConfigError(f"{self.title} cannot load in the mode {table.mode}", code="mode")
+        self.loads = table.meta.loads
+        seen: dict[str, str] = {}
+        for column in statements.columns(table):
+            if (other := seen.setdefault(self.dialect.fold(column.name), column.name)) != column.name:
+                raise SchemaError(
+                    f"The columns {other!r} and {column.name!r} of {table.name!r} are one name to {self.title}.",
+                    hint="Give one of them another name in the mapping.",
+                    code="NAME_CONFLICT",
+                )
+
+    def _notes(self, table: Table) -> None:
+        text, number = self.dialect.types["VARCHAR"], self.dialect.types["LONG"]
+        self.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.target(table.meta.loads)} "
+            f"(feed {text} NOT NULL, table_name {text} NOT NULL, segment {number} NOT NULL, "
+            f"loaded_at {number} NOT NULL)"
+        )
+
+    # Loading.
+
+    def load(self, table: Table, load: Load) -> Loaded:
+        with self.connected():
+            try:
+                return self._loaded(table, load)
+            except RowsRefused as refused:
+                self._diagnose(table, load, refused)
+                raise  # never reached: a diagnosis raises
+
+    def _loaded(self, table: Table, load: Load) -> Loaded:
+        with self.transaction():
+            incoming = self._incoming(table, load)
+            self.lock(table.name)
+            self._claim(table, load)
+            try:
+                counts = self._publish(table, load, incoming)
+            except RowsRefused:
+                self._raise_refusals(incoming)
+                raise
+            self._raise_refusals(incoming)
+            self._note(table, load)
+        return replace(counts, rows=load.rows.count, refused=len(load.refused))
+
+    def _incoming(self, table: Table, load: Load, *, thorough: bool = False) -> Incoming:
+        found = self.found(table.name)
+        if found is None:
+            raise SchemaError(
+                f"The table {table.name!r} is gone from the destination.",
+                hint="Run the load again; it makes the table anew. Rows loaded before need `millrace resync`.",
+                code="TABLE_MISSING",
+            )
+        lacking = [column.name for column in statements.columns(table) if column.name not in found]
+        if lacking:
+            raise SchemaError(
+                f"The table {table.name!r} has no column {lacking[0]!r} any more.",
+                hint="Run the load again; it adds the column.",
+                code="COLUMN_MISSING",
+            )
+        return Incoming(table, load, found, nul=self.takes_nul, thorough=thorough)
+
+    def _raise_refusals(self, incoming: Incoming) -> None:
+        if incoming.refusals:
+            raise Unloadable(incoming.refusals)
+
+    def _claim(self, table: Table, load: Load) -> None:
+        """I4: only who goes on exactly where the destination stands may load."""
+        holds = self._held(load.feed, table.name, table.meta.loads) or 0
+        if holds != load.after:
+            raise Stale(f"{table.name} holds segment {holds} of {load.feed}, not {load.after}")
+
+    def _note(self, table: Table, load: Load) -> None:
+        notes = self.target(table.meta.loads)
+        one, two, three, four = (self.marker(n) for n in range(1, 5))
+        self.execute(f"DELETE FROM {notes} WHERE feed = {one} AND table_name = {two}", load.feed, table.name)
+        self.execute(
+            f"INSERT INTO {notes} (feed, table_name, segment, loaded_at) VALUES ({one}, {two}, {three}, {four})",
+            load.feed,
+            table.name,
+            load.upto,
+            load.at_ms,
+        )
+
+    def _publish(self, table: Table, load: Load, incoming: Incoming) -> Loaded:
+        target = self.target(table.name)
+        if not incoming.count:
+            return Loaded(0)
+        if table.mode == "append" or not table.key:
+            self.append(table, target, load, incoming)
+            return Loaded(0, inserted=incoming.count)
+        if table.mode == "history":
+            return self._recorded(table, target, load, incoming)
+        return self._merged(table, target, load, incoming)
+
+    def append(self, table: Table, target: str, load: Load, incoming: Incoming) -> None:
+        """All rows are in the table."""
+        with self.offered(incoming) as rows:
+            self.execute(statements.append(self.dialect, table, target, rows=rows, at_ms=load.at_ms))
+
+    def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
+        with self.offered(incoming) as rows, self._temporaries("keys", "newest", "met", "chosen"):
+            merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms)
+            self.narrow(incoming, rows, statements.keys(table))
+            self._raise_refusals(incoming)
+            keys = temporary(self.dialect, "keys")
+            total, deletes = self._one(
+                f"SELECT count(*), count(CASE WHEN {self.dialect.quoted(GONE)} THEN 1 END) FROM {keys}"
+            )
+            newest, gone = total, deletes
+            repeated = self._one(merge.repeated)[0]
+            self.execute(merge.newest if repeated else merge.all_newest)
+            if repeated:
+                newest, gone = self._one(
+                    f"SELECT count(*), count(CASE WHEN {self.dialect.quoted(GONE)} THEN 1 END) "
+                    f"FROM {temporary(self.dialect, 'newest')}"
+                )
+            self.execute(merge.met)
+            met, stale, stale_gone = self._one(merge.counts)
+            alive = newest - gone - stale
+            if met > stale:
+                self.execute(merge.clear)
+            if alive == total:
+                self.execute(merge.insert)
+            else:
+                self.execute(merge.chosen)
+                if gone:
+                    self.execute(merge.flag)
+                if alive:
+                    self.execute(merge.insert_chosen)
+                if gone:
+                    self.execute(merge.insert_gone)
+        return Loaded(
+            0,
+            inserted=alive - (met - stale),
+            updated=met - stale,
+            deleted=gone - stale_gone,
+            duplicates=total - newest,
+            stale=stale + stale_gone,
+        )
+
+    def narrow(self, incoming: Incoming, rows: str, names: Sequence[str]) -> None:
+        """The temporary table `keys` holds the columns ``names``, the sequence and whether a row is a delete."""
+        del rows
+        self.take("__mr_keys", incoming.reader(names, gone=True))
+
+    def _recorded(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
+        with self._temporaries(*history.TEMPORARIES):
+            self.take("__mr_rows", incoming.reader(gone=True))
+            self._raise_refusals(incoming)
+            plan = history.record(self.dialect, table, target, at_ms=load.at_ms)
+            for statement in plan.statements:
+                self.execute(statement)
+            counts = self._one(plan.counts)
+            for statement in plan.effects:
+                self.execute(statement)
+        inserted, updated, deleted, duplicates, stale = (int(count) for count in counts)
+        rest = incoming.count - inserted - updated - deleted - duplicates - stale
+        return Loaded(0, inserted, updated=updated, deleted=deleted, duplicates=duplicates, stale=stale, unchanged=rest)
+
+    @contextmanager
+    def _temporaries(self, *names: str) -> Generator[None]:
+        """Temporary tables and views of a load are gone before and after it."""
+        self._clear_temporaries(names)
+        yield
+        self._clear_temporaries(names)
+
+    def _clear_temporaries(self, names: Sequence[str]) -> None:
+        kinds = {name: kind for name, kind in self.temporaries() if name.startswith("__mr_")}
+        for name in reversed(names):
+            if kind := kinds.get(f"__mr_{name}"):
+                self.execute(f"DROP {kind} {temporary(self.dialect, name)}")
+
+    @abstractmethod
+    def temporaries(self) -> list[tuple[str, str]]:
+        """(name, TABLE or VIEW) of this connection's temporary relations."""
+
+    def _one(self, sql: str, *values: Any) -> tuple[Any, ...]:
+        return self.rows(sql, *values)[0]
+
+    # Rows that cannot go in.
+
+    def _diagnose(self, table: Table, load: Load, refused: RowsRefused) -> None:
+        """Raises Unloadable with the rows that made the system refuse the load, or SchemaError when none did."""
+        with self.transaction():
+            incoming = self._incoming(table, load, thorough=True)
+        for _ in incoming.reader():
+            pass
+        self._raise_refusals(incoming)
+        if found := culprits(load, lambda part: self._attempt(table, part)):
+            raise Unloadable(found) from refused
+        raise SchemaError(
+            f"{self.title} refuses the rows for {table.name!r}: {refused.message}",
+            hint="Look at the constraints and triggers of the table.",
+        ) from refused
+
+    def _attempt(self, table: Table, part: Load) -> None:
+        """The part goes in, or RowsRefused is raised; either way nothing has changed afterwards."""
+        with suppress(_TakenBack), self.transaction():
+            self._publish(table, part, self._incoming(table, part))
+            raise _TakenBack
+
+    # What is held.
+
+    def held(self, feed: str, table: str) -> int | None:
+        with self.connected(keep=True):
+            return self._held(feed, table, self.loads)
+
+    def _held(self, feed: str, table: str, loads: str) -> int | None:
+        if self.found(loads) is None:
+            return None
+        one, two = self.marker(1), self.marker(2)
+        found = self.rows(
+            f"SELECT segment FROM {self.target(loads)} WHERE feed = {one} AND table_name = {two}", feed, table
+        )
+        return int(found[0][0]) if found else None
+
+    def forget(self, feed: str, table: str) -> None:
+        with self.connected(keep=True), self.transaction():
+            if self.found(self.loads) is not None:
+                one, two = self.marker(1), self.marker(2)
+                self.execute(
+                    f"DELETE FROM {self.target(self.loads)} WHERE feed = {one} AND table_name = {two}", feed, table
+                )
+
+    def swap(self, fresh: str, table: str) -> None:
+        with self.connected(keep=True), self.transaction():
+            if self.found(fresh) is None:
+                raise SchemaError(f"There is no table {fresh!r} to take the place of {table!r}.", code="TABLE_MISSING")
+            self.lock(fresh)
+            self.execute(f"DROP TABLE IF EXISTS {self.target(table)}")
+            self.execute(f"ALTER TABLE {self.target(fresh)} RENAME TO {self.dialect.quoted(table)}")
+            if self.found(self.loads) is not None:
+                notes, one, two = self.target(self.loads), self.marker(1), self.marker(2)
+                self.execute(f"DELETE FROM {notes} WHERE table_name = {one}", table)
+                self.execute(f"UPDATE {notes} SET table_name = {one} WHERE table_name = {two}", table, fresh)
+
+    def drop(self, table: str) -> None:
+        with self.connected(keep=True), self.transaction():
+            self.execute(f"DROP TABLE IF EXISTS {self.target(table)}")
+            if self.found(self.loads) is not None:
+                self.execute(f"DELETE FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)}", table)
+
+    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
+        d = self.dialect
+        text = d.types["VARCHAR"]
+        day = d.local_day.format(c=d.quoted(at), tz=self.marker(1))
+        with self.connected():
+            found = self.rows(
+                f"SELECT CAST({d.quoted(name)} AS {text}) AS n, {day} AS d, count(*) FROM {self.target(table)} "
+                f"WHERE {d.quoted(name)} IS NOT NULL AND {d.quoted(at)} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2",
+                timezone,
+            )
+        return [(str(group), str(day), int(rows)) for group, day, rows in found]
+
+    # The test of the connection.
+
+    def check(self) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        scratch = f"__hevo_test_{secrets.token_hex(4)}"
+        meta = Meta(ingested_at="at", sequence="__he__msg_seq_id", op_type="op", loads=f"{scratch}_loads")
+        table = Table(scratch, (Column("id", types.LONG), Column("at", types.LONG)), meta, key=("id",))
+        wider = replace(table, columns=(*table.columns, Column("more", types.VARCHAR)))
+        before, self.loads = self.loads, meta.loads
+        try:
+            steps: list[tuple[str, str, Callable[[], Any]]] = [
+                ("connect", "The connection stands.", self._probe),
+                ("create", "Tables can be made.", lambda: self.ensure(table)),
+                ("alter", "Columns can be added.", lambda: self.ensure(wider)),
+                ("load", "Rows can be merged in.", lambda: self.load(wider, Load("check", 0, 1, 0, One(wider)))),
+                ("read", "Rows can be read.", lambda: self.query(f"SELECT * FROM {self.target(scratch)}")),
+                ("drop", "Tables can be dropped.", lambda: self._drop_scratch(scratch)),
+            ]
+            for step, message, run in steps:
+                try:
+                    run()
+                except MillraceError as error:
+                    verdicts.append(Verdict(step, "fail", error.message, error.hint))
+                    if step not in ("connect", "create"):
+                        with suppress(MillraceError):
+                            self._drop_scratch(scratch)
+                    break
+                verdicts.append(Verdict(step, "pass", message))
+        finally:
+            self.loads = before
+            self.close()
+        return verdicts
+
+    def _probe(self) -> None:
+        with self.connected(keep=True):
+            self.rows("SELECT 1")
+
+    def _drop_scratch(self, scratch: str) -> None:
+        self.drop(scratch)
+        self.drop(f"{scratch}_loads")
+
+
+@dataclass(frozen=True, slots=True)
+class One(Rereadable):
+    """A single row for the test of a connection."""
+
+    table: Table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(column.name, column.type) for column in self.table.columns])
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    def reader(self) -> pa.RecordBatchReader:
+        row = {column.name: "x" if column.type == types.VARCHAR else 1 for column in self.table.columns}
+        batch = pa.RecordBatch.from_pylist([row], schema=self.schema)
+        return pa.RecordBatchReader.from_batches(self.schema, [batch])

@@ -1,0 +1,86 @@
+"""A dialect is data: how names are quoted, how types are called, and the few words that differ between systems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from millrace.connect.destination import Limits
+from millrace.data import types
+from millrace.data.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is special about one system's SQL.
+
+    ``types`` names a SQL type for every logical type; ``{p}``, ``{s}`` and ``{n}`` stand for precision, scale and
+    length. ``wide`` and ``bounded`` replace it for a DECIMAL beyond `limits.max_decimal` and for a VARCHAR(n).
+    ``back`` reads the system's own spelling: the first regular expression that matches the whole (in lower case) gives
+    a logical name. ``text`` writes values as text in the form of `data.cast`, where a plain CAST would differ.
+    """
+
+    name: str
+    limits: Limits
+    types: Mapping[Kind, str]
+    back: tuple[tuple[str, str], ...]
+    row_id: str
+    row_id_type: str
+    wide: str
+    bounded: str
+    widen: str
+    text: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
+    temp: str = ""
+    temp_words: str = "TEMP TABLE"
+    primary_key: bool = False
+    folds_case: bool = False
+    moment: str = "make_timestamptz({ms} * 1000)"
+    greater: str = "greatest({a}, {b})"
+    local_day: str = "CAST(CAST({c} AT TIME ZONE {tz} AS DATE) AS VARCHAR)"
+
+    def quoted(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    def path(self, *names: str) -> str:
+        """A qualified name, every part quoted."""
+        return ".".join(self.quoted(name) for name in names)
+
+    def names(self, names: tuple[str, ...] | list[str], of: str = "") -> str:
+        """Quoted names in a list, each ``of`` a table or alias."""
+        front = f"{of}." if of else ""
+        return ", ".join(front + self.quoted(name) for name in names)
+
+    def sql(self, type_: pa.DataType) -> str:
+        """The SQL type that keeps a logical type."""
+        kind = types.kind(type_)
+        if kind == "DECIMAL":
+            return (self.types[kind] if type_.precision <= self.limits.max_decimal else self.wide).format(
+                p=type_.precision, s=type_.scale
+            )
+        if kind == "VARCHAR" and (n := types.length(type_)):
+            return self.bounded.format(n=n)
+        return self.types[kind]
+
+    def logical(self, sql: str) -> pa.DataType | None:
+        """The logical type of a column by the system's word for its type; None for one that has none."""
+        for pattern, name in self.back:
+            if match := re.fullmatch(pattern, sql.lower()):
+                return types.parse(match.expand(name))
+        return None
+
+    def kept(self, type_: pa.DataType) -> pa.DataType:
+        """The logical type that a column has after it was made for ``type_``."""
+        found = self.logical(self.sql(type_))
+        assert found is not None, f"{self.name} cannot read its own type {self.sql(type_)}"
+        return found
+
+    def as_text(self, column: str, kind: Kind) -> str:
+        """A column's values as text, in the form that `data.cast` writes."""
+        return self.text.get(kind, "CAST({c} AS " + self.types["VARCHAR"] + ")").format(c=column)
+
+    def fold(self, name: str) -> str:
+        """What two names have in common that the system takes for the same."""
+        return name.casefold() if self.folds_case else name

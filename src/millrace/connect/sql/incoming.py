@@ -1,0 +1,158 @@
+"""The rows of a load, brought exactly into the columns of the table as it is; what does not fit is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.connect.destination import Load, Refusal, Table
+from millrace.connect.sql.statements import GONE, Found
+from millrace.data import types
+from millrace.data.compute import pc
+
+# Arrow keeps moments far outside the calendar, where databases have `infinity` or other years.
+_DAYS = (date.min.toordinal() - date(1970, 1, 1).toordinal(), date.max.toordinal() - date(1970, 1, 1).toordinal())
+_MICROS = tuple(
+    int((moment - datetime(1970, 1, 1)).total_seconds()) * 1_000_000 for moment in (datetime.min, datetime.max)
+)
+PIECE = 65_536
+
+
+class Incoming:
+    """Reads a load's rows as often as asked, with the sequence in the column `meta.sequence`.
+
+    Rows that cannot go in stay in the stream with NULL in place of the value; `refusals` names them after a whole
+    reading, and the caller then publishes nothing. ``nul`` False: the system takes no NUL character in text; they are
+    looked for only when ``thorough``, since it costs a pass over all text.
+    """
+
+    def __init__(
+        self, table: Table, load: Load, found: Mapping[str, Found], *, nul: bool = True, thorough: bool = False
+    ) -> None:
+        self.table, self.load, self.found = table, load, found
+        self.nul, self.thorough = nul, thorough
+        self.deletes = table.meta.marked_deleted is not None
+        self._refused: dict[int, Refusal] = {}
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        return sorted(self._refused.values(), key=lambda refusal: refusal.row)
+
+    @property
+    def count(self) -> int:
+        """Rows that the stream gives: all but those refused before."""
+        return self.load.rows.count - len(self.load.refused)
+
+    def names(self) -> tuple[str, ...]:
+        """Columns of the stream apart from the sequence."""
+        own = (self.table.meta.op_type,) if self.deletes else ()
+        return tuple(column.name for column in self.table.columns) + own
+
+    def reader(self, columns: Sequence[str] | None = None, *, gone: bool = False) -> pa.RecordBatchReader:
+        """The rows in ``columns`` and the sequence; with ``gone`` a column that says whether a row is a delete."""
+        names = list(self.names() if columns is None else columns)
+        fields = [pa.field(name, self._type(name)) for name in names]
+        fields.append(pa.field(self.table.meta.sequence, pa.int64()))
+        if gone:
+            fields.append(pa.field(GONE, pa.bool_()))
+        schema = pa.schema(fields)
+        return pa.RecordBatchReader.from_batches(schema, self._batches(names, schema, gone))
+
+    def _type(self, name: str) -> pa.DataType:
+        found = self.found.get(name)
+        if found is None or found.type is None:
+            return types.VARCHAR
+        return found.type.storage_type if isinstance(found.type, types.TextType) else found.type
+
+    def _batches(self, names: list[str], schema: pa.Schema, gone: bool) -> Iterator[pa.RecordBatch]:
+        first = 0
+        refused = np.sort(np.fromiter(self.load.refused, np.int64, len(self.load.refused)))
+        for whole in self.load.rows.reader():
+            for start in range(0, whole.num_rows, PIECE):
+                batch = whole.slice(start, PIECE)
+                sequence = np.arange(first, first + batch.num_rows, dtype=np.int64)
+                first += batch.num_rows
+                if refused.size:
+                    keep = ~np.isin(sequence, refused)
+                    batch, sequence = batch.filter(pa.array(keep)), sequence[keep]
+                values = [self._column(batch, name, sequence) for name in names]
+                values.append(pa.array(sequence))
+                if gone:
+                    values.append(self._gone(batch))
+                yield pa.RecordBatch.from_arrays(values, schema=schema)
+
+    def _gone(self, batch: pa.RecordBatch) -> pa.Array:
+        if not self.deletes or self.table.meta.op_type not in batch.schema.names:
+            return pa.repeat(pa.scalar(False), batch.num_rows)
+        operations = types.storage(batch.column(self.table.meta.op_type))
+        return pc.fill_null(pc.equal(operations, "D"), False)
+
+    def _column(self, batch: pa.RecordBatch, name: str, sequence: np.ndarray[Any, Any]) -> pa.Array:
+        found = self.found.get(name)
+        index = batch.schema.get_field_index(name)
+        want = found.type if found and found.type is not None else types.VARCHAR
+        if index < 0:
+            return pa.nulls(batch.num_rows, self._type(name))
+        values = batch.column(index)
+        if values.type != want:
+            values = self._cast(name, values, want, found, sequence)
+        self._check(name, values, found, sequence)
+        return types.storage(values) if isinstance(want, types.TextType) else values
+
+    def _cast(
+        self, name: str, values: pa.Array, want: pa.DataType, found: Found | None, sequence: np.ndarray[Any, Any]
+    ) -> pa.Array:
+        from millrace.data.cast import cast
+
+        loose = types.canonical(values.type)
+        casted = cast(values, want, strict=False)
+        if casted.bad is not None:
+            text = found is not None and types.length(want) is not None and types.is_text(loose)
+            code = "STRING_TOO_LONG" if text else "INCOMPATIBLE_TYPE"
+            sql = found.sql if found else types.name(want)
+            self._refuse(casted.bad, sequence, code, f"the value of {name!r} does not fit into its column ({sql})")
+        return casted.values
+
+    def _check(self, name: str, values: pa.Array, found: Found | None, sequence: np.ndarray[Any, Any]) -> None:
+        table = self.table
+        if values.null_count:
+            if name in table.key and table.mode != "append":
+                message = f"the key column {name!r} has no value"
+                self._refuse(values.is_null(), sequence, "NULL_PRIMARY_KEY", message)
+            elif found and not found.nullable and not (self.deletes and name not in table.key):
+                message = f"the column {name!r} must not be NULL"
+                self._refuse(values.is_null(), sequence, "CONSTRAINT_VIOLATION", message)
+        if pa.types.is_date32(values.type) or pa.types.is_timestamp(values.type):
+            self._check_calendar(name, values, sequence)
+        elif self.thorough and not self.nul:
+            self._check_nul(name, values, sequence)
+
+    def _check_calendar(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> None:
+        days = pa.types.is_date32(values.type)
+        low, high = _DAYS if days else _MICROS
+        numbers = values.view(pa.int32() if days else pa.int64())
+        ends = pc.min_max(numbers)
+        least, most = ends["min"].as_py(), ends["max"].as_py()
+        if least is not None and (least < low or most > high):
+            outside = pc.fill_null(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)), False)
+            message = f"the value of {name!r} lies outside the years 1 to 9999"
+            self._refuse(outside, sequence, "INCOMPATIBLE_TYPE", message)
+
+    def _check_nul(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> None:
+        text = types.storage(values)
+        if not pa.types.is_string(text.type):
+            return
+        bad = pc.fill_null(pc.match_substring(text, "\0"), False)
+        if types.is_json(values.type):
+            # An escaped NUL, but not an escaped backslash before the letters u0000.
+            escaped = pc.match_substring_regex(text, r"(^|[^\\])(\\\\)*\\u0000")
+            bad = pc.or_(bad, pc.fill_null(escaped, False))
+        self._refuse(bad, sequence, "INCOMPATIBLE_TYPE", f"the value of {name!r} holds a NUL character")
+
+    def _refuse(self, bad: pa.BooleanArray, sequence: np.ndarray[Any, Any], code: str, message: str) -> None:
+        for row in sequence[bad.to_numpy(zero_copy_only=False)]:
+            self._refused.setdefault(int(row), Refusal(int(row), code, message))

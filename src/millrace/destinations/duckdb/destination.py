@@ -1,0 +1,304 @@
+"""DuckDB: one file, one writer at a time, Arrow read where it lies."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pydantic import Field
+
+from millrace.connect.config import DestinationConfig
+from millrace.connect.destination import Table
+from millrace.connect.source import Context
+from millrace.connect.sql.destination import SqlDestination
+from millrace.connect.sql.incoming import Incoming
+from millrace.connect.sql.refusals import RowsRefused
+from millrace.connect.sql.statements import Found
+from millrace.destinations.duckdb.dialect import DUCKDB, LIMITS
+from millrace.errors import ConfigError, EnvironmentProblem
+
+# A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
+MEMORY = "200MB"
+_PAUSE_S = 0.05
+
+_writers: dict[str, threading.RLock] = {}
+_writers_guard = threading.Lock()
+
+
+class Config(DestinationConfig):
+    path: Path = Field(description="The DuckDB file. It is made when there is none; its folder must exist.")
+    schema_name: str = Field("main", min_length=1, description="Schema in which the tables are made.")
+    lock_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a file that another process has open.")
+    memory_limit: str = Field(
+        MEMORY, pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B)$", description="Memory of DuckDB, for example 200MB or 2GB."
+    )
+    threads: int | None = Field(None, ge=1, description="Threads of DuckDB; all cores when not set.")
+
+
+class Destination(SqlDestination[Config]):
+    """Tables in one DuckDB file. Loads into one file take turns: by a lock inside a process, by waiting across them."""
+
+    Config = Config
+    title = "DuckDB"
+    limits = LIMITS
+    dialect = DUCKDB
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._catalog = ""
+        self._depth = 0
+        self._file = os.path.realpath(config.path)
+        with _writers_guard:
+            self._turn = _writers.setdefault(self._file, threading.RLock())
+
+    # The connection.
+
+    @contextmanager
+    def connected(self, *, keep: bool = False) -> Generator[None]:
+        with self._turn:
+            self._depth += 1
+            try:
+                self._open()
+                yield
+            finally:
+                self._depth -= 1
+                # The file is free for other processes while this one reads its source.
+                if not keep and self._depth == 0:
+                    self.close()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            return
+        self._look()
+        until = time.monotonic() + self.config.lock_timeout_s
+        while True:
+            try:
+                connection = duckdb.connect(self._file)
+                break
+            except duckdb.Error as error:
+                held = _lock_holder(str(error))
+                if held is None:
+                    raise self._translated(error) from error
+                if time.monotonic() >= until:
+                    raise EnvironmentProblem(
+                        f"The DuckDB file {self.config.path} is locked by {held}.",
+                        hint="Close that program, or set a longer lock_timeout_s.",
+                        code="locked",
+                    ) from error
+                self.context.awaiting(f"{self.config.path} is locked by {held}")
+            time.sleep(_PAUSE_S)
+        self._connection = connection
+        with self.translated():
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET memory_limit = '{self.config.memory_limit}'")
+            connection.execute("SET preserve_insertion_order = false")
+            if self.config.threads:
+                connection.execute(f"SET threads = {self.config.threads}")
+            self._catalog = str(connection.execute("SELECT current_database()").fetchall()[0][0])
+            if self.config.schema_name != "main":
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(self.config.schema_name)}")
+
+    def _look(self) -> None:
+        """The path can hold a database, or the error says which part of it cannot."""
+        path = Path(self._file)
+        if path.is_dir():
+            raise ConfigError(f"{self.config.path} is a folder, not a DuckDB file.", path="path", code="bad_path")
+        if not path.parent.is_dir():
+            raise ConfigError(
+                f"The folder {path.parent} of the DuckDB file does not exist.",
+                hint="Make the folder, or change the path.",
+                path="path",
+                code="bad_path",
+            )
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ConfigError(
+                f"The DuckDB file {self.config.path} cannot be written.",
+                hint="Give this user the right to write it, or change the path.",
+                path="path",
+                code="not_writable",
+            )
+
+    @contextmanager
+    def translated(self) -> Generator[None]:
+        """DuckDB's errors come out as ours."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: duckdb.Error) -> Exception:
+        text = str(error)
+        if isinstance(error, duckdb.ConstraintException):
+            return RowsRefused(text, "CONSTRAINT_VIOLATION")
+        if isinstance(error, (duckdb.ConversionException, duckdb.OutOfRangeException)):
+            return RowsRefused(text, "INCOMPATIBLE_TYPE")
+        if isinstance(error, duckdb.InvalidInputException) and "invalid unicode" in text.lower():
+            return RowsRefused("a text is not valid UTF-8", "INCOMPATIBLE_TYPE")
+        if _full(text):
+            return EnvironmentProblem(
+                f"The disk under {self.config.path} is full; nothing of this load was kept.",
+                hint="Free some space and run again.",
+                code="DISK_FULL",
+            )
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return EnvironmentProblem(
+                f"DuckDB needs more memory than {self.config.memory_limit}.",
+                hint="Set a higher memory_limit at the destination.",
+                code="memory",
+            )
+        if "not a valid DuckDB database file" in text:
+            return ConfigError(
+                f"{self.config.path} exists and is not a DuckDB database.",
+                hint="Choose another path.",
+                path="path",
+                code="bad_path",
+            )
+        if isinstance(error, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException)):
+            return EnvironmentProblem(f"The DuckDB file {self.config.path} cannot be used: {text}")
+        return ConfigError(f"DuckDB refuses a statement: {text}", code="sql")
+
+    # What SqlDestination asks for.
+
+    @property
+    def _live(self) -> duckdb.DuckDBPyConnection:
+        assert self._connection is not None
+        return self._connection
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        with self.translated():
+            self._live.execute("BEGIN")
+        try:
+            yield
+            with self.translated():
+                self._live.execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._live.execute("ROLLBACK")
+            raise
+
+    def execute(self, sql: str, *values: Any) -> int:
+        with self.translated():
+            answer = self._live.execute(sql, list(values)).fetchall()
+        return int(answer[0][0]) if answer and isinstance(answer[0][0], int) else -1
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.translated():
+            return self._live.execute(sql, list(values)).fetchall()
+
+    def marker(self, number: int) -> str:
+        return f"${number}"
+
+    def target(self, table: str) -> str:
+        return self.dialect.path(self._catalog, self.config.schema_name, table)
+
+    def lock(self, table: str) -> None:
+        """The process's lock and the file's are held already."""
+
+    def found(self, table: str) -> dict[str, Found] | None:
+        rows = self.rows(
+            "SELECT column_name, data_type, is_nullable, column_default FROM duckdb_columns() "
+            "WHERE database_name = $1 AND schema_name = $2 AND lower(table_name) = lower($3) ORDER BY column_index",
+            self._catalog,
+            self.config.schema_name,
+            table,
+        )
+        columns = (
+            Found(name, sql, self.dialect.logical(sql), nullable=bool(nullable), default=default is not None)
+            for name, sql, nullable, default in rows
+        )
+        return {column.name: column for column in columns} or None
+
+    def temporaries(self) -> list[tuple[str, str]]:
+        return [
+            (str(name), str(kind))
+            for name, kind in self.rows(
+                "SELECT table_name, 'TABLE' FROM duckdb_tables() WHERE database_name = 'temp' "
+                "UNION ALL SELECT view_name, 'VIEW' FROM duckdb_views() WHERE database_name = 'temp'"
+            )
+        ]
+
+    def take(self, name: str, rows: pa.RecordBatchReader) -> None:
+        with self._stream("__mr_stream", rows):
+            self.execute(f"CREATE TEMP TABLE {self.dialect.temp}{self.dialect.quoted(name)} AS FROM __mr_stream")
+
+    @contextmanager
+    def offered(self, incoming: Incoming) -> Generator[str]:
+        with self._stream("__mr_rows_in", _Rereading(incoming)):
+            yield "__mr_rows_in"
+
+    @contextmanager
+    def _stream(self, name: str, source: object) -> Generator[None]:
+        self._live.register(name, source)
+        try:
+            yield
+        finally:
+            self._live.unregister(name)
+
+    # Reading.
+
+    def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
+        with self.connected(), self.translated():
+            statements = self._live.extract_statements(sql)
+            if len(statements) != 1:
+                raise ConfigError("A query is one statement.", code="sql")
+            self._live.execute("BEGIN TRANSACTION READ ONLY")
+            try:
+                found = self._live.sql(statements[0].query)
+                return pa.table({}) if found is None else _first(found.to_arrow_reader(), limit)
+            finally:
+                with suppress(duckdb.Error):
+                    self._live.execute("ROLLBACK")
+
+    def indexed(self, table: Table) -> None:
+        """No index: it would cost memory and time at each load, and the merge keeps keys unique."""
+
+
+class _Rereading:
+    """Rows that DuckDB asks for anew at each scan."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._incoming.reader().__arrow_c_stream__(requested_schema)
+
+
+def _first(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:
+    """The first ``limit`` rows."""
+    if limit is None:
+        return reader.read_all()
+    batches: list[pa.RecordBatch] = []
+    left = limit
+    for batch in reader:
+        batches.append(batch.slice(0, left))
+        left -= batches[-1].num_rows
+        if left <= 0:
+            break
+    return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _lock_holder(text: str) -> str | None:
+    """Who has the file open, when that is what the error says."""
+    if "Could not set lock on file" not in text:
+        return None
+    pid = re.search(r"\(PID (\d+)\)", text)
+    return f"the process {pid[1]}" if pid else "another process"
+
+
+def _full(text: str) -> bool:
+    return any(words in text for words in ("No space left", "File too large", "Disk quota exceeded", "disk is full"))

@@ -1,0 +1,67 @@
+"""How DuckDB writes names and types. Source: https://duckdb.org/docs/current/sql/data_types/overview"""
+
+from __future__ import annotations
+
+from millrace.connect.destination import Limits
+from millrace.connect.sql.dialect import Dialect
+
+LIMITS = Limits()
+
+DUCKDB = Dialect(
+    name="duckdb",
+    limits=LIMITS,
+    types={
+        "BOOLEAN": "BOOLEAN",
+        "BYTE": "TINYINT",
+        "SHORT": "SMALLINT",
+        "INTEGER": "INTEGER",
+        "LONG": "BIGINT",
+        "FLOAT": "FLOAT",
+        "DOUBLE": "DOUBLE",
+        "DECIMAL": "DECIMAL({p},{s})",
+        "DATE": "DATE",
+        "TIME": "TIME",
+        "TIMETZ": "TIMETZ",
+        "TIMESTAMP": "TIMESTAMP",
+        "TIMESTAMPTZ": "TIMESTAMPTZ",
+        "VARCHAR": "VARCHAR",
+        "BYTEARRAY": "BLOB",
+        "JSON": "JSON",
+        "STRUCT": "JSON",
+        "ARRAY": "JSON",
+        "XML": "VARCHAR",
+        "UUID": "VARCHAR",
+        "GEO": "VARCHAR",
+    },
+    back=(
+        (r"boolean", "BOOLEAN"),
+        (r"tinyint", "BYTE"),
+        (r"smallint|utinyint", "SHORT"),
+        (r"integer|usmallint", "INTEGER"),
+        (r"bigint|uinteger", "LONG"),
+        (r"float", "FLOAT"),
+        (r"double", "DOUBLE"),
+        (r"decimal\((\d+), ?(\d+)\)", r"DECIMAL(\1,\2)"),
+        (r"date", "DATE"),
+        (r"time", "TIME"),
+        (r"time with time zone|timetz", "TIMETZ"),
+        (r"timestamp", "TIMESTAMP"),
+        (r"timestamp with time zone|timestamptz", "TIMESTAMPTZ"),
+        (r"varchar", "VARCHAR"),
+        (r"blob", "BYTEARRAY"),
+        (r"json", "JSON"),
+    ),
+    row_id="rowid",
+    row_id_type="BIGINT",
+    wide="VARCHAR",  # DuckDB's decimals end at 38 digits; text keeps them all
+    bounded="VARCHAR",  # DuckDB does not enforce a length
+    widen="ALTER TABLE {table} ALTER COLUMN {column} SET DATA TYPE {type} USING {value}",
+    text={
+        "BYTEARRAY": "base64({c})",
+        "TIME": "strftime({c}, '%H:%M:%S.%f')",
+        "TIMESTAMP": "strftime({c}, '%Y-%m-%dT%H:%M:%S.%f')",
+        "TIMESTAMPTZ": "strftime({c} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')",
+    },
+    temp="temp.main.",
+    folds_case=True,
+)
