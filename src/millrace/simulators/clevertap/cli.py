@@ -1,0 +1,107 @@
+"""Serving the simulator from the command line, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.simulators.clevertap.config import Account, Settings, read
+from millrace.simulators.clevertap.simulator import Simulator
+
+PORT = 8741
+
+
+def serve(
+    config: Path | None = None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    seed: int | None = None,
+    now: datetime | None = None,
+    users: int | None = None,
+    days: int | None = None,
+    demo: bool = False,
+) -> None:
+    """Serves until Ctrl-C (or SIGTERM); prints the address, the credentials and the path of each events file.
+
+    Without ``host`` only this machine can connect. What is given here wins over ``config``; ``users`` and ``days`` hold
+    for every account. ``demo``: the clock runs with the real time and new events keep coming.
+    Raises ConfigError for bad settings and EnvironmentProblem when the address is taken.
+    """
+    settings = settled(config, seed=seed, now=now, users=users, days=days, demo=demo)
+    bound = host or "127.0.0.1"
+    try:
+        simulator = Simulator(
+            settings, host=bound, port=PORT if port is None else port, live_per_second=3.0 if demo else 0.0
+        )
+    except OSError as exc:
+        raise EnvironmentProblem(
+            f"cannot listen on {bound}:{port or PORT}: {exc.strerror or exc}",
+            hint="Choose another port with --port, or 0 for any free one.",
+        ) from exc
+    done = threading.Event()
+    previous = {sig: signal.signal(sig, lambda *_: done.set()) for sig in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with tempfile.TemporaryDirectory(prefix="millrace-clevertap-") as folder, simulator:
+            _greet(simulator, Path(folder), is_local=_is_loopback(bound))
+            done.wait()
+    finally:
+        for sig, handler in previous.items():
+            signal.signal(sig, handler)
+    print("The simulator has stopped.")
+
+
+def settled(
+    config: Path | None,
+    *,
+    seed: int | None = None,
+    now: datetime | None = None,
+    users: int | None = None,
+    days: int | None = None,
+    demo: bool = False,
+) -> Settings:
+    """The settings of the file, or the defaults, with what was given by hand on top."""
+    settings = read(config) if config is not None else Settings()
+    changes: dict[str, object] = {}
+    if seed is not None:
+        changes["seed"] = seed
+    if demo:
+        changes |= {"clock": "real", "now": datetime.now(UTC)}
+    if now is not None:
+        if now.tzinfo is None:
+            raise ConfigError("--now needs a time zone", hint="For example 2026-03-14T10:00:00Z.")
+        changes["now"] = now
+    sizes = {name: value for name, value in (("users", users), ("days", days)) if value is not None}
+    if any(value < 0 for value in sizes.values()):
+        raise ConfigError("--users and --days cannot be negative")
+    if sizes:
+        changes["accounts"] = tuple(Account.model_validate(a.model_dump() | sizes) for a in settings.accounts)
+    return settings.model_copy(update=changes)
+
+
+def _greet(simulator: Simulator, folder: Path, *, is_local: bool) -> None:
+    print(f"CleverTap simulator at {simulator.base_url}  (its page: {simulator.base_url}/)")
+    print(f"Its clock says {simulator.clock.now():%Y-%m-%d %H:%M:%S} UTC.")
+    for account in simulator.settings.accounts:
+        path = folder / f"{account.id}-events.csv"
+        path.write_text(simulator.events_csv(account.id), encoding="utf-8", newline="")
+        print(f"\nProject {account.id}  ({account.users} users, {account.days} days, {account.timezone})")
+        print(f"  base_url:    {simulator.url(account.region)}")
+        print(f"  passcode:    {account.passcode}")
+        print(f"  events_file: {path}")
+    if not is_local:
+        print("\nAnyone who reaches this address can read and change it; the data is invented.", file=sys.stderr)
+    print("\nCtrl-C ends it.", flush=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
