@@ -1,0 +1,438 @@
+"""Writes docs/reference from the code: connectors, types, errors, command line, the YAML file.
+
+`python tools/reference.py` writes the pages; with `--check` it only says which of them are not up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs/reference"
+SOURCE = ROOT / "src/millrace"
+WIDTH = 100
+
+HEAD = "<!-- Written by tools/reference.py from the code. Change the code, then run `make golden`. -->\n\n"
+
+# What rows are rejected for, in words. Every code that the source has must be here, and nothing else.
+REJECT_CODES: dict[str, str] = {}
+
+
+# The file of pipelines and the settings of connectors: rows of tables from JSON Schema.
+
+
+def pipelines_page() -> str:
+    """Every key of a file of pipelines."""
+    from millrace.control.document_schema import DocumentPart
+
+    schema = DocumentPart.model_json_schema(ref_template="{model}")
+    lines = [
+        "# The file of pipelines",
+        "",
+        "One YAML file says which sources, destinations and pipelines there are. `millrace apply FILE` brings them "
+        "about; `millrace run FILE` also runs them. Unknown keys are refused. `${NAME}` is replaced by an environment "
+        "variable, `${NAME:-default}` by it or the default; `$${` is a literal `${`. Relative paths start at the "
+        "folder of the file. `millrace schema` prints a JSON Schema of all of this for editors.",
+        "",
+        "The settings under `config` are those of the connector: [connectors](connectors.md).",
+        "",
+    ]
+    parts = [
+        ("Top level", schema),
+        *(
+            (title, schema["$defs"][name])
+            for title, name in (
+                ("`settings`", "SettingsPart"),
+                ("`sources.NAME` and `destinations.NAME`", "ConnectionPart"),
+                ("`pipelines.NAME`", "PipelinePart"),
+                ("`pipelines.NAME.schedule`", "SchedulePart"),
+                ("`pipelines.NAME.objects.NAME`", "ObjectPart"),
+            )
+        ),
+    ]
+    for title, part in parts:
+        lines += [f"## {title}", "", *_settings_table(part, schema.get("$defs", {})), ""]
+    return "\n".join(lines)
+
+
+def connectors_page() -> str:
+    """Every source and destination with its settings."""
+    from millrace.connect import registry
+
+    lines = [
+        "# Connectors",
+        "",
+        "Every type of source and destination that comes with Millrace, with its settings.",
+        "",
+    ]
+    for kind, family, find in (
+        ("Source", registry.SOURCES, registry.source),
+        ("Destination", registry.DESTINATIONS, registry.destination),
+    ):
+        for name in registry.names(family):
+            found: Any = find(name)
+            schema = found.Config.model_json_schema(ref_template="{model}")
+            guide = f"../../src/millrace/{kind.lower()}s/{name}/README.md"
+            lines += [
+                f"## {kind} `{name}`: {found.title}",
+                "",
+                f"How to set it up: [{found.title}]({guide}).",
+                "",
+                *_settings_table(schema, schema.get("$defs", {}), secrets=found.Config.secret_keys()),
+                "",
+            ]
+            if kind == "Destination":
+                limits = found.limits
+                unit = "bytes" if limits.count_bytes else "characters"
+                lines += [
+                    f"Load modes: {', '.join(limits.modes)}. Names: tables up to {limits.table_name} {unit}, columns "
+                    f"up to {limits.column_name}; {limits.case} case. Columns in a table: up to {limits.columns:,}. "
+                    f"Digits of a DECIMAL: up to {limits.max_decimal}; more become text.",
+                    "",
+                ]
+    return "\n".join(lines)
+
+
+def _settings_table(
+    schema: dict[str, Any], parts: dict[str, Any], secrets: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    required = set(schema.get("required", ()))
+    yield from _row("Key", "Value", "Default", "What it is")
+    yield "|---|---|---|---|"
+    for name, field in schema.get("properties", {}).items():
+        kind = "secret text" if name in secrets else _kind(field, parts)
+        default = "(must be given)" if name in required else _default(field)
+        about = field.get("description") or parts.get(field.get("$ref", ""), {}).get("description", "")
+        yield from _row(f"`{name}`", kind, default, about)
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = field.get("default")
+    if value is None or value in ("", {}, []):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _kind(field: dict[str, Any], parts: dict[str, Any]) -> str:
+    """A field's kind of value in words, from its JSON Schema."""
+    if reference := field.get("$ref"):
+        return _kind(parts[reference], parts)
+    if choices := field.get("enum"):
+        return " or ".join(f"`{choice}`" for choice in choices)
+    if "const" in field:
+        return f"`{field['const']}`"
+    if several := field.get("anyOf") or field.get("oneOf"):
+        words = dict.fromkeys(_kind(one, parts) for one in several if one.get("type") != "null")
+        return " or ".join(words)
+    match field.get("type"):
+        case "boolean":
+            return "`true` or `false`"
+        case "integer" | "number" as type_:
+            return ("whole number" if type_ == "integer" else "number") + _range(field)
+        case "array":
+            return f"list of {_kind(field.get('items', {}), parts)}"
+        case "object":
+            below = field.get("additionalProperties")
+            return "mapping by name" if isinstance(below, dict) else "mapping"
+        case _:
+            return "path" if field.get("format") in ("path", "file-path", "directory-path") else "text"
+
+
+def _range(field: dict[str, Any]) -> str:
+    least, most = field.get("minimum"), field.get("maximum")
+    above = field.get("exclusiveMinimum")
+    if least is not None and most is not None:
+        return f", {least} to {most:,}"
+    if least is not None:
+        return f", {least} or more"
+    return f", more than {above}" if above is not None else ""
+
+
+# Types.
+
+
+def types_page() -> str:
+    """Logical type → the type at each destination, for every dialect."""
+    from millrace.connect import registry
+    from millrace.data import types
+
+    systems: list[tuple[str, Callable[[Any], str]]] = []
+    for name in registry.names(registry.DESTINATIONS):
+        found: Any = registry.destination(name)
+        if dialect := getattr(found, "dialect", None):
+            systems.append((found.title, dialect.sql))
+    examples = {"DECIMAL": "DECIMAL(38,9)", "STRUCT": "STRUCT(a INTEGER)", "ARRAY": "ARRAY(INTEGER)"}
+    kinds: tuple[str, ...] = get_args(types.Kind)
+    names = [examples.get(kind, kind) for kind in kinds if kind != "NULL"]
+    names.insert(names.index("DECIMAL(38,9)") + 1, "DECIMAL(60,9)")
+    names.insert(names.index("VARCHAR") + 1, "VARCHAR(40)")
+    lines = [
+        "# Types",
+        "",
+        "Every value has one of these logical types, each an Arrow type. A column widens when a value asks for it "
+        "([why and how](../decisions/0003-widening-is-a-law.md)); no value is cut, rounded or nulled. Moments have "
+        "microseconds.",
+        "",
+        *_row("Logical type", "Arrow", *(title for title, _ in systems)),
+        "|" + "---|" * (len(systems) + 2),
+    ]
+    for name in names:
+        type_ = types.parse(name)
+        lines += _row(f"`{name}`", f"`{_arrow(type_)}`", *(f"`{sql(type_)}`" for _, sql in systems))
+    return "\n".join([*lines, ""])
+
+
+def _arrow(type_: Any) -> str:
+    text = str(type_)
+    return "extension<millrace.text>" if text.startswith("extension<millrace.text") else text
+
+
+# Errors.
+
+
+@dataclass(frozen=True)
+class Said:
+    """One place of the source that raises or reports an error."""
+
+    code: str
+    kind: str
+    message: str
+    hint: str
+    module: str
+
+
+def errors_page() -> str:
+    """Every error code, who can act, the exit code of the command line, and what is said."""
+    import millrace.errors as errors
+
+    lines = [
+        "# Errors",
+        "",
+        "Every error has a code, a message (what, on what) and mostly a hint (how to mend it). The command line ends "
+        "with the exit code of the error:",
+        "",
+        "| Exit code | Meaning |",
+        "|---|---|",
+        "| 0 | fine; a run that had rejects is fine too, and says so |",
+        "| 1 | failed |",
+        "| 2 | your input must change: a setting, a file, a word of the command |",
+        "| 3 | the environment must change, or time: a full disk, a locked file, a system that does not answer |",
+        "| 130 | interrupted by Ctrl-C; nothing committed is lost |",
+        "",
+        "## Kinds of errors",
+        "",
+        "| Kind | Exit code | Who acts |",
+        "|---|---|---|",
+    ]
+    kinds = _error_classes()
+    for name in [name for name in kinds if hasattr(errors, name)]:
+        kind = getattr(errors, name)
+        lines += _row(f"`{name}`", str(kind.exit_code), (kind.__doc__ or "").splitlines()[0])
+    lines += ["", "## Codes", "", "`…` stands for what differs from case to case.", ""]
+    lines += [*_row("Code", "Kind", "What is said, for example", "How to mend it"), "|---|---|---|---|"]
+    by_code: dict[str, list[Said]] = {}
+    for said in _said(kinds):
+        by_code.setdefault(said.code, []).append(said)
+    for code in sorted(by_code):
+        several = by_code[code]
+        best = next((one for one in several if one.hint), several[0])
+        names = " or ".join(f"`{name}`" for name in dict.fromkeys(one.kind for one in several if one.kind))
+        lines += _row(f"`{code}`", names, best.message, best.hint)
+    lines += [
+        "",
+        "## Codes of rejected rows",
+        "",
+        "A row that cannot pass is kept with one of these codes and can be listed, exported, replayed and discarded "
+        "with `millrace rejects`.",
+        "",
+        *_row("Code", "Meaning"),
+        "|---|---|",
+    ]
+    for code in sorted(REJECT_CODES):
+        lines += _row(f"`{code}`", REJECT_CODES[code])
+    return "\n".join([*lines, ""])
+
+
+def _error_classes() -> dict[str, str]:
+    """Names of all error classes in the source, each with its own or inherited code."""
+    classes: dict[str, tuple[list[str], str | None]] = {}
+    for _, module in _modules():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef):
+                own = next(
+                    (
+                        line.value.value
+                        for line in node.body
+                        if isinstance(line, ast.Assign)
+                        and isinstance(line.targets[0], ast.Name)
+                        and line.targets[0].id == "code"
+                        and isinstance(line.value, ast.Constant)
+                    ),
+                    None,
+                )
+                classes[node.name] = ([ast.unparse(base) for base in node.bases], own if isinstance(own, str) else None)
+
+    def code(name: str) -> str | None:
+        if name not in classes:
+            return None
+        bases, own = classes[name]
+        if own and (name == "MillraceError" or any(code(base) for base in bases)):
+            return own
+        return next((found for base in bases if (found := code(base))), None)
+
+    return {name: found for name in classes if (found := code(name))}
+
+
+def _said(kinds: dict[str, str]) -> Iterator[Said]:
+    """All places that make an error, in the order of their files."""
+    for path, module in _modules():
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func).rpartition(".")[2]
+            words = {word.arg: word.value for word in node.keywords}
+            where = path.relative_to(SOURCE).as_posix()
+            if name in kinds and node.args:
+                given = words.get("code")
+                code = given.value if isinstance(given, ast.Constant) else None if given else kinds[name]
+                message, hint = node.args[0], words.get("hint")
+                name_shown = name
+            elif (
+                name in ("Problem", "Finding", "report")
+                and len(node.args) >= 2
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                code, message = node.args[0].value, node.args[1]
+                at = 2 if name == "Problem" else 3  # where the hint stands among the arguments
+                hint = words.get("hint") or (node.args[at] if len(node.args) > at else None)
+                name_shown = "" if name == "Problem" else "ConfigError"
+            else:
+                continue
+            if isinstance(code, str) and (text := _words(message)):
+                yield Said(code, name_shown, text, _words(hint), where)
+
+
+def _words(node: ast.expr | None) -> str:
+    """A text of the source as it will read, with `…` for what is filled in; empty when it is not a literal."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_words(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return ""
+
+
+def reject_codes() -> set[str]:
+    """Codes of rejected rows in the source: words in capitals where rows are refused."""
+    found: set[str] = set()
+    for path, module in _modules():
+        if path.relative_to(SOURCE).parts[0] not in ("data", "connect", "engine", "sources", "destinations"):
+            continue
+        for node in ast.walk(module):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CAPITALS.fullmatch(node.value):
+                found.add(node.value)
+    return found - {said.code for said in _said(_error_classes())} - _NO_REJECTS
+
+
+_CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
+
+# Words in capitals that are something else.
+_NO_REJECTS: frozenset[str] = frozenset()
+
+
+def _modules() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path, ast.parse(path.read_text("utf-8"), str(path))
+
+
+# The command line.
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    from typer.main import get_command
+
+    from millrace.cli.main import app
+
+    lines = ["# Command line", "", "What `--help` says, command by command.", ""]
+    for words in _commands(get_command(app), ("millrace",)):
+        lines += [f"{'#' * min(len(words) + 1, 4)} `{' '.join(words)}`", "", "```text", _help(words[1:]), "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    yield words
+    below = getattr(command, "commands", None)
+    if below:
+        context = command.make_context(words[-1], [], resilient_parsing=True)
+        for name in command.list_commands(context):
+            if not below[name].hidden:
+                yield from _commands(below[name], (*words, name))
+
+
+def _help(words: tuple[str, ...]) -> str:
+    from typer.testing import CliRunner
+
+    from millrace.cli.main import app
+
+    environment = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "MILLRACE_HOME": None}
+    done = CliRunner().invoke(app, [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH)
+    return "\n".join(line.rstrip() for line in done.output.strip().splitlines())
+
+
+# Files.
+
+
+def _row(*cells: str) -> list[str]:
+    return ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"]
+
+
+WRITTEN: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "connectors.md": connectors_page,
+    "errors.md": errors_page,
+    "pipelines.md": pipelines_page,
+    "types.md": types_page,
+}
+
+
+def outdated(folder: Path = PAGES) -> list[str]:
+    """Names of the pages that are not what the code says, or that nothing writes."""
+    wrong = [name for name, page in WRITTEN.items() if _read(folder / name) != HEAD + page()]
+    return wrong + sorted(path.name for path in folder.glob("*.md") if path.name not in WRITTEN)
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Writes docs/reference from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; say which pages are not up to date")
+    options = parser.parse_args(arguments)
+    unknown, gone = reject_codes() - REJECT_CODES.keys(), REJECT_CODES.keys() - reject_codes()
+    if unknown or gone:
+        for code in sorted(unknown):
+            print(f"tools/reference.py does not say what rows are rejected for with {code}")
+        for code in sorted(gone):
+            print(f"tools/reference.py explains {code}, which no row is rejected for")
+        return 1
+    if options.check:
+        wrong = outdated()
+        for name in wrong:
+            print(f"docs/reference/{name} is not up to date: run `make golden`")
+        return 1 if wrong else 0
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for name, page in WRITTEN.items():
+        (PAGES / name).write_text(HEAD + page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
