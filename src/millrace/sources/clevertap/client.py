@@ -1,0 +1,294 @@
+"""CleverTap's API: one request that is repeated as its answers ask, and walks over cursors."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+from millrace.connect.http.client import Broken, Client, Reply, Unreachable
+from millrace.connect.http.limits import limiter
+from millrace.connect.http.waits import Patience, Stopped
+from millrace.connect.source import Context
+from millrace.errors import AuthError, MillraceError
+from millrace.sources.clevertap import wire
+from millrace.sources.clevertap.answers import NARROW_S, Meaning, Persistence, Reading, meaning
+from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.planner import number
+
+_REOPENED_LOST = 3
+_COUNT_WAIT_S = 3.0
+_COUNT_TOTAL_S = 600.0
+_log = logging.getLogger("millrace.clevertap")
+
+
+class Unanswered(Exception):
+    """A request that cannot be brought to a good end. ``meaning`` is what was met last."""
+
+    def __init__(self, met: Meaning, text: str) -> None:
+        super().__init__(text)
+        self.meaning: Meaning = met
+        self.text = text
+
+
+class CursorStuck(Exception):
+    """A walk that would never end: its cursor comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a walk. ``walk`` grows when the window had to be opened again: rows then start from the first.
+
+    ``upto`` is the last day that was asked for; it lies a day early when CleverTap refused the last one as future.
+    """
+
+    walk: int
+    number: int
+    answer: wire.Answer
+    upto: date
+
+
+class CleverTap:
+    """One project's API. Safe for several threads; all share the project's limits."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self.closed = threading.Event()
+        self.patience = Patience(context, self.closed)
+        self._guard = threading.Lock()
+        self._bases = list(config.base_urls)
+        self._client = self._connected()
+        self._flags = (
+            f"app={_flag(config.include_profile_fields)}&events={_flag(config.include_profile_fields)}&profile=true"
+        )
+
+    @property
+    def host(self) -> str:
+        return self._client.host
+
+    def abort(self) -> None:
+        """Requests and waits of all threads end at once."""
+        self.closed.set()
+        self._client.abort()
+
+    def close(self) -> None:
+        self.closed.set()
+        self._client.close()
+
+    def walk(self, event: str, first: date, last: date, today: date) -> Iterator[Page]:
+        """Pages of an event's days, to the end; opened again where the cursor was lost or the connection was bad.
+
+        Raises Unanswered, CursorStuck, AuthError and Stopped.
+        """
+        lost = walk = 0
+        hopeful = True
+        upto = last
+        while True:
+            try:
+                yield from self._walk_once(event, first, upto, walk)
+                return
+            except Unanswered as failure:
+                if failure.meaning == "lost_cursor" and lost < _REOPENED_LOST:
+                    lost += 1
+                elif failure.meaning in ("again", "not_clevertap") and hopeful:
+                    hopeful = False
+                elif failure.meaning == "bad_dates" and upto == today and first < upto:
+                    upto -= timedelta(days=1)
+                else:
+                    raise
+                walk += 1
+                _log.info("%s %s..%s opened again: %s", event, number(first), number(upto), failure.text)
+
+    def probe(self, event: str, day: date, *, tries: int = 3) -> Reading:
+        """What CleverTap says when asked to open a cursor, without insisting. Raises errors of the connection."""
+        target = "/1/events.json?batch_size=23&events=false&profile=false&app=false"
+        content = _json({"event_name": event, "from": number(day), "to": number(day)})
+        waits = (1.0, 2.0)
+        for attempt in range(tries):
+            self.patience.check()
+            reply = self._send("events", "POST", target, content)
+            found = meaning(reply.status, reply.body)
+            if found.meaning not in ("busy", "again") or attempt == tries - 1:
+                return found
+            self.patience.rest(waits[min(attempt, 1)], "CleverTap to be less busy")
+        raise AssertionError("unreachable")
+
+    def schema(self) -> list[dict[str, Any]]:
+        """The entries of the project's event catalogue; each has a ``name``."""
+        answer = self._ask("schema", "GET", "/getSchema?type=events", None, "its list of events")
+        found = msgspec.json.decode(answer.body).get("events")
+        return [entry for entry in found or [] if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+
+    def count(self, event: str, day: date) -> int:
+        """How many events of that name and day CleverTap counts. Raises Unanswered."""
+        path = "/1/counts/events.json"
+        content = _json({"event_name": event, "from": number(day), "to": number(day)})
+        answer = self._ask("counts", "POST", path, content, f"the count of {event}")
+        waited = 0.0
+        while answer.envelope.status == "partial":
+            request = answer.envelope.req_id
+            if waited >= _COUNT_TOTAL_S or not isinstance(request, int | str):
+                raise Unanswered("failed", f"the count of {event} on {day} was not ready after {waited:.0f} s")
+            self.patience.rest(_COUNT_WAIT_S, f"CleverTap to count {event}")
+            waited += _COUNT_WAIT_S
+            answer = self._ask("counts", "GET", f"{path}?req_id={request}", None, f"the count of {event}")
+        if not isinstance(answer.envelope.count, int):
+            raise Unanswered("failed", f"the count of {event} on {day} came without a number")
+        return answer.envelope.count
+
+    def _walk_once(self, event: str, first: date, last: date, walk: int) -> Iterator[Page]:
+        cursor = self._open(event, first, last)
+        met: set[bytes] = set()
+        page = 0
+        retried = False
+        while True:
+            began = self._context.clock.monotonic()
+            target = f"/1/events.json?cursor={cursor}"
+            answer = self._ask("events", "GET", target, None, f"page {page + 1} of {event}", whole=self._whole)
+            onward = answer.envelope.next_cursor
+            if onward == cursor and not retried:
+                retried = True
+                continue
+            met.add(_mark(cursor))
+            if onward and _mark(onward) in met:
+                raise CursorStuck(f"the cursor does not advance after page {page + 1}")
+            retried = False
+            page += 1
+            taken_ms = (self._context.clock.monotonic() - began) * 1000
+            _log.debug(
+                "%s %s..%s page %d (cursor %s…): %d records, %d ms",
+                event, number(first), number(last), page, cursor[:8], len(answer.records), taken_ms,
+            )  # fmt: skip
+            yield Page(walk, page, answer, last)
+            if not onward:
+                return
+            cursor = onward
+
+    @property
+    def _whole(self) -> bool:
+        return self._config.include_profile_fields
+
+    def _open(self, event: str, first: date, last: date) -> str:
+        target = f"/1/events.json?batch_size={self._config.batch_size}&{self._flags}"
+        content = _json({"event_name": event, "from": number(first), "to": number(last)})
+        persistence = Persistence()
+        while True:
+            answer = self._ask("events", "POST", target, content, f"{event} to be opened", persistence)
+            if answer.envelope.cursor:
+                return answer.envelope.cursor
+            self._hold_on(persistence, "not_ready", "no cursor yet", f"{event} to be opened")
+
+    def _ask(
+        self,
+        api: str,
+        method: str,
+        target: str,
+        content: bytes | None,
+        what: str,
+        persistence: Persistence | None = None,
+        *,
+        whole: bool = False,
+    ) -> wire.Answer:
+        """The successful answer to a request. Raises Unanswered, AuthError, Stopped, and errors of the machine."""
+        persistence = persistence or Persistence()
+        while True:
+            self.patience.check()
+            try:
+                reply = self._send(api, method, target, content)
+            except (Broken, Unreachable) as error:
+                self.patience.check()
+                self._hold_on(persistence, "again", error.message, what)
+                continue
+            found = meaning(reply.status, reply.body, whole=whole)
+            if found.answer is not None and (
+                found.meaning == "success" or (found.meaning, api) == ("partial", "counts")
+            ):
+                return found.answer
+            if found.meaning == "denied":
+                raise AuthError(
+                    f"CleverTap at {self.host} rejected the credentials of project {self._config.project_id} "
+                    f"({found.text})",
+                    hint=denied_hint(self._config),
+                    path="passcode",
+                )
+            if found.meaning == "busy":
+                self._limiter(api).narrow(self._context.clock.monotonic() + NARROW_S)
+            self._hold_on(persistence, found.meaning, found.text, what)
+
+    def _hold_on(self, persistence: Persistence, met: Meaning, text: str, what: str) -> None:
+        wait = persistence.wait(met)
+        if wait is None:
+            raise Unanswered(met, text)
+        reason = {"not_ready": "to prepare", "busy": "to have room for"}.get(met, "to recover; then")
+        self.patience.rest(wait, f"CleverTap {reason} {what}")
+
+    def _send(self, api: str, method: str, target: str, content: bytes | None) -> Reply:
+        with self._limiter(api).slot(self._context.clock.monotonic, self.patience.check):
+            client = self._client
+            try:
+                return client.send(method, target, content=content)
+            except Unreachable:
+                if not self._fall_back(client):
+                    raise
+            return self._client.send(method, target, content=content)
+
+    def _fall_back(self, failed: Client) -> bool:
+        """Whether there is another address of the region to go on with."""
+        with self._guard:
+            if failed is not self._client:
+                return True
+            if len(self._bases) < 2:
+                return False
+            self._bases.pop(0)
+            _log.warning("%s cannot be reached; going on with %s", failed.host, self._bases[0])
+            self._client = self._connected()
+            return True
+
+    def _connected(self) -> Client:
+        return Client(
+            self._bases[0],
+            {
+                "X-CleverTap-Account-Id": self._config.project_id,
+                "X-CleverTap-Passcode": self._config.passcode.get_secret_value(),
+            },
+        )
+
+    def _limiter(self, api: str) -> Any:
+        # The first address stands for the region, so that a fallback shares the limit.
+        return limiter(self._config.base_urls[0], self._config.project_id, api, self._config.max_concurrency)
+
+
+def denied_hint(config: Config) -> str:
+    others = "the project may live in another region" if not config.base_url else "base_url may be another region's"
+    return f"Check the passcode (Settings > Passcode) and the region, now {config.place.label}: {others}."
+
+
+def as_error(failure: Exception) -> MillraceError | None:
+    """The error of ours that a failure of a single request amounts to, for calls that stand alone."""
+    if isinstance(failure, MillraceError):
+        return failure
+    if isinstance(failure, Unanswered | CursorStuck):
+        return Broken(f"CleverTap did not answer: {failure}")
+    return None
+
+
+def _mark(cursor: str) -> bytes:
+    return hashlib.blake2b(cursor.encode(), digest_size=12).digest()
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(value)
+
+
+__all__ = ["CleverTap", "CursorStuck", "Page", "Stopped", "Unanswered", "as_error", "denied_hint"]

@@ -1,0 +1,198 @@
+"""The CSV of event names that users download from CleverTap: what it says, and what is odd about it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from millrace.errors import ConfigError
+
+LARGEST_BYTES = 5 * 2**20
+MOST_NAMES = 2_000
+PATH = "events_file"
+HEADERS = ("event_name", "eventname", "event", "name")
+
+# https://docs.hevodata.com/sources/marketing-analytics/clevertap/ lists these six.
+NOT_EXPORTABLE = frozenset(
+    {
+        "Notification Sent",
+        "Notification Bounce",
+        "Notification Viewed",
+        "Notification Control Group",
+        "Notification Rendered",
+        "Notification System Control Group",
+    }
+)
+
+# https://docs.clevertap.com/docs/events: events that CleverTap raises by itself.
+SYSTEM = NOT_EXPORTABLE | {
+    "App Installed", "App Launched", "App Uninstalled", "App Version Changed", "App Upgraded", "Web Session Started",
+    "Session Concluded", "UTM Visited", "Charged", "Identity Set", "Identity Reset", "Identity Error", "Reachable By",
+    "Push Unregistered", "Channel Subscribed", "Channel Unsubscribed", "Notification Clicked", "Push Impressions",
+    "Notification Delivered", "Notification Failed", "Notification Replied", "Reply Sent", "Webhook Delivered",
+    "Geocluster Entered", "Geocluster Exited", "State Transitioned", "Partner Sync",
+}  # fmt: skip
+
+Fate = Literal["will ingest", "cannot be exported", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of the file: a name, the line where it stands, what will become of it, and its status there."""
+
+    name: str
+    line: int
+    fate: Fate
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFile:
+    """What a file says: its rows in order, and what a person should look at."""
+
+    rows: tuple[Listed, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once, as spelled, in the order of the file; those that cannot be exported too."""
+        return tuple(row.name for row in self.rows if row.fate != "duplicate")
+
+    @property
+    def discarded(self) -> tuple[str, ...]:
+        return tuple(row.name for row in self.rows if row.fate != "duplicate" and row.status == "Discarded")
+
+
+def load(path: str) -> EventsFile:
+    """What the file at ``path`` says. Raises ConfigError when it cannot be read or is not such a file."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"the events file {path} cannot be read: {error.strerror}",
+            hint="Download it in CleverTap (Settings > Schema > Events > Download as CSV) and give its path.",
+            path=PATH,
+        ) from None
+    return parse(content)
+
+
+def parse(content: bytes) -> EventsFile:
+    """What the bytes of a file say: UTF-8 with or without BOM; comma, semicolon or tab; CRLF or LF; quotes.
+
+    The name column is found by its header; a file of one column may come without header. Names keep their case; only
+    white space around them goes. Raises ConfigError that says what is wrong, and on which line.
+    """
+    if len(content) > LARGEST_BYTES:
+        raise _refused(f"it is larger than {LARGEST_BYTES >> 20} MB", "Give the file that CleverTap calls Events.")
+    rows, column, header = _table(_text(content))
+    if header is None:
+        kinds: dict[str, int] = {}
+        body = rows
+    else:
+        kinds = {name: place for place, name in enumerate(header)}
+        body = rows[1:]
+    # In "Events with properties" the status belongs to the property, not to the event.
+    status_at = None if "property_name" in kinds else kinds.get("status")
+    listed: list[Listed] = []
+    met: set[str] = set()
+    for line, cells in body:
+        name = cells[column].strip() if column < len(cells) else ""
+        if not name:
+            continue
+        status = cells[status_at].strip() or None if status_at is not None and status_at < len(cells) else None
+        fate: Fate = "duplicate" if name in met else "cannot be exported" if name in NOT_EXPORTABLE else "will ingest"
+        met.add(name)
+        listed.append(Listed(name, line, fate, status.capitalize() if status else None))
+    if not met:
+        raise _refused("it has no event names", "Download it again; the project needs at least one event.")
+    if len(met) > MOST_NAMES:
+        raise _refused(f"it has {len(met):,} names; {MOST_NAMES:,} are the most", "Remove names that you do not need.")
+    return EventsFile(tuple(listed), tuple(_warnings(listed)))
+
+
+def _text(content: bytes) -> str:
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise _refused("it is an Excel workbook", "Save it as CSV (UTF-8).")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _refused("it is in UTF-16", "Save it as CSV (UTF-8).")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _refused(f"line {line} is not UTF-8", "Save it as CSV (UTF-8).") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise _refused(f"line {line} has binary data; this is not a CSV", "Give the CSV that CleverTap offers.")
+    return text
+
+
+def _table(text: str) -> tuple[list[tuple[int, list[str]]], int, list[str] | None]:
+    """Rows with their line numbers, the place of the name column, and the header's names (None without header)."""
+    tables = [_rows(text, delimiter) for delimiter in ",;\t"]
+    if not any(tables):
+        raise _refused("it is empty", "Download it again in CleverTap.")
+    for rows in tables:
+        header = [_normal(cell) for cell in rows[0][1]]
+        for wanted in HEADERS:
+            if wanted in header:
+                return rows, header.index(wanted), header
+    if all(len(cells) == 1 for rows in tables for _, cells in rows):
+        return tables[0], 0, None
+    raise _refused(
+        "none of its columns is called 'Event name'",
+        "Give the CSV that CleverTap offers, or a file with one name per line.",
+    )
+
+
+def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    rows: list[tuple[int, list[str]]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return rows
+        except csv.Error as error:
+            raise _refused(f"line {begins} is not CSV: {error}", "Look for a quote that is not closed.") from None
+        while cells and not cells[-1].strip():
+            cells.pop()
+        if cells:
+            rows.append((begins, cells))
+        begins = reader.line_num + 1
+
+
+def _normal(cell: str) -> str:
+    return re.sub(r"\W+", "_", cell.strip().lower()).strip("_")
+
+
+def _warnings(listed: Iterable[Listed]) -> Iterable[str]:
+    rows = [row for row in listed if row.fate != "duplicate"]
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        alike.setdefault(re.sub(r"\s+", "", row.name).casefold(), []).append(row.name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"names that differ only in case or spaces are different events: {_quoted(names)}"
+    if refused := [row.name for row in rows if row.fate == "cannot be exported"]:
+        yield f"CleverTap does not export these by its API; use its S3 export and an S3 source: {_quoted(refused)}"
+    for status in ("Discarded", "Inactive"):
+        if marked := [row.name for row in rows if row.status == status]:
+            yield f"{status.lower()} in CleverTap, so new events may never come: {_quoted(marked)}"
+    if all(row.name in SYSTEM for row in rows):
+        yield "the file has system events only; custom events are on the other tab of the same page"
+
+
+def _quoted(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:10])
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _refused(what: str, hint: str) -> ConfigError:
+    return ConfigError(f"the events file cannot be used: {what}", hint=hint, path=PATH, code="events_file")

@@ -1,0 +1,217 @@
+"""Walks many units at a time and hands their rows on, each page with a checkpoint behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.connect.http.parallel import Ended, Got, interleaved
+from millrace.connect.http.waits import Stopped
+from millrace.connect.source import Context, Memory
+from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.errors import MillraceError, Transient
+from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
+from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.known import Known, Mode
+from millrace.sources.clevertap.planner import Unit
+from millrace.sources.clevertap.rows import Mapper, refused, reject_id
+from millrace.sources.clevertap.times import Moments, microseconds
+
+Outcome = Literal["done", "shortened", "failed", "invalid", "not_exportable", "skipped", "stopped"]
+
+# Units without rows are many where names are many; their checkpoints are bundled.
+_BUNDLE = 25
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What is kept while a unit is walked."""
+
+    mapper: Mapper
+    known: Known
+    walk: int = 0
+    pages: int = 0
+    upto: date | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the sweep has met so far."""
+
+    read: int = 0
+    ended: int = 0
+    served: int = 0
+    stopped: int = 0
+    failures: dict[Unit, str] = field(default_factory=dict[Unit, str])
+
+
+class Sweep:
+    """One pass over ``units``.
+
+    ``since`` says up to when an event had been read before: new rows that are older count as late. ``ends`` is told
+    how each unit ended, before the checkpoint that covers it asks ``cursor`` for the position.
+    """
+
+    def __init__(
+        self,
+        client: CleverTap,
+        config: Config,
+        context: Context,
+        *,
+        memory: Memory,
+        mode: Mode,
+        now: datetime,
+        today: date,
+        since: Callable[[str], datetime | None],
+        ends: Callable[[Unit, Outcome, str], Sequence[Mark]],
+        cursor: Callable[[], JSON],
+    ) -> None:
+        self.tally = Tally()
+        self._client = client
+        self._config = config
+        self._context = context
+        self._memory = memory
+        self._mode: Mode = mode
+        self._today = today
+        self._now = now
+        self._future = microseconds(now + timedelta(days=1))
+        self._since = since
+        self._ends = ends
+        self._cursor = cursor
+        self._moments = Moments(config.zone)
+        self._mappers: dict[str, Mapper] = {}
+        self._skipped: set[str] = set()
+        self._done_before = 0
+        self._all = 0
+
+    def run(self, units: Sequence[Unit], *, done: int = 0) -> Generator[Item, None, None]:
+        """Rows and checkpoints of all units. ``done`` units of the lane were read before; they count as progress.
+
+        A unit that fails does not end the others; it is in `tally.failures` afterwards. Raises AuthError at once.
+        """
+        self._done_before, self._all = done, done + len(units)
+        walks: dict[int, _Walk] = {}
+        waiting: list[Mark] = []
+        bundled = 0
+        jobs = [self._job(unit) for unit in units]
+        reader = interleaved(jobs, self._config.max_concurrency, closed=self._client.closed, abort=self._client.abort)
+        with closing(reader):
+            for item in reader:
+                unit = units[item.job]
+                if isinstance(item, Got):
+                    walk = walks.get(item.job) or walks.setdefault(item.job, self._begin(unit))
+                    yield from self._page(unit, walk, item.item)
+                    continue
+                walk = walks.pop(item.job, None)
+                waiting.extend(self._end(unit, walk, item))
+                bundled += 1
+                if (walk is not None and walk.pages > 1) or bundled >= _BUNDLE:
+                    yield self._checkpoint(waiting)
+                    waiting, bundled = [], 0
+        if bundled:
+            yield self._checkpoint(waiting)
+
+    @property
+    def progress(self) -> float | None:
+        """The share of the lane's units that are over."""
+        over = self._done_before + self.tally.ended - self.tally.stopped
+        return over / self._all if self._all else None
+
+    def _job(self, unit: Unit) -> Callable[[], Iterator[Page]]:
+        def walk() -> Iterator[Page]:
+            if unit.event in self._skipped:
+                return
+            self._client.patience.check()
+            yield from self._client.walk(unit.event, unit.first, unit.last, self._today)
+
+        return walk
+
+    def _begin(self, unit: Unit) -> _Walk:
+        mapper = self._mappers.get(unit.event)
+        if mapper is None:
+            mapper = self._mappers[unit.event] = Mapper(
+                unit.event,
+                self._moments,
+                whole=self._config.include_profile_fields,
+                by_record=self._config.row_identity == "record",
+            )
+        return _Walk(mapper, Known(unit.event, self._memory, self._mode))
+
+    def _page(self, unit: Unit, walk: _Walk, page: Page) -> Iterator[Item]:
+        if page.walk != walk.walk:
+            walk.walk = page.walk
+            walk.known.restart()
+        walk.pages += 1
+        walk.upto = page.upto
+        shaped = walk.mapper(page.answer)
+        self.tally.read += len(shaped.high) + len(shaped.rejects)
+        marks: list[Mark] = []
+        repeated = 0
+        if shaped.rejects:
+            first, new_marks = walk.known.rejected([reject_id(unit.event, reject) for reject in shaped.rejects])
+            marks += new_marks
+            rejects = [reject for reject, unmet in zip(shaped.rejects, first, strict=True) if unmet]
+            repeated += len(shaped.rejects) - len(rejects)
+            if rejects:
+                yield Refused(refused(unit.event, rejects, self._context.clock.now()))
+        goes, new, row_marks = walk.known.judge(shaped)
+        marks += row_marks
+        going = int(np.count_nonzero(goes))
+        repeated += len(goes) - going
+        if repeated:
+            yield Passed(repeated, "repeated")
+        if going:
+            yield shaped.rows if going == len(goes) else shaped.rows.filter(pa.array(goes))
+        moments = shaped.moment[new]
+        since = self._since(unit.event)
+        counts = {
+            "new": len(moments),
+            "changed": going - len(moments),
+            "repeated": repeated,
+            "late": int(np.count_nonzero(moments < microseconds(since))) if since else 0,
+            "future_dated": int(np.count_nonzero(moments > self._future)),
+        }
+        if marks or going or repeated:
+            yield self._checkpoint(marks, {name: count for name, count in counts.items() if count})
+
+    def _end(self, unit: Unit, walk: _Walk | None, end: Ended) -> list[Mark]:
+        outcome, text = self._outcome(unit, walk, end)
+        self.tally.ended += 1
+        if outcome in ("done", "shortened"):
+            self.tally.served += 1
+        self.tally.stopped += outcome == "stopped"
+        if outcome in ("failed", "shortened"):
+            self.tally.failures[unit] = text
+        if outcome in ("invalid", "not_exportable"):
+            self._skipped.add(unit.event)
+        marks = walk.known.compacted() if walk is not None and outcome == "done" else []
+        return [*marks, *self._ends(unit, outcome, text)]
+
+    def _outcome(self, unit: Unit, walk: _Walk | None, end: Ended) -> tuple[Outcome, str]:
+        error = end.error
+        if error is None:
+            if walk is None:
+                return "skipped", ""
+            if walk.upto != unit.last:
+                return "shortened", f"CleverTap took {unit.last} for the future"
+            return "done", ""
+        if isinstance(error, Stopped):
+            return "stopped", ""
+        if isinstance(error, Unanswered) and error.meaning in ("invalid_event", "not_exportable"):
+            return ("invalid" if error.meaning == "invalid_event" else "not_exportable"), error.text
+        if isinstance(error, Unanswered | CursorStuck):
+            return "failed", str(error)
+        if isinstance(error, Transient):
+            return "failed", error.message
+        # Credentials, the machine's own trouble, and our own mistakes end the run.
+        assert isinstance(error, MillraceError | Exception)
+        raise error
+
+    def _checkpoint(self, marks: Sequence[Mark], counts: dict[str, int] | None = None) -> Checkpoint:
+        return Checkpoint(self._cursor(), tuple(marks), counts or {}, self.progress)
