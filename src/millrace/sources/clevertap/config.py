@@ -56,7 +56,9 @@ class Config(SourceConfig):
         "aps3, mec1 and `global` are understood too.",
     )
     events_file: str | None = Field(
-        None, description="Path of the CSV with the event names (Settings > Schema > Events > Download as CSV)."
+        None,
+        description="Path of the CSV with the event names (Settings > Schema > Events > Download as CSV).",
+        json_schema_extra={"format": "path"},
     )
     event_source: Literal["file", "schema", "both"] = Field(
         "file", description="Where event names come from: the file, the project's schema (read at each run), or both."

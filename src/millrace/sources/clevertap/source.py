@@ -19,6 +19,7 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, day_of, entries, history_part
 from millrace.sources.clevertap.planner import (
     Unit,
+    check_frequency,
     day_from,
     history,
     local_day,
@@ -49,6 +50,10 @@ class Source(AnySource[Config]):
         super().__init__(config, context)
         self._client: CleverTap | None = None
         self._noted: set[tuple[str, str]] = set()
+
+    @classmethod
+    def check_frequency(cls, every_s: int, *, legacy: bool = False) -> None:
+        check_frequency(every_s, legacy=legacy)
 
     def check(self) -> list[Verdict]:
         with closing(CleverTap(self.config, self.context)) as client:
