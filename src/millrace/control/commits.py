@@ -1,0 +1,288 @@
+"""Parts of a commit: what one checkpoint covers, written in the caller's transaction (I1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from millrace.control.counts import Key
+from millrace.control.db import upsert
+from millrace.control.tables import (
+    cursor_history,
+    cursors,
+    mappings,
+    marks,
+    pipelines,
+    reject_files,
+    reject_groups,
+    segments,
+    tables,
+)
+from millrace.data.batch import Lane, Mark, Segment
+from millrace.engine.ledger import Commit, RejectFile
+from millrace.engine.mapping import Mapping
+from millrace.errors import MillraceError, Stale
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transaction on the books of a pipeline, by one run, at one moment. The lease was confirmed in it (I4)."""
+
+    connection: sa.Connection
+    pipeline: str
+    run: int
+    now: datetime
+
+
+def balanced(commit: Commit) -> None:
+    """Every row that was read is staged, filtered or rejected (I5). Raises MillraceError "unbalanced" otherwise."""
+    staged = sum(segment.rows for segment in commit.segments)
+    rejected = sum(file.rows for file in commit.rejects)
+    passed = sum(commit.passed.values())
+    if commit.read != staged + passed + rejected:
+        raise MillraceError(
+            f"{commit.stream}: {commit.read} rows were read, but {staged} staged, {passed} filtered and {rejected} "
+            "rejected; nothing of this commit was kept",
+            hint="This is a fault of Millrace or of a connector. Please report it.",
+            code="unbalanced",
+        )
+
+
+def latest_mappings(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
+    """The row of the latest mapping of every stream, by stream."""
+    query = sa.select(mappings).where(mappings.c.pipeline_id == pipeline).order_by(mappings.c.version)
+    return {row.stream: row for row in connection.execute(query)}
+
+
+def current_tables(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
+    """The row of the latest generation of every table, by name."""
+    query = sa.select(tables).where(tables.c.pipeline_id == pipeline).order_by(tables.c.name, tables.c.generation)
+    return {row.name: row for row in connection.execute(query)}
+
+
+def keep_mappings(entry: Entry, changed: Sequence[Mapping]) -> None:
+    """The versions are kept, and their tables are known. Raises Stale when somebody made a later version."""
+    if not changed:
+        return
+    latest = latest_mappings(entry.connection, entry.pipeline)
+    for mapping in changed:
+        known = latest.get(mapping.stream)
+        if known is not None and known.version > mapping.version:
+            raise Stale(
+                f"the mapping of {mapping.stream} was changed meanwhile: it is at version {known.version}",
+                hint="Run the pipeline again; it goes on from its last commit.",
+            )
+        row = {
+            "pipeline_id": entry.pipeline,
+            "stream": mapping.stream,
+            "version": mapping.version,
+            "table_name": mapping.table,
+            "mapping": mapping.to_json(),
+            "created_at": entry.now,
+        }
+        # A version may learn about its values (a LONG that is no longer exact) without a new shape.
+        upsert(entry.connection, mappings, [row], key=["pipeline_id", "stream", "version"])
+    keep_tables(entry, {mapping.table: mapping.stream for mapping in changed})
+
+
+def keep_tables(entry: Entry, names: dict[str, str]) -> dict[str, Any]:
+    """Tables are known, the new ones with generation 1; all of the pipeline by name."""
+    known = current_tables(entry.connection, entry.pipeline)
+    rows = [
+        {
+            "pipeline_id": entry.pipeline,
+            "name": name,
+            "generation": 1,
+            "stream": stream,
+            "fresh": False,
+            "loaded": 0,
+            "last": 0,
+            "complete": _finished(entry, stream),
+            "created_at": entry.now,
+        }
+        for name, stream in names.items()
+        if name not in known
+    ]
+    if not rows:
+        return known
+    entry.connection.execute(sa.insert(tables), rows)
+    return current_tables(entry.connection, entry.pipeline)
+
+
+def keep_segments(entry: Entry, staged: Sequence[Segment]) -> None:
+    """Segments are numbered on from the last one of their table, without a gap, in the order given."""
+    if not staged:
+        return
+    known = keep_tables(entry, {segment.table: segment.stream for segment in staged})
+    last = {name: row.last for name, row in known.items()}
+    rows: list[dict[str, Any]] = []
+    for segment in staged:
+        last[segment.table] += 1
+        rows.append(
+            {
+                "pipeline_id": entry.pipeline,
+                "table_name": segment.table,
+                "generation": known[segment.table].generation,
+                "number": last[segment.table],
+                "stream": segment.stream,
+                "path": segment.path,
+                "rows": segment.rows,
+                "size_bytes": segment.size_bytes,
+                "checksum": segment.checksum,
+                "run_id": entry.run,
+                "state": "staged",
+                "refused": {},
+                "refused_rows": 0,
+                "staged_at": entry.now,
+            }
+        )
+    entry.connection.execute(sa.insert(segments), rows)
+    for name in {segment.table for segment in staged}:
+        where = named(entry, name, known[name].generation)
+        entry.connection.execute(sa.update(tables).where(*where).values(last=last[name]))
+
+
+def keep_reject(entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] | None) -> None:
+    """The file and its groups are kept. ``parked``: the load that it waits for (table, generation, number)."""
+    table, generation, upto = parked or (None, None, None)
+    inserted = entry.connection.execute(
+        sa.insert(reject_files).values(
+            pipeline_id=entry.pipeline,
+            run_id=entry.run,
+            path=file.path,
+            checksum=file.checksum,
+            size_bytes=file.size_bytes,
+            kept=True,
+            parked_table=table,
+            parked_generation=generation,
+            parked_upto=upto,
+            counted=parked is None,
+            created_at=entry.now,
+        )
+    )
+    assert inserted.inserted_primary_key is not None
+    groups = [
+        {
+            "file_id": inserted.inserted_primary_key[0],
+            "stream": stream,
+            "stage": stage,
+            "code": code,
+            "rows": rows,
+            "sample": file.samples.get((stream, stage, code), ""),
+            "state": "open",
+        }
+        for (stream, stage, code), rows in file.counts.items()
+    ]
+    if groups:
+        entry.connection.execute(sa.insert(reject_groups), groups)
+
+
+def keep_marks(entry: Entry, stream: str, said: Sequence[Mark]) -> None:
+    """The marks are kept in their order."""
+    rows: list[dict[str, Any]] = []
+    for mark in said:
+        if mark.replace:
+            rows = [row for row in rows if row["part"] != mark.part]
+            entry.connection.execute(sa.delete(marks).where(*_in(entry, marks, stream), marks.c.part == mark.part))
+        if mark.data is not None:
+            rows.append({"pipeline_id": entry.pipeline, "stream": stream, "part": mark.part, "data": mark.data})
+    if rows:
+        entry.connection.execute(sa.insert(marks), rows)
+
+
+def keep_cursor(entry: Entry, commit: Commit) -> None:
+    """The lane is at the cursor. A progress that the commit does not know stays as it was."""
+    row: dict[str, Any] = {
+        "pipeline_id": entry.pipeline,
+        "stream": commit.stream,
+        "lane": commit.lane,
+        "cursor": commit.cursor,
+        "committed_at": entry.now,
+        "run_id": entry.run,
+    }
+    if commit.progress is not None:
+        row["progress"] = commit.progress
+    upsert(entry.connection, cursors, [row], key=["pipeline_id", "stream", "lane"])
+    # One row of history for each run and lane: what "back to run N" needs.
+    entry.connection.execute(
+        sa.delete(cursor_history).where(
+            *_in(entry, cursor_history, commit.stream),
+            cursor_history.c.lane == commit.lane,
+            cursor_history.c.run_id == entry.run,
+        )
+    )
+    entry.connection.execute(sa.insert(cursor_history).values(row))
+    if commit.lane == "historical" and commit.progress is not None and commit.progress >= 1.0:
+        for table in current_tables(entry.connection, entry.pipeline).values():
+            if table.stream == commit.stream:
+                where = named(entry, table.name, table.generation)
+                entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
+
+
+def counted(entry: Entry, commit: Commit) -> Counter[Key]:
+    """What the commit adds to the counts of its run."""
+    found: Counter[Key] = Counter()
+    found[entry.run, commit.stream, "read", ""] += commit.read
+    for segment in commit.segments:
+        found[entry.run, segment.stream, "staged", ""] += segment.rows
+    for reason, rows in commit.passed.items():
+        found[entry.run, commit.stream, "filtered", reason] += rows
+    for file in commit.rejects:
+        for (stream, stage, code), rows in file.counts.items():
+            found[entry.run, stream, "rejected", f"{stage}/{code}"] += rows
+    for name, n in commit.counts.items():
+        found[entry.run, commit.stream, "noted", name] += n
+    return found
+
+
+def forget(entry: Entry, stream: str, lane: Lane) -> None:
+    """The lane has no cursor; the history says since when."""
+    entry.connection.execute(sa.delete(cursors).where(*_in(entry, cursors, stream), cursors.c.lane == lane))
+    row = {"pipeline_id": entry.pipeline, "stream": stream, "lane": lane, "cursor": None, "committed_at": entry.now}
+    entry.connection.execute(sa.insert(cursor_history).values(row))
+
+
+def forget_marks(entry: Entry, stream: str) -> None:
+    """The stream has no marks."""
+    entry.connection.execute(sa.delete(marks).where(*_in(entry, marks, stream)))
+
+
+def keep_time(entry: Entry, ingested_at_ms: int) -> None:
+    """Rows to come are never older than those of this commit."""
+    entry.connection.execute(
+        sa.update(pipelines)
+        .where(pipelines.c.id == entry.pipeline, pipelines.c.ingested_at_ms < ingested_at_ms)
+        .values(ingested_at_ms=ingested_at_ms)
+    )
+
+
+def replay(entry: Entry, file: int, stream: str, stage: str, code: str) -> None:
+    """The group's rows are in this commit. Raises Stale when they were replayed or discarded meanwhile."""
+    g = reject_groups.c
+    updated = entry.connection.execute(
+        sa.update(reject_groups)
+        .where(g.file_id == file, g.stream == stream, g.stage == stage, g.code == code, g.state == "open")
+        .values(state="replayed", closed_at=entry.now)
+    )
+    if updated.rowcount != 1:
+        raise Stale(f"rejects {stage}/{code} of {stream} were replayed or discarded meanwhile")
+
+
+def _finished(entry: Entry, stream: str) -> bool:
+    """The historical lane of the stream has been read to its end."""
+    query = sa.select(cursors.c.progress).where(*_in(entry, cursors, stream), cursors.c.lane == "historical")
+    return (entry.connection.execute(query).scalar() or 0.0) >= 1.0
+
+
+def _in(entry: Entry, table: sa.Table, stream: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (table.c.pipeline_id == entry.pipeline, table.c.stream == stream)
+
+
+def named(entry: Entry, table: str, generation: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """The row of one generation of a table."""
+    return (tables.c.pipeline_id == entry.pipeline, tables.c.name == table, tables.c.generation == generation)

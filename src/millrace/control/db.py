@@ -1,0 +1,309 @@
+"""The control database, SQLite or PostgreSQL: transactions, the version of the schema, errors in words."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from millrace.errors import EnvironmentProblem, Transient
+
+# The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
+HEAD = "0001"
+
+# Our tables live in a schema of their own in PostgreSQL, so that the database may serve other things too.
+SCHEMA = "millrace"
+
+BUSY_TIMEOUT_S = 30.0
+
+_READING = "millrace_reading"
+_CREATING_LOCK = 0x6D696C6C
+
+
+class Database:
+    """Connections to the control database. May be used by several threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Generator[sa.Connection]:
+        """One transaction that is durable when the block ends, or nothing when it raises (I1).
+
+        SQLite takes its one write lock at the start, so that what is read here is still true at the commit.
+        """
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A consistent view for reading. It never waits for a writer and none waits for it."""
+        with self._translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_READING: True})
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    def now(self) -> datetime:
+        """The moment by the clock that all users of this database share: the server's, or this machine's."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        with self.reading() as connection:
+            return connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)
+
+    def close(self) -> None:
+        """Connections end. May be called twice."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except SQLAlchemyError as cause:
+            raise _in_words(cause, self.shown) from cause
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without a password (I7)."""
+        return self.engine.url.database or "" if self.is_sqlite else self.engine.url.render_as_string()
+
+
+def open_database(url: str) -> Database:
+    """The database with its schema as of this version; made when it has none, upgraded when it is older.
+
+    Raises EnvironmentProblem "newer_database" when a newer Millrace made it; nothing is touched then.
+    """
+    database = Database(url)
+    try:
+        found = _revision(database)
+        if found is None:
+            found = _create(database)
+        if found > HEAD:
+            raise _newer(database, found)
+        if found < HEAD:
+            # Imported here: only an upgrade needs Alembic, and it takes as long to import as a small sync.
+            from millrace.control.migrations.upgrade import upgrade
+
+            with database.transaction() as connection:
+                _alone(connection)
+                upgrade(connection, HEAD)
+                _sign(connection)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def moment_ms(value: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    add: Sequence[str] = (),
+) -> None:
+    """The rows are in the table; where a key is there already, other columns are replaced, those of ``add`` added."""
+    if not rows:
+        return
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    insert = make(table)
+    changed = {
+        name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
+        for name in rows[0]
+        if name not in key
+    }
+    connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changed), list(rows))
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise EnvironmentProblem(
+                f"the control database cannot be a {parsed.get_backend_name()} database",
+                hint="Use sqlite:///<file> or postgresql://<user>:<password>@<host>/<database>.",
+                path="MILLRACE_DATABASE_URL",
+                code="database_url",
+            )
+        if parsed.get_backend_name() == "sqlite":
+            engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        else:
+            engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+            if "options" not in parsed.query:
+                # Before SQLAlchemy asks for the default schema, so that it finds ours.
+                event.listen(engine, "connect", _prepare_postgresql, insert=True)
+        return engine
+    except SQLAlchemyError as cause:
+        raise EnvironmentProblem(
+            "the URL of the control database cannot be understood",
+            hint="Use sqlite:///<file> or postgresql://<user>:<password>@<host>/<database>.",
+            path="MILLRACE_DATABASE_URL",
+            code="database_url",
+        ) from cause
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # SQLAlchemy's `begin` event opens transactions; the driver must not.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+    _write_ahead(connection)
+    # In WAL mode only FULL syncs the log at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous): I1.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """The journal is a write-ahead log. The change of mode does not wait for locks by itself, so it is tried again."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            if mode in ("wal", "memory"):
+                return
+        except sqlite3.OperationalError as locked:
+            if "locked" not in str(locked) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get(_READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    connection.autocommit = True
+    connection.execute(f"SET search_path TO {SCHEMA}")
+    connection.autocommit = False
+
+
+def _revision(database: Database) -> str | None:
+    """The revision that the database is at; None when it has no schema of ours yet."""
+    try:
+        with database.engine.connect() as plain, plain.execution_options(**{_READING: True}).begin():
+            return plain.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except DBAPIError as cause:
+        text = str(cause.orig)
+        if "no such table" in text or getattr(cause.orig, "sqlstate", None) in ("42P01", "3F000"):
+            return None
+        raise _in_words(cause, database.shown) from cause
+
+
+def _create(database: Database) -> str:
+    """The schema is there, made by us or by another process in the same moment; its revision."""
+    from millrace.control.tables import metadata
+
+    with database.transaction() as connection:
+        _alone(connection)
+        if not database.is_sqlite:
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        connection.exec_driver_sql(
+            "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        if found is not None:
+            return found
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+        _sign(connection)
+    return HEAD
+
+
+def _alone(connection: sa.Connection) -> None:
+    """No other process changes the schema until this transaction ends. SQLite's write lock says so by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATING_LOCK})
+
+
+def _sign(connection: sa.Connection) -> None:
+    """The database says which Millrace made its schema, for the error text of an older one."""
+    from millrace.control.tables import settings
+
+    row = {"key": "made_by", "value": _version(), "changed_at": datetime.now(UTC)}
+    upsert(connection, settings, [row], key=["key"])
+
+
+def _version() -> str:
+    # Imported here: it reads the folder of all installed packages.
+    from importlib.metadata import version
+
+    return version("millrace")
+
+
+def _newer(database: Database, found: str) -> EnvironmentProblem:
+    try:
+        with database.reading() as connection:
+            made_by = connection.execute(sa.text("SELECT value FROM settings WHERE key = 'made_by'")).scalar()
+    except (EnvironmentProblem, Transient):
+        made_by = None
+    by = f" (made by Millrace {made_by.strip(chr(34))})" if made_by else ""
+    return EnvironmentProblem(
+        f"the control database {database.shown} is of schema {found}{by}; this Millrace {_version()} knows schemas "
+        f"up to {HEAD}",
+        hint="Upgrade Millrace: pip install --upgrade millrace. Nothing was changed.",
+        code="newer_database",
+    )
+
+
+def _in_words(cause: SQLAlchemyError, where: str) -> Exception:
+    """An error of the driver as one of ours. Statements and their values are left out: they may hold secrets (I7)."""
+    original = getattr(cause, "orig", None)
+    text = str(original or cause)
+    if "database or disk is full" in text or getattr(original, "sqlstate", None) == "53100":
+        return EnvironmentProblem(
+            f"no space is left for the control database {where}",
+            hint="Free some space; what was committed is safe.",
+            code="disk_full",
+        )
+    if "database is locked" in text:
+        return Transient(
+            f"the control database {where} was busy for {BUSY_TIMEOUT_S:.0f} s",
+            hint="Another process holds it; try again.",
+        )
+    if "not a database" in text or "malformed" in text:
+        return EnvironmentProblem(
+            f"the control database {where} is damaged: {text}",
+            hint="Restore it from a backup. Tables at the destinations are not touched.",
+            code="damaged_database",
+        )
+    if "unable to open" in text or "readonly database" in text or "disk I/O" in text:
+        return EnvironmentProblem(
+            f"the control database {where} cannot be opened for writing: {text}",
+            hint="Check that the file and its folder belong to the user who runs Millrace.",
+            code="database_unwritable",
+        )
+    state = getattr(original, "sqlstate", None) or ""
+    if state in ("42501", "28000", "28P01", "3D000"):
+        return EnvironmentProblem(
+            f"the control database {where} refused: {text.strip()}",
+            hint=f"The user needs the right to connect and to create the schema {SCHEMA!r}.",
+            path="MILLRACE_DATABASE_URL",
+            code="database_refused",
+        )
+    if isinstance(cause, OperationalError):
+        return Transient(f"the control database {where} cannot be reached: {text.strip()}")
+    return cause

@@ -1,0 +1,230 @@
+"""Leases: who may write what. One conditional UPDATE decides, so that SQLite and PostgreSQL serve alike (I4)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from millrace.control.db import Database
+from millrace.control.tables import leases
+from millrace.errors import MillraceError, Stale, Transient
+
+LEASE_S = 60.0
+
+# Tokens that this process holds. A row of ours that is not among them was left by a run that ended without release.
+_ours: set[str] = set()
+os.register_at_fork(after_in_child=_ours.clear)
+
+
+class AlreadyRunning(Transient):
+    """Another process holds the lease."""
+
+    code = "already_running"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process. ``place`` names a machine since its start and a set of process numbers: containers differ in it."""
+
+    host: str
+    place: str
+    pid: int
+    started: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"host": self.host, "place": self.place, "pid": self.pid, "started": self.started}
+
+    @staticmethod
+    def from_json(found: dict[str, Any]) -> Holder:
+        return Holder(found["host"], found["place"], found["pid"], found["started"])
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write under a name, as long as nobody else has taken it."""
+
+    database: Database
+    name: str
+    token: str
+
+    def renew(self, *, seconds: float = LEASE_S) -> None:
+        """Ours for as long again. Raises Stale when another process has taken it."""
+        with self.database.transaction() as connection:
+            confirm(connection, self, self.database.now() + timedelta(seconds=seconds))
+
+    def release(self) -> None:
+        """Free for others. Nothing happens when it was lost."""
+        _ours.discard(self.token)
+        with self.database.transaction() as connection:
+            connection.execute(sa.delete(leases).where(leases.c.name == self.name, leases.c.token == self.token))
+
+
+def confirm(connection: sa.Connection, lease: Lease, expires_at: datetime) -> None:
+    """The lease is ours until this transaction ends (I4): the row is locked by the very update that checks it.
+
+    A lease that has expired but that nobody took is still ours. Raises Stale otherwise.
+    """
+    updated = connection.execute(
+        sa.update(leases)
+        .where(leases.c.name == lease.name, leases.c.token == lease.token)
+        .values(expires_at=expires_at)
+    )
+    if updated.rowcount != 1:
+        raise Stale(
+            f"another process has taken over {lease.name}",
+            hint="It goes on from the last commit; nothing that this one had not committed is needed.",
+        )
+
+
+def acquire(
+    database: Database, name: str, *, seconds: float = LEASE_S, now: Callable[[], datetime] | None = None
+) -> Lease:
+    """The lease is ours.
+
+    It is taken from a holder that is dead, however long its lease would last, and never from one that lives on this
+    machine, however the clock has jumped; only of a holder elsewhere does time decide. Raises AlreadyRunning.
+    """
+    moment = (now or database.now)()
+    token = str(uuid.uuid4())
+    mine = {
+        "name": name,
+        "token": token,
+        "holder": this_process().to_json(),
+        "acquired_at": moment,
+        "expires_at": moment + timedelta(seconds=seconds),
+    }
+    with database.transaction() as connection:
+        found = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+        if found is None:
+            try:
+                with connection.begin_nested():
+                    connection.execute(sa.insert(leases).values(mine))
+            except IntegrityError:
+                raise AlreadyRunning(f"{name} was taken by another process in this moment", hint="Try again.") from None
+        else:
+            if _holds(found, moment):
+                raise _already(name, found)
+            # The token in the condition: of two that found the same dead holder, one wins.
+            taken = connection.execute(
+                sa.update(leases).where(leases.c.name == name, leases.c.token == found.token).values(mine)
+            )
+            if taken.rowcount != 1:
+                raise AlreadyRunning(f"{name} was taken by another process in this moment", hint="Try again.")
+    _ours.add(token)
+    return Lease(database, name, token)
+
+
+@contextmanager
+def held(database: Database, name: str, *, seconds: float = LEASE_S) -> Generator[Lease]:
+    """The lease is ours while the block runs; a thread renews it. Raises AlreadyRunning.
+
+    When it is lost all the same, the next commit says so (`confirm`).
+    """
+    lease = acquire(database, name, seconds=seconds)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(seconds / 3):
+            try:
+                lease.renew(seconds=seconds)
+            except Stale:
+                return
+            except MillraceError:
+                # The database is busy or away; the next beat or the next commit will tell.
+                continue
+
+    thread = threading.Thread(target=beat, name=f"lease {name}", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        ended.set()
+        thread.join()
+        lease.release()
+
+
+def holder(database: Database, name: str) -> Holder | None:
+    """The process that holds the lease now, or None."""
+    moment = database.now()
+    with database.reading() as connection:
+        found = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+    return Holder.from_json(found.holder) if found is not None and _holds(found, moment) else None
+
+
+def oldest_live(connection: sa.Connection, now: datetime) -> datetime | None:
+    """Since when the oldest lease that is held has been held."""
+    found = connection.execute(sa.select(leases)).all()
+    return min((row.acquired_at for row in found if _holds(row, now)), default=None)
+
+
+def this_process() -> Holder:
+    """The process that asks."""
+    return _process(os.getpid())
+
+
+@functools.cache
+def _process(pid: int) -> Holder:
+    return Holder(socket.gethostname(), _place(), pid, _started(pid) or "")
+
+
+def _holds(row: Any, now: datetime) -> bool:
+    found, me = Holder.from_json(row.holder), this_process()
+    if found.place != me.place:
+        return row.expires_at > now
+    if found.pid == me.pid and found.started == me.started:
+        return row.token in _ours
+    started = _started(found.pid)
+    return started is not None and started == found.started
+
+
+def _already(name: str, row: Any) -> AlreadyRunning:
+    found = Holder.from_json(row.holder)
+    since = f"{row.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+    here = found.place == this_process().place
+    hint = (
+        f"Wait until it ends, or end process {found.pid}: what it committed is safe."
+        if here
+        else f"Wait until it ends. If {found.host} is gone, the lease ends at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC."
+    )
+    return AlreadyRunning(f"{name} is already running: process {found.pid} on {found.host} since {since}", hint=hint)
+
+
+def _place() -> str:
+    """This machine since its start, and the set of process numbers that we see."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, so that a number used again is told apart; None when there is no such process."""
+    try:
+        # Field 22 of proc(5); the name in brackets may hold spaces.
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if after_name[0] in ("Z", "X") else after_name[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    except OSError:
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return ""
+    return ""

@@ -1,0 +1,254 @@
+"""The books of one pipeline: cursors, segments, rejects, marks and mappings, each commit one transaction (I1, I4)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from millrace.connect.destination import Loaded
+from millrace.control import commits, counts, shelving
+from millrace.control.commits import Entry, current_tables, latest_mappings
+from millrace.control.db import Database
+from millrace.control.leases import LEASE_S, Lease, confirm
+from millrace.control.tables import (
+    cursor_history,
+    cursors,
+    mappings,
+    marks,
+    pipelines,
+    reject_files,
+    reject_groups,
+    segments,
+    tables,
+)
+from millrace.data.batch import JSON, Lane, Segment
+from millrace.engine.ledger import Commit, RejectFile, Shelved
+from millrace.engine.mapping import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rejected rows of one file that share stream, stage and code."""
+
+    file: int
+    stream: str
+    stage: str
+    code: str
+
+
+class Recall:
+    """The marks of one stream (`millrace.connect.source.Memory`)."""
+
+    def __init__(self, database: Database, pipeline_id: str, stream: str) -> None:
+        self._database = database
+        self._of = (marks.c.pipeline_id == pipeline_id, marks.c.stream == stream)
+
+    def parts(self) -> Sequence[str]:
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(marks.c.part).where(*self._of).distinct().order_by(marks.c.part))
+            return found.scalars().all()
+
+    def recall(self, part: str) -> Sequence[bytes]:
+        with self._database.reading() as connection:
+            found = connection.execute(
+                sa.select(marks.c.data).where(*self._of, marks.c.part == part).order_by(marks.c.id)
+            )
+            return [bytes(data) for data in found.scalars()]
+
+
+class Books:
+    """The books of one pipeline in the hands of one run; its `Ledger` and its `Shelf`.
+
+    Every write asks first whether the lease is still ours and raises Stale when it is not (I4). Reading does not.
+    """
+
+    def __init__(self, database: Database, pipeline_id: str, run_id: int, lease: Lease) -> None:
+        self.feed = pipeline_id
+        self._database = database
+        self._run = run_id
+        self._lease = lease
+
+    # What ingestion asks (`Ledger`).
+
+    def cursor(self, stream: str, lane: Lane) -> JSON:
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(cursors.c.cursor).where(*self._lane(stream, lane))).scalar()
+
+    def progress(self, stream: str, lane: Lane) -> float | None:
+        """Share of the lane that was done at the last commit; None where the source did not know it."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(cursors.c.progress).where(*self._lane(stream, lane))).scalar()
+
+    def memory(self, stream: str) -> Recall:
+        return Recall(self._database, self.feed, stream)
+
+    def mappings(self) -> Sequence[Mapping]:
+        with self._database.reading() as connection:
+            return [Mapping.from_json(row.mapping) for row in latest_mappings(connection, self.feed).values()]
+
+    def latest_ingested_at_ms(self) -> int:
+        with self._database.reading() as connection:
+            query = sa.select(pipelines.c.ingested_at_ms).where(pipelines.c.id == self.feed)
+            return connection.execute(query).scalar_one()
+
+    def commit(self, commit: Commit, *, replayed: Sequence[Group] = ()) -> None:
+        """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it."""
+        commits.balanced(commit)  # I5
+        with self._entry() as entry:
+            commits.keep_mappings(entry, commit.mappings)
+            commits.keep_segments(entry, commit.segments)
+            for file in commit.rejects:
+                commits.keep_reject(entry, file, parked=None)
+            commits.keep_marks(entry, commit.stream, commit.marks)
+            if commit.lane != "again":
+                commits.keep_cursor(entry, commit)
+            for group in replayed:
+                commits.replay(entry, group.file, group.stream, group.stage, group.code)
+            commits.keep_time(entry, commit.ingested_at_ms)
+            counts.add(entry.connection, commits.counted(entry, commit))
+
+    def replaying(self, groups: Sequence[Group]) -> Replaying:
+        """A ledger whose next commit says that these groups of rejects were replayed."""
+        return Replaying(self, groups)
+
+    # What loading asks (`Shelf`).
+
+    def tables(self) -> Sequence[Shelved]:
+        with self._database.reading() as connection:
+            latest = {row.table_name: row.mapping for row in latest_mappings(connection, self.feed).values()}
+            return [
+                Shelved(
+                    mapping=Mapping.from_json(latest[row.name]),
+                    generation=row.generation,
+                    fresh=row.fresh,
+                    loaded=row.loaded,
+                    last=row.last,
+                    complete=row.complete,
+                )
+                for row in current_tables(connection, self.feed).values()
+                if row.name in latest
+            ]
+
+    def segments(self, table: str, generation: int, after: int) -> Sequence[Segment]:
+        s = segments.c
+        query = sa.select(segments).where(
+            s.pipeline_id == self.feed, s.table_name == table, s.generation == generation, s.number > after
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query.where(s.state != "dropped").order_by(s.number)).all()
+        return [
+            Segment(
+                stream=row.stream,
+                table=row.table_name,
+                path=row.path,
+                rows=row.rows,
+                size_bytes=row.size_bytes,
+                checksum=row.checksum,
+                number=row.number,
+                generation=row.generation,
+            )
+            for row in found
+        ]
+
+    def park(self, table: str, generation: int, upto: int, rejects: Sequence[RejectFile]) -> None:
+        with self._entry() as entry:
+            shelving.park(entry, table, generation, upto, rejects)
+
+    def loaded(self, table: str, generation: int, upto: int, counts: Loaded | None) -> None:
+        with self._entry() as entry:
+            shelving.loaded(entry, table, generation, upto, counts)
+
+    def swapped(self, table: str, generation: int) -> None:
+        with self._entry() as entry:
+            where = commits.named(entry, table, generation)
+            entry.connection.execute(sa.update(tables).where(*where).values(fresh=False))
+
+    def rewind(self, table: str, generation: int, to: int) -> None:
+        with self._entry() as entry:
+            shelving.rewind(entry, table, generation, to)
+
+    # What resync and reset ask.
+
+    def forget_lane(self, stream: str, lane: Lane, *, marks: bool) -> None:
+        """The lane of the stream begins anew at the next read; with ``marks``, its memory is empty too."""
+        self.restart(stream, lanes=[lane], marks=marks, fresh=None)
+
+    def new_generation(self, table: str, *, fresh: bool = True) -> int:
+        """The table begins anew: rows that waited for the old generation are dropped. The new one's number."""
+        with self._entry() as entry:
+            return shelving.renew(entry, table, fresh=fresh)
+
+    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
+        """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
+
+        ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
+        generation, beside the old table (True) or in it (False). Answers each table's generation.
+        """
+        with self._entry() as entry:
+            for lane in lanes:
+                commits.forget(entry, stream, lane)
+            if marks:
+                commits.forget_marks(entry, stream)
+            mine = [row for row in current_tables(entry.connection, self.feed).values() if row.stream == stream]
+            if fresh is None:
+                return {row.name: row.generation for row in mine}
+            return {row.name: shelving.renew(entry, row.name, fresh=fresh) for row in mine}
+
+    def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
+        """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.
+
+        Generations go on counting: a destination that still holds a number of ours must not take it for one of the
+        segments to come. Answers each table's generation.
+        """
+        with self._entry() as entry:
+            for table in (cursors, cursor_history, marks, mappings):
+                entry.connection.execute(sa.delete(table).where(table.c.pipeline_id == self.feed))
+            mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
+            entry.connection.execute(
+                sa.update(reject_groups)
+                .where(reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open")
+                .values(state="discarded", closed_at=entry.now)
+            )
+            names = list(current_tables(entry.connection, self.feed))
+            return {name: shelving.renew(entry, name, fresh=fresh) for name in names}
+
+    @contextmanager
+    def _entry(self) -> Generator[Entry]:
+        expires_at = self._database.now() + timedelta(seconds=LEASE_S)
+        with self._database.transaction() as connection:
+            confirm(connection, self._lease, expires_at)  # I4
+            yield Entry(connection, self.feed, self._run, datetime.now(UTC))
+
+    def _lane(self, stream: str, lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
+        return (cursors.c.pipeline_id == self.feed, cursors.c.stream == stream, cursors.c.lane == lane)
+
+
+class Replaying:
+    """The books (`millrace.engine.ledger.Ledger`) for one replay: its first commit closes the groups.
+
+    So that commit must hold all of their rows: the replayed source gives one checkpoint, at its end.
+    """
+
+    def __init__(self, books: Books, groups: Sequence[Group]) -> None:
+        self._books = books
+        self._groups = tuple(groups)
+
+    def cursor(self, stream: str, lane: Lane) -> JSON:
+        return self._books.cursor(stream, lane)
+
+    def memory(self, stream: str) -> Recall:
+        return self._books.memory(stream)
+
+    def mappings(self) -> Sequence[Mapping]:
+        return self._books.mappings()
+
+    def latest_ingested_at_ms(self) -> int:
+        return self._books.latest_ingested_at_ms()
+
+    def commit(self, commit: Commit) -> None:
+        self._books.commit(commit, replayed=self._groups)
+        self._groups = ()

@@ -1,0 +1,254 @@
+"""What faces show of runs and pipelines: frozen records that turn into JSON. Also the lines of the run log itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control.db import Database
+from millrace.control.tables import pipelines, run_counts, runs, segments
+from millrace.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+RunKind: TypeAlias = Literal[
+    "HISTORICAL", "INCREMENTAL", "RESYNC", "RESYNC_WITH_DROP_AND_LOAD", "REFRESHER", "LOAD", "REPLAY", "REREAD"
+]
+RunStatus: TypeAlias = Literal[
+    "QUEUED",
+    "IN_PROGRESS",
+    "CANCELLING",
+    "COMPLETED",
+    "COMPLETED_WITH_FAILURES",
+    "FAILED",
+    "CANCELLED",
+    "SKIPPED",
+    "DEFERRED",
+    "DEFERRED_WITH_FAILURES",
+]
+
+
+class Noted(Protocol):
+    """A word to the user about a run (`millrace.connect.source.Note` is one)."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A word to the user about a run, as it was kept."""
+
+    code: str
+    message: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What became of the rows that a run read (I5).
+
+    ``rejected`` by `stage/CODE`; ``dropped``: staged, then given up by a resync or reset before they were loaded;
+    ``waiting``: on the stage. ``staged`` is the sum of what was put there.
+    """
+
+    read: int = 0
+    loaded: int = 0
+    filtered: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    rejected: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    dropped: int = 0
+    waiting: int = 0
+    staged: int = 0
+
+    @property
+    def rejected_rows(self) -> int:
+        return sum(self.rejected.values())
+
+    @property
+    def filtered_rows(self) -> int:
+        return sum(self.filtered.values())
+
+    @property
+    def even(self) -> bool:
+        """Every row read is accounted for."""
+        return self.read == self.loaded + self.filtered_rows + self.rejected_rows + self.dropped + self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. ``noted`` is what the source counted beside; ``load`` what this run's own loads did."""
+
+    id: int
+    pipeline: str
+    kind: RunKind
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None
+    balance: Balance
+    streams: Mapping[str, Balance]
+    noted: Mapping[str, int]
+    load: Mapping[str, int]
+    notes: tuple[Remark, ...]
+    error: Problem | None
+
+
+def begin_run(database: Database, pipeline_id: str, kind: RunKind) -> int:
+    """A run is in progress; its number. The caller holds the pipeline's lease."""
+    with database.transaction() as connection:
+        row = {
+            "pipeline_id": pipeline_id,
+            "kind": kind,
+            "status": "IN_PROGRESS",
+            "started_at": datetime.now(UTC),
+            "notes": [],
+            "error": None,
+        }
+        inserted = connection.execute(sa.insert(runs).values(row))
+        assert inserted.inserted_primary_key is not None
+        return inserted.inserted_primary_key[0]
+
+
+def end_run(
+    database: Database,
+    run_id: int,
+    status: RunStatus,
+    *,
+    notes: Iterable[Noted] = (),
+    error: Problem | None = None,
+) -> None:
+    """The run has ended so. Texts must hold no secret any more (I7)."""
+    said = [{"code": note.code, "message": note.message, "level": note.level} for note in notes]
+    with database.transaction() as connection:
+        connection.execute(
+            sa.update(runs)
+            .where(runs.c.id == run_id)
+            .values(
+                status=status,
+                ended_at=datetime.now(UTC),
+                notes=said,
+                error=None if error is None else dataclasses.asdict(error),
+            )
+        )
+
+
+def end_interrupted(database: Database, pipeline_id: str) -> list[int]:
+    """Runs of the pipeline that a dead process left in progress have failed. The caller holds the lease, and has not
+    begun its own run yet.
+    """
+    error = Problem(
+        "interrupted",
+        "the process of this run ended without a word (killed, or the machine went down)",
+        "Nothing is lost: the next run goes on from the last commit.",
+    )
+    mine = (runs.c.pipeline_id == pipeline_id, runs.c.status.in_(["IN_PROGRESS", "CANCELLING"]))
+    with database.transaction() as connection:
+        found = list(connection.execute(sa.select(runs.c.id).where(*mine)).scalars())
+        connection.execute(
+            sa.update(runs)
+            .where(*mine)
+            .values(status="FAILED", ended_at=datetime.now(UTC), error=dataclasses.asdict(error))
+        )
+    return found
+
+
+def run_record(home: Home, run_id: int) -> RunRecord:
+    """One run. Raises ConfigError when there is none of that number."""
+    with home.database.reading() as connection:
+        found = _records(connection, sa.select(runs).where(runs.c.id == run_id))
+    if not found:
+        raise ConfigError(f"there is no run {run_id}", hint="See `millrace runs`.", code="unknown_run")
+    return found[0]
+
+
+def run_records(home: Home, pipeline: str | None = None, *, limit: int = 50) -> list[RunRecord]:
+    """The latest runs, of one pipeline by name or of all, the newest first."""
+    query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if pipeline is not None:
+        query = query.join(pipelines).where(pipelines.c.name == pipeline)
+    with home.database.reading() as connection:
+        return _records(connection, query)
+
+
+def latest_runs(connection: sa.Connection, pipeline_ids: Sequence[str]) -> dict[str, RunRecord]:
+    """The latest run of each pipeline that has one, by the pipeline's name."""
+    newest = sa.select(sa.func.max(runs.c.id)).where(runs.c.pipeline_id.in_(pipeline_ids)).group_by(runs.c.pipeline_id)
+    return {record.pipeline: record for record in _records(connection, sa.select(runs).where(runs.c.id.in_(newest)))}
+
+
+def to_json(record: Any) -> Any:
+    """The record in JSON's own values: dataclasses as objects, moments as ISO 8601 UTC, with their properties."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        named = {field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)}
+        derived = [name for name, value in vars(type(record)).items() if isinstance(value, property)]
+        return named | {name: to_json(getattr(record, name)) for name in derived}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple, set, frozenset)):
+        return [to_json(value) for value in record]
+    if isinstance(record, datetime):
+        return record.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return record
+
+
+def _records(connection: sa.Connection, query: sa.Select[Any]) -> list[RunRecord]:
+    found = connection.execute(query).all()
+    ids = [row.id for row in found]
+    named = {row.id: row.name for row in connection.execute(sa.select(pipelines.c.id, pipelines.c.name))}
+    counted = connection.execute(sa.select(run_counts).where(run_counts.c.run_id.in_(ids))).all()
+    waiting = connection.execute(
+        sa.select(segments.c.run_id, segments.c.stream, sa.func.sum(segments.c.rows).label("rows"))
+        .where(segments.c.run_id.in_(ids), segments.c.state == "staged")
+        .group_by(segments.c.run_id, segments.c.stream)
+    ).all()
+    numbers: dict[int, Counter[tuple[str, str, str]]] = {run: Counter() for run in ids}
+    for row in counted:
+        numbers[row.run_id][row.stream, row.kind, row.name] += row.n
+    for row in waiting:
+        numbers[row.run_id][row.stream, "waiting", ""] += int(row.rows)
+    return [_record(row, named[row.pipeline_id], numbers[row.id]) for row in found]
+
+
+def _record(row: Any, pipeline: str, numbers: Counter[tuple[str, str, str]]) -> RunRecord:
+    def of(kind: str, stream: str | None = None) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for (where, what, name), n in sorted(numbers.items()):
+            if what == kind and stream in (None, where) and n:
+                found[name] += n
+        return dict(found)
+
+    def balance(stream: str | None = None) -> Balance:
+        return Balance(
+            read=of("read", stream).get("", 0),
+            loaded=of("loaded", stream).get("", 0),
+            filtered=of("filtered", stream),
+            rejected=of("rejected", stream),
+            dropped=of("dropped", stream).get("", 0),
+            waiting=of("waiting", stream).get("", 0),
+            staged=of("staged", stream).get("", 0),
+        )
+
+    return RunRecord(
+        id=row.id,
+        pipeline=pipeline,
+        kind=row.kind,
+        status=row.status,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        balance=balance(),
+        streams={stream: balance(stream) for stream in sorted({stream for stream, _, _ in numbers})},
+        noted=of("noted"),
+        load=of("load"),
+        notes=tuple(Remark(**note) for note in row.notes),
+        error=Problem(**row.error) if row.error else None,
+    )

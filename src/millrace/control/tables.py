@@ -1,0 +1,318 @@
+"""The tables of the control database. Migrations must give the same; a test compares them."""
+
+# ruff: noqa: ARG002  the methods of column types are named by SQLAlchemy
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment, aware and UTC, kept as whole microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Document(TypeDecorator[Any]):
+    """A JSON value. Kept as ASCII text, so that every database takes every string in it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Free(TypeDecorator[str]):
+    """Text from outside. Escaped as in JSON: PostgreSQL takes no NUL, and no driver a lone surrogate."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value)[1:-1]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.loads(f'"{value}"')
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _pipeline(*, key: bool = False) -> Column[Any]:
+    """The pipeline that a row belongs to; it goes when the pipeline goes."""
+    return Column("pipeline_id", String(36), ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=key,
+                  nullable=False)  # fmt: skip
+
+
+def _number() -> Column[Any]:
+    """A number that is never given twice. SQLite numbers only columns of its type INTEGER."""
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Document, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("config", Document, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("created_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    UniqueConstraint("kind", "name"),
+)
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("source_id", String(36), ForeignKey("connections.id"), nullable=False),
+    Column("destination_id", String(36), ForeignKey("connections.id"), nullable=False),
+    Column("load_mode", String(16), nullable=False),
+    Column("table_prefix", String(64), nullable=False),
+    Column("naming", String(16), nullable=False),
+    Column("auto_mapping", Boolean, nullable=False),
+    Column("schedule", Document, nullable=False),
+    Column("options", Document, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("ingested_at_ms", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    _pipeline(key=True),
+    Column("stream", Free, primary_key=True),
+    Column("selected", Boolean, nullable=False),
+    Column("load_mode", String(16)),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    _pipeline(key=True),
+    Column("stream", Free, primary_key=True),
+    Column("lane", String(16), primary_key=True),
+    Column("cursor", Document, nullable=False),
+    Column("progress", Float),
+    Column("committed_at", Moment, nullable=False),
+    Column("run_id", BigInteger),
+)
+
+# One row for each run and lane, with the last cursor that the run committed; rows without a run were set by hand.
+cursor_history = Table(
+    "cursor_history",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("stream", Free, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("cursor", Document, nullable=False),
+    Column("progress", Float),
+    Column("committed_at", Moment, nullable=False),
+    Column("run_id", BigInteger),
+    Index("ix_cursor_history_lane", "pipeline_id", "stream", "lane", "run_id"),
+    sqlite_autoincrement=True,
+)
+
+# The number gives the order in which marks of a part were committed.
+marks = Table(
+    "marks",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("stream", Free, nullable=False),
+    Column("part", Free, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_marks_part", "pipeline_id", "stream", "part"),
+    sqlite_autoincrement=True,
+)
+
+mappings = Table(
+    "mappings",
+    metadata,
+    _pipeline(key=True),
+    Column("stream", Free, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("table_name", Free, nullable=False),
+    Column("mapping", Document, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+# One row for each generation of a table; the highest generation is the one that rows go to.
+tables = Table(
+    "tables",
+    metadata,
+    _pipeline(key=True),
+    Column("name", Free, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("stream", Free, nullable=False),
+    Column("fresh", Boolean, nullable=False),
+    Column("loaded", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("pipeline_id", String(36), primary_key=True),
+    Column("table_name", Free, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("stream", Free, nullable=False),
+    Column("path", Free, nullable=False, unique=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("checksum", String(64), nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    # Rows that the destination refused, by code: what `loaded` counted, so that `rewind` can take it back.
+    Column("refused", Document, nullable=False),
+    Column("refused_rows", BigInteger, nullable=False),
+    Column("staged_at", Moment, nullable=False),
+    Column("loaded_at", Moment),
+    Column("dropped_at", Moment),
+    ForeignKeyConstraint(
+        ["pipeline_id", "table_name", "generation"],
+        ["tables.pipeline_id", "tables.name", "tables.generation"],
+        ondelete="CASCADE",
+    ),
+    Index("ix_segments_state", "state", "loaded_at"),
+    Index("ix_segments_run", "run_id"),
+)
+
+reject_files = Table(
+    "reject_files",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("run_id", BigInteger, nullable=False),
+    Column("path", Free, nullable=False, unique=True),
+    Column("checksum", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("kept", Boolean, nullable=False),
+    # Refused by the destination: the load that they were part of. They count once that load is noted.
+    Column("parked_table", Free),
+    Column("parked_generation", Integer),
+    Column("parked_after", Integer),
+    Column("parked_upto", Integer),
+    Column("counted", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_reject_files_pipeline", "pipeline_id", "parked_table"),
+    sqlite_autoincrement=True,
+)
+
+reject_groups = Table(
+    "reject_groups",
+    metadata,
+    Column(
+        "file_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        ForeignKey("reject_files.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("stream", Free, primary_key=True),
+    Column("stage", String(16), primary_key=True),
+    Column("code", Free, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("sample", Free, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("closed_at", Moment),
+    Index("ix_reject_groups_state", "state"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("kind", String(32), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("notes", Document, nullable=False),
+    Column("error", Document, nullable=False),
+    Index("ix_runs_pipeline", "pipeline_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What a run read and what became of it. `kind` says what is counted, `name` a reason, a code or nothing.
+run_counts = Table(
+    "run_counts",
+    metadata,
+    Column(
+        "run_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        ForeignKey("runs.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("stream", Free, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("name", Free, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("token", String(36), nullable=False),
+    Column("holder", Document, nullable=False),
+    Column("acquired_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
