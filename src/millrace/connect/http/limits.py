@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _LOOK_S = 0.05
@@ -37,7 +37,7 @@ class Limiter:
             self._narrow_until = max(self._narrow_until, until)
 
     @contextmanager
-    def slot(self, now: Callable[[], float], check: Callable[[], None]) -> Iterator[None]:
+    def slot(self, now: Callable[[], float], check: Callable[[], None]) -> Generator[None]:
         """Holds one place. ``check`` is called while waiting and may raise to give up."""
         with self._free:
             while self._held >= self.width(now()):

@@ -88,11 +88,13 @@ def _complaint(status: int, answer: wire.Answer) -> Reading:
         found = "not_exportable"
     elif code == 4002 or "invalid date" in low or "date range" in low or "from greater" in low:
         found = "bad_dates"
-    elif status < 300 and answer.envelope.status not in ("success", "fail"):
-        found = "again"
-    elif isinstance(code, int) and code >= 500:  # noqa: SIM114  two reasons
+    elif _is_server_fault(code) or (status < 300 and answer.envelope.status not in ("success", "fail")):
         found = "again"
     return Reading(found, answer, text)
+
+
+def _is_server_fault(code: object) -> bool:
+    return isinstance(code, int) and 500 <= code < 600
 
 
 def _told(status: int, body: bytes) -> str:

@@ -34,8 +34,11 @@ REGIONS = (
     Region("mec1", "UAE", ("mec1.api.clevertap.com",)),
 )
 _ALIASES = {"global": "eu1", "in": "in1", "sg": "sg1", "id": "aps3", "middle east": "mec1", "ae": "mec1"}
-_BY_NAME = {name.lower(): region for region in REGIONS for name in (region.code, region.label)}
-_BY_NAME |= {alias: _BY_NAME[code] for alias, code in _ALIASES.items()}
+_BY_NAME = {
+    name.lower(): region
+    for region in REGIONS
+    for name in (region.code, region.label, *(alias for alias, code in _ALIASES.items() if code == region.code))
+}
 
 _PROJECT_ID = re.compile(r"(TEST-)?[A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{3,4}")
 _PASSCODE = re.compile(r"[A-Za-z0-9]{3}-[A-Za-z0-9]{3}-[A-Za-z0-9]{3,4}|[0-9a-fA-F]{32}")

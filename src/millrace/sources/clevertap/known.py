@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from millrace.sources.clevertap.rows import Shaped
 
 U64: TypeAlias = npt.NDArray[np.uint64]
 Places: TypeAlias = npt.NDArray[np.int64]
+K = TypeVar("K", bound=np.generic)
 Mode: TypeAlias = Literal["changed", "copies", "all"]
 
 ENTRY = np.dtype([("high", ">u8"), ("low", ">u8"), ("state", "<u8"), ("count", "<u4")])
@@ -79,7 +80,7 @@ class Known:
         self._mode: Mode = mode
         self._days: dict[int, int] = {}
         self._size = 0
-        self._kept = np.zeros(1024, ENTRY.newbyteorder("="))
+        self._kept: npt.NDArray[np.void] = np.zeros(1024, ENTRY.newbyteorder("="))
         self._day = np.zeros(1024, np.int32)
         self._walked = np.zeros(1024, np.uint32)
         self._runs: list[_Run] = []
@@ -235,7 +236,7 @@ class Known:
         return places
 
 
-def _longer(array: npt.NDArray[np.generic], room: int) -> npt.NDArray[np.generic]:
+def _longer(array: npt.NDArray[K], room: int) -> npt.NDArray[K]:
     longer = np.zeros(room, array.dtype)
     longer[: len(array)] = array
     return longer

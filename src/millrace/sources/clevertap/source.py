@@ -217,6 +217,8 @@ class Source(AnySource[Config]):
                     for stretch in without(past.days, past.done):
                         units += [Unit(name, *window) for window in windows(*stretch, length)]
             if not units:
+                if reading.cursor is None or not reading.cursor["historical"]["complete"]:
+                    yield Checkpoint(position.as_json(), progress=1.0)
                 return
 
             def ends(unit: Unit, outcome: Outcome, text: str) -> Sequence[Mark]:

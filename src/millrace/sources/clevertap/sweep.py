@@ -120,7 +120,7 @@ class Sweep:
     @property
     def progress(self) -> float | None:
         """The share of the lane's units that are over."""
-        over = self._done_before + self.tally.ended - self.tally.stopped
+        over = self._done_before + self.tally.ended - self.tally.stopped - len(self.tally.failures)
         return over / self._all if self._all else None
 
     def _job(self, unit: Unit) -> Callable[[], Iterator[Page]]:

@@ -54,7 +54,7 @@ class Record(Struct, gc=False):
 class WholeRecord(Record, gc=False):
     """An event whose profile is mapped whole."""
 
-    profile: WholeProfile | None = None
+    profile: WholeProfile | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  narrower, and only read
 
 
 class _Envelope(Struct):
@@ -95,13 +95,14 @@ class NotJson(Exception):
 
 @dataclass(slots=True)
 class Answer:
-    """A body, read. ``spoiled`` are records that cannot be read: their bytes, and why."""
+    """A body, read. ``spoiled`` are records that cannot be read: their bytes, and why. ``cut`` are the bytes of the
+    others, where they had to be cut out of the body."""
 
     envelope: _Envelope
     body: bytes
     records: list[Record]
     spoiled: list[tuple[bytes, str]] = field(default_factory=list[tuple[bytes, str]])
-    _raws: list[bytes] | None = None
+    cut: list[bytes] | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -109,9 +110,9 @@ class Answer:
 
     def raws(self) -> list[bytes]:
         """The bytes of each of ``records``, in their order."""
-        if self._raws is None:
-            self._raws = [bytes(raw) for raw in _raw_page.decode(self.body).records or []]
-        return self._raws
+        if self.cut is None:
+            self.cut = [bytes(raw) for raw in _raw_page.decode(self.body).records or []]
+        return self.cut
 
 
 def read(body: bytes, *, whole: bool = False) -> Answer:
@@ -123,7 +124,8 @@ def read(body: bytes, *, whole: bool = False) -> Answer:
         except (msgspec.MsgspecError, RecursionError):
             pass
     envelope, raws = _apart(body)
-    answer = Answer(envelope, body, [], [], [])
+    kept: list[bytes] = []
+    answer = Answer(envelope, body, [], [], kept)
     for raw in raws:
         try:
             raw.decode()
@@ -132,8 +134,7 @@ def read(body: bytes, *, whole: bool = False) -> Answer:
             answer.spoiled.append((raw, str(error)[:200]))
             continue
         answer.records.append(record)
-        assert answer._raws is not None
-        answer._raws.append(raw)
+        kept.append(raw)
     return answer
 
 
