@@ -1,0 +1,318 @@
+"""Runs of pipelines: a lease, a record, connectors that are built and closed, and a sync between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from millrace.connect.destination import Destination
+from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
+from millrace.control import connections, leases, pipelines, records, retention, settings
+from millrace.control.clock import clock as machine_clock
+from millrace.control.ledger import Books
+from millrace.control.records import RunKind, RunRecord, RunStatus
+from millrace.control.secrets import redact
+from millrace.data.batch import Lane
+from millrace.data.columns import Prefix
+from millrace.engine.mapping import Naming
+from millrace.engine.meter import Meter
+from millrace.engine.stage import Stage
+from millrace.engine.sync import Sync
+from millrace.errors import ConfigError, MillraceError, Problem, Stale
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
+
+ResyncMode = Literal["evolve-and-merge", "drop-and-load"]
+
+
+@dataclass(slots=True)
+class Crew:
+    """What one run of a pipeline works with. Connectors are built at first use and closed with the crew."""
+
+    home: Home
+    pipeline: Pipeline
+    clock: Clock
+    meter: Meter
+    stopping: threading.Event
+    books: Books
+    run_id: int
+    notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def note(self, note: Note) -> None:
+        """The run says so, once."""
+        self.notes[note.code, note.message] = note
+
+    @property
+    def context(self) -> Context:
+        def awaiting(text: str) -> None:
+            self.meter.awaiting = text
+
+        return Context(clock=self.clock, awaiting=awaiting, note=self.note, stopping=self.stopping)
+
+    def source(self) -> Source[Any]:
+        source = connections.build_source(self.home, self.pipeline.source_id, self.context)
+        self._stack.callback(source.close)
+        return source
+
+    def destination(self) -> Destination[Any]:
+        return connections.build_destination(self.home, self.pipeline.destination_id, self.context)
+
+    def stage(self) -> Stage:
+        return self._stack.enter_context(closing(Stage(self.home.stage_url)))
+
+    def sync(self, only: Sequence[str] = ()) -> Sync:
+        """The sync of the pipeline's selected streams, or of those named. Raises ConfigError for an unknown name."""
+        source = self.source()
+        return Sync(
+            streams=self._chosen(source.streams(), only),
+            source=source,
+            open_destination=self.destination,
+            ledger=self.books,
+            shelf=self.books,
+            stage=self.stage(),
+            naming=naming(self.home, self.pipeline),
+            clock=self.clock,
+            meter=self.meter,
+            note=self.note,
+            stopping=self.stopping,
+            mode=self.pipeline.load_mode,
+            modes=dict(self.pipeline.modes),
+            auto=self.pipeline.auto_mapping,
+        )
+
+    def _chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
+        by_name = {stream.name.lower(): stream for stream in streams}
+        for name in only:
+            if name.lower() not in by_name:
+                raise ConfigError(
+                    f"pipeline {self.pipeline.name} has no object {name!r}",
+                    hint=f"Objects: {', '.join(stream.name for stream in streams)}.",
+                    code="unknown_object",
+                )
+        wanted = {name.lower() for name in only}
+        return [stream for stream in streams if (stream.name.lower() in wanted if only else self._selected(stream))]
+
+    def _selected(self, stream: Stream) -> bool:
+        return self.pipeline.selected is None or stream.name in self.pipeline.selected
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@contextmanager
+def crew(
+    home: Home,
+    name: str,
+    kind: RunKind,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> Generator[Crew]:
+    """The pipeline is ours while the block runs, and the run is on record however it ends.
+
+    Raises AlreadyRunning when another process has it. A run that another worker overtook ends as cancelled (I4).
+    """
+    pipeline = pipelines.find(home, name)
+    with leases.held(home.database, f"pipeline {pipeline.id}") as lease:
+        records.end_interrupted(home.database, pipeline.id)
+        run_id = records.begin_run(home.database, pipeline.id, kind)
+        ours = Crew(
+            home=home,
+            pipeline=pipeline,
+            clock=clock or machine_clock(),
+            meter=meter or Meter(),
+            stopping=stopping or threading.Event(),
+            books=Books(home.database, pipeline.id, run_id, lease),
+            run_id=run_id,
+        )
+        hidden = connections.secrets_of(home, pipeline)
+        try:
+            yield ours
+        except BaseException as error:
+            status: RunStatus = "CANCELLED" if isinstance(error, (KeyboardInterrupt, Stale)) else "FAILED"
+            records.end_run(
+                home.database, run_id, status, notes=ours.notes.values(), error=told(error, hidden)
+            )
+            raise
+        else:
+            status = "COMPLETED_WITH_FAILURES" if _failed(ours) else "COMPLETED"
+            if ours.stopping.is_set():
+                status = "CANCELLED"
+            records.end_run(home.database, run_id, status, notes=ours.notes.values())
+        finally:
+            ours.close()
+
+
+def _failed(ours: Crew) -> bool:
+    balance = records.run_record(ours.home, ours.run_id).balance
+    return bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
+
+
+def told(error: BaseException, hidden: Sequence[str]) -> Problem:
+    """The error as it is kept and shown: no secret is in it (I7)."""
+    if isinstance(error, MillraceError):
+        known = error.problem
+        return Problem(
+            known.code, redact(known.message, hidden), known.hint and redact(known.hint, hidden), known.path, known.docs
+        )
+    if isinstance(error, KeyboardInterrupt):
+        return Problem("interrupted", "the run was ended by hand", "Run it again; it goes on from the last commit.")
+    return Problem("internal", redact(f"{type(error).__name__}: {error}", hidden))
+
+
+def naming(home: Home, pipeline: Pipeline) -> Naming:
+    """How names are made for this pipeline at its destination."""
+    family, config = connections.destination_of(home, pipeline.destination_id)
+    return Naming(
+        limits=family.limits,
+        rules=pipeline.naming,
+        prefix=Prefix(settings.workspace(home.database).metadata_prefix),
+        table_prefix=pipeline.table_prefix,
+        sanitized=config.sanitize_names,
+    )
+
+
+def run(
+    home: Home,
+    pipeline: str,
+    *,
+    full: bool = False,
+    since: date | None = None,
+    only: Sequence[str] = (),
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """Everything new of a pipeline is at its destination, or staged where that does not answer.
+
+    ``full``: every object is read anew into a fresh table that takes the old one's place when it is whole.
+    ``since``: days from that date on are read once more. Raises what the source or the destination raised, after the
+    run is on record; what was committed is safe (I8).
+    """
+    if full:
+        return resync(home, pipeline, only=only, mode="drop-and-load", clock=clock, meter=meter, stopping=stopping)
+    if since is not None:
+        today = (clock or machine_clock()).now().date()
+        if since > today:
+            raise ConfigError(f"--since {since} is in the future", hint=f"Today is {today} (UTC).", code="future_date")
+        # One day more: where the source's time zone is ahead of UTC, its today is tomorrow here.
+        again = (Slice(since, today + timedelta(days=1)),)
+        return reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
+    kind = "INCREMENTAL" if pipelines.has_history(home, pipeline) else "HISTORICAL"
+    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+        _sync(ours, only)
+    return records.run_record(home, ours.run_id)
+
+
+def reread(
+    home: Home,
+    pipeline: str,
+    slices: Sequence[Slice],
+    *,
+    only: Sequence[str] = (),
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """Those days are read once more; rows that are there already are not doubled."""
+    with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping) as ours:
+        _sync(ours, only, lanes=("again",), slices=slices)
+    return records.run_record(home, ours.run_id)
+
+
+def load(
+    home: Home,
+    pipeline: str,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """Everything that waits on the stage is at the destination; the source is not asked."""
+    with crew(home, pipeline, "LOAD", clock=clock, meter=meter, stopping=stopping) as ours:
+        sync = ours.sync()
+        ours.meter.stage = "loading"
+        with closing(ours.destination()) as destination:
+            sync.load(destination)
+            sync.settle(destination)
+        retention.collect(home, sync.stage)
+    return records.run_record(home, ours.run_id)
+
+
+def resync(
+    home: Home,
+    pipeline: str,
+    *,
+    only: Sequence[str] = (),
+    mode: ResyncMode = "evolve-and-merge",
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """The history of every object, or of those named, is read again.
+
+    evolve-and-merge keeps the table and merges into it; drop-and-load builds a fresh table beside it, which takes its
+    place when it is whole. Raises ConfigError where merging would double rows (append without a fresh table).
+    """
+    kind: RunKind = "RESYNC" if mode == "evolve-and-merge" else "RESYNC_WITH_DROP_AND_LOAD"
+    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+        sync = ours.sync(only)
+        mappings = sync.mappings()
+        for stream in sync.streams:
+            if mode == "evolve-and-merge" and mappings.of(stream.name).mode == "append":
+                raise ConfigError(
+                    f"{stream.name} is appended: reading its history again into the same table would double its rows",
+                    hint="Use --mode drop-and-load.",
+                    code="would_double",
+                )
+        for stream in sync.streams:
+            lanes: tuple[Lane, ...] = ("incremental", "historical")
+            fresh = None if mode == "evolve-and-merge" else True
+            ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
+        _finish(ours, sync)
+    return records.run_record(home, ours.run_id)
+
+
+def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
+    """The pipeline knows nothing of what it read; the next run starts with the whole history. Its tables' names.
+
+    Tables stay, with their rows, unless ``drop_tables``.
+    """
+    with crew(home, pipeline, "RESYNC") as ours:
+        names = [shelved.mapping.table for shelved in ours.books.tables()]
+        with closing(ours.destination()) as destination:
+            for name in names if drop_tables else ():
+                destination.drop(name)
+        ours.books.drop_everything()
+    return names
+
+
+def _sync(
+    ours: Crew,
+    only: Sequence[str],
+    *,
+    lanes: Sequence[Lane] = ("incremental", "historical"),
+    slices: Sequence[Slice] = (),
+) -> None:
+    _finish(ours, ours.sync(only), lanes=lanes, slices=slices)
+
+
+def _finish(
+    ours: Crew,
+    sync: Sync,
+    *,
+    lanes: Sequence[Lane] = ("incremental", "historical"),
+    slices: Sequence[Slice] = (),
+) -> None:
+    sync.run(lanes, slices)
+    retention.collect(ours.home, sync.stage)
+
+
