@@ -88,5 +88,5 @@ def test_a_variable_in_braces_without_quotes_is_explained():
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1), st.text())
 def test_any_value_of_a_variable_arrives_as_it_is(name: str, held: str):
-    tree = plant("a: '${V_%s}'" % name, "f.yaml", {f"V_{name}": held})
+    tree = plant(f"a: '${{V_{name}}}'", "f.yaml", {f"V_{name}": held})
     assert tree.value == {"a": held}

@@ -1,0 +1,188 @@
+"""`millrace sources | destinations | check`: saved connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from millrace.cli.face import Face, command
+from millrace.cli.nouns import noun
+from millrace.cli.text import bold, dim, mark, table
+
+if TYPE_CHECKING:
+    from millrace.control.inspect import Checked, Kept
+
+Kind = Literal["source", "destination"]
+
+NAME = typer.Argument(metavar="NAME", help="Name that it is saved under.")
+SETTINGS = typer.Argument(
+    metavar="KEY=VALUE",
+    help="Settings of the type. '${NAME}' in single quotes takes a value from the environment, so that it is not seen.",
+)
+EXAMPLES: dict[Kind, tuple[str, str, str]] = {
+    "source": (
+        "clevertap",
+        "clevertap project_id=AAA-BBB-CCCC 'passcode=${CLEVERTAP_PASSCODE}' region=EU events_file=events.csv",
+        "region=US",
+    ),
+    "destination": ("warehouse", "duckdb path=warehouse.duckdb", "path=elsewhere.duckdb"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What is gone."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeOf:
+    """A type of connector that can be used."""
+
+    type: str
+    title: str
+    keys: tuple[str, ...]
+    required: tuple[str, ...]
+
+
+def join(app: typer.Typer) -> None:
+    """The commands of this module are commands of the app."""
+    app.add_typer(_nouns("source"))
+    app.add_typer(_nouns("destination"))
+    command(app, "check", examples=["millrace check", "millrace check warehouse", "millrace check clevertap --json"])(
+        check
+    )
+
+
+def _nouns(kind: Kind) -> typer.Typer:
+    """The group `sources`, or `destinations`."""
+    where = "read from" if kind == "source" else "write to"
+    group = noun(f"{kind}s", f"{kind.title()}s: systems that pipelines {where}.")
+    name, added, changed = EXAMPLES[kind]
+
+    def list_(face: Face) -> None:
+        from millrace.control import inspect
+
+        with face.open() as home:
+            kept = inspect.connections(home, kind)
+        face.answer(kept, _listed(kept, kind))
+
+    def show(face: Face, name: Annotated[str, NAME]) -> None:
+        from millrace.control import inspect
+
+        with face.open() as home:
+            kept = inspect.connection(home, kind, name)
+        face.answer(kept, _shown(kept))
+
+    def add(
+        face: Face,
+        name: Annotated[str, NAME],
+        type: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the connector; `types` lists them.")],
+        settings: Annotated[list[str] | None, SETTINGS] = None,
+    ) -> None:
+        from millrace.control import apply, inspect
+
+        with face.open(create=True) as home:
+            apply.add(home, kind, name, type, apply.pairs(settings or []), Path.cwd())
+            kept = inspect.connection(home, kind, name)
+        face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: millrace check {name}"])
+
+    def change(face: Face, name: Annotated[str, NAME], settings: Annotated[list[str], SETTINGS]) -> None:
+        from millrace.control import apply, inspect
+
+        with face.open() as home:
+            apply.change(home, kind, name, apply.pairs(settings), Path.cwd())
+            kept = inspect.connection(home, kind, name)
+        face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: millrace check {name}"])
+
+    def remove(face: Face, name: Annotated[str, NAME]) -> None:
+        from millrace.control import inspect
+
+        with face.open() as home:
+            inspect.remove_connection(home, kind, name)
+        face.answer(Removed(kind, name), [f"Removed the {kind} {bold(name)}. Nothing was changed in that system."])
+
+    def types(face: Face) -> None:
+        found = _types(kind)
+        face.answer(found, table(("type", "title", "needs"), [(t.type, t.title, ", ".join(t.required)) for t in found]))
+
+    said: dict[str, tuple[Any, str, list[str]]] = {
+        "list": (list_, f"List the {kind}s that are saved.", [f"millrace {kind}s", f"millrace {kind}s --json"]),
+        "show": (show, "Show the settings of one; secrets are hidden.", [f"millrace {kind}s show {name}"]),
+        "add": (add, f"Save a {kind} under a name.", [f"millrace {kind}s add {name} {added}"]),
+        "change": (
+            change,
+            "Change settings; those that are not named stay.",
+            [f"millrace {kind}s change {name} {changed}"],
+        ),
+        "remove": (remove, f"Remove a {kind} that no pipeline uses.", [f"millrace {kind}s remove {name}"]),
+        "types": (types, f"List the types of {kind}s.", [f"millrace {kind}s types"]),
+    }
+    for verb, (function, help_, examples) in said.items():
+        function.__doc__ = help_
+        command(group, verb, examples=examples)(function)
+    return group
+
+
+def check(
+    face: Face,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Source, destination or pipeline; left out: all.")
+    ] = None,
+) -> None:
+    """Test connections: can they be reached, are the credentials right, may they do what is needed?"""
+    from millrace.control import inspect
+
+    with face.open() as home:
+        checked = inspect.check(home, name)
+    face.answer(checked, _verdicts(checked))
+    if any(not one.passed for one in checked):
+        raise typer.Exit(1)
+
+
+def _types(kind: Kind) -> list[TypeOf]:
+    from millrace.connect import registry
+
+    family, find = (
+        (registry.SOURCES, registry.source) if kind == "source" else (registry.DESTINATIONS, registry.destination)
+    )
+    found: list[TypeOf] = []
+    for type_ in registry.names(family):
+        connector = find(type_)
+        fields = connector.Config.model_fields
+        required = tuple(key for key, field in fields.items() if field.is_required())
+        found.append(TypeOf(type_, connector.title, tuple(fields), required))
+    return found
+
+
+def _listed(kept: list[Kept], kind: Kind) -> Iterator[str]:
+    if kept:
+        yield from table(("name", "type", "used by"), [(one.name, one.type, ", ".join(one.pipelines)) for one in kept])
+    else:
+        yield f"No {kind}s yet. Add one: millrace {kind}s add {EXAMPLES[kind][0]} {EXAMPLES[kind][1]}"
+
+
+def _shown(kept: Kept) -> Iterator[str]:
+    yield f"{bold(kept.name)} {dim(kept.type)}"
+    for key, value in kept.config.items():
+        yield f"  {key}: {value}"
+    if kept.pipelines:
+        yield dim(f"  used by {', '.join(kept.pipelines)}")
+
+
+def _verdicts(checked: list[Checked]) -> Iterator[str]:
+    states = {"pass": "good", "warn": "look", "fail": "bad"}
+    for one in checked:
+        yield f"{one.kind} {bold(one.name)} {dim(one.type)}"
+        for verdict in one.verdicts:
+            yield f"  {mark(states[verdict.state])} {verdict.step}: {verdict.message}"
+            if verdict.hint:
+                yield f"    → {verdict.hint}"
+    if not checked:
+        yield "Nothing to check yet. Add a source: millrace sources add NAME TYPE KEY=VALUE..."

@@ -1,0 +1,77 @@
+"""The command `millrace`: which nouns it has, and what becomes of an error. Heavy imports wait for their command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from millrace.cli import connections, files, pipelines, rejects, runs, simulate, tables
+from millrace.cli.answers import encode
+from millrace.cli.face import WIDTH, Face, answer_error, spoken
+from millrace.cli.nouns import Day
+from millrace.cli.text import say, warn
+from millrace.errors import Problem
+
+NAME = "millrace"
+INTERRUPTED = 130
+
+# The errors of the option parser, whichever package Typer carries it in.
+Unparsable: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name=NAME,
+    cls=Day,
+    help="Pipelines from your tools and databases into your warehouse, exactly once.",
+    epilog="\b\nStart here:\n  millrace run pipelines.yaml    apply a file and run what it says\n"
+    "  millrace status                what is loaded, what waits, what needs you",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": WIDTH},
+)
+for module in (files, pipelines, runs, rejects, tables, connections, simulate):
+    module.join(app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of one command: 0 fine, 1 failed, 2 your input, 3 the environment, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    face = Face(json="--json" in words, quiet="--quiet" in words or "-q" in words, debug="--debug" in words)
+    try:
+        code = typer.main.get_command(app).main(words, prog_name=NAME, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        if not face.json:
+            warn("Interrupted. Nothing committed is lost; run again to go on.")
+        return INTERRUPTED
+    except Unparsable as wrong:
+        return _misused(wrong, face)
+    except Exception as error:
+        return answer_error(error, face)
+
+
+def _misused(wrong: Exception, face: Face) -> int:
+    """What was typed is no command."""
+    context = getattr(wrong, "ctx", None)
+    path = context.command_path if context else NAME
+    told = getattr(wrong, "format_message", lambda: str(wrong))()
+    if type(wrong).__name__ == "NoArgsIsHelpError":
+        say(told)
+        return 0
+    problem = Problem("usage", told, f"See `{path} --help`.")
+    if face.json:
+        say(encode({"error": problem}))
+    else:
+        for line in spoken([problem]):
+            warn(line)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

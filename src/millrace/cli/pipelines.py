@@ -1,0 +1,312 @@
+"""`millrace run | load | status | reconcile | resync | reset`: what is done with pipelines."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from millrace.cli.answers import encode
+from millrace.cli.face import Face, command, spoken
+from millrace.cli.files import told
+from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
+from millrace.cli.runs import account, balanced, outcome
+from millrace.cli.text import ago, bold, count, dim, mark, say, size, table, warn
+from millrace.errors import ConfigError, MillraceError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.reconcile import Reconciliation
+    from millrace.control.records import PipelineStatus, RunRecord
+    from millrace.engine.meter import Meter
+
+Mode = Literal["evolve-and-merge", "drop-and-load"]
+
+PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
+ANY = typer.Argument(metavar="PIPELINE", help="Name of a pipeline; left out: all.")
+OBJECT = typer.Option("--object", "--only", metavar="OBJECT", help="Only this object; may be repeated.")
+SINCE = typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="From this day on: 2026-01-31.")
+YES = typer.Option("--yes", "-y", help="Do not ask.")
+
+
+def join(app: typer.Typer) -> None:
+    """The commands of this module are commands of the app."""
+    command(
+        app,
+        "run",
+        examples=[
+            "millrace run pipelines.yaml                  apply the file, then run its pipelines",
+            "millrace run                                    run every saved pipeline",
+            "millrace run clevertap --only Events            run one pipeline, one object",
+            "millrace run clevertap --since 2026-01-15       read these days once more",
+            "millrace run clevertap --full                   read everything anew and swap the tables",
+        ],
+    )(run)
+    command(app, "load", examples=["millrace load", "millrace load clevertap"])(load)
+    command(app, "status", examples=["millrace status", "millrace status clevertap --json"])(status)
+    command(
+        app,
+        "reconcile",
+        examples=["millrace reconcile clevertap", "millrace reconcile clevertap --since 2026-01-15 --fix"],
+    )(reconcile)
+    command(
+        app,
+        "resync",
+        examples=["millrace resync clevertap", "millrace resync clevertap --object Events --mode drop-and-load"],
+    )(resync)
+    command(app, "reset", examples=["millrace reset clevertap", "millrace reset clevertap --drop-tables --yes"])(reset)
+
+
+def run(
+    face: Face,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE|PIPELINE", help="A YAML file to apply and run, or a pipeline; left out: all."),
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", metavar="NAME", help="Only this pipeline of the file.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read everything anew, then swap the tables.")] = False,
+    since: Annotated[datetime | None, SINCE] = None,
+    only: Annotated[list[str] | None, OBJECT] = None,
+) -> None:
+    """Read what is new, stage it, and load it.
+
+    Ctrl-C ends at the next commit; the next run goes on from there. Rows that cannot pass are kept as rejects
+    (`millrace rejects`), and a run that has some still ends well: its balance says so.
+    """
+    from millrace.control import apply, runs
+
+    if full and since:
+        raise ConfigError(
+            "--full and --since exclude each other", hint="--full reads everything anew.", code="usage", path="--since"
+        )
+    day = since.date() if since else None
+    file = Path(what) if what and apply.is_file(what) else None
+    with face.open(create=file is not None) as home:
+        if file is not None:
+            applied = apply.apply_file(home, file)
+            for line in told(applied):
+                face.remark(line)
+            names = apply.chosen(applied.pipelines, pipeline, str(file))
+        else:
+            names = apply.chosen(apply.pipelines(home), what or pipeline, "this home")
+
+        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
+            return runs.run(home, name, full=full, since=day, only=only or (), meter=meter, stopping=stopping)
+
+        ended(face, each(face, home, names, one))
+
+
+def load(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
+    """Load what is staged and waits, without reading from the source."""
+    from millrace.control import apply, runs
+
+    with face.open() as home:
+
+        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
+            return runs.load(home, name, meter=meter, stopping=stopping)
+
+        ended(face, each(face, home, apply.chosen(apply.pipelines(home), pipeline, "this home"), one))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What runs of one command came to."""
+
+    runs: tuple[RunRecord, ...]
+    failures: tuple[MillraceError, ...] = ()
+
+
+def each(face: Face, home: Home, names: Sequence[str], one: Callable[[str, Meter, threading.Event], RunRecord]) -> Ran:
+    """``one`` for each pipeline in turn, watched; one that fails does not keep the next from running.
+
+    None is begun after a wish to stop.
+    """
+    from millrace.control import records
+    from millrace.engine.meter import Meter
+
+    stopping = threading.Event()
+    done: list[RunRecord] = []
+    failures: list[MillraceError] = []
+    with interruptible(stopping, warn):
+        for name in names:
+            if stopping.is_set():
+                break
+            meter = Meter()
+            before = {record.id for record in records.run_records(home, name, limit=1)}
+            try:
+                with watching(name, meter, silent=face.quiet or face.json):
+                    done.append(one(name, meter, stopping))
+            except MillraceError as failure:
+                failures.append(failure)
+                done.extend(record for record in records.run_records(home, name, limit=1) if record.id not in before)
+    return Ran(tuple(done), tuple(failures))
+
+
+def ended(face: Face, ran: Ran) -> None:
+    """The runs are accounted for. Exits with the failure's code, 1 when they differ, 130 when stopped."""
+    problems = [failure.problem for failure in ran.failures]
+    if face.json:
+        say(encode({"runs": ran.runs, **({"error": problems[0]} if problems else {})}))
+    else:
+        for record in ran.runs:
+            for line in account(record):
+                say(line)
+        if not ran.runs and not problems:
+            say("There is no pipeline yet. Write one in a file and run: millrace run pipelines.yaml")
+        recorded = {record.error for record in ran.runs}
+        for line in spoken([problem for problem in problems if problem not in recorded]):
+            warn(line)
+    codes = {failure.exit_code for failure in ran.failures}
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+    if any(record.status == "FAILED" for record in ran.runs):
+        raise typer.Exit(1)
+    if any(record.status == "CANCELLED" for record in ran.runs):
+        raise typer.Exit(INTERRUPTED)
+
+
+def status(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
+    """Show how far each pipeline is: what was read, what is loaded, what waits, what needs you."""
+    from millrace.control import records
+
+    with face.open() as home:
+        found = records.statuses(home, pipeline)
+    face.answer(found, _statuses(found, datetime.now(UTC)))
+
+
+def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
+    if not found:
+        yield "There is no pipeline yet. Write one in a file and run: millrace run pipelines.yaml"
+    for one in found:
+        last = one.last_run
+        sign = mark(outcome(last)) if last else mark("idle")
+        yield f"{sign} {bold(one.name)}  {dim(f'{one.source_type} → {one.destination_type}')}"
+
+
+def reconcile(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    since: Annotated[datetime | None, SINCE] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Read the days that differ once more, then compare again.")
+    ] = False,
+) -> None:
+    """Compare the source's own counts with the rows in the destination, by name and day, and say why they differ.
+
+    Exit code 1 when a difference has no known cause.
+    """
+    from millrace.control import runs
+
+    with face.open() as home:
+        found = runs.reconcile(home, pipeline, fix=fix, since=since.date() if since else None)
+    face.answer(found, _compared(found))
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+def _compared(found: Reconciliation) -> Iterator[str]:
+    differing = [row for row in found.compared if row.difference]
+    yield (
+        f"{bold(found.pipeline)}: {count(len(found.compared), 'name and day', 'names and days')} compared in "
+        f"{found.timezone}; source {found.source_rows:,}, table {found.table} {found.table_rows:,}"
+    )
+    if differing:
+        rows = [
+            (
+                row.name,
+                row.day,
+                row.source_rows,
+                row.table_rows,
+                row.difference,
+                "; ".join(cause.message for cause in row.causes) + ("; unexplained" if row.unexplained else ""),
+            )
+            for row in differing
+        ]
+        yield from table(("name", "day", "source", "table", "difference", "why"), rows)
+    for name, why in sorted(found.unreadable.items()):
+        yield f"{mark('look')} {name}: {why}"
+    if found.again:
+        yield f"Read once more: {count(len(found.again), 'slice')} of days."
+    if found.equal:
+        yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
+    else:
+        yield f"{mark('bad')} Some differences have no known cause. Read those days again: " + dim(
+            f"millrace reconcile {found.pipeline} --fix"
+        )
+
+
+def resync(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    only: Annotated[list[str] | None, OBJECT] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            metavar="MODE",
+            help="evolve-and-merge keeps the table and merges into it; drop-and-load fills a new one, which takes its "
+            "place when it is whole.",
+        ),
+    ] = "evolve-and-merge",
+) -> None:
+    """Read the whole history again, now. Loaded rows stay until newer ones take their place."""
+    from millrace.control import runs
+
+    with face.open() as home:
+
+        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
+            return runs.resync(home, name, only=only or (), mode=mode, meter=meter, stopping=stopping)
+
+        ended(face, each(face, home, [pipeline], one))
+
+
+def reset(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    drop_tables: Annotated[
+        bool, typer.Option("--drop-tables", help="Drop the pipeline's tables at the destination, too.")
+    ] = False,
+    yes: Annotated[bool, YES] = False,
+) -> None:
+    """Forget how far a pipeline is: positions, staged rows and rejects go. Loaded rows stay, unless --drop-tables."""
+    from millrace.control import runs
+
+    lost = "positions, staged rows that wait, rejects" + (", and its TABLES AT THE DESTINATION" if drop_tables else "")
+    stays = "" if drop_tables else " Loaded rows stay in the destination."
+    confirmed(face, f"{pipeline} loses its {lost}.{stays}", yes)
+    with face.open() as home:
+        tables = runs.reset(home, pipeline, drop_tables=drop_tables)
+    done = Restarted(pipeline, tuple(tables), drop_tables)
+    face.answer(done, _restarted(done))
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A pipeline that knows nothing of what it read."""
+
+    pipeline: str
+    tables: tuple[str, ...]
+    dropped: bool
+
+
+def _restarted(done: Restarted) -> Iterator[str]:
+    if done.tables:
+        yield f"{'Dropped' if done.dropped else 'Left as they are'}: {', '.join(done.tables)}."
+    yield f"{bold(done.pipeline)} starts from the beginning with its next run: {dim(f'millrace run {done.pipeline}')}"
+
+
+def confirmed(face: Face, what: str, yes: bool) -> None:
+    """A person agreed. Raises ConfigError where nobody can be asked."""
+    if yes:
+        return
+    if face.json or not sys.stdin.isatty():
+        raise ConfigError(what, hint="Add --yes to do it.", code="not_confirmed")
+    warn(what)
+    typer.confirm("Go on?", abort=True, err=True)
