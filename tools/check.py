@@ -155,8 +155,11 @@ def forbids_unknown_settings(connector: Connector) -> Iterator[str]:
 def links_its_documentation(connector: Connector) -> Iterator[str]:
     """The docstring of the module or of the class links what it was written from."""
     documented = (inspect.getmodule(connector.type), connector.type)
-    if not any(_LINK.search(inspect.getdoc(thing) or "") for thing in documented):
+    links = [link for thing in documented for link in _LINK.findall(thing.__doc__ or "")]
+    if not links:
         yield f"{connector.kind}.py: neither the module's docstring nor the class's links the system's documentation"
+    elif all("//example." in link for link in links):
+        yield f"{connector.kind}.py: the docstring still links example.com; link the system's own documentation"
 
 
 def has_its_tests(connector: Connector) -> Iterator[str]:
