@@ -1,0 +1,139 @@
+"""Python values as JSON text and back, with every digit kept."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import orjson
+
+from millrace.data.batch import JSON
+from millrace.errors import DataError
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+# Numbers that a float or a 64-bit integer may not hold; in strings they match too, which only costs time.
+_LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
+
+
+def dumps(value: JSON) -> str:
+    """Compact JSON text, keys in their order, numbers with all their digits.
+
+    Moments, dates and bytes are strings in the forms of `data.writing`; a Decimal is a number; `msgspec.Raw` goes
+    in as it is. NaN and infinities, which JSON has not, are written as the words NaN, Infinity and -Infinity.
+    Raises DataError for an object of another kind, and for one that nests too deep.
+    """
+    return dumped(value)[0]
+
+
+def dumped(value: JSON) -> tuple[str, bool]:
+    """The text of `dumps`, and whether it is JSON: it has no NaN and no infinity."""
+    try:
+        written = orjson.dumps(value, _default, _OPTIONS)
+        if b"null" not in written or _is_finite(value):
+            return written.decode(), True
+    except TypeError:
+        pass  # more than 64 bits, a key that is no string, half a surrogate pair, or truly no JSON
+    try:
+        return _written(value), _is_finite(value)
+    except RecursionError:
+        raise DataError("A value nests too deep to be JSON.", hint="Flatten it in the source.") from None
+
+
+def loads(text: str) -> JSON:
+    """The value of JSON text. A number that a float would change is a Decimal."""
+    if _LONG_NUMBER.search(text) is None:
+        return orjson.loads(text)
+    return json.loads(text, parse_float=_number)
+
+
+def plain(value: object) -> str | None:
+    """The text of a moment, date, time, span, UUID or bytes; None for every other value."""
+    match value:
+        case dt.datetime():
+            utc = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value
+            return utc.isoformat(timespec="microseconds") + ("Z" if value.tzinfo else "")
+        case dt.date():
+            return value.isoformat()
+        case dt.time():
+            return value.isoformat(timespec="microseconds")
+        case dt.timedelta():
+            micros = value // dt.timedelta(microseconds=1)
+            seconds = f"{abs(micros) // 10**6}.{abs(micros) % 10**6:06d}".rstrip("0").rstrip(".")
+            return f"PT{'-' if micros < 0 else ''}{seconds}S"
+        case uuid.UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case _:
+            return None
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether there is no NaN or infinity at any depth."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return all(map(_is_finite, value)) if isinstance(value, (list, tuple)) else True
+
+
+def _default(value: object) -> Any:
+    return orjson.Fragment(_written(value))
+
+
+def _written(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _string(value)
+        case int():
+            return int.__repr__(value)
+        case float():
+            if math.isfinite(value):
+                return float.__repr__(value)
+            return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")
+        case Decimal():
+            return str(value) if value.is_finite() else _written(math.nan if value.is_nan() else float(value))
+        case Mapping():
+            return "{" + ",".join(f"{_string(_key(key))}:{_written(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ",".join(map(_written, value)) + "]"
+        case msgspec.Raw():
+            return bytes(value).decode()
+        case _:
+            if (text := plain(value)) is not None:
+                return _string(text)
+            raise DataError(
+                f"A value of the Python type {type(value).__name__} has no JSON form.",
+                hint="Yield numbers, text, booleans, dates, bytes, lists and dicts.",
+            )
+
+
+def _string(text: str) -> str:
+    try:
+        return orjson.dumps(str(text)).decode()
+    except TypeError:  # half a surrogate pair, which only an escape can say
+        return json.dumps(text)
+
+
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else _written(key).strip('"')
+
+
+def _number(text: str) -> float | Decimal:
+    nearest = float(text)
+    exact = Decimal(text)
+    return nearest if math.isfinite(nearest) and Decimal(repr(nearest)) == exact else exact
