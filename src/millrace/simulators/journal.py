@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+# A shorter text hides nothing, and would blot out half of what is written.
+SHORTEST_SECRET = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -36,7 +39,7 @@ class Journal:
     """The last ``size`` entries, oldest first. Texts in ``secrets`` are blotted out of what is written."""
 
     def __init__(self, secrets: Iterable[str] = (), *, size: int = 100_000) -> None:
-        self._secrets = tuple(s for s in secrets if s)
+        self._secrets = tuple(s for s in secrets if len(s) >= SHORTEST_SECRET)
         self._entries: deque[Entry] = deque(maxlen=size)
         self._lock = threading.Lock()
         self._count = 0

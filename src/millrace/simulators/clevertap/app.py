@@ -87,10 +87,10 @@ class App:
         if endpoint is None:
             return Response(), 0
         events.target(call)
-        call.rules = self.world.faults.fire(Facts(call.account, call.path, call.step, call.event, call.page))
         with self.world.slot(call.account, call.api) as busy:
             if not busy:
                 return failure(429, "Too many concurrent requests", 429), 0
+            call.rules = self.world.faults.fire(Facts(call.account, call.path, call.step, call.event, call.page))
             early = effects.before(call)
             if early is not None:
                 return early, busy

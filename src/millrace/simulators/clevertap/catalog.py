@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+FIRST, LAST = -1_000_000, 1_000_000
 NEW_EVENT, NEW_EVENT_DAY = "Wishlist Shared", 20
 DISCARDED_EVENT, DISCARD_DAY = "Old Banner Shown", 25
 
@@ -22,17 +23,15 @@ class EventType:
     name: str
     properties: tuple[Property, ...]
     system: bool = False
-    from_day: int = -1_000_000
-    until_day: int = 1_000_000
+    from_day: int = FIRST
+    until_day: int = LAST
 
     @property
     def retention(self) -> str:
         return "3 years" if self.name == DISCARDED_EVENT else "10 years"
 
 
-def _event(
-    name: str, properties: str = "", *, system: bool = False, start: int = -1_000_000, end: int = 1_000_000
-) -> EventType:
+def _event(name: str, properties: str = "", *, system: bool = False, start: int = FIRST, end: int = LAST) -> EventType:
     """Properties are written `name` or `name:Type`, with `, ` between."""
     parts = [part.partition(":") for part in properties.split(", ") if part]
     return EventType(name, tuple(Property(n, t or "String") for n, _, t in parts), system, start, end)  # pyright: ignore[reportArgumentType] - the table below is checked by a test

@@ -35,7 +35,7 @@ def events(call: Call) -> Response:
 def opened(call: Call) -> Response:
     """Step 1. An account that nobody knows gets a cursor for any event name (rule 1)."""
     _wait(call, call.world.settings.latency_ms.open, "open")
-    batch = _batch_size(call.params.get("batch_size"))
+    batch = _batch_size(call.params.get("batch_size"), call.world.settings.shards)
     if batch is None:
         return failure(400, "batch_size must be a positive integer", 400)
     if not isinstance(call.body, dict):
@@ -83,6 +83,8 @@ def page(call: Call) -> Response:
     if walk is None or not _usable(call, token, walk):
         return failure(400, "Invalid cursor", "CURSOR_INVALIDATED")
     walk.used_at = call.now_s
+    if call.project is None:
+        return answer({"status": "success"})
     if not_ready := _not_ready(call, walk, token.page):
         return not_ready
     _reshape(call, walk, token.page)
@@ -198,14 +200,14 @@ def _cursor(call: Call, walk: walks.Walk, page: int) -> str:
         return known
 
 
-def _batch_size(text: str | None) -> int | None:
+def _batch_size(text: str | None, shards: int) -> int | None:
     """Rows per page: 5000 at most and when nothing is said, 1000 below one row a shard; None for nonsense."""
     if text is None:
         return LARGEST_BATCH
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         return None
     size = min(int(text), LARGEST_BATCH)
-    return FALLBACK_BATCH if size < 23 else size
+    return FALLBACK_BATCH if size < shards else size
 
 
 def _flag(text: str | None) -> bool:

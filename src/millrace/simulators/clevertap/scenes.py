@@ -276,10 +276,10 @@ def _extras(day: Day, t: int, session: bytes) -> int:
             % (1773470000 + day.since, day.user),
         )
         t += 1
-    elif draw < 0.14 and (day.since >= NEW_EVENT_DAY):
+    elif draw < 0.14 and (day.since >= NEW_EVENT_DAY or not day.drifting):
         t += 4
         day.put(NEW_EVENT, t, b'"Recipients":%d,"Channel":"whatsapp",%b' % (1 + day.user % 4, day.common), session)
-    elif draw < 0.2 and day.since < DISCARD_DAY:
+    elif draw < 0.2 and (day.since < DISCARD_DAY or not day.drifting):
         day.put(DISCARDED_EVENT, t, b'"Banner":"summer",' + day.common, session)
     return t
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from millrace.simulators.clevertap.catalog import LAST
 from millrace.simulators.clevertap.store import Project
 from millrace.simulators.clevertap.world import Call, answer, failure
 from millrace.simulators.server import Response
@@ -55,7 +56,7 @@ def events_csv(project: Project, now_s: int) -> str:
     this, last = monthly(project, now_s)
     lines = ["Event name,Type,Status,DRP,This month,Last month,Properties"]
     for event, status in project.event_types(now_s):
-        kind = "Undefined" if event.name == "tutorial complete" or event.until_day < 1_000_000 else "Defined"
+        kind = "Undefined" if event.name == "tutorial complete" or event.until_day < LAST else "Defined"
         numbers = (this.get(event.name, 0), last.get(event.name, 0), len(event.properties))
         if status == "discarded":
             numbers = (0, 0, len(event.properties))

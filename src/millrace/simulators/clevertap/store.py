@@ -6,12 +6,12 @@ import hashlib
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from millrace.simulators.clevertap.catalog import CATALOG, EventType
+from millrace.simulators.clevertap.catalog import CATALOG, EXPORTABLE, FIRST, LAST, EventType
 from millrace.simulators.clevertap.config import Account, Settings
 from millrace.simulators.clevertap.generator import Generator
 from millrace.simulators.clevertap.jsontext import JSON, dumps, event_id, exact
@@ -19,7 +19,6 @@ from millrace.simulators.clevertap.people import People, shard_of
 from millrace.simulators.clevertap.rows import NO_ROWS, Rows, Shelf
 
 APP_FIELDS = ("os_version", "app_version", "make", "model", "sdk_version", "browser")
-SUMMARY_NAMES = ("App Launched", "Product Viewed", "Charged", "Session Concluded", "Search", "Login")
 
 Status = Literal["active", "discarded", "unknown"]
 Keep = Callable[[int, bytes, int], bool]
@@ -80,6 +79,8 @@ class Project:
         self.generator = Generator(settings, account, self.people, first_day=self.first_day)
         self._shelf = Shelf(self.generator.unit, memory_bytes=settings.memory_mb * 1024 * 1024)
         self._catalog: dict[str, EventType] = {e.name: e for e in CATALOG} if account.users else {}
+        if not settings.drift.enabled:
+            self._catalog = {name: replace(e, from_day=FIRST, until_day=LAST) for name, e in self._catalog.items()}
         for name in account.events:
             self._catalog.setdefault(name, EventType(name, ()))
         self._extra: dict[tuple[int, int, str], Rows] = {}
@@ -303,7 +304,7 @@ class Project:
             if flags.profile:
                 fields["profileData"] = self.people.custom(device, day)
             if flags.events:
-                fields["events"] = self.people.summary(device, day, SUMMARY_NAMES)
+                fields["events"] = self.people.summary(device, day, EXPORTABLE)
         else:
             object_id = self._made_ids[device - len(self.people)]
             platform = "Android" if object_id.startswith("__") else "iOS" if object_id.startswith("-") else "Web"

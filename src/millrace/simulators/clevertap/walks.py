@@ -180,7 +180,6 @@ def _gather(
     left = walk.batch if span.limit is None else span.limit
     for shard, place in enumerate(span.start):
         quota = min(walk.batch // len(span.start), left)
-        left -= quota if span.limit is not None else 0
         while quota and place.day < len(walk.days):
             day = walk.days[place.day]
             found, offset = project.scan(walk.event, shard, day, place.offset, quota, walk.seen, walk.keep)
@@ -188,6 +187,7 @@ def _gather(
                 records += [profiles[device] + tail for device, tail in found]
             else:
                 records += [profiles[device] for device, _ in found]
+            left -= len(found)
             if found:
                 by_day[day] = by_day.get(day, 0) + len(found)
             if len(found) == quota:
