@@ -381,7 +381,8 @@ class Source(AnySource[Config]):
                 f"CleverTap does not know these event names (spelling and case must be exact): {_some(unknown)}",
             )
         tally = sweep.tally
-        if tally.served and not (tally.read or tally.failures or tally.stopped or memory.parts()):
+        seen_before = any(day_of(part) for part in memory.parts())
+        if tally.served and not (tally.read or tally.failures or tally.stopped or seen_before):
             self._note(
                 "nothing_read",
                 f"CleverTap served no event at all, and no error either. It does so for a wrong project ID too: check "
