@@ -30,7 +30,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'millrace.db'}"
         return
-    server = request.getfixturevalue("postgres_url")
+    server = request.getfixturevalue("postgres").url
     name = f"control_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -41,7 +41,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
+def control(url: str) -> Iterator[Database]:
+    """The control database with its schema."""
     database = open_database(url)
     yield database
     database.close()
@@ -74,7 +75,14 @@ def add_pipeline(database: Database, name: str = "events") -> str:
         for id_, kind in zip(ids[:2], ("source", "destination"), strict=True):
             connection.execute(
                 sa.insert(connections).values(
-                    id=id_, kind=kind, name=f"{name} {kind}", type="none", config={}, created_at=NOW, changed_at=NOW
+                    id=id_,
+                    kind=kind,
+                    name=f"{name} {kind}",
+                    type="none",
+                    config={},
+                    secret_keys=[],
+                    created_at=NOW,
+                    changed_at=NOW,
                 )
             )
         connection.execute(
@@ -99,8 +107,8 @@ def add_pipeline(database: Database, name: str = "events") -> str:
 
 
 @pytest.fixture
-def desk(database: Database) -> Desk:
-    return Desk(database, add_pipeline(database))
+def desk(control: Database) -> Desk:
+    return Desk(control, add_pipeline(control))
 
 
 @pytest.fixture

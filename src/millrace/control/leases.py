@@ -89,12 +89,18 @@ def confirm(connection: sa.Connection, lease: Lease, expires_at: datetime) -> No
 
 
 def acquire(
-    database: Database, name: str, *, seconds: float = LEASE_S, now: Callable[[], datetime] | None = None
+    database: Database,
+    name: str,
+    *,
+    seconds: float = LEASE_S,
+    now: Callable[[], datetime] | None = None,
+    what: str | None = None,
 ) -> Lease:
     """The lease is ours.
 
     It is taken from a holder that is dead, however long its lease would last, and never from one that lives on this
-    machine, however the clock has jumped; only of a holder elsewhere does time decide. Raises AlreadyRunning.
+    machine, however the clock has jumped; only of a holder elsewhere does time decide. Raises AlreadyRunning, which
+    speaks of ``what``.
     """
     moment = (now or database.now)()
     token = str(uuid.uuid4())
@@ -112,27 +118,29 @@ def acquire(
                 with connection.begin_nested():
                     connection.execute(sa.insert(leases).values(mine))
             except IntegrityError:
-                raise AlreadyRunning(f"{name} was taken by another process in this moment", hint="Try again.") from None
+                raise AlreadyRunning(
+                    f"{what or name} was taken by another process in this moment", hint="Try again."
+                ) from None
         else:
             if _holds(found, moment):
-                raise _already(name, found)
+                raise _already(what or name, found)
             # The token in the condition: of two that found the same dead holder, one wins.
             taken = connection.execute(
                 sa.update(leases).where(leases.c.name == name, leases.c.token == found.token).values(mine)
             )
             if taken.rowcount != 1:
-                raise AlreadyRunning(f"{name} was taken by another process in this moment", hint="Try again.")
+                raise AlreadyRunning(f"{what or name} was taken by another process in this moment", hint="Try again.")
     _ours.add(token)
     return Lease(database, name, token)
 
 
 @contextmanager
-def held(database: Database, name: str, *, seconds: float = LEASE_S) -> Generator[Lease]:
+def held(database: Database, name: str, *, seconds: float = LEASE_S, what: str | None = None) -> Generator[Lease]:
     """The lease is ours while the block runs; a thread renews it. Raises AlreadyRunning.
 
     When it is lost all the same, the next commit says so (`confirm`).
     """
-    lease = acquire(database, name, seconds=seconds)
+    lease = acquire(database, name, seconds=seconds, what=what)
     ended = threading.Event()
 
     def beat() -> None:
@@ -189,7 +197,7 @@ def _holds(row: Any, now: datetime) -> bool:
     return started is not None and started == found.started
 
 
-def _already(name: str, row: Any) -> AlreadyRunning:
+def _already(what: str, row: Any) -> AlreadyRunning:
     found = Holder.from_json(row.holder)
     since = f"{row.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
     here = found.place == this_process().place
@@ -198,7 +206,7 @@ def _already(name: str, row: Any) -> AlreadyRunning:
         if here
         else f"Wait until it ends. If {found.host} is gone, the lease ends at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC."
     )
-    return AlreadyRunning(f"{name} is already running: process {found.pid} on {found.host} since {since}", hint=hint)
+    return AlreadyRunning(f"{what} is already running: process {found.pid} on {found.host} since {since}", hint=hint)
 
 
 def _place() -> str:

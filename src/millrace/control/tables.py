@@ -106,6 +106,8 @@ connections = Table(
     Column("name", String(255), nullable=False),
     Column("type", String(64), nullable=False),
     Column("config", Document, nullable=False),
+    # Which secrets are set, so that lists need no key.
+    Column("secret_keys", Document, nullable=False),
     Column("sealed", LargeBinary),
     Column("created_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
@@ -131,12 +133,12 @@ pipelines = Table(
     Column("changed_at", Moment, nullable=False),
 )
 
+# The streams that a pipeline reads; no row at all means every stream.
 objects = Table(
     "objects",
     metadata,
     _pipeline(key=True),
     Column("stream", Free, primary_key=True),
-    Column("selected", Boolean, nullable=False),
     Column("load_mode", String(16)),
 )
 

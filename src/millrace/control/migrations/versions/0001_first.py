@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("type", sa.String(length=64), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("secret_keys", sa.Text(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
@@ -124,7 +125,6 @@ def upgrade() -> None:
         "objects",
         sa.Column("pipeline_id", sa.String(length=36), nullable=False),
         sa.Column("stream", sa.Text(), nullable=False),
-        sa.Column("selected", sa.Boolean(), nullable=False),
         sa.Column("load_mode", sa.String(length=16), nullable=True),
         sa.ForeignKeyConstraint(
             ["pipeline_id"], ["pipelines.id"], name=op.f("fk_objects_pipeline_id"), ondelete="CASCADE"

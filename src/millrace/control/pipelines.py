@@ -1,0 +1,359 @@
+"""Pipelines: the saved choice of a source, a destination, streams and how they load."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from millrace.control import connections, leases
+from millrace.control.findings import nearest
+from millrace.control.settings import Naming, workspace
+from millrace.control.tables import cursors, objects, pipelines, tables
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.data.batch import JSON
+
+Mode: TypeAlias = Literal["merge", "append", "history"]
+State: TypeAlias = Literal["ACTIVE", "PAUSED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a pipeline shall be; connections by name.
+
+    ``objects`` None selects every stream; else the streams that it names, each with a load mode of its own or None.
+    ``naming`` None takes the workspace's. ``schedule`` and ``options`` are JSON that their readers understand.
+    """
+
+    name: str
+    source: str
+    destination: str
+    load_mode: Mode = "merge"
+    table_prefix: str = ""
+    naming: Naming | None = None
+    auto_mapping: bool = True
+    schedule: JSON = None
+    options: Mapping[str, JSON] = field(default_factory=dict[str, "JSON"])
+    objects: Mapping[str, Mode | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A saved pipeline. ``objects`` None: every stream is selected."""
+
+    id: str
+    name: str
+    source: str
+    source_id: str
+    source_type: str
+    destination: str
+    destination_id: str
+    destination_type: str
+    load_mode: Mode
+    table_prefix: str
+    naming: Naming
+    auto_mapping: bool
+    schedule: JSON
+    options: Mapping[str, JSON]
+    objects: Mapping[str, Mode | None] | None
+    state: State
+    created_at: datetime
+    changed_at: datetime
+
+    @property
+    def selected(self) -> frozenset[str] | None:
+        """Streams that are read; None for all."""
+        return None if self.objects is None else frozenset(self.objects)
+
+    @property
+    def modes(self) -> dict[str, Mode]:
+        """Load modes of streams that have one of their own."""
+        return {stream: mode for stream, mode in (self.objects or {}).items() if mode is not None}
+
+    @property
+    def wish(self) -> Wish:
+        """What would make this pipeline."""
+        return Wish(
+            name=self.name,
+            source=self.source,
+            destination=self.destination,
+            load_mode=self.load_mode,
+            table_prefix=self.table_prefix,
+            naming=self.naming,
+            auto_mapping=self.auto_mapping,
+            schedule=self.schedule,
+            options=self.options,
+            objects=self.objects,
+        )
+
+
+def lease_name(pipeline_id: str) -> str:
+    """Name of the lease under which the books of a pipeline are written."""
+    return f"pipeline {pipeline_id}"
+
+
+def create(home: Home, wish: Wish) -> Pipeline:
+    """The pipeline is saved. Raises ConfigError when its name is taken or something in it cannot be."""
+    wish = _checked(home, wish)
+    now = datetime.now(UTC)
+    id_ = str(uuid.uuid4())
+    try:
+        with home.database.transaction() as connection:
+            connection.execute(
+                sa.insert(pipelines).values(
+                    _row(home, wish)
+                    | {"id": id_, "state": "ACTIVE", "ingested_at_ms": 0, "created_at": now, "changed_at": now}
+                )
+            )
+            _choose(connection, id_, wish)
+    except IntegrityError as cause:
+        raise _taken(wish.name) from cause
+    return find(home, wish.name)
+
+
+def change(home: Home, name: str, wish: Wish) -> Pipeline:
+    """The pipeline is as wished, from its next run on.
+
+    Raises ConfigError for what cannot be, and for what must stay: source and destination always; prefix, naming, and
+    `history` on or off once a table was loaded (pipelines.md 8.4, loading.md 20.1).
+    """
+    old = find(home, name)
+    wish = _checked(home, wish)
+    _stays(home, old, wish)
+    try:
+        with home.database.transaction() as connection:
+            connection.execute(
+                sa.update(pipelines)
+                .where(pipelines.c.id == old.id)
+                .values(_row(home, wish) | {"changed_at": datetime.now(UTC)})
+            )
+            _choose(connection, old.id, wish)
+    except IntegrityError as cause:
+        raise _taken(wish.name) from cause
+    return find(home, wish.name)
+
+
+def differences(home: Home, old: Pipeline, wish: Wish) -> list[str]:
+    """Names of what ``wish`` would change."""
+    wish = _checked(home, wish)
+    return [key for key in Wish.__dataclass_fields__ if getattr(old.wish, key) != getattr(wish, key)]
+
+
+def set_state(home: Home, name: str, state: State) -> Pipeline:
+    """The pipeline is active, or paused: then nothing starts it by itself."""
+    found = find(home, name)
+    with home.database.transaction() as connection:
+        connection.execute(
+            sa.update(pipelines).where(pipelines.c.id == found.id).values(state=state, changed_at=datetime.now(UTC))
+        )
+    return replace(found, state=state)
+
+
+def remove(home: Home, name: str) -> None:
+    """The pipeline is gone with its books, its runs, and its rows that wait; tables at the destination stay.
+
+    Its files on the stage are left to `retention`. Raises AlreadyRunning while it runs.
+    """
+    found = find(home, name)
+    with (
+        leases.held(home.database, lease_name(found.id), what=f"pipeline {name}"),
+        home.database.transaction() as connection,
+    ):
+        connection.execute(sa.delete(pipelines).where(pipelines.c.id == found.id))
+
+
+def listed(home: Home) -> list[Pipeline]:
+    """All pipelines, by name."""
+    with home.database.reading() as connection:
+        return _read(connection, sa.true())
+
+
+def find(home: Home, name: str) -> Pipeline:
+    """The pipeline of that name. Raises ConfigError when there is none."""
+    with home.database.reading() as connection:
+        found = _read(connection, pipelines.c.name == name)
+        known = list(connection.execute(sa.select(pipelines.c.name).order_by(pipelines.c.name)).scalars())
+    if not found:
+        hint = nearest(name, known, what="There are") if known else "There is none yet: see `millrace apply --help`."
+        raise ConfigError(f"there is no pipeline {name!r}", hint=hint, code="unknown_pipeline")
+    return found[0]
+
+
+def has_history(home: Home, name: str) -> bool:
+    """The pipeline has committed something before: its next run is not its first."""
+    found = find(home, name)
+    with home.database.reading() as connection:
+        query = sa.select(cursors.c.stream).where(cursors.c.pipeline_id == found.id).limit(1)
+        return connection.execute(query).first() is not None
+
+
+def has_loaded(home: Home, pipeline_id: str) -> bool:
+    """A table of the pipeline was loaded."""
+    with home.database.reading() as connection:
+        query = sa.select(tables.c.name).where(tables.c.pipeline_id == pipeline_id, tables.c.loaded > 0).limit(1)
+        return connection.execute(query).first() is not None
+
+
+def _checked(home: Home, wish: Wish) -> Wish:
+    """The wish in its final form: prefix ended by one underscore, naming chosen. Raises ConfigError."""
+    connections.checked_name(wish.name, "pipeline")
+    source = connections.find(home, "source", wish.source)
+    destination = connections.find(home, "destination", wish.destination)
+    del source
+    limits = connections.registry.destination(destination.type).limits
+    wanted = {"load_mode": wish.load_mode} | {
+        f"objects.{stream}.load_mode": mode for stream, mode in (wish.objects or {}).items() if mode is not None
+    }
+    for path, mode in wanted.items():
+        if mode not in limits.modes:
+            raise ConfigError(
+                f"destination {destination.name!r} ({destination.type}) cannot load in mode {mode!r}",
+                hint=f"It can: {', '.join(limits.modes)}.",
+                path=path,
+                code="load_mode",
+            )
+    if wish.objects is not None and not wish.objects:
+        raise ConfigError("no object is selected", hint="Name at least one, or leave it out for all.", path="objects")
+    naming = wish.naming or workspace(home.database).naming
+    if naming not in get_args(Naming):
+        raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {naming!r}", path="naming")
+    return replace(wish, table_prefix=_prefix(wish.table_prefix), naming=naming)
+
+
+def _prefix(prefix: str) -> str:
+    """The prefix of tables with one underscore at its end; at most 32 characters before (pipelines.md 19.1)."""
+    if not prefix:
+        return ""
+    bare = prefix.rstrip("_")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", bare):
+        raise ConfigError(
+            f"table_prefix {prefix!r} cannot start the name of a table",
+            hint="Use at most 32 letters, digits and underscores.",
+            path="table_prefix",
+        )
+    return bare + "_"
+
+
+def _stays(home: Home, old: Pipeline, wish: Wish) -> None:
+    changed = {key: (getattr(old.wish, key), getattr(wish, key)) for key in Wish.__dataclass_fields__}
+    changed = {key: pair for key, pair in changed.items() if pair[0] != pair[1]}
+    started = has_history(home, old.name) or has_loaded(home, old.id)
+    for key in ("source", "destination"):
+        if key in changed and started:
+            raise _fixed(old, key, "its positions and tables belong to the one that it has")
+    if not has_loaded(home, old.id):
+        return
+    for key in ("table_prefix", "naming"):
+        if key in changed:
+            raise _fixed(old, key, "its tables have names already")
+    before, after = _modes(old.wish), _modes(wish)
+    streams = {*before, *after} - {None}
+    pairs = [(None, before[None], after[None])] if old.objects is None or wish.objects is None else []
+    pairs += [(one, before.get(one, before[None]), after.get(one, after[None])) for one in streams]
+    for stream, was, will in pairs:
+        if was != will and "history" in (was, will):
+            path = f"objects.{stream}.load_mode" if stream else "load_mode"
+            raise ConfigError(
+                f"{path} of pipeline {old.name!r} cannot change from {was} to {will}: tables of mode history have "
+                "another shape",
+                hint=f"Run `millrace reset {old.name} --drop-tables` first, or make a new pipeline.",
+                path=path,
+                code="fixed_after_load",
+            )
+
+
+def _modes(wish: Wish) -> dict[str | None, Mode]:
+    """The mode of each stream that is named, and, under None, of the others."""
+    named: dict[str | None, Mode] = {stream: mode or wish.load_mode for stream, mode in (wish.objects or {}).items()}
+    named[None] = wish.load_mode
+    return named
+
+
+def _fixed(old: Pipeline, key: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{key} of pipeline {old.name!r} cannot be changed: {why}",
+        hint="Make a new pipeline with it.",
+        path=key,
+        code="fixed_after_load",
+    )
+
+
+def _taken(name: str) -> ConfigError:
+    return ConfigError(
+        f"there is a pipeline {name!r} already", hint="Choose another name, or change that one.", code="name_taken"
+    )
+
+
+def _row(home: Home, wish: Wish) -> dict[str, Any]:
+    return {
+        "name": wish.name,
+        "source_id": connections.find(home, "source", wish.source).id,
+        "destination_id": connections.find(home, "destination", wish.destination).id,
+        "load_mode": wish.load_mode,
+        "table_prefix": wish.table_prefix,
+        "naming": wish.naming,
+        "auto_mapping": wish.auto_mapping,
+        "schedule": wish.schedule,
+        "options": dict(wish.options),
+    }
+
+
+def _choose(connection: sa.Connection, id_: str, wish: Wish) -> None:
+    connection.execute(sa.delete(objects).where(objects.c.pipeline_id == id_))
+    rows = [{"pipeline_id": id_, "stream": stream, "load_mode": mode} for stream, mode in (wish.objects or {}).items()]
+    if rows:
+        connection.execute(sa.insert(objects), rows)
+
+
+def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Pipeline]:
+    source, destination = connections.connections.alias(), connections.connections.alias()
+    query = (
+        sa.select(
+            pipelines,
+            source.c.name.label("source"),
+            source.c.type.label("source_type"),
+            destination.c.name.label("destination"),
+            destination.c.type.label("destination_type"),
+        )
+        .join(source, source.c.id == pipelines.c.source_id)
+        .join(destination, destination.c.id == pipelines.c.destination_id)
+        .where(where)
+        .order_by(pipelines.c.name)
+    )
+    rows = connection.execute(query).all()
+    chosen: dict[str, dict[str, Mode | None]] = {}
+    query = sa.select(objects).where(objects.c.pipeline_id.in_([row.id for row in rows]))
+    for row in connection.execute(query.order_by(objects.c.stream)):
+        chosen.setdefault(row.pipeline_id, {})[row.stream] = row.load_mode
+    return [
+        Pipeline(
+            id=row.id,
+            name=row.name,
+            source=row.source,
+            source_id=row.source_id,
+            source_type=row.source_type,
+            destination=row.destination,
+            destination_id=row.destination_id,
+            destination_type=row.destination_type,
+            load_mode=row.load_mode,
+            table_prefix=row.table_prefix,
+            naming=row.naming,
+            auto_mapping=row.auto_mapping,
+            schedule=row.schedule,
+            options=row.options,
+            objects=chosen.get(row.id),
+            state=row.state,
+            created_at=row.created_at,
+            changed_at=row.changed_at,
+        )
+        for row in rows
+    ]
