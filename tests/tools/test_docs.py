@@ -79,6 +79,26 @@ def wrong_tasks(text: str) -> list[str]:
     return [task for line in code(text) for task in re.findall(r"(?:^|\s)make ([a-z-]+)", line) if task not in tasks]
 
 
+def wrong_places(text: str) -> list[str]:
+    """Files of the source that a document names, as `engine/stage.py` or `tests/x.py:Name`, that are not there."""
+    wrong: list[str] = []
+    for span in SPAN.findall(FENCE.sub("", text)):
+        if not (found := re.fullmatch(r"([\w./-]+/[\w.-]+\.py)(?::(\w+)(?:\(\))?)?", span)):
+            continue
+        file = next((path for above in (ROOT, ROOT / "src/millrace") if (path := above / found[1]).is_file()), None)
+        if file is None:
+            wrong.append(span)
+        elif found[2] and not re.search(rf"^\s*(def|class) {found[2]}\b|^{found[2]}\b", file.read_text("utf-8"), re.M):
+            wrong.append(span)
+    return wrong
+
+
+@pytest.mark.parametrize("path", documents(), ids=name)
+def test_every_file_and_name_of_the_source_that_is_mentioned_is_there(path: Path) -> None:
+    if path.name != "CHANGELOG.md":
+        assert [place for place in wrong_places(path.read_text("utf-8")) if "acme" not in place] == []
+
+
 @pytest.mark.parametrize("path", documents(), ids=name)
 def test_every_link_leads_somewhere(path: Path) -> None:
     assert broken_links(path) == []
@@ -91,7 +111,7 @@ def test_every_command_and_task_that_is_mentioned_exists(path: Path) -> None:
     assert wrong_tasks(text) == []
 
 
-def test_a_link_a_command_an_option_and_a_task_that_are_not_there_are_found(tmp_path: Path) -> None:
+def test_what_is_not_there_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One thing\n[a](gone.md) [b](#one-thing) [c](#two) [d](page.md#one-thing)\n", "utf-8")
     assert broken_links(page) == ["gone.md", "#two"]
@@ -100,6 +120,10 @@ def test_a_link_a_command_an_option_and_a_task_that_are_not_there_are_found(tmp_
         "millrace run --twice: no option --twice",
     ]
     assert wrong_commands("```sh\n$ millrace sources list   # all of them\nmillrace run anything.yaml\n```\n") == []
+    assert wrong_places("`engine/stage.py:Stage` `engine/none.py` `data/types.py:nothing()`") == [
+        "engine/none.py",
+        "data/types.py:nothing()",
+    ]
     assert wrong_tasks("`make tea` and `make test`") == ["tea"]
 
 
