@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -78,13 +78,19 @@ def plain(value: object) -> str | None:
 
 def _is_finite(value: Any) -> bool:
     """Whether there is no NaN or infinity at any depth."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, Decimal):
-        return value.is_finite()
-    if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    return all(map(_is_finite, value)) if isinstance(value, (list, tuple)) else True
+    match value:
+        case str() | int() | None:
+            return True
+        case float():
+            return math.isfinite(value)
+        case dict() | Mapping():
+            return all(map(_is_finite, cast(Mapping[Any, Any], value).values()))
+        case list() | tuple():
+            return all(map(_is_finite, cast(list[Any], value)))
+        case Decimal():
+            return value.is_finite()
+        case _:
+            return True
 
 
 def _default(value: object) -> Any:

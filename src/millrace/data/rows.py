@@ -92,7 +92,10 @@ def _inferred(values: Values) -> pa.Array | None:
     else:
         for row, value in enumerate(values):
             if value is not None:
-                groups.setdefault(_group(value), [None] * len(values))[row] = value
+                group = _OF_TYPE.get(type(value)) or _group(value)
+                if group not in groups:
+                    groups[group] = [None] * len(values)
+                groups[group][row] = value
     if not groups:
         return None
     arrays = [_ARRAY_OF[group](part) for group, part in groups.items()]
