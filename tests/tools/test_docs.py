@@ -86,9 +86,8 @@ def wrong_places(text: str) -> list[str]:
         if not (found := re.fullmatch(r"([\w./-]+/[\w.-]+\.py)(?::(\w+)(?:\(\))?)?", span)):
             continue
         file = next((path for above in (ROOT, ROOT / "src/millrace") if (path := above / found[1]).is_file()), None)
-        if file is None:
-            wrong.append(span)
-        elif found[2] and not re.search(rf"^\s*(def|class) {found[2]}\b|^{found[2]}\b", file.read_text("utf-8"), re.M):
+        named = rf"^\s*(def|class) {found[2]}\b|^{found[2]}\b" if found[2] else ""
+        if file is None or not re.search(named, file.read_text("utf-8"), re.MULTILINE):
             wrong.append(span)
     return wrong
 
