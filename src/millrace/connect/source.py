@@ -206,6 +206,17 @@ class Source(ABC, Generic[C]):
     @abstractmethod
     def read(self, reading: Reading) -> Iterator[Item]: ...
 
+    def replay(self, stream: Stream, rows: Sequence[str]) -> Iterator[Item]:  # noqa: ARG002  for those that refuse rows
+        """Rows that this source refused, as JSON text in the form of its `Refused`, tried once more.
+
+        Raises ConfigError where a source cannot.
+        """
+        raise ConfigError(
+            f"{self.title} cannot take back rows that it refused",
+            hint="Read their days again: `millrace run --since`.",
+            code="cannot_replay",
+        )
+
     def countable(self, stream: Stream) -> Countable | None:  # noqa: ARG002  for those that can count
         """How `counts` groups rows, or None where the system cannot count."""
         return None

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
 
-from millrace.connect.source import Count, Seen, Slice
+import orjson
+
+from millrace.connect.source import Clock, Count, Seen, Slice, Source, Stream
+from millrace.control import rejects as rejected_rows
+from millrace.control import runs
+from millrace.control.clock import clock as machine_clock
 from millrace.data.batch import LoadMode
+from millrace.engine.meter import Meter
+from millrace.engine.stage import Stage
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+# Without --since, so many days back from today are compared.
+DAYS = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,111 @@ class Reconciliation:
     def equal(self) -> bool:
         """Every difference has a cause."""
         return all(row.unexplained == 0 for row in self.compared)
+
+
+def reconcile(
+    home: Home,
+    pipeline: str,
+    *,
+    fix: bool = False,
+    since: date | None = None,
+    only: Sequence[str] = (),
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> list[Reconciliation]:
+    """The system's own counts beside the table's, for every object whose system can count.
+
+    With ``fix``, days whose difference reading again may close are read once more, and compared anew. Raises
+    ConfigError when no object of the pipeline can be counted.
+    """
+    found = _compared(home, pipeline, since, only, clock, meter, stopping)
+    if not fix:
+        return found
+    again = tuple(Slice(row.day, row.day, row.name) for each in found for row in each.compared if row.wants_reading)
+    if not again:
+        return found
+    runs.reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
+    return [replace(each, again=again) for each in _compared(home, pipeline, since, only, clock, meter, stopping)]
+
+
+def _compared(
+    home: Home,
+    pipeline: str,
+    since: date | None,
+    only: Sequence[str],
+    clock: Clock | None,
+    meter: Meter | None,
+    stopping: threading.Event | None,
+) -> list[Reconciliation]:
+    clock = clock or machine_clock()
+    with runs.visit(home, pipeline, clock=clock, meter=meter, stopping=stopping) as ours:
+        sync = ours.sync(only)
+        ours.meter.stage = "counting"
+        today = clock.now().date()
+        # One day more: where the system's time zone is ahead of UTC, its today is tomorrow here.
+        days = (Slice(since or today - timedelta(days=DAYS - 1), today + timedelta(days=1)),)
+        results: list[Reconciliation] = []
+        for stream in sync.streams:
+            result = _stream(ours, sync.source, sync.stage, stream, days)
+            if result is not None:
+                results.append(result)
+        if not results:
+            raise ConfigError(
+                f"no object of pipeline {pipeline} can be reconciled: {sync.source.title} gives no counts, or nothing "
+                "was read yet",
+                hint="Run the pipeline first: `millrace run`.",
+                code="cannot_count",
+            )
+        return results
+
+
+def _stream(
+    ours: runs.Crew, source: Source[Any], stage: Stage, stream: Stream, days: Sequence[Slice]
+) -> Reconciliation | None:
+    countable = source.countable(stream)
+    shelved = next((each for each in ours.books.tables() if each.mapping.stream == stream.name), None)
+    if countable is None or shelved is None:
+        return None
+    name, at = shelved.mapping.of(countable.name_column), shelved.mapping.of(countable.time_column)
+    if name is None or at is None:
+        return None
+    counts = list(source.counts(stream, days))
+    with closing(ours.destination()) as destination:
+        tally = list(destination.tally(shelved.mapping.table, name.name, at.name, countable.timezone))
+    memory = ours.books.memory(stream.name)
+    cursor = ours.books.cursor(stream.name, "historical") or ours.books.cursor(stream.name, "incremental")
+    unreadable = source.uncounted(stream, cursor)
+    rejected = _rejected(ours, stage, stream.name, countable.name_column)
+    compared = compare(
+        counts,
+        tally,
+        source.seen(stream, memory, days),
+        mode=shelved.mapping.mode,
+        rejected=rejected,
+        unreadable=unreadable,
+        waiting=shelved.loaded < shelved.last,
+    )
+    return Reconciliation(
+        pipeline=ours.pipeline.name,
+        stream=stream.name,
+        table=shelved.mapping.table,
+        timezone=countable.timezone,
+        compared=tuple(compared),
+        unreadable=unreadable,
+        rejected=rejected,
+    )
+
+
+def _rejected(ours: runs.Crew, stage: Stage, stream: str, name_column: str) -> dict[str, int]:
+    """Open rejects of a stream by the name in their row."""
+    found: Counter[str] = Counter()
+    for row in rejected_rows.open_rows(ours.home, ours.pipeline.name, stage, stream=stream):
+        try:
+            found[str(orjson.loads(row).get(name_column))] += 1
+        except (orjson.JSONDecodeError, AttributeError):
+            continue
+    return dict(found)
 
 
 def compare(

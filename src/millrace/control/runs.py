@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -121,7 +121,7 @@ def crew(
     Raises AlreadyRunning when another process has it. A run that another worker overtook ends as cancelled (I4).
     """
     pipeline = pipelines.find(home, name)
-    with leases.held(home.database, f"pipeline {pipeline.id}") as lease:
+    with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
         records.end_interrupted(home.database, pipeline.id)
         run_id = records.begin_run(home.database, pipeline.id, kind)
         ours = Crew(
@@ -138,9 +138,7 @@ def crew(
             yield ours
         except BaseException as error:
             status: RunStatus = "CANCELLED" if isinstance(error, (KeyboardInterrupt, Stale)) else "FAILED"
-            records.end_run(
-                home.database, run_id, status, notes=ours.notes.values(), error=told(error, hidden)
-            )
+            records.end_run(home.database, run_id, status, notes=ours.notes.values(), error=told(error, hidden))
             raise
         else:
             status = "COMPLETED_WITH_FAILURES" if _failed(ours) else "COMPLETED"
@@ -149,6 +147,33 @@ def crew(
             records.end_run(home.database, run_id, status, notes=ours.notes.values())
         finally:
             ours.close()
+
+
+@contextmanager
+def visit(
+    home: Home,
+    name: str,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> Generator[Crew]:
+    """The pipeline to look at, beside whoever runs it: nothing is put on record and nothing can be written."""
+    pipeline = pipelines.find(home, name)
+    nobody = leases.Lease(home.database, pipelines.lease_name(pipeline.id), token="")
+    ours = Crew(
+        home=home,
+        pipeline=pipeline,
+        clock=clock or machine_clock(),
+        meter=meter or Meter(),
+        stopping=stopping or threading.Event(),
+        books=Books(home.database, pipeline.id, 0, nobody),
+        run_id=0,
+    )
+    try:
+        yield ours
+    finally:
+        ours.close()
 
 
 def _failed(ours: Crew) -> bool:
@@ -164,7 +189,7 @@ def told(error: BaseException, hidden: Sequence[str]) -> Problem:
             known.code, redact(known.message, hidden), known.hint and redact(known.hint, hidden), known.path, known.docs
         )
     if isinstance(error, KeyboardInterrupt):
-        return Problem("interrupted", "the run was ended by hand", "Run it again; it goes on from the last commit.")
+        return Problem("cancelled", "the run was ended by hand", "Run it again; it goes on from the last commit.")
     return Problem("internal", redact(f"{type(error).__name__}: {error}", hidden))
 
 
@@ -314,5 +339,3 @@ def _finish(
 ) -> None:
     sync.run(lanes, slices)
     retention.collect(ours.home, sync.stage)
-
-

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.columns import REJECTS
-from millrace.data.rows import to_batch, to_rows
+from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger
 from millrace.engine.mapping import Mapping, Naming, shape
 from millrace.engine.meter import Meter
@@ -196,7 +195,7 @@ def rejects(
             "stage": [stage] * count,
             "code": [code for code, _ in reasons],
             "message": [message for _, message in reasons],
-            "row": [orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS).decode() for row in to_rows(rows)],
+            "row": to_json(rows),
             "rejected_at": [at] * count,
         },
         schema=REJECTS,

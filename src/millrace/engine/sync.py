@@ -55,7 +55,7 @@ class Sync:
         that nothing falls between it and the historical lane. Rows load while others are read. What was staged is
         safe when loading fails; that error is raised after reading has ended.
         """
-        with self._loading() as wake:
+        with self.loading() as wake:
             finished = self.ingest(lanes, slices, committed=wake)
         for failure in self.failures.values():
             raise failure
@@ -152,7 +152,7 @@ class Sync:
             settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
 
     @contextmanager
-    def _loading(self):
+    def loading(self):
         loader = _Loader(self)
         loader.start()
         ended = False
