@@ -112,8 +112,8 @@ def acquire(
         "expires_at": moment + timedelta(seconds=seconds),
     }
     with database.transaction() as connection:
-        found = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-        if found is None:
+        held_by = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+        if held_by is None:
             try:
                 with connection.begin_nested():
                     connection.execute(sa.insert(leases).values(mine))
@@ -122,11 +122,11 @@ def acquire(
                     f"{what or name} was taken by another process in this moment", hint="Try again."
                 ) from None
         else:
-            if _holds(found, moment):
-                raise _already(what or name, found)
+            if _holds(held_by, moment):
+                raise _already(what or name, held_by)
             # The token in the condition: of two that found the same dead holder, one wins.
             taken = connection.execute(
-                sa.update(leases).where(leases.c.name == name, leases.c.token == found.token).values(mine)
+                sa.update(leases).where(leases.c.name == name, leases.c.token == held_by.token).values(mine)
             )
             if taken.rowcount != 1:
                 raise AlreadyRunning(f"{what or name} was taken by another process in this moment", hint="Try again.")
@@ -165,10 +165,15 @@ def held(database: Database, name: str, *, seconds: float = LEASE_S, what: str |
 
 def holder(database: Database, name: str) -> Holder | None:
     """The process that holds the lease now, or None."""
-    moment = database.now()
+    now = database.now()
     with database.reading() as connection:
-        found = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-    return Holder.from_json(found.holder) if found is not None and _holds(found, moment) else None
+        return found(connection, name, now)
+
+
+def found(connection: sa.Connection, name: str, now: datetime) -> Holder | None:
+    """`holder`, within a transaction."""
+    row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+    return Holder.from_json(row.holder) if row is not None and _holds(row, now) else None
 
 
 def oldest_live(connection: sa.Connection, now: datetime) -> datetime | None:

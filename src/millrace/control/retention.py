@@ -1,0 +1,138 @@
+"""Garbage collection: what was loaded, given up or never committed leaves the stage; old log lines leave the books.
+
+In every step the database says first that a file is not wanted any more, and then the file goes. A crash between the
+two leaves a file that no row wants, which the next collection finds. The other order would leave a row that promises
+rows which are gone, and `rewind` would trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from millrace.control import leases
+from millrace.control.settings import workspace
+from millrace.control.tables import cursor_history, reject_files, reject_groups, runs, segments
+from millrace.errors import MillraceError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.engine.stage import Stage
+
+# Files that no row names are left alone that long: a run writes files before it commits them.
+UNNAMED_FOR = timedelta(days=1)
+
+# Runs, and the positions that they left, are on record that long; the latest ones of each pipeline longer.
+RUNS_FOR = timedelta(days=365)
+LATEST_RUNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did. ``failed``: files that could not be deleted now; the next collection tries again."""
+
+    segments: int = 0
+    reject_files: int = 0
+    unnamed: int = 0
+    failed: int = 0
+
+
+def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collected:
+    """Nothing is on the stage, nor in the run log, longer than the settings say. May run at any time, and again."""
+    moment = now or home.database.now()
+    settings = workspace(home.database)
+    loaded = _drop_segments(home, moment, moment - timedelta(days=settings.retention_days))
+    closed = _purge_rejects(home, moment, moment - timedelta(days=settings.reject_retention_days))
+    _forget_runs(home, moment - RUNS_FOR)
+    failed = _delete(stage, [*loaded, *closed])
+    unnamed = _unnamed(home, stage, moment)
+    failed += _delete(stage, unnamed)
+    return Collected(len(loaded), len(closed), len(unnamed), failed)
+
+
+def _drop_segments(home: Home, now: datetime, before: datetime) -> list[str]:
+    """Segments loaded before that moment are dropped; their paths."""
+    old = (segments.c.state == "loaded", segments.c.loaded_at < before)
+    with home.database.transaction() as connection:
+        paths = list(connection.execute(sa.select(segments.c.path).where(*old)).scalars())
+        if paths:
+            connection.execute(sa.update(segments).where(*old).values(state="dropped", dropped_at=now))
+    return paths
+
+
+def _purge_rejects(home: Home, now: datetime, before: datetime) -> list[str]:
+    """Rejects from before that moment are purged; paths of files without an open row."""
+    files, groups = reject_files.c, reject_groups.c
+    with home.database.transaction() as connection:
+        old = sa.select(files.id).where(files.created_at < before, files.counted.is_(True))
+        connection.execute(
+            sa.update(reject_groups)
+            .where(groups.state == "open", groups.file_id.in_(old))
+            .values(state="purged", closed_at=now)
+        )
+        open_ = sa.select(groups.file_id).where(groups.state == "open")
+        done = (files.kept.is_(True), files.counted.is_(True), files.id.not_in(open_))
+        paths = list(connection.execute(sa.select(files.path).where(*done)).scalars())
+        if paths:
+            connection.execute(sa.update(reject_files).where(*done).values(kept=False))
+    return paths
+
+
+def _forget_runs(home: Home, before: datetime) -> None:
+    """Old runs and the positions that they left are off the record, but for the latest of each pipeline."""
+    with home.database.reading() as connection:
+        found = connection.execute(
+            sa.select(runs.c.id, runs.c.pipeline_id, runs.c.started_at).order_by(runs.c.id.desc())
+        ).all()
+    kept: dict[str, int] = {}
+    old: list[int] = []
+    for row in found:
+        kept[row.pipeline_id] = kept.get(row.pipeline_id, 0) + 1
+        if kept[row.pipeline_id] > LATEST_RUNS and row.started_at < before:
+            old.append(row.id)
+    # A run whose rows still wait keeps its counts: they are not final.
+    for some in _in_parts(old):
+        with home.database.transaction() as connection:
+            waiting = sa.select(segments.c.run_id).where(segments.c.state == "staged")
+            gone = list(
+                connection.execute(sa.select(runs.c.id).where(runs.c.id.in_(some), runs.c.id.not_in(waiting))).scalars()
+            )
+            connection.execute(sa.delete(cursor_history).where(cursor_history.c.run_id.in_(gone)))
+            connection.execute(sa.delete(runs).where(runs.c.id.in_(gone)))
+
+
+def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:
+    """Old files that no row wants: the unfinished work of dead processes, and what a crash of ours left.
+
+    The files are listed before the rows are read, so that one that is committed in between is found to be wanted.
+    """
+    with home.database.reading() as connection:
+        working = leases.oldest_live(connection, now)
+    # A run that is still going may have written a file long ago and commit it only now.
+    since = now - UNNAMED_FOR if working is None else min(now - UNNAMED_FOR, working)
+    found = list(stage.paths(now - since))
+    if not found:
+        return []
+    with home.database.reading() as connection:
+        wanted = set(connection.execute(sa.select(segments.c.path).where(segments.c.state != "dropped")).scalars())
+        wanted |= set(connection.execute(sa.select(reject_files.c.path).where(reject_files.c.kept.is_(True))).scalars())
+    return [path for path in found if path not in wanted]
+
+
+def _delete(stage: Stage, paths: Iterable[str]) -> int:
+    """The files are gone; how many could not be deleted."""
+    failed = 0
+    for path in paths:
+        try:
+            stage.delete(path)
+        except (OSError, MillraceError):
+            failed += 1
+    return failed
+
+
+def _in_parts(ids: list[int], size: int = 500) -> Iterable[list[int]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
