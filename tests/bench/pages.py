@@ -24,7 +24,7 @@ DAYS = 31
 USERS = 20_000
 COPIES = 0.004
 VARIANTS = 4096
-_FORMAT = 3
+_FORMAT = 4
 
 # Share of each event in all rows. Names as a shop's app would send them, CleverTap's own among them.
 EVENTS = {
@@ -149,7 +149,7 @@ def _write(folder: Path, events: int, last: date) -> None:
                 offsets.append(ends)
         np.save(folder / f"{index:02}.npy", np.concatenate(offsets))
         size += at
-    (folder / "events.csv").write_text("Events\n" + "".join(f"{name}\n" for name in EVENTS))
+    (folder / "events.csv").write_text("Event name\n" + "".join(f"{name}\n" for name in EVENTS))
     about = {
         "events": events,
         "distinct": distinct,

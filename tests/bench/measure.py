@@ -1,0 +1,75 @@
+"""Processes that are measured: seconds, CPU seconds and peak memory of each, and medians of several."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One process from start to end. ``peak_bytes`` is the most memory that it had resident, of it alone."""
+
+    seconds: float
+    cpu_s: float
+    peak_bytes: int
+    output: str
+
+
+class Failed(Exception):
+    """A measured process did not do what it should."""
+
+
+def run(words: Sequence[str], *, folder: Path | None = None, environment: dict[str, str] | None = None) -> Ran:
+    """Starts a process and waits for its end.
+
+    The kernel counts the memory of the process that is replaced at the start too, so this process must stay small
+    (it does: nothing heavy is imported here) for the peak to be the child's own.
+    """
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            words, stdout=output, stderr=errors, cwd=folder, env=os.environ | (environment or {})
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+        if process.returncode:
+            errors.seek(0)
+            raise Failed(f"{' '.join(words)} ended with {process.returncode}:\n{text}\n{errors.read().decode()}")
+    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+
+
+def module(name: str, *words: str, folder: Path | None = None) -> Ran:
+    """Runs a module of this benchmark with this Python."""
+    return run([sys.executable, "-m", f"tests.bench.{name}", *words], folder=folder)
+
+
+def turns(parties: dict[str, Callable[[], Ran]], repeats: int) -> dict[str, list[Ran]]:
+    """Each party so many times, taking turns (A B C A B C …), so that noise of the machine meets all alike."""
+    ran: dict[str, list[Ran]] = {name: [] for name in parties}
+    for _ in range(repeats):
+        for name, party in parties.items():
+            ran[name].append(party())
+    return ran
+
+
+def seconds(ran: Sequence[Ran]) -> float:
+    return median(one.seconds for one in ran)
+
+
+def cpu_s(ran: Sequence[Ran]) -> float:
+    return median(one.cpu_s for one in ran)
+
+
+def peak_bytes(ran: Sequence[Ran]) -> float:
+    return median(one.peak_bytes for one in ran)
