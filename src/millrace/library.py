@@ -15,12 +15,12 @@ import pyarrow as pa
 from millrace.connect import registry
 from millrace.connect.source import Context, Note, Reading, Stream
 from millrace.control.findings import findings
-from millrace.data.batch import JSON, Batch, Checkpoint, Item, Lane, Mark, Passed, Refused
+from millrace.data.batch import JSON, Batch, Checkpoint, Item, Lane, Mark, Refused
 from millrace.data.cast import cast
 from millrace.data.columns import REJECTS
 from millrace.data.rows import to_batch
 from millrace.data.types import canonical, widen
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.records import RunRecord
@@ -38,18 +38,25 @@ def run(
     """The pipelines of a YAML file, or the one that is named, were applied and run; one record for each.
 
     State lives in ``home``, by default $MILLRACE_HOME or `.millrace` in this folder; it is made when there is none.
-    A run that failed is a record with its error, not an exception; what keeps a run from starting is raised.
+    A pipeline that fails does not keep the next from running; the first failure is raised at the end. Runs that
+    failed are on record too (`millrace runs`), and what they committed is safe.
     """
-    from millrace.control.apply import apply
-    from millrace.control.document import read as read_document
+    from millrace.control.apply import apply_file, chosen
     from millrace.control.home import Home
     from millrace.control.runs import run as run_pipeline
 
+    records: list[RunRecord] = []
+    failures: list[MillraceError] = []
     with Home.open(Path(home) if home is not None else None, create=True) as opened:
-        document = read_document(Path(file), saved=saved(opened))
-        names = chosen([one.name for one in document.pipelines], pipeline, str(file))
-        apply(opened, document)
-        return [run_pipeline(opened, name, stopping=stopping) for name in names]
+        applied = apply_file(opened, Path(file))
+        for name in chosen(applied.pipelines, pipeline, str(file)):
+            try:
+                records.append(run_pipeline(opened, name, stopping=stopping))
+            except MillraceError as failure:
+                failures.append(failure)
+    for failure in failures:
+        raise failure
+    return records
 
 
 def read(type_: str, config: Mapping[str, JSON], *, context: Context | None = None) -> Reader:
@@ -66,7 +73,7 @@ def read(type_: str, config: Mapping[str, JSON], *, context: Context | None = No
         found = list(findings(error, kind.Config))
         raise ConfigError(
             "; ".join(one.message for one in found),
-            hint=found[0].hint,
+            hint=" ".join(dict.fromkeys(one.hint for one in found if one.hint)) or None,
             path=".".join(str(step) for step in found[0].path) or None,
             code=found[0].code,
         ) from None
@@ -148,20 +155,17 @@ class StreamReader:
                 log.warning("%s: %d rows were rejected, see .rejected", self.stream.name, self.rejected.num_rows)
 
     def _rows(self, item: Item, memory: Recollection, refused: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        match item:
-            case pa.RecordBatch():
-                yield item
-            case list():
-                yield to_batch(item, self.stream.schema)
-            case Batch(name, rows):
-                if name == self.stream.name:
-                    yield rows
-            case Refused(rows):
-                refused.append(rows)
-            case Checkpoint():
-                memory.keep(item.marks)
-            case Passed():
-                pass
+        if isinstance(item, pa.RecordBatch):
+            yield item
+        elif isinstance(item, list):
+            yield to_batch(item, self.stream.schema)
+        elif isinstance(item, Batch):
+            if item.stream == self.stream.name:
+                yield item.rows
+        elif isinstance(item, Refused):
+            refused.append(item.rows)
+        elif isinstance(item, Checkpoint):
+            memory.keep(item.marks)
 
 
 class Recollection:
@@ -205,26 +209,6 @@ def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for one in schema
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def saved(home: Any) -> Any:
-    """What a file may name without writing it down."""
-    from millrace.control.apply import saved as known
-
-    return known(home)
-
-
-def chosen(names: Sequence[str], pipeline: str | None, file: str) -> Sequence[str]:
-    """All pipelines of a file, or the one that is named."""
-    if pipeline is None:
-        return names
-    if pipeline not in names:
-        raise ConfigError(
-            f"there is no pipeline {pipeline!r} in {file}",
-            hint=f"It has: {', '.join(names)}.",
-            code="unknown_pipeline",
-        )
-    return [pipeline]
 
 
 def _log_note(note: Note) -> None:

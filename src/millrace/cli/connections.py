@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.text import bold, dim, mark, table
+from millrace.cli.text import State, bold, dim, mark, table
 
 if TYPE_CHECKING:
-    from millrace.control.inspect import Checked, Kept
+    from millrace.control.checks import Checked
+    from millrace.control.home import Home
 
 Kind = Literal["source", "destination"]
 
 NAME = typer.Argument(metavar="NAME", help="Name that it is saved under.")
 SETTINGS = typer.Argument(
     metavar="KEY=VALUE",
-    help="Settings of the type. '${NAME}' in single quotes takes a value from the environment, so that it is not seen.",
+    help="Settings of the type. '${NAME}' in single quotes takes a value from the environment, so that it is not seen. "
+    "KEY= goes back to the default.",
 )
 EXAMPLES: dict[Kind, tuple[str, str, str]] = {
     "source": (
@@ -31,6 +33,18 @@ EXAMPLES: dict[Kind, tuple[str, str, str]] = {
     ),
     "destination": ("warehouse", "duckdb path=warehouse.duckdb", "path=elsewhere.duckdb"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A saved connection; of its secrets only the names are shown (I7)."""
+
+    kind: Kind
+    name: str
+    type: str
+    config: Mapping[str, Any]
+    secrets: tuple[str, ...]
+    pipelines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +81,13 @@ def _nouns(kind: Kind) -> typer.Typer:
     name, added, changed = EXAMPLES[kind]
 
     def list_(face: Face) -> None:
-        from millrace.control import inspect
-
         with face.open() as home:
-            kept = inspect.connections(home, kind)
+            kept = _kept(home, kind)
         face.answer(kept, _listed(kept, kind))
 
     def show(face: Face, name: Annotated[str, NAME]) -> None:
-        from millrace.control import inspect
-
         with face.open() as home:
-            kept = inspect.connection(home, kind, name)
+            kept = _one(home, kind, name)
         face.answer(kept, _shown(kept))
 
     def add(
@@ -86,26 +96,30 @@ def _nouns(kind: Kind) -> typer.Typer:
         type: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the connector; `types` lists them.")],
         settings: Annotated[list[str] | None, SETTINGS] = None,
     ) -> None:
-        from millrace.control import apply, inspect
+        from millrace.control import apply
 
         with face.open(create=True) as home:
-            apply.add(home, kind, name, type, apply.pairs(settings or []), Path.cwd())
-            kept = inspect.connection(home, kind, name)
-        face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: millrace check {name}"])
+            apply.add(home, kind, name, type, apply.pairs(settings or []), os.environ)
+            kept = _one(home, kind, name)
+        face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
 
-    def change(face: Face, name: Annotated[str, NAME], settings: Annotated[list[str], SETTINGS]) -> None:
-        from millrace.control import apply, inspect
+    def change(
+        face: Face,
+        name: Annotated[str, NAME],
+        settings: Annotated[list[str], SETTINGS],
+    ) -> None:
+        from millrace.control import apply
 
         with face.open() as home:
-            apply.change(home, kind, name, apply.pairs(settings), Path.cwd())
-            kept = inspect.connection(home, kind, name)
-        face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: millrace check {name}"])
+            apply.change(home, kind, name, apply.pairs(settings), os.environ)
+            kept = _one(home, kind, name)
+        face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
 
     def remove(face: Face, name: Annotated[str, NAME]) -> None:
-        from millrace.control import inspect
+        from millrace.control import connections
 
         with face.open() as home:
-            inspect.remove_connection(home, kind, name)
+            connections.remove(home, kind, name)
         face.answer(Removed(kind, name), [f"Removed the {kind} {bold(name)}. Nothing was changed in that system."])
 
     def types(face: Face) -> None:
@@ -137,10 +151,10 @@ def check(
     ] = None,
 ) -> None:
     """Test connections: can they be reached, are the credentials right, may they do what is needed?"""
-    from millrace.control import inspect
+    from millrace.control.checks import check as checked_by
 
     with face.open() as home:
-        checked = inspect.check(home, name)
+        checked = checked_by(home, name)
     face.answer(checked, _verdicts(checked))
     if any(not one.passed for one in checked):
         raise typer.Exit(1)
@@ -161,6 +175,31 @@ def _types(kind: Kind) -> list[TypeOf]:
     return found
 
 
+def _kept(home: Home, kind: Kind) -> list[Kept]:
+    """The saved connections of a kind, with the pipelines that use each."""
+    from millrace.control import connections, pipelines
+
+    flows = pipelines.listed(home)
+    return [
+        Kept(
+            kind=kind,
+            name=one.name,
+            type=one.type,
+            config=dict(one.config),
+            secrets=one.secret_keys,
+            pipelines=tuple(flow.name for flow in flows if one.id in (flow.source_id, flow.destination_id)),
+        )
+        for one in connections.listed(home, kind)
+    ]
+
+
+def _one(home: Home, kind: Kind, name: str) -> Kept:
+    from millrace.control import connections
+
+    found = connections.find(home, kind, name)
+    return next(one for one in _kept(home, kind) if one.name == found.name)
+
+
 def _listed(kept: list[Kept], kind: Kind) -> Iterator[str]:
     if kept:
         yield from table(("name", "type", "used by"), [(one.name, one.type, ", ".join(one.pipelines)) for one in kept])
@@ -172,12 +211,14 @@ def _shown(kept: Kept) -> Iterator[str]:
     yield f"{bold(kept.name)} {dim(kept.type)}"
     for key, value in kept.config.items():
         yield f"  {key}: {value}"
+    for key in kept.secrets:
+        yield f"  {key}: {dim('(secret, set)')}"
     if kept.pipelines:
         yield dim(f"  used by {', '.join(kept.pipelines)}")
 
 
 def _verdicts(checked: list[Checked]) -> Iterator[str]:
-    states = {"pass": "good", "warn": "look", "fail": "bad"}
+    states: dict[str, State] = {"pass": "good", "warn": "look", "fail": "bad"}
     for one in checked:
         yield f"{one.kind} {bold(one.name)} {dim(one.type)}"
         for verdict in one.verdicts:

@@ -104,12 +104,12 @@ def export(
     ] = None,
 ) -> None:
     """Write pipelines as the YAML that `apply` reads. Secrets become ${VARIABLES} that you set yourself."""
-    from millrace.control import apply as applying
+    from millrace.control import export as exporting
 
     with face.open() as home:
-        exported = applying.export(home, pipeline)
+        exported = exporting.export(home, pipeline)
     if file is not None:
-        applying.write(file, exported.text)
+        exporting.write(file, exported.text)
         variables = f"; set {', '.join(exported.variables)} before you apply it" if exported.variables else ""
         face.answer(exported, [f"Wrote {count(exported.pipelines, 'pipeline')} to {file}{variables}."])
     elif face.json:

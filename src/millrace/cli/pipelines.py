@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,16 +18,19 @@ from millrace.cli.face import Face, command, spoken
 from millrace.cli.files import told
 from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
 from millrace.cli.runs import account, balanced, outcome
-from millrace.cli.text import ago, bold, count, dim, mark, say, size, table, warn
+from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, table, warn
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
-    from millrace.control.reconcile import Reconciliation
-    from millrace.control.records import PipelineStatus, RunRecord
+    from millrace.control.reconcile import Cause, Reconciliation
+    from millrace.control.records import RunRecord
+    from millrace.control.status import PipelineStatus, StreamStatus
     from millrace.engine.meter import Meter
 
 Mode = Literal["evolve-and-merge", "drop-and-load"]
+
+NONE_YET = "There is no pipeline yet. Write one in a file and run: millrace run pipelines.yaml"
 
 PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 ANY = typer.Argument(metavar="PIPELINE", help="Name of a pipeline; left out: all.")
@@ -96,7 +100,7 @@ def run(
                 face.remark(line)
             names = apply.chosen(applied.pipelines, pipeline, str(file))
         else:
-            names = apply.chosen(apply.pipelines(home), what or pipeline, "this home")
+            names = apply.chosen(apply.names(home), what or pipeline, "this home")
 
         def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
             return runs.run(home, name, full=full, since=day, only=only or (), meter=meter, stopping=stopping)
@@ -113,7 +117,7 @@ def load(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
         def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
             return runs.load(home, name, meter=meter, stopping=stopping)
 
-        ended(face, each(face, home, apply.chosen(apply.pipelines(home), pipeline, "this home"), one))
+        ended(face, each(face, home, apply.chosen(apply.names(home), pipeline, "this home"), one))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ def ended(face: Face, ran: Ran) -> None:
             for line in account(record):
                 say(line)
         if not ran.runs and not problems:
-            say("There is no pipeline yet. Write one in a file and run: millrace run pipelines.yaml")
+            say(NONE_YET)
         recorded = {record.error for record in ran.runs}
         for line in spoken([problem for problem in problems if problem not in recorded]):
             warn(line)
@@ -174,73 +178,137 @@ def ended(face: Face, ran: Ran) -> None:
 
 
 def status(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
-    """Show how far each pipeline is: what was read, what is loaded, what waits, what needs you."""
-    from millrace.control import records
+    """Show how far each pipeline is: what is loaded, what waits, what needs you."""
+    from millrace.control.status import statuses
 
     with face.open() as home:
-        found = records.statuses(home, pipeline)
+        found = statuses(home, pipeline)
     face.answer(found, _statuses(found, datetime.now(UTC)))
 
 
 def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
+    from millrace.control import schedule
+
     if not found:
-        yield "There is no pipeline yet. Write one in a file and run: millrace run pipelines.yaml"
+        yield NONE_YET
     for one in found:
         last = one.last_run
-        sign = mark(outcome(last)) if last else mark("idle")
-        yield f"{sign} {bold(one.name)}  {dim(f'{one.source_type} → {one.destination_type}')}"
+        state: State = "busy" if one.running else outcome(last) if last else "idle"
+        planned = schedule.told(schedule.from_json(one.schedule))
+        facts = [f"{one.source_type} → {one.destination_type}", one.load_mode, planned]
+        if one.state != "ACTIVE":
+            facts.append(one.state.lower())
+        yield f"{mark(state)} {bold(one.name)}  {dim(' · '.join(facts))}"
+        if one.running:
+            yield f"  running: {one.running}"
+        elif last:
+            ended = ago(last.ended_at, now) if last.ended_at else "not ended"
+            yield f"  last run {last.id}: {last.status.replace('_', ' ').lower()} {ended}; {balanced(last.balance)}"
+            if last.error:
+                yield f"  {mark('bad')} {last.error.message}"
+        else:
+            yield f"  never run: {dim(f'millrace run {one.name}')}"
+        for stream in one.streams:
+            yield from _reached(stream, now)
+        if one.waiting_rows:
+            yield (
+                f"  {mark('look')} {count(one.waiting_rows, 'row')} ({size(one.waiting_bytes)}) wait on the stage: "
+                + dim(f"millrace load {one.name}")
+            )
+        if one.open_rejects:
+            yield f"  {mark('look')} {count(one.open_rejects, 'rejected row')}: " + dim(
+                f"millrace rejects list --pipeline {one.name}"
+            )
+
+
+def _reached(stream: StreamStatus, now: datetime) -> Iterator[str]:
+    """How far a stream is read, and how far each of its tables is loaded: two numbers that may differ."""
+    read = [
+        f"{lane.lane} read up to {ago(lane.committed_at, now)}" for lane in stream.lanes if lane.lane != "historical"
+    ]
+    if stream.history is not None:
+        read.append(f"history {shared(stream.history)}")
+    yield f"  {stream.stream}: {', '.join(read) or 'not read yet'}"
+    for one in stream.tables:
+        filling = " (new, takes its place when whole)" if one.fresh else ""
+        yield (
+            f"    → {one.table}{filling}: {count(one.rows_loaded, 'row')} loaded up to segment {one.loaded} of "
+            f"{one.staged}, {ago(one.last_loaded_at, now)}"
+        )
 
 
 def reconcile(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
     since: Annotated[datetime | None, SINCE] = None,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Read the days that differ once more, then compare again.")
-    ] = False,
+    only: Annotated[list[str] | None, OBJECT] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Read the days that differ once more, compare again.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Sums for each name, instead of days.")] = False,
 ) -> None:
-    """Compare the source's own counts with the rows in the destination, by name and day, and say why they differ.
+    """Compare the source's own counts with the rows in the destination, and say why they differ.
 
-    Exit code 1 when a difference has no known cause.
+    Counted are names and days of the last 31 days. Exit code 1 when a difference has no known cause.
     """
-    from millrace.control import runs
+    from millrace.control.reconcile import reconcile as reconciled
+    from millrace.engine.meter import Meter
 
-    with face.open() as home:
-        found = runs.reconcile(home, pipeline, fix=fix, since=since.date() if since else None)
-    face.answer(found, _compared(found))
-    if not found.equal:
+    stopping, meter = threading.Event(), Meter()
+    day = since.date() if since else None
+    with (
+        face.open() as home,
+        interruptible(stopping, warn),
+        watching(pipeline, meter, silent=face.quiet or face.json),
+    ):
+        found = reconciled(home, pipeline, fix=fix, since=day, only=only or (), meter=meter, stopping=stopping)
+    face.answer(found, (line for one in found for line in _compared(one, summary=summary)))
+    if not all(one.equal for one in found):
         raise typer.Exit(1)
 
 
-def _compared(found: Reconciliation) -> Iterator[str]:
+def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
     differing = [row for row in found.compared if row.difference]
     yield (
-        f"{bold(found.pipeline)}: {count(len(found.compared), 'name and day', 'names and days')} compared in "
+        f"{bold(found.pipeline)} {found.stream}: {count(len(found.compared), 'name and day', 'names and days')} in "
         f"{found.timezone}; source {found.source_rows:,}, table {found.table} {found.table_rows:,}"
     )
-    if differing:
+    if summary and found.compared:
+        yield from table(("name", "source", "table", "difference", "why"), _sums(found))
+    elif differing:
         rows = [
-            (
-                row.name,
-                row.day,
-                row.source_rows,
-                row.table_rows,
-                row.difference,
-                "; ".join(cause.message for cause in row.causes) + ("; unexplained" if row.unexplained else ""),
-            )
+            (row.name, row.day, row.source_rows, row.table_rows, row.difference, _why(row.causes, row.unexplained))
             for row in differing
         ]
         yield from table(("name", "day", "source", "table", "difference", "why"), rows)
     for name, why in sorted(found.unreadable.items()):
         yield f"{mark('look')} {name}: {why}"
     if found.again:
-        yield f"Read once more: {count(len(found.again), 'slice')} of days."
+        yield f"Read once more: {count(len(found.again), 'name and day', 'names and days')}."
     if found.equal:
         yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
     else:
         yield f"{mark('bad')} Some differences have no known cause. Read those days again: " + dim(
             f"millrace reconcile {found.pipeline} --fix"
         )
+
+
+def _sums(found: Reconciliation) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for name in sorted({row.name for row in found.compared}):
+        mine = [row for row in found.compared if row.name == name]
+        causes: Counter[str] = Counter()
+        for row in mine:
+            causes.update({cause.code: cause.rows for cause in row.causes})
+        unexplained = sum(abs(row.unexplained) for row in mine)
+        why = [f"{code.replace('_', ' ')} {rows:,}" for code, rows in causes.items()]
+        why += [f"unexplained {unexplained:,}"] if unexplained else []
+        source, held = sum(row.source_rows for row in mine), sum(row.table_rows for row in mine)
+        rows.append((name, source, held, source - held, ", ".join(why)))
+    return rows
+
+
+def _why(causes: Sequence[Cause], unexplained: int) -> str:
+    told = [cause.message for cause in causes] + ([f"{unexplained:,} unexplained"] if unexplained else [])
+    return "; ".join(told)
 
 
 def resync(

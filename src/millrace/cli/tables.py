@@ -11,6 +11,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.text import count, dim, table
+from millrace.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,10 +67,10 @@ def preview(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Rows at most.")] = 10,
 ) -> None:
     """Read some rows of an object and show them. Nothing is staged, loaded or remembered."""
-    from millrace.control import runs
+    from millrace.control.preview import preview as look
 
     with face.open() as home:
-        rows = runs.preview(home, source, stream, limit)
+        rows = look(home, source, stream, limit)
     face.answer(rows, shown(rows))
 
 
@@ -84,11 +85,11 @@ def query(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write rows here.")] = None,
 ) -> None:
     """Run SQL at a destination and show its rows."""
-    from millrace.control import runs
+    from millrace.control.preview import query as ask
 
     statement = sys.stdin.read() if sql == "-" else sql
     with face.open() as home:
-        rows = runs.query(home, destination, statement, limit=limit)
+        rows = ask(home, destination, statement, limit=limit)
     if output is not None or format == "csv":
         written(rows, output)
         if output is not None:
@@ -109,17 +110,24 @@ def shown(rows: pa.Table) -> Iterator[str]:
 
 def written(rows: pa.Table, file: Path | None) -> None:
     """The rows as CSV in ``file``, or on stdout; an existing file is replaced."""
+    import pyarrow as pa
     from pyarrow import csv
 
-    from millrace.data.rows import to_text
+    from millrace.data.cast import cast
 
-    text = to_text(rows)
-    if file is not None:
-        csv.write_csv(text, file)
-    else:
+    texts = [cast(column.combine_chunks(), pa.string(), strict=True).values for column in rows.columns]
+    text = pa.Table.from_arrays(texts, rows.column_names)
+    if file is None:
         sys.stdout.flush()
         csv.write_csv(text, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+        return
+    try:
+        csv.write_csv(text, file)
+    except OSError as wrong:
+        raise EnvironmentProblem(
+            f"{file} cannot be written: {wrong}", hint="Choose a folder that you may write to.", code="unwritable"
+        ) from wrong
 
 
 def _cut(value: object) -> object:

@@ -191,7 +191,7 @@ class _Reading:
             self.tree.report(error.code, error.message, (*at, "type"), error.hint)
             return None
         below = (*at, "config") if self.tree.has((*at, "config")) else at
-        config = _fitted(model, self.tree, below, self._paths(model, part.config))
+        config = _fitted(model, self.tree, below, absolute(model, part.config, self.file.absolute().parent))
         if config is None:
             return None
         for key in sorted(model.secret_keys() & config.keys()):
@@ -205,16 +205,6 @@ class _Reading:
                     )
                 )
         return WantedConnection(name, kind, part.type, config, self.tree.place(at))
-
-    def _paths(self, model: type[Settings], config: dict[str, JSON]) -> dict[str, JSON]:
-        """``config`` with relative paths resolved against the folder of the file."""
-        folder = self.file.absolute().parent
-        return {
-            key: str((folder / Path(value).expanduser()).resolve())
-            if isinstance(value, str) and key in path_keys(model) and _is_local(value)
-            else value
-            for key, value in config.items()
-        }
 
     def _pipeline(self, name: str, part: PipelinePart, connections: list[WantedConnection]) -> WantedPipeline:
         at: Keys = ("pipelines", name)
@@ -295,6 +285,17 @@ class _Told:
 
 
 PATHS = frozenset({"path", "file-path", "directory-path"})
+
+
+def absolute(model: type[Settings], config: Mapping[str, JSON], folder: Path) -> dict[str, JSON]:
+    """``config`` with relative paths resolved against ``folder``."""
+    paths = path_keys(model)
+    return {
+        key: os.path.normpath(folder / Path(value).expanduser())
+        if isinstance(value, str) and key in paths and _is_local(value)
+        else value
+        for key, value in config.items()
+    }
 
 
 def path_keys(model: type[Settings]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|sec|m|min|h|hr|hours?|d|days?|w|weeks?)\s*")
@@ -28,6 +29,25 @@ class Schedule:
     every_s: int | None = None
     cron: str | None = None
     timezone: str = "UTC"
+
+
+def to_json(schedule: Schedule) -> JSON:
+    """The schedule as it is saved; None for on demand."""
+    if schedule.cron:
+        return {"cron": schedule.cron, "timezone": schedule.timezone}
+    return {"every_s": schedule.every_s} if schedule.every_s else None
+
+
+def from_json(saved: JSON) -> Schedule:
+    """The schedule that `to_json` saved."""
+    return Schedule(**(saved or {}))
+
+
+def told(schedule: Schedule) -> str:
+    """`every 6h`, `cron 0 */6 * * * (UTC)`, `on demand`."""
+    if schedule.cron:
+        return f"cron {schedule.cron} ({schedule.timezone})"
+    return f"every {spelled(schedule.every_s)}" if schedule.every_s else "on demand"
 
 
 def seconds(text: str) -> int:

@@ -34,6 +34,8 @@ class Workspace:
     retention_days: int = 7
     reject_retention_days: int = 30
     naming: Naming = "edge"
+    legacy_frequency: bool = False
+    """Sources allow the shorter intervals of workspaces of old."""
 
 
 def workspace(database: Database) -> Workspace:
@@ -96,6 +98,8 @@ def _check(key: str, value: Any) -> None:
             raise ConfigError(f"{key} must be a whole number of days from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):
         raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {value!r}", path=key)
+    if key == "legacy_frequency" and not isinstance(value, bool):
+        raise ConfigError(f"legacy_frequency must be true or false, not {value!r}", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
 

@@ -1,0 +1,262 @@
+"""Brings a home to what a file of pipelines says, and writes such a file from a home."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from millrace.control import connections, pipelines, schedule, settings
+from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
+from millrace.control.findings import nearest
+from millrace.control.pipelines import Pipeline, Wish
+from millrace.data.batch import JSON
+from millrace.errors import ConfigError, MillraceError, Problem
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+Kind = Literal["setting", "source", "destination", "pipeline"]
+State = Literal["created", "changed", "unchanged"]
+
+HIDDEN = "(secret)"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key and its values before and after; secrets are hidden (I7)."""
+
+    key: str
+    before: JSON
+    after: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became, or would become, of one thing that the file names."""
+
+    kind: Kind
+    name: str
+    state: State
+    fields: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a file changed, or would change."""
+
+    file: Path
+    changes: tuple[Change, ...]
+    warnings: tuple[Problem, ...]
+    dry_run: bool
+
+    @property
+    def pipelines(self) -> list[str]:
+        """Names of the file's pipelines, in its order."""
+        return [change.name for change in self.changes if change.kind == "pipeline"]
+
+
+def apply_file(home: Home, file: Path, *, env: Mapping[str, str] = os.environ, dry_run: bool = False) -> Applied:
+    """The home is as ``file`` says; `-` is stdin. Raises DocumentError with all that is wrong with the file."""
+    known = saved(home)
+    if str(file) == "-":
+        document = parse(sys.stdin.read(), Path.cwd() / "stdin", env=env, saved=known)
+    else:
+        document = read(file, env=env, saved=known)
+    return apply(home, document, dry_run=dry_run)
+
+
+def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
+    """The home has all connections and pipelines of the document, as it says; others are left alone.
+
+    Doing it again changes nothing. Raises ConfigError for a change that what was loaded forbids; things before that
+    one in the file are applied then, and applying again goes on.
+    """
+    changes = [
+        *_settings(home, document, dry_run=dry_run),
+        *(_connection(home, one, dry_run=dry_run) for one in document.connections),
+        *(_pipeline(home, one, dry_run=dry_run) for one in document.pipelines),
+    ]
+    return Applied(document.file, tuple(changes), document.warnings, dry_run)
+
+
+def saved(home: Home) -> Saved:
+    """What a file may name without writing it down."""
+    names: dict[str, list[str]] = {"source": [], "destination": []}
+    for one in connections.listed(home):
+        names[one.kind].append(one.name)
+    return Saved(names["source"], names["destination"], settings.workspace(home.database).legacy_frequency)
+
+
+def is_file(what: str) -> bool:
+    """``what`` is meant as a file rather than as the name of a pipeline."""
+    path = Path(what)
+    return what == "-" or path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.is_file()
+
+
+def names(home: Home) -> list[str]:
+    """The pipelines of the home."""
+    return [one.name for one in pipelines.listed(home)]
+
+
+def chosen(known: Sequence[str], pipeline: str | None, where: str) -> Sequence[str]:
+    """All pipelines that are known, or the one that is named. Raises ConfigError when there is none of that name."""
+    if pipeline is None or pipeline in known:
+        return known if pipeline is None else [pipeline]
+    hint = nearest(pipeline, known, what="There are") if known else "Write one in a file: millrace run pipelines.yaml"
+    raise ConfigError(f"there is no pipeline {pipeline!r} in {where}", hint=hint, code="unknown_pipeline")
+
+
+def _settings(home: Home, document: Document, *, dry_run: bool) -> Iterator[Change]:
+    before = settings.workspace(home.database)
+    changed = {key: value for key, value in document.settings.items() if getattr(before, key) != value}
+    if changed and not dry_run:
+        with _at(f"{document.file.name} settings"):
+            settings.change(home, **changed)
+    for key, value in document.settings.items():
+        field = (Field(key, getattr(before, key), value),) if key in changed else ()
+        yield Change("setting", key, "changed" if field else "unchanged", field)
+
+
+def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Change:
+    old = next((one for one in connections.listed(home, wanted.kind) if one.name == wanted.name), None)
+    if old is None:
+        if not dry_run:
+            with _at(wanted.place):
+                connections.create(home, wanted.kind, wanted.name, wanted.type, wanted.config)
+        return Change(wanted.kind, wanted.name, "created")
+    if old.type != wanted.type:
+        raise ConfigError(
+            f"{wanted.kind} {wanted.name!r} is of type {old.type!r} and cannot become {wanted.type!r}",
+            hint="Give the new one another name.",
+            path=wanted.place,
+            code="type_changed",
+        )
+    keys = connections.differences(home, old, wanted.config)
+    secret = connections.config_class(wanted.kind, wanted.type).secret_keys()
+    fields = tuple(
+        Field(key, HIDDEN, HIDDEN) if key in secret else Field(key, old.config.get(key), wanted.config.get(key))
+        for key in keys
+    )
+    if keys and not dry_run:
+        with _at(wanted.place):
+            connections.change(home, wanted.kind, wanted.name, config=wanted.config)
+    return Change(wanted.kind, wanted.name, "changed" if keys else "unchanged", fields)
+
+
+def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
+    old = next((one for one in pipelines.listed(home) if one.name == wanted.name), None)
+    wish = _wish(wanted, old)
+    if old is None:
+        if not dry_run:
+            with _at(wanted.place):
+                pipelines.create(home, wish)
+        return Change("pipeline", wanted.name, "created")
+    keys = _differences(home, old, wish, dry_run=dry_run)
+    if keys and not dry_run:
+        with _at(wanted.place):
+            pipelines.change(home, wanted.name, wish)
+    fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
+    return Change("pipeline", wanted.name, "changed" if keys else "unchanged", fields)
+
+
+def _wish(wanted: WantedPipeline, old: Pipeline | None) -> Wish:
+    """The wish that the file is; a naming that it does not say stays as it is."""
+    return Wish(
+        name=wanted.name,
+        source=wanted.source,
+        destination=wanted.destination,
+        load_mode=wanted.load_mode,
+        table_prefix=wanted.table_prefix,
+        naming=wanted.naming or (old.naming if old else None),
+        auto_mapping=wanted.auto_mapping,
+        schedule=schedule.to_json(wanted.schedule),
+        options=old.options if old else {},
+        objects=wanted.objects,
+    )
+
+
+def _differences(home: Home, old: Pipeline, wish: Wish, *, dry_run: bool) -> list[str]:
+    """Keys that the wish would change. Its connections may not be there yet in a dry run; they are changes then."""
+    new = {
+        key: getattr(old.wish, key)
+        for key in ("source", "destination")
+        if dry_run and getattr(wish, key) != getattr(old.wish, key)
+    }
+    return sorted({*new, *pipelines.differences(home, old, replace(wish, **new))})
+
+
+def _shown(wish: Wish, key: str) -> JSON:
+    value = getattr(wish, key)
+    return schedule.told(schedule.from_json(value)) if key == "schedule" else value
+
+
+@contextmanager
+def _at(place: str) -> Generator[None]:
+    """An error inside says where in the file its cause stands."""
+    try:
+        yield
+    except MillraceError as error:
+        error.path = f"{place}.{error.path}" if error.path else place
+        raise
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` words as a mapping. Raises ConfigError for a word without `=`."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(
+                f"{word!r} is not KEY=VALUE",
+                hint="Write settings like region=EU, without spaces around =.",
+                code="usage",
+            )
+        found[key.strip()] = value
+    return found
+
+
+def given(kind: connections.Kind, type_: str, words: Mapping[str, str], env: Mapping[str, str]) -> dict[str, JSON]:
+    """Settings as typed on a command line: variables filled in, relative paths from this folder, JSON read.
+
+    Raises DocumentError for a variable that is not set.
+    """
+    import json
+
+    import yaml
+
+    from millrace.control.document import absolute
+    from millrace.control.places import DocumentError, plant
+
+    def typed(value: str) -> JSON:
+        try:
+            return json.loads(value) if value[:1] in ("[", "{") else value
+        except ValueError:
+            return value
+
+    tree = plant(yaml.safe_dump(dict(words)) if words else "{}", "settings", env)
+    if tree.problems:
+        raise DocumentError([replace(one, path=(one.path or "").partition(" ")[2] or None) for one in tree.problems])
+    texts = {key: typed(value) for key, value in tree.value.items()}
+    return absolute(connections.config_class(kind, type_), texts, Path.cwd())
+
+
+def add(
+    home: Home, kind: connections.Kind, name: str, type_: str, words: Mapping[str, str], env: Mapping[str, str]
+) -> connections.Connection:
+    """The connection is saved with settings as typed on a command line."""
+    return connections.create(home, kind, name, type_, given(kind, type_, words, env))
+
+
+def change(
+    home: Home, kind: connections.Kind, name: str, words: Mapping[str, str], env: Mapping[str, str]
+) -> connections.Connection:
+    """Settings that are named have their new values, or none (``KEY=``); the others stay."""
+    old = connections.find(home, kind, name)
+    new = given(kind, old.type, {key: value for key, value in words.items() if value}, env)
+    kept = {key: value for key, value in old.config.items() if key not in words}
+    return connections.change(home, kind, name, config=kept | new, keep_secrets=True)

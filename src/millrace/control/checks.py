@@ -1,0 +1,76 @@
+"""Tests of connections: what a source or a destination finds when it tries what a run will need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from millrace.connect.source import Context, Verdict
+from millrace.control import connections, pipelines
+from millrace.control.clock import clock
+from millrace.control.connections import Connection, Kind
+from millrace.control.findings import nearest
+from millrace.control.secrets import redact, texts
+from millrace.errors import ConfigError, MillraceError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the test of one connection found, in order."""
+
+    kind: Kind
+    name: str
+    type: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing failed."""
+        return all(verdict.state != "fail" for verdict in self.verdicts)
+
+
+def check(home: Home, name: str | None = None) -> list[Checked]:
+    """The connections of that name, or of the pipeline of that name, or all, were tested.
+
+    Raises ConfigError when there is nothing of that name.
+    """
+    return [_checked(home, one) for one in _meant(home, name)]
+
+
+def _meant(home: Home, name: str | None) -> Sequence[Connection]:
+    known = connections.listed(home)
+    if name is None:
+        return known
+    flows = {one.name: one for one in pipelines.listed(home)}
+    if found := [one for one in known if one.name == name]:
+        return found
+    if flow := flows.get(name):
+        return [one for one in known if one.id in (flow.source_id, flow.destination_id)]
+    names = sorted({*flows, *(one.name for one in known)})
+    hint = nearest(name, names, what="There are") if names else "Save a source or a destination first."
+    raise ConfigError(f"there is no source, destination or pipeline {name!r}", hint=hint, code="unknown_connection")
+
+
+def _checked(home: Home, one: Connection) -> Checked:
+    """Every error becomes a verdict, and no verdict holds a secret (I7)."""
+    context = Context(clock=clock())
+    hidden: list[str] = []
+    try:
+        settings = connections.settings_of(home, one)
+        hidden = [text for key in one.secret_keys for text in texts(getattr(settings, key).get_secret_value())]
+        build = connections.build_source if one.kind == "source" else connections.build_destination
+        with closing(build(home, one.id, context)) as connector:
+            verdicts = connector.check()
+    except MillraceError as error:
+        verdicts = [Verdict("settings", "fail", error.message, error.hint)]
+    return Checked(one.kind, one.name, one.type, tuple(_redacted(verdict, hidden) for verdict in verdicts))
+
+
+def _redacted(verdict: Verdict, hidden: Sequence[str]) -> Verdict:
+    hint = redact(verdict.hint, hidden) if verdict.hint else None
+    return Verdict(verdict.step, verdict.state, redact(verdict.message, hidden), hint)

@@ -1,0 +1,152 @@
+"""Writes the YAML of pipelines that `apply` reads; secrets become variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from millrace.control import connections, pipelines, schedule, settings
+from millrace.control.connections import Connection
+from millrace.control.document import variable
+from millrace.control.pipelines import Pipeline
+from millrace.control.places import BROKEN, WHOLE, WORDS
+from millrace.data.batch import JSON
+from millrace.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The text of a file of pipelines, and the environment variables that its secrets come from."""
+
+    text: str
+    pipelines: int
+    variables: tuple[str, ...]
+
+
+def export(home: Home, names: Sequence[str] | None = None) -> Exported:
+    """All pipelines and connections of the home as a file, or those of the named pipelines.
+
+    A source that one pipeline alone uses, under its own name, stands inside of it. Raises ConfigError for an unknown
+    name.
+    """
+    found = [pipelines.find(home, name) for name in names] if names else pipelines.listed(home)
+    used = {one.source_id for one in found} | {one.destination_id for one in found}
+    kept = [one for one in connections.listed(home) if not names or one.id in used]
+    writing = _Writing(found, kept)
+    workspace = settings.workspace(home.database)
+    changed = {
+        field.name: value
+        for field in fields(workspace)
+        if (value := getattr(workspace, field.name)) != field.default and field.name != "stage_url"
+    }
+    whole: dict[str, JSON] = {
+        "settings": changed if not names else {},
+        "sources": {one.name: writing.connection(one) for one in kept if writing.stands_alone(one)},
+        "destinations": {one.name: writing.connection(one) for one in kept if one.kind == "destination"},
+        "pipelines": {one.name: writing.pipeline(one) for one in found},
+    }
+    shown = {key: value for key, value in whole.items() if value}
+    text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100) if shown else ""
+    return Exported(text, len(found), tuple(sorted(writing.variables.values())))
+
+
+def write(file: Path, text: str) -> None:
+    """The file holds the text, and nobody ever sees half of it."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(file)
+    except OSError as wrong:
+        draft.unlink(missing_ok=True)
+        raise EnvironmentProblem(
+            f"{file} cannot be written: {wrong.strerror}",
+            hint="Choose a folder that you may write to.",
+            code="unwritable",
+        ) from wrong
+
+
+class _Writing:
+    """Pipelines and connections in the shape of the file, and the variables that were needed."""
+
+    def __init__(self, found: Sequence[Pipeline], kept: Sequence[Connection]) -> None:
+        self.variables: dict[tuple[str, str], str] = {}
+        self._by_id = {one.id: one for one in kept}
+        users = {one.id: [p.name for p in found if p.source_id == one.id] for one in kept}
+        self._inline = {one.id for one in kept if one.kind == "source" and users[one.id] == [one.name]}
+
+    def stands_alone(self, one: Connection) -> bool:
+        return one.kind == "source" and one.id not in self._inline
+
+    def connection(self, one: Connection) -> JSON:
+        config = {key: _escaped(value) for key, value in one.config.items()}
+        secret = {key: f"${{{self._variable(one, key)}}}" for key in one.secret_keys}
+        return {"type": one.type, "config": config | secret} if config or secret else {"type": one.type}
+
+    def pipeline(self, one: Pipeline) -> JSON:
+        planned = schedule.from_json(one.schedule)
+        inline = one.source_id in self._inline
+        whole: dict[str, JSON] = {
+            "source": self.connection(self._by_id[one.source_id]) if inline else one.source,
+            "destination": one.destination,
+            "load_mode": one.load_mode,
+            "table_prefix": one.table_prefix,
+            "naming": one.naming,
+        }
+        if not one.auto_mapping:
+            whole["auto_mapping"] = False
+        if planned.cron:
+            whole["schedule"] = {"cron": planned.cron, "timezone": planned.timezone}
+        elif planned.every_s:
+            whole["schedule"] = {"every": schedule.spelled(planned.every_s)}
+        if one.objects is not None:
+            own = any(one.objects.values())
+            whole["objects"] = (
+                {name: {"load_mode": mode} if mode else {} for name, mode in one.objects.items()}
+                if own
+                else list(one.objects)
+            )
+        return whole
+
+    def _variable(self, one: Connection, key: str) -> str:
+        """A variable of its own for each secret, named after connection and key."""
+        name = variable(one.name, key)
+        taken = {other for where, other in self.variables.items() if where != (one.id, key)}
+        while name in taken:
+            name += "_2"
+        self.variables[one.id, key] = name
+        return name
+
+
+def _escaped(value: JSON) -> JSON:
+    """``value`` so that reading the file gives it back: no text of it is taken for a variable."""
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML that `places` reads back the same: text that it would take for something else is quoted."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    other = value.lower() in WORDS or WHOLE.fullmatch(value) or BROKEN.fullmatch(value)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if other else None)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,0 +1,202 @@
+"""Pipelines as code: what a file says, and every way in which it can be wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from millrace.cli.face import spoken
+from millrace.control.document import Document, Saved, parse, read, variable
+from millrace.control.places import DocumentError
+from millrace.control.schedule import Schedule
+from millrace.errors import ConfigError
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "cli"
+ENV = {"CLEVERTAP_PROJECT_ID": "AAA-BBB-CCCC", "CLEVERTAP_PASSCODE": "SECRET-7f3", "DB_PORT": "5432"}
+
+EXAMPLE = """\
+destinations:
+  warehouse: {type: duckdb, config: {path: ./warehouse.duckdb}}
+pipelines:
+  clevertap:
+    source:
+      type: clevertap
+      config:
+        project_id: ${CLEVERTAP_PROJECT_ID}
+        passcode: ${CLEVERTAP_PASSCODE}
+        region: EU
+        events_file: ./events.csv
+    destination: warehouse
+    load_mode: merge
+    table_prefix: ""
+    schedule: {every: 6h}
+"""
+
+
+def document(text: str, **saved: tuple[str, ...]) -> Document:
+    return parse(text, Path("/srv/shop/pipelines.yaml"), env=ENV, saved=Saved(**saved))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_example_of_the_documentation_is_understood():
+    read = document(EXAMPLE)
+    (pipeline,) = read.pipelines
+    assert (pipeline.name, pipeline.source, pipeline.destination) == ("clevertap", "clevertap", "warehouse")
+    assert pipeline.schedule == Schedule(every_s=21600)
+    assert (pipeline.load_mode, pipeline.table_prefix, pipeline.objects) == ("merge", "", None)
+    by_kind = {one.kind: one for one in read.connections}
+    assert by_kind["source"].config["passcode"] == "SECRET-7f3"
+    assert not read.warnings
+
+
+def test_relative_paths_start_at_the_folder_of_the_file():
+    configs = {one.name: one.config for one in document(EXAMPLE).connections}
+    assert configs["clevertap"]["events_file"] == "/srv/shop/events.csv"
+    assert configs["warehouse"]["path"] == "/srv/shop/warehouse.duckdb"
+
+
+@pytest.mark.parametrize("path", [":memory:", "s3://bucket/folder", "/var/data"])
+def test_what_is_no_relative_path_stays(path: str):
+    text = EXAMPLE.replace("type: duckdb", "type: folder").replace("merge", "append").replace("./warehouse.duckdb", f"'{path}'")
+    (warehouse,) = [one for one in document(text).connections if one.kind == "destination"]
+    assert warehouse.config["path"] == path
+
+
+def test_a_named_source_serves_several_pipelines():
+    text = EXAMPLE.replace("pipelines:\n  clevertap:\n    source:\n", "sources:\n  ct:\n").replace(
+        "      type: clevertap\n      config:\n", "    type: clevertap\n    config:\n"
+    )
+    head, tail = text.split("    destination: warehouse")
+    one = "    source: ct\n    destination: warehouse" + tail
+    read = document(head + "pipelines:\n  a:\n" + one + "  b:\n" + one.replace('""', "b_"))
+    assert [(p.name, p.source) for p in read.pipelines] == [("a", "ct"), ("b", "ct")]
+
+
+def test_a_connection_of_the_home_need_not_be_written_down():
+    text = "pipelines:\n  p: {source: ct, destination: wh}\n"
+    (pipeline,) = document(text, sources=("ct",), destinations=("wh",)).pipelines
+    assert (pipeline.source, pipeline.destination) == ("ct", "wh")
+
+
+def test_a_password_that_looks_like_a_number_stays_as_written():
+    text = EXAMPLE.replace("${CLEVERTAP_PASSCODE}", "00123e4").replace("${CLEVERTAP_PROJECT_ID}", "1e5")
+    (source,) = [one for one in document(text).connections if one.kind == "source"]
+    assert (source.config["passcode"], source.config["project_id"]) == ("00123e4", "1e5")
+
+
+def test_objects_may_have_a_load_mode_of_their_own():
+    text = EXAMPLE + "    objects:\n      Events: {load_mode: append}\n      Profiles:\n"
+    assert document(text).pipelines[0].objects == {"Events": "append", "Profiles": None}
+    assert document(EXAMPLE + "    objects: [Events]\n").pipelines[0].objects == {"Events": None}
+
+
+def test_a_secret_in_the_clear_is_a_warning_that_does_not_show_it():
+    (warning,) = document(EXAMPLE.replace("${CLEVERTAP_PASSCODE}", "SECRET-7f3")).warnings
+    assert warning.code == "secret_in_clear"
+    assert warning.path == "pipelines.yaml:9 pipelines.clevertap.source.config.passcode"
+    assert "${CLEVERTAP_PASSCODE}" in (warning.hint or "")
+    assert "SECRET" not in str(warning)
+
+
+def test_a_variable_is_named_after_its_connection_and_key():
+    assert variable("clevertap", "passcode") == "CLEVERTAP_PASSCODE"
+    assert variable("my warehouse-2", "db_password") == "MY_WAREHOUSE_2_DB_PASSWORD"
+    assert variable("2nd", "x") == "_2ND_X"
+
+
+WRONG: dict[str, str] = {
+    "an unknown key": EXAMPLE.replace("region:", "regoin:"),
+    "an unknown key at the top": EXAMPLE.replace("destinations:", "destination:"),
+    "an unknown key of a pipeline": EXAMPLE.replace("load_mode:", "loadmode:"),
+    "an unknown key of a schedule": EXAMPLE.replace("every:", "evry:"),
+    "a missing key": EXAMPLE.replace("        project_id: ${CLEVERTAP_PROJECT_ID}\n", ""),
+    "a missing destination": EXAMPLE.replace("    destination: warehouse\n", ""),
+    "a missing environment variable": EXAMPLE.replace("CLEVERTAP_PASSCODE", "CLEVERTAP_PASSWORD"),
+    "a wrong region": EXAMPLE.replace("region: EU", "region: MARS"),
+    "a region that is nearly right": EXAMPLE.replace("region: EU", "region: Indai"),
+    "a wrong type of source": EXAMPLE.replace("type: clevertap", "type: clevertab"),
+    "a wrong type of destination": EXAMPLE.replace("type: duckdb", "type: oracle"),
+    "a wrong load mode": EXAMPLE.replace("load_mode: merge", "load_mode: upsert"),
+    "a load mode that the destination has not": EXAMPLE.replace("type: duckdb", "type: folder"),
+    "a destination that is not there": EXAMPLE.replace("destination: warehouse", "destination: warehuose"),
+    "a source that is not there": "destinations:\n  w: {type: duckdb, config: {path: x}}\n"
+    "pipelines:\n  p: {source: ct, destination: w}\n",
+    "a bad duration": EXAMPLE.replace("every: 6h", "every: six hours"),
+    "a frequency that is not whole hours": EXAMPLE.replace("every: 6h", "every: 1.5h"),
+    "a frequency below the shortest": EXAMPLE.replace("every: 6h", "every: 5m"),
+    "a bad cron expression": EXAMPLE.replace("every: 6h", "cron: '0 25 * * *'"),
+    "a bad time zone": EXAMPLE.replace("every: 6h", "every: 6h, timezone: Europe/Berln"),
+    "both interval and cron": EXAMPLE.replace("every: 6h", "every: 6h, cron: '0 * * * *'"),
+    "a duplicate key": EXAMPLE + "    load_mode: append\n",
+    "a list where a mapping belongs": "pipelines:\n  - clevertap\n",
+    "text where a number belongs": EXAMPLE.replace("region: EU", "window_days: many"),
+    "a number out of range": EXAMPLE.replace("region: EU", "window_days: 99"),
+    "no events file": EXAMPLE.replace("        events_file: ./events.csv\n", ""),
+    "no YAML": EXAMPLE.replace("region: EU", "region: [EU"),
+    "a variable in braces without quotes": EXAMPLE.replace("./warehouse.duckdb", "${HERE}"),
+    "an empty file": "",
+    "several documents": EXAMPLE + "---\n" + EXAMPLE,
+    "a name that is taken": "sources:\n  clevertap: {type: clevertap, config: {project_id: A, passcode: '${CLEVERTAP_PASSCODE}', "
+    "event_source: schema}}\n" + EXAMPLE,
+    "many things at once": EXAMPLE.replace("region:", "regoin:")
+    .replace("every: 6h", "every: 90s")
+    .replace("CLEVERTAP_PROJECT_ID", "NOT_SET")
+    .replace("table_prefix", "tabel_prefix"),
+}
+
+
+def told(text: str) -> str:
+    with pytest.raises(DocumentError) as wrong:
+        document(text)
+    assert wrong.value.exit_code == 2
+    return "\n".join(_plain(line) for line in spoken(wrong.value.problems))
+
+
+def _plain(line: str) -> str:
+    import re
+
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+def test_every_wrong_file_is_told_as_in_its_golden_file():
+    report = "".join(f"# {name}\n{told(text)}\n\n" for name, text in WRONG.items())
+    golden = GOLDEN / "document_errors.txt"
+    if os.environ.get("MILLRACE_GOLDEN") == "write":
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(report)
+    assert report == golden.read_text()
+
+
+def test_all_problems_of_a_file_are_told_together_in_the_order_of_their_lines():
+    with pytest.raises(DocumentError) as wrong:
+        document(WRONG["many things at once"])
+    codes = [one.code for one in wrong.value.problems]
+    assert {"unknown_key", "missing_variable"} <= set(codes)
+    lines = [int((one.path or "").split(" ")[0].rpartition(":")[2]) for one in wrong.value.problems]
+    assert lines == sorted(lines)
+
+
+def test_no_message_holds_a_secret():
+    text = EXAMPLE.replace("${CLEVERTAP_PASSCODE}", "'SECRET 7f3 with spaces'")
+    assert "SECRET" not in told(text)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(ConfigError) as wrong:
+        read(tmp_path / "pipelines.yaml")
+    assert wrong.value.code == "no_file"
+
+
+def test_a_file_that_is_not_text_is_told(tmp_path: Path):
+    file = tmp_path / "pipelines.yaml"
+    file.write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(ConfigError) as wrong:
+        read(file)
+    assert wrong.value.code == "unreadable"
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path):
+    file = tmp_path / "pipelines.yaml"
+    file.write_text("\ufeff" + EXAMPLE, encoding="utf-8")
+    assert read(file, env=ENV).pipelines

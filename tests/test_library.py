@@ -1,0 +1,121 @@
+"""Millrace as a Python library: a source read without a home."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import millrace
+from millrace.connect.source import Context
+from millrace.data import columns
+from millrace.errors import ConfigError
+from millrace.library import joined
+from millrace.simulators.clevertap import Account, Settings, Simulator
+
+NOW = datetime(2026, 3, 14, 10, tzinfo=UTC)
+ACCOUNT = Account(id="SIM-EU1-0001", passcode="demo-pass-eu", region="eu1", timezone="Europe/Berlin", users=30, days=35)
+
+
+class Frozen:
+    """The simulator's moment; sleeping takes no time."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+    with Simulator(Settings.plain(ACCOUNT, now=NOW), port=0) as simulator:
+        file = tmp_path_factory.mktemp("library") / "events.csv"
+        file.write_text(simulator.events_csv(ACCOUNT.id), encoding="utf-8", newline="")
+        yield {
+            "project_id": ACCOUNT.id,
+            "passcode": ACCOUNT.passcode,
+            "events_file": str(file),
+            "timezone": ACCOUNT.timezone,
+            "base_url": simulator.base_url,
+            "ledger": simulator,
+        }
+
+
+def settings(config: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in config.items() if key != "ledger"}
+
+
+def test_all_rows_of_a_source_are_an_arrow_table(config: dict[str, object]):
+    rows = millrace.read("clevertap", settings(config), context=Context(clock=Frozen())).arrow()
+    simulator = config["ledger"]
+    assert isinstance(simulator, Simulator)
+    first = datetime(2026, 2, 12).date()
+    truth = Counter(row.event_name for row in simulator.ledger(ACCOUNT.id, first, NOW.date()))
+    assert Counter(rows.column("event_name").to_pylist()) == truth
+    assert truth
+    assert columns.ID in rows.column_names
+
+
+def test_batches_come_one_by_one_and_objects_are_known_by_name(config: dict[str, object]):
+    reader = millrace.read("clevertap", settings(config), context=Context(clock=Frozen()))
+    assert [stream.name for stream in reader.streams()] == ["Events"]
+    stream = reader.stream("Events")
+    batches = stream.batches()
+    first = next(batches)
+    assert isinstance(first, pa.RecordBatch)
+    assert first.num_rows
+    batches.close()  # pyright: ignore[reportAttributeAccessIssue]  # a generator
+    assert stream.rejected.num_rows == 0
+
+
+def test_an_object_that_is_not_there_is_told(config: dict[str, object]):
+    with pytest.raises(ConfigError, match="no object 'Profiles'"):
+        millrace.read("clevertap", settings(config)).stream("Profiles")
+
+
+def test_settings_that_do_not_fit_are_told_without_the_secret():
+    with pytest.raises(ConfigError) as told:
+        millrace.read(
+            "clevertap", {"project_id": "A", "passcode": "SECRET x", "regoin": "EU", "event_source": "schema"}
+        )
+    assert "unknown key 'regoin'" in told.value.message
+    assert "Did you mean 'region'?" in (told.value.hint or "")
+    assert "SECRET" not in str(told.value)
+
+
+def test_an_unknown_type_is_told():
+    with pytest.raises(ConfigError, match="no source of type 'clevertab'"):
+        millrace.read("clevertab", {})
+
+
+def test_columns_that_come_late_and_widen_meet_in_one_table():
+    batches = [
+        pa.RecordBatch.from_pydict({"a": pa.array([1], pa.int32())}),
+        pa.RecordBatch.from_pydict({"a": pa.array([2**40], pa.int64()), "b": pa.array(["x"])}),
+    ]
+    table = joined(batches, None)
+    assert table.to_pydict() == {"a": [1, 2**40], "b": [None, "x"]}
+    assert table.schema.field("a").type == pa.int64()
+
+
+def test_a_source_without_rows_is_an_empty_table_in_its_schema():
+    assert joined([], pa.schema({"a": pa.int32()})).schema.names == ["a"]
+
+
+def test_a_name_that_the_library_lacks_is_an_attribute_error():
+    with pytest.raises(AttributeError):
+        millrace.nothing  # noqa: B018
+    assert millrace.__version__
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(ConfigError) as told:
+        millrace.run(tmp_path / "none.yaml", home=tmp_path / "home")
+    assert told.value.code == "no_file"
