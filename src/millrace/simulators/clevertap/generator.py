@@ -46,6 +46,7 @@ class Generator:
             return {}
         scene = Day(self._settings, self._account, self._zone, day, day - self.first_day, self.version(day))
         people, base = self.people, self._key ^ (day << 24)
+        expected = people.appointments.get(day, frozenset[int]())
         weight = self._account.sessions_per_day * WEEK[date.fromordinal(day).weekday()]
         for device in people.by_shard[shard]:
             user = people.user_of(device)
@@ -53,7 +54,7 @@ class Generator:
             installed = people.install_day(user)
             if installed > day:
                 continue
-            sessions = 1 if installed == day else 0
+            sessions = 1 if installed == day or user in expected else 0
             mean = people.activity(user) * weight
             none = math.exp(-mean)
             if draw >= none:
@@ -115,7 +116,12 @@ class Day:
         draw = rng.random()
         if draw < 0.006:
             return 0 if draw < 0.003 else self.length_s - 1
-        return min(HOURS[int(rng.random() * len(HOURS))] * 3600 + int(rng.random() * 3600), self.length_s - 1)
+        hour = HOURS[int(rng.random() * len(HOURS))]
+        second = hour * 3600 + int(rng.random() * 3600)
+        if not self._even and (hour >= 3 or (hour == 2 and rng.random() < 0.5)):
+            # The clocks of nearly all zones change before three; what comes later keeps its place on the wall.
+            second = max(0, second + self.length_s - 86400)
+        return min(second, self.length_s - 1)
 
     def put(
         self, event: str, second: int, props: bytes, session: bytes = b"", *, after_s: int = 0, ahead_s: int = 0

@@ -47,11 +47,16 @@ class People:
         self._second: bytearray = bytearray()
         self.by_shard: list[array[int]] = [array("I") for _ in range(shards)]
         self._numbers: dict[str, int] | None = None
+        # Days on which a user surely comes: who logs in or is demerged opens the app to do so.
+        self.appointments: dict[int, set[int]] = {}
         for user in range(users):
             self._add(user, 0, shards)
             # A fifth of all users have two devices; they are known by name, so the share is taken of those.
             if not self.is_anonymous(user) and self._draw(user, 2) < 0.2 / 0.75:
                 self._add(user, 1, shards)
+            for day in (self.login_day(user), self.demerge_day(user)):
+                if day is not None:
+                    self.appointments.setdefault(day, set()).add(user)
 
     def __len__(self) -> int:
         return len(self._user_of)
@@ -75,12 +80,12 @@ class People:
         """The local day on which a user who is known now was seen as anonymous until then; None for most."""
         if self.is_anonymous(user) or self._draw(user, 3) >= 0.03 / 0.75:
             return None
-        return self._first_day + int(self._draw(user, 4) * self._days)
+        return max(self.install_day(user), self._first_day + int(self._draw(user, 4) * self._days))
 
     def demerge_day(self, user: int) -> int | None:
         if self.is_anonymous(user) or self._draw(user, 5) >= 0.01 / 0.75:
             return None
-        return self._first_day + int(self._draw(user, 6) * self._days)
+        return max(self.install_day(user), self._first_day + int(self._draw(user, 6) * self._days))
 
     def install_day(self, user: int) -> int:
         """A fifth of the users come within the generated days, the rest were there before."""
