@@ -139,6 +139,7 @@ DECLARED: list[tuple[str, list[Any], str, list[Any]]] = [
     ("BYTE", [1, 300], "INTEGER", [1, 300]),
     ("INTEGER", [2**40], "LONG", [2**40]),
     ("INTEGER", [1, "abc"], "VARCHAR", ["1", "abc"]),
+    ("FLOAT", [122080848.0, "Infinity"], "FLOAT", [122080848.0, math.inf]),
     ("DECIMAL(5,2)", ["1.5", 0.1, 3], "DECIMAL(5,2)", [Decimal("1.5"), Decimal("0.1"), Decimal(3)]),
     ("DECIMAL(5,2)", ["1.555"], "VARCHAR", ["1.555"]),
     ("DECIMAL(5,2)", [Decimal("1.555")], "DECIMAL(6,3)", [Decimal("1.555")]),
@@ -354,7 +355,7 @@ def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
 
 
 @given(st.data(), every_type)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_batch_goes_to_rows_and_back(data: st.DataObject, type_: pa.DataType) -> None:
     with decimal.localcontext(prec=80):
         values = data.draw(st.lists(_python(type_), max_size=5))

@@ -29,6 +29,7 @@ _Group: TypeAlias = Literal[
 
 # Integers beyond this are changed by readers of JSON that keep all numbers as floats.
 _JSON_EXACT = 2**53
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _OF_TYPE: dict[type, _Group] = {
     bool: "boolean", int: "integer", float: "float", str: "text", dict: "json", list: "json", tuple: "json",
     msgspec.Raw: "json", Decimal: "decimal", dt.date: "date", dt.timedelta: "span", bytes: "bytes",
@@ -149,7 +150,9 @@ def _fitted(values: Values, to: pa.DataType) -> pa.Array | None:
             return _struct(values, to)
         case "ARRAY":
             return _list(values, to)
-        case _:
+        case base:
+            if base in ("FLOAT", "DOUBLE"):
+                values = [_NOT_FINITE.get(value, value) if type(value) is str else value for value in values]
             array = _inferred(values)
             if array is None:
                 return pa.nulls(len(values), to)
