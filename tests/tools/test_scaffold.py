@@ -1,0 +1,83 @@
+"""`make new-source` and `make new-destination` leave folders that work, with tests that pass."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tools.scaffold import Unusable, scaffold
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The parts of the tree that a new connector stands among."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for folder in ("src", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests").mkdir()
+    for file in (ROOT / "tests").glob("*.py"):
+        shutil.copy(file, tmp_path / "tests")
+    return tmp_path
+
+
+def run(copy: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """A Python module or file, run in the copy with the copy's sources."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("source", ["README.md", "__init__.py", "icon.svg", "source.py"]),
+        ("destination", ["README.md", "__init__.py", "destination.py", "dialect.py", "icon.svg"]),
+    ],
+)
+def test_a_new_connector_works_and_its_test_passes(copy: Path, kind: str, files: list[str]) -> None:
+    made = run(copy, "tools/scaffold.py", kind, "shop_ware")
+    assert made.returncode == 0, made.stderr
+    folder = copy / f"src/millrace/{kind}s/shop_ware"
+    assert sorted(path.name for path in folder.iterdir()) == files
+    test = next(line.split()[-1] for line in made.stdout.splitlines() if "pytest" in line)
+    for path in (*folder.iterdir(), copy / test):
+        assert "acme" not in path.read_text("utf-8").lower(), path
+
+    passed = run(copy, "-m", "pytest", "--no-header", "-p", "no:xdist", test)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+
+    checked = run(copy, "tools/check.py", f"{kind}s/shop_ware")
+    lacking = [line for line in checked.stdout.splitlines() if line.startswith("  - ")]
+    assert len(lacking) == 1, checked.stdout
+    assert "example.com" in lacking[0]
+
+    for words in (["ruff", "check"], ["ruff", "format", "--check"], ["pyright", "--pythonpath", sys.executable]):
+        clean = run(copy, "-m", *words, folder.relative_to(copy))
+        assert clean.returncode == 0, clean.stdout + clean.stderr
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "2nd", "with space", "../escape", "class", "a__b", "a_"])
+def test_a_name_that_cannot_be_one_is_refused_and_nothing_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unusable, match="cannot be the name of a source"):
+        scaffold("source", name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_connector_that_is_there_is_never_written_over(tmp_path: Path) -> None:
+    first = scaffold("source", "acme", tmp_path)
+    first[0].write_text("mine", "utf-8")
+    with pytest.raises(Unusable, match="exists already"):
+        scaffold("source", "acme", tmp_path)
+    assert first[0].read_text("utf-8") == "mine"
