@@ -22,7 +22,19 @@ WIDTH = 100
 HEAD = "<!-- Written by tools/reference.py from the code. Change the code, then run `make golden`. -->\n\n"
 
 # What rows are rejected for, in words. Every code that the source has must be here, and nothing else.
-REJECT_CODES: dict[str, str] = {}
+REJECT_CODES: dict[str, str] = {
+    "BAD_TIMESTAMP": "The source sent a time that is none.",
+    "COLUMN_LIMIT": "A field has no column, because the table has as many as the destination allows. Rows still pass.",
+    "CONSTRAINT_VIOLATION": "A constraint of the table (NOT NULL, CHECK, UNIQUE) that its owner made refuses the row.",
+    "INCOMPATIBLE_TYPE": "A value cannot be kept exactly in its column's type.",
+    "MISSING_OBJECT_ID": "A CleverTap record without the identity of its device or user.",
+    "MISSING_PROFILE": "A CleverTap record without its profile.",
+    "NULL_PRIMARY_KEY": "A column of the key has no value, so the row cannot be told from others.",
+    "ROW_TOO_LARGE": "The row has more bytes than one row may have.",
+    "STRING_TOO_LONG": "A text is longer than its column, which the table's owner made, allows.",
+    "UNMAPPED_FIELD": "A field has no column, because auto mapping is off. Rows still pass.",
+    "UNREADABLE_RECORD": "The source sent something that cannot be read as a record.",
+}
 
 
 # The file of pipelines and the settings of connectors: rows of tables from JSON Schema.
@@ -247,7 +259,7 @@ def errors_page() -> str:
         lines += _row(f"`{code}`", names, best.message, best.hint)
     lines += [
         "",
-        "## Codes of rejected rows",
+        "## Codes of rejected rows and of fields without a column",
         "",
         "A row that cannot pass is kept with one of these codes and can be listed, exported, replayed and discarded "
         "with `millrace rejects`.",
@@ -343,7 +355,7 @@ def reject_codes() -> set[str]:
 _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 # Words in capitals that are something else.
-_NO_REJECTS: frozenset[str] = frozenset()
+_NO_REJECTS = frozenset({"CURSOR_INVALIDATED"})
 
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:
