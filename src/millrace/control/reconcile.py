@@ -16,6 +16,7 @@ from millrace.connect.source import Clock, Count, Seen, Slice, Source, Stream
 from millrace.control import rejects as rejected_rows
 from millrace.control import runs
 from millrace.control.clock import clock as machine_clock
+from millrace.control.rejects import Choice
 from millrace.data.batch import LoadMode
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
@@ -188,9 +189,9 @@ def _stream(
 def _rejected(ours: runs.Crew, stage: Stage, stream: str, name_column: str) -> dict[str, int]:
     """Open rejects of a stream by the name in their row."""
     found: Counter[str] = Counter()
-    for row in rejected_rows.open_rows(ours.home, ours.pipeline.name, stage, stream=stream):
+    for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
         try:
-            found[str(orjson.loads(row).get(name_column))] += 1
+            found[str(orjson.loads(rejected.row).get(name_column))] += 1
         except (orjson.JSONDecodeError, AttributeError):
             continue
     return dict(found)

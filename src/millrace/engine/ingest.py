@@ -22,7 +22,7 @@ from millrace.engine.meter import Meter
 from millrace.engine.stage import Draft
 
 # A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
-FLUSH_SECONDS = 30.0
+FLUSH_SECONDS = 15.0
 
 
 @dataclass(slots=True)

@@ -88,7 +88,9 @@ class Source(AnySource[Config]):
     def counts(self, stream: Stream, slices: Sequence[Slice]) -> Iterator[Count]:
         del stream
         with closing(CleverTap(self.config, self.context)) as client:
-            days = sorted(set(self._days(client, slices)), key=lambda each: (each[1], each[0]))
+            today = self._today()
+            asked_for = {(name, day) for name, day in self._days(client, slices) if day <= today}
+            days = sorted(asked_for, key=lambda each: (each[1], each[0]))
 
             def one(name: str, day: date) -> Callable[[], Iterator[Count]]:
                 def ask() -> Iterator[Count]:
