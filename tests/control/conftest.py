@@ -13,10 +13,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from millrace.control import leases, records
+from millrace.control import connections, leases, pipelines, records, tables
 from millrace.control.db import Database, open_database
+from millrace.control.home import Home
 from millrace.control.ledger import Books
-from millrace.control.tables import connections, pipelines
 from millrace.data.batch import Segment
 from millrace.engine.ledger import Commit, RejectFile
 from millrace.engine.mapping import Mapping
@@ -74,7 +74,7 @@ def add_pipeline(database: Database, name: str = "events") -> str:
     with database.transaction() as connection:
         for id_, kind in zip(ids[:2], ("source", "destination"), strict=True):
             connection.execute(
-                sa.insert(connections).values(
+                sa.insert(tables.connections).values(
                     id=id_,
                     kind=kind,
                     name=f"{name} {kind}",
@@ -86,7 +86,7 @@ def add_pipeline(database: Database, name: str = "events") -> str:
                 )
             )
         connection.execute(
-            sa.insert(pipelines).values(
+            sa.insert(tables.pipelines).values(
                 id=ids[2],
                 name=name,
                 source_id=ids[0],
@@ -138,3 +138,34 @@ MAPPING = Mapping(stream="Events", table="events", key=("id",))
 def commit(*, cursor: object = "c1", read: int = 0, **more: object) -> Commit:
     """A commit of the stream Events with its mapping."""
     return replace(Commit("Events", "incremental", cursor, read, mappings=(MAPPING,)), **more)  # type: ignore[arg-type]
+
+
+EVENTS_CSV = "Event Name,Type\nCharged,Custom\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A home of its own, deaf to the environment."""
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        yield home
+
+
+@pytest.fixture
+def clevertap(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a source, with a secret among them."""
+    (tmp_path / "events.csv").write_text(EVENTS_CSV)
+    return {
+        "project_id": "AAA-BBB-CCCC",
+        "passcode": "hunter2-not-for-you",
+        "region": "EU",
+        "events_file": str(tmp_path / "events.csv"),
+    }
+
+
+@pytest.fixture
+def saved(home: Home, clevertap: dict[str, Any], tmp_path: Path) -> Desk:
+    """The pipeline `events` from a CleverTap project into a DuckDB file, saved in the home."""
+    connections.create(home, "source", "project", "clevertap", clevertap)
+    connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+    pipeline = pipelines.create(home, pipelines.Wish("events", "project", "warehouse"))
+    return Desk(home.database, pipeline.id)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from tests.control.conftest import MAPPING, Desk, commit
 
 from millrace.connect.destination import Loaded
 from millrace.control import commits, leases, records
@@ -19,7 +20,6 @@ from millrace.control.tables import cursor_history, reject_files, reject_groups,
 from millrace.data.batch import Mark, Segment
 from millrace.engine.ledger import Ledger, RejectFile, Shelf
 from millrace.errors import EnvironmentProblem, MillraceError, Stale
-from tests.control.conftest import MAPPING, Desk, commit
 
 Make = Callable[..., Segment]
 MakeRejects = Callable[..., RejectFile]

@@ -1,0 +1,104 @@
+"""Connections: what is saved was accepted by its connector, and what tables depend on stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from tests.control.conftest import Desk, commit
+
+from millrace.control import connections
+from millrace.control.home import Home
+from millrace.data.batch import Segment
+from millrace.errors import ConfigError
+
+
+def test_a_connection_is_saved_and_found(home: Home, clevertap: dict[str, Any]) -> None:
+    made = connections.create(home, "source", "project", "clevertap", clevertap)
+    assert made == connections.find(home, "source", "project") == connections.by_id(home, made.id)
+    assert made.config == {key: value for key, value in clevertap.items() if key != "passcode"}
+    assert connections.listed(home, "destination") == []
+    with pytest.raises(ConfigError) as caught:
+        connections.create(home, "source", "project", "clevertap", clevertap)
+    assert caught.value.code == "name_taken"
+    connections.create(home, "destination", "project", "duckdb", {"path": "x.duckdb"})
+
+
+def test_values_of_python_are_saved_as_json(home: Home, clevertap: dict[str, Any], tmp_path: Path) -> None:
+    given = clevertap | {"passcode": SecretStr("s3cret"), "events_file": tmp_path / "events.csv"}
+    made = connections.create(home, "source", "project", "clevertap", given)
+    assert made.config["events_file"] == str(tmp_path / "events.csv")
+    assert connections.differences(home, made, given) == []
+
+
+def test_what_the_connector_refuses_is_not_saved(home: Home, clevertap: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="unknown key 'pascode'") as caught:
+        connections.create(home, "source", "p", "clevertap", clevertap | {"pascode": "x"})
+    assert (caught.value.code, caught.value.path) == ("unknown_key", "pascode")
+    assert "passcode" in str(caught.value.hint)
+    with pytest.raises(ConfigError, match="no source of type 'clevertapp'"):
+        connections.create(home, "source", "p", "clevertapp", clevertap)
+    for name in ("", " a", "a\nb", "x" * 256):
+        with pytest.raises(ConfigError) as caught:
+            connections.create(home, "source", name, "clevertap", clevertap)
+        assert caught.value.code == "bad_name"
+    assert connections.listed(home) == []
+
+
+def test_a_change_takes_the_place_of_the_whole_config(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:
+    old = connections.find(home, "source", "project")
+    new = clevertap | {"region": "US", "passcode": "other"}
+    assert connections.differences(home, old, new) == ["passcode", "region"]
+    changed = connections.change(home, "source", "project", config=new, new_name="renamed")
+    assert (changed.id, changed.name, changed.config["region"]) == (old.id, "renamed", "US")
+    assert connections.differences(home, changed, new) == []
+
+
+def test_secrets_that_are_not_named_can_stay(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:
+    without = {key: value for key, value in clevertap.items() if key != "passcode"}
+    with pytest.raises(ConfigError, match="passcode"):
+        connections.change(home, "source", "project", config=without)
+    changed = connections.change(home, "source", "project", config=without | {"region": "IN"}, keep_secrets=True)
+    assert connections.differences(home, changed, clevertap | {"region": "IN"}) == []
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(home: Home, saved: Desk) -> None:
+    with pytest.raises(ConfigError, match="no source 'projekt'") as caught:
+        connections.find(home, "source", "projekt")
+    assert caught.value.code == "unknown_source"
+    assert "'project'" in str(caught.value.hint)
+
+
+def test_a_connection_in_use_stays(home: Home, saved: Desk) -> None:
+    with pytest.raises(ConfigError, match="used by events"):
+        connections.remove(home, "source", "project")
+    connections.create(home, "destination", "spare", "duckdb", {"path": "x.duckdb"})
+    connections.remove(home, "destination", "spare")
+    assert [one.name for one in connections.listed(home, "destination")] == ["warehouse"]
+
+
+def test_after_a_load_a_destination_keeps_what_its_tables_depend_on(
+    home: Home, saved: Desk, tmp_path: Path, segment: Any
+) -> None:
+    elsewhere = {"path": str(tmp_path / "elsewhere.duckdb")}
+    connections.change(home, "destination", "warehouse", config=elsewhere)
+    books, _ = saved.books()
+    staged: Segment = segment(1)
+    books.commit(commit(read=1, segments=[staged]))
+    books.loaded("events", 1, 1, None)
+    connections.change(home, "destination", "warehouse", config=elsewhere | {"threads": 1, "sanitize_names": True})
+    for config in ({"path": str(tmp_path / "third.duckdb")}, elsewhere | {"sanitize_names": False}):
+        with pytest.raises(ConfigError, match="events has loaded tables there") as caught:
+            connections.change(home, "destination", "warehouse", config=config)
+        assert caught.value.code == "fixed_after_load"
+        assert caught.value.hint
+    assert connections.find(home, "destination", "warehouse").config["path"] == elsewhere["path"]
+
+
+def test_a_source_tells_what_it_offers(home: Home, saved: Desk) -> None:
+    offers = connections.discover(home, "project")
+    assert len(offers) == 1
+    assert offers[0].historical
+    assert offers[0].key

@@ -1,0 +1,245 @@
+"""The control database: made, upgraded, refused when newer, and every trouble with it in words."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
+
+from millrace.control import db
+from millrace.control.db import Database, open_database
+from millrace.control.tables import Document, Free, Moment, metadata, settings
+from millrace.errors import EnvironmentProblem, Transient
+
+DIALECT = postgresql.dialect()
+
+
+def shape(database: Database) -> dict[str, object]:
+    """All that can be told of the schema: columns, keys, indexes."""
+    found: dict[str, object] = {}
+    with database.reading() as connection:
+        inspector = sa.inspect(connection)
+        for table in sorted(inspector.get_table_names()):
+            found[table] = (
+                [
+                    (c["name"], str(c["type"]), c["nullable"], c.get("autoincrement"), bool(c.get("default")))
+                    for c in inspector.get_columns(table)
+                ],
+                inspector.get_pk_constraint(table)["constrained_columns"],
+                sorted(str(sorted(index.items(), key=str)) for index in inspector.get_indexes(table)),
+                sorted(str(sorted(one.items(), key=str)) for one in inspector.get_unique_constraints(table)),
+                sorted(
+                    str((key["constrained_columns"], key["referred_table"], key["referred_columns"], key["options"]))
+                    for key in inspector.get_foreign_keys(table)
+                ),
+            )
+    return found
+
+
+def test_migrations_and_tables_give_the_same_schema(url: str, tmp_path: Path) -> None:
+    from millrace.control.migrations.upgrade import upgrade
+
+    made = open_database(url)
+    expected = shape(made)
+    assert set(expected) == {*metadata.tables, "alembic_version"}
+    if made.is_sqlite:
+        made.close()
+        migrated = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
+    else:
+        with made.transaction() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {db.SCHEMA} CASCADE")
+            connection.exec_driver_sql(f"CREATE SCHEMA {db.SCHEMA}")
+        migrated = made
+    with migrated.transaction() as connection:
+        upgrade(connection, db.HEAD)
+    assert shape(migrated) == expected
+    migrated.close()
+
+
+def test_an_older_database_is_upgraded_on_opening(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Database(url)
+    with made.transaction() as connection:
+        if not made.is_sqlite:
+            connection.exec_driver_sql(f"CREATE SCHEMA {db.SCHEMA}")
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0000')")
+    made.close()
+
+    from millrace.control.migrations import upgrade as upgrading
+
+    real = upgrading.upgrade
+
+    def from_nothing(connection: sa.Connection, revision: str) -> None:
+        # There is no revision before the first; the row stands for one.
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+        real(connection, revision)
+
+    monkeypatch.setattr(upgrading, "upgrade", from_nothing)
+    opened = open_database(url)
+    with opened.reading() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == db.HEAD
+        assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
+    opened.close()
+
+
+def test_a_database_of_a_newer_version_is_refused_and_not_touched(url: str) -> None:
+    made = open_database(url)
+    with made.transaction() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
+        connection.execute(sa.update(settings).values(value="9.9.9"))
+        connection.exec_driver_sql("DROP TABLE marks")
+    made.close()
+    before = Path(url.removeprefix("sqlite:///")).read_bytes() if made.is_sqlite else b""
+    with pytest.raises(EnvironmentProblem) as caught:
+        open_database(url)
+    problem = caught.value.problem
+    assert problem.code == "newer_database"
+    assert "schema 0999 (made by Millrace 9.9.9)" in problem.message
+    assert f"up to {db.HEAD}" in problem.message
+    assert "Upgrade Millrace" in str(problem.hint)
+    assert caught.value.exit_code == 3
+    if made.is_sqlite:
+        assert Path(url.removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_the_schema_is_made_once_by_processes_that_start_together(url: str) -> None:
+    program = "import sys; from millrace.control.db import open_database; open_database(sys.argv[1]).close()"
+    children = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(4)]
+    assert [child.wait() for child in children] == [0, 0, 0, 0]
+    open_database(url).close()
+
+
+def test_making_and_opening_a_database_is_quick_and_needs_no_alembic(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; import millrace.control.db as db; import millrace.control.tables\n"
+        "a = time.perf_counter(); db.open_database(sys.argv[1]).close()\n"
+        "b = time.perf_counter(); db.open_database(sys.argv[1]).close()\n"
+        "print(b - a, time.perf_counter() - b, 'alembic' in sys.modules)"
+    )
+    times: list[tuple[float, float]] = []
+    for turn in range(3):
+        url = f"sqlite:///{tmp_path / str(turn)}.db"
+        told = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True).stdout
+        create, again, alembic = told.split()
+        assert alembic == "False"
+        times.append((float(create), float(again)))
+    assert sorted(create for create, _ in times)[1] < 0.5
+    assert sorted(again for _, again in times)[1] < 0.1
+
+
+def test_a_commit_is_durable_and_readers_do_not_wait(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'm.db'}")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+    with database.transaction() as writing:
+        writing.execute(sa.insert(settings).values(key="k", value=1, changed_at=datetime.now(UTC)))
+        started = time.perf_counter()
+        with database.reading() as connection:
+            assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
+        assert time.perf_counter() - started < 1
+    database.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(control: Database) -> None:
+    with pytest.raises(RuntimeError), control.transaction() as connection:
+        connection.execute(sa.insert(settings).values(key="k", value=1, changed_at=datetime.now(UTC)))
+        raise RuntimeError
+    with control.reading() as connection:
+        assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
+
+
+def test_a_locked_database_is_told_as_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "BUSY_TIMEOUT_S", 0.2)
+    database = open_database(f"sqlite:///{tmp_path / 'm.db'}")
+    other = sqlite3.connect(tmp_path / "m.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Transient, match="was busy"), database.transaction():
+        pass
+    other.close()
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_told_as_damaged(tmp_path: Path) -> None:
+    (tmp_path / "m.db").write_bytes(b"not a database, but long enough to have a header" * 100)
+    with pytest.raises(EnvironmentProblem) as caught:
+        open_database(f"sqlite:///{tmp_path / 'm.db'}")
+    assert caught.value.code == "damaged_database"
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        open_database(f"sqlite:///{tmp_path / 'gone' / 'm.db'}")
+    assert caught.value.code == "database_unwritable"
+
+
+@pytest.mark.parametrize("url", ["mysql://root@localhost/x", "nonsense", "sqlite+nonsense:///x"])
+def test_a_url_that_cannot_be_is_told(url: str) -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        open_database(url)
+    assert caught.value.code == "database_url"
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password() -> None:
+    with pytest.raises(Transient) as caught:
+        open_database("postgresql://user:topsecret@127.0.0.1:1/x")
+    assert "topsecret" not in caught.value.message
+    assert "127.0.0.1" in caught.value.message
+
+
+def test_a_full_disk_is_told_and_what_was_committed_is_safe(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'm.db'}")
+    with database.transaction() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
+    with pytest.raises(EnvironmentProblem) as caught, database.transaction() as connection:
+        connection.execute(sa.insert(settings).values(key="k", value="x" * 100_000, changed_at=datetime.now(UTC)))
+    assert caught.value.code == "disk_full"
+    with database.reading() as connection:
+        assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
+    database.close()
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_moments_come_back_to_the_microsecond(moment: datetime) -> None:
+    kept = Moment().process_bind_param(moment, DIALECT)
+    assert isinstance(kept, int)
+    assert Moment().process_result_value(kept, DIALECT) == moment
+    later = Moment().process_bind_param(
+        min(moment, datetime(9999, 1, 1, tzinfo=UTC)) + timedelta(microseconds=1), DIALECT
+    )
+    assert isinstance(later, int)
+
+
+@given(st.text(st.characters()))
+def test_text_from_outside_comes_back_and_is_plain_ascii(text: str) -> None:
+    kept = Free().process_bind_param(text, DIALECT)
+    assert kept is not None
+    assert kept.isascii()
+    assert "\x00" not in kept
+    assert Free().process_result_value(kept, DIALECT) == text
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_comes_back(value: object) -> None:
+    assert Document().process_result_value(Document().process_bind_param(value, DIALECT), DIALECT) == value

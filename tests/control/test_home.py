@@ -1,0 +1,84 @@
+"""The home: made for its owner alone, found again, and clear when something of it is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace.control import secrets, settings
+from millrace.control.home import Home
+from millrace.errors import ConfigError, EnvironmentProblem
+
+
+def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "h", create=True, env={}) as home:
+        assert home.path.stat().st_mode & 0o777 == 0o700
+        assert (home.path / "key").stat().st_mode & 0o777 == 0o600
+        assert home.database_url == f"sqlite:///{tmp_path / 'h' / 'millrace.db'}"
+        assert home.stage_url == str(tmp_path / "h" / "stage")
+
+
+def test_making_a_home_again_changes_nothing(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "h", create=True, env={}) as home:
+        key = home.key
+        settings.change(home, retention_days=3)
+    with Home.open(tmp_path / "h", create=True, env={}) as home:
+        assert home.key == key
+        assert settings.workspace(home.database).retention_days == 3
+    assert sorted(one.name for one in (tmp_path / "h").iterdir() if "db-" not in one.name) == ["key", "millrace.db"]
+
+
+def test_a_home_that_is_not_there_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Home.open(tmp_path / "none", env={})
+    assert caught.value.code == "no_home"
+    assert "millrace init" in str(caught.value.hint)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_environment_says_where_the_home_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Home.open(create=True, env={}) as home:
+        assert home.path == tmp_path / ".millrace"
+    env = {
+        "MILLRACE_HOME": str(tmp_path / "other"),
+        "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite'}",
+        "MILLRACE_STAGE": "s3://bucket/stage",
+        "MILLRACE_KEY": secrets.new_key().decode(),
+    }
+    with Home.open(create=True, env=env) as home:
+        assert home.path == tmp_path / "other"
+        assert home.stage_url == "s3://bucket/stage"
+        assert home.key == env["MILLRACE_KEY"].encode()
+        assert list(home.path.iterdir()) == []
+    assert (tmp_path / "db.sqlite").exists()
+
+
+def test_the_stage_is_where_the_settings_say(home: Home, tmp_path: Path) -> None:
+    settings.change(home, stage_url=str(tmp_path / "elsewhere"))
+    assert home.stage_url == str(tmp_path / "elsewhere")
+
+
+def test_a_temporary_home_is_gone_afterwards() -> None:
+    with Home.temporary() as home:
+        folder = home.path
+        assert home.key
+        assert settings.workspace(home.database) == settings.Workspace()
+    assert not folder.exists()
+
+
+def test_a_missing_key_is_told_only_when_it_is_needed(home: Home) -> None:
+    (home.path / "key").unlink()
+    with Home.open(home.path, env={}) as again:
+        assert again.database
+        with pytest.raises(EnvironmentProblem) as caught:
+            _ = again.key
+    assert caught.value.code == "no_key"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem) as caught:
+        Home.open(tmp_path / "file" / "h", create=True, env={})
+    assert caught.value.code == "home_unwritable"

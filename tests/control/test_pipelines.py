@@ -1,0 +1,196 @@
+"""Pipelines: saved, changed within what loaded tables allow, removed with their books; and the workspace's settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.control.conftest import Desk, commit
+
+from millrace.control import connections, leases, pipelines, settings, tables
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.errors import ConfigError
+
+WISH = Wish("events", "project", "warehouse")
+
+
+def load_one(desk: Desk, segment: Any) -> None:
+    books, _ = desk.books()
+    books.commit(commit(read=1, segments=[segment(1)]))
+    books.loaded("events", 1, 1, None)
+
+
+def test_a_pipeline_is_saved_and_found(home: Home, saved: Desk) -> None:
+    wish = Wish(
+        "second",
+        "project",
+        "warehouse",
+        load_mode="append",
+        table_prefix="ct",
+        naming="classic",
+        auto_mapping=False,
+        schedule={"every_s": 3600},
+        options={"a": [1]},
+        objects={"Events": "history", "Other": None},
+    )
+    made = pipelines.create(home, wish)
+    assert made == pipelines.find(home, "second")
+    assert made.wish == replace(wish, table_prefix="ct_")
+    assert made.modes == {"Events": "history"}
+    assert made.selected == {"Events", "Other"}
+    assert (made.source_type, made.destination_type, made.state) == ("clevertap", "duckdb", "ACTIVE")
+    assert [one.name for one in pipelines.listed(home)] == ["events", "second"]
+    assert pipelines.differences(home, made, wish) == []
+    assert pipelines.differences(home, made, replace(wish, load_mode="merge", objects=None)) == ["load_mode", "objects"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 256}, "name"),
+        ({"source": "nobody"}, None),
+        ({"destination": "nowhere"}, None),
+        ({"load_mode": "upsert"}, "load_mode"),
+        ({"objects": {"Events": "upsert"}}, "objects.Events.load_mode"),
+        ({"objects": {}}, "objects"),
+        ({"naming": "none"}, "naming"),
+        ({"table_prefix": "a-b"}, "table_prefix"),
+        ({"table_prefix": "x" * 33}, "table_prefix"),
+    ],
+)
+def test_what_cannot_be_is_refused(home: Home, saved: Desk, change: dict[str, Any], path: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipelines.create(home, replace(Wish("new", "project", "warehouse"), **change))
+    assert caught.value.path == path
+    assert [one.name for one in pipelines.listed(home)] == ["events"]
+
+
+def test_a_name_is_taken_once(home: Home, saved: Desk) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipelines.create(home, WISH)
+    assert caught.value.code == "name_taken"
+    pipelines.create(home, replace(WISH, name="second"))
+    with pytest.raises(ConfigError) as caught:
+        pipelines.change(home, "second", WISH)
+    assert caught.value.code == "name_taken"
+
+
+def test_before_the_first_load_all_can_change(home: Home, saved: Desk) -> None:
+    connections.create(home, "destination", "other", "duckdb", {"path": "y.duckdb"})
+    wish = Wish("renamed", "project", "other", load_mode="history", table_prefix="p", naming="classic")
+    changed = pipelines.change(home, "events", wish)
+    assert changed.id == saved.pipeline
+    assert changed.wish == replace(wish, table_prefix="p_")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"table_prefix": "p"},
+        {"naming": "classic"},
+        {"destination": "other"},
+        {"load_mode": "history"},
+        {"objects": {"Events": "history"}},
+    ],
+)
+def test_after_a_load_what_tables_depend_on_stays(
+    home: Home, saved: Desk, segment: Any, change: dict[str, Any]
+) -> None:
+    connections.create(home, "destination", "other", "duckdb", {"path": "y.duckdb"})
+    load_one(saved, segment)
+    before = pipelines.find(home, "events")
+    with pytest.raises(ConfigError) as caught:
+        pipelines.change(home, "events", replace(WISH, **change))
+    assert caught.value.code == "fixed_after_load"
+    assert caught.value.hint
+    assert pipelines.find(home, "events") == before
+
+
+def test_after_a_load_the_rest_can_change(home: Home, saved: Desk, segment: Any) -> None:
+    load_one(saved, segment)
+    wish = replace(WISH, load_mode="append", objects={"Events": "merge"}, schedule={"every_s": 60}, auto_mapping=False)
+    assert pipelines.change(home, "events", wish).load_mode == "append"
+    assert pipelines.change(home, "events", replace(WISH, name="renamed")).objects is None
+
+
+def test_a_pipeline_has_history_once_it_committed(home: Home, saved: Desk) -> None:
+    assert not pipelines.has_history(home, "events")
+    books, _ = saved.books()
+    books.commit(commit())
+    assert pipelines.has_history(home, "events")
+
+
+def test_a_removed_pipeline_takes_its_books_along(home: Home, saved: Desk, segment: Any, rejects: Any) -> None:
+    load_one(saved, segment)
+    books, _ = saved.books()
+    books.commit(commit(read=2, rejects=[rejects(2)], cursor="c"))
+    with leases.held(home.database, "something else"):
+        leases._ours.clear()
+        pipelines.remove(home, "events")
+    with pytest.raises(ConfigError, match="no pipeline 'events'"):
+        pipelines.find(home, "events")
+    with home.database.reading() as connection:
+        for table in tables.metadata.sorted_tables:
+            if "pipeline_id" in table.c or table.name in ("reject_groups", "run_counts"):
+                assert connection.execute(sa.select(table)).first() is None, table.name
+    assert pipelines.create(home, WISH).id != saved.pipeline
+
+
+def test_a_running_pipeline_is_not_removed(home: Home, saved: Desk) -> None:
+    saved.books()
+    with pytest.raises(leases.AlreadyRunning, match="pipeline events is already running"):
+        pipelines.remove(home, "events")
+
+
+def test_a_pipeline_can_be_paused(home: Home, saved: Desk) -> None:
+    assert pipelines.set_state(home, "events", "PAUSED").state == "PAUSED"
+    assert pipelines.find(home, "events").state == "PAUSED"
+
+
+def test_settings_are_kept_and_checked(home: Home) -> None:
+    assert settings.workspace(home.database) == settings.Workspace()
+    changed = settings.change(home, metadata_prefix="__mr_", naming="classic", retention_days=0)
+    assert changed == settings.Workspace(metadata_prefix="__mr_", naming="classic", retention_days=0)
+    wrong: list[dict[str, Any]] = [
+        {"metadata_prefix": "1a"},
+        {"metadata_prefix": ""},
+        {"metadata_prefix": "A_"},
+        {"metadata_prefix": "x" * 21},
+        {"metadata_prefix": 'a"b'},
+        {"retention_days": -1},
+        {"retention_days": 2.5},
+        {"retention_days": True},
+        {"reject_retention_days": 0},
+        {"naming": "x"},
+        {"stage_url": ""},
+        {"colour": "red"},
+    ]
+    for change in wrong:
+        with pytest.raises(ConfigError) as caught:
+            settings.change(home, **change)
+        assert caught.value.path == next(iter(change))
+    assert settings.workspace(home.database) == changed
+
+
+def test_after_a_load_the_metadata_prefix_stays(home: Home, saved: Desk, segment: Any) -> None:
+    load_one(saved, segment)
+    with pytest.raises(ConfigError) as caught:
+        settings.change(home, metadata_prefix="__mr_")
+    assert caught.value.code == "fixed_after_load"
+    assert settings.change(home, metadata_prefix="__hevo_").metadata_prefix == "__hevo_"
+
+
+def test_the_stage_stays_while_rows_wait_on_it(home: Home, saved: Desk, segment: Any, tmp_path: Any) -> None:
+    books, _ = saved.books()
+    books.commit(commit(read=1, segments=[segment(1)]))
+    with pytest.raises(ConfigError) as caught:
+        settings.change(home, stage_url=str(tmp_path))
+    assert caught.value.code == "stage_in_use"
+    books.loaded("events", 1, 1, None)
+    settings.change(home, stage_url=str(tmp_path))
+    assert home.stage_url == str(tmp_path)
+    assert list(books.segments("events", 1, 0)) == []
