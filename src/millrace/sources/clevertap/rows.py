@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import columns
-from millrace.sources.clevertap.canonical import Shapes, canonical
+from millrace.sources.clevertap.canonical import canonical
 from millrace.sources.clevertap.times import Ints, Moments
 from millrace.sources.clevertap.wire import Answer, Profile, Record
 
@@ -96,7 +96,6 @@ class Mapper:
         self._whole = whole
         self._by_record = by_record
         self._largest = largest
-        self._shape = Shapes()
         self._sessions: dict[bytes, tuple[bytes, str | None]] = {}
         self._name_json = msgspec.json.encode(event)
         start = b'{"event_name":' + self._name_json.replace(b"%", b"%%") + b',"event_props":'
@@ -120,7 +119,13 @@ class Mapper:
             kept = [kept[place] for place in np.flatnonzero(good).tolist()]
             records = [answer.records[place] for place in kept]
             digits, moment = digits[good], moment[good]
-        return self._shaped(answer, records, kept, digits, moment, rejects)
+        try:
+            return self._shaped(answer, records, kept, digits, moment, rejects)
+        except RecursionError:
+            shallow = self._shallow(answer, kept, rejects)
+        fit = [number for number, place in enumerate(kept) if place in shallow]
+        records = [records[number] for number in fit]
+        return self._shaped(answer, records, [kept[number] for number in fit], digits[fit], moment[fit], rejects)
 
     def _doubtful(self, answer: Answer) -> bool:
         """Whether some record may have no device, no whole number as time, or too many bytes."""
@@ -149,6 +154,19 @@ class Mapper:
             else:
                 kept.append(place)
         return kept
+
+    def _shallow(self, answer: Answer, kept: Sequence[int], rejects: list[Reject]) -> set[int]:
+        """The places of records whose values are not nested beyond what can be walked."""
+        raws = answer.raws()
+        fit: set[int] = set()
+        for place in kept:
+            try:
+                self._whole_identity(raws[place])
+            except RecursionError:
+                rejects.append(Reject("TOO_DEEP", "the record's values are nested too deeply", raws[place]))
+            else:
+                fit.add(place)
+        return fit
 
     def _shaped(
         self,
@@ -213,10 +231,10 @@ class Mapper:
         if self._by_record:
             raws = answer.raws()
             return b"".join([sha256(self._whole_identity(raws[place])).digest() for place in kept])
-        shape, identity = self._shape, self._identity
+        identity = self._identity
         return b"".join(
             [
-                sha256(identity % (shape(event), device, session, record.ts)).digest()
+                sha256(identity % (canonical(event), device, session, record.ts)).digest()
                 for record, device, event, session in zip(records, devices, events, sessions, strict=True)
             ]
         )
