@@ -144,9 +144,9 @@ EVENTS_CSV = "Event Name,Type\nCharged,Custom\n"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    """A home of its own, deaf to the environment."""
-    with Home.open(tmp_path / "home", create=True, env={}) as home:
+def home(url: str, tmp_path: Path) -> Iterator[Home]:
+    """A home of its own, on each kind of database; deaf to the environment."""
+    with Home.open(tmp_path / "home", create=True, env={"MILLRACE_DATABASE_URL": url}) as home:
         yield home
 
 

@@ -70,7 +70,7 @@ def test_a_temporary_home_is_gone_afterwards() -> None:
 
 def test_a_missing_key_is_told_only_when_it_is_needed(home: Home) -> None:
     (home.path / "key").unlink()
-    with Home.open(home.path, env={}) as again:
+    with Home.open(home.path, env={"MILLRACE_DATABASE_URL": home.database_url}) as again:
         assert again.database
         with pytest.raises(EnvironmentProblem) as caught:
             _ = again.key

@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.control.conftest import Desk
 
 from millrace.connect.source import Context
-from millrace.control import connections, pipelines, secrets
+from millrace.control import connections, pipelines, secrets, tables
 from millrace.control.home import Home
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -57,13 +58,16 @@ def test_a_short_secret_leaves_other_words_readable() -> None:
     assert secrets.redact("nothing", [""]) == "nothing"
 
 
-def test_no_secret_is_in_any_file_of_the_home(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:
+def test_no_secret_is_in_any_file_of_the_home(
+    home: Home, saved: Desk, clevertap: dict[str, Any], tmp_path: Path
+) -> None:
     connections.change(home, "source", "project", config=clevertap | {"passcode": "another-secret-one"})
+    with home.database.reading() as connection:
+        stored = str(connection.execute(sa.select(tables.connections)).all()).encode()
     home.close()
-    files = [one for one in home.path.rglob("*") if one.is_file()]
-    assert len(files) >= 2
-    for file in files:
-        content = file.read_bytes()
+    files = [one for one in tmp_path.rglob("*") if one.is_file() and one.name != "events.csv"]
+    assert (tmp_path / "millrace.db" in files) == home.database_url.startswith("sqlite")
+    for file, content in [("the table", stored), *((file, file.read_bytes()) for file in files)]:
         for secret in ("hunter2-not-for-you", "another-secret-one"):
             assert secret.encode() not in content, file
             assert base64.b64encode(secret.encode()) not in content, file
@@ -84,7 +88,7 @@ def test_a_secret_is_opened_to_build_a_connector_and_nowhere_else(home: Home, sa
 
 def test_without_the_key_lists_still_work_and_building_says_why_not(home: Home, saved: Desk) -> None:
     (home.path / "key").write_bytes(secrets.new_key())
-    with Home.open(home.path, env={}) as again:
+    with Home.open(home.path, env={"MILLRACE_DATABASE_URL": home.database_url}) as again:
         found = connections.find(again, "source", "project")
         assert [one.name for one in connections.listed(again)] == ["project", "warehouse"]
         with pytest.raises(EnvironmentProblem) as caught:
