@@ -202,6 +202,7 @@ def postgres_text(base_url: str, folder: Path, target: str) -> None:
     with psycopg.connect(target) as connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS events")
         cursor.execute(POSTGRES_TABLE)
+        connection.commit()
         statement = f"COPY events ({', '.join(_quoted(name) for name in COLUMNS)}) FROM STDIN"
         with cursor.copy(statement) as copy:
             for text in walked(base_url, folder, lines):
@@ -215,6 +216,7 @@ def postgres_binary(base_url: str, folder: Path, target: str) -> None:
     with adbc.connect(target) as connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS events")
         cursor.execute(POSTGRES_TABLE)
+        connection.commit()
         for tables in several(walked(base_url, folder, with_msgspec)):
             cursor.adbc_ingest("rows_in", pa.concat_tables(tables), mode="create", temporary=True)
             cursor.execute(

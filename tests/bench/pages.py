@@ -1,8 +1,8 @@
 """CleverTap events on disk, rendered once for each size, so that serving them costs next to nothing.
 
-Records have the shape of the Get Events API with `events=false&profile=true&app=false`: about ten nested properties
-an event, some 550 bytes a record, twenty event names over the 31 local dates of a historical load, users in no order.
-Four in a thousand are exact copies, as the real API has them.
+Records have the shape of the Get Events API with `events=false&profile=true&app=false`: about ten properties an event,
+some nested, some not set, in the order of either of two apps; some 570 bytes a record, twenty event names over the 31
+local dates of a historical load, users in no order. Four in a thousand are exact copies, as the real API has them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAYS = 31
 USERS = 20_000
 COPIES = 0.004
 VARIANTS = 4096
-_FORMAT = 4
+_FORMAT = 5
 
 # Share of each event in all rows. Names as a shop's app would send them, CleverTap's own among them.
 EVENTS = {
@@ -126,7 +126,8 @@ def _write(folder: Path, events: int, last: date) -> None:
     sessions.append(b'{"session_source":"Search","utm_source":"newsletter","utm_campaign":"spring"}')
     distinct = size = 0
     for index, (name, counts) in enumerate(_shares(events).items()):
-        variants = [_properties(chance, name) for _ in range(VARIANTS)]
+        orders = _orders(chance, name)
+        variants = [_properties(chance, name, chance.choice(orders)) for _ in range(VARIANTS)]
         offsets = [np.zeros(1, np.int64)]
         at = 0
         with (folder / f"{index:02}.json").open("wb") as file:
@@ -207,10 +208,15 @@ def _profile(chance: random.Random, number: int) -> bytes:
     return json.dumps(profile, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _properties(chance: random.Random, name: str) -> bytes:
-    """Properties of one event as a template for an id and an amount; a lesser copy of a real shop's."""
-    kinds = chance.sample(sorted(_KINDS), 5 if name == "Charged" else 7)
-    properties = {kind: chance.choice(_KINDS[kind]) for kind in kinds}
+def _orders(chance: random.Random, name: str) -> list[list[str]]:
+    """The properties of an event in the order in which two apps of a project send them."""
+    kinds = chance.sample(sorted(_KINDS), 6 if name == "Charged" else 8)
+    return [kinds, chance.sample(kinds, len(kinds))]
+
+
+def _properties(chance: random.Random, name: str, kinds: list[str]) -> bytes:
+    """Properties of one event as a template for an id and an amount. One in eight is not set."""
+    properties = {kind: chance.choice(_KINDS[kind]) for kind in kinds if chance.random() < 0.875}
     text = json.dumps(properties, ensure_ascii=False, separators=(",", ":")).replace("%", "%%")
     text = '{"Order ID":%d,"Amount":%d.5,"Score":0.' + str(chance.randrange(100, 999)) + "," + text[1:]
     if name == "Charged":
@@ -219,7 +225,7 @@ def _properties(chance: random.Random, name: str) -> bytes:
             for step in range(1, chance.randrange(2, 5))
         ]
         text = text[:-1] + ',"Items":' + json.dumps(items, ensure_ascii=False, separators=(",", ":")) + "}"
-    return text.encode()
+    return text.replace(",}", "}").encode()
 
 
 class Shelf:
