@@ -21,6 +21,7 @@ from millrace.errors import ConfigError, EnvironmentProblem
 from millrace.simulators.clevertap import Simulator
 from millrace.simulators.clevertap.cli import serve, settled
 from millrace.simulators.clevertap.config import Settings, read
+from millrace.simulators.faults import Rule
 
 YAML = """
 seed: 7
@@ -37,6 +38,7 @@ latency_ms: {open: [80, 400], page: [50, 900]}
 duplicates: {probability: 0.004}
 late: {probability: 0.02, max_days: 5}
 drift: {enabled: true}
+faults: [{effect: too_many, times: 1}]
 """
 
 
@@ -47,6 +49,11 @@ def test_a_settings_file_is_read_with_all_of_its_keys(tmp_path: Path):
     assert (settings.seed, settings.accounts[0].users, settings.wrong_project_id) == (7, 4, "reject_401")
     assert settings.now == datetime(2026, 3, 14, 10, tzinfo=UTC)
     assert Settings().accounts[1].id == "SIM-IN1-0001"
+    simulator = Simulator(settings)
+    assert [rule.effect for rule, _ in simulator.faults.rules()] == ["too_many"]
+    simulator.stop()
+    with pytest.raises(ConfigError, match="no effect 'nonsense'"):
+        Simulator(settings.model_copy(update={"faults": (Rule(effect="nonsense"),)}))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,7 @@ def test_a_settings_file_is_read_with_all_of_its_keys(tmp_path: Path):
         ("accounts: [{id: A, passcode: p, zone: UTC}]", "accounts.0.zone", None),
         ("accounts: [{id: A, passcode: p, timezone: Mars/Base}]", "Mars/Base", None),
         ("accounts: [{id: A, passcode: p}, {id: A, passcode: p}]", "same id", None),
+        ("faults: [{effect: reset, page: 0}]", "faults.0.page", None),
         ("shards: none", "shards", None),
         ("a: [", "YAML", None),
     ],
@@ -81,7 +89,8 @@ def test_what_is_given_by_hand_wins(tmp_path: Path):
     moment = datetime(2026, 5, 1, tzinfo=UTC)
     settings = settled(path, seed=9, now=moment, users=3, days=2)
     assert (settings.seed, settings.now, settings.accounts[0].users, settings.accounts[0].days) == (9, moment, 3, 2)
-    assert settled(None, demo=True).clock == "real"
+    assert settled(None, demo=True).clock == settled(None).clock == "real"
+    assert settled(None, now=moment).clock == settled(path).clock == "frozen"
     with pytest.raises(ConfigError, match="time zone"):
         settled(None, now=datetime(2026, 5, 1))
     with pytest.raises(ConfigError, match="negative"):

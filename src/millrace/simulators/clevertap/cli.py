@@ -31,7 +31,8 @@ def serve(
     """Serves until Ctrl-C (or SIGTERM); prints the address, the credentials and the path of each events file.
 
     Without ``host`` only this machine can connect. What is given here wins over ``config``; ``users`` and ``days`` hold
-    for every account. ``demo``: the clock runs with the real time and new events keep coming.
+    for every account. Without ``config`` and ``now`` the clock runs with the real time; with ``demo`` it does so in any
+    case, and new events keep coming.
     Raises ConfigError for bad settings and EnvironmentProblem when the address is taken.
     """
     settings = settled(config, seed=seed, now=now, users=users, days=days, demo=demo)
@@ -71,7 +72,8 @@ def settled(
     changes: dict[str, object] = {}
     if seed is not None:
         changes["seed"] = seed
-    if demo:
+    if demo or (config is None and now is None):
+        # A client's today must be the simulator's, or its requests are about the future.
         changes |= {"clock": "real", "now": datetime.now(UTC)}
     if now is not None:
         if now.tzinfo is None:
@@ -87,7 +89,8 @@ def settled(
 
 def _greet(simulator: Simulator, folder: Path, *, is_local: bool) -> None:
     print(f"CleverTap simulator at {simulator.base_url}  (its page: {simulator.base_url}/)")
-    print(f"Its clock says {simulator.clock.now():%Y-%m-%d %H:%M:%S} UTC.")
+    runs = "runs" if simulator.clock.run == "real" else "stands still until it is advanced"
+    print(f"Its clock says {simulator.clock.now():%Y-%m-%d %H:%M:%S} UTC and {runs}.")
     for account in simulator.settings.accounts:
         path = folder / f"{account.id}-events.csv"
         path.write_text(simulator.events_csv(account.id), encoding="utf-8", newline="")

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from millrace.errors import ConfigError
+from millrace.simulators.faults import Rule
 
 REGIONS = ("eu1", "us1", "in1", "sg1", "aps3", "mec1")
 
@@ -130,6 +131,7 @@ class Settings(Part):
     late: Late = Late()
     drift: Drift = Drift()
     previous_cursor: bool = False
+    faults: tuple[Rule, ...] = Field(default=(), description="Fault rules in force from the start.")
     memory_mb: int = Field(
         default=256, ge=1, description="Generated rows kept in memory; the rest goes to a spool file."
     )
@@ -176,7 +178,7 @@ def read(path: Path) -> Settings:
         where = ".".join(str(part) for part in first["loc"])
         hint = None
         if first["type"] == "extra_forbidden":
-            known = [*Settings.model_fields, *Account.model_fields]
+            known = [*Settings.model_fields, *Account.model_fields, *Rule.model_fields]
             near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
             hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(Settings.model_fields)}."
         raise ConfigError(f"{path}: {where}: {first['msg']}", hint=hint, path=where) from exc

@@ -34,6 +34,7 @@ class World:
         self.clock = Clock(settings.now, run=settings.clock)
         self.started = self.clock.now()
         self.faults = Faults(EFFECTS, seed=settings.seed)
+        self.faults.set(settings.faults)
         self.journal = Journal([account.passcode for account in settings.accounts])
         self.cursors = Cursors(settings.seed)
         self.lock = threading.Lock()
