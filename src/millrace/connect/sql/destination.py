@@ -83,8 +83,18 @@ class SqlDestination(Destination[D]):
     def marker(self, number: int) -> str:
         """The placeholder of the bound value ``number``, from 1."""
 
+    def prepared(self) -> None:
+        """Tables can be made: their schema is there, and nobody else makes one meanwhile."""
+
+    @abstractmethod
     def indexed(self, table: Table) -> None:
-        """The table has the index that a merge into it needs."""
+        """The table has the indexes that its mode needs, and no key that forbids it.
+
+        Raises SchemaError where the table has another key.
+        """
+
+    def analyzed(self, *names: str) -> None:
+        """The system knows how large the load's temporary tables are, where it plans by that."""
 
     # Shape.
 
@@ -98,6 +108,7 @@ class SqlDestination(Destination[D]):
     def ensure(self, table: Table) -> list[Change]:
         self._fit(table)
         with self.connected(keep=True), self.transaction():
+            self.prepared()
             self._notes(table)
             target, found = self.target(table.name), self.found(table.name)
             if found is None:
@@ -106,7 +117,7 @@ class SqlDestination(Destination[D]):
                 changes = statements.alter(self.dialect, table, target, list(found.values()))
             for change in changes:
                 self.execute(change.statement)
-            if table.key and table.mode != "append":
+            if table.key:
                 self.indexed(table)
         return changes
 
@@ -148,7 +159,9 @@ class SqlDestination(Destination[D]):
             self._claim(table, load)
             try:
                 counts = self._publish(table, load, incoming)
-            except RowsRefused:
+            except Exception:
+                if incoming.failure is not None:
+                    raise incoming.failure from None
                 self._raise_refusals(incoming)
                 raise
             self._raise_refusals(incoming)
@@ -215,6 +228,7 @@ class SqlDestination(Destination[D]):
             merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms)
             self.narrow(incoming, rows, statements.keys(table))
             self._raise_refusals(incoming)
+            self.analyzed("keys")
             keys = temporary(self.dialect, "keys")
             total, deletes = self._one(
                 f"SELECT count(*), count(CASE WHEN {self.dialect.quoted(GONE)} THEN 1 END) FROM {keys}"
@@ -227,7 +241,9 @@ class SqlDestination(Destination[D]):
                     f"SELECT count(*), count(CASE WHEN {self.dialect.quoted(GONE)} THEN 1 END) "
                     f"FROM {temporary(self.dialect, 'newest')}"
                 )
+                self.analyzed("newest")
             self.execute(merge.met)
+            self.analyzed("met")
             met, stale, stale_gone = self._one(merge.counts)
             alive = newest - gone - stale
             if met > stale:
@@ -260,6 +276,7 @@ class SqlDestination(Destination[D]):
         with self._temporaries(*history.TEMPORARIES):
             self.take("__mr_rows", incoming.reader(gone=True))
             self._raise_refusals(incoming)
+            self.analyzed("rows")
             plan = history.record(self.dialect, table, target, at_ms=load.at_ms)
             for statement in plan.statements:
                 self.execute(statement)
@@ -405,6 +422,14 @@ class SqlDestination(Destination[D]):
     def _drop_scratch(self, scratch: str) -> None:
         self.drop(scratch)
         self.drop(f"{scratch}_loads")
+
+
+def other_key(table: Table, found: Sequence[str]) -> SchemaError:
+    """The error that a table has a primary key of other columns than the stream."""
+    return SchemaError(
+        f"The table {table.name!r} has the primary key ({', '.join(found)}), not ({', '.join(table.key)}).",
+        hint="Drop that key, or rebuild the table with `millrace resync`.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class Dialect:
     length. ``wide`` and ``bounded`` replace it for a DECIMAL beyond `limits.max_decimal` and for a VARCHAR(n).
     ``back`` reads the system's own spelling: the first regular expression that matches the whole (in lower case) gives
     a logical name. ``text`` writes values as text in the form of `data.cast`, where a plain CAST would differ.
+    ``arriving`` is how a staged value becomes one of its column, where the system does not do that by itself; ``open``
+    lists SQL types of no logical type, and the kinds that they take exactly all the same.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Dialect:
     bounded: str
     widen: str
     text: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
+    arriving: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
+    open: Mapping[str, tuple[Kind, ...]] = field(default_factory=dict[str, tuple[Kind, ...]])
     temp: str = ""
     temp_words: str = "TEMP TABLE"
     primary_key: bool = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from millrace.connect.destination import Table
 from millrace.connect.sql.dialect import Dialect
-from millrace.connect.sql.statements import FOREVER, GONE, columns, insert, temporary
+from millrace.connect.sql.statements import FOREVER, GONE, arrived, columns, insert, temporary
 from millrace.data import types
 
 _MS = "INTERVAL '1 millisecond'"
@@ -225,9 +225,10 @@ class _History:
             f"(SELECT __mr_spot FROM {self.temp('meeting')} WHERE NOT same AND NOT stale)"
         )
 
-    def _values(self, row: str, line: str, *, gone: bool, names: Sequence[str]) -> dict[str, str]:
-        q, meta = self.dialect.quoted, self.table.meta
-        values = {name: f"{row}.{q(name)}" for name in names}
+    def _values(self, line: str, *, gone: bool, names: Sequence[str]) -> dict[str, str]:
+        meta = self.table.meta
+        came = arrived(self.dialect, self.table)
+        values = {name: came[name] for name in names}
         if meta.loaded_at:
             values[meta.loaded_at] = str(self.at_ms)
         if meta.marked_deleted:
@@ -242,7 +243,7 @@ class _History:
         return insert(
             self.dialect,
             self.target,
-            self._values("r", "l", gone=False, names=names),
+            self._values("l", gone=False, names=names),
             f"FROM {self.temp('rows')} AS r JOIN {self.temp('line')} AS l ON l.{self.seq} = r.{self.seq} "
             f"WHERE NOT l.{GONE}",
         )
@@ -255,7 +256,7 @@ class _History:
         return insert(
             self.dialect,
             self.target,
-            self._values("r", "l", gone=True, names=names),
+            self._values("l", gone=True, names=names),
             f"FROM {self.temp('rows')} AS r JOIN {self.temp('line')} AS l ON l.{self.seq} = r.{self.seq} "
             f"WHERE l.{GONE} AND l.__mr_gone_before IS NULL",
         )

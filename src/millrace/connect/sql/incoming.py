@@ -36,6 +36,8 @@ class Incoming:
         self.table, self.load, self.found = table, load, found
         self.nul, self.thorough = nul, thorough
         self.deletes = table.meta.marked_deleted is not None
+        # What went wrong while rows were read: drivers that pull them report it only as words.
+        self.failure: BaseException | None = None
         self._refused: dict[int, Refusal] = {}
 
     @property
@@ -60,13 +62,25 @@ class Incoming:
         if gone:
             fields.append(pa.field(GONE, pa.bool_()))
         schema = pa.schema(fields)
-        return pa.RecordBatchReader.from_batches(schema, self._batches(names, schema, gone))
+        return pa.RecordBatchReader.from_batches(schema, self._watched(names, schema, gone))
+
+    def _watched(self, names: list[str], schema: pa.Schema, gone: bool) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches(names, schema, gone)
+        except Exception as error:
+            self.failure = error
+            raise
 
     def _type(self, name: str) -> pa.DataType:
+        """The type in which a column's values go: the storage of that which the table has."""
+        want = self._want(name)
+        return want.storage_type if isinstance(want, types.TextType) else want
+
+    def _want(self, name: str) -> pa.DataType:
         found = self.found.get(name)
-        if found is None or found.type is None:
-            return types.VARCHAR
-        return found.type.storage_type if isinstance(found.type, types.TextType) else found.type
+        if found is not None and found.type is not None:
+            return found.type
+        return next((column.type for column in self.table.columns if column.name == name), types.VARCHAR)
 
     def _batches(self, names: list[str], schema: pa.Schema, gone: bool) -> Iterator[pa.RecordBatch]:
         first = 0
@@ -94,7 +108,7 @@ class Incoming:
     def _column(self, batch: pa.RecordBatch, name: str, sequence: np.ndarray[Any, Any]) -> pa.Array:
         found = self.found.get(name)
         index = batch.schema.get_field_index(name)
-        want = found.type if found and found.type is not None else types.VARCHAR
+        want = self._want(name)
         if index < 0:
             return pa.nulls(batch.num_rows, self._type(name))
         values = batch.column(index)

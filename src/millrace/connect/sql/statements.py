@@ -76,6 +76,8 @@ def alter(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -
 def _wider(dialect: Dialect, table: Table, column: Column, present: Found) -> pa.DataType | None:
     """The type that the column must get, or None where it takes the values as it is."""
     want, have = dialect.kept(column.type), present.type
+    if have is None and types.kind(want) in dialect.open.get(present.sql, ()):
+        return None
     if have is None:
         raise _unfit(table, f"keeps {column.name!r} as {present.sql}, which cannot take {types.name(column.type)}")
     if want == have or types.is_text(have) or types.kind(have) == "JSON":
@@ -216,7 +218,7 @@ def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int)
 def _merged_values(dialect: Dialect, table: Table, at_ms: int) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Value by column of a row as it came, of a row that a delete may have followed, and of a delete alone."""
     q, meta = dialect.quoted, table.meta
-    plain = {column.name: f"r.{q(column.name)}" for column in table.columns}
+    plain = arrived(dialect, table)
     by_delete = {name: f"g.{q(name)}" for name in keys(table)}
     if meta.loaded_at:
         plain[meta.loaded_at] = by_delete[meta.loaded_at] = str(at_ms)
@@ -235,12 +237,20 @@ def _equal(dialect: Dialect, names: Sequence[str], a: str, b: str) -> str:
 def append(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int) -> str:
     """INSERT of all rows; a delete is a row with the flag."""
     q = dialect.quoted
-    values = {column.name: f"r.{q(column.name)}" for column in table.columns}
+    values = arrived(dialect, table)
     if table.meta.loaded_at:
         values[table.meta.loaded_at] = str(at_ms)
     if table.meta.marked_deleted:
         values[table.meta.marked_deleted] = f"COALESCE(r.{q(table.meta.op_type)} = 'D', FALSE)"
     return insert(dialect, target, values, f"FROM {rows} AS r")
+
+
+def arrived(dialect: Dialect, table: Table) -> dict[str, str]:
+    """Value by column of a staged row ``r``."""
+    return {
+        column.name: dialect.arriving.get(types.kind(column.type), "{c}").format(c=f"r.{dialect.quoted(column.name)}")
+        for column in table.columns
+    }
 
 
 def insert(dialect: Dialect, target: str, values: Mapping[str, str], source: str) -> str:

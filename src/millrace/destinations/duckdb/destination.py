@@ -18,7 +18,7 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Table
 from millrace.connect.source import Context
-from millrace.connect.sql.destination import SqlDestination
+from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
@@ -258,14 +258,33 @@ class Destination(SqlDestination[Config]):
                 raise ConfigError("A query is one statement.", code="sql")
             self._live.execute("BEGIN TRANSACTION READ ONLY")
             try:
-                found = self._live.sql(statements[0].query)
-                return pa.table({}) if found is None else _first(found.to_arrow_reader(), limit)
+                found: Any = self._live.sql(statements[0].query)  # None for a statement without an answer
+                return pa.table({}) if found is None else _first(self._readable(found).to_arrow_reader(), limit)
             finally:
                 with suppress(duckdb.Error):
                     self._live.execute("ROLLBACK")
 
+    def _readable(self, found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """The same rows with times that have an offset as text: Arrow's time has none."""
+        if all(str(type_) != "TIME WITH TIME ZONE" for type_ in found.types):
+            return found
+        names = [self.dialect.quoted(name) for name in found.columns]
+        zoned = [str(type_) == "TIME WITH TIME ZONE" for type_ in found.types]
+        return found.project(
+            ", ".join(f"CAST({q} AS VARCHAR) AS {q}" if z else q for q, z in zip(names, zoned, strict=True))
+        )
+
     def indexed(self, table: Table) -> None:
-        """No index: it would cost memory and time at each load, and the merge keeps keys unique."""
+        """No index is made: it would cost memory and time at each load, and the merge keeps keys unique."""
+        found = self.rows(
+            "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY' "
+            "AND database_name = $1 AND schema_name = $2 AND lower(table_name) = lower($3)",
+            self._catalog,
+            self.config.schema_name,
+            table.name,
+        )
+        if found and {str(name) for name in found[0][0]} != set(table.key):
+            raise other_key(table, [str(name) for name in found[0][0]])
 
 
 class _Rereading:

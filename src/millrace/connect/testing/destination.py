@@ -1,0 +1,497 @@
+"""What every destination must do. A destination's own test is a fixture and a class that inherits this one."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from millrace.connect.destination import Destination, Load, Loaded, Rereadable, Table, Unloadable
+from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, rows, table
+from millrace.data import columns, types
+from millrace.data.cast import cast
+from millrace.errors import ConfigError, MillraceError, Stale
+
+FEED = "pipeline/1"
+NAMES = (
+    'quote"d',
+    "it's",
+    "select",
+    "Größe £ 名前",
+    "x; DROP TABLE victims; --",
+    "$1",
+    "{c}",
+    "gone",
+    "spot",
+    "per%cent ?",
+    "n" * 63,
+)
+
+
+class DestinationContract(ABC):
+    """Tests for any destination. `another` makes one more instance for the same place."""
+
+    @abstractmethod
+    def another(self) -> Destination[Any]: ...
+
+    @pytest.fixture
+    def destination(self) -> Iterator[Destination[Any]]:
+        made = self.another()
+        yield made
+        made.close()
+
+    # What follows is for subclasses with another way to look.
+
+    def contents(self, destination: Destination[Any], name: str, *, order: str = "") -> list[dict[str, Any]]:
+        """Rows of a table as dicts."""
+        by = f" ORDER BY {order}" if order else ""
+        quoted = '"' + name.replace('"', '""') + '"'
+        return destination.query(f"SELECT * FROM {self.place(destination)}{quoted}{by}").to_pylist()
+
+    def place(self, destination: Destination[Any]) -> str:
+        """What stands in front of a table's name in a query."""
+        del destination
+        return ""
+
+    # Types.
+
+    @pytest.mark.parametrize("name", EXTREMES)
+    def test_a_type_goes_there_and_back_at_its_extremes(self, destination: Destination[Any], name: str) -> None:
+        type_, values = EXTREMES[name]
+        made = table("ends", {"n": types.LONG, "v": type_}, mode="append")
+        schema = {"n": types.LONG, "v": type_, columns.INGESTED_AT: types.LONG}
+        given = rows(schema, *((n, value, 1) for n, value in enumerate(values)))
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert destination.ensure(made) == []
+        found = destination.query(f'SELECT v FROM {self.place(destination)}"ends" ORDER BY n')
+        assert back(found.column(0), type_) == back(pa.chunked_array([given.table.column("v").combine_chunks()]), type_)
+
+    def test_all_types_stand_in_one_table(self, destination: Destination[Any]) -> None:
+        business = {name: type_ for name, (type_, _) in EXTREMES.items()}
+        made = table("every_type", business, mode="append")
+        values = [tuple(ends[i % len(ends)] for _, ends in EXTREMES.values()) for i in range(8)]
+        given = rows({**business, columns.INGESTED_AT: types.LONG}, *((*row, n) for n, row in enumerate(values)))
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        found = destination.query(
+            f'SELECT * FROM {self.place(destination)}"every_type" ORDER BY "{columns.INGESTED_AT}"'
+        )
+        for name, type_ in business.items():
+            expected = pa.chunked_array([given.table.column(name).combine_chunks()])
+            assert back(found.column(name), type_) == back(expected, type_), name
+
+    def test_dates_beyond_the_calendar_are_refused_by_row(self, destination: Destination[Any]) -> None:
+        made = table("far", {"d": types.DATE, "t": types.TIMESTAMPTZ}, mode="append")
+        destination.ensure(made)
+        given = Rows(
+            pa.table(
+                {
+                    "d": pa.array([0, 10**8, None, 1], pa.int32()).view(pa.date32()),
+                    "t": pa.array([0, 0, 2**63 - 1, None], pa.int64()).view(types.TIMESTAMPTZ),
+                    columns.INGESTED_AT: [1, 2, 3, 4],
+                }
+            )
+        )
+        with pytest.raises(Unloadable) as refused:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert [(r.row, r.code) for r in refused.value.refusals] == [(1, "INCOMPATIBLE_TYPE"), (2, "INCOMPATIBLE_TYPE")]
+        assert destination.held(FEED, "far") is None
+        destination.load(made, Load(FEED, 0, 1, 1, given, frozenset({1, 2})))
+        assert len(self.contents(destination, "far")) == 2
+
+    # Append, and what is held.
+
+    def test_append_keeps_every_row(self, destination: Destination[Any]) -> None:
+        made, given = counted("kept")
+        destination.ensure(made)
+        loaded = destination.load(made, Load(FEED, 0, 1, 7, given))
+        assert loaded == Loaded(given.count, inserted=given.count)
+        again = destination.load(made, Load(FEED, 1, 2, 8, given))
+        assert again.inserted == given.count
+        found = self.contents(destination, "kept")
+        assert sorted(row["k"] for row in found) == sorted(given.table.column("k").to_pylist() * 2)
+        assert {row[columns.LOADED_AT] for row in found} == {7, 8}
+
+    def test_the_last_segment_is_held_beside_the_rows(self, destination: Destination[Any]) -> None:
+        made, given = counted("noted")
+        assert destination.held(FEED, "noted") is None
+        destination.ensure(made)
+        assert destination.held(FEED, "noted") is None
+        destination.load(made, Load(FEED, 0, 3, 7, given))
+        assert destination.held(FEED, "noted") == 3
+        assert destination.held("other/1", "noted") is None
+        other = self.another()
+        assert other.held(FEED, "noted") == 3
+        other.close()
+
+    @pytest.mark.parametrize("after", [1, 2, 4])
+    def test_a_load_that_does_not_follow_is_refused(self, destination: Destination[Any], after: int) -> None:
+        made, given = counted("followed")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 3, 7, given))
+        with pytest.raises(Stale):  # I4
+            destination.load(made, Load(FEED, after, 5, 7, given))
+        assert destination.held(FEED, "followed") == 3
+        assert len(self.contents(destination, "followed")) == given.count
+
+    def test_a_first_load_must_start_at_the_beginning(self, destination: Destination[Any]) -> None:
+        made, given = counted("begun")
+        destination.ensure(made)
+        with pytest.raises(Stale):
+            destination.load(made, Load(FEED, 1, 2, 7, given))
+
+    def test_rows_that_break_off_leave_nothing(self, destination: Destination[Any]) -> None:
+        made, given = counted("broken")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        with pytest.raises(BrokenStage):
+            destination.load(made, Load(FEED, 1, 2, 7, Breaking(given)))
+        assert destination.held(FEED, "broken") == 1  # I3
+        assert len(self.contents(destination, "broken")) == given.count
+        destination.load(made, Load(FEED, 1, 2, 7, given))
+        assert len(self.contents(destination, "broken")) == 2 * given.count
+
+    def test_refused_rows_stay_out(self, destination: Destination[Any]) -> None:
+        made, given = counted("sifted")
+        destination.ensure(made)
+        out = frozenset({0, 5, given.count - 1})
+        loaded = destination.load(made, Load(FEED, 0, 1, 7, given, out))
+        assert (loaded.rows, loaded.inserted, loaded.refused) == (given.count, given.count - 3, 3)
+        left = [k for n, k in enumerate(given.table.column("k").to_pylist()) if n not in out]
+        assert sorted(row["k"] for row in self.contents(destination, "sifted")) == sorted(left)
+
+    def test_a_load_without_rows_is_noted(self, destination: Destination[Any]) -> None:
+        made, given = counted("empty")
+        destination.ensure(made)
+        assert destination.load(made, Load(FEED, 0, 1, 7, Rows(given.table.slice(0, 0)))).inserted == 0
+        assert destination.held(FEED, "empty") == 1
+
+    def test_a_forgotten_feed_starts_again(self, destination: Destination[Any]) -> None:
+        made, given = counted("forgotten")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 2, 7, given))
+        destination.load(made, Load("other/1", 0, 4, 7, given))
+        destination.forget(FEED, "forgotten")
+        assert destination.held(FEED, "forgotten") is None
+        assert destination.held("other/1", "forgotten") == 4
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        assert len(self.contents(destination, "forgotten")) == 3 * given.count
+
+    def test_an_ingestion_prefix_of_ones_own_is_kept(self, destination: Destination[Any]) -> None:
+        made, given = counted("prefixed")
+        prefix = columns.Prefix("__mr_")
+        own = Table(
+            made.name,
+            made.columns,
+            type(PLAIN)(
+                made.meta.ingested_at, "__mr_seq", "__mr_op", prefix.outside(columns.LOADED_AT), loads="__mr__loads"
+            ),
+            mode="append",
+        )
+        destination.loads = "__mr__loads"
+        destination.ensure(own)
+        destination.load(own, Load(FEED, 0, 1, 7, given))
+        assert destination.held(FEED, "prefixed") == 1
+        assert {row["__mr__loaded_at"] for row in self.contents(destination, "prefixed")} == {7}
+
+    # Names and width.
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_hostile_names_are_names(self, destination: Destination[Any], name: str) -> None:
+        victims, given = counted("victims")
+        destination.ensure(victims)
+        destination.load(victims, Load(FEED, 0, 1, 7, given))
+        merges = "merge" in destination.limits.modes
+        made = table(name, {name: types.LONG, "v": types.VARCHAR}, key=(name,), mode="merge" if merges else "append")
+        destination.ensure(made)
+        schema = {name: types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG}
+        destination.load(made, Load(FEED, 0, 1, 1, rows(schema, (1, name, 1), (2, "b", 1))))
+        assert destination.ensure(made) == []
+        assert destination.held(FEED, name) == 1
+        found = self.contents(destination, name)
+        assert {(row[name], row["v"]) for row in found} == {(1, name), (2, "b")}
+        assert len(self.contents(destination, "victims")) == given.count
+        destination.drop(name)
+        assert destination.schema(name) is None
+
+    def test_a_thousand_columns_fit(self, destination: Destination[Any]) -> None:
+        business = {f"c{i:04}": types.LONG for i in range(1000)}
+        made = table("wide", business, key=("c0000",), mode=destination.limits.modes[0])
+        destination.ensure(made)
+        schema = {**business, columns.INGESTED_AT: types.LONG}
+        destination.load(made, Load(FEED, 0, 1, 1, rows(schema, *(tuple(range(n, n + 1001)) for n in range(3)))))
+        found = self.contents(destination, "wide", order='"c0000"')
+        assert [row["c0999"] for row in found] == [999, 1000, 1001]
+
+    # Whole tables.
+
+    def test_a_fresh_table_takes_the_place_of_the_old(self, destination: Destination[Any]) -> None:
+        old, given = counted("place")
+        fresh = Table("place__fresh", old.columns, old.meta, old.key, old.mode)
+        for made, count in ((old, given.count), (fresh, 4)):
+            destination.ensure(made)
+            destination.load(made, Load(f"feed/{made.name}", 0, 2, 7, Rows(given.table.slice(0, count))))
+        destination.swap("place__fresh", "place")
+        assert len(self.contents(destination, "place")) == 4
+        assert destination.schema("place__fresh") is None
+        assert destination.held("feed/place__fresh", "place") == 2
+        assert destination.held("feed/place", "place") is None
+        destination.load(old, Load("feed/place__fresh", 2, 3, 7, given))
+        destination.ensure(fresh)
+        assert len(self.contents(destination, "place")) == 4 + given.count
+
+    def test_a_swap_works_when_there_is_no_old_table(self, destination: Destination[Any]) -> None:
+        fresh, given = counted("first__fresh")
+        destination.ensure(fresh)
+        destination.load(fresh, Load(FEED, 0, 1, 7, given))
+        destination.swap("first__fresh", "first")
+        assert len(self.contents(destination, "first")) == given.count
+        assert destination.held(FEED, "first") == 1
+
+    def test_a_swap_without_a_fresh_table_changes_nothing(self, destination: Destination[Any]) -> None:
+        made, given = counted("stays")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        with pytest.raises(ConfigError):
+            destination.swap("never_made", "stays")
+        assert len(self.contents(destination, "stays")) == given.count
+
+    def test_a_dropped_table_is_gone_with_its_note(self, destination: Destination[Any]) -> None:
+        made, given = counted("dropped")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        destination.drop("dropped")
+        destination.drop("dropped")
+        assert destination.schema("dropped") is None
+        assert destination.held(FEED, "dropped") is None
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        assert len(self.contents(destination, "dropped")) == given.count
+
+    # Reading.
+
+    def test_a_tally_counts_local_days(self, destination: Destination[Any]) -> None:
+        made = table("tallied", {"name": types.VARCHAR, "at": types.TIMESTAMPTZ}, mode="append")
+        destination.ensure(made)
+        evening = 1_700_000_000_000_000 - 1_700_000_000_000_000 % 86_400_000_000 + 20 * 3_600_000_000
+        schema = {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, columns.INGESTED_AT: types.LONG}
+        given = rows(schema, ("a", evening, 1), ("a", evening + 3_600_000_000, 1), ("b", evening, 1), ("a", None, 1))
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        utc = destination.tally("tallied", "name", "at", "UTC")
+        assert list(utc) == [("a", "2023-11-14", 2), ("b", "2023-11-14", 1)]
+        india = destination.tally("tallied", "name", "at", "Asia/Kolkata")
+        assert list(india) == [("a", "2023-11-15", 2), ("b", "2023-11-15", 1)]
+
+    def test_a_query_may_ask_for_few_rows(self, destination: Destination[Any]) -> None:
+        made, given = counted("asked")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        place = self.place(destination)
+        assert destination.query(f'SELECT * FROM {place}"asked"', limit=3).num_rows == 3
+        assert destination.query(f'SELECT * FROM {place}"asked" WHERE k < 0', limit=3).num_rows == 0
+        assert destination.query(f'SELECT count(*) AS n FROM {place}"asked";').to_pylist() == [{"n": given.count}]
+
+    @pytest.mark.parametrize(
+        "sql", ["SELEKT 1", "SELECT * FROM no_such_table", "DROP TABLE asked", "SELECT 1; SELECT 2"]
+    )
+    def test_a_query_that_cannot_be_answered_is_the_askers_mistake(
+        self, destination: Destination[Any], sql: str
+    ) -> None:
+        made, given = counted("asked")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        with pytest.raises(ConfigError):
+            destination.query(sql)
+        assert len(self.contents(destination, "asked")) == given.count
+
+    # The connection.
+
+    def test_a_good_connection_passes_every_step(self, destination: Destination[Any]) -> None:
+        verdicts = destination.check()
+        assert verdicts
+        assert {verdict.state for verdict in verdicts} == {"pass"}
+        assert destination.check() == verdicts
+
+    def test_it_may_be_closed_twice_and_used_again(self, destination: Destination[Any]) -> None:
+        made, given = counted("reopened")
+        destination.ensure(made)
+        destination.close()
+        destination.close()
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        assert destination.held(FEED, "reopened") == 1
+
+    def test_two_pipelines_load_one_destination_at_once(self) -> None:
+        def work(name: str, feed: str) -> None:
+            mine = self.another()
+            made, given = counted(name)
+            try:
+                for segment in range(5):
+                    mine.ensure(made)
+                    mine.load(made, Load(feed, segment, segment + 1, 7, given))
+            finally:
+                mine.close()
+
+        at_once([lambda: work("shared", "a/1"), lambda: work("shared", "b/1"), lambda: work("own", "c/1")])
+        destination = self.another()
+        _, given = counted("any")
+        assert len(self.contents(destination, "shared")) == 10 * given.count
+        assert len(self.contents(destination, "own")) == 5 * given.count
+        assert [destination.held(f, t) for f, t in (("a/1", "shared"), ("b/1", "shared"), ("c/1", "own"))] == [5, 5, 5]
+        destination.close()
+
+    def test_of_two_workers_on_one_feed_only_one_loads(self) -> None:
+        made, given = counted("raced")
+        first = self.another()
+        first.ensure(made)
+        first.close()
+        ends: list[str] = []
+
+        def work() -> None:
+            mine = self.another()
+            try:
+                mine.load(made, Load(FEED, 0, 1, 7, given))
+                ends.append("loaded")
+            except Stale:
+                ends.append("stale")
+            finally:
+                mine.close()
+
+        at_once([work] * 4)
+        assert sorted(ends) == ["loaded", "stale", "stale", "stale"]
+        destination = self.another()
+        assert len(self.contents(destination, "raced")) == given.count
+        destination.close()
+
+    @pytest.mark.parametrize("mode", ["merge", "history"])
+    def test_a_mode_that_it_does_not_have_is_refused_early(self, destination: Destination[Any], mode: Any) -> None:
+        made = table("moded", {"k": types.LONG}, key=("k",), mode=mode)
+        if mode in destination.limits.modes:
+            destination.ensure(made)
+            assert destination.schema("moded") is not None
+            return
+        with pytest.raises(ConfigError):
+            destination.ensure(made)
+        assert destination.schema("moded") is None
+
+    def test_a_100000_row_append_equals_its_source(self, destination: Destination[Any]) -> None:
+        made = table("many", {"k": types.LONG, "v": types.VARCHAR}, mode="append")
+        destination.ensure(made)
+        events = shuffled()
+        destination.load(made, Load(FEED, 0, 1, 1, events))
+        given = zip(*(events.table.column(name).to_pylist() for name in ("k", "v")), strict=True)
+        found = ((row["k"], row["v"]) for row in self.contents(destination, "many"))
+        assert Counter(found) == Counter(given)
+
+
+class BrokenStage(MillraceError):
+    """What a stage says whose file is damaged."""
+
+
+class Breaking(Rereadable):
+    """Rows that can be read only in part."""
+
+    def __init__(self, whole: Rows) -> None:
+        self._whole = whole
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._whole.schema
+
+    @property
+    def count(self) -> int:
+        return self._whole.count
+
+    def reader(self) -> pa.RecordBatchReader:
+        def batches() -> Iterator[pa.RecordBatch]:
+            yield self._whole.table.slice(0, 3).combine_chunks().to_batches()[0]
+            raise BrokenStage("the file is damaged")
+
+        return pa.RecordBatchReader.from_batches(self.schema, batches())
+
+
+def counted(name: str) -> tuple[Table, Rows]:
+    """A table for appending, and ten rows."""
+    made = table(name, {"k": types.LONG, "v": types.VARCHAR}, mode="append")
+    schema = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG}
+    return made, rows(schema, *((n, f"v{n}", 100 + n) for n in range(10)))
+
+
+def shuffled(*, count: int = 100_000, keys: int = 10_000) -> Rows:
+    """Events of ``keys`` keys in random order: key, text, moment, time of ingestion, and now and then a delete."""
+    dice = random.Random(5)  # noqa: S311
+    events = [(n % keys, n) for n in range(count)]
+    dice.shuffle(events)
+    ops = ["D" if dice.random() < 0.1 else "U" for _ in events]
+    return Rows(
+        pa.table(
+            {
+                "k": pa.array([k for k, _ in events], pa.int64()),
+                "v": [f"{n % 7}" if op == "U" else None for (_, n), op in zip(events, ops, strict=True)],
+                columns.SOURCE_MODIFIED_AT: pa.array([n * 1_000_000 for _, n in events], types.TIMESTAMPTZ),
+                columns.INGESTED_AT: pa.array([n for _, n in events], pa.int64()),
+                columns.OP_TYPE: ops,
+            }
+        ),
+        batch_rows=10_000,
+    )
+
+
+def at_once(works: list[Callable[[], None]]) -> None:
+    """Runs them in threads, all at once, and raises the first error of any."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def back(values: pa.ChunkedArray, type_: pa.DataType) -> list[Any]:
+    """Values as they came from a destination, brought into the type that they had, in a form that can be compared."""
+    found: list[Any] = []
+    for chunk in values.chunks:
+        wanted = types.JSON if types.is_nested(type_) else type_
+        casted = cast(chunk, wanted, strict=False)
+        assert casted.bad is None, f"{chunk.type} does not come back as {type_}"
+        found += types.storage(casted.values).to_pylist()
+    if types.kind(type_) in ("JSON", "STRUCT", "ARRAY"):
+        return [None if value is None else json.loads(value) for value in found]
+    if types.kind(type_) == "TIMETZ":
+        return [None if value is None else _timetz(value) for value in found]
+    if types.is_float(type_):
+        return ["nan" if value != value else value for value in found]
+    return found
+
+
+def _timetz(text: str) -> str:
+    """Time with offset in one spelling: microseconds in full, minutes of the offset in full."""
+    sign = max(text.rfind("+"), text.rfind("-"))
+    clock, offset = text[:sign], text[sign:]
+    whole, _, micros = clock.partition(".")
+    return f"{whole}.{micros.ljust(6, '0')}{offset if ':' in offset else offset + ':00'}"
+
+
+def scratch() -> str:
+    """A name that nobody has used."""
+    return f"t_{secrets.token_hex(4)}"
+
+
+__all__ = ["FEED", "META", "DestinationContract", "at_once", "counted", "scratch", "shuffled"]

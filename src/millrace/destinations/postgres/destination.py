@@ -1,0 +1,316 @@
+"""PostgreSQL: rows travel by binary COPY (ADBC) into a temporary table and are merged there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import adbc_driver_manager
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+from pydantic import Field
+
+from millrace.connect.config import DestinationConfig, Secret
+from millrace.connect.destination import Load, Table
+from millrace.connect.source import Context
+from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql.incoming import Incoming
+from millrace.connect.sql.statements import GONE, Found, temporary
+from millrace.data import types
+from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
+from millrace.destinations.postgres.errors import translated
+from millrace.destinations.postgres.reading import readable
+from millrace.errors import MillraceError
+
+_ROWS_IN = "rows_in"
+# Waits for a lock that somebody else holds end after this; the load is tried again later.
+_LOCK_TIMEOUT = "600s"
+# Sorting and hashing of one load; PostgreSQL spills to disk beyond it.
+_WORK_MEM = "64MB"
+
+
+class Config(DestinationConfig):
+    db_host: str = Field(description="Host name or address of the server.", min_length=1)
+    db_port: int = Field(5432, ge=1, le=65535, description="Port of the server.")
+    db_name: str = Field(description="Database.", min_length=1)
+    db_user: str = Field(description="User.", min_length=1)
+    db_password: Secret = Field(description="Password of the user.")
+    schema_name: str = Field("public", min_length=1, description="Schema in which the tables are made.")
+    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
+    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        None,
+        description="Encryption in libpq's words. Left out: prefer, or with use_ssl require (verify-full with a CA).",
+    )
+    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
+    ssl_cert: Path | None = Field(None, description="File with the client's certificate.")
+    ssl_key: Path | None = Field(None, description="File with the client's key.")
+    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a connection.")
+
+    def uri(self) -> str:
+        """What libpq takes; holds the password."""
+        mode = self.ssl_mode or (("verify-full" if self.ssl_ca else "require") if self.use_ssl else "prefer")
+        options = {
+            "sslmode": mode,
+            "connect_timeout": str(self.connect_timeout_s),
+            "application_name": "millrace",
+            "keepalives_idle": "30",
+            "tcp_user_timeout": "60000",
+        }
+        for name, path in (("sslrootcert", self.ssl_ca), ("sslcert", self.ssl_cert), ("sslkey", self.ssl_key)):
+            if path:
+                options[name] = str(path)
+        user, password = quote(self.db_user, safe=""), quote(self.db_password.get_secret_value(), safe="")
+        host = f"[{self.db_host}]" if ":" in self.db_host else quote(self.db_host, safe="")
+        return (
+            f"postgresql://{user}:{password}@{host}:{self.db_port}/{quote(self.db_name, safe='')}"
+            f"?{urlencode(options, quote_via=quote)}"
+        )
+
+
+class Destination(SqlDestination[Config]):
+    """Tables in one schema of a PostgreSQL database. A load locks its table against other writers, not readers."""
+
+    Config = Config
+    title = "PostgreSQL"
+    limits = LIMITS
+    dialect = POSTGRES
+    takes_nul = False
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        self._connection: dbapi.Connection | None = None
+        self._where = f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
+
+    # The connection.
+
+    @contextmanager
+    def connected(self, *, keep: bool = False) -> Generator[None]:
+        del keep  # an open connection is in nobody's way
+        if self._connection is None:
+            self._open()
+        try:
+            yield
+        except MillraceError as error:
+            if error.code == "transient":
+                self.close()
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(adbc_driver_manager.Error):
+                connection.close()
+
+    def _open(self) -> None:
+        with self.translated():
+            self._connection = dbapi.connect(self.config.uri(), autocommit=True)
+        for setting in (
+            "TimeZone = 'UTC'",
+            "DateStyle = 'ISO'",
+            "client_min_messages = error",
+            f"lock_timeout = '{_LOCK_TIMEOUT}'",
+            f"work_mem = '{_WORK_MEM}'",
+            "extra_float_digits = 3",
+        ):
+            self.execute(f"SET {setting}")
+
+    @contextmanager
+    def translated(self) -> Generator[None]:
+        """The driver's errors come out as ours."""
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            raise translated(error.sqlstate, str(error), self._where) from error
+
+    @contextmanager
+    def _cursor(self) -> Generator[dbapi.Cursor]:
+        assert self._connection is not None
+        with self.translated(), self._connection.cursor() as cursor:
+            yield cursor
+
+    # What SqlDestination asks for.
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        self.execute("BEGIN")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with suppress(MillraceError):
+                self.execute("ROLLBACK")
+            raise
+
+    def execute(self, sql: str, *values: Any) -> int:
+        with self._cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return cursor.rowcount
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def marker(self, number: int) -> str:
+        return f"${number}"
+
+    def target(self, table: str) -> str:
+        return self.dialect.path(self.config.schema_name, table)
+
+    def lock(self, table: str) -> None:
+        self.execute(f"LOCK TABLE {self.target(table)} IN SHARE ROW EXCLUSIVE MODE")
+
+    def prepared(self) -> None:
+        # Two that make the same table at once would collide in the catalogue.
+        self.rows("SELECT pg_advisory_xact_lock(hashtext('millrace'), hashtext($1))", self.config.schema_name)
+        if not self.rows("SELECT 1 FROM pg_namespace WHERE nspname = $1", self.config.schema_name):
+            self.execute(f"CREATE SCHEMA {self.dialect.quoted(self.config.schema_name)}")
+
+    def found(self, table: str) -> dict[str, Found] | None:
+        rows = self.rows(
+            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+            "a.atthasdef OR a.attidentity <> '' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 "
+            "AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            self.config.schema_name,
+            table,
+        )
+        columns = (
+            Found(name, sql, self.dialect.logical(sql), nullable=not required, default=bool(default))
+            for name, sql, required, default in rows
+        )
+        return {column.name: column for column in columns} or None
+
+    def temporaries(self) -> list[tuple[str, str]]:
+        return [
+            (str(name), "VIEW" if kind == "v" else "TABLE")
+            for name, kind in self.rows(
+                "SELECT relname::text, relkind::text FROM pg_class "
+                "WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v')"
+            )
+        ]
+
+    def indexed(self, table: Table) -> None:
+        key, target = set(table.key), self.target(table.name)
+        indexes = [
+            (str(name), bool(primary), bool(unique), set(columns.split("\n")))
+            for name, primary, unique, columns in self.rows(
+                "SELECT i.indexrelid::regclass::text, i.indisprimary, i.indisunique, "
+                "(SELECT string_agg(a.attname, E'\\n') FROM pg_attribute a "
+                "WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) "
+                "FROM pg_index i WHERE i.indrelid = $1::regclass AND i.indpred IS NULL AND i.indexprs IS NULL",
+                target,
+            )
+        ]
+        primary = next((columns for _, primary, _, columns in indexes if primary), None)
+        if table.mode == "merge":
+            if primary is not None and primary != key:
+                raise other_key(table, sorted(primary))
+            if not any(columns == key for _, _, _, columns in indexes):
+                self._make_index(table, table.key)
+            return
+        # A key of single rows, from a time when the table was merged, would refuse the versions of a row.
+        if primary == key:
+            self._drop_key(table, target)
+        if table.mode == "history":
+            versions = (*table.key, table.meta.valid_from)
+            if not any(columns == set(versions) for _, _, _, columns in indexes):
+                self._make_index(table, versions)
+
+    def _make_index(self, table: Table, columns: Sequence[str]) -> None:
+        """An index for the merge; unique unless the table holds the same key twice, from a time of appending."""
+        target, names = self.target(table.name), self.dialect.names(tuple(columns))
+        twice = self.rows(f"SELECT 1 FROM {target} GROUP BY {names} HAVING count(*) > 1 LIMIT 1")
+        self.execute(f"CREATE {'' if twice else 'UNIQUE '}INDEX ON {target} ({names})")
+
+    def _drop_key(self, table: Table, target: str) -> None:
+        name = self.rows(
+            "SELECT conname::text FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'p'", target
+        )[0][0]
+        self.execute(f"ALTER TABLE {target} DROP CONSTRAINT {self.dialect.quoted(str(name))}")
+        for column in table.key:
+            self.execute(f"ALTER TABLE {target} ALTER COLUMN {self.dialect.quoted(column)} DROP NOT NULL")
+
+    # Arrow's road in.
+
+    def take(self, name: str, rows: pa.RecordBatchReader) -> None:
+        columns = ", ".join(
+            f"{self.dialect.quoted(field.name)} {self.dialect.sql(field.type)}" for field in rows.schema
+        )
+        self.execute(f"CREATE TEMP TABLE {self.dialect.temp}{self.dialect.quoted(name)} ({columns})")
+        with self._cursor() as cursor:
+            cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+
+    @contextmanager
+    def offered(self, incoming: Incoming) -> Generator[str]:
+        self._clear_temporaries((_ROWS_IN,))
+        self.take(f"__mr_{_ROWS_IN}", incoming.reader())
+        self._raise_refusals(incoming)
+        self.analyzed(_ROWS_IN)
+        yield temporary(self.dialect, _ROWS_IN)
+        self._clear_temporaries((_ROWS_IN,))
+
+    def narrow(self, incoming: Incoming, rows: str, names: Sequence[str]) -> None:
+        q, meta = self.dialect.quoted, incoming.table.meta
+        gone = f"COALESCE({q(meta.op_type)} = 'D', FALSE)" if incoming.deletes else "FALSE"
+        self.execute(
+            f"CREATE TEMP TABLE {temporary(self.dialect, 'keys')} AS "
+            f"SELECT {self.dialect.names(list(names))}, {q(meta.sequence)}, {gone} AS {GONE} FROM {rows}"
+        )
+
+    def analyzed(self, *names: str) -> None:
+        for name in names:
+            self.execute(f"ANALYZE {temporary(self.dialect, name)}")
+
+    def append(self, table: Table, target: str, load: Load, incoming: Incoming) -> None:
+        """Rows go straight into the table where every column's type is one that the driver writes."""
+        plain = all(
+            (found := incoming.found[column.name]).type is not None
+            and types.kind(found.type) not in self.dialect.arriving
+            for column in table.columns
+        )
+        if not plain:
+            return super().append(table, target, load, incoming)
+        names = [column.name for column in table.columns]
+        reader = incoming.reader(names, gone=True)
+        with self._cursor() as cursor:
+            cursor.adbc_ingest(
+                table.name, self._stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
+            )
+        return None
+
+    def _stamped(self, table: Table, load: Load, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The rows with the columns that the destination fills, in place of the sequence."""
+        meta = table.meta
+        fields = [reader.schema.field(column.name) for column in table.columns]
+        if meta.loaded_at:
+            fields.append(pa.field(meta.loaded_at, pa.int64()))
+        if meta.marked_deleted:
+            fields.append(pa.field(meta.marked_deleted, pa.bool_()))
+        schema = pa.schema(fields)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                values = [batch.column(column.name) for column in table.columns]
+                if meta.loaded_at:
+                    values.append(pa.repeat(pa.scalar(load.at_ms, pa.int64()), batch.num_rows))
+                if meta.marked_deleted:
+                    values.append(batch.column(GONE))
+                yield pa.RecordBatch.from_arrays(values, schema=schema)
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    # Reading.
+
+    def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
+        with self.connected():
+            self.execute("BEGIN READ ONLY")
+            try:
+                with self._cursor() as cursor:
+                    return readable(cursor, sql, limit)
+            finally:
+                with suppress(MillraceError):
+                    self.execute("ROLLBACK")
