@@ -50,7 +50,7 @@ class Points:
 
 @contextmanager
 def counting(points: Points) -> Iterator[None]:
-    """Writes, fsyncs, renames, commits, statements at the destination and network calls are points, before and after."""
+    """Writes, fsyncs, renames, commits, destination statements and network calls are points, before and after."""
     with pytest.MonkeyPatch.context() as patch:
         _around(patch, points, os, "fsync", "fsync")
         _around(patch, points, Path, "replace", "rename")
@@ -61,9 +61,7 @@ def counting(points: Points) -> Iterator[None]:
             for family in SqlDestination.__subclasses__():
                 if name in vars(family):
                     _around(patch, points, family, name, f"destination {name}")
-        listeners = [
-            (event, _listener(points, event)) for event in ("begin", "commit", "after_cursor_execute")
-        ]
+        listeners = [(event, _listener(points, event)) for event in ("begin", "commit", "after_cursor_execute")]
         for event, listener in listeners:
             sa.event.listen(sa.Engine, event, listener)
         try:

@@ -206,8 +206,10 @@ class Source(ABC, Generic[C]):
     @abstractmethod
     def read(self, reading: Reading) -> Iterator[Item]: ...
 
-    def replay(self, stream: Stream, rows: Sequence[str]) -> Iterator[Item]:  # noqa: ARG002  for those that refuse rows
+    def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:  # noqa: ARG002  for those that refuse
         """Rows that this source refused, as JSON text in the form of its `Refused`, tried once more.
+
+        Every row is in exactly one item: among rows, refused again, or passed.
 
         Raises ConfigError where a source cannot.
         """

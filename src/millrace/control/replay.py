@@ -9,6 +9,7 @@ from millrace.connect.source import Clock, Reading, Stream
 from millrace.control import records, rejects, retention, runs
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice
+from millrace.data.compute import pc
 from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
 from millrace.engine.replay import replayed
@@ -40,28 +41,34 @@ def replay(
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
             for found in rejects.replayable(home, sync.stage, choice):
-                if sync.stopping.is_set():
-                    break
-                mappings = sync.mappings()
-                items = replayed(
-                    found.rows,
-                    source=sync.source,
-                    stream=lambda name: streams.get(name, Stream(name)),
-                    mapping=mappings.of,
-                    now=sync.clock.now(),
-                )
-                name = found.groups[0].stream
-                ingest(
-                    items,
-                    Reading(streams.get(name, Stream(name)), "again"),
-                    mappings=mappings,
-                    ledger=ours.books.replaying(found.groups),
-                    draft=Draft(sync.stage, ours.books.feed),
-                    clock=sync.clock,
-                    meter=sync.meter,
-                    committed=wake,
-                    stopping=lambda: False,
-                    note=ours.note,
-                )
+                for name in sorted({group.stream for group in found.groups}):
+                    if sync.stopping.is_set():
+                        break
+                    mappings = sync.mappings()
+                    reading = Reading(
+                        streams.get(name, Stream(name)),
+                        "again",
+                        memory=ours.books.memory(name),
+                        load_mode=mappings.of(name).mode,
+                    )
+                    ingest(
+                        replayed(
+                            found.rows.filter(pc.equal(found.rows["stream"], name)),
+                            source=sync.source,
+                            reading=reading,
+                            mapping=mappings.of(name),
+                            now=sync.clock.now(),
+                        ),
+                        reading,
+                        mappings=mappings,
+                        ledger=ours.books.replaying([group for group in found.groups if group.stream == name]),
+                        draft=Draft(sync.stage, ours.books.feed),
+                        whole=True,
+                        clock=sync.clock,
+                        meter=sync.meter,
+                        committed=wake,
+                        stopping=lambda: False,
+                        note=ours.note,
+                    )
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)

@@ -84,12 +84,13 @@ def ingest(
     committed: Callable[[], None],
     stopping: Callable[[], bool],
     note: Callable[[Note], None],
+    whole: bool = False,
 ) -> bool:
     """All that the source yields is durable on the stage and committed; False when it was asked to stop before.
 
     Commits happen at checkpoints, when enough has gathered, and at the end, nowhere else (I2). When the source
     raises, what its last checkpoint covers is committed first, if nothing came after it; the rest is read again.
-    ``committed`` is called after each commit.
+    ``committed`` is called after each commit. With ``whole`` there is one commit, at the end.
     """
     stream = reading.stream.name
     pending = _Pending(cursor=reading.cursor)
@@ -123,7 +124,7 @@ def ingest(
 
     def due() -> bool:
         waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
-        return draft.full or waited or stopping()
+        return not whole and (draft.full or waited or stopping())
 
     def next_item() -> Item | None:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from millrace.connect.source import Source, Stream
+from millrace.connect.source import Reading, Source
 from millrace.data import types
 from millrace.data.batch import Batch, Item, Refused
 from millrace.data.cast import cast
@@ -26,23 +26,21 @@ def replayed(
     rejected: pa.Table,
     *,
     source: Source[Any],
-    stream: Callable[[str], Stream],
-    mapping: Callable[[str], Mapping],
+    reading: Reading,
+    mapping: Mapping,
     now: datetime,
 ) -> Iterator[Item]:
-    """The rows of ``rejected`` (schema `columns.REJECTS`) as items; each enters where it was refused.
+    """The rows of ``rejected`` (schema `columns.REJECTS`, one stream) as items; each enters where it was refused.
 
     A row that the source refused goes to the source, one that the mapping or the destination refused to the mapping.
     What still does not fit is refused again, so every row is in exactly one of the items (I5).
     """
-    for name in pc.unique(rejected["stream"]).to_pylist():
-        mine = rejected.filter(pc.equal(rejected["stream"], name))
-        for at in pc.unique(mine["stage"]).to_pylist():
-            rows = mine.filter(pc.equal(mine["stage"], at))
-            if at == "source":
-                yield from source.replay(stream(name), rows["row"].to_pylist())
-            else:
-                yield from _mapped(rows, mapping(name), from_table=at == "load", now=now)
+    for at in pc.unique(rejected["stage"]).to_pylist():
+        rows = rejected.filter(pc.equal(rejected["stage"], at))
+        if at == "source":
+            yield from source.replay(reading, rows["row"].to_pylist())
+        else:
+            yield from _mapped(rows, mapping, from_table=at == "load", now=now)
 
 
 def _mapped(rejected: pa.Table, mapping: Mapping, *, from_table: bool, now: datetime) -> Iterator[Item]:

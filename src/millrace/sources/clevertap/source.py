@@ -29,6 +29,7 @@ from millrace.sources.clevertap.planner import (
     windows,
     without,
 )
+from millrace.sources.clevertap.retry import retried
 from millrace.sources.clevertap.rows import SCHEMA, STREAM, WHOLE_SCHEMA
 from millrace.sources.clevertap.sweep import Outcome, Sweep
 
@@ -80,6 +81,10 @@ class Source(AnySource[Config]):
             "again": self._repeat,
         }
         return lanes[reading.lane](reading)
+
+    def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
+        mode = _mode(reading.lane, reading.load_mode)
+        return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
     def countable(self, stream: Stream) -> Countable:
         del stream

@@ -1,0 +1,57 @@
+"""Records that were refused, tried once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+import pyarrow as pa
+
+from millrace.connect.source import Memory
+from millrace.data.batch import Checkpoint, Item, Passed, Refused
+from millrace.sources.clevertap import wire
+from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.known import Known, Mode
+from millrace.sources.clevertap.rows import Mapper, refused
+from millrace.sources.clevertap.times import Moments
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, now: datetime) -> Iterator[Item]:
+    """The rows as items, each in exactly one of them; what still cannot be a row is refused again.
+
+    A row that passes leaves the marks that its page would have left, so that a later read of its day knows it.
+    """
+    moments = Moments(config.zone)
+    for event, records in _by_event(rows).items():
+        mapper = Mapper(event, moments, whole=config.include_profile_fields, by_record=config.row_identity == "record")
+        body = b'{"status":"success","records":[' + b",".join(records) + b"]}"
+        shaped = mapper(wire.read(body, whole=config.include_profile_fields))
+        if shaped.rejects:
+            yield Refused(refused(event, shaped.rejects, now))
+        goes, _, marks = Known(event, memory, mode).judge(shaped)
+        # A person ordered these rows: they go on even where an equal one did before, unless that would double it.
+        chosen = shaped.rows.filter(pa.array(goes)) if mode == "copies" else shaped.rows
+        if chosen.num_rows:
+            yield chosen
+        if passed := shaped.rows.num_rows - chosen.num_rows:
+            yield Passed(passed, "repeated")
+        yield Checkpoint(None, tuple(marks))
+
+
+def _by_event(rows: Sequence[str]) -> dict[str, list[bytes]]:
+    """The records as CleverTap sent them, by the event name that was put in when they were refused."""
+    found: dict[str, list[bytes]] = {}
+    for row in rows:
+        try:
+            members = _members.decode(row)
+            event = msgspec.json.decode(members.pop("event_name"), type=str)
+        except (msgspec.MsgspecError, KeyError):
+            # Not JSON by the letter: the whole text stands for the record, under no name that CleverTap has.
+            found.setdefault("", []).append(msgspec.json.encode(row))
+            continue
+        record = members["record"] if members.keys() == {"record"} else msgspec.json.encode(members)
+        found.setdefault(event, []).append(bytes(record))
+    return found

@@ -1,0 +1,476 @@
+"""The acceptance scenarios of the CleverTap source, through the whole of Millrace into a real table."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
+from tests.postgres import Database
+
+from millrace.connect.source import Slice
+from millrace.control import connections, rejects, runs
+from millrace.control.reconcile import reconcile
+from millrace.control.replay import replay
+from millrace.errors import AuthError, ConfigError
+
+NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Search")
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Makes worlds, and ends them."""
+    made: list[World] = []
+
+    def make(
+        *names: str, account: dict[str, Any] | None = None, sim: dict[str, Any] | None = None, **world: Any
+    ) -> World:
+        started = simulator(account={"events": names, **(account or {})}, **(sim or {}))
+        made.append(World(started, tmp_path, **world))
+        made[-1].events(*names)
+        return made[-1].create()
+
+    yield make
+    for world in made:
+        world.close()
+        world.simulator.stop()
+
+
+def put(world: World, *events: dict[str, Any]) -> None:
+    world.simulator.add_events(PROJECT, events)
+
+
+def balanced(world: World, record: Any) -> None:
+    balance = record.balance
+    parts = balance.loaded + sum(balance.filtered.values()) + sum(balance.rejected.values()) + balance.waiting
+    assert balance.read == parts, balance
+
+
+@pytest.mark.spec("clevertap.10.1")
+def test_10_1_history_of_31_days_equals_the_ledger_without_exact_duplicates(build: Callable[..., World]):
+    names = (
+        *NAMES,
+        "Added To Cart",
+        "Checkout Started",
+        "Login",
+        "Sign Up",
+        "App Uninstalled",
+        "UTM Visited",
+        "Web Session Started",
+    )
+    world = build(*names, account={"users": 60, "days": 45}, sim={"duplicates": {"probability": 0.02}})
+    record = world.run()
+    balanced(world, record)
+    first = START.date() - timedelta(days=30)
+    truth = {row.hevo_id for row in world.simulator.ledger(PROJECT, first, START.date()) if row.event_name in names}
+    assert len(truth) > 1000
+    assert world.ids() == dict.fromkeys(truth, 1)
+
+
+@pytest.mark.spec("clevertap.10.2")
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_10_2_a_second_run_at_once_brings_nothing_new(build: Callable[..., World], mode: str):
+    world = build(*NAMES, account={"users": 20, "days": 40}, sim={"duplicates": {"probability": 0.05}}, mode=mode)
+    world.run()
+    before = world.rows(without=())
+    record = world.run()
+    assert record.balance.loaded == 0
+    assert record.balance.read == sum(record.balance.filtered.values())
+    assert world.rows(without=()) == before
+
+
+@pytest.mark.spec("clevertap.10.3")
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_10_3_a_row_four_days_late_is_caught_by_the_next_days_deep_look_back_once(
+    build: Callable[..., World], mode: str
+):
+    world = build("Charged", mode=mode)
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    put(world, event("Charged", START - timedelta(days=4), "__late"))
+    world.simulator.clock.advance(days=1)
+    record = world.run()
+    assert record.balance.loaded == 1
+    assert record.noted["late"] == 1
+    assert world.run().balance.loaded == 0
+    assert len(world.rows()) == 2
+
+
+@pytest.mark.spec("clevertap.10.4")
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "UTC", "Asia/Kolkata", "Pacific/Kiritimati"])
+def test_10_4_rows_at_the_edges_of_a_local_day_are_kept_with_the_right_moment(build: Callable[..., World], zone: str):
+    world = build("Charged", account={"timezone": zone}, source_config={"timezone": zone})
+    for number, digits in enumerate((20260310235959, 20260311000000, 20260311235959, 20260312000000)):
+        world.simulator.add_events(
+            PROJECT, [{"event_name": "Charged", "objectId": f"__{number}", "ts_local": digits, "event_props": {}}]
+        )
+    world.run()
+    from zoneinfo import ZoneInfo
+
+    local = sorted(
+        (row["ts_raw"], row["ts"].astimezone(ZoneInfo(zone)).strftime("%Y%m%d%H%M%S")) for row in world.rows()
+    )
+    assert [str(raw) for raw, _ in local] == [shown for _, shown in local]
+    assert len(local) == 4
+
+
+@pytest.mark.spec("clevertap.10.5")
+def test_10_5_a_wrong_passcode_fails_the_test_and_a_wrong_project_passes_it_and_loads_nothing(
+    build: Callable[..., World],
+):
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=1)))
+    config = dict(connections.find(world.home, "source", "project").config)
+    wrong = connections.create(world.home, "source", "wrong", "clevertap", config | {"passcode": "no-such-pass"})
+    from millrace.connect.source import Context
+
+    verdicts = connections.build_source(world.home, wrong.id, Context(clock=world.clock)).check()
+    assert verdicts[-1].state == "fail"
+    connections.change(
+        world.home, "source", "project", config=config | {"passcode": PASSCODE, "project_id": "NOT-A-PROJ"}
+    )
+    found = connections.find(world.home, "source", "project")
+    verdicts = connections.build_source(world.home, found.id, Context(clock=world.clock)).check()
+    assert {verdict.state for verdict in verdicts} <= {"pass", "warn"}
+    record = world.run()
+    assert record.balance.read == 0
+    assert record.notes
+
+
+@pytest.mark.spec("clevertap.10.6")
+def test_10_6_credentials_of_another_region_are_refused_with_the_region_named(build: Callable[..., World]):
+    world = build("Charged")
+    config = dict(connections.find(world.home, "source", "project").config)
+    other = {"base_url": world.simulator.url("us1"), "region": "US", "passcode": PASSCODE}
+    connections.change(world.home, "source", "project", config=config | other)
+    with pytest.raises(AuthError) as caught:
+        world.run()
+    assert "region" in f"{caught.value.message} {caught.value.hint}"
+    assert "US" in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.spec("clevertap.10.17")
+@pytest.mark.parametrize(("mode", "rows"), [("merge", 1), ("append", 2)])
+def test_10_17_a_duplicate_of_the_api_is_one_row_in_merge_and_two_in_append(
+    build: Callable[..., World], mode: str, rows: int
+):
+    world = build("Charged", mode=mode)
+    put(world, event("Charged", START - timedelta(days=1), Amount=5) | {"copies": 2})
+    balanced(world, world.run())
+    assert len(world.rows()) == rows
+    world.simulator.clock.advance(days=1)
+    world.run()
+    assert len(world.rows()) == rows
+
+
+@pytest.mark.spec("clevertap.10.18")
+def test_10_18_a_property_that_changes_its_type_leaves_json_columns_alone(build: Callable[..., World]):
+    world = build("Charged")
+    for number, value in enumerate((5, 5.5, "five", [5], {"v": 5}, None, True)):
+        put(world, event("Charged", START - timedelta(days=1), f"__{number}", Amount=value))
+    world.run()
+    shown = {row["object_id"]: json.loads(row["event_props"])["Amount"] for row in world.rows()}
+    assert [shown[f"__{number}"] for number in range(7)] == [5, 5.5, "five", [5], {"v": 5}, None, True]
+    destination = world.destination()
+    kind = destination.query("SELECT data_type FROM information_schema.columns WHERE column_name = 'event_props'")
+    destination.close()
+    assert kind.to_pylist() == [{"data_type": "JSON"}]
+
+
+@pytest.mark.spec("clevertap.10.19")
+def test_10_19_integers_beyond_2_to_the_53_are_exact(build: Callable[..., World]):
+    world = build("Charged", source_config={"include_profile_fields": True})
+    big = (1 << 60) + 1
+    put(
+        world,
+        event("Charged", START - timedelta(days=1), Big=big)
+        | {"profile": {"phone": big, "profileData": {"wide": 10**30}, "identity": "c1"}},
+    )
+    world.run()
+    (row,) = world.rows()
+    assert row["phone"] == str(big)
+    assert str(big) in row["event_props"]
+    assert str(10**30) in row["profile_data"]
+
+
+@pytest.mark.spec("clevertap.10.20")
+def test_10_20_a_name_more_in_the_file_gets_its_history_and_no_other_does(build: Callable[..., World]):
+    world = build("Charged")
+    put(
+        world,
+        event("Charged", START - timedelta(days=20)),
+        event("Search", START - timedelta(days=20)),
+        event("Search", START - timedelta(days=1), "__d2"),
+    )
+    world.run()
+    world.events("Charged", "Search")
+    asked_before = len(world.simulator.journal())
+    world.run()
+    assert len(world.rows()) == 3
+    opened = [entry for entry in world.simulator.journal()[asked_before:] if entry.step == "open"]
+    asked = [(entry.event, json.loads(entry.body)["from"]) for entry in opened]
+    assert min(first for name, first in asked if name == "Search") == 20260212
+    assert min(first for name, first in asked if name == "Charged") >= 20260308
+
+
+@pytest.mark.spec("clevertap.10.22")
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_10_22_a_changed_profile_updates_the_row_in_merge_and_is_no_new_row_in_append(
+    build: Callable[..., World], mode: str
+):
+    world = build("Charged", mode=mode)
+    put(world, event("Charged", START - timedelta(hours=3)) | {"profile": {"profileData": {"plan": "free"}}})
+    world.run()
+    world.simulator.set_profile(PROJECT, "__d1", {"profileData": {"plan": "gold"}, "identity": "cust-1"})
+    world.simulator.clock.advance(3600)
+    world.run()
+    (row,) = world.rows()
+    expected = {"merge": ("gold", "cust-1"), "append": ("free", None)}[mode]
+    assert (json.loads(row["profile_data"])["plan"], row["identity"]) == expected
+
+
+@pytest.mark.spec("clevertap.10.26")
+def test_10_26_the_passcode_is_in_no_file_log_error_or_export(
+    build: Callable[..., World], caplog: pytest.LogCaptureFixture
+):
+    from millrace.control.export import export
+
+    world = build("Charged", "Nobody Knows This")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    world.simulator.faults.set([{"effect": "wrong_passcode"}])
+    with pytest.raises(AuthError) as caught:
+        world.run()
+    texts = [str(caught.value), repr(caught.value.problem), caplog.text, str(export(world.home))]
+    assert not any(PASSCODE in text for text in texts)
+    secret = PASSCODE.encode()
+    holding = [file for file in world.folder.rglob("*") if file.is_file() and secret in file.read_bytes()]
+    assert holding == []
+
+
+def test_rows_that_cannot_be_rows_are_rejects_that_can_be_listed_replayed_and_discarded(build: Callable[..., World]):
+    world = build("Charged", "Search")
+    put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(3)))
+    put(world, event("Search", START - timedelta(days=1)))
+    world.simulator.faults.set([{"effect": "bad_ts", "event": "Charged", "form": "string", "records": 1}])
+    record = world.run()
+    balanced(world, record)
+    assert record.status == "COMPLETED_WITH_FAILURES"
+    assert record.balance.rejected == {"source/BAD_TIMESTAMP": 1}
+    assert len(world.rows()) == 3
+    (group,) = rejects.listed(world.home, rejects.Choice(pipeline="clevertap"))
+    assert (group.code, group.rows) == ("BAD_TIMESTAMP", 1)
+    # Its time is no better now, so it is refused again, and still there once.
+    again = replay(world.home, rejects.Choice(pipeline="clevertap"), clock=world.clock)
+    balanced(world, again)
+    (group,) = rejects.listed(world.home, rejects.Choice(pipeline="clevertap"))
+    assert group.rows == 1
+    assert rejects.discard(world.home, rejects.Choice(pipeline="clevertap")) == 1
+    assert rejects.listed(world.home) == []
+
+
+def test_reconcile_names_the_causes_and_reads_late_days_again(build: Callable[..., World]):
+    world = build("Charged", "Search", "Notification Sent")
+    put(
+        world,
+        *(event("Charged", START - timedelta(days=2), Amount=1) for _ in range(3)),
+        event("Search", START - timedelta(days=9)),
+    )
+    world.run()
+    put(
+        world,
+        event("Search", START - timedelta(days=9), "__late"),
+        event("Search", START - timedelta(days=9), "__later"),
+    )
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    causes = {(row.name, cause.code): cause.rows for row in found.compared for cause in row.causes}
+    assert causes == {("Charged", "duplicates"): 2, ("Search", "late"): 2}
+    assert found.equal
+    (fixed,) = reconcile(world.home, "clevertap", fix=True, clock=world.clock)
+    assert fixed.again == (Slice(date(2026, 3, 5), date(2026, 3, 5), "Search"),)
+    assert {(row.name, cause.code) for row in fixed.compared for cause in row.causes} == {("Charged", "duplicates")}
+    assert len(world.rows()) == 4
+
+
+def test_a_full_run_replaces_the_table_by_a_whole_new_one(build: Callable[..., World]):
+    world = build("Charged")
+    put(world, *(event("Charged", START - timedelta(days=n), f"__{n}") for n in range(1, 5)))
+    world.run()
+    destination = world.destination()
+    destination.query("SELECT 1")
+    destination.close()
+    world.simulator.clock.advance(days=28)
+    record = world.run(full=True)
+    balanced(world, record)
+    # Only the last 31 days are history now; the older rows went with the old table.
+    assert {row["object_id"] for row in world.rows()} == {"__1", "__2"}
+    assert world.rows("events__fresh") == []
+    assert world.run().balance.loaded == 0
+
+
+def test_a_resync_that_merges_keeps_the_table_and_doubles_nothing(build: Callable[..., World]):
+    world = build("Charged")
+    put(world, *(event("Charged", START - timedelta(days=n), f"__{n}") for n in range(1, 5)))
+    world.run()
+    before = world.rows()
+    record = runs.resync(world.home, "clevertap", mode="evolve-and-merge", clock=world.clock)
+    assert record.balance.loaded == 4
+    assert world.rows() == before
+
+
+def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[..., World]):
+    world = build("Charged", mode="append")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    with pytest.raises(ConfigError, match="double"):
+        runs.resync(world.home, "clevertap", mode="evolve-and-merge", clock=world.clock)
+    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert record.balance.loaded == 1
+    assert len(world.rows()) == 1
+
+
+def test_since_reads_days_again_without_doubling(build: Callable[..., World]):
+    world = build("Charged", mode="append")
+    put(world, event("Charged", START - timedelta(days=9)))
+    world.run()
+    put(world, event("Charged", START - timedelta(days=9), "__late"))
+    record = world.run(since=(START - timedelta(days=10)).date())
+    assert record.balance.loaded == 1
+    assert len(world.rows()) == 2
+
+
+def test_a_table_that_was_dropped_is_filled_again_from_the_stage(build: Callable[..., World]):
+    world = build("Charged", "Search")
+    put(world, event("Charged", START - timedelta(days=1)), event("Search", START - timedelta(days=1)))
+    world.run()
+    before = world.rows()
+    destination = world.destination()
+    destination.drop("events")
+    destination.close()
+    put(world, event("Charged", START - timedelta(hours=1), "__new"))
+    world.run()
+    assert len(world.rows()) == 3
+    assert all(row in world.rows() for row in before)
+
+
+def test_a_warehouse_that_was_restored_from_a_backup_is_brought_up_to_date(build: Callable[..., World]):
+    world = build("Charged")
+    file = world.folder / "warehouse.duckdb"
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    backup = file.read_bytes()
+    for number in range(3):
+        put(world, event("Charged", START - timedelta(hours=2), f"__{number}"))
+        world.simulator.clock.advance(3600)
+        world.run()
+    after = world.rows()
+    file.write_bytes(backup)
+    put(world, event("Charged", START + timedelta(hours=2), "__last"))
+    world.simulator.clock.advance(3600)
+    world.run()
+    assert len(world.rows()) == 5
+    assert all(row in world.rows() for row in after)
+
+
+def test_a_column_that_was_dropped_comes_back_and_the_users_own_stays(build: Callable[..., World]):
+    import duckdb
+
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    with duckdb.connect(str(world.folder / "warehouse.duckdb")) as connection:
+        connection.execute("ALTER TABLE events DROP COLUMN session_source")
+        connection.execute("ALTER TABLE events ADD COLUMN mine VARCHAR DEFAULT 'x'")
+    put(world, event("Charged", START - timedelta(hours=1), "__new"))
+    world.run()
+    rows = {row["object_id"]: row for row in world.rows()}
+    assert set(rows) == {"__d1", "__new"}
+    assert "session_source" in rows["__new"]
+    assert rows["__d1"]["mine"] == "x"
+
+
+def test_a_run_that_is_asked_to_stop_ends_at_a_commit_and_the_next_goes_on(build: Callable[..., World]):
+    world = build(*NAMES, account={"users": 30, "days": 40})
+    stopping = threading.Event()
+    answered = 0
+
+    class Counting(type(world.clock)):  # type: ignore[misc]  the clock is asked before each page
+        def now(self) -> Any:
+            nonlocal answered
+            answered += 1
+            if answered > 60:
+                stopping.set()
+            return super().now()
+
+    record = runs.run(world.home, "clevertap", clock=Counting(world.simulator), stopping=stopping)
+    assert record.status == "CANCELLED"
+    balanced(world, record)
+    world.run()
+    names = set(NAMES)
+    first = START.date() - timedelta(days=30)
+    truth = {row.hevo_id for row in world.simulator.ledger(PROJECT, first, START.date()) if row.event_name in names}
+    assert world.ids() == dict.fromkeys(truth, 1)
+
+
+def test_two_pipelines_share_a_destination_with_tables_of_their_own(build: Callable[..., World]):
+    from millrace.control import pipelines
+    from millrace.control.pipelines import Wish
+
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=1)))
+    pipelines.create(world.home, Wish("second", "project", "warehouse", table_prefix="second"))
+    threads = [
+        threading.Thread(target=runs.run, args=(world.home, name), kwargs={"clock": world.clock})
+        for name in ("clevertap", "second")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(world.rows()) == len(world.rows("second_events")) == 1
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_postgresql_holds_the_same_rows(build: Callable[..., World], database: Database, mode: str):
+    world = build(
+        *NAMES,
+        account={"users": 20, "days": 40},
+        sim={"duplicates": {"probability": 0.05}},
+        mode=mode,
+        destination_type="postgres",
+        destination_config=database.settings(),
+    )
+    balanced(world, world.run())
+    names = set(NAMES)
+    first = START.date() - timedelta(days=30)
+    copies = {
+        row.hevo_id: row.copies
+        for row in world.simulator.ledger(PROJECT, first, START.date())
+        if row.event_name in names
+    }
+    assert world.ids() == (copies if mode == "append" else dict.fromkeys(copies, 1))
+    assert world.run().balance.loaded == 0
+
+
+def test_a_folder_holds_the_same_rows(build: Callable[..., World], tmp_path: Path):
+    world = build(
+        *NAMES,
+        account={"users": 20, "days": 40},
+        mode="append",
+        destination_type="folder",
+        destination_config={"path": str(tmp_path / "lake")},
+    )
+    balanced(world, world.run())
+    names = set(NAMES)
+    first = START.date() - timedelta(days=30)
+    copies = {
+        row.hevo_id: row.copies
+        for row in world.simulator.ledger(PROJECT, first, START.date())
+        if row.event_name in names
+    }
+    assert world.ids() == copies
