@@ -24,20 +24,31 @@ from millrace.engine.mapping import Mapping
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def server_url(postgres: Any) -> Iterator[str]:
+    """The URL of a PostgreSQL database that tests of the control database use one after the other."""
+    name = f"control_{uuid.uuid4().hex}"
+    postgres.run(f"CREATE DATABASE {name}")
+    parsed = sa.make_url(postgres.url).set(drivername="postgresql+psycopg", database=name)
+    yield parsed.render_as_string(hide_password=False)
+    postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty control database; each test runs on both kinds."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'millrace.db'}"
         return
-    server = request.getfixturevalue("postgres").url
-    name = f"control_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    parsed = sa.make_url(server).set(drivername="postgresql+psycopg", database=name)
-    yield parsed.render_as_string(hide_password=False)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    url: str = request.getfixturevalue("server_url")
+    yield url
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        # A test may have left a connection open.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
 
 
 @pytest.fixture
