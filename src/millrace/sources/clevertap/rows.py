@@ -53,6 +53,7 @@ _PUSH_TOKEN = re.compile(r'("push_token"\s*:\s*)("(?:[^"\\]|\\.)*"|[^,}\]\s]+)',
 _PLAIN_ID = re.compile(rb'"[^"\\]+"').fullmatch
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MANY = 4096
+_HIGHEST = 10**14
 _BACKSLASH = b"\\"
 
 
@@ -134,6 +135,8 @@ class Mapper:
         for record in answer.records:
             if record.profile is None or type(record.ts) is not int or not _PLAIN_ID(record.profile.objectId):
                 return True
+            if record.ts > _HIGHEST:
+                return True
         return False
 
     def _sorted_out(self, answer: Answer, rejects: list[Reject]) -> list[int]:
@@ -149,7 +152,7 @@ class Mapper:
                 rejects.append(Reject("MISSING_PROFILE", "the record has no profile, so no device", raw))
             elif bytes(record.profile.objectId)[:1] != b'"' or bytes(record.profile.objectId) == b'""':
                 rejects.append(Reject("MISSING_OBJECT_ID", "the profile has no objectId", raw))
-            elif type(record.ts) is not int or not 10**13 <= record.ts < 10**14:
+            elif type(record.ts) is not int or not 10**13 <= record.ts < _HIGHEST:
                 rejects.append(Reject("BAD_TIMESTAMP", _not_a_time(record.ts), raw))
             else:
                 kept.append(place)

@@ -6,6 +6,7 @@ Field presence: https://developer.clevertap.com/docs/get-events-api, and what re
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,9 +82,15 @@ class _RawPage(_Envelope):
     records: list[Raw] | UnsetType | None = UNSET
 
 
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
+
 _page = msgspec.json.Decoder(_Page)
-_whole_page = msgspec.json.Decoder(_WholePage)
-_raw_page = msgspec.json.Decoder(_RawPage)
+_whole_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
+
+_page = msgspec.json.Decoder(_WholePage)
+_raw_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
+
+_page = msgspec.json.Decoder(_RawPage)
 _record = msgspec.json.Decoder(Record)
 _whole_record = msgspec.json.Decoder(WholeRecord)
 _members = msgspec.json.Decoder(dict[str, Raw])
@@ -196,7 +203,7 @@ def _apart(body: bytes) -> tuple[_Envelope, list[bytes]]:
             if key == "records" and text[at] == "[":
                 at = _blank(text, at + 1)
                 while text[at] != "]":
-                    _, end = decoder.raw_decode(text, at)
+                    end = _end(decoder, text, at)
                     spans.append((at, end))
                     at = _next(text, end, "]")
                 at += 1
@@ -209,6 +216,22 @@ def _apart(body: bytes) -> tuple[_Envelope, list[bytes]]:
     except (ValueError, IndexError, RecursionError, msgspec.MsgspecError):
         raise NotJson("the body is not a JSON object of the expected form") from None
     return envelope, [text[start:end].encode("utf-8", "surrogateescape") for start, end in spans]
+
+
+def _end(decoder: json.JSONDecoder, text: str, at: int) -> int:
+    """The place behind the value that begins at ``at``; one that is nested too deeply to be read ends all the same."""
+    try:
+        return decoder.raw_decode(text, at)[1]
+    except RecursionError:
+        depth = 0
+        for token in _TOKEN.finditer(text, at):
+            if token[0] in "{[":
+                depth += 1
+            elif token[0] in "]}":
+                depth -= 1
+                if not depth:
+                    return token.end()
+        raise
 
 
 def _blank(text: str, at: int) -> int:
