@@ -85,12 +85,8 @@ class _RawPage(_Envelope):
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
 
 _page = msgspec.json.Decoder(_Page)
-_whole_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
-
-_page = msgspec.json.Decoder(_WholePage)
-_raw_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
-
-_page = msgspec.json.Decoder(_RawPage)
+_whole_page = msgspec.json.Decoder(_WholePage)
+_raw_page = msgspec.json.Decoder(_RawPage)
 _record = msgspec.json.Decoder(Record)
 _whole_record = msgspec.json.Decoder(WholeRecord)
 _members = msgspec.json.Decoder(dict[str, Raw])
