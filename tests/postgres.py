@@ -62,10 +62,12 @@ class Database:
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Runs the statements; rows of the last one, if it has any."""
+        rows: list[tuple[Any, ...]] = []
         with self.connect() as connection:
             for statement in statements:
                 cursor = connection.execute(statement)  # pyright: ignore[reportArgumentType] - tests write any SQL
-            return cursor.fetchall() if cursor.description else []
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

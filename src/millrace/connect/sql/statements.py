@@ -80,7 +80,7 @@ def _wider(dialect: Dialect, table: Table, column: Column, present: Found) -> pa
         return None
     if have is None:
         raise _unfit(table, f"keeps {column.name!r} as {present.sql}, which cannot take {types.name(column.type)}")
-    if want == have or types.is_text(have) or types.kind(have) == "JSON":
+    if want == have or types.is_text(have) or (types.is_json(have) and not types.is_text(want)):
         return None
     join = types.widen(want, have)
     if dialect.kept(join) == have:

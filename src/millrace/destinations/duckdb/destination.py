@@ -19,10 +19,10 @@ from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql.duckdb import DUCKDB, LIMITS
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
-from millrace.destinations.duckdb.dialect import DUCKDB, LIMITS
 from millrace.errors import ConfigError, EnvironmentProblem
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
@@ -247,7 +247,9 @@ class Destination(SqlDestination[Config]):
         try:
             yield
         finally:
-            self._live.unregister(name)
+            # In a transaction that failed nothing can be dropped; its end does it.
+            with suppress(duckdb.Error):
+                self._live.unregister(name)
 
     # Reading.
 

@@ -7,6 +7,11 @@ from millrace.connect.sql.dialect import Dialect
 
 LIMITS = Limits()
 
+_NUMBER = (
+    "CASE WHEN isnan({c}) THEN 'NaN' WHEN isinf({c}) THEN CASE WHEN {c} < 0 THEN '-Infinity' ELSE 'Infinity' END "
+    "ELSE regexp_replace(CAST({c} AS VARCHAR), '\\.0$', '') END"
+)
+
 DUCKDB = Dialect(
     name="duckdb",
     limits=LIMITS,
@@ -57,8 +62,10 @@ DUCKDB = Dialect(
     bounded="VARCHAR",  # DuckDB does not enforce a length
     widen="ALTER TABLE {table} ALTER COLUMN {column} SET DATA TYPE {type} USING {value}",
     text={
+        "FLOAT": _NUMBER,
+        "DOUBLE": _NUMBER,
         "BYTEARRAY": "base64({c})",
-        "TIME": "strftime({c}, '%H:%M:%S.%f')",
+        "TIME": "strftime(DATE '1970-01-01' + {c}, '%H:%M:%S.%f')",
         "TIMESTAMP": "strftime({c}, '%Y-%m-%dT%H:%M:%S.%f')",
         "TIMESTAMPTZ": "strftime({c} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')",
     },
