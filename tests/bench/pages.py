@@ -24,7 +24,7 @@ DAYS = 31
 USERS = 20_000
 COPIES = 0.004
 VARIANTS = 4096
-_FORMAT = 5
+_FORMAT = 6
 
 # Share of each event in all rows. Names as a shop's app would send them, CleverTap's own among them.
 EVENTS = {
@@ -34,6 +34,10 @@ EVENTS = {
     "Coupon Applied": 15, "Review Written": 5, "Payment Failed": 4, "Support Chat Opened": 6, "Video Watched": 40,
     "Refund Requested": 2,
 }  # fmt: skip
+
+# A project with so few events has fewer names too.
+FEW = 10_000
+FEW_NAMES = ("App Launched", "Product Viewed", "Added To Cart", "Charged", "UTM Visited")
 
 _KINDS: dict[str, list[object]] = {
     "Product": ["Kettle", 'Teapot "Oma"', "Grünkohl 500 g", "Lampe 2,5 W", "Wollsocken", "日本茶", "Notebook A5"],
@@ -125,7 +129,8 @@ def _write(folder: Path, events: int, last: date) -> None:
     sessions = [b"{}", *(b'{"session_source":"%b"}' % s for s in (b"Direct", b"Others", b"Search", b"Social"))]
     sessions.append(b'{"session_source":"Search","utm_source":"newsletter","utm_campaign":"spring"}')
     distinct = size = 0
-    for index, (name, counts) in enumerate(_shares(events).items()):
+    shares = _shares(events)
+    for index, (name, counts) in enumerate(shares.items()):
         orders = _orders(chance, name)
         variants = [_properties(chance, name, chance.choice(orders)) for _ in range(VARIANTS)]
         offsets = [np.zeros(1, np.int64)]
@@ -150,25 +155,26 @@ def _write(folder: Path, events: int, last: date) -> None:
                 offsets.append(ends)
         np.save(folder / f"{index:02}.npy", np.concatenate(offsets))
         size += at
-    (folder / "events.csv").write_text("Event name\n" + "".join(f"{name}\n" for name in EVENTS))
+    (folder / "events.csv").write_text("Event name\n" + "".join(f"{name}\n" for name in shares))
     about = {
         "events": events,
         "distinct": distinct,
         "first": dates[0].isoformat(),
         "last": dates[-1].isoformat(),
-        "names": list(EVENTS),
+        "names": list(shares),
         "size_bytes": size,
-        "counts": _shares(events),
+        "counts": shares,
     }
     (folder / "about.json").write_text(json.dumps(about))
 
 
 def _shares(events: int) -> dict[str, list[int]]:
     """Rows for each name and day; together exactly ``events``."""
-    weights = np.outer(list(EVENTS.values()), [1.0 + 0.3 * (day % 7 in (5, 6)) for day in range(DAYS)])
+    names = EVENTS if events > FEW else FEW_NAMES
+    weights = np.outer([EVENTS[name] for name in names], [1.0 + 0.3 * (day % 7 in (5, 6)) for day in range(DAYS)])
     ends = np.rint(np.cumsum(weights) / weights.sum() * events).astype(int)
     counts = np.diff(ends, prepend=0).reshape(weights.shape)
-    return {name: [int(count) for count in row] for name, row in zip(EVENTS, counts, strict=True)}
+    return {name: [int(count) for count in row] for name, row in zip(names, counts, strict=True)}
 
 
 def _rows(numbers: np.random.Generator, count: int) -> np.ndarray:
