@@ -27,7 +27,7 @@ class Ended:
     """Job number ``job`` is over; ``error`` is what ended it early."""
 
     job: int
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 def interleaved(
@@ -61,12 +61,12 @@ def interleaved(
                 job = waiting.popleft()
             except IndexError:
                 return
-            error: Exception | None = None
+            error: BaseException | None = None
             try:
                 for item in jobs[job]():
                     if not hand_over(Got(job, item)):
                         return
-            except Exception as raised:  # handed to the consumer, who decides
+            except BaseException as raised:  # handed to the consumer, who decides
                 error = raised
             if not hand_over(Ended(job, error)):
                 return

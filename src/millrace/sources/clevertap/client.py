@@ -270,7 +270,7 @@ def denied_hint(config: Config) -> str:
     return f"Check the passcode (Settings > Passcode) and the region, now {config.place.label}: {others}."
 
 
-def as_error(failure: Exception) -> MillraceError | None:
+def as_error(failure: BaseException) -> MillraceError | None:
     """The error of ours that a failure of a single request amounts to, for calls that stand alone."""
     if isinstance(failure, MillraceError):
         return failure

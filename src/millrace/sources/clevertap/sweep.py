@@ -15,7 +15,7 @@ from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Memory
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
-from millrace.errors import MillraceError, Transient
+from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Known, Mode
@@ -210,7 +210,6 @@ class Sweep:
         if isinstance(error, Transient):
             return "failed", error.message
         # Credentials, the machine's own trouble, and our own mistakes end the run.
-        assert isinstance(error, MillraceError | Exception)
         raise error
 
     def _checkpoint(self, marks: Sequence[Mark], counts: dict[str, int] | None = None) -> Checkpoint:

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import gzip
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from millrace.connect.http import client as http
+from millrace.connect.http.client import Broken, Client, Unreachable, from_httpx, is_loopback
+from millrace.errors import ConfigError, EnvironmentProblem
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """A server that hands each request's head to ``answer`` and then ends the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def work() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    head = b""
+                    while b"\r\n\r\n" not in head and (chunk := connection.recv(65536)):
+                        head += chunk
+                    answer(connection, head)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def plain(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}Connection: close\r\n\r\n".encode() + body
+
+
+def test_a_request_is_sent_byte_for_byte_with_the_products_name() -> None:
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(plain(b"fine", "404 Not Found", "X-Kind: odd\r\n"))
+
+    with answering(answer) as url:
+        client = Client(url + "/r/in1/", {"X-Secret": "s"})
+        reply = client.send("GET", "/1/x.json?cursor=a%2Fb%2bc~+=/%3D")
+        client.send("POST", "/y", content=b"{}")
+        client.close()
+        client.close()
+    assert (reply.status, reply.body, reply.headers["x-kind"]) == (404, b"fine", "odd")
+    assert heads[0].startswith(b"GET /r/in1/1/x.json?cursor=a%2Fb%2bc~+=/%3D HTTP/1.1\r\n")
+    assert b"User-Agent: millrace/" in heads[0] and b"X-Secret: s" in heads[0]
+    assert b"Accept-Encoding: identity" in heads[0], "this machine need not pack for itself"
+    assert b"Content-Type: application/json" in heads[1] and b"Content-Type" not in heads[0]
+
+
+def test_a_packed_body_is_unpacked() -> None:
+    body = gzip.compress(b"x" * 5000)
+    with answering(lambda connection, _: connection.sendall(plain(body, headers="Content-Encoding: gzip\r\n"))) as url:
+        assert Client(url).send("GET", "/").body == b"x" * 5000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", b"nonsense\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"],
+    ids=["nothing", "half", "nonsense", "bad-gzip"],
+)  # fmt: skip
+def test_a_reply_that_is_not_whole_is_a_broken_connection(answer: bytes) -> None:
+    with answering(lambda connection, _: connection.sendall(answer)) as url, pytest.raises(Broken):
+        Client(url).send("GET", "/")
+
+
+def test_a_refused_connection_and_an_unknown_name_are_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for url in (f"http://127.0.0.1:{port}", "http://millrace.invalid"):
+        with pytest.raises(Unreachable) as refused:
+            Client(url).send("GET", "/")
+        assert refused.value.hint
+
+
+def test_silence_and_endless_or_huge_bodies_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "READ_S", 0.2)
+    with answering(lambda *_: time.sleep(1)) as url, pytest.raises(Broken, match="silent"):
+        Client(url).send("GET", "/")
+
+    def drip(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        for _ in range(20):
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    monkeypatch.setattr(http, "WHOLE_S", 0.3)
+    with answering(drip) as url, pytest.raises(Broken, match="not whole"):
+        Client(url).send("GET", "/")
+    monkeypatch.setattr(http, "LARGEST_BODY", 100)
+    with answering(lambda c, _: c.sendall(plain(b"x" * 200))) as url, pytest.raises(Broken, match="larger"):
+        Client(url).send("GET", "/")
+
+
+def test_abort_wakes_a_thread_that_waits_for_an_answer() -> None:
+    begun, ended = threading.Event(), threading.Event()
+    caught: list[Exception] = []
+
+    def silent(_: socket.socket, __: bytes) -> None:
+        begun.set()
+        ended.wait(10)
+
+    with answering(silent) as url:
+        client = Client(url)
+
+        def work() -> None:
+            try:
+                client.send("GET", "/")
+            except Broken as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert begun.wait(5)
+        began = time.monotonic()
+        client.abort()
+        thread.join(5)
+        ended.set()
+    assert not thread.is_alive() and time.monotonic() - began < 1 and len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx.ConnectTimeout("x"), Unreachable),
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), EnvironmentProblem),
+        (httpx.ConnectError("refused"), Unreachable),
+        (httpx.ReadTimeout("x"), Broken),
+        (httpx.ProxyError("x"), Unreachable),
+        (httpx.RemoteProtocolError("x"), Broken),
+        (httpx.InvalidURL("x"), ConfigError),
+    ],
+)
+def test_every_error_of_the_library_has_one_of_ours(error: Exception, kind: type[Exception]) -> None:
+    found = from_httpx(error, "api.example.org")
+    assert type(found) is kind and "api.example.org" in found.message
+
+
+def test_tls_is_1_2_or_newer_and_loopback_is_told_apart() -> None:
+    assert http._tls().minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1", "a.localhost"))
+    assert not any(is_loopback(host) for host in ("", "127.example.org", "example.org", "10.0.0.1"))

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import pytest
+
+from millrace.connect.http.limits import Limiter, limiter
+from millrace.connect.http.parallel import Ended, Got, interleaved
+from millrace.connect.http.waits import Patience, Stopped, doubling, listed
+from millrace.connect.source import Context
+
+
+def counting(number: int, items: int, running: list[int]) -> Callable[[], Iterator[int]]:
+    def job() -> Iterator[int]:
+        running.append(1)
+        for item in range(items):
+            yield number * 100 + item
+        running.pop()
+
+    return job
+
+
+def reading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("read-")]
+
+
+def test_every_item_of_every_job_comes_once_in_order_of_its_job() -> None:
+    jobs = [counting(number, 5, []) for number in range(7)]
+    found = list(interleaved(jobs, 3, closed=threading.Event(), abort=lambda: None))
+    for number in range(7):
+        mine = [item for item in found if item.job == number]
+        assert mine == [*(Got(number, number * 100 + item) for item in range(5)), Ended(number)]
+    assert not reading_threads()
+
+
+def test_at_most_width_jobs_run_and_at_most_one_item_of_each_is_ahead() -> None:
+    made: list[int] = []
+
+    def job() -> Iterator[int]:
+        for item in range(50):
+            made.append(item)
+            yield item
+
+    reader = interleaved([job] * 4, 2, closed=threading.Event(), abort=lambda: None)
+    next(reader)
+    time.sleep(0.2)
+    assert len(made) <= 5
+    reader.close()
+    assert not reading_threads()
+
+
+def test_an_error_ends_its_job_alone() -> None:
+    def bad() -> Iterator[int]:
+        yield 1
+        raise ValueError("bad")
+
+    found = list(interleaved([bad, counting(1, 2, [])], 2, closed=threading.Event(), abort=lambda: None))
+    ends = {item.job: item.error for item in found if isinstance(item, Ended)}
+    assert isinstance(ends[0], ValueError) and ends[1] is None
+
+
+def test_closing_early_ends_the_threads_and_calls_abort_once() -> None:
+    closed, aborted = threading.Event(), []
+    reader = interleaved([counting(n, 100, []) for n in range(3)], 3, closed=closed, abort=lambda: aborted.append(1))
+    next(reader)
+    reader.close()
+    assert closed.is_set() and aborted == [1] and not reading_threads()
+
+
+def test_no_jobs_are_done_at_once() -> None:
+    assert list(interleaved([], 3, closed=threading.Event(), abort=lambda: None)) == []
+
+
+def test_a_limiter_never_lets_more_through_than_its_width() -> None:
+    held: list[int] = []
+    most: list[int] = []
+    limit = Limiter(2)
+
+    def work() -> None:
+        for _ in range(5):
+            with limit.slot(time.monotonic, lambda: None):
+                held.append(1)
+                most.append(len(held))
+                time.sleep(0.002)
+                held.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 2 and limit.held == 0
+
+
+def test_a_limiter_is_narrow_until_the_time_is_over() -> None:
+    limit = Limiter(3)
+    limit.narrow(100.0)
+    limit.narrow(50.0)
+    assert (limit.width(99.9), limit.width(100.0)) == (1, 3)
+
+
+def test_waiting_for_a_place_can_be_called_off() -> None:
+    limit = Limiter(1)
+
+    def enough() -> None:
+        raise Stopped
+
+    with limit.slot(lambda: 0.0, lambda: None), pytest.raises(Stopped), limit.slot(lambda: 0.0, enough):
+        raise AssertionError("there was no place")
+
+
+def test_one_limiter_serves_an_api_of_an_account_in_the_whole_process() -> None:
+    one = limiter("host", "account", "events", 3)
+    assert limiter("host", "account", "events", 2) is one and one.width(0.0) == 2
+    assert limiter("host", "account", "counts", 3) is not one
+
+
+def test_waits_double_up_to_their_cap_and_listed_ones_end_with_their_total() -> None:
+    assert list(doubling(1, 5, 5)) == [1, 2, 4, 5]
+    assert list(listed((2, 3), 4, 12, jitter=0)) == [2, 3, 4, 3]
+    assert all(1.8 <= wait <= 2.2 for wait in islice(listed((2,), 2, 100), 20))
+
+
+def test_a_rest_says_what_it_waits_for_and_ends_when_the_run_shall_stop() -> None:
+    said: list[str] = []
+    context = Context(awaiting=said.append)
+    patience = Patience(context, threading.Event())
+    patience.rest(0.01, "the mill")
+    assert said == ["the mill", ""]
+    threading.Timer(0.1, context.stopping.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        patience.rest(30, "the mill")
+    assert time.monotonic() - began < 2 and said[-1] == ""
+    with pytest.raises(Stopped):
+        patience.check()

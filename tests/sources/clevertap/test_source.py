@@ -1,0 +1,410 @@
+"""Lanes, look-backs, memory, stopping, counting and the connection test, against the simulator."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from tests.sources.clevertap.driver import PASSCODE, PROJECT, Kept, Pipeline, events
+
+from millrace.connect.source import Context, Reading, Slice
+from millrace.data.batch import Checkpoint
+from millrace.errors import AuthError, ConfigError, Transient
+from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.known import day_of, entries, history_part
+from millrace.sources.clevertap.source import Source
+
+Make = Callable[..., Pipeline]
+
+
+def froms(pipeline: Pipeline, since: int) -> list[tuple[str, int, int]]:
+    asked = [json.loads(entry.body) for entry in pipeline.asked("open")[since:]]
+    return sorted(((body["event_name"], body["from"], body["to"]) for body in asked), reverse=True)
+
+
+def test_the_first_incremental_read_takes_a_position_and_reads_nothing(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5))
+    assert not pipeline.run("incremental")
+    assert not pipeline.asked()
+    known = pipeline.kept.cursors["incremental"]["incremental"]["Charged"]
+    assert known["committed_run_start"] == "2026-03-14T10:00:00+00:00" and known["deep_done_on"] == 20260314
+
+
+def test_three_tiers_of_look_back_decide_from_where_days_are_read(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.run()
+
+    def opened(hours: float) -> list[tuple[str, int, int]]:
+        pipeline.simulator.clock.advance(hours=hours)
+        since = len(pipeline.asked("open"))
+        pipeline.run("incremental")
+        return froms(pipeline, since)
+
+    assert opened(1) == [("Charged", 20260314, 20260314)]
+    assert opened(5) == [("Charged", 20260312, 20260314)]
+    assert opened(5.5) == [("Charged", 20260314, 20260314)]
+    assert opened(3) == [("Charged", 20260311, 20260315), ("Charged", 20260308, 20260310)], "a new day: the deep one"
+    assert opened(1) == [("Charged", 20260315, 20260315)]
+    assert opened(72)[-1] == ("Charged", 20260309, 20260313), "after a pause, from the last mark and six days before"
+
+
+def test_a_failed_unit_keeps_the_mark_of_its_event_and_others_go_on(make: Make) -> None:
+    pipeline = make("Charged", "App Launched")
+    pipeline.run()
+    pipeline.simulator.clock.advance(hours=30)
+    pipeline.simulator.faults.set([{"effect": "server_error", "event": "Charged", "step": "page", "status": 500}])
+    pipeline.run("incremental")
+    known = pipeline.kept.cursors["incremental"]["incremental"]
+    assert (
+        known["Charged"]["committed_run_start"].startswith("2026-03-14T10") and "500" in known["Charged"]["last_error"]
+    )
+    assert (
+        known["App Launched"]["committed_run_start"].startswith("2026-03-15")
+        and pipeline.codes() == ["unit_failed"] * 2
+    )
+    pipeline.simulator.faults.clear()
+    pipeline.run("incremental")
+    known = pipeline.kept.cursors["incremental"]["incremental"]
+    assert known["Charged"]["committed_run_start"].startswith("2026-03-15") and known["Charged"]["last_error"] is None
+
+
+def test_rows_far_in_the_future_are_loaded_and_counted(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1, day="20270314", served_on=20260314))
+    assert pipeline.run()["future_dated"] == 1 and len(pipeline.log) == 1
+    assert not pipeline.run()["future_dated"], "and known again, though they lie on no day that was asked for"
+
+
+def test_an_invalid_name_is_tried_each_run_and_loads_whole_once_it_exists(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.names("Charged", "Refund")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1))
+    pipeline.run()
+    assert pipeline.codes() == ["invalid_event"]
+    pipeline.run()
+    assert pipeline.codes() == ["invalid_event"], "once in each lane and day"
+    pipeline.run()
+    assert pipeline.codes() == []
+    pipeline.simulator.clock.advance(days=3)
+    pipeline.simulator.add_events(PROJECT, events("Refund", 6, day="20260220"))
+    pipeline.run()
+    assert len(pipeline.log) == 7 and not pipeline.notes
+    assert "Refund" not in pipeline.kept.cursors["historical"]["events"]
+    assert pipeline.kept.cursors["historical"]["historical"]["ranges"]["Refund"] == [20260215, 20260317]
+
+
+def test_an_invalid_name_fails_the_run_where_that_is_wanted(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.names("Charged", "Refund")
+    pipeline.settings["on_invalid_event"] = "fail"
+    with pytest.raises(ConfigError, match="'Refund'"):
+        pipeline.run()
+
+
+def test_a_changed_passcode_ends_a_running_read_at_once(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.settings["batch_size"] = 23
+    pipeline.simulator.add_events(PROJECT, events("Charged", 90))
+    pipeline.simulator.faults.set([{"effect": "wrong_passcode", "step": "page", "page": 2}])
+    with pytest.raises(AuthError):
+        pipeline.run()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-")]
+
+
+def test_bad_records_are_rejected_once_and_the_rest_loads(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260314"))
+    pipeline.simulator.faults.set([{"effect": "bad_ts", "form": "impossible", "records": 1}])
+    pipeline.run("historical")
+    assert len(pipeline.log) == 4 and [row["code"] for row in pipeline.rejects] == ["BAD_TIMESTAMP"]
+    assert pipeline.read == 5
+    pipeline.run("incremental")
+    pipeline.run("incremental")
+    assert len(pipeline.rejects) == 1 and pipeline.passed["repeated"] == 5
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_days_read_again_bring_what_was_lost_and_double_nothing(make: Make, mode: Any) -> None:
+    pipeline = make("Charged", shards=1)
+    pipeline.mode = mode
+    pipeline.settings |= {"batch_size": 23}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 60))
+    pipeline.simulator.faults.set([{"effect": "lost_page", "page": 2, "times": 1}])
+    pipeline.run()
+    pipeline.simulator.faults.clear()
+    assert len(pipeline.log) == 37
+    cursors = json.dumps({lane: pipeline.kept.cursors[lane] for lane in ("incremental", "historical")})
+    days = Slice(date(2026, 3, 13), date(2026, 3, 13), "Charged")
+    pipeline.run("again", slices=(days, Slice(date(2026, 3, 12), date(2026, 3, 14))))
+    assert set(pipeline.table) == set(pipeline.truth())
+    assert len(pipeline.log) == (97 if mode == "merge" else 60), "in merge mode a person gets all of it again"
+    assert json.dumps({lane: pipeline.kept.cursors[lane] for lane in ("incremental", "historical")}) == cursors
+    assert pipeline.kept.cursors["again"] is None
+
+
+def test_days_whose_marks_are_gone_are_not_read_again_in_append_mode(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.mode = "append"
+    old = Slice(date(2026, 1, 1), date(2026, 1, 3), "Charged")
+    pipeline.run("again", slices=(old,))
+    assert not pipeline.asked() and pipeline.codes() == ["too_old_to_repeat"]
+    pipeline.mode = "merge"
+    pipeline.run("again", slices=(old,))
+    assert froms(pipeline, 0) == [("Charged", 20260101, 20260103)]
+
+
+def test_marks_are_pruned_when_no_read_needs_them_and_not_before(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 2, day="20260212") + events("Charged", 2, day="20260314"))
+    pipeline.run()
+    days = lambda: sorted(found[1] for part in pipeline.kept.parts() if (found := day_of(part)))  # noqa: E731
+    assert days() == [20260212, 20260314] and history_part("Charged") in pipeline.kept.parts()
+    pipeline.simulator.clock.advance(days=8)
+    pipeline.run()
+    assert days() == [20260212, 20260314]
+    pipeline.simulator.clock.advance(days=1)
+    pipeline.run()
+    assert days() == [20260314]
+    pipeline.kept.marks.pop(history_part("Charged"))
+    pipeline.simulator.clock.advance(days=60)
+    pipeline.run("incremental")
+    assert days() == [20260314], "a history that is not complete keeps its days"
+
+
+def test_marks_of_a_finished_unit_are_one_for_each_day(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.settings["batch_size"] = 23
+    pipeline.simulator.add_events(PROJECT, events("Charged", 90) + events("Charged", 40, day="20260312"))
+    pipeline.run()
+    for part in pipeline.kept.parts():
+        assert len(pipeline.kept.recall(part)) == 1
+    assert sum(len(entries(pipeline.kept.recall(part))) for part in pipeline.kept.parts() if day_of(part)) == 130
+
+
+def test_names_come_from_the_schema_and_new_ones_are_told(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.settings |= {"event_source": "schema"}
+    del pipeline.settings["events_file"]
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3))
+    pipeline.run()
+    assert len(pipeline.log) == 3
+    pipeline.simulator.add_events(PROJECT, events("Brand New", 2))
+    pipeline.run()
+    assert [(note.code, note.level) for note in pipeline.notes] == [("new_events", "info")]
+    assert len(pipeline.log) == 5
+
+
+def test_without_the_schema_a_file_goes_on_alone_and_a_schema_pipeline_fails(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3))
+    pipeline.simulator.faults.set([{"effect": "server_error", "path": "/getSchema"}])
+    pipeline.settings["event_source"] = "both"
+    pipeline.run()
+    assert len(pipeline.log) == 3 and "schema_unread" in pipeline.codes()
+    pipeline.settings["event_source"] = "schema"
+    with pytest.raises(Transient):
+        pipeline.run()
+
+
+def test_a_vanished_name_stops_and_keeps_its_place(make: Make) -> None:
+    pipeline = make("Charged", "App Launched")
+    pipeline.run()
+    pipeline.names("Charged")
+    pipeline.simulator.clock.advance(days=2)
+    pipeline.run()
+    pipeline.names("Charged", "App Launched")
+    since = len(pipeline.asked("open"))
+    pipeline.run()
+    assert min(first for name, first, _ in froms(pipeline, since) if name == "App Launched") == 20260308
+
+
+def test_a_today_that_the_server_takes_for_the_future_is_left_out_and_read_later(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 4) + events("Charged", 3, day="20260314"))
+    pipeline.simulator.faults.set([{"effect": "clock_skew", "seconds": 86400}])
+    pipeline.run()
+    assert len(pipeline.log) == 4
+    assert "today_refused" in pipeline.codes() and "timezone" in pipeline.notes[-1].message
+    assert not pipeline.kept.cursors["historical"]["historical"]["complete"]
+    pipeline.simulator.faults.clear()
+    pipeline.run()
+    assert set(pipeline.table) == set(pipeline.truth())
+    assert pipeline.kept.cursors["historical"]["historical"]["complete"]
+
+
+def test_another_time_zone_is_warned_about(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1))
+    pipeline.run()
+    pipeline.settings["timezone"] = "Asia/Kolkata"
+    pipeline.run("incremental")
+    assert pipeline.codes() == ["timezone_changed"]
+
+
+def test_progress_grows_to_one_and_stays_below_it_while_a_unit_failed(make: Make) -> None:
+    pipeline = make("Charged", "App Launched")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 4) + events("App Launched", 4))
+
+    def progress() -> list[float]:
+        source = pipeline.source()
+        reading = Reading(source.streams()[0], "historical", pipeline.kept.cursors.get("historical"), Kept())
+        found: list[float] = []
+        for item in source.read(reading):
+            if isinstance(item, Checkpoint):
+                pipeline.kept.cursors["historical"] = item.cursor
+                assert item.progress is not None
+                found.append(item.progress)
+        return found
+
+    pipeline.simulator.faults.set([{"effect": "garbage", "event": "Charged", "step": "open"}])
+    first = progress()
+    assert first == sorted(first) and first[-1] == pytest.approx(0.5)
+    pipeline.simulator.faults.clear()
+    second = progress()
+    assert second == sorted(second) and second[-1] == 1.0
+    assert progress() == []
+
+
+def test_stopping_ends_the_read_soon_and_a_later_run_goes_on(make: Make) -> None:
+    pipeline = make("Charged", latency_ms={"open": (1, 2), "page": (10, 20)})
+    pipeline.settings |= {"batch_size": 23}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 300))
+    source = pipeline.source()
+    items = source.read(Reading(source.streams()[0], "historical", None, pipeline.kept))
+    for item in items:
+        if isinstance(item, Checkpoint):
+            pipeline.stopping.set()
+            break
+    asked = len(pipeline.asked())
+    assert isinstance(list(items)[-1], Checkpoint)
+    assert len(pipeline.asked()) - asked <= 6
+    pipeline.stopping.clear()
+    pipeline.run()
+    assert set(pipeline.table) == set(pipeline.truth())
+
+
+@pytest.mark.parametrize("fault", [{"effect": "timeout", "step": "page", "seconds": 30}, {"effect": "not_ready"}])
+def test_closing_the_read_ends_its_threads_promptly(make: Make, fault: dict[str, Any]) -> None:
+    class Patient:
+        """A clock whose sleep takes real time, so that waits are caught in the middle."""
+
+        now = staticmethod(lambda: datetime(2026, 3, 14, 10, tzinfo=UTC))
+        monotonic = staticmethod(time.monotonic)
+        sleep = staticmethod(time.sleep)
+
+    pipeline = make("Charged", "App Launched")
+    pipeline.simulator.add_events(PROJECT, events("App Launched", 5))
+    pipeline.simulator.faults.set([{**fault, "event": "Charged"}])
+    source = Source(pipeline.source().config, Context(Patient()))
+    items = source.read(Reading(source.streams()[0], "historical", None, Kept()))
+    assert isinstance(items, Iterator)
+    next(items)
+    began = time.monotonic()
+    items.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began < 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-")]
+
+
+def test_the_systems_own_counts_come_by_name_and_day(make: Make) -> None:
+    pipeline = make("Charged", "App Launched", partial={"probability": 1.0, "times": (1, 2)})
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, copies=2) + events("App Launched", 3, day="20260312"))
+    pipeline.run()
+    source = pipeline.source()
+    stream = source.streams()[0]
+    slices = [Slice(date(2026, 3, 12), date(2026, 3, 13))]
+    counted = {(each.name, each.day): each.rows for each in source.counts(stream, slices)}
+    assert counted == {
+        ("Charged", date(2026, 3, 12)): 0,
+        ("Charged", date(2026, 3, 13)): 5,
+        ("App Launched", date(2026, 3, 12)): 3,
+        ("App Launched", date(2026, 3, 13)): 0,
+    }
+    seen = {(each.name, each.day): (each.distinct, each.copies) for each in source.seen(stream, pipeline.kept, slices)}
+    assert seen == {("Charged", date(2026, 3, 13)): (5, 10), ("App Launched", date(2026, 3, 12)): (3, 3)}
+    grouping = source.countable(stream)
+    assert (grouping.name_column, grouping.time_column, grouping.timezone) == ("event_name", "ts", "UTC")
+
+
+def test_names_that_cannot_be_counted_are_left_out(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.names("Charged", "Nope")
+    source = pipeline.source()
+    counted = list(source.counts(source.streams()[0], [Slice(date(2026, 3, 13), date(2026, 3, 13))]))
+    assert [each.name for each in counted] == ["Charged"]
+
+
+def test_a_good_connection_passes_in_every_step(make: Make) -> None:
+    pipeline = make("Charged", "Checkout Started")
+    found = pipeline.source().check()
+    assert [(each.step, each.state) for each in found] == [
+        ("settings", "warn"), ("events file", "pass"), ("credentials", "pass"),
+        ("catalogue", "pass"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "says"),
+    [
+        ({"effect": "empty_200"}, "fail", "not a CleverTap endpoint"),
+        ({"effect": "too_many"}, "fail", "busy"),
+        ({"effect": "server_error", "status": 503, "body": "html"}, "fail", "busy"),
+        ({"effect": "server_error", "status": 503, "times": 2}, "pass", "accepted the passcode"),
+        ({"effect": "not_allowed"}, "pass", "accepted the passcode"),
+        ({"effect": "invalid_event"}, "pass", "accepted the passcode"),
+        ({"effect": "clock_skew"}, "warn", "another day"),
+        ({"effect": "reset"}, "fail", "broke"),
+        ({"effect": "garbage", "shape": "html"}, "fail", "busy"),
+    ],
+)
+def test_verdicts_on_what_the_server_says(make: Make, fault: dict[str, Any], state: str, says: str) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.faults.set([{**fault, "path": "/1/events.json"}])
+    verdict = next(each for each in pipeline.source().check() if each.step == "credentials")
+    assert verdict.state == state and says in verdict.message
+
+
+def test_verdicts_name_what_is_wrong_with_file_and_names(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.names("Chargd", "Nope", "Nah")
+    found = {each.step: each for each in pipeline.source().check()}
+    assert found["event names"].state == "warn" and "'Chargd'" in found["event names"].message
+    assert found["catalogue"].state == "warn" and "another project" in found["catalogue"].message
+    pipeline.settings["events_file"] = "/nowhere/events.csv"
+    last = pipeline.source().check()[-1]
+    assert last.step == "events file" and last.state == "fail" and last.hint
+
+
+def test_an_address_that_cannot_be_reached_fails_with_its_host(make: Make) -> None:
+    pipeline = make("Charged")
+    for url, host in (
+        (pipeline.simulator.tls_error_url, "127.0.0.1"),
+        ("https://clevertap.invalid", "clevertap.invalid"),
+    ):
+        pipeline.settings["base_url"] = url
+        last = pipeline.source().check()[-1]
+        assert last.step == "credentials" and last.state == "fail" and host in last.message and last.hint
+
+
+def test_the_second_name_of_the_european_host_is_tried_when_the_first_cannot_be_reached(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3))
+    urls = ("http://127.0.0.1:9", pipeline.simulator.base_url)
+    monkeypatch.setattr(Config, "base_urls", property(lambda _: urls))
+    pipeline.run()
+    assert len(pipeline.log) == 3 and not pipeline.notes
+
+
+def test_a_foreign_stream_is_refused() -> None:
+    from millrace.connect.source import Stream
+
+    config = Config(project_id=PROJECT, passcode=PASSCODE, events_file="x")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no stream"):
+        Source(config).read(Reading(Stream("Profiles"), "incremental"))
