@@ -6,21 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 
-from millrace.connect.http.parallel import Got, interleaved
-from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Count, Countable, Memory, Note, Reading, Seen, Slice, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import checks, events_file, state
+from millrace.sources.clevertap import checks, counting, events_file, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
-from millrace.sources.clevertap.known import Mode, day_of, entries, history_part
+from millrace.sources.clevertap.known import Mode, day_of, history_part
 from millrace.sources.clevertap.planner import (
     Unit,
     check_frequency,
-    day_from,
     history,
     local_day,
     lookback,
@@ -94,45 +91,12 @@ class Source(AnySource[Config]):
         del stream
         with closing(CleverTap(self.config, self.context)) as client:
             today = self._today()
-            asked_for = {(name, day) for name, day in self._days(client, slices) if day <= today}
-            days = sorted(asked_for, key=lambda each: (each[1], each[0]))
-
-            def one(name: str, day: date) -> Callable[[], Iterator[Count]]:
-                def ask() -> Iterator[Count]:
-                    yield Count(name, day, client.count(name, day))
-
-                return ask
-
-            asked = interleaved(
-                [one(name, day) for name, day in days],
-                self.config.max_concurrency,
-                closed=client.closed,
-                abort=client.abort,
-            )
-            with closing(asked):
-                for item in asked:
-                    if isinstance(item, Got):
-                        yield item.item
-                    elif isinstance(item.error, Unanswered) and item.error.meaning in (
-                        "invalid_event",
-                        "not_exportable",
-                    ):
-                        continue
-                    elif isinstance(item.error, Stopped):
-                        return
-                    elif item.error is not None:
-                        raise as_error(item.error) or item.error
+            days = [(name, day) for name, day in self._days(client, slices) if day <= today]
+            yield from counting.counts(client, self.config, days)
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         del stream
-        for part in memory.parts():
-            found = day_of(part)
-            if found is None:
-                continue
-            name, day = found[0], day_from(found[1])
-            if any(each.first <= day <= each.last and each.name in (None, name) for each in slices):
-                rows = entries(memory.recall(part))
-                yield Seen(name, day, len(rows), int(rows["count"].sum()))
+        return counting.seen(memory, slices)
 
     def uncounted(self, stream: Stream, cursor: JSON) -> dict[str, str]:
         del stream
