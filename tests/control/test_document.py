@@ -58,7 +58,11 @@ def test_relative_paths_start_at_the_folder_of_the_file():
 
 @pytest.mark.parametrize("path", [":memory:", "s3://bucket/folder", "/var/data"])
 def test_what_is_no_relative_path_stays(path: str):
-    text = EXAMPLE.replace("type: duckdb", "type: folder").replace("merge", "append").replace("./warehouse.duckdb", f"'{path}'")
+    text = (
+        EXAMPLE.replace("type: duckdb", "type: folder")
+        .replace("merge", "append")
+        .replace("./warehouse.duckdb", f"'{path}'")
+    )
     (warehouse,) = [one for one in document(text).connections if one.kind == "destination"]
     assert warehouse.config["path"] == path
 

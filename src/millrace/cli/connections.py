@@ -150,7 +150,10 @@ def check(
         str | None, typer.Argument(metavar="NAME", help="Source, destination or pipeline; left out: all.")
     ] = None,
 ) -> None:
-    """Test connections: can they be reached, are the credentials right, may they do what is needed?"""
+    """Test connections.
+
+    Can they be reached, are the credentials right, may they do what is needed? Exit code 1 when something failed.
+    """
     from millrace.control.checks import check as checked_by
 
     with face.open() as home:

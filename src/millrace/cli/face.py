@@ -49,9 +49,13 @@ class Face:
     debug: bool = False
 
     def open(self, *, create: bool = False) -> Home:
-        """The home, opened. Raises ConfigError when there is none."""
+        """The home, opened. Raises ConfigError when there is none. Warnings of the log go to stderr from here on."""
+        import logging
+
         from millrace.control.home import Home
 
+        level = logging.ERROR if self.quiet or self.json else logging.WARNING
+        logging.basicConfig(level=level, format="%(message)s")
         return Home.open(self.home, create=create)
 
     def answer(self, value: object, lines: Iterable[str]) -> None:
@@ -120,7 +124,7 @@ def spoken(problems: Iterable[Problem], sign: str = "✗", colour: str = "red") 
         yield typer.style(f"{sign} {head}", fg=colour)
         yield from (f"  {line}" for line in more)
         if problem.path:
-            yield f"  at {problem.path}"
+            yield f"  {'at' if ':' in problem.path else 'setting'} {problem.path}"
         if problem.hint:
             yield f"  → {problem.hint}"
         yield dim("  " + " · ".join(filter(None, (problem.code, problem.docs))))

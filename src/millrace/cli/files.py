@@ -58,9 +58,10 @@ def join(app: typer.Typer) -> None:
 
 
 def init(face: Face) -> None:
-    """Make a home: the folder with the control database, the key that seals secrets, and the stage.
+    """Make a home for Millrace.
 
-    A home that is there already is left as it is. `apply` and `run FILE` make one too.
+    It is a folder with the control database, the key that seals secrets, and the stage. One that is there already is
+    left as it is. `apply` and `run FILE` make one too.
     """
     with face.open(create=True) as home:
         made = Made(home.path, home.stage_url)
@@ -119,9 +120,10 @@ def export(
 
 
 def schema(face: Face) -> None:
-    """Print the JSON Schema (2020-12) of a file of pipelines, for completion and checks in editors.
+    """Print the JSON Schema of a file of pipelines, for editors.
 
-    In VS Code with the YAML extension: `# yaml-language-server: $schema=millrace.schema.json` as the first line.
+    Completion and checks follow from it (draft 2020-12). In VS Code with the YAML extension, let the first line be
+    `# yaml-language-server: $schema=millrace.schema.json`.
     """
     from millrace.cli.answers import encode
     from millrace.control.document_schema import schema as of_document

@@ -245,9 +245,9 @@ def reconcile(
     fix: Annotated[bool, typer.Option("--fix", help="Read the days that differ once more, compare again.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="Sums for each name, instead of days.")] = False,
 ) -> None:
-    """Compare the source's own counts with the rows in the destination, and say why they differ.
+    """Compare the source's own counts with the table's rows.
 
-    Counted are names and days of the last 31 days. Exit code 1 when a difference has no known cause.
+    Counted are names and days of the last 31 days, and every difference gets its cause. Exit code 1 when one has none.
     """
     from millrace.control.reconcile import reconcile as reconciled
     from millrace.engine.meter import Meter

@@ -39,7 +39,10 @@ def join(app: typer.Typer) -> None:
 
 
 def discover(face: Face, source: Annotated[str, typer.Argument(metavar="SOURCE", help="Name of a source.")]) -> None:
-    """List the objects that a source offers: their keys, their columns, and whether they have a history."""
+    """List the objects that a source offers.
+
+    With their keys, the columns that are known before rows are read, and whether they have a history.
+    """
     from millrace.control import connections
 
     with face.open() as home:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,8 +24,11 @@ MARKS: dict[State, tuple[str, str | None]] = {
 
 
 def say(text: str) -> None:
-    """A line on stdout; without colours where nobody would see them."""
-    typer.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    """A line on stdout; without colours where nobody would see them. A reader that has gone away is no fault."""
+    try:
+        typer.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(text: str) -> None:

@@ -97,9 +97,11 @@ def parse(text: str, file: Path, *, env: Mapping[str, str] = os.environ, saved: 
     """The document that ``text`` holds; relative paths in it start at the folder of ``file``."""
     tree = plant(text, file.name, env)
     if tree.root is None:
-        tree.problems.append(Problem("empty", "the file is empty", "Write at least one pipeline.", file.name))
+        tree.problems.append(Problem("empty", "the file is empty", "Write at least one pipeline.", f"{file.name}:1"))
     else:
         fitted = _fitted(DocumentPart, tree, (), tree.value)
+        if fitted is None:
+            fitted = _rest(DocumentPart, tree.value)
         if fitted is not None:
             document = _Reading(tree, file, DocumentPart.model_validate(fitted), saved or Saved()).document()
             if not tree.problems:
@@ -121,6 +123,8 @@ def _fitted(model: type[BaseModel], tree: Tree, at: Keys, value: JSON) -> JSON:
 
     A number where text belongs is put back into the text of the file (`007`, `1e5` in a password).
     """
+    if issubclass(model, Settings):
+        value = _known(model, tree, at, value)
     for attempt in ("as read", "with numbers as text"):
         try:
             model.model_validate(value)
@@ -138,6 +142,37 @@ def _fitted(model: type[BaseModel], tree: Tree, at: Keys, value: JSON) -> JSON:
                 tree.report(one.code, one.message, (*at, *one.path), one.hint)
             return None
     return None
+
+
+def _rest(model: type[BaseModel], value: JSON) -> JSON:
+    """``value`` without the keys that do not fit, so that what else is wrong is told too; None if that is no rest."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        for one in findings(error, model, TAGS):
+            value = _without(value, one.path) if one.code != "missing_key" else value
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return None
+    return value
+
+
+def _without(value: JSON, path: Keys) -> JSON:
+    """``value`` without the key that ``path`` ends in, if it is there."""
+    if not path or not isinstance(value, dict) or path[0] not in value:
+        return value
+    if len(path) == 1:
+        return {key: one for key, one in value.items() if key != path[0]}  # pyright: ignore[reportUnknownVariableType]
+    return {**value, path[0]: _without(value[path[0]], path[1:])}
+
+
+def _known(model: type[Settings], tree: Tree, at: Keys, value: JSON) -> JSON:
+    """``value`` without keys that the model lacks; each is a problem, whatever else is wrong with the settings."""
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    for key in value.keys() - {*known}:
+        tree.report("unknown_key", f"unknown key {key!r}", (*at, key), nearest(key, known))
+    return {key: one for key, one in value.items() if key in known}
 
 
 def _with(value: JSON, path: Keys, text: str) -> JSON:

@@ -91,7 +91,10 @@ class Tree:
         return " ".join(filter(None, (f"{self.file}:{self.line(path)}", dotted(path))))
 
     def report(self, code: str, message: str, path: Path, hint: str | None = None) -> None:
-        self.problems.append(Problem(code, message, hint, self.place(path)))
+        """One problem for one place: a variable that is not set is not also an empty value."""
+        place = self.place(path)
+        if not any(one.path == place for one in self.problems):
+            self.problems.append(Problem(code, message, hint, place))
 
 
 def dotted(path: Path) -> str:
@@ -113,7 +116,12 @@ def plant(text: str, file: str, env: Mapping[str, str]) -> Tree:
     tree = Tree(file, documents[0] if documents else None)
     if len(documents) > 1:
         tree.problems.append(
-            Problem("several_documents", "the file holds several YAML documents", "Keep one and remove `---`.", file)
+            Problem(
+                "several_documents",
+                "the file holds several YAML documents",
+                "Keep one and remove `---`.",
+                f"{file}:{documents[1].start_mark.line + 1}",
+            )
         )
     if tree.root is not None:
         tree.value = _Planting(tree, env, {}, set()).grow(tree.root, ())

@@ -127,8 +127,8 @@ def _field(part: str, at: int, whole: str) -> frozenset[int]:
             start, end, stride = low, low, 0
         if stride < 1 or (dash and first == "*") or not low <= start <= end <= high:
             raise ConfigError(
-                f"{item!r} is not a {FIELDS[at]} in the cron expression {whole!r}",
-                hint=f"A {FIELDS[at]} lies between {low} and {high}; lists (1,2), ranges (1-5) and steps (*/6) work.",
+                f"the {FIELDS[at]} {item!r} is not possible in the cron expression {whole!r}",
+                hint=f"It lies between {low} and {high}; lists (1,2), ranges (1-5) and steps (*/6) work.",
                 code="bad_cron",
             )
         values.update(range(start, end + 1, stride))

@@ -1,0 +1,354 @@
+"""Every command, on a home whose pipeline reads a simulated project."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import yaml
+from tests.cli.asking import ask
+from tests.cli.conftest import ACCOUNT, NOW, Shop
+
+FIRST = date(2026, 2, 12)
+
+
+def truth(shop: Shop) -> int:
+    """Rows that the table must hold; exact copies are one row."""
+    return sum(1 for _ in shop.simulator.ledger(ACCOUNT.id, FIRST, NOW.date()))
+
+
+def served(shop: Shop) -> int:
+    """Rows that a whole read gives, with exact copies."""
+    return sum(row.copies for row in shop.simulator.ledger(ACCOUNT.id, FIRST, NOW.date()))
+
+
+def test_init_makes_a_home_and_leaves_one_that_is_there(tmp_path: Path):
+    first = ask("init", "--json", home=tmp_path / "h")
+    assert (first.code, first.json["home"]) == (0, str(tmp_path / "h"))
+    key = (tmp_path / "h" / "key").read_bytes()
+    assert ask("init", home=tmp_path / "h").code == 0
+    assert (tmp_path / "h" / "key").read_bytes() == key
+
+
+def test_run_of_a_file_applies_it_and_runs_and_shows_the_balance(fresh: Shop):
+    asked = fresh.ask("run", fresh.file)
+    assert asked.code == 0
+    rows = truth(fresh)
+    assert f"read {served(fresh):,} = loaded {rows:,}" in asked.out
+    assert "Applied: 3 created." in asked.err
+    with duckdb.connect(str(fresh.folder / "warehouse.duckdb"), read_only=True) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchall() == [(rows,)]
+
+
+def test_a_second_run_finds_nothing_new(shop: Shop):
+    (record,) = shop.ask("run", "clevertap", "--json").json["runs"]
+    assert (record["status"], record["kind"], record["balance"]["loaded"]) == ("COMPLETED", "INCREMENTAL", 0)
+    assert record["balance"]["even"]
+
+
+def test_run_without_a_name_runs_every_pipeline(shop: Shop):
+    assert [record["pipeline"] for record in shop.ask("run", "--json").json["runs"]] == ["clevertap"]
+
+
+def test_days_can_be_read_once_more_without_doubling(shop: Shop):
+    before = shop.ask("query", "SELECT count(*) FROM events", "--json").json["rows"]
+    (record,) = shop.ask("run", "clevertap", "--since", "2026-03-10", "--only", "Events", "--json").json["runs"]
+    assert record["kind"] == "REREAD"
+    assert record["balance"]["read"] > 0
+    assert shop.ask("query", "SELECT count(*) FROM events", "--json").json["rows"] == before
+
+
+def test_a_full_run_reads_everything_anew_and_swaps(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    (record,) = fresh.ask("run", "clevertap", "--full", "--json").json["runs"]
+    rows = truth(fresh)
+    assert (record["kind"], record["balance"]["loaded"]) == ("RESYNC_WITH_DROP_AND_LOAD", rows)
+    assert fresh.ask("query", "SELECT count(*) FROM events", "--json").json["rows"] == [[rows]]
+
+
+def test_full_and_since_exclude_each_other(shop: Shop):
+    asked = shop.ask("run", "clevertap", "--full", "--since", "2026-03-10", "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "usage")
+
+
+def test_load_has_nothing_to_do_when_nothing_waits(shop: Shop):
+    (record,) = shop.ask("load", "clevertap", "--json").json["runs"]
+    assert (record["kind"], record["status"]) == ("LOAD", "COMPLETED")
+
+
+def test_status_tells_how_far_reading_and_loading_are(shop: Shop):
+    (status,) = shop.ask("status", "--json").json
+    (stream,) = status["streams"]
+    (table,) = stream["tables"]
+    assert (status["waiting_rows"], stream["history"], table["loaded"]) == (0, 1.0, table["staged"])
+    asked = shop.ask("status", "clevertap")
+    assert "history 100 %" in asked.out
+    assert f"loaded up to segment {table['loaded']} of {table['staged']}" in asked.out
+    assert "every 6h" in asked.out
+
+
+def test_runs_are_listed_newest_first_and_shown_whole(shop: Shop):
+    listed = shop.ask("runs", "--json").json
+    assert [one["id"] for one in listed] == sorted((one["id"] for one in listed), reverse=True)
+    assert "historical" in shop.ask("runs", "--pipeline", "clevertap").out
+    shown = shop.ask("runs", "1")
+    assert "clevertap run 1: completed" in shown.out
+    assert shop.ask("runs", "1", "--json").json["balance"]["even"]
+
+
+def test_a_run_that_is_not_there_is_told(shop: Shop):
+    asked = shop.ask("runs", "4711", "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "unknown_run")
+
+
+def test_connections_are_listed_and_shown_without_their_secrets(shop: Shop):
+    (source,) = shop.ask("sources", "--json").json
+    assert (source["name"], source["type"], source["pipelines"]) == ("clevertap", "clevertap", ["clevertap"])
+    assert source["secrets"] == ["passcode"]
+    assert "(secret, set)" in shop.ask("sources", "show", "clevertap").out
+    assert "warehouse" in shop.ask("destinations", "list").out
+    assert "clevertap" in shop.ask("sources", "types").out
+    assert {"duckdb"} <= {one["type"] for one in shop.ask("destinations", "types", "--json").json}
+
+
+def test_a_connection_is_added_changed_and_removed(tmp_path: Path):
+    home = tmp_path / "home"
+    env = {"PASS": "SECRET-7f3-zz"}
+    words = ["project_id=AAA-BBB-CCCC", "passcode=${PASS}", "event_source=schema", "window_days=3"]
+    added = ask("sources", "add", "ct", "clevertap", *words, "--json", home=home, env=env)
+    assert added.code == 0
+    assert added.json["config"] == {"project_id": "AAA-BBB-CCCC", "event_source": "schema", "window_days": "3"}
+    changed = ask("sources", "change", "ct", "region=US", "window_days=", "--json", home=home)
+    assert changed.json["config"] == {"project_id": "AAA-BBB-CCCC", "event_source": "schema", "region": "US"}
+    assert changed.json["secrets"] == ["passcode"]
+    assert ask("sources", "remove", "ct", home=home).code == 0
+    assert ask("sources", "--json", home=home).json == []
+    assert b"SECRET-7f3-zz" not in b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+
+
+def test_a_connection_that_cannot_be_is_told(tmp_path: Path):
+    def add(*words: str) -> tuple[int, str]:
+        asked = ask("sources", "add", "ct", *words, "--json", home=tmp_path / "home")
+        return asked.code, asked.json["error"]["code"]
+
+    assert add("clevertab") == (2, "unknown_type")
+    assert add("clevertap", "event_source=schema", "project_id=A", "passcode=B", "regoin=EU") == (2, "unknown_key")
+    assert add("clevertap", "region") == (2, "usage")
+    assert add("clevertap", "passcode=${NOT_SET}") == (2, "missing_variable")
+
+
+def test_a_connection_in_use_stays(shop: Shop):
+    asked = shop.ask("sources", "remove", "clevertap", "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "in_use")
+
+
+def test_check_tests_connections_and_fails_with_a_code(shop: Shop, tmp_path: Path):
+    good = shop.ask("check", "--json")
+    assert good.code == 0
+    assert {(one["kind"], one["passed"]) for one in good.json} == {("source", True), ("destination", True)}
+    home = tmp_path / "home"
+    words = ["project_id=SIM-EU1-0001", "passcode=wrong", "event_source=schema", f"base_url={shop.simulator.base_url}"]
+    assert ask("sources", "add", "ct", "clevertap", *words, home=home).code == 0
+    bad = ask("check", "ct", home=home, env=shop.env)
+    assert bad.code == 1
+    assert "✗" in bad.out
+    assert shop.ask("check", "nothing").code == 2
+
+
+def test_discover_lists_what_a_source_offers(shop: Shop):
+    (offer,) = shop.ask("discover", "clevertap", "--json").json
+    assert (offer["name"], offer["key"], offer["historical"]) == ("Events", ["__hevo_id"], True)
+    assert "event_props" in shop.ask("discover", "clevertap").out
+
+
+def test_preview_shows_rows_and_remembers_nothing(shop: Shop):
+    before = shop.ask("status", "--json").json[0]["streams"][0]["lanes"]
+    asked = shop.ask("preview", "clevertap", "--limit", "3", "--json")
+    assert len(asked.json["rows"]) == 3
+    assert "3 rows" in shop.ask("preview", "clevertap", "Events", "-n", "3").out
+    assert shop.ask("status", "--json").json[0]["streams"][0]["lanes"] == before
+
+
+def test_query_answers_as_table_csv_and_json(shop: Shop, tmp_path: Path):
+    sql = "SELECT 1 AS a, 'x,y' AS b, NULL::INT AS c, 0.10::DECIMAL(5,2) AS d"
+    table = shop.ask("query", sql).out.splitlines()
+    assert table[-2].split() == ["1", "x,y", "-", "0.10"]
+    assert shop.ask("query", sql, "--json").json["rows"] == [[1, "x,y", None, "0.10"]]
+    assert shop.ask("query", sql, "--format", "json").json["columns"][0]["name"] == "a"
+    file = tmp_path / "rows.csv"
+    assert shop.ask("query", sql, "--output", file).code == 0
+    assert list(csv.reader(io.StringIO(file.read_text()))) == [["a", "b", "c", "d"], ["1", "x,y", "", "0.10"]]
+    wrong = shop.ask("query", "SELEC 1", "--json")
+    assert wrong.code == 2
+    assert shop.ask("query", sql, "--output", tmp_path / "no" / "rows.csv").code == 3
+
+
+def test_rejects_are_listed_shown_exported_replayed_and_discarded(fresh: Shop, tmp_path: Path):
+    fresh.simulator.faults.set([{"step": "page", "times": 2, "effect": "bad_ts"}])
+    try:
+        ran = fresh.ask("run", fresh.file)
+    finally:
+        fresh.simulator.faults.set([])
+    assert ran.code == 0
+    assert "rejected" in ran.out
+    groups = fresh.ask("rejects", "--json").json
+    rows = sum(group["rows"] for group in groups)
+    assert rows > 0
+    assert groups[0]["stage"] == "source"
+    assert groups[0]["code"] in fresh.ask("rejects", "list", "--pipeline", "clevertap").out
+    shown = fresh.ask("rejects", "show", "--limit", "1", "--json").json
+    assert len(shown) == 1
+    file = tmp_path / "rejects.jsonl"
+    assert fresh.ask("rejects", "export", file).code == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == rows
+    assert fresh.ask("rejects", "export", "--run", "1").out.count("\n") == rows
+    (replayed,) = fresh.ask("rejects", "replay", "clevertap", "--json").json["runs"]
+    assert replayed["kind"] == "REPLAY"
+    assert replayed["balance"]["even"]
+    left = sum(group["rows"] for group in fresh.ask("rejects", "--json").json)
+    refused = fresh.ask("rejects", "discard", "clevertap", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "not_confirmed")
+    assert fresh.ask("rejects", "discard", "clevertap", "--yes", "--json").json["rows"] == left
+    assert fresh.ask("rejects", "--json").json == []
+    assert "No rejects" in fresh.ask("rejects").out
+    assert fresh.ask("rejects", "discard", "--yes").code == 2
+
+
+def test_reconcile_compares_counts_and_finds_them_equal(shop: Shop):
+    asked = shop.ask("reconcile", "clevertap", "--json")
+    assert asked.code == 0
+    (found,) = asked.json
+    assert found["equal"]
+    assert found["table_rows"] == truth(shop)
+    told = shop.ask("reconcile", "clevertap", "--summary", "--since", "2026-03-01").out
+    assert "Every difference has a cause" in told
+    assert "App Launched" in told
+
+
+def test_reconcile_can_order_days_to_be_read_again(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    with duckdb.connect(str(fresh.folder / "warehouse.duckdb")) as database:
+        database.execute("DELETE FROM events WHERE event_name = 'App Launched'")
+    asked = fresh.ask("reconcile", "clevertap", "--json")
+    assert asked.code == 1
+    assert not asked.json[0]["equal"]
+    mended = fresh.ask("reconcile", "clevertap", "--fix")
+    assert mended.code == 0
+    assert "Read once more" in mended.out
+    assert fresh.ask("query", "SELECT count(*) FROM events", "--json").json["rows"] == [[truth(fresh)]]
+
+
+def test_resync_reads_the_history_again_without_doubling(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    (record,) = fresh.ask("resync", "clevertap", "--mode", "evolve-and-merge", "--json").json["runs"]
+    assert (record["kind"], record["balance"]["read"]) == ("RESYNC", served(fresh))
+    assert fresh.ask("query", "SELECT count(*) FROM events", "--json").json["rows"] == [[truth(fresh)]]
+
+
+def test_reset_asks_before_it_forgets(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    refused = fresh.ask("reset", "clevertap")
+    assert refused.code == 2
+    assert "Loaded rows stay" in refused.err
+    assert fresh.ask("reset", "clevertap", "--yes", "--json").json["tables"] == ["events"]
+    (record,) = fresh.ask("run", "clevertap", "--json").json["runs"]
+    assert (record["kind"], record["balance"]["read"]) == ("HISTORICAL", served(fresh))
+    assert fresh.ask("reset", "clevertap", "--drop-tables", "--yes").code == 0
+    assert fresh.ask("query", "SELECT * FROM events").code == 2
+
+
+def test_apply_tells_what_changes_and_changes_it_once(fresh: Shop):
+    dry = fresh.ask("apply", fresh.file, "--dry-run", "--json").json
+    assert {one["state"] for one in dry["changes"]} == {"created"}
+    assert fresh.ask("status", "--json").json == []
+    assert fresh.ask("apply", fresh.file).code == 0
+    assert {one["state"] for one in fresh.ask("apply", fresh.file, "--json").json["changes"]} == {"unchanged"}
+    fresh.file.write_text(fresh.file.read_text().replace("6h", "12h"))
+    changed = fresh.ask("apply", fresh.file, "--json").json["changes"]
+    assert [(one["kind"], one["fields"]) for one in changed if one["state"] == "changed"] == [
+        ("pipeline", [{"key": "schedule", "before": "every 6h", "after": "every 12h"}])
+    ]
+
+
+def test_a_changed_secret_is_told_and_not_shown(fresh: Shop):
+    fresh.ask("apply", fresh.file)
+    fresh.file.write_text(fresh.file.read_text().replace("${CLEVERTAP_PASSCODE}", "other-pass-code"))
+    asked = fresh.ask("apply", fresh.file)
+    assert "passcode: (secret) → (secret)" in asked.out
+    assert "the secret 'passcode' stands in the file" in asked.out
+    assert "other-pass-code" not in asked.out + asked.err
+
+
+def test_export_gives_the_file_back_with_variables_for_secrets(fresh: Shop):
+    fresh.ask("apply", fresh.file)
+    text = fresh.ask("export").out
+    assert yaml.safe_load(text)["pipelines"]["clevertap"]["source"]["config"]["passcode"] == "${CLEVERTAP_PASSCODE}"
+    other = fresh.folder / "other.yaml"
+    assert fresh.ask("export", other, "--json").json["variables"] == ["CLEVERTAP_PASSCODE"]
+    assert other.read_text() == text
+    assert {one["state"] for one in fresh.ask("apply", other, "--json").json["changes"]} == {"unchanged"}
+    assert fresh.ask("export", "--pipeline", "nothing").code == 2
+    assert fresh.ask("export", fresh.folder / "no" / "such.yaml").code == 3
+
+
+def test_what_was_loaded_forbids_changes_with_their_place(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    fresh.file.write_text(fresh.file.read_text().replace("./warehouse.duckdb", "./other.duckdb"))
+    asked = fresh.ask("run", fresh.file, "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "fixed_after_load")
+    assert asked.json["error"]["path"] == "pipelines.yaml:2 destinations.warehouse.path"
+
+
+def test_the_schema_is_a_json_schema_that_knows_every_connector():
+    schema = ask("schema").json
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert {"source_clevertap", "destination_duckdb"} <= schema["$defs"].keys()
+    config = schema["$defs"]["source_clevertap"]
+    assert set(config["required"]) == {"project_id", "passcode"}
+    assert config["additionalProperties"] is False
+    assert {"type": "string", "pattern": r"\$\{"} in config["properties"]["window_days"]["anyOf"]
+    assert all(part.get("description") for part in config["properties"].values())
+
+
+def test_version_tells_what_runs():
+    assert ask("version").out.startswith("millrace 0.")
+    assert {"millrace", "python", "platform"} == ask("version", "--json").json.keys()
+
+
+def test_a_command_that_is_none_is_told_in_words_and_in_json():
+    asked = ask("rnu")
+    assert (asked.code, asked.out) == (2, "")
+    assert "Did you mean 'run'" in asked.err
+    assert ask("rnu", "--json").json["error"]["code"] == "usage"
+    assert ask("runs", "--limit", "many", "--json").json["error"]["code"] == "usage"
+
+
+def test_without_a_home_the_next_step_is_told(tmp_path: Path):
+    asked = ask("status", home=tmp_path / "none")
+    assert asked.code == 2
+    assert "millrace init" in asked.err
+
+
+def test_an_empty_home_offers_the_next_step(tmp_path: Path):
+    home = tmp_path / "home"
+    ask("init", home=home)
+    for words in (["status"], ["run"], ["load"]):
+        asked = ask(*words, home=home)
+        assert (asked.code, "millrace run pipelines.yaml" in asked.out) == (0, True)
+    assert "millrace sources add" in ask("sources", home=home).out
+    assert "No run yet" in ask("runs", home=home).out
+
+
+def test_a_trace_is_shown_only_on_demand(tmp_path: Path):
+    asked = ask("apply", tmp_path / "none.yaml", home=tmp_path / "home")
+    assert "Traceback" not in asked.err
+    assert "Traceback" in ask("apply", tmp_path / "none.yaml", "--debug", home=tmp_path / "home").err
+
+
+def test_quiet_says_nothing_beside_the_answer(fresh: Shop):
+    assert fresh.ask("run", fresh.file, "--quiet").err == ""
