@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from millrace.connect.destination import Limits
 from millrace.connect.sql.dialect import Dialect
+
+if TYPE_CHECKING:
+    import duckdb
 
 LIMITS = Limits()
 
@@ -72,3 +77,14 @@ DUCKDB = Dialect(
     temp="temp.main.",
     folds_case=True,
 )
+
+
+def readable(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The same rows with times that have an offset as text: Arrow's time has none."""
+    zoned = [str(type_) == "TIME WITH TIME ZONE" for type_ in found.types]
+    if not any(zoned):
+        return found
+    names = [DUCKDB.quoted(name) for name in found.columns]
+    return found.project(
+        ", ".join(f"CAST({q} AS VARCHAR) AS {q}" if z else q for q, z in zip(names, zoned, strict=True))
+    )

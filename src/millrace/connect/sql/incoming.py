@@ -114,7 +114,7 @@ class Incoming:
         values = batch.column(index)
         if values.type != want:
             values = self._cast(name, values, want, found, sequence)
-        self._check(name, values, found, sequence)
+        values = self._checked(name, values, found, sequence)
         return types.storage(values) if isinstance(want, types.TextType) else values
 
     def _cast(
@@ -131,7 +131,7 @@ class Incoming:
             self._refuse(casted.bad, sequence, code, f"the value of {name!r} does not fit into its column ({sql})")
         return casted.values
 
-    def _check(self, name: str, values: pa.Array, found: Found | None, sequence: np.ndarray[Any, Any]) -> None:
+    def _checked(self, name: str, values: pa.Array, found: Found | None, sequence: np.ndarray[Any, Any]) -> pa.Array:
         table = self.table
         if values.null_count:
             if name in table.key and table.mode != "append":
@@ -141,11 +141,12 @@ class Incoming:
                 message = f"the column {name!r} must not be NULL"
                 self._refuse(values.is_null(), sequence, "CONSTRAINT_VIOLATION", message)
         if pa.types.is_date32(values.type) or pa.types.is_timestamp(values.type):
-            self._check_calendar(name, values, sequence)
-        elif self.thorough and not self.nul:
+            return self._in_calendar(name, values, sequence)
+        if self.thorough and not self.nul:
             self._check_nul(name, values, sequence)
+        return values
 
-    def _check_calendar(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> None:
+    def _in_calendar(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> pa.Array:
         days = pa.types.is_date32(values.type)
         low, high = _DAYS if days else _MICROS
         numbers = values.view(pa.int32() if days else pa.int64())
@@ -155,6 +156,8 @@ class Incoming:
             outside = pc.fill_null(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)), False)
             message = f"the value of {name!r} lies outside the years 1 to 9999"
             self._refuse(outside, sequence, "INCOMPATIBLE_TYPE", message)
+            return pc.if_else(outside, pa.scalar(None, values.type), values)
+        return values
 
     def _check_nul(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> None:
         text = types.storage(values)
@@ -170,3 +173,26 @@ class Incoming:
     def _refuse(self, bad: pa.BooleanArray, sequence: np.ndarray[Any, Any], code: str, message: str) -> None:
         for row in sequence[bad.to_numpy(zero_copy_only=False)]:
             self._refused.setdefault(int(row), Refusal(int(row), code, message))
+
+
+def stamped(table: Table, load: Load, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Rows read with ``gone`` become those of a table that is appended to: with the columns that the destination fills,
+    without the sequence."""
+    meta = table.meta
+    fields = [reader.schema.field(column.name) for column in table.columns]
+    if meta.loaded_at:
+        fields.append(pa.field(meta.loaded_at, pa.int64()))
+    if meta.marked_deleted:
+        fields.append(pa.field(meta.marked_deleted, pa.bool_()))
+    schema = pa.schema(fields)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            values = [batch.column(column.name) for column in table.columns]
+            if meta.loaded_at:
+                values.append(pa.repeat(pa.scalar(load.at_ms, pa.int64()), batch.num_rows))
+            if meta.marked_deleted:
+                values.append(batch.column(GONE))
+            yield pa.RecordBatch.from_arrays(values, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())

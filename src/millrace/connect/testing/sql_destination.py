@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from millrace.connect.destination import Column, Destination, Load, Loaded, Table, Unloadable
+from millrace.connect.destination import Column, Destination, Load, Loaded, Meta, Table, Unloadable
 from millrace.connect.testing.destination import FEED, DestinationContract, at_once, shuffled
 from millrace.connect.testing.rows import META, PLAIN, Rows, array, rows, table
 from millrace.data import columns, types
+from millrace.data.batch import LoadMode
 from millrace.errors import SchemaError, Stale
 
 SCHEMA = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
@@ -51,8 +52,8 @@ AFTER = [
 ]
 
 
-def example(name: str = "worked", **more: Any) -> Table:
-    return table(name, {"k": types.LONG, "v": types.VARCHAR}, **({"key": ("k",), "meta": META} | more))
+def example(name: str = "worked", *, mode: LoadMode = "merge", meta: Meta = META) -> Table:
+    return table(name, {"k": types.LONG, "v": types.VARCHAR}, key=("k",), mode=mode, meta=meta)
 
 
 class SqlDestinationContract(DestinationContract):

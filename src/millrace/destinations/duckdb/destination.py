@@ -19,7 +19,7 @@ from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
-from millrace.connect.sql.duckdb import DUCKDB, LIMITS
+from millrace.connect.sql.duckdb import DUCKDB, LIMITS, readable
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
@@ -261,20 +261,10 @@ class Destination(SqlDestination[Config]):
             self._live.execute("BEGIN TRANSACTION READ ONLY")
             try:
                 found: Any = self._live.sql(statements[0].query)  # None for a statement without an answer
-                return pa.table({}) if found is None else _first(self._readable(found).to_arrow_reader(), limit)
+                return pa.table({}) if found is None else _first(readable(found).to_arrow_reader(), limit)
             finally:
                 with suppress(duckdb.Error):
                     self._live.execute("ROLLBACK")
-
-    def _readable(self, found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        """The same rows with times that have an offset as text: Arrow's time has none."""
-        if all(str(type_) != "TIME WITH TIME ZONE" for type_ in found.types):
-            return found
-        names = [self.dialect.quoted(name) for name in found.columns]
-        zoned = [str(type_) == "TIME WITH TIME ZONE" for type_ in found.types]
-        return found.project(
-            ", ".join(f"CAST({q} AS VARCHAR) AS {q}" if z else q for q, z in zip(names, zoned, strict=True))
-        )
 
     def indexed(self, table: Table) -> None:
         """No index is made: it would cost memory and time at each load, and the merge keeps keys unique."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from millrace.connect.config import DestinationConfig, Secret
 from millrace.connect.destination import Load, Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
-from millrace.connect.sql.incoming import Incoming
+from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
 from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
@@ -278,30 +278,9 @@ class Destination(SqlDestination[Config]):
         reader = incoming.reader(names, gone=True)
         with self._cursor() as cursor:
             cursor.adbc_ingest(
-                table.name, self._stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
+                table.name, stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
             )
         return None
-
-    def _stamped(self, table: Table, load: Load, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        """The rows with the columns that the destination fills, in place of the sequence."""
-        meta = table.meta
-        fields = [reader.schema.field(column.name) for column in table.columns]
-        if meta.loaded_at:
-            fields.append(pa.field(meta.loaded_at, pa.int64()))
-        if meta.marked_deleted:
-            fields.append(pa.field(meta.marked_deleted, pa.bool_()))
-        schema = pa.schema(fields)
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            for batch in reader:
-                values = [batch.column(column.name) for column in table.columns]
-                if meta.loaded_at:
-                    values.append(pa.repeat(pa.scalar(load.at_ms, pa.int64()), batch.num_rows))
-                if meta.marked_deleted:
-                    values.append(batch.column(GONE))
-                yield pa.RecordBatch.from_arrays(values, schema=schema)
-
-        return pa.RecordBatchReader.from_batches(schema, batches())
 
     # Reading.
 

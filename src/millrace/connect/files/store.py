@@ -1,0 +1,136 @@
+"""A place for files: a local folder or a bucket, behind the same few verbs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import obstore
+from obstore import exceptions as ob
+from obstore.store import LocalStore, from_url
+
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
+
+SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "azure://")
+
+
+class Store:
+    """Objects under one root, by key. A put is atomic: readers see the whole object or none."""
+
+    def __init__(self, root: str, store: Any, folder: Path | None) -> None:
+        self.root = root
+        self.folder = folder
+        self._store = store
+
+    @classmethod
+    def at(cls, root: str, **options: str) -> Store:
+        """The store at a local path or a bucket's URL. ``options`` are those of the bucket's service.
+
+        Raises ConfigError when a local path cannot be a folder or cannot be written.
+        """
+        if root.startswith(SCHEMES):
+            try:
+                return cls(root, from_url(root, config=cast(Any, options)), None)
+            except ob.BaseError as error:
+                raise ConfigError(f"{root} is not a bucket that can be used: {error}", path="path") from error
+        if "://" in root:
+            known = ", ".join(SCHEMES)
+            raise ConfigError(f"{root} is of an unknown kind.", hint=f"Known are local paths and {known}.", path="path")
+        folder = Path(root).absolute()
+        if not folder.is_dir():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(
+                    f"The folder {root} cannot be made: {error.strerror}.", path="path", code="bad_path"
+                ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"The folder {root} cannot be written.",
+                hint="Give this user the right to write it, or change the path.",
+                path="path",
+                code="not_writable",
+            )
+        return cls(root, LocalStore(prefix=folder), folder)
+
+    def read(self, key: str) -> bytes | None:
+        """The object; None when there is none."""
+        with self._translated(f"read {key}"):
+            try:
+                return bytes(obstore.get(self._store, key).bytes())
+            except FileNotFoundError:
+                return None
+
+    def create(self, key: str, content: bytes) -> bool:
+        """The object is there and is ours; False when somebody else made one of that key."""
+        with self._translated(f"write {key}"):
+            try:
+                obstore.put(self._store, key, content, mode="create")
+            except ob.AlreadyExistsError:
+                return False
+            self._sync(key)
+            return True
+
+    def upload(self, key: str, file: Path) -> None:
+        """The file's content is there under the key, durable."""
+        with self._translated(f"write {key}"):
+            obstore.put(self._store, key, file)
+            self._sync(key)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys below a prefix that ends at a slash, sorted."""
+        with self._translated(f"list {prefix}"):
+            found = obstore.list(self._store, prefix=prefix).collect()
+        return sorted(str(item["path"]) for item in found)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """None of the keys is there."""
+        with self._translated("delete"):
+            for key in keys:
+                try:
+                    obstore.delete(self._store, key)
+                except FileNotFoundError:
+                    continue
+
+    def _sync(self, key: str) -> None:
+        if self.folder is None:
+            return
+        path = self.folder / key
+        for place in (path, path.parent):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    @contextmanager
+    def _translated(self, what: str) -> Generator[None]:
+        try:
+            yield
+        except (ob.PermissionDeniedError, PermissionError) as error:
+            raise ConfigError(
+                f"{self.root} does not allow to {what}.",
+                hint="Grant the rights to list, read, write and delete there.",
+                code="PERMISSION_DENIED",
+            ) from error
+        except ob.UnauthenticatedError as error:
+            raise AuthError(f"{self.root} refused the credentials.") from error
+        except (ob.BaseError, OSError) as error:
+            text = str(error)
+            if full(text):
+                raise EnvironmentProblem(
+                    f"The disk under {self.root} is full; nothing of this load was kept.",
+                    hint="Free some space and run again.",
+                    code="DISK_FULL",
+                ) from error
+            if self.folder is not None:
+                raise EnvironmentProblem(f"Cannot {what} in {self.root}: {text.splitlines()[0]}") from error
+            raise Transient(f"{self.root} could not {what}: {text.splitlines()[0]}") from error
+
+
+def full(text: str) -> bool:
+    """Whether an error's text says that there is no room."""
+    return any(words in text for words in ("No space left", "File too large", "Disk quota exceeded"))
