@@ -1,6 +1,7 @@
 """Acme: tables in one database file. Source: https://example.com/docs
 
-The driver here is DuckDB's, so that this folder works from the first minute. Put your system's in its place.
+The driver and the dialect here are DuckDB's, so that this folder works from the first minute. Put your system's in
+their place.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from millrace.connect.config import DestinationConfig
+from millrace.connect.destination import Table
 from millrace.connect.source import Context
-from millrace.connect.sql.destination import SqlDestination
+from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql.duckdb import DUCKDB
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
-from millrace.destinations.acme.dialect import ACME, LIMITS
 from millrace.errors import ConfigError, EnvironmentProblem
+
+# A dialect is data. Write your own in a module `dialect.py` of this folder; a type that a system lacks is kept as text.
+ACME = replace(DUCKDB, name="acme", types={**DUCKDB.types, "TIMETZ": "VARCHAR"})
 
 _turn = threading.RLock()
 
@@ -38,7 +44,7 @@ class Destination(SqlDestination[Config]):
 
     Config = Config
     title = "Acme"
-    limits = LIMITS
+    limits = ACME.limits
     dialect = ACME
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
@@ -55,7 +61,8 @@ class Destination(SqlDestination[Config]):
             try:
                 if self._connection is None:
                     with _translated(self.config.path):
-                        self._connection = duckdb.connect(str(self.config.path), config={"TimeZone": "UTC"})
+                        self._connection = duckdb.connect(self.config.path)
+                        self._connection.execute("SET TimeZone = 'UTC'")
                 yield
             finally:
                 self._depth -= 1
@@ -95,10 +102,13 @@ class Destination(SqlDestination[Config]):
 
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
         with self.connected(), _translated(self.config.path):
+            if len(self._live.extract_statements(sql)) != 1:
+                raise ConfigError("A query is one statement.", code="sql")
             self._live.execute("BEGIN TRANSACTION READ ONLY")
             try:
-                found = self._live.execute(sql).to_arrow_table()
-                return found if limit is None else found.slice(0, limit)
+                found: Any = self._live.sql(sql)  # None for a statement without an answer
+                rows = pa.table({}) if found is None else found.to_arrow_reader().read_all()
+                return rows if limit is None else rows.slice(0, limit)
             finally:
                 self._live.execute("ROLLBACK")
 
@@ -123,6 +133,16 @@ class Destination(SqlDestination[Config]):
         )
         return {column.name: column for column in columns} or None
 
+    def indexed(self, table: Table) -> None:
+        """No index is made. A table of the user's that has a primary key must have this one."""
+        found = self.rows(
+            "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY' "
+            "AND database_name = current_database() AND schema_name = 'main' AND lower(table_name) = lower($1)",
+            table.name,
+        )
+        if found and {str(name) for name in found[0][0]} != set(table.key):
+            raise other_key(table, [str(name) for name in found[0][0]])
+
     def lock(self, table: str) -> None:
         """Loads of this process take turns, and the file has one writer."""
 
@@ -142,7 +162,9 @@ class Destination(SqlDestination[Config]):
         try:
             self.execute(f"CREATE TEMP TABLE {self._temporary(name)} AS FROM incoming")
         finally:
-            self._live.unregister("incoming")
+            # In a transaction that failed nothing can be dropped; its end does it.
+            with suppress(duckdb.Error):
+                self._live.unregister("incoming")
 
     @contextmanager
     def offered(self, incoming: Incoming) -> Generator[str]:
