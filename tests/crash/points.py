@@ -6,16 +6,17 @@ import functools
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy as sa
 
+from millrace.connect import registry
 from millrace.connect.sql.destination import SqlDestination
+from millrace.control.db import Database
 from millrace.engine.stage import Draft
 
 
@@ -35,6 +36,11 @@ class Points:
         self.dead = False
         self._lock = threading.Lock()
 
+    def alive(self) -> None:
+        """Nothing, or the end: a dead process starts nothing more."""
+        if self.dead:
+            raise Killed("dead")
+
     def hit(self, name: str) -> None:
         with self._lock:
             if self.dead:
@@ -50,32 +56,39 @@ class Points:
 
 @contextmanager
 def counting(points: Points) -> Iterator[None]:
-    """Writes, fsyncs, renames, commits, destination statements and network calls are points, before and after."""
+    """Writes, fsyncs, renames, commits, statements at the destination and network calls are points.
+
+    A point lies after each of them, and one before each commit: between the end of one and the start of the next
+    nothing happens that could be seen from outside. Statements of the control database are not points of their own,
+    for its transactions are: SQLite and PostgreSQL see to it that nothing lies between.
+    """
+    for type_ in ("duckdb", "postgres"):
+        registry.destination(type_)
     with pytest.MonkeyPatch.context() as patch:
         _around(patch, points, os, "fsync", "fsync")
         _around(patch, points, Path, "replace", "rename")
         _around(patch, points, Draft, "add", "write")
         _around(patch, points, httpx.Client, "send", "http")
-        for name in ("execute", "copy_in"):
-            _around(patch, points, SqlDestination, name, f"destination {name}")
-            for family in SqlDestination.__subclasses__():
-                if name in vars(family):
-                    _around(patch, points, family, name, f"destination {name}")
-        listeners = [(event, _listener(points, event)) for event in ("begin", "commit", "after_cursor_execute")]
-        for event, listener in listeners:
-            sa.event.listen(sa.Engine, event, listener)
-        try:
-            yield
-        finally:
-            for event, listener in listeners:
-                sa.event.remove(sa.Engine, event, listener)
+        for family in SqlDestination.__subclasses__():
+            _around(patch, points, family, "execute", "destination execute")
+            _around(patch, points, family, "take", "destination copy")
+            _transaction(patch, points, family, "destination")
+        _transaction(patch, points, Database, "books")
+        yield
 
 
-def _listener(points: Points, event: str) -> Callable[..., None]:
-    def listen(*_: Any) -> None:
-        points.hit(f"books {event}")
+def _transaction(patch: pytest.MonkeyPatch, points: Points, owner: Any, label: str) -> None:
+    real = owner.transaction
 
-    return listen
+    @contextmanager
+    def wrapped(self: Any) -> Iterator[Any]:
+        points.alive()
+        with real(self) as value:
+            yield value
+            points.hit(f"before {label} commit")
+        points.hit(f"after {label} commit")
+
+    patch.setattr(owner, "transaction", wrapped)
 
 
 def _around(patch: pytest.MonkeyPatch, points: Points, owner: Any, name: str, label: str) -> None:
@@ -83,7 +96,7 @@ def _around(patch: pytest.MonkeyPatch, points: Points, owner: Any, name: str, la
 
     @functools.wraps(real)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        points.hit(f"before {label}")
+        points.alive()
         result = real(*args, **kwargs)
         points.hit(f"after {label}")
         return result

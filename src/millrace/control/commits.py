@@ -217,7 +217,7 @@ def keep_cursor(entry: Entry, commit: Commit) -> None:
         )
     )
     entry.connection.execute(sa.insert(cursor_history).values(row))
-    if commit.lane == "historical" and commit.progress is not None and commit.progress >= 1.0:
+    if commit.complete or (commit.lane == "historical" and (commit.progress or 0.0) >= 1.0):
         for table in current_tables(entry.connection, entry.pipeline).values():
             if table.stream == commit.stream:
                 where = named(entry, table.name, table.generation)

@@ -289,7 +289,7 @@ class _Reading:
             return planned
         if part.every is not None:
             with _Told(self.tree, (*at, "every")):
-                every_s = schedules.seconds(part.every)
+                every_s = schedules.often_enough(schedules.seconds(part.every))
                 if source:
                     legacy = bool(self.shape.settings.legacy_frequency or self.saved.legacy_frequency)
                     registry.source(source.type).check_frequency(every_s, legacy=legacy)

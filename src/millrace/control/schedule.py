@@ -61,6 +61,15 @@ def seconds(text: str) -> int:
     return int(span)
 
 
+def often_enough(every_s: int) -> int:
+    """``every_s``, unless it is below a minute, the shortest interval of any pipeline: then ConfigError."""
+    if every_s < SHORTEST_S:
+        raise ConfigError(
+            f"every {every_s} seconds is too often", hint="The shortest interval is 1m.", code="too_often"
+        )
+    return every_s
+
+
 def spelled(span_s: int) -> str:
     """The shortest text that `seconds` reads back as ``span_s``."""
     for unit in ("d", "h", "m"):

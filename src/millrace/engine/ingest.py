@@ -95,8 +95,10 @@ def ingest(
     stream = reading.stream.name
     pending = _Pending(cursor=reading.cursor)
     latest = ledger.latest_ingested_at_ms()
+    # What a full reload waits for: the history where there is one, else the whole read.
+    completing = reading.lane == ("historical" if reading.stream.historical else "incremental")
 
-    def commit() -> None:
+    def commit(*, last: bool = False) -> None:
         nonlocal pending
         segments, rejects = draft.close()
         ledger.commit(  # I1
@@ -112,6 +114,7 @@ def ingest(
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
                 progress=pending.progress,
+                complete=last and completing and pending.progress in (None, 1.0),
                 ingested_at_ms=latest,
             )
         )
@@ -167,7 +170,7 @@ def ingest(
                     count = batch.rows.num_rows
                 pending.read += count
                 meter.read += count
-        commit()
+        commit(last=True)
     except BaseException:
         draft.discard()
         raise

@@ -50,6 +50,8 @@ class Commit:
     mappings: Sequence[Mapping] = ()
     """Mappings that changed since the last commit."""
     progress: float | None = None
+    complete: bool = False
+    """All that a full reload of the stream needs has been read: its lane came to the end."""
     ingested_at_ms: int = 0
     """The latest time of ingestion in the segments; the next ones are never older."""
 
@@ -87,7 +89,7 @@ class Shelved:
     last: int
     """Number of the last segment staged; 0 for none."""
     complete: bool
-    """The historical lane has been read to its end since the generation began."""
+    """All that a full reload needs has been read since the generation began (`Commit.complete`)."""
 
 
 class Shelf(Protocol):

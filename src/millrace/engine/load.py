@@ -188,6 +188,9 @@ def _held(
         # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
         destination.forget(feed, table.name)
         held = None
+    elif held is None and shelved.fresh and shelved.loaded == 0 and not gone:
+        # Rows of an earlier full reload that never came to its end.
+        destination.drop(table.name)
     if held == shelved.loaded or (held is None and shelved.loaded == 0):
         return shelved.loaded
     if held is not None and held > shelved.loaded:
