@@ -119,3 +119,33 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(ConfigError) as told:
         millrace.run(tmp_path / "none.yaml", home=tmp_path / "home")
     assert told.value.code == "no_file"
+
+
+def test_a_file_is_applied_and_run(config: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MILLRACE_CLOCK_SHIFT_S", str((NOW - datetime.now(UTC)).total_seconds()))
+    monkeypatch.setenv("PASSCODE", ACCOUNT.passcode)
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(
+        f"""
+destinations:
+  warehouse: {{type: duckdb, config: {{path: ./warehouse.duckdb}}}}
+pipelines:
+  clevertap:
+    source:
+      type: clevertap
+      config:
+        project_id: {ACCOUNT.id}
+        passcode: ${{PASSCODE}}
+        events_file: {config["events_file"]}
+        timezone: {ACCOUNT.timezone}
+        base_url: {config["base_url"]}
+        window_days: 31
+    destination: warehouse
+"""
+    )
+    (record,) = millrace.run(file, "clevertap", home=tmp_path / "home")
+    assert (record.status, record.balance.even) == ("COMPLETED", True)
+    assert record.balance.loaded > 0
+    with pytest.raises(ConfigError, match="no pipeline 'other'"):
+        millrace.run(file, "other", home=tmp_path / "home")
+    assert millrace.run(file, home=tmp_path / "home")[0].kind == "INCREMENTAL"

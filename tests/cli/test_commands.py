@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import yaml
-from tests.cli.asking import ask
+from tests.cli.asking import ask, spawn
 from tests.cli.conftest import ACCOUNT, NOW, Shop
 
 FIRST = date(2026, 2, 12)
@@ -352,3 +353,43 @@ def test_a_trace_is_shown_only_on_demand(tmp_path: Path):
 
 def test_quiet_says_nothing_beside_the_answer(fresh: Shop):
     assert fresh.ask("run", fresh.file, "--quiet").err == ""
+
+
+def test_an_events_file_that_is_no_csv_is_told_and_nothing_is_harmed(fresh: Shop):
+    fresh.ask("run", fresh.file)
+    (fresh.folder / "events.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+    asked = fresh.ask("run", "clevertap", "--json")
+    assert asked.code == 2
+    assert asked.json["error"]["path"] == "events_file"
+    assert asked.json["runs"][0]["status"] == "FAILED"
+    assert fresh.ask("query", "SELECT count(*) FROM events", "--json").json["rows"] == [[truth(fresh)]]
+
+
+def test_one_pipeline_that_fails_does_not_keep_the_next_from_running(fresh: Shop):
+    text = fresh.file.read_text()
+    _, _, second = text.partition("pipelines:\n")
+    second = second.replace("  clevertap:\n", "  another:\n").replace("events.csv", "other.csv")
+    fresh.file.write_text(
+        text.replace("  clevertap:\n", "  a_first:\n") + second.replace("6h}\n", "6h}\n    table_prefix: b\n")
+    )
+    (fresh.folder / "other.csv").write_text("Event Name\nCharged\n")
+    (fresh.folder / "events.csv").unlink()
+    asked = fresh.ask("run", fresh.file)
+    assert asked.code == 2
+    assert "✗ a_first run 1: failed" in asked.out
+    assert "✓ another run 2: completed" in asked.out
+
+
+def test_simulate_serves_until_ctrl_c(tmp_path: Path):
+    with spawn("simulate", "clevertap", "--port", "0", "--users", "3", "--days", "2", cwd=tmp_path) as process:
+        assert process.stdout and process.stderr
+        said = ""
+        while "Ctrl-C ends it" not in said:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            said += line
+        process.send_signal(signal.SIGINT)
+        assert "stopped" in process.stdout.read()
+    assert process.returncode == 0
+    assert "passcode" in said
+    assert ask("simulate", "clevertap", "--now", "yesterday", "--json").json["error"]["code"] == "usage"

@@ -141,8 +141,9 @@ WRONG: dict[str, str] = {
     "a variable in braces without quotes": EXAMPLE.replace("./warehouse.duckdb", "${HERE}"),
     "an empty file": "",
     "several documents": EXAMPLE + "---\n" + EXAMPLE,
-    "a name that is taken": "sources:\n  clevertap: {type: clevertap, config: {project_id: A, passcode: '${CLEVERTAP_PASSCODE}', "
-    "event_source: schema}}\n" + EXAMPLE,
+    "a name that is taken": "sources:\n  clevertap:\n    type: clevertap\n    config: {project_id: A, "
+    "passcode: '${CLEVERTAP_PASSCODE}', event_source: schema}\n" + EXAMPLE,
+    "an interval that no pipeline may have": EXAMPLE.replace("every: 6h", "every: 30s"),
     "many things at once": EXAMPLE.replace("region:", "regoin:")
     .replace("every: 6h", "every: 90s")
     .replace("CLEVERTAP_PROJECT_ID", "NOT_SET")

@@ -1,0 +1,54 @@
+"""A home written as a file, and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.control import connections, pipelines
+from millrace.control.apply import apply
+from millrace.control.document import parse
+from millrace.control.export import _Dumper, _escaped, export  # pyright: ignore[reportPrivateUsage]
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.control.places import plant
+
+scalars = st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(
+    ["1e5", "007", "no", "~", "null", "True", "12:30", "${A}", "$${A}", "$", "- a", "a: b", "#c", "<<", "0x1f", "1_000"]
+)
+
+
+@given(st.dictionaries(scalars.filter(bool), scalars | st.lists(scalars) | st.booleans() | st.integers()))
+def test_every_value_reads_back_as_it_was_written(value: dict[str, object]):
+    text = yaml.dump({"a": _escaped(value)}, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    tree = plant(text, "f.yaml", {})
+    assert not tree.problems
+    assert tree.value == {"a": value}
+
+
+def test_a_home_is_written_and_read_back_without_a_change(tmp_path: Path):
+    config = {"project_id": "1e5", "passcode": "SECRET", "event_source": "schema", "window_days": 3}
+    with Home.open(tmp_path / "home", create=True) as home:
+        connections.create(home, "source", "alone", "clevertap", config)
+        connections.create(home, "source", "shared", "clevertap", config)
+        connections.create(home, "destination", "wh", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+        pipelines.create(home, Wish("alone", "alone", "wh", schedule={"every_s": 21600}))
+        pipelines.create(
+            home, Wish("x", "shared", "wh", table_prefix="x", schedule={"cron": "0 * * * *", "timezone": "UTC"})
+        )
+        pipelines.create(
+            home, Wish("y", "shared", "wh", table_prefix="y", objects={"Events": "append"}, auto_mapping=False)
+        )
+        exported = export(home)
+        assert "SECRET" not in exported.text
+        assert exported.variables == ("ALONE_PASSCODE", "SHARED_PASSCODE")
+        env = dict.fromkeys(exported.variables, "SECRET")
+        document = parse(exported.text, tmp_path / "f.yaml", env=env)
+        assert {change.state for change in apply(home, document).changes} == {"unchanged"}
+        assert export(home, ["y"]).pipelines == 1
+    with Home.open(tmp_path / "other", create=True) as other:
+        assert {change.state for change in apply(other, document).changes} == {"created"}
+        assert export(other).text == exported.text
