@@ -1,9 +1,9 @@
 """Millrace: pipelines from SaaS tools, databases and files into your warehouse, exactly once.
 
-    import millrace
+import millrace
 
-    millrace.run("pipelines.yaml")
-    millrace.read("clevertap", {...}).arrow()
+millrace.run("pipelines.yaml")
+millrace.read("clevertap", {...}).arrow()
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from millrace.library import read, run
+
+    __version__: str
 
 __all__ = ["__version__", "read", "run"]
 
