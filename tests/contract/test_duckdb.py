@@ -3,24 +3,150 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
+from tests.contract.disk import small_disk
 
+from millrace.connect.destination import Load
+from millrace.connect.testing.destination import FEED, Rows, counted
+from millrace.connect.testing.rows import table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
+from millrace.data import columns, types
 from millrace.destinations.duckdb.destination import Config, Destination
+from millrace.errors import ConfigError, EnvironmentProblem
+
+HOLDER = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
 
 
 class TestDuckDB(SqlDestinationContract):
+    type_ = "duckdb"
+
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
         self.path = tmp_path / "warehouse.duckdb"
 
-    def another(self) -> Destination:
-        return Destination(Config(path=self.path))
+    def config(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
 
     def behind(self, *statements: str) -> None:
         with duckdb.connect(self.path) as connection:
             for statement in statements:
                 connection.execute(re.sub(r"\{t:(\w+)\}", r'"\1"', statement))
+
+    @contextmanager
+    def held_elsewhere(self) -> Iterator[subprocess.Popen[str]]:
+        """Another process has the file open."""
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(self.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "open\n"
+            yield holder
+
+    def test_a_file_that_another_process_holds_is_named_with_that_process(self) -> None:
+        with self.held_elsewhere() as holder:
+            destination = Destination(Config(path=self.path, lock_timeout_s=0.2))
+            with pytest.raises(EnvironmentProblem, match=f"process {holder.pid}") as error:
+                destination.ensure(counted("t")[0])
+            assert error.value.code == "locked"
+            assert error.value.hint
+
+    def test_a_load_waits_for_a_file_to_be_let_go(self) -> None:
+        made, given = counted("t")
+        with self.held_elsewhere() as holder:
+            assert holder.stdin is not None
+            timer = threading.Timer(0.5, holder.stdin.close)
+            timer.start()
+            destination = self.another()
+            destination.ensure(made)
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+            assert destination.held(FEED, "t") == 1
+            destination.close()
+            timer.join()
+
+    def test_the_file_is_free_for_others_between_loads(self) -> None:
+        destination, (made, given) = self.another(), counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        with self.held_elsewhere():
+            pass
+
+    def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="nowhere") as error:
+            Destination(Config(path=tmp_path / "nowhere" / "x.duckdb")).schema("t")
+        assert error.value.path == "path"
+
+    def test_a_folder_in_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="is a folder"):
+            Destination(Config(path=tmp_path)).schema("t")
+
+    def test_a_file_of_another_kind_is_left_alone(self) -> None:
+        content = b"name;value\n" * 1000
+        self.path.write_bytes(content)
+        with pytest.raises(ConfigError, match="is not a DuckDB database"):
+            Destination(Config(path=self.path)).schema("t")
+        assert self.path.read_bytes() == content
+
+    def test_a_connection_test_says_what_is_wrong(self, tmp_path: Path) -> None:
+        (verdict,) = Destination(Config(path=tmp_path / "nowhere" / "x.duckdb")).check()
+        assert (verdict.step, verdict.state) == ("connect", "fail")
+
+    @pytest.mark.parametrize("stem", ["main", "temp", "system", "select", "a.b", 'q"q', "memory"])
+    def test_any_file_name_will_do(self, tmp_path: Path, stem: str) -> None:
+        destination, (made, given) = Destination(Config(path=tmp_path / f"{stem}.duckdb")), counted("main")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert len(self.contents(destination, "main")) == given.count
+
+    def test_tables_stand_in_the_schema_of_the_settings(self) -> None:
+        destination = Destination(Config(path=self.path, schema_name='ra"w'))
+        made, given = counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert destination.query('SELECT count(*) AS n FROM "ra""w"."t"').to_pylist() == [{"n": given.count}]
+        assert self.another().schema("t") is None
+
+    def test_a_full_disk_is_named_and_nothing_is_kept(self, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk", 12) as disk:
+            destination, (made, given) = Destination(Config(path=disk / "x.duckdb")), counted("t")
+            destination.ensure(made)
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+            noise = pa.array([f"{n * 2654435761 % 2**64:x}" * 40 for n in range(100_000)])
+            big = Rows(
+                pa.table({"k": pa.array(range(100_000)), "v": noise, columns.INGESTED_AT: pa.array(range(100_000))})
+            )
+            with pytest.raises(EnvironmentProblem) as error:
+                destination.load(made, Load(FEED, 1, 2, 1, big))
+            assert error.value.code == "DISK_FULL"
+            destination.close()
+            again = Destination(Config(path=disk / "x.duckdb"))
+            assert again.held(FEED, "t") == 1
+            assert len(self.contents(again, "t")) == given.count
+            again.load(made, Load(FEED, 1, 2, 1, given))
+            again.close()
+
+    def test_little_memory_is_enough_for_a_large_merge(self) -> None:
+        destination = Destination(Config(path=self.path, memory_limit="100MB", threads=1))
+        made = table("t", {"k": types.LONG, "v": types.VARCHAR}, key=("k",))
+        destination.ensure(made)
+        count = 200_000
+        wide = pa.array([f"{n * 2654435761 % 2**64:016x}" * 30 for n in range(count)])
+        given = Rows(pa.table({"k": pa.array(range(count)), "v": wide, columns.INGESTED_AT: pa.array(range(count))}))
+        for segment in range(2):
+            destination.load(made, Load(FEED, segment, segment + 1, 1, given))
+        assert destination.query("SELECT count(*) AS n FROM t").to_pylist() == [{"n": count}]

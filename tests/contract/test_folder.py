@@ -3,28 +3,110 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
+from pydantic import ValidationError
+from tests.contract.disk import small_disk
 
+from millrace.connect.destination import Load
 from millrace.connect.files.formats import Format
-from millrace.connect.testing.destination import DestinationContract
+from millrace.connect.testing.destination import FEED, DestinationContract, Rows, counted
+from millrace.connect.testing.rows import rows, table
+from millrace.data import columns, types
+from millrace.destinations.folder import destination as module
 from millrace.destinations.folder.destination import Config, Destination
+from millrace.errors import ConfigError, EnvironmentProblem
 
 
 class FolderContract(DestinationContract):
+    type_ = "folder"
     format: ClassVar[Format]
 
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
         self.path = tmp_path / "lake"
 
-    def another(self) -> Destination:
-        return Destination(Config.model_validate({"path": str(self.path), "format": self.format}))
+    def config(self) -> dict[str, Any]:
+        return {"path": str(self.path), "format": self.format}
+
+    def data_files(self) -> list[str]:
+        """Keys of all files but the notes."""
+        keys = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
+        return sorted(key for key in keys if not key.startswith("_millrace/"))
+
+    def test_files_of_an_unfinished_load_are_gone_after_the_next(self, destination: Destination) -> None:
+        made, given = counted("t")
+        destination.ensure(made)
+        state = destination.catalog.state("t")
+        assert state.id
+        stem = "pipeline/t/2026/01/01/x/t-1-1-dead-"
+        destination.catalog.intend(state.id, FEED, 0, "1-1-dead", stem)
+        left = self.path / f"{stem}0.{self.format}"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half a file")
+        assert self.contents(destination, "t") == []  # not part of the table, though it lies there
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert not left.exists()
+        assert len(self.data_files()) == 1
+        assert len(self.contents(destination, "t")) == given.count
+
+    def test_a_wider_type_reads_old_files_and_new(self, destination: Destination) -> None:
+        for segment, (type_, value) in enumerate(((types.INTEGER, 7), (types.LONG, 2**40), (types.VARCHAR, "abc"))):
+            made = table("w", {"k": types.LONG, "v": type_} | ({"late": types.DATE} if segment else {}), mode="append")
+            destination.ensure(made)
+            schema = {"k": types.LONG, "v": type_, columns.INGESTED_AT: types.LONG}
+            destination.load(made, Load(FEED, segment, segment + 1, 1, rows(schema, (segment, value, 1))))
+        found = self.contents(destination, "w", order="k")
+        assert [(row["v"], row["late"]) for row in found] == [("7", None), (str(2**40), None), ("abc", None)]
+
+    def test_files_roll_at_a_number_of_rows(self, destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "FILE_ROWS", 4)
+        made, given = counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, Rows(given.table, batch_rows=2)))
+        assert len(self.data_files()) == 3
+        assert len(self.contents(destination, "t")) == given.count
+
+    def test_a_dropped_table_leaves_no_file(self, destination: Destination) -> None:
+        made, given = counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        destination.forget(FEED, "t")
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        destination.drop("t")
+        assert self.data_files() == []
+
+    def test_a_full_disk_is_named_and_nothing_is_kept(self, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk", 4) as disk:
+            destination = Destination(Config.model_validate(self.config() | {"path": str(disk), "compression": "none"}))
+            made, given = counted("t")
+            destination.ensure(made)
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+            noise = pa.array([f"{n * 2654435761 % 2**64:x}" * 20 for n in range(30_000)])
+            numbers = pa.array(range(30_000))
+            big = Rows(pa.table({"k": numbers, "v": noise, columns.INGESTED_AT: numbers}))
+            with pytest.raises(EnvironmentProblem) as error:
+                destination.load(made, Load(FEED, 1, 2, 1, big))
+            assert error.value.code == "DISK_FULL"
+            assert destination.held(FEED, "t") == 1
+            assert len(self.contents(destination, "t")) == given.count
+            destination.load(made, Load(FEED, 1, 2, 1, given))
 
 
 class TestParquet(FolderContract):
     format = "parquet"
+
+    def test_the_files_are_plain_parquet(self, destination: Destination) -> None:
+        made, given = counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 5, given))
+        (file,) = self.data_files()
+        found = parquet.read_table(self.path / file)
+        assert found.column_names == ["k", "v", columns.INGESTED_AT, columns.LOADED_AT]
+        assert found.column("k").to_pylist() == given.table.column("k").to_pylist()
 
 
 class TestJSONLines(FolderContract):
@@ -33,3 +115,33 @@ class TestJSONLines(FolderContract):
 
 class TestCSV(FolderContract):
     format = "csv"
+
+    def test_null_and_empty_text_differ_in_a_csv(self) -> None:
+        destination = Destination(Config(path=str(self.path), format="csv", compression="none"))
+        made = table("t", {"v": types.VARCHAR, "n": types.LONG}, mode="append")
+        destination.ensure(made)
+        schema = {"v": types.VARCHAR, "n": types.LONG, columns.INGESTED_AT: types.LONG}
+        given = rows(schema, ("", 1, 1), (None, None, 1), ('a"b,c\nd', 2, 1))
+        destination.load(made, Load(FEED, 0, 1, 5, given))
+        (file,) = self.data_files()
+        assert (self.path / file).read_text() == (
+            f'"v","n","{columns.INGESTED_AT}","{columns.LOADED_AT}"\n"",1,1,5\n,,1,5\n"a""b,c\nd",2,1,5\n'
+        )
+
+
+@pytest.mark.parametrize("partition", ["plain", "${NOPE}", "../${DATE}", "/${DATE}", "a b/${DATE}", "${DATE}//x"])
+def test_a_partition_that_cannot_be_is_refused(partition: str) -> None:
+    with pytest.raises(ValidationError):
+        Config(path="x", partition=partition)
+
+
+def test_a_compression_that_the_format_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="jsonl files cannot be compressed by snappy"):
+        Destination(Config(path=str(tmp_path), format="jsonl", compression="snappy"))
+
+
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError) as error:
+        Destination(Config(path=str(tmp_path / "file" / "lake"))).schema("t")
+    assert error.value.path == "path"

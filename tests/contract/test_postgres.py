@@ -2,22 +2,236 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from tests.postgres import Database
+from tests.contract.disk import small_disk
+from tests.postgres import URL, Database, binaries
 
-from millrace.connect.testing.sql_destination import SqlDestinationContract
+from millrace.connect.destination import Load, Unloadable
+from millrace.connect.testing.destination import FEED, Rows, counted
+from millrace.connect.testing.rows import PLAIN, rows, table
+from millrace.connect.testing.sql_destination import SqlDestinationContract, example
+from millrace.data import columns, types
 from millrace.destinations.postgres.destination import Config, Destination
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
+
+VALUES = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG}
 
 
 class TestPostgres(SqlDestinationContract):
+    type_ = "postgres"
+
     @pytest.fixture(autouse=True)
     def _place(self, database: Database) -> None:
         self.database = database
 
-    def another(self) -> Destination:
-        return Destination(Config.model_validate(self.database.settings()))
+    def config(self) -> dict[str, Any]:
+        return self.database.settings()
 
     def behind(self, *statements: str) -> None:
         self.database.run(*(re.sub(r"\{t:(\w+)\}", r'"\1"', statement) for statement in statements))
+
+    def made(self, **more: Any) -> Destination:
+        return Destination(Config.model_validate(self.database.settings(**more)))
+
+    # Rows that PostgreSQL alone refuses.
+
+    @pytest.mark.parametrize("mode", ["merge", "append"])
+    def test_nul_characters_are_refused_by_row(self, destination: Destination, mode: Any) -> None:
+        made = table("nul", {"k": types.LONG, "v": types.VARCHAR, "j": types.JSON}, key=("k",), mode=mode)
+        destination.ensure(made)
+        schema = {"k": types.LONG, "v": types.VARCHAR, "j": types.JSON, columns.INGESTED_AT: types.LONG}
+        given = rows(
+            schema,
+            (1, "good", '{"a":1}', 1),
+            (2, "a\0b", "{}", 1),
+            (3, "x", '{"a":"\\u0000"}', 1),
+            (4, "x", '{"a":"\\\\u0000 is text"}', 1),
+            (5, "x", '{"\\\\\\u0000":1}', 1),
+        )
+        with pytest.raises(Unloadable) as refused:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert [(r.row, r.code) for r in refused.value.refusals] == [
+            (1, "INCOMPATIBLE_TYPE"),
+            (2, "INCOMPATIBLE_TYPE"),
+            (4, "INCOMPATIBLE_TYPE"),
+        ]
+        loaded = destination.load(made, Load(FEED, 0, 1, 1, given, frozenset({1, 2, 4})))
+        assert (loaded.inserted, loaded.refused) == (2, 3)
+
+    def test_a_value_too_long_for_the_users_column_is_refused_by_row(self, destination: Destination) -> None:
+        self.behind(f'CREATE TABLE short (k BIGINT, v VARCHAR(10), "{columns.INGESTED_AT}" BIGINT)')
+        made = example("short", meta=PLAIN)
+        destination.ensure(made)
+        given = rows(VALUES, (1, "€" * 10, 1), (2, "€" * 11, 1), (3, None, 1), (4, "x" * 99, 1))
+        with pytest.raises(Unloadable) as refused:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert [(r.row, r.code) for r in refused.value.refusals] == [(1, "STRING_TOO_LONG"), (3, "STRING_TOO_LONG")]
+        destination.load(made, Load(FEED, 0, 1, 1, given, frozenset({1, 3})))
+        assert len(self.contents(destination, "short")) == 2
+
+    def test_a_key_too_long_for_an_index_is_refused_by_row(self, destination: Destination) -> None:
+        made = table("long_keys", {"k": types.VARCHAR}, key=("k",))
+        destination.ensure(made)
+        noise = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(4000))
+        given = rows({"k": types.VARCHAR, columns.INGESTED_AT: types.LONG}, ("a", 1), (noise, 1), ("b", 1))
+        with pytest.raises(Unloadable) as refused:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert [(r.row, r.code) for r in refused.value.refusals] == [(1, "ROW_TOO_LARGE")]
+
+    @pytest.mark.parametrize("type_", ["numeric", "json"])
+    def test_open_types_of_the_users_take_values(self, destination: Destination, type_: str) -> None:
+        want = types.LONG if type_ == "numeric" else types.JSON
+        self.behind(f'CREATE TABLE open (v {type_}, "{columns.INGESTED_AT}" BIGINT)')
+        made = table("open", {"v": want}, mode="append")
+        destination.ensure(made)
+        value = 2**62 if type_ == "numeric" else '{"a":1}'
+        destination.load(made, Load(FEED, 0, 1, 1, rows({"v": want, columns.INGESTED_AT: types.LONG}, (value, 1))))
+        (found,) = self.database.run("SELECT v::text FROM open")[0]
+        assert found.replace(" ", "") == str(value)
+
+    # The connection.
+
+    def test_a_wrong_password_is_the_users_matter(self) -> None:
+        destination = self.made(db_password="wrong")
+        with pytest.raises(AuthError) as error:
+            destination.schema("t")
+        assert "wrong" not in error.value.message
+        (verdict,) = destination.check()
+        assert (verdict.step, verdict.state) == ("connect", "fail")
+
+    def test_a_database_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="no_such"):
+            self.made(db_name="no_such").schema("t")
+
+    def test_a_server_that_does_not_answer_is_asked_again_later(self) -> None:
+        with pytest.raises(Transient, match="cannot be reached"):
+            self.made(db_port=1).schema("t")
+
+    def test_encryption_that_the_server_lacks_is_named(self) -> None:
+        with pytest.raises(ConfigError) as error:
+            self.made(use_ssl=True).schema("t")
+        assert error.value.path == "ssl_mode"
+
+    @pytest.fixture
+    def guest(self) -> Iterator[Database]:
+        """A user without any right but to connect."""
+        name = f"guest_{self.database.name}"
+        self.database.run(
+            f"CREATE ROLE {name} LOGIN PASSWORD 'g:@/ ?#%'",
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+            f"GRANT USAGE ON SCHEMA public TO {name}",
+        )
+        yield replace(self.database, user=name, password="g:@/ ?#%")
+        self.database.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+    def test_a_missing_right_is_named(self, guest: Database) -> None:
+        destination = Destination(Config.model_validate(guest.settings()))
+        with pytest.raises(ConfigError, match="permission denied for schema public") as error:
+            destination.ensure(counted("t")[0])
+        assert error.value.code == "PERMISSION_DENIED"
+        verdicts = destination.check()
+        assert [(v.step, v.state) for v in verdicts] == [("connect", "pass"), ("create", "fail")]
+        self.database.run(f"GRANT CREATE ON SCHEMA public TO {guest.user}")
+        assert {v.state for v in destination.check()} == {"pass"}
+        destination.close()
+
+    def test_a_table_of_somebody_elses_is_named(self, guest: Database) -> None:
+        self.database.run(f"GRANT CREATE ON SCHEMA public TO {guest.user}")
+        made, given = counted("theirs")
+        owner = self.another()
+        owner.ensure(made)
+        owner.close()
+        self.database.run(f"ALTER TABLE {columns.INSIDE}_loads OWNER TO {guest.user}")
+        destination = Destination(Config.model_validate(guest.settings()))
+        with pytest.raises(ConfigError, match="permission denied for table theirs"):
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        destination.close()
+
+    def test_a_connection_lost_in_mid_load_leaves_nothing_and_mends_itself(self, destination: Destination) -> None:
+        made, given = counted("lost")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millrace'"
+        database = self.database
+
+        class Cut(Rows):
+            def reader(self) -> pa.RecordBatchReader:
+                def batches() -> Iterator[pa.RecordBatch]:
+                    for number in range(2000):
+                        if number == 3:
+                            database.run(f"{others} AND datname = '{database.name}'")
+                        yield self.table.combine_chunks().to_batches()[0]
+
+                return pa.RecordBatchReader.from_batches(self.schema, batches())
+
+        with pytest.raises(Transient):
+            destination.load(made, Load(FEED, 1, 2, 1, Cut(given.table)))
+        assert destination.held(FEED, "lost") == 1
+        assert len(self.contents(destination, "lost")) == given.count
+        destination.load(made, Load(FEED, 1, 2, 1, given))
+        assert len(self.contents(destination, "lost")) == 2 * given.count
+
+    def test_a_reader_sees_the_table_before_or_after_a_load(self, destination: Destination) -> None:
+        made = example("seen", meta=PLAIN)
+        destination.ensure(made)
+        first = rows(VALUES, *((n, "0", 0) for n in range(500)))
+        destination.load(made, Load(FEED, 0, 1, 1, first))
+        stop, seen = threading.Event(), set[tuple[int, int]]()
+
+        def look() -> None:
+            while not stop.is_set():
+                seen.add(tuple(self.database.run("SELECT count(*), count(DISTINCT v) FROM seen")[0]))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        for segment in range(1, 6):
+            given = rows(VALUES, *((n, str(segment), segment) for n in range(500)))
+            destination.load(made, Load(FEED, segment, segment + 1, 1, given))
+        stop.set()
+        watcher.join()
+        assert seen == {(500, 1)}
+
+    def test_a_full_disk_is_named_and_nothing_is_kept(self, destination: Destination) -> None:
+        made, given = counted("t")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        destination.close()
+        if os.geteuid() == 0 and URL not in os.environ and (user := binaries().user):
+            with tempfile.TemporaryDirectory(prefix="millrace-disk-") as place:
+                Path(place).chmod(0o755)
+                with small_disk(Path(place) / "disk", 4) as disk:
+                    shutil.chown(disk, user)
+                    name = f"full_{self.database.name}"
+                    self.database.run(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+                    self.database.run(f"ALTER TABLE t SET TABLESPACE {name}")
+                    self._fill(destination, made, given)
+                    destination.close()
+                    self.database.run("DROP TABLE t", f"DROP TABLESPACE {name}")
+            return
+        # Without the right to mount, the server is made to say it.
+        self.database.run(
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING "
+            "ERRCODE = '53100', MESSAGE = 'could not extend file: No space left on device'; END $$",
+            "CREATE TRIGGER say BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.k > 1000) EXECUTE FUNCTION say()",
+        )
+        self._fill(destination, made, given)
+
+    def _fill(self, destination: Destination, made: Any, given: Rows) -> None:
+        noise = pa.array([f"{n * 2654435761 % 2**64:x}" * 40 for n in range(30_000)])
+        big = Rows(pa.table({"k": pa.array(range(30_000)), "v": noise, columns.INGESTED_AT: pa.array(range(30_000))}))
+        with pytest.raises(EnvironmentProblem) as error:
+            destination.load(made, Load(FEED, 1, 2, 1, big))
+        assert error.value.code == "DISK_FULL"
+        assert destination.held(FEED, "t") == 1
+        assert len(self.contents(destination, "t")) == given.count

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-import secrets
+import subprocess
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 
+from millrace.connect import registry
 from millrace.connect.destination import Destination, Load, Loaded, Rereadable, Table, Unloadable
 from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, rows, table
 from millrace.data import columns, types
@@ -37,10 +39,18 @@ NAMES = (
 
 
 class DestinationContract(ABC):
-    """Tests for any destination. `another` makes one more instance for the same place."""
+    """Tests for any destination. ``type_`` is its name in settings, `config` its settings for one place of the test."""
+
+    type_: ClassVar[str]
 
     @abstractmethod
-    def another(self) -> Destination[Any]: ...
+    def config(self) -> dict[str, Any]:
+        """Settings in JSON's types; the same place each time within a test."""
+
+    def another(self) -> Destination[Any]:
+        """One more instance for the same place."""
+        made = registry.destination(self.type_)
+        return made(made.Config.model_validate(self.config()))
 
     @pytest.fixture
     def destination(self) -> Iterator[Destination[Any]]:
@@ -159,6 +169,24 @@ class DestinationContract(ABC):
         assert len(self.contents(destination, "broken")) == given.count
         destination.load(made, Load(FEED, 1, 2, 7, given))
         assert len(self.contents(destination, "broken")) == 2 * given.count
+
+    @pytest.mark.parametrize(("moment", "held"), [("while rows are read", None), ("before it is noted elsewhere", 1)])
+    def test_a_killed_load_is_whole_or_not_at_all(
+        self, destination: Destination[Any], moment: str, held: int | None
+    ) -> None:
+        made, given = counted("killed")
+        destination.ensure(made)
+        destination.close()
+        done = subprocess.run(  # noqa: S603  our own program
+            [sys.executable, "-c", _KILLED, self.type_, json.dumps(self.config()), moment],
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 9, done.stderr
+        assert destination.held(FEED, "killed") == held  # I8
+        assert len(self.contents(destination, "killed")) == (given.count if held else 0)
+        destination.load(made, Load(FEED, held or 0, 2, 7, given))
+        assert len(self.contents(destination, "killed")) == given.count * (2 if held else 1)
 
     def test_refused_rows_stay_out(self, destination: Destination[Any]) -> None:
         made, given = counted("sifted")
@@ -392,6 +420,30 @@ class DestinationContract(ABC):
         assert Counter(found) == Counter(given)
 
 
+# A process of its own that dies in the middle of a load, or right after it.
+_KILLED = """
+import json, os, sys
+import pyarrow as pa
+from millrace.connect import registry
+from millrace.connect.destination import Load
+from millrace.connect.testing.destination import FEED, Rows, counted
+
+class Deadly(Rows):
+    def reader(self):
+        def batches():
+            yield self.table.slice(0, 3).combine_chunks().to_batches()[0]
+            os._exit(9)
+        return pa.RecordBatchReader.from_batches(self.schema, batches())
+
+type_, config, moment = sys.argv[1:]
+made = registry.destination(type_)
+table, given = counted("killed")
+rows = Deadly(given.table) if moment == "while rows are read" else given
+made(made.Config.model_validate(json.loads(config))).load(table, Load(FEED, 0, 1, 7, rows))
+os._exit(9)
+"""
+
+
 class BrokenStage(MillraceError):
     """What a stage says whose file is damaged."""
 
@@ -489,9 +541,4 @@ def _timetz(text: str) -> str:
     return f"{whole}.{micros.ljust(6, '0')}{offset if ':' in offset else offset + ':00'}"
 
 
-def scratch() -> str:
-    """A name that nobody has used."""
-    return f"t_{secrets.token_hex(4)}"
-
-
-__all__ = ["FEED", "META", "DestinationContract", "at_once", "counted", "scratch", "shuffled"]
+__all__ = ["FEED", "META", "DestinationContract", "Rows", "at_once", "counted", "shuffled"]
