@@ -32,6 +32,7 @@ REJECT_CODES: dict[str, str] = {
     "NULL_PRIMARY_KEY": "A column of the key has no value, so the row cannot be told from others.",
     "ROW_TOO_LARGE": "The row has more bytes than one row may have.",
     "STRING_TOO_LONG": "A text is longer than its column, which the table's owner made, allows.",
+    "TOO_DEEP": "A record's values are nested too deeply.",
     "UNMAPPED_FIELD": "A field has no column, because auto mapping is off. Rows still pass.",
     "UNREADABLE_RECORD": "The source sent something that cannot be read as a record.",
 }
@@ -91,6 +92,9 @@ def connectors_page() -> str:
         for name in registry.names(family):
             found: Any = find(name)
             schema = found.Config.model_json_schema(ref_template="{model}")
+            # What all connectors share goes last.
+            shared = found.Config.__mro__[1].model_fields
+            schema["properties"] = dict(sorted(schema["properties"].items(), key=lambda item: item[0] in shared))
             guide = f"../../src/millrace/{kind.lower()}s/{name}/README.md"
             lines += [
                 f"## {kind} `{name}`: {found.title}",
@@ -173,6 +177,7 @@ def _range(field: dict[str, Any]) -> str:
 def types_page() -> str:
     """Logical type → the type at each destination, for every dialect."""
     from millrace.connect import registry
+    from millrace.connect.files import formats
     from millrace.data import types
 
     systems: list[tuple[str, Callable[[Any], str]]] = []
@@ -180,6 +185,7 @@ def types_page() -> str:
         found: Any = registry.destination(name)
         if dialect := getattr(found, "dialect", None):
             systems.append((found.title, dialect.sql))
+    systems.append(("Parquet", lambda type_: _arrow(formats.kept(type_))))
     examples = {"DECIMAL": "DECIMAL(38,9)", "STRUCT": "STRUCT(a INTEGER)", "ARRAY": "ARRAY(INTEGER)"}
     kinds: tuple[str, ...] = get_args(types.Kind)
     names = [examples.get(kind, kind) for kind in kinds if kind != "NULL"]
@@ -190,7 +196,8 @@ def types_page() -> str:
         "",
         "Every value has one of these logical types, each an Arrow type. A column widens when a value asks for it "
         "([why and how](../decisions/0003-widening-is-a-law.md)); no value is cut, rounded or nulled. Moments have "
-        "microseconds.",
+        "microseconds. In JSON lines JSON, STRUCT and ARRAY are JSON, and in CSV everything is text in the form of "
+        "`data/cast.py`.",
         "",
         *_row("Logical type", "Arrow", *(title for title, _ in systems)),
         "|" + "---|" * (len(systems) + 2),
@@ -355,7 +362,7 @@ def reject_codes() -> set[str]:
 _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 # Words in capitals that are something else.
-_NO_REJECTS = frozenset({"CURSOR_INVALIDATED"})
+_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME"})
 
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:

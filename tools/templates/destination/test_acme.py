@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from millrace.connect.testing.sql_destination import SqlDestinationContract
-from millrace.destinations.acme.destination import Config, Destination
 
 
 class TestContract(SqlDestinationContract):
+    type_ = "acme"
+
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
         self.path = tmp_path / "acme.db"
 
-    def another(self) -> Destination:
-        return Destination(Config(path=self.path))
+    def config(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
 
     def behind(self, *statements: str) -> None:
         """A user changes tables by hand; `{t:name}` stands for a table."""
