@@ -96,7 +96,7 @@ def main() -> int:
         command("rejects", "list")
         say("CleverTap's own counts beside the table's.")
         for name in PROJECTS:
-            command("reconcile", name)
+            command("reconcile", name, "--fix", "--summary")
         say("Three questions to the file.")
         for query in QUERIES:
             command("query", query)
