@@ -1,0 +1,89 @@
+"""The SQL of every dialect, kept as text: `make golden` writes it anew, review reads the difference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from millrace.connect.destination import Table
+from millrace.connect.sql import history, statements
+from millrace.connect.sql.dialect import Dialect
+from millrace.connect.sql.duckdb import DUCKDB
+from millrace.connect.sql.statements import Found
+from millrace.connect.testing.rows import EXTREMES, META, PLAIN, table
+from millrace.data import columns, types
+from millrace.data.batch import LoadMode
+from millrace.destinations.postgres.dialect import POSTGRES
+
+FOLDER = Path(__file__).parents[2] / "golden" / "sql"
+AT_MS = 1_700_000_000_000
+DIALECTS = {dialect.name: dialect for dialect in (DUCKDB, POSTGRES)}
+
+
+def every_type() -> Table:
+    return table("every type", {name: type_ for name, (type_, _) in EXTREMES.items()}, key=("long", "varchar"))
+
+
+def users(*, deletes: bool, mode: LoadMode = "merge") -> Table:
+    business = {"id": types.LONG, "name": types.VARCHAR, columns.SOURCE_MODIFIED_AT: types.TIMESTAMPTZ}
+    return table(
+        "users",
+        business,
+        key=("id",),
+        mode=mode,
+        meta=META if deletes else PLAIN,
+        order=(columns.SOURCE_MODIFIED_AT,) if deletes else (),
+    )
+
+
+def text(dialect: Dialect) -> Iterator[str]:
+    """Every statement of a dialect, each under a line that says what it is."""
+    target = dialect.path("schema", "users")
+    yield "-- create: every logical type"
+    yield statements.create(dialect, every_type(), dialect.path("schema", "every type"))
+    yield "-- create: merge, with deletes"
+    yield statements.create(dialect, users(deletes=True), target)
+    yield "-- create: history"
+    yield statements.create(dialect, users(deletes=True, mode="history"), target)
+    narrow = [Found("id", dialect.types["LONG"], types.LONG), Found("name", dialect.types["INTEGER"], types.INTEGER)]
+    yield "-- alter: columns added, a type widened"
+    for change in statements.alter(dialect, users(deletes=True), target, narrow):
+        yield change.statement
+    for kind in dict.fromkeys(types.kind(type_) for type_, _ in EXTREMES.values()):
+        yield f"-- {kind} as text"
+        yield dialect.as_text('"c"', kind)
+    yield "-- append, with deletes"
+    yield statements.append(dialect, users(deletes=True, mode="append"), target, rows="rows", at_ms=AT_MS)
+    for deletes in (False, True):
+        merge = statements.merge(dialect, users(deletes=deletes), target, rows="rows", at_ms=AT_MS)
+        for field in fields(merge):
+            yield f"-- merge, {'with' if deletes else 'without'} deletes: {field.name}"
+            yield getattr(merge, field.name)
+    record = history.record(dialect, users(deletes=True, mode="history"), target, at_ms=AT_MS)
+    for number, statement in enumerate((*record.statements, record.counts, *record.effects), 1):
+        yield f"-- history: {number}"
+        yield statement
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_golden_sql_of_a_dialect(name: str) -> None:
+    path = FOLDER / f"{name}.sql"
+    made = "".join(line + ("\n" if line.startswith("--") else ";\n\n") for line in text(DIALECTS[name]))
+    if os.environ.get("MILLRACE_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made, encoding="utf-8")
+    assert made == path.read_text(encoding="utf-8"), "run `make golden` and read the difference"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_dialect_has_a_row_for_every_logical_type_and_reads_it_back(name: str) -> None:
+    dialect = DIALECTS[name]
+    for type_, _ in EXTREMES.values():
+        kept = dialect.kept(type_)
+        assert dialect.kept(kept) == kept, "what was kept once stays as it is"
+    assert set(dialect.types) == set(get_args(types.Kind)) - {"NULL"}

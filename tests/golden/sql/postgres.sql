@@ -1,0 +1,297 @@
+-- create: every logical type
+CREATE TABLE "schema"."every type" (
+  "boolean" BOOLEAN,
+  "byte" SMALLINT,
+  "short" SMALLINT,
+  "integer" INTEGER,
+  "long" BIGINT,
+  "float" REAL,
+  "double" DOUBLE PRECISION,
+  "decimal" NUMERIC(10,2),
+  "decimal_38" NUMERIC(38,10),
+  "decimal_76" NUMERIC(76,20),
+  "date" DATE,
+  "time" TIME,
+  "timetz" TIMETZ,
+  "timestamp" TIMESTAMP,
+  "timestamptz" TIMESTAMPTZ,
+  "varchar" TEXT,
+  "varchar_n" VARCHAR(5),
+  "bytearray" BYTEA,
+  "json" JSONB,
+  "struct" JSONB,
+  "array" JSONB,
+  "xml" TEXT,
+  "uuid" TEXT,
+  "geo" TEXT,
+  "__hevo__ingested_at" BIGINT,
+  "__hevo__loaded_at" BIGINT,
+  PRIMARY KEY ("long", "varchar")
+);
+
+-- create: merge, with deletes
+CREATE TABLE "schema"."users" (
+  "id" BIGINT,
+  "name" TEXT,
+  "__hevo__source_modified_at" TIMESTAMPTZ,
+  "__hevo__ingested_at" BIGINT,
+  "__hevo__loaded_at" BIGINT,
+  "__hevo__marked_deleted" BOOLEAN,
+  PRIMARY KEY ("id")
+);
+
+-- create: history
+CREATE TABLE "schema"."users" (
+  "id" BIGINT,
+  "name" TEXT,
+  "__hevo__source_modified_at" TIMESTAMPTZ,
+  "__hevo__ingested_at" BIGINT,
+  "__hevo__loaded_at" BIGINT,
+  "__hevo__marked_deleted" BOOLEAN,
+  "__hevo__valid_from" TIMESTAMPTZ,
+  "__hevo__valid_to" TIMESTAMPTZ,
+  "__hevo__is_active" BOOLEAN
+);
+
+-- alter: columns added, a type widened
+ALTER TABLE "schema"."users" ALTER COLUMN "name" TYPE TEXT USING CAST("name" AS TEXT);
+
+ALTER TABLE "schema"."users" ADD COLUMN "__hevo__source_modified_at" TIMESTAMPTZ;
+
+ALTER TABLE "schema"."users" ADD COLUMN "__hevo__ingested_at" BIGINT;
+
+ALTER TABLE "schema"."users" ADD COLUMN "__hevo__loaded_at" BIGINT;
+
+ALTER TABLE "schema"."users" ADD COLUMN "__hevo__marked_deleted" BOOLEAN;
+
+-- BOOLEAN as text
+CAST("c" AS TEXT);
+
+-- BYTE as text
+CAST("c" AS TEXT);
+
+-- SHORT as text
+CAST("c" AS TEXT);
+
+-- INTEGER as text
+CAST("c" AS TEXT);
+
+-- LONG as text
+CAST("c" AS TEXT);
+
+-- FLOAT as text
+CAST("c" AS TEXT);
+
+-- DOUBLE as text
+CAST("c" AS TEXT);
+
+-- DECIMAL as text
+CAST("c" AS TEXT);
+
+-- DATE as text
+CAST("c" AS TEXT);
+
+-- TIME as text
+to_char("c", 'HH24:MI:SS.US');
+
+-- TIMETZ as text
+CAST("c" AS TEXT);
+
+-- TIMESTAMP as text
+to_char("c", 'YYYY-MM-DD"T"HH24:MI:SS.US');
+
+-- TIMESTAMPTZ as text
+to_char("c" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+-- VARCHAR as text
+CAST("c" AS TEXT);
+
+-- BYTEARRAY as text
+translate(encode("c", 'base64'), E'\n', '');
+
+-- JSON as text
+CAST("c" AS TEXT);
+
+-- STRUCT as text
+CAST("c" AS TEXT);
+
+-- ARRAY as text
+CAST("c" AS TEXT);
+
+-- XML as text
+CAST("c" AS TEXT);
+
+-- UUID as text
+CAST("c" AS TEXT);
+
+-- GEO as text
+CAST("c" AS TEXT);
+
+-- append, with deletes
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted")
+SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, COALESCE(r."__hevo_op_type" = 'D', FALSE)
+FROM rows AS r;
+
+-- merge, without deletes: repeated
+SELECT count(*) FROM (SELECT "id" FROM pg_temp."__mr_keys" GROUP BY "id" HAVING count(*) > 1) AS k;
+
+-- merge, without deletes: newest
+CREATE TEMP TABLE pg_temp."__mr_newest" AS SELECT "id", "__hevo__ingested_at", "__he__msg_seq_id", "__mr_gone"
+FROM (SELECT "id", "__hevo__ingested_at", "__he__msg_seq_id", "__mr_gone", row_number() OVER (PARTITION BY "id", "__mr_gone" ORDER BY "__hevo__ingested_at" DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_place FROM pg_temp."__mr_keys") AS k WHERE __mr_place = 1;
+
+-- merge, without deletes: all_newest
+CREATE TEMP VIEW pg_temp."__mr_newest" AS SELECT * FROM pg_temp."__mr_keys";
+
+-- merge, without deletes: met
+CREATE TEMP TABLE pg_temp."__mr_met" AS
+SELECT n."__he__msg_seq_id", n."__mr_gone", t.ctid AS spot, COALESCE(t."__hevo__ingested_at" > n."__hevo__ingested_at", FALSE) AS stale
+FROM "schema"."users" AS t JOIN pg_temp."__mr_newest" AS n ON t."id" = n."id";
+
+-- merge, without deletes: counts
+SELECT count(DISTINCT CASE WHEN NOT "__mr_gone" THEN "__he__msg_seq_id" END), count(DISTINCT CASE WHEN NOT "__mr_gone" AND stale THEN "__he__msg_seq_id" END), count(DISTINCT CASE WHEN "__mr_gone" AND stale THEN "__he__msg_seq_id" END)
+FROM pg_temp."__mr_met";
+
+-- merge, without deletes: chosen
+CREATE TEMP TABLE pg_temp."__mr_chosen" AS
+SELECT u."__he__msg_seq_id", CAST(NULL AS BIGINT) AS gone_seq FROM pg_temp."__mr_newest" AS u
+WHERE NOT u."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = u."__he__msg_seq_id");
+
+-- merge, without deletes: flag
+UPDATE "schema"."users" AS t SET "__hevo__ingested_at" = COALESCE(g."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000
+FROM pg_temp."__mr_met" AS x JOIN pg_temp."__mr_newest" AS g ON g."__he__msg_seq_id" = x."__he__msg_seq_id"
+WHERE t.ctid = x.spot AND g."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = g."__he__msg_seq_id") AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_chosen" AS c WHERE c.gone_seq = g."__he__msg_seq_id");
+
+-- merge, without deletes: clear
+DELETE FROM "schema"."users" WHERE ctid IN
+(SELECT x.spot FROM pg_temp."__mr_met" AS x WHERE NOT x."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = x."__he__msg_seq_id"));
+
+-- merge, without deletes: insert
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at")
+SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000
+FROM rows AS r;
+
+-- merge, without deletes: insert_chosen
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at")
+SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000
+FROM rows AS r JOIN pg_temp."__mr_chosen" AS c ON c."__he__msg_seq_id" = r."__he__msg_seq_id";
+
+-- merge, without deletes: insert_gone
+INSERT INTO "schema"."users" ("id", "__hevo__ingested_at", "__hevo__loaded_at")
+SELECT g."id", g."__hevo__ingested_at", 1700000000000
+FROM pg_temp."__mr_newest" AS g WHERE g."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_chosen" AS c WHERE c.gone_seq = g."__he__msg_seq_id") AND
+NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m."__he__msg_seq_id" = g."__he__msg_seq_id");
+
+-- merge, with deletes: repeated
+SELECT count(*) FROM (SELECT "id" FROM pg_temp."__mr_keys" GROUP BY "id" HAVING count(*) > 1) AS k;
+
+-- merge, with deletes: newest
+CREATE TEMP TABLE pg_temp."__mr_newest" AS SELECT "id", "__hevo__source_modified_at", "__hevo__ingested_at", "__he__msg_seq_id", "__mr_gone"
+FROM (SELECT "id", "__hevo__source_modified_at", "__hevo__ingested_at", "__he__msg_seq_id", "__mr_gone", row_number() OVER (PARTITION BY "id", "__mr_gone" ORDER BY "__hevo__source_modified_at" DESC NULLS LAST, "__hevo__ingested_at" DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_place, row_number() OVER (PARTITION BY "id" ORDER BY "__hevo__source_modified_at" DESC NULLS LAST, "__hevo__ingested_at" DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_overall FROM pg_temp."__mr_keys") AS k WHERE __mr_place = 1 AND (NOT "__mr_gone" OR __mr_overall = 1);
+
+-- merge, with deletes: all_newest
+CREATE TEMP VIEW pg_temp."__mr_newest" AS SELECT * FROM pg_temp."__mr_keys";
+
+-- merge, with deletes: met
+CREATE TEMP TABLE pg_temp."__mr_met" AS
+SELECT n."__he__msg_seq_id", n."__mr_gone", t.ctid AS spot, (COALESCE(t."__hevo__source_modified_at" > n."__hevo__source_modified_at", FALSE) OR (COALESCE(t."__hevo__source_modified_at" = n."__hevo__source_modified_at", TRUE) AND COALESCE(t."__hevo__ingested_at" > n."__hevo__ingested_at", FALSE))) AS stale
+FROM "schema"."users" AS t JOIN pg_temp."__mr_newest" AS n ON t."id" = n."id";
+
+-- merge, with deletes: counts
+SELECT count(DISTINCT CASE WHEN NOT "__mr_gone" THEN "__he__msg_seq_id" END), count(DISTINCT CASE WHEN NOT "__mr_gone" AND stale THEN "__he__msg_seq_id" END), count(DISTINCT CASE WHEN "__mr_gone" AND stale THEN "__he__msg_seq_id" END)
+FROM pg_temp."__mr_met";
+
+-- merge, with deletes: chosen
+CREATE TEMP TABLE pg_temp."__mr_chosen" AS
+SELECT u."__he__msg_seq_id", g."__he__msg_seq_id" AS gone_seq FROM pg_temp."__mr_newest" AS u LEFT JOIN pg_temp."__mr_newest" AS g ON g."__mr_gone" AND g."id" = u."id"
+WHERE NOT u."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = u."__he__msg_seq_id");
+
+-- merge, with deletes: flag
+UPDATE "schema"."users" AS t SET "__hevo__source_modified_at" = COALESCE(g."__hevo__source_modified_at", t."__hevo__source_modified_at"), "__hevo__ingested_at" = COALESCE(g."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000, "__hevo__marked_deleted" = TRUE
+FROM pg_temp."__mr_met" AS x JOIN pg_temp."__mr_newest" AS g ON g."__he__msg_seq_id" = x."__he__msg_seq_id"
+WHERE t.ctid = x.spot AND g."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = g."__he__msg_seq_id") AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_chosen" AS c WHERE c.gone_seq = g."__he__msg_seq_id");
+
+-- merge, with deletes: clear
+DELETE FROM "schema"."users" WHERE ctid IN
+(SELECT x.spot FROM pg_temp."__mr_met" AS x WHERE NOT x."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m.stale AND m."__he__msg_seq_id" = x."__he__msg_seq_id"));
+
+-- merge, with deletes: insert
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted")
+SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, FALSE
+FROM rows AS r;
+
+-- merge, with deletes: insert_chosen
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted")
+SELECT r."id", r."name", COALESCE(g."__hevo__source_modified_at", r."__hevo__source_modified_at"), COALESCE(g."__hevo__ingested_at", r."__hevo__ingested_at"), 1700000000000, (g."__he__msg_seq_id" IS NOT NULL)
+FROM rows AS r JOIN pg_temp."__mr_chosen" AS c ON c."__he__msg_seq_id" = r."__he__msg_seq_id" LEFT JOIN pg_temp."__mr_newest" AS g ON g."__he__msg_seq_id" = c.gone_seq;
+
+-- merge, with deletes: insert_gone
+INSERT INTO "schema"."users" ("id", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted")
+SELECT g."id", g."__hevo__source_modified_at", g."__hevo__ingested_at", 1700000000000, TRUE
+FROM pg_temp."__mr_newest" AS g WHERE g."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_chosen" AS c WHERE c.gone_seq = g."__he__msg_seq_id") AND
+NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m."__he__msg_seq_id" = g."__he__msg_seq_id");
+
+-- history: 1
+CREATE TEMP TABLE pg_temp."__mr_batch" AS
+SELECT k.*, row_number() OVER (PARTITION BY "id", __mr_since, __mr_gone ORDER BY __mr_ing DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_place
+FROM (SELECT r."id", COALESCE(CAST(r."__hevo__source_modified_at" AS TIMESTAMPTZ), to_timestamp(r."__hevo__ingested_at" / 1000.0)) AS __mr_since, r.__mr_gone, r."__he__msg_seq_id", r."__hevo__ingested_at" AS __mr_ing FROM pg_temp."__mr_rows" AS r) AS k;
+
+-- history: 2
+CREATE TEMP TABLE pg_temp."__mr_known" AS
+SELECT t."id", t."__hevo__valid_from" AS __mr_since, t."__hevo__valid_to" AS __mr_until, COALESCE(t."__hevo__marked_deleted", FALSE) AS __mr_flagged, t."__hevo__ingested_at" AS __mr_ing, t.ctid AS __mr_spot
+FROM "schema"."users" AS t WHERE t."__hevo__valid_from" IS NOT NULL AND EXISTS (SELECT 1 FROM pg_temp."__mr_batch" AS b WHERE b."id" = t."id");
+
+-- history: 3
+CREATE TEMP TABLE pg_temp."__mr_meeting" AS
+SELECT b."__he__msg_seq_id", k.__mr_spot, COALESCE(k.__mr_ing > b.__mr_ing, FALSE) AS stale, r."name" IS NOT DISTINCT FROM t."name" AS same
+FROM pg_temp."__mr_batch" AS b JOIN pg_temp."__mr_known" AS k ON k."id" = b."id" AND k.__mr_since = b.__mr_since
+JOIN pg_temp."__mr_rows" AS r ON r."__he__msg_seq_id" = b."__he__msg_seq_id"
+JOIN "schema"."users" AS t ON t.ctid = k.__mr_spot
+WHERE b.__mr_place = 1 AND NOT b.__mr_gone;
+
+-- history: 4
+CREATE TEMP TABLE pg_temp."__mr_events" AS
+SELECT e.*, lag(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_gone_before, lag("__he__msg_seq_id") OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_seq_before, lag(__mr_spot) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_spot_before
+FROM (
+SELECT k."id", k.__mr_since, FALSE AS __mr_gone, CAST(NULL AS BIGINT) AS "__he__msg_seq_id", k.__mr_spot, 0 AS __mr_source FROM pg_temp."__mr_known" AS k
+WHERE NOT EXISTS (SELECT 1 FROM pg_temp."__mr_meeting" AS m WHERE m.__mr_spot = k.__mr_spot AND NOT m.same AND NOT m.stale)
+UNION ALL SELECT k."id", k.__mr_until + INTERVAL '1 millisecond', TRUE, CAST(NULL AS BIGINT), CAST(NULL AS tid), 1 FROM pg_temp."__mr_known" AS k WHERE k.__mr_flagged
+UNION ALL SELECT b."id", b.__mr_since, b.__mr_gone, b."__he__msg_seq_id", CAST(NULL AS tid), 2 FROM pg_temp."__mr_batch" AS b WHERE b.__mr_place = 1
+AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_meeting" AS m WHERE m."__he__msg_seq_id" = b."__he__msg_seq_id" AND (m.same OR m.stale))
+) AS e;
+
+-- history: 5
+CREATE TEMP TABLE pg_temp."__mr_same" AS
+SELECT e."__he__msg_seq_id" FROM pg_temp."__mr_events" AS e JOIN pg_temp."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
+JOIN "schema"."users" AS p ON p.ctid = e.__mr_spot_before
+WHERE NOT e.__mr_gone AND e.__mr_gone_before = FALSE AND r."name" IS NOT DISTINCT FROM p."name"
+UNION ALL SELECT e."__he__msg_seq_id" FROM pg_temp."__mr_events" AS e JOIN pg_temp."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
+JOIN pg_temp."__mr_rows" AS p ON p."__he__msg_seq_id" = e.__mr_seq_before
+WHERE NOT e.__mr_gone AND e.__mr_gone_before = FALSE AND r."name" IS NOT DISTINCT FROM p."name";
+
+-- history: 6
+CREATE TEMP TABLE pg_temp."__mr_line" AS
+SELECT e.*, CASE WHEN __mr_next IS NULL THEN CAST('9999-12-31 23:59:59+00' AS TIMESTAMPTZ) ELSE greatest(__mr_since, __mr_next - INTERVAL '1 millisecond') END AS __mr_until, __mr_next IS NULL AS __mr_active
+FROM (SELECT "id", __mr_since, __mr_gone, "__he__msg_seq_id", __mr_spot, lead(__mr_since) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_next, COALESCE(lead(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id"), FALSE) AS __mr_ended, lag(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_gone_before
+FROM pg_temp."__mr_events" AS e WHERE "__he__msg_seq_id" IS NULL OR NOT EXISTS (SELECT 1 FROM pg_temp."__mr_same" AS s WHERE s."__he__msg_seq_id" = e."__he__msg_seq_id")) AS e;
+
+-- history: 7
+SELECT (SELECT count(*) FROM pg_temp."__mr_line" WHERE "__he__msg_seq_id" IS NOT NULL AND NOT __mr_gone) - (SELECT count(*) FROM pg_temp."__mr_meeting" WHERE NOT same AND NOT stale), (SELECT count(*) FROM pg_temp."__mr_meeting" WHERE NOT same AND NOT stale), (SELECT count(*) FROM pg_temp."__mr_line" WHERE "__he__msg_seq_id" IS NOT NULL AND __mr_gone AND COALESCE(__mr_gone_before, FALSE) = FALSE), (SELECT count(*) FROM pg_temp."__mr_batch" WHERE __mr_place > 1), (SELECT count(*) FROM pg_temp."__mr_meeting" WHERE stale AND NOT same);
+
+-- history: 8
+UPDATE "schema"."users" AS t SET "__hevo__valid_to" = l.__mr_until, "__hevo__is_active" = l.__mr_active, "__hevo__marked_deleted" = l.__mr_ended, "__hevo__loaded_at" = 1700000000000
+FROM pg_temp."__mr_line" AS l
+WHERE t.ctid = l.__mr_spot AND (t."__hevo__valid_to" IS DISTINCT FROM l.__mr_until OR t."__hevo__is_active" IS DISTINCT FROM l.__mr_active OR t."__hevo__marked_deleted" IS DISTINCT FROM l.__mr_ended);
+
+-- history: 9
+DELETE FROM "schema"."users" WHERE ctid IN (SELECT __mr_spot FROM pg_temp."__mr_meeting" WHERE NOT same AND NOT stale);
+
+-- history: 10
+INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted", "__hevo__valid_from", "__hevo__valid_to", "__hevo__is_active")
+SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, l.__mr_ended, l.__mr_since, l.__mr_until, l.__mr_active
+FROM pg_temp."__mr_rows" AS r JOIN pg_temp."__mr_line" AS l ON l."__he__msg_seq_id" = r."__he__msg_seq_id" WHERE NOT l.__mr_gone;
+
+-- history: 11
+INSERT INTO "schema"."users" ("id", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted", "__hevo__valid_from", "__hevo__valid_to", "__hevo__is_active")
+SELECT r."id", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, TRUE, l.__mr_since, l.__mr_since, FALSE
+FROM pg_temp."__mr_rows" AS r JOIN pg_temp."__mr_line" AS l ON l."__he__msg_seq_id" = r."__he__msg_seq_id" WHERE l.__mr_gone AND l.__mr_gone_before IS NULL;
+
