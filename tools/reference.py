@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -365,14 +366,15 @@ _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 _NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME"})
 
 
-def _modules() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        yield path, ast.parse(path.read_text("utf-8"), str(path))
+@cache
+def _modules() -> tuple[tuple[Path, ast.Module], ...]:
+    return tuple((path, ast.parse(path.read_text("utf-8"), str(path))) for path in sorted(SOURCE.rglob("*.py")))
 
 
 # The command line.
 
 
+@cache
 def cli_page() -> str:
     """The help of every command."""
     from typer.main import get_command
