@@ -7,14 +7,17 @@ process ends. There is no way to skip it: a test that asks for it fails where no
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import importlib.util
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -220,7 +223,7 @@ class Server:
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [str(self.programs.folder / "postgres"), "-D", str(data), *words],
-                stdout=log, stderr=log, cwd="/", **self._as_user(),
+                stdout=log, stderr=log, cwd="/", preexec_fn=_end_with_parent, **self._as_user(),
             )  # fmt: skip
         atexit.register(self.stop)
         database = Database("127.0.0.1", self.port, "postgres", "millrace", self.password)
@@ -266,6 +269,12 @@ class Server:
             return {}
         owner = pwd.getpwnam(self.programs.user)
         return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _end_with_parent() -> None:
+    """The kernel ends the server when the test process is killed (Linux; elsewhere only an orderly end does)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
 
 
 def _free_port() -> int:

@@ -1,11 +1,10 @@
-"""DuckDB: one file, one writer at a time, Arrow read where it lies."""
+"""DuckDB: one file, one writer at a time, Arrow read where it lies. Source: https://duckdb.org/docs/current/"""
 
 from __future__ import annotations
 
 import os
 import re
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,7 +83,7 @@ class Destination(SqlDestination[Config]):
         if self._connection is not None:
             return
         self._look()
-        until = time.monotonic() + self.config.lock_timeout_s
+        until = self.context.clock.monotonic() + self.config.lock_timeout_s
         while True:
             try:
                 connection = duckdb.connect(self._file)
@@ -93,14 +92,14 @@ class Destination(SqlDestination[Config]):
                 held = _lock_holder(str(error))
                 if held is None:
                     raise self._translated(error) from error
-                if time.monotonic() >= until:
+                if self.context.clock.monotonic() >= until:
                     raise EnvironmentProblem(
                         f"The DuckDB file {self.config.path} is locked by {held}.",
                         hint="Close that program, or set a longer lock_timeout_s.",
                         code="locked",
                     ) from error
                 self.context.awaiting(f"{self.config.path} is locked by {held}")
-            time.sleep(_PAUSE_S)
+            self.context.clock.sleep(_PAUSE_S)
         self._connection = connection
         with self.translated():
             connection.execute("SET TimeZone = 'UTC'")

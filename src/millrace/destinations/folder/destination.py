@@ -1,4 +1,7 @@
-"""A folder of files, local or in a bucket: every load adds Parquet, JSON lines or CSV files."""
+"""A folder of files, local or in a bucket: every load adds Parquet, JSON lines or CSV files.
+
+Source: https://developmentseed.org/obstore/latest/ for buckets, https://www.rfc-editor.org/rfc/rfc4180 for CSV.
+"""
 
 from __future__ import annotations
 

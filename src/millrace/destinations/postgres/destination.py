@@ -1,4 +1,7 @@
-"""PostgreSQL: rows travel by binary COPY (ADBC) into a temporary table and are merged there."""
+"""PostgreSQL: rows travel by binary COPY (ADBC) into a temporary table and are merged there.
+
+Source: https://www.postgresql.org/docs/current/sql-copy.html
+"""
 
 from __future__ import annotations
 
