@@ -36,6 +36,7 @@ class Sizes:
     rows: int
     tries: int
     repeats: int = 3
+    """Turns of what takes long; other measures take more."""
 
 
 FULL = Sizes(events=1_000_000, dlt=200_000, most=5_000_000, base=5_000_000, rows=1_000_000, tries=200_000)
@@ -227,14 +228,16 @@ class Bench:
                 settings = json.dumps({"url": url, "config": self.postgres.settings()})
             place = self.place / f"loads-{kind}"
             place.mkdir()
-            words = (to, kind, str(sizes.base), str(sizes.rows), str(max(3, sizes.repeats)), str(place), settings)
-            found: dict[str, list[float]] = json.loads(measure.module("loads", *words).output)["seconds"]
+            words = (to, kind, str(sizes.base), str(sizes.rows), str(sizes.repeats), str(place), settings)
+            measured = json.loads(measure.module("loads", *words).output)
+            found: dict[str, list[float]] = measured["seconds"]
             shutil.rmtree(place)
             middle = {name: median(seconds) for name, seconds in found.items()}
             for name, seconds in found.items():
                 each = " ".join(f"{one:.2f}" for one in seconds)
-                self.details.append(Detail(f"{kind} into {to}", name, middle[name], each))
-                say(f"  {name}: {middle[name]:.2f} s ({each})")
+                cpu_s = median(measured["cpu_s"][name])
+                self.details.append(Detail(f"{kind} into {to}", name, middle[name], each, cpu_s))
+                say(f"  {name}: {middle[name]:.2f} s ({each}), CPU {cpu_s:.1f} s")
             ours = middle.pop("Millrace")
             best = min(middle, key=middle.__getitem__)
             title = {"duckdb": "DuckDB", "postgres": "PostgreSQL"}[to]

@@ -302,7 +302,10 @@ def contenders(to: str, kind: str, place: Path, settings: dict[str, Any]) -> lis
 
 
 def measure(to: str, kind: str, base: int, rows: int, repeats: int, place: Path, settings: dict[str, Any]) -> Any:
-    """Seconds of each contender's loads. Of a merge, every other row has a key that the table holds."""
+    """Seconds of each contender's loads, and CPU seconds of this process (DuckDB's are in it).
+
+    Of a merge, every other row has a key that the table holds.
+    """
     invented = Invented()
     # Half a million rows at a time, so that seeding does not need the memory for all.
     step = 500_000
@@ -310,6 +313,7 @@ def measure(to: str, kind: str, base: int, rows: int, repeats: int, place: Path,
     for party in parties:
         party.seed(invented.table(range(at, min(at + step, base)), 0) for at in range(0, base, step))
     seconds: dict[str, list[float]] = {party.name: [] for party in parties}
+    cpu_s: dict[str, list[float]] = {party.name: [] for party in parties}
     size = base
     for turn in range(1, repeats + 1):
         first = size - rows // 2 if kind == "merge" else size
@@ -317,12 +321,13 @@ def measure(to: str, kind: str, base: int, rows: int, repeats: int, place: Path,
         size = first + rows
         for party in parties:
             parties[-1].ready()
-            started = time.perf_counter()
+            started, started_cpu = time.perf_counter(), time.process_time()
             party.take(batch)
             seconds[party.name].append(time.perf_counter() - started)
+            cpu_s[party.name].append(time.process_time() - started_cpu)
         found = {party.name: party.count() for party in parties}
         assert set(found.values()) == {(size, rows)}, found
-    return {"seconds": seconds, "base": base, "rows": rows}
+    return {"seconds": seconds, "cpu_s": cpu_s, "base": base, "rows": rows}
 
 
 if __name__ == "__main__":
