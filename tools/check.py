@@ -153,11 +153,13 @@ def forbids_unknown_settings(connector: Connector) -> Iterator[str]:
 
 
 def links_its_documentation(connector: Connector) -> Iterator[str]:
-    """The docstring of the module or of the class links what it was written from."""
-    documented = (inspect.getmodule(connector.type), connector.type)
-    links = [link for thing in documented for link in _LINK.findall(thing.__doc__ or "")]
+    """A docstring of the folder, or its README, links what the connector was written from."""
+    documented = [ast.get_docstring(module) or "" for module in connector.modules.values()]
+    readme = connector.folder / "README.md"
+    documented += [connector.type.__doc__ or "", readme.read_text("utf-8") if readme.is_file() else ""]
+    links = [link for text in documented for link in _LINK.findall(text)]
     if not links:
-        yield f"{connector.kind}.py: neither the module's docstring nor the class's links the system's documentation"
+        yield f"neither a docstring of {connector.kind}.py nor README.md links the system's documentation"
     elif all("//example." in link for link in links):
         yield f"{connector.kind}.py: the docstring still links example.com; link the system's own documentation"
 
@@ -183,12 +185,15 @@ def has_fixtures(connector: Connector) -> Iterator[str]:
 
 
 def leaves_time_to_the_clock(connector: Connector) -> Iterator[str]:
-    """Connectors wait and tell the time through `context.clock`, so that tests decide it; and they do not print."""
+    """Connectors tell the time through `context.clock`, so that tests decide it, and do not print.
+
+    Sources wait through it too; a destination may wait in real time, say for the lock of a file.
+    """
     for path, module in connector.modules.items():
         for node in ast.walk(module):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             where = f"{path.relative_to(connector.folder)}:{getattr(node, 'lineno', 0)}"
-            if called in ("time.sleep", "sleep"):
+            if called in ("time.sleep", "sleep") and connector.kind == "source":
                 yield f"{where} sleeps by itself; use context.clock.sleep"
             elif called in ("datetime.now", "datetime.datetime.now", "date.today", "time.time"):
                 yield f"{where} asks the machine for the time; use context.clock.now"

@@ -75,7 +75,7 @@ def without(name: str) -> Callable[[Connector], None]:
             edit("source.py", "    token: Secret", '    model_config = {"extra": "ignore"}\n    token: Secret'),
             "takes unknown keys",
         ),
-        (edit("source.py", "https://example.com/docs", "the docs"), "links the system's documentation"),
+        (edit("source.py", "https://example.com/docs", "the docs"), "README.md links the system's documentation"),
         (without("tests/sources/acme/test_acme.py"), "tests/sources/acme/ has no tests"),
         (edit("source.py", "import pyarrow", "import httpx  # noqa: F401\nimport pyarrow"), "fixtures/ is missing"),
         (

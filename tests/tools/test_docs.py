@@ -59,6 +59,8 @@ def wrong_commands(text: str) -> list[str]:
     """Commands `millrace …` in a document that there are not, or not with such options."""
     wrong: list[str] = []
     for line in code(text):
+        if line.startswith("Usage: "):
+            continue
         for said in re.findall(r"(?:^|[\s$&|;])millrace ([a-z][^#&|;>]*)", f" {line.split('   ')[0]}"):
             command: Any = get_command(app)
             for word in said.split():
@@ -76,7 +78,12 @@ def wrong_commands(text: str) -> list[str]:
 
 def wrong_tasks(text: str) -> list[str]:
     tasks = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    return [task for line in code(text) for task in re.findall(r"(?:^|\s)make ([a-z-]+)", line) if task not in tasks]
+    return [
+        task
+        for line in code(text)
+        for task in re.findall(r"(?:^|&& |; )(?:\$ )?make ([a-z-]+)", line.strip())
+        if task not in tasks
+    ]
 
 
 def wrong_places(text: str) -> list[str]:
