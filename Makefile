@@ -13,14 +13,14 @@ help:  ## This list
 
 setup: $(STAMP)  ## Everything that Millrace and its tests need, in .venv
 $(STAMP): pyproject.toml uv.lock
-	@$(UV) sync --locked --inexact --quiet --group postgres
+	@$(UV) sync --locked --inexact --compile-bytecode --quiet --group postgres
 	@touch $@
 
 demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
 test: setup lint types generated  ## All checks and tests (about 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 lint: setup  ## Format, lint, direction of imports
 	@out=$$($(BIN)/ruff format --check . 2>&1) || { echo "$$out"; echo "Mend it with: $(BIN)/ruff format ."; exit 1; }
@@ -35,14 +35,14 @@ generated: setup  ## Generated pages and connector folders are up to date and co
 	@$(BIN)/python tools/check.py --quiet
 
 golden: setup  ## Write the golden files and docs/reference anew; review reads the diff
-	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest tests -k golden
+	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest $$(grep -rl MILLRACE_GOLDEN tests --include='test_*.py')
 	@$(BIN)/python tools/reference.py
 
 crash: setup  ## kill -9 of the real process at 50 points; about 5 minutes
 	@$(BIN)/python -m pytest tests/crash --kills 50
 
 $(BENCH_STAMP): $(STAMP)
-	@$(UV) sync --locked --inexact --quiet --group postgres --group bench
+	@$(UV) sync --locked --inexact --compile-bytecode --quiet --group postgres --group bench
 	@touch $@
 
 bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md

@@ -108,32 +108,40 @@ def reconcile(
     With ``fix``, days whose difference reading again may close are read once more, and compared anew. Raises
     ConfigError when no object of the pipeline can be counted.
     """
-    found = _compared(home, pipeline, since, only, clock, meter, stopping)
+    clock = clock or machine_clock()
+    today = clock.now().date()
+    # One day more: where the system's time zone is ahead of UTC, its today is tomorrow here.
+    days = (Slice(since or today - timedelta(days=DAYS - 1), today + timedelta(days=1)),)
+    found = _compared(home, pipeline, days, only, clock, meter, stopping)
     if not fix:
         return found
     again = tuple(Slice(row.day, row.day, row.name) for each in found for row in each.compared if row.wants_reading)
     if not again:
         return found
     runs.reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
-    return [replace(each, again=again) for each in _compared(home, pipeline, since, only, clock, meter, stopping)]
+    after = {each.stream: each for each in _compared(home, pipeline, again, only, clock, meter, stopping)}
+    return [_renewed(each, after[each.stream], again) for each in found]
+
+
+def _renewed(before: Reconciliation, after: Reconciliation, again: tuple[Slice, ...]) -> Reconciliation:
+    """The comparison with the rows of the days that were read once more taken from the later one."""
+    later = {(row.name, row.day): row for row in after.compared}
+    rows = tuple(later.get((row.name, row.day), row) for row in before.compared)
+    return replace(before, compared=rows, rejected=after.rejected, again=again)
 
 
 def _compared(
     home: Home,
     pipeline: str,
-    since: date | None,
+    days: Sequence[Slice],
     only: Sequence[str],
-    clock: Clock | None,
+    clock: Clock,
     meter: Meter | None,
     stopping: threading.Event | None,
 ) -> list[Reconciliation]:
-    clock = clock or machine_clock()
     with runs.visit(home, pipeline, clock=clock, meter=meter, stopping=stopping) as ours:
         sync = ours.sync(only)
         ours.meter.stage = "counting"
-        today = clock.now().date()
-        # One day more: where the system's time zone is ahead of UTC, its today is tomorrow here.
-        days = (Slice(since or today - timedelta(days=DAYS - 1), today + timedelta(days=1)),)
         results: list[Reconciliation] = []
         for stream in sync.streams:
             result = _stream(ours, sync.source, sync.stage, stream, days)

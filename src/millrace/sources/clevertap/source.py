@@ -326,6 +326,7 @@ class Source(AnySource[Config]):
                 "unit_failed",
                 f"{unit.event!r}, {unit.first} to {unit.last}, was not read to its end: {text}. "
                 "The next run reads it again.",
+                level="error",
             )
         if any(text.endswith("for the future") for text in sweep.tally.failures.values()):
             self._note(
@@ -337,7 +338,7 @@ class Source(AnySource[Config]):
             self._note(
                 "not_exportable",
                 "CleverTap does not export these events by its API (use its S3 export and an S3 source): "
-                + _some(refused),
+                + _some(sorted(refused)),
             )
         if unknown := standings.unreported("invalid", today):
             if self.config.on_invalid_event == "fail":
@@ -349,7 +350,7 @@ class Source(AnySource[Config]):
                 )
             self._note(
                 "invalid_event",
-                f"CleverTap does not know these event names (spelling and case must be exact): {_some(unknown)}",
+                f"CleverTap does not know these event names (spelling and case must be exact): {_some(sorted(unknown))}",
             )
         tally = sweep.tally
         seen_before = any(day_of(part) for part in memory.parts())
