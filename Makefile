@@ -35,7 +35,7 @@ generated: setup  ## Generated pages and connector folders are up to date and co
 	@$(BIN)/python tools/check.py --quiet
 
 golden: setup  ## Write the golden files and docs/reference anew; review reads the diff
-	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest $$(grep -rl MILLRACE_GOLDEN tests --include='test_*.py')
+	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest $$(grep -rlwE 'MILLRACE_GOLDEN|golden' tests --include='test_*.py' --exclude-dir=tools)
 	@$(BIN)/python tools/reference.py
 
 crash: setup  ## kill -9 of the real process at 50 points; about 5 minutes
