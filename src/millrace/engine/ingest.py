@@ -90,11 +90,12 @@ def ingest(
 
     Commits happen at checkpoints, when enough has gathered, and at the end, nowhere else (I2). When the source
     raises, what its last checkpoint covers is committed first, if nothing came after it; the rest is read again.
-    ``committed`` is called after each commit. With ``whole`` there is one commit, at the end.
+    ``committed`` is called after each commit. With ``whole`` there is one commit, at the end, or none.
     """
     stream = reading.stream.name
     pending = _Pending(cursor=reading.cursor)
     latest = ledger.latest_ingested_at_ms()
+    behind = False
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = reading.lane == ("historical" if reading.stream.historical else "incremental")
 
@@ -114,7 +115,8 @@ def ingest(
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
                 progress=pending.progress,
-                complete=last and completing and pending.progress in (None, 1.0),
+                # A source that saw the wish to stop may have ended before its end.
+                complete=last and completing and pending.progress in (None, 1.0) and not stopping(),
                 ingested_at_ms=latest,
             )
         )
@@ -133,7 +135,7 @@ def ingest(
         try:
             return next(items, None)
         except Exception:
-            if pending.checkpointed and not pending.loose:
+            if pending.checkpointed and not pending.loose and not whole:  # I2
                 commit()
             raise
 
@@ -163,7 +165,8 @@ def ingest(
                 else:
                     batch = _batch(stream, item)
                     now = _milliseconds(clock.now())
-                    if now < latest - _SKEW_MS:
+                    if now < latest - _SKEW_MS and not behind:
+                        behind = True
                         note(_clock_went_back(now, latest))
                     latest = max(latest, now)
                     add(batch, mappings, draft, latest, clock)
