@@ -53,6 +53,7 @@ def test_imports_point_down_only() -> None:
         ("errors.py", "from millrace.data import batch", "Arrows point down only"),
         ("engine/planted.py", "from millrace.control import db", "Arrows point down only"),
         ("engine/planted.py", "import millrace.cli.main", "Arrows point down only"),
+        ("control/planted.py", "import millrace.library", "Arrows point down only"),
         ("sources/one/part.py", "from millrace.sources.two import part", "Connectors are independent of each other"),
         ("sources/one/part.py", "import millrace.destinations.one.part", "Connectors are independent of each other"),
         ("sources/one/part.py", "import millrace.engine.stage", "Connectors import only connect, data and errors"),
