@@ -58,4 +58,4 @@ new-destination: setup  ## A new destination that passes its contract: make new-
 	@$(BIN)/python tools/scaffold.py destination "$(NAME)"
 
 clean:  ## Remove .venv and everything that was made
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp demo
