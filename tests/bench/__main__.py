@@ -339,6 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100,000 events; nothing is written")
     parser.add_argument("--only", choices=sorted(MEASURES), action="append", help="one measure; nothing is written")
+    parser.add_argument("--write", action="store_true", help="write the page after a smaller run too")
     parser.add_argument("--events", type=int, help="so many events; nothing is written")
     given = parser.parse_args(arguments)
     sizes = QUICK if given.quick else FULL
@@ -353,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in chosen:
             MEASURES[name](bench)
     print(report.table(bench.lines))
-    if not (given.quick or given.only or given.events):
+    if given.write or not (given.quick or given.only or given.events):
         for path in report.write(bench.lines, bench.details, NOTES):
             say(f"wrote {path.relative_to(report.ROOT)}")
     return 0

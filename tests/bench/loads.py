@@ -133,10 +133,19 @@ class Contender(ABC):
 class Millrace(Contender):
     """The destination's own `load`."""
 
-    def __init__(self, name: str, make: Callable[[], Any], kind: str, table: str, count: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Any],
+        kind: str,
+        table: str,
+        count: Callable[[], Any],
+        copy: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(name)
         self._make = make
         self._count = count
+        self._copy = copy
         columns = tuple(Column(field, type_) for field, type_ in FIELDS.items())
         if kind == "merge":
             self._table = Table(table, columns, META, key=(KEY,), mode="merge")
@@ -145,6 +154,12 @@ class Millrace(Contender):
         self._held = 0
 
     def seed(self, parts: Iterator[pa.Table]) -> None:
+        if self._copy is not None:
+            self._copy()
+            destination = self._make()
+            destination.ensure(self._table)
+            destination.close()
+            return
         for part in parts:
             self.take(part)
 
@@ -214,11 +229,12 @@ def counted_duckdb(path: Path) -> tuple[int, int]:
 class PlainPostgres(Contender):
     """COPY into a temporary table and one statement by hand. ``how``: append, ON CONFLICT, or DELETE and INSERT."""
 
-    def __init__(self, name: str, url: str, table: str, how: str) -> None:
+    def __init__(self, name: str, url: str, table: str, how: str, like: str | None = None) -> None:
         super().__init__(name)
         self._url = url
         self._table = table
         self._how = how
+        self._like = like
 
     def seed(self, parts: Iterator[pa.Table]) -> None:
         import psycopg
@@ -226,9 +242,12 @@ class PlainPostgres(Contender):
         types = TYPES["postgres"]
         columns = ", ".join(f'"{name}" {types[type_]}' for name, type_ in FIELDS.items())
         with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(f"CREATE TABLE {self._table} ({columns}, {LOADED_AT} bigint)")
-            for part in parts:
-                self._copy(part, "append")
+            if self._like:
+                copy_table(self._url, self._like, self._table)
+            else:
+                connection.execute(f"CREATE TABLE {self._table} ({columns}, {LOADED_AT} bigint)")
+                for part in parts:
+                    self._copy(part, "append")
             if self._how != "append":
                 connection.execute(f"CREATE UNIQUE INDEX ON {self._table} ({KEY})")
 
@@ -269,6 +288,14 @@ class PlainPostgres(Contender):
             connection.execute("CHECKPOINT")
 
 
+def copy_table(url: str, old: str, new: str) -> None:
+    """``new`` is a copy of ``old``, without its indexes: a table is parsed from Arrow only once."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE {new} AS TABLE {old}")
+
+
 def counted_postgres(url: str, table: str) -> tuple[int, int]:
     import psycopg
 
@@ -282,23 +309,28 @@ def counted_postgres(url: str, table: str) -> tuple[int, int]:
 
 
 def contenders(to: str, kind: str, place: Path, settings: dict[str, Any]) -> list[Contender]:
-    """Millrace first, then plain SQL in each way."""
+    """Millrace, and plain SQL in each way; in the order in which they can be seeded."""
     type_ = registry.destination(to)
     if to == "duckdb":
         ways = ["append"] if kind == "append" else ["MERGE", "DELETE and INSERT"]
         plain: list[Contender] = [
             PlainDuckDB(f"plain {w}", place / f"{kind}-{n}.duckdb", w) for n, w in enumerate(ways)
         ]
-        own = place / f"{kind}-millrace.duckdb"
-        config = type_.Config.model_validate({"path": str(own)})
-        return [Millrace("Millrace", lambda: type_(config), kind, "events", lambda: counted_duckdb(own)), *plain]
+        file = place / f"{kind}-millrace.duckdb"
+        config = type_.Config.model_validate({"path": str(file)})
+        return [Millrace("Millrace", lambda: type_(config), kind, "events", lambda: counted_duckdb(file)), *plain]
     ways = ["append"] if kind == "append" else ["ON CONFLICT", "DELETE and INSERT"]
     url = settings["url"]
-    plain = [PlainPostgres(f"plain {w}", url, f"events_{kind}_{n}", w) for n, w in enumerate(ways)]
+    names = [f"events_{kind}_{number}" for number in range(len(ways))]
+    plain = [
+        PlainPostgres(f"plain {way}", url, name, way, like=names[0] if name != names[0] else None)
+        for way, name in zip(ways, names, strict=True)
+    ]
     config = type_.Config.model_validate(settings["config"])
-    own_table = f"events_{kind}_millrace"
-    counted = lambda: counted_postgres(url, own_table)  # noqa: E731
-    return [Millrace("Millrace", lambda: type_(config), kind, own_table, counted), *plain]
+    own = f"events_{kind}_millrace"
+    counted = lambda: counted_postgres(url, own)  # noqa: E731
+    copy = lambda: copy_table(url, names[0], own)  # noqa: E731
+    return [*plain, Millrace("Millrace", lambda: type_(config), kind, own, counted, copy)]
 
 
 def measure(to: str, kind: str, base: int, rows: int, repeats: int, place: Path, settings: dict[str, Any]) -> Any:
@@ -320,7 +352,8 @@ def measure(to: str, kind: str, base: int, rows: int, repeats: int, place: Path,
         batch = invented.table(range(first, first + rows), turn)
         size = first + rows
         for party in parties:
-            parties[-1].ready()
+            for other in parties:
+                other.ready()
             started, started_cpu = time.perf_counter(), time.process_time()
             party.take(batch)
             seconds[party.name].append(time.perf_counter() - started)
