@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.buckets import bucket, s3
 from tests.postgres import database, postgres, pytest_report_header
 
 pytest.register_assert_rewrite("millrace.connect.testing")
 
-__all__ = ["database", "postgres", "pytest_report_header"]
+__all__ = ["bucket", "database", "postgres", "pytest_report_header", "s3"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -474,3 +474,41 @@ def test_a_folder_holds_the_same_rows(build: Callable[..., World], tmp_path: Pat
         if row.event_name in names
     }
     assert world.ids() == copies
+
+
+def test_the_control_database_may_be_a_postgresql(build: Callable[..., World], database: Database):
+    url = database.url.replace("postgresql://", "postgresql+psycopg://")
+    world = build(*NAMES, account={"users": 10, "days": 40}, env={"MILLRACE_DATABASE_URL": url})
+    balanced(world, world.run())
+    assert world.run().balance.loaded == 0
+    assert not (world.folder / ".millrace" / "millrace.db").exists()
+    assert sum(world.ids().values()) == len(world.ids()) > 100
+
+
+def test_stage_and_destination_may_be_buckets(build: Callable[..., World], bucket: str):
+    world = build(
+        *NAMES,
+        account={"users": 10, "days": 40},
+        mode="append",
+        env={"MILLRACE_STAGE": f"{bucket}/stage"},
+        destination_type="folder",
+        destination_config={"path": f"{bucket}/lake"},
+    )
+    record = world.run()
+    balanced(world, record)
+    assert record.balance.loaded > 100
+    assert world.run().balance.loaded == 0
+
+
+def test_another_metadata_prefix_names_every_column_of_ours(build: Callable[..., World]):
+    from millrace.control import settings
+
+    world = build("Charged")
+    settings.change(world.home, metadata_prefix="_mr_")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    (row,) = world.rows(without=())
+    assert {name for name in row if "hevo" in name} == set()
+    assert {"_mr_id", "_mr__ingested_at", "_mr__loaded_at"} <= set(row)
+    with pytest.raises(ConfigError, match="metadata_prefix"):
+        settings.change(world.home, metadata_prefix="__hevo_")

@@ -63,11 +63,12 @@ class World:
     mode: LoadMode = "merge"
     source_config: Mapping[str, Any] = field(default_factory=dict)
     home_folder: str = ".millrace"
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         limits._limiters.clear()
         self.clock = SimulatedClock(self.simulator)
-        self.home = Home.open(self.folder / self.home_folder, create=True, env={})
+        self.home = Home.open(self.folder / self.home_folder, create=True, env=dict(self.env))
         self.config = dict(self.destination_config) or {"path": str(self.folder / "warehouse.duckdb")}
 
     def events(self, *names: str) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from millrace.data.batch import Segment
 from millrace.data.columns import REJECTS
 from millrace.engine.ledger import RejectFile
-from millrace.errors import ConfigError, EnvironmentProblem, Transient
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 _SUFFIX = ".arrow"
@@ -66,7 +66,8 @@ class Stage:
                 if self._store is None:
                     os.fsync(file.fileno())
             if self._store is not None:
-                self._store.put(path, spooled)
+                with _in_bucket(f"the staged file {path}"):
+                    self._store.put(path, spooled)
                 spooled.unlink()
                 return size, checksum
             final = self.folder / path
@@ -81,7 +82,8 @@ class Stage:
         """The rows of a staged file. Raises EnvironmentProblem when it is gone or is not what was staged."""
         try:
             if self._store is not None:
-                buffer = pa.py_buffer(bytes(self._store.get(path).bytes()))
+                with _in_bucket(f"the stage {self.root}"):
+                    buffer = pa.py_buffer(bytes(self._store.get(path).bytes()))
             else:
                 buffer = pa.memory_map(str(self.folder / path)).read_buffer()
         except (FileNotFoundError, pa.ArrowInvalid) as gone:
@@ -103,7 +105,7 @@ class Stage:
     def delete(self, path: str) -> None:
         """The file is gone. Nothing happens when there is none."""
         if self._store is not None:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), _in_bucket(f"the stage {self.root}"):
                 self._store.delete(path)
             return
         (self.folder / path).unlink(missing_ok=True)
@@ -112,8 +114,9 @@ class Stage:
         """Files, finished or not, that were last written before that long ago."""
         limit = datetime.now(UTC) - older_than
         if self._store is not None:
-            for page in self._store.list():
-                yield from (found["path"] for found in page if found["last_modified"] < limit)
+            with _in_bucket(f"the stage {self.root}"):
+                pages = [list(page) for page in self._store.list()]
+            yield from (found["path"] for page in pages for found in page if found["last_modified"] < limit)
             return
         for found in self.folder.rglob(f"*{_SUFFIX}"):
             with suppress(FileNotFoundError):
@@ -246,7 +249,7 @@ def _fsync_folder(folder: Path) -> None:
 
 @contextmanager
 def _translated(what: str) -> Generator[None]:
-    """Errors of the file system and of buckets, in words."""
+    """Errors of the file system, in words."""
     try:
         yield
     except OSError as cause:
@@ -261,7 +264,25 @@ def _translated(what: str) -> Generator[None]:
             hint="Check that the folder exists and belongs to the user who runs Millrace.",
             code="stage_unwritable",
         ) from cause
+
+
+@contextmanager
+def _in_bucket(what: str) -> Generator[None]:
+    """Errors of a bucket, in words; that an object is not there is left to the caller."""
+    try:
+        yield
     except Exception as cause:
-        if type(cause).__module__.startswith("obstore"):
-            raise Transient(f"{what} cannot be reached: {cause}") from cause
-        raise
+        if isinstance(cause, FileNotFoundError) and "NoSuchBucket" not in str(cause):
+            raise
+        raise _of_bucket(what, cause) from cause
+
+
+def _of_bucket(what: str, cause: Exception) -> MillraceError:
+    """An error of a bucket, in words: who may not, what is not there, or a matter of time."""
+    said = (str(cause).splitlines() or [""])[0]
+    if type(cause).__name__ in ("UnauthenticatedError", "PermissionDeniedError"):
+        hint = "Check the credentials in the environment; they need the rights to list, get, put and delete."
+        return AuthError(f"{what} may not be used: {said}", hint=hint)
+    if isinstance(cause, FileNotFoundError):
+        return ConfigError(f"{what}: there is no such bucket", hint="Make it, or correct its name.", code="stage_url")
+    return Transient(f"{what} cannot be reached: {said}")

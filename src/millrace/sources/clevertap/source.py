@@ -350,7 +350,8 @@ class Source(AnySource[Config]):
                 )
             self._note(
                 "invalid_event",
-                f"CleverTap does not know these event names (spelling and case must be exact): {_some(sorted(unknown))}",
+                "CleverTap does not know these event names (spelling and case must be exact): "
+                + _some(sorted(unknown)),
             )
         tally = sweep.tally
         seen_before = any(day_of(part) for part in memory.parts())
