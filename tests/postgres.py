@@ -128,7 +128,7 @@ class NoServer(Exception):
 @cache
 def binaries() -> Binaries:
     """The programs to start a server with; installs Debian's package when root and it is missing."""
-    if not _debian() and os.geteuid() == 0 and shutil.which("apt-get"):
+    if os.geteuid() == 0 and shutil.which("apt-get") and not _installed():
         _install()
     if folder := _debian():
         user = "postgres" if os.geteuid() == 0 else None
@@ -145,11 +145,16 @@ def _debian() -> Path | None:
     return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
 
 
+def _installed() -> bool:
+    """Debian's server is there with its user, who comes last: another process may be installing it right now."""
+    return _debian() is not None and any(entry.pw_name == "postgres" for entry in pwd.getpwall())
+
+
 def _install() -> None:
     """Debian's package is there, without a cluster that starts by itself. One process at a time does this."""
     with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _debian():
+        if _installed():
             return
         Path("/etc/postgresql-common").mkdir(exist_ok=True)
         Path("/etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
