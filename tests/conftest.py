@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from tests.buckets import bucket, s3
 from tests.postgres import database, postgres, pytest_report_header
 
 pytest.register_assert_rewrite("millrace.connect.testing")
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and processes inherit that; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["bucket", "database", "postgres", "pytest_report_header", "s3"]
 
