@@ -156,12 +156,12 @@ def told(words: Iterable[Word]) -> Iterator[Item]:
 class Shaky(Duck):
     """DuckDB that fails as it is told: ``faults[verb]`` are met by the next calls of that verb, one each.
 
-    A pair ("before" | "after", error): the error comes instead of the real call, or when that is done.
+    A pair ("before" | "after", error): the error comes instead of the real call, or when that is done; None: no error.
     """
 
     Config = DuckConfig
     title = "Shaky"
-    faults: ClassVar[dict[str, list[tuple[str, BaseException]]]] = {}
+    faults: ClassVar[dict[str, list[tuple[str, BaseException] | None]]] = {}
 
     def load(self, table: Table, load: Load) -> Loaded:
         return self._perhaps("load", lambda: super(Shaky, self).load(table, load))
@@ -171,7 +171,7 @@ class Shaky(Duck):
 
     def _perhaps(self, verb: str, call: Callable[[], Any]) -> Any:
         left = self.faults.get(verb)
-        when, error = left.pop(0) if left else ("", None)
+        when, error = (left.pop(0) if left else None) or ("", None)
         if error is not None and when == "before":
             raise error
         result = call()
@@ -348,6 +348,11 @@ class Desk:
         }
         return ingest(told(words), reading, **options | more)
 
+    def segments_of(self, *parts: list[dict[str, Any]]) -> None:
+        """Each part is a segment of its own."""
+        for number, part in enumerate(parts):
+            self.ingest(part, Checkpoint(number))
+
     @property
     def destination(self) -> Any:
         return self.rig.destination()
@@ -406,10 +411,14 @@ def rig(types: None, tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def desk(rig: Rig) -> Iterator[Desk]:
-    """The pipeline of one stream `items` with the key `id`, merged, in the hands of a run."""
+def desk(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """The pipeline of one stream `items` with the key `id`, merged (or as the test asks), in the hands of a run.
+
+    Its destination fails when it is told to, and is DuckDB otherwise.
+    """
     rig.script.stream("items", key=("id",))
-    rig.create()
+    rig.destination_type = "shaky"
+    rig.create(getattr(request, "param", "merge"))
     with rig.crew() as crew:
         yield Desk(rig, crew)
 

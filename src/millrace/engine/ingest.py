@@ -169,7 +169,7 @@ def ingest(
                         behind = True
                         note(_clock_went_back(now, latest))
                     latest = max(latest, now)
-                    add(batch, mappings, draft, latest, clock)
+                    add(batch, mappings, draft, latest, clock, note)
                     count = batch.rows.num_rows
                 pending.read += count
                 meter.read += count
@@ -180,9 +180,19 @@ def ingest(
     return True
 
 
-def add(batch: Batch, mappings: Mappings, draft: Draft, ingested_at_ms: int, clock: Clock) -> None:
+def add(
+    batch: Batch,
+    mappings: Mappings,
+    draft: Draft,
+    ingested_at_ms: int,
+    clock: Clock,
+    note: Callable[[Note], None],
+) -> None:
     """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
-    shaped = shape(mappings.of(batch.stream), batch.rows, mappings.naming, ingested_at_ms)
+    known = mappings.of(batch.stream)
+    shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms)
+    for name, reason in shaped.mapping.unmapped[len(known.unmapped) :]:
+        note(_without_column(batch.stream, name, reason))
     mappings.put(shaped.mapping)
     draft.add(batch.stream, shaped.mapping.table, shaped.rows)
     if shaped.misfits:
@@ -219,6 +229,11 @@ def _clock_went_back(now: int, latest: int) -> Note:
         f"this machine's clock is {(latest - now) // 1000} s behind the last ingestion; rows keep the later time, so "
         "that none of them counts as older than what is loaded",
     )
+
+
+def _without_column(stream: str, name: str, reason: str) -> Note:
+    why = "the table has no room for more columns" if reason == "COLUMN_LIMIT" else "auto mapping is off"
+    return Note(reason, f"the field {name} of {stream} has no column, so its values are not loaded: {why}")
 
 
 def _batch(stream: str, item: pa.RecordBatch | list[dict[str, Any]] | Batch) -> Batch:

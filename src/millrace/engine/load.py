@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from millrace.connect.destination import (
     Destination,
+    Limits,
     Load,
     Loaded,
     Refusal,
@@ -34,6 +36,17 @@ MOST_SEGMENTS = 500
 MOST_ROWS = 4_000_000
 
 FRESH = "__fresh"
+
+
+def fresh_name(table: str, limits: Limits) -> str:
+    """Name of the table in which a full reload gathers. Never that of the table itself, however short names must be."""
+    name = table + FRESH
+    size = len(name.encode() if limits.count_bytes else name)
+    if size <= limits.table_name:
+        return name
+    tail = f"_{hashlib.sha256(table.encode()).hexdigest()[:8]}{FRESH}"
+    room = limits.table_name - len(tail)
+    return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
 
 
 class StagedRows(Rereadable):
@@ -99,11 +112,11 @@ def load(
     dropped table holds less than we noted. Segments that are still on the stage are then loaded again.
     """
     mapping = shelved.mapping
-    name = mapping.table + FRESH if shelved.fresh else mapping.table
+    if shelved.loaded == shelved.last and not shelved.fresh:
+        return False
+    name = fresh_name(mapping.table, destination.limits) if shelved.fresh else mapping.table
     table = _target(mapping, name, destination, prefix)
     feed = f"{shelf.feed}:{shelved.generation}"
-    if shelved.loaded == shelved.last:
-        return False
     held = _held(shelved, table, feed, destination, shelf, note)
     moved = False
     while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
@@ -205,7 +218,8 @@ def _held(
         )
     to = held or 0
     staged = shelf.segments(shelved.mapping.table, shelved.generation, to)
-    if staged and staged[0].number > to + 1:
+    # A fresh table that lacks rows must not take the place of a whole one: then `rewind` refuses.
+    if staged and staged[0].number > to + 1 and not shelved.fresh:
         lost = staged[0].number - 1
         note(
             Note(
@@ -268,22 +282,23 @@ def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
 
 
 def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, prefix: Prefix) -> bool:
-    """A full reload that has been read and loaded to its end takes the place of the old table; True when it did.
+    """A full reload that has been read and loaded to its end takes the place of the old table; True when it has.
 
     A crash between the swap and our note shows as a missing fresh table and a note of its rows at the table itself.
     """
-    if not (shelved.fresh and shelved.complete and shelved.loaded == shelved.last):
+    if not shelved.fresh:
         return False
     mapping = shelved.mapping
-    if destination.schema(mapping.table + FRESH) is None:
-        if not shelved.last:
-            destination.ensure(_target(mapping, mapping.table + FRESH, destination, prefix))
-        elif destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is None:
+    fresh = fresh_name(mapping.table, destination.limits)
+    gone = destination.schema(fresh) is None
+    if not (gone and destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is not None):
+        if not shelved.complete or shelved.loaded != shelved.last or (gone and shelved.last):
             return False
-        else:
-            shelf.swapped(mapping.table, shelved.generation)
-            return True
-    destination.swap(mapping.table + FRESH, mapping.table)
+        if not shelved.last:
+            # Nothing was read: what lies there is of an earlier reload that never came to its end.
+            destination.drop(fresh)
+            destination.ensure(_target(mapping, fresh, destination, prefix))
+        destination.swap(fresh, mapping.table)
     shelf.swapped(mapping.table, shelved.generation)
     return True
 

@@ -72,7 +72,8 @@ class MappedColumn:
 class Mapping:
     """How a stream's columns become a table's columns, each with a type. Versioned; never changed in place.
 
-    ``unmapped`` names fields without a column, each with its reason (loading.md 15.7).
+    ``unmapped`` names fields without a column, each with its reason (loading.md 15.7). Without ``auto`` nothing gets a
+    column by itself; a stream that has none at all waits for somebody to map it (loading.md 15.6).
     """
 
     stream: str
@@ -166,7 +167,16 @@ def first(stream: Stream, naming: Naming, mode: LoadMode, *, auto: bool = True, 
         deletes=stream.deletes,
         auto=auto,
     )
-    return widened_by(mapping, stream.schema, naming) if stream.schema is not None else mapping
+    return widened_by(mapping, stream.schema, naming) if auto and stream.schema is not None else mapping
+
+
+def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool) -> Mapping:
+    """The mapping with auto mapping on or off. Switched on, fields that waited get their columns (loading.md 15.7)."""
+    if mapping.auto == auto:
+        return mapping
+    waiting = tuple(pair for pair in mapping.unmapped if not (auto and pair[1] == "UNMAPPED_FIELD"))
+    mapping = replace(mapping, auto=auto, unmapped=waiting, version=mapping.version + 1)
+    return widened_by(mapping, stream.schema, naming) if auto and stream.schema is not None else mapping
 
 
 def widened_by(mapping: Mapping, schema: pa.Schema, naming: Naming) -> Mapping:
@@ -207,6 +217,10 @@ def shape(mapping: Mapping, batch: pa.RecordBatch, naming: Naming, ingested_at_m
 
     Values pass unchanged, or in a form that keeps them exactly; a row with a value that cannot is a misfit.
     """
+    if not mapping.auto and not mapping.columns:
+        text = f"auto mapping is off, and nobody has mapped {mapping.stream} to a table"
+        misfit = ("UNMAPPED_EVENT_TYPE", text)
+        return Shaped(mapping, batch.slice(0, 0), tuple((row, *misfit) for row in range(batch.num_rows)))
     mapping = widened_by(mapping, batch.schema, naming)
     arrays: list[pa.Array] = []
     fields: list[pa.Field] = []

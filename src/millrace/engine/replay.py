@@ -60,7 +60,7 @@ def _mapped(rejected: pa.Table, mapping: Mapping, *, from_table: bool, now: date
             if column is None and from_table:
                 # Metadata that the table has beside the stream's fields; the replay gives it anew.
                 continue
-            nested = bytes(raw[:1]) in (b"{", b"[") or (column is not None and types.is_json(column.type))
+            nested = bytes(raw)[:1] in (b"{", b"[") or (column is not None and types.is_json(column.type))
             row[column.source if column else name] = raw if nested else msgspec.json.decode(raw)
         rows.append(row)
     if unread:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millrace.connect.destination import Destination
@@ -14,7 +14,7 @@ from millrace.data.batch import Lane, LoadMode
 from millrace.engine.ingest import Mappings, ingest
 from millrace.engine.ledger import Ledger, Shelf
 from millrace.engine.load import load, settle
-from millrace.engine.mapping import Mapping, Naming, first
+from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Draft, Stage
 from millrace.errors import ConfigError, DataError, Stale, Transient
@@ -78,6 +78,10 @@ class Sync:
                 except Transient as failure:
                     self.failures[stream.name] = failure
                     mappings = self.mappings()
+                    if lane == "incremental" and self.ledger.cursor(stream.name, lane) is None:
+                        # The position from which to follow was not taken: rows would fall between it and a history
+                        # that is read now.
+                        break
         return True
 
     def mappings(self) -> Mappings:
@@ -88,7 +92,11 @@ class Sync:
             return first(stream, self.naming, mode, auto=self.auto, taken=taken)
 
         known = {mapping.stream: mapping for mapping in self.ledger.mappings()}
-        return Mappings(self.naming, known, {stream.name: stream for stream in self.streams}, fresh)
+        streams = {stream.name: stream for stream in self.streams}
+        mappings = Mappings(self.naming, dict(known), streams, fresh)
+        for name, mapping in known.items():
+            mappings.put(switched(mapping, streams.get(name, Stream(name)), self.naming, auto=self.auto))
+        return mappings
 
     def _lane(
         self,
@@ -109,12 +117,7 @@ class Sync:
         self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")
 
         def after_commit() -> None:
-            if self.meter.rejected > self.most_rejects:
-                raise DataError(
-                    f"more than {self.most_rejects:,} rows were rejected in this run, so it was stopped",
-                    hint="Look at `millrace rejects list`, mend the cause, then run again; nothing is lost.",
-                    code="too_many_rejects",
-                )
+            self._bear_rejects()
             committed()
 
         return ingest(
@@ -133,10 +136,9 @@ class Sync:
     def load(self, destination: Destination[Any]) -> None:
         """Everything staged is at the destination; full reloads that came to their end have taken their place."""
         for shelved in self.shelf.tables():
-            if settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix):
-                continue
+            settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
             load(
-                shelved,
+                replace(shelved, fresh=False) if settled else shelved,
                 destination=destination,
                 shelf=self.shelf,
                 stage=self.stage,
@@ -144,6 +146,15 @@ class Sync:
                 clock=self.clock,
                 meter=self.meter,
                 note=self.note,
+            )
+            self._bear_rejects()
+
+    def _bear_rejects(self) -> None:
+        if self.meter.rejected > self.most_rejects:
+            raise DataError(
+                f"more than {self.most_rejects:,} rows were rejected in this run, so it was stopped",
+                hint="Look at `millrace rejects list`, mend the cause, then run again; nothing is lost.",
+                code="too_many_rejects",
             )
 
     def settle(self, destination: Destination[Any]) -> None:

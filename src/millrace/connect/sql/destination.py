@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
@@ -115,11 +115,23 @@ class SqlDestination(Destination[D]):
                 changes = [Change("create", table.name, None, statements.create(self.dialect, table, target))]
             else:
                 changes = statements.alter(self.dialect, table, target, list(found.values()))
+                self._keep_exact(table, target, found)
             for change in changes:
                 self.execute(change.statement)
             if table.key:
                 self.indexed(table)
         return changes
+
+    def _keep_exact(self, table: Table, target: str, found: Mapping[str, Found]) -> None:
+        """No value is rounded when a column of integers becomes one of floats (I6)."""
+        for column, query in statements.inexact(self.dialect, table, target, list(found.values())):
+            self.lock(table.name)
+            if count := self._one(query)[0]:
+                raise SchemaError(
+                    f"The column {column!r} of {table.name!r} shall become a DOUBLE, but holds {count} values that no "
+                    "DOUBLE is equal to.",
+                    hint="Mend the table by hand, or rebuild it with `millrace resync`.",
+                )
 
     def _fit(self, table: Table) -> None:
         if table.mode not in self.limits.modes:

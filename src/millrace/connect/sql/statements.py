@@ -14,6 +14,8 @@ from millrace.errors import SchemaError
 
 # The column of a load's temporary tables that says that a row is a delete.
 GONE = "__mr_gone"
+# Integers up to here are exact in a DOUBLE.
+_EXACT = 1 << 53
 FOREVER = "9999-12-31 23:59:59+00"
 
 
@@ -82,7 +84,8 @@ def _wider(dialect: Dialect, table: Table, column: Column, present: Found) -> pa
         raise _unfit(table, f"keeps {column.name!r} as {present.sql}, which cannot take {types.name(column.type)}")
     if want == have or types.is_text(have) or (types.is_json(have) and not types.is_text(want)):
         return None
-    join = types.widen(want, have)
+    # The mapping asks for it only while every value that it saw is exact in both; `inexact` asks for those of others.
+    join = want if _to_double(have, want) else types.widen(want, have)
     if dialect.kept(join) == have:
         return None
     if types.is_text(join) and not types.is_text(want):
@@ -95,8 +98,27 @@ def _wider(dialect: Dialect, table: Table, column: Column, present: Found) -> pa
 def _widen(dialect: Dialect, target: str, present: Found, to: pa.DataType) -> str:
     name, sql = dialect.quoted(present.name), dialect.sql(to)
     assert present.type is not None
-    value = dialect.as_text(name, types.kind(present.type)) if types.is_text(to) else f"CAST({name} AS {sql})"
+    if types.is_text(to):
+        value = dialect.as_text(name, types.kind(present.type))
+    else:
+        value = f"CAST({name} AS {sql})"
     return dialect.widen.format(table=target, column=name, type=sql, value=value)
+
+
+def inexact(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -> list[tuple[str, str]]:
+    """For each column that `alter` makes a DOUBLE of a LONG: its name, and a query for how many values would change."""
+    have = {dialect.fold(column.name): column for column in found}
+    asked: list[tuple[str, str]] = []
+    for column in columns(table):
+        present = have.get(dialect.fold(column.name))
+        if present is not None and _to_double(present.type, column.type):
+            name = dialect.quoted(present.name)
+            asked.append((column.name, f"SELECT count(*) FROM {target} WHERE {name} > {_EXACT} OR {name} < -{_EXACT}"))
+    return asked
+
+
+def _to_double(have: pa.DataType | None, want: pa.DataType) -> bool:
+    return have == types.LONG and want == types.DOUBLE
 
 
 def _unfit(table: Table, what: str) -> SchemaError:

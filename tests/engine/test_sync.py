@@ -1,0 +1,493 @@
+"""Whole runs of a scripted pipeline: errors of one stream or of the destination, full reloads, and what crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from tests.engine.kit import PIPELINE, Killed, Rig, Shaky, items, log, rig, types
+from tests.postgres import Database
+
+from millrace.control import pipelines, retention, runs
+from millrace.control.settings import change
+from millrace.data.batch import Checkpoint
+from millrace.engine import sync as syncing
+from millrace.engine.stage import Stage
+from millrace.errors import DataError, EnvironmentProblem, SchemaError, Transient
+
+__all__ = ["rig", "types"]
+
+
+def shaky(rig: Rig, mode: str = "merge") -> Rig:
+    rig.destination_type = "shaky"
+    return rig.create(mode)
+
+
+def test_a_run_reads_what_is_new_and_loads_it(rig: Rig):
+    rows = items(1, 2, 3)
+    rig.script.stream("items", log(rows, every=2), key=("id",))
+    rig.create()
+    assert rig.run().balance.loaded == 3
+    rows += items(4)
+    record = rig.run()
+    assert (record.balance.read, record.balance.loaded, record.balance.even) == (1, 1, True)
+    assert rig.rows("items", "id") == [1, 2, 3, 4]
+    assert [given.cursor for given in rig.script.given] == [None, 3]
+
+
+def test_a_read_remembers_the_marks_of_the_last(rig: Rig):
+    from millrace.data.batch import Mark
+
+    rig.script.stream("items", [Checkpoint(1, marks=(Mark("seen", b"x"),))], [], key=("id",))
+    rig.create()
+    rig.run()
+    rig.run()
+    assert [given.remembered for given in rig.script.given] == [{}, {"seen": [b"x"]}]
+
+
+def test_a_passing_error_of_one_stream_does_not_stop_the_others(rig: Rig):
+    rig.script.stream("one", [items(1), Checkpoint(1), Transient("try later")], key=("id",))
+    rig.script.stream("two", [items(2), Checkpoint(2)], key=("id",))
+    rig.create()
+    with pytest.raises(Transient, match="try later"):
+        rig.run()
+    assert (rig.rows("one", "id"), rig.rows("two", "id")) == ([1], [2])
+    assert rig.record().status == "FAILED"
+    assert rig.record().balance.even
+
+
+def test_what_a_failed_stream_had_in_hand_is_read_again(rig: Rig):
+    rig.script.stream(
+        "items", [items(1), Checkpoint(1), items(2, more="x"), Transient("cut")], [items(1, 2), Checkpoint(2)]
+    )
+    rig.create("append")
+    with pytest.raises(Transient):
+        rig.run()
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2]
+
+
+def test_a_history_waits_until_the_position_to_follow_from_was_taken(rig: Rig):
+    rig.script.stream(
+        "items",
+        [Transient("no position")],
+        [Checkpoint("here")],
+        [items(9), Checkpoint("on")],
+        key=("id",),
+        historical=True,
+    )
+    rig.script.stream("items", [items(1), Checkpoint(1, progress=1.0)], lane="historical")
+    rig.create()
+    with pytest.raises(Transient):
+        rig.run()
+    assert [given.lane for given in rig.script.given] == ["incremental"]
+    rig.run()
+    assert [given.lane for given in rig.script.given] == ["incremental", "incremental", "historical"]
+
+
+def test_a_history_is_read_on_although_following_fails(rig: Rig):
+    rig.script.stream("items", [Checkpoint("here")], [Transient("not now")], key=("id",), historical=True)
+    rig.script.stream(
+        "items", [items(1), Checkpoint(1, progress=0.5)], [items(2), Checkpoint(2, progress=1.0)], lane="historical"
+    )
+    rig.create()
+    rig.run()
+    with pytest.raises(Transient):
+        rig.run()
+    assert rig.rows("items", "id") == [1, 2]
+
+
+def test_an_error_that_a_person_must_mend_ends_the_run_at_once(rig: Rig):
+    rig.script.stream("one", [items(1), Checkpoint(1), EnvironmentProblem("no driver")], key=("id",))
+    rig.script.stream("two", [items(2)], key=("id",))
+    rig.create()
+    with pytest.raises(EnvironmentProblem):
+        rig.run()
+    assert rig.rows("one", "id") == [1], "what was committed is loaded"
+    assert [given.stream for given in rig.script.given] == ["one"]
+
+
+def test_a_passing_error_of_the_destination_is_waited_for(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    shaky(rig, "append")
+    Shaky.faults = {"load": [("before", Transient("restarting")), ("after", Transient("connection lost"))]}
+    rig.run()
+    assert rig.rows("items", "id") == [1]
+    assert rig.clock.slept == list(syncing.LOAD_WAITS_S[:2])
+
+
+def test_rows_stay_staged_while_the_destination_is_away_and_the_next_run_loads_them(rig: Rig):
+    rows = items(1, 2)
+    rig.script.stream("items", log(rows, every=1))
+    shaky(rig, "append")
+    Shaky.faults = {"load": [("before", Transient("away"))] * 20}
+    with pytest.raises(Transient, match="away"):
+        rig.run()
+    balance = rig.record().balance
+    assert (balance.read, balance.waiting, balance.loaded, balance.even) == (2, 2, 0, True)
+    Shaky.faults = {}
+    rows += items(3)
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
+    assert [given.cursor for given in rig.script.given] == [None, 2]
+    assert rig.record(back=1).balance.loaded == 2, "the run that read them has them loaded"
+
+
+def test_load_alone_loads_what_waits_and_asks_no_source(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    shaky(rig)
+    Shaky.faults = {"load": [("before", Transient("away"))] * 4}
+    with pytest.raises(Transient):
+        rig.run()
+    runs.load(rig.home, PIPELINE, clock=rig.clock)
+    assert rig.rows("items", "id") == [1]
+    assert len(rig.script.given) == 1
+
+
+def test_too_many_rejects_end_the_run_and_lose_nothing(rig: Rig):
+    rig.script.stream("items", [items(1), [{"id": None}] * 3, Checkpoint(1)], key=("id",))
+    rig.script.stream("two", [items(2)], key=("id",))
+    rig.create()
+    with rig.crew() as crew, pytest.raises(DataError, match="more than 2 rows were rejected") as caught:
+        replace(crew.sync(), most_rejects=2).run()
+    assert caught.value.code == "too_many_rejects"
+    assert rig.rejected() == {"NULL_PRIMARY_KEY": 3}
+    assert rig.rows("items", "id") == [1]
+    assert [given.stream for given in rig.script.given] == ["items"]
+
+
+def test_who_is_asked_to_stop_ends_at_a_commit_and_goes_on_from_there(rig: Rig):
+    rows = items(1, 2, 3)
+    rig.script.stream("items", log(rows, every=1))
+    rig.script.stream("two", [items(1)])
+    rig.create("append")
+    rig.stopping.set()
+    record = rig.run()
+    assert record.status == "CANCELLED"
+    assert rig.rows("items", "id") == [1]
+    rig.stopping.clear()
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
+
+
+# Full reloads.
+
+
+def test_a_full_reload_takes_the_place_of_the_table(rig: Rig):
+    rig.script.stream(
+        "items", [items(1, 2, v="old"), Checkpoint(1)], [items(2, 3, v="new"), Checkpoint(2)], key=("id",)
+    )
+    rig.create()
+    rig.run()
+    rig.resync()
+    assert rig.rows("items", "id", "v") == [(2, "new"), (3, "new")]
+    assert not rig.exists("items__fresh")
+    assert [given.cursor for given in rig.script.given] == [None, None]
+
+
+def test_a_full_reload_of_a_stream_with_history_swaps_once_that_was_read(rig: Rig):
+    rig.script.stream(
+        "items", [Checkpoint("a")], [Checkpoint("b")], [items(5), Checkpoint("c")], key=("id",), historical=True
+    )
+    rig.script.stream(
+        "items",
+        [items(1), Checkpoint(1, progress=1.0)],
+        [items(2), Checkpoint(1, progress=0.5), Transient("cut")],
+        [items(3), Checkpoint(2, progress=1.0)],
+        [],
+        lane="historical",
+    )
+    rig.create()
+    rig.run()
+    with pytest.raises(Transient):
+        rig.resync()
+    assert rig.rows("items", "id") == [1], "the old table stands until the new one is whole"
+    rig.run()
+    assert rig.rows("items", "id") == [2, 3, 5]
+    assert not rig.exists("items__fresh")
+
+
+def test_a_full_reload_that_finds_nothing_leaves_an_empty_table(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], [], key=("id",))
+    rig.create()
+    rig.run()
+    rig.resync()
+    assert rig.rows("items", "id") == []
+
+
+def test_leftovers_of_a_reload_that_never_ended_are_not_taken_for_rows(rig: Rig):
+    rig.script.stream(
+        "items",
+        [items(1), Checkpoint(1)],
+        [items(7), Checkpoint(1), Transient("cut")],
+        [items(2), Checkpoint(2)],
+        [],
+        key=("id",),
+    )
+    rig.create("append")
+    rig.run()
+    with pytest.raises(Transient):
+        rig.resync()
+    assert rig.rows("items__fresh", "id") == [7]
+    rig.resync()
+    assert rig.rows("items", "id") == [2]
+
+
+def test_leftovers_are_not_taken_for_rows_of_a_reload_that_finds_nothing(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], [items(7), Checkpoint(1), Transient("cut")], [], key=("id",))
+    rig.create()
+    rig.run()
+    with pytest.raises(Transient):
+        rig.resync()
+    rig.resync()
+    assert rig.rows("items", "id") == []
+
+
+def reloaded(rig: Rig, mode: str = "append") -> Rig:
+    """A full reload is on its way when the process dies at its swap."""
+    rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(3), Checkpoint(3)], [])
+    shaky(rig, mode)
+    rig.run()
+    return rig
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_around_the_swap_settles_at_the_next_run(rig: Rig, when: str):
+    reloaded(rig)
+    Shaky.faults = {"swap": [(when, Killed())]}
+    with pytest.raises(Killed):
+        rig.resync()
+    rig.run()
+    assert rig.rows("items", "id") == [2, 3]
+    assert not rig.exists("items__fresh")
+    rig.run()
+    assert rig.rows("items", "id") == [2, 3]
+
+
+def test_a_crash_after_the_swap_does_not_load_the_whole_table_again(rig: Rig):
+    reloaded(rig)
+    Shaky.faults = {"swap": [("after", Killed())]}
+    with pytest.raises(Killed):
+        rig.resync()
+    change(rig.home, retention_days=0)
+    retention.collect(rig.home, Stage(rig.home.stage_url))
+    record = rig.run()
+    assert rig.rows("items", "id") == [2, 3]
+    assert record.notes == ()
+
+
+def test_a_fresh_table_that_was_dropped_is_filled_again(rig: Rig):
+    reloaded(rig)
+    Shaky.faults = {"swap": [("before", Killed())]}
+    with pytest.raises(Killed):
+        rig.resync()
+    rig.change("DROP TABLE items__fresh")
+    rig.script.tales["items", "incremental"] = [[]]
+    rig.run()
+    assert rig.rows("items", "id") == [2]
+
+
+def test_a_fresh_table_that_lacks_rows_never_takes_the_place_of_a_whole_one(rig: Rig):
+    reloaded(rig)
+    Shaky.faults = {"swap": [("before", Killed())]}
+    with pytest.raises(Killed):
+        rig.resync()
+    change(rig.home, retention_days=0)
+    retention.collect(rig.home, Stage(rig.home.stage_url))
+    rig.change("DROP TABLE items__fresh")
+    with pytest.raises(EnvironmentProblem, match="no longer on the stage"):
+        rig.run()
+    assert rig.rows("items", "id") == [1]
+
+
+def test_evolve_and_merge_keeps_the_table_and_its_other_rows(rig: Rig):
+    rig.script.stream(
+        "items", [items(1, 2, v="old"), Checkpoint(1)], [items(2, 3, v="new"), Checkpoint(2)], key=("id",)
+    )
+    rig.create()
+    rig.run()
+    rig.resync("evolve-and-merge")
+    assert rig.rows("items", "id", "v") == [(1, "old"), (2, "new"), (3, "new")]
+
+
+@pytest.fixture
+def long_table(rig: Rig, database: Database) -> Iterator[str]:
+    rig.destination_type, rig.destination_config = "postgres", database.settings()
+    name = "a" * 63
+    rig.script.stream(name, [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], key=("id",))
+    rig.create()
+    yield name
+
+
+def test_a_full_reload_of_a_table_with_the_longest_name_takes_its_place(rig: Rig, long_table: str):
+    rig.run()
+    rig.resync()
+    assert rig.rows(long_table, "id") == [2]
+
+
+# Types and tables from end to end (loading.md 14, 15.5, 18, 21).
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one load", "a load each"])
+def test_an_integer_column_widens_with_all_values_kept(rig: Rig, together: bool):  # loading.md 21.5
+    kept = [{"id": 1, "v": 7}]
+    steps: list[object] = [2**40, 1.5, "abc"]
+    schema = pa.schema([("id", pa.int64()), ("v", pa.int32())])
+    tales = [[pa.RecordBatch.from_pylist(kept, schema=schema), Checkpoint(0)]]
+    tales += [[items(n, v=value), Checkpoint(n)] for n, value in enumerate(steps, start=2)]
+    rig.script.stream("items", *([[word for tale in tales for word in tale]] if together else tales), key=("id",))
+    rig.create()
+    seen: list[str] = []
+    for _ in range(1 if together else 4):
+        rig.run()
+        seen += rig.rows("items", "typeof(v)")[-1:]
+    assert seen[-1] == "VARCHAR"
+    if not together:
+        assert seen == ["INTEGER", "BIGINT", "DOUBLE", "VARCHAR"]
+    assert rig.rows("items", "id", "v") == [(1, "7"), (2, str(2**40)), (3, "1.5"), (4, "abc")]
+    assert rig.rejected() == {}
+
+
+def test_a_long_that_no_double_holds_becomes_text_beside_a_double(rig: Rig):
+    big = 2**53 + 1
+    rig.script.stream("items", [items(1, v=big), Checkpoint(1)], [items(2, v=1.5), Checkpoint(2)], key=("id",))
+    rig.create()
+    rig.run()
+    rig.run()
+    assert rig.rows("items", "id", "v") == [(1, str(big)), (2, "1.5")]
+
+
+def test_a_table_with_a_users_own_large_number_is_not_made_a_double(rig: Rig):
+    rig.script.stream("items", [items(1, v=2**40), Checkpoint(1)], [items(2, v=1.5), Checkpoint(2)], key=("id",))
+    rig.create()
+    rig.run()
+    rig.change(f"INSERT INTO items (id, v) VALUES (9, {2**53 + 1}), (10, NULL)")
+    with pytest.raises(SchemaError, match="holds 1 values that no DOUBLE"):
+        rig.run()
+    assert rig.rows("items", "id", "v") == [(1, 2**40), (9, 2**53 + 1), (10, None)]
+    rig.change("DELETE FROM items WHERE id = 9")
+    rig.run()
+    assert rig.rows("items", "id", "v") == [(1, float(2**40)), (2, 1.5), (10, None)]
+
+
+def test_a_long_column_of_postgresql_becomes_a_double(rig: Rig, database: Database):
+    rig.destination_type, rig.destination_config = "postgres", database.settings()
+    rig.script.stream(
+        "items",
+        [[*items(1, v=2**53), {"id": 3}], Checkpoint(1)],
+        [items(2, v=1.5), Checkpoint(2)],
+        [items(4, v="abc"), Checkpoint(3)],
+        key=("id",),
+    )
+    rig.create()
+    rig.run()
+    rig.run()
+    assert rig.rows("items", "id", "v", "pg_typeof(v)::text")[0] == (1, float(2**53), "double precision")
+    rig.run()
+    assert [text for _, text in rig.rows("items", "id", "v")][1:] == ["1.5", None, "abc"]
+    assert float(rig.rows("items", "v", order="id")[0]) == 2**53
+
+
+def manual(rig: Rig, auto: bool) -> None:
+    """The pipeline's auto mapping is switched."""
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=auto))
+
+
+def test_without_auto_mapping_what_does_not_fit_is_rejected(rig: Rig):  # loading.md 21.5
+    schema = pa.schema([("id", pa.int64()), ("v", pa.int32())])
+    rows = [*items(2, v=2**40), *items(3, v=1.5), *items(4, v="abc"), *items(5, v=5)]
+    rig.script.stream(
+        "items", [items(1, v=1), Checkpoint(0)], [[row] for row in rows] + [Checkpoint(1)], key=("id",), schema=schema
+    )
+    rig.create()
+    rig.run()
+    manual(rig, auto=False)
+    record = rig.run()
+    assert rig.rows("items", "id", "v", "typeof(v)") == [(1, 1, "INTEGER"), (5, 5, "INTEGER")]
+    assert rig.rejected() == {"INCOMPATIBLE_TYPE": 3}
+    assert (record.status, record.balance.even) == ("COMPLETED_WITH_FAILURES", True)
+
+
+def test_without_auto_mapping_a_new_field_is_told_of_and_the_switch_gives_it_a_column(rig: Rig):
+    rig.script.stream(
+        "items",
+        [items(1), Checkpoint(0)],
+        [items(2, v="b"), Checkpoint(1)],
+        [items(3, v="c"), Checkpoint(2)],
+        key=("id",),
+    )
+    rig.create()
+    rig.run()
+    manual(rig, auto=False)
+    record = rig.run()
+    assert rig.rows("items", "id") == [1, 2]
+    assert [note.code for note in record.notes] == ["UNMAPPED_FIELD"]
+    manual(rig, auto=True)
+    rig.run()
+    assert rig.rows("items", "id", "v") == [(1, None), (2, None), (3, "c")]
+
+
+def test_rows_of_a_stream_that_nobody_mapped_wait_among_the_rejects(rig: Rig):
+    schema = pa.schema([("id", pa.int64()), ("v", pa.string())])
+    rig.script.stream("items", [items(1, v="a"), Checkpoint(0)], [], key=("id",), schema=schema)
+    rig.create(auto=False)
+    record = rig.run()
+    assert (rig.rejected(), record.balance.even) == ({"UNMAPPED_EVENT_TYPE": 1}, True)
+    assert not rig.exists("items")
+    manual(rig, auto=True)
+    rig.replay()
+    assert rig.rows("items", "id", "v") == [(1, "a")]
+    assert rig.rejected() == {}
+
+
+def test_too_many_rows_that_the_destination_refuses_end_the_run(rig: Rig):
+    rig.change("CREATE TABLE items (id BIGINT CHECK (id < 5), __hevo__ingested_at BIGINT)")
+    rig.script.stream("items", [items(1, 5, 6, 7), Checkpoint(1)])
+    rig.create("append")
+    with rig.crew() as crew, pytest.raises(DataError, match="more than 2 rows"):
+        replace(crew.sync(), most_rejects=2).run()
+    assert rig.rows("items", "id") == [1]
+    assert rig.rejected() == {"CONSTRAINT_VIOLATION": 3}
+
+
+def test_a_dropped_column_comes_back_and_a_users_own_is_left_alone(rig: Rig):  # loading.md 21.7
+    rig.script.stream(
+        "items", [items(1, v="a", w=1), Checkpoint(1)], [items(2, v="b", w=2), Checkpoint(2)], key=("id",)
+    )
+    rig.create()
+    rig.run()
+    rig.change("ALTER TABLE items DROP COLUMN v", "ALTER TABLE items ADD COLUMN mine VARCHAR DEFAULT 'x'")
+    rig.run()
+    assert rig.rows("items", "id", "v", "w") == [(1, None, 1), (2, "b", 2)]
+    assert rig.rows("items", "mine")[0] == "x"
+
+
+def test_a_dropped_table_comes_back_with_what_is_on_the_stage(rig: Rig):  # loading.md 21.7
+    rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], key=("id",))
+    rig.create()
+    rig.run()
+    rig.change("DROP TABLE items")
+    record = rig.run()
+    assert rig.rows("items", "id") == [1, 2]
+    assert record.balance.even
+
+
+def test_fields_beyond_the_limit_stay_without_a_column(rig: Rig):  # loading.md 21.9
+    fits = 4096 - 6
+    wide = pa.RecordBatch.from_arrays(
+        [pa.array([n], pa.int8()) for n in [1, *([3] * fits)]],
+        names=["id", *(f"c_{n}" for n in range(fits))],
+    )
+    rig.script.stream("items", [wide, Checkpoint(1)], key=("id",))
+    rig.create()
+    record = rig.run()
+    assert record.balance.loaded == 1
+    assert [note.code for note in record.notes] == ["COLUMN_LIMIT"]
+    with rig.crew() as crew:
+        (mapping,) = crew.books.mappings()
+    assert len(mapping.columns) == fits
+    assert mapping.unmapped == ((f"c_{fits - 1}", "COLUMN_LIMIT"),)
+    assert rig.rows("items", f"c_{fits - 2}") == [3]
