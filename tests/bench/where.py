@@ -40,6 +40,7 @@ CLOCKS = (
 )
 _spent: dict[str, float] = defaultdict(float)
 _waited: dict[str, float] = defaultdict(float)
+_calls: dict[str, int] = defaultdict(int)
 _threads = threading.local()
 
 
@@ -56,6 +57,7 @@ def _clocked(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
             inner, inner_cpu = stack.pop()
             _spent[stage] += took_cpu - inner_cpu
             _waited[stage] += took - inner
+            _calls[stage] += 1
             if stack:
                 stack[-1][0] += took
                 stack[-1][1] += took_cpu
@@ -100,6 +102,7 @@ def inside(words: list[str]) -> None:
     found = {
         "spent": dict(_spent),
         "waited": dict(_waited),
+        "calls": dict(_calls),
         "start": ready,
         "main": time.thread_time() - ready,
         "cpu": usage.ru_utime + usage.ru_stime,
@@ -144,15 +147,16 @@ def show(found: dict[str, Any], events: int) -> None:
 
     spent: dict[str, float] = found["spent"]
     print(f"{events:,} events: {found['seconds']:.1f} s, {found['cpu']:.1f} CPU seconds, {found['peak'] / 1e3:,.0f} MB")
-    print("| Stage | CPU µs an event | Seconds |\n|---|---|---|")
+    print("| Stage | CPU µs an event | Seconds | Calls |\n|---|---|---|---|")
     for stage, _, _ in CLOCKS:
-        print(f"| {stage} | {each(spent.get(stage, 0.0))} | {found['waited'].get(stage, 0.0):.2f} |")
+        waited, calls = found["waited"].get(stage, 0.0), found["calls"].get(stage, 0)
+        print(f"| {stage} | {each(spent.get(stage, 0.0))} | {waited:.2f} | {calls:,} |")
     reading = [stage for stage, _, _ in CLOCKS if not stage.startswith(("load", "fetch", "parse"))]
     rest = found["main"] - sum(spent.get(stage, 0.0) for stage in reading)
-    print(f"| the rest of the reading thread | {each(rest)} | |")
+    print(f"| the rest of the reading thread | {each(rest)} | | |")
     threads = found["cpu"] - found["start"] - sum(spent.values()) - rest
-    print(f"| other threads: the database's own, Arrow's | {each(threads)} | |")
-    print(f"| start: imports | {each(found['start'])} | |")
+    print(f"| other threads: the database's own, Arrow's | {each(threads)} | | |")
+    print(f"| start: imports | {each(found['start'])} | | |")
 
 
 if __name__ == "__main__":
