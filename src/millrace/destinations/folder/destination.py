@@ -143,7 +143,8 @@ class Destination(Contract[Config]):
                 code="TABLE_MISSING",
             )
         last = self.catalog.last(state.id, load.feed)
-        holds = last.upto if last else 0
+        before = last.upto if last else None
+        holds = before or 0
         if holds != load.after:
             raise Stale(f"{table.name} holds segment {holds} of {load.feed}, not {load.after}")  # I4
         found = {name: Found(name, types.name(type_), type_) for name, type_ in _types(state).items()}
@@ -160,8 +161,13 @@ class Destination(Contract[Config]):
             )
             if not self.catalog.note(state.id, note):
                 raise Stale(f"{table.name} took segments after {load.after} of {load.feed} from another worker")
-        except BaseException:
+        except BaseException as error:
             self.catalog.discard(stem)
+            if isinstance(error, EnvironmentProblem) and self.held(load.feed, table.name) != before:
+                # The other worker that went on from here has tidied our files away.
+                raise Stale(
+                    f"{table.name} took segments after {load.after} of {load.feed} from another worker"
+                ) from error
             raise
         self.catalog.tidy(state.id, load.feed, load.upto)
         return Loaded(load.rows.count, inserted=incoming.count, refused=len(load.refused))
