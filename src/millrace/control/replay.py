@@ -57,6 +57,7 @@ def replay(
                             source=sync.source,
                             reading=reading,
                             mapping=mappings.of(name),
+                            prefix=sync.naming.prefix,
                             now=sync.clock.now(),
                         ),
                         reading,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -169,7 +169,7 @@ def ingest(
                         behind = True
                         note(_clock_went_back(now, latest))
                     latest = max(latest, now)
-                    add(batch, mappings, draft, latest, clock, note)
+                    add(batch, mappings, draft, latest, note)
                     count = batch.rows.num_rows
                 pending.read += count
                 meter.read += count
@@ -185,7 +185,6 @@ def add(
     mappings: Mappings,
     draft: Draft,
     ingested_at_ms: int,
-    clock: Clock,
     note: Callable[[Note], None],
 ) -> None:
     """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
@@ -198,7 +197,8 @@ def add(
     if shaped.misfits:
         rows = batch.rows.take(pa.array([row for row, _, _ in shaped.misfits]))
         reasons = [(code, message) for _, code, message in shaped.misfits]
-        draft.reject(rejects(batch.stream, "mapping", rows, reasons, clock.now()))
+        at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
+        draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))
 
 
 def rejects(

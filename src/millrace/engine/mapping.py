@@ -182,7 +182,7 @@ def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool) ->
 def widened_by(mapping: Mapping, schema: pa.Schema, naming: Naming) -> Mapping:
     """The mapping with a column for every field of ``schema`` that has none yet. The same object when none is new."""
     known = {column.source for column in mapping.columns} | {name for name, _ in mapping.unmapped}
-    new = [f for f in schema if f.name not in known and f.name != columns.OP_TYPE and not pa.types.is_null(f.type)]
+    new = [f for f in schema if f.name not in known and not _is_apart(f) and not pa.types.is_null(f.type)]
     if not new:
         return mapping
     added, unmapped = list(mapping.columns), list(mapping.unmapped)
@@ -200,6 +200,11 @@ def widened_by(mapping: Mapping, schema: pa.Schema, naming: Naming) -> Mapping:
     return replace(mapping, columns=tuple(added), unmapped=tuple(unmapped), version=mapping.version + 1)
 
 
+def _is_apart(field_: pa.Field) -> bool:
+    """The engine itself gives such fields a place in every table."""
+    return field_.name == columns.OP_TYPE or (field_.name == columns.INGESTED_AT and columns.is_ours(field_))
+
+
 @dataclass(frozen=True, slots=True)
 class Shaped:
     """A batch in table shape, the mapping that made it, and the rows that did not fit.
@@ -215,7 +220,8 @@ class Shaped:
 def shape(mapping: Mapping, batch: pa.RecordBatch, naming: Naming, ingested_at_ms: int) -> Shaped:
     """The batch as rows of the mapping's table; types widen where its values ask for it (I6).
 
-    Values pass unchanged, or in a form that keeps them exactly; a row with a value that cannot is a misfit.
+    Values pass unchanged, or in a form that keeps them exactly; a row with a value that cannot is a misfit. Rows that
+    were ingested before, and are on their way again, bring their own time in a field `columns.ours(INGESTED_AT)`.
     """
     if not mapping.auto and not mapping.columns:
         text = f"auto mapping is off, and nobody has mapped {mapping.stream} to a table"
@@ -246,7 +252,11 @@ def shape(mapping: Mapping, batch: pa.RecordBatch, naming: Naming, ingested_at_m
         retyped = any(n.type != o.type for n, o in zip(fitted, mapping.columns, strict=True))
         version = mapping.version + 1 if retyped else mapping.version
         mapping = replace(mapping, columns=tuple(fitted), version=version)
-    arrays.append(pa.repeat(pa.scalar(ingested_at_ms, pa.int64()), batch.num_rows))
+    timed = batch.schema.get_field_index(columns.INGESTED_AT)
+    if timed >= 0 and columns.is_ours(batch.schema.field(timed)):
+        arrays.append(batch.column(timed))
+    else:
+        arrays.append(pa.repeat(pa.scalar(ingested_at_ms, pa.int64()), batch.num_rows))
     fields.append(pa.field(naming.prefix.outside(columns.INGESTED_AT), pa.int64()))
     operation = batch.schema.get_field_index(columns.OP_TYPE)
     if operation >= 0:
