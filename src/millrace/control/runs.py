@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,13 +138,17 @@ def crew(
             yield ours
         except BaseException as error:
             status: RunStatus = "CANCELLED" if isinstance(error, (KeyboardInterrupt, Stale)) else "FAILED"
-            records.end_run(home.database, run_id, status, notes=ours.notes.values(), error=told(error, hidden))
+            problem = told(error, hidden)
+            if isinstance(error, MillraceError):
+                # Whoever shows it further up does not know what to take out (I7).
+                error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
+            records.end_run(home.database, run_id, status, notes=_said(ours, hidden), error=problem)
             raise
         else:
             status = "COMPLETED_WITH_FAILURES" if _failed(ours) else "COMPLETED"
             if ours.stopping.is_set():
                 status = "CANCELLED"
-            records.end_run(home.database, run_id, status, notes=ours.notes.values())
+            records.end_run(home.database, run_id, status, notes=_said(ours, hidden))
         finally:
             ours.close()
 
@@ -179,6 +183,11 @@ def visit(
 def _failed(ours: Crew) -> bool:
     balance = records.run_record(ours.home, ours.run_id).balance
     return bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
+
+
+def _said(ours: Crew, hidden: Sequence[str]) -> list[Note]:
+    """The notes of the run, without secrets (I7)."""
+    return [replace(note, message=redact(note.message, hidden)) for note in ours.notes.values()]
 
 
 def told(error: BaseException, hidden: Sequence[str]) -> Problem:
