@@ -45,6 +45,8 @@ class Recall:
 
     def __init__(self, database: Database, pipeline_id: str, stream: str) -> None:
         self._database = database
+        # Parts that were there when this memory was made: a first history asks for hundreds that are not.
+        self._held: frozenset[str] | None = None
         self._of = (marks.c.pipeline_id == pipeline_id, marks.c.stream == stream)
 
     def parts(self) -> Sequence[str]:
@@ -53,6 +55,10 @@ class Recall:
             return found.scalars().all()
 
     def recall(self, part: str) -> Sequence[bytes]:
+        if self._held is None:
+            self._held = frozenset(self.parts())
+        if part not in self._held:
+            return []
         with self._database.reading() as connection:
             found = connection.execute(
                 sa.select(marks.c.data).where(*self._of, marks.c.part == part).order_by(marks.c.id)

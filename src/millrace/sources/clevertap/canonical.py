@@ -28,6 +28,14 @@ def canonical(raw: bytes) -> bytes:
     return _encode(_decode(raw))
 
 
+def all_canonical(raws: list[bytes]) -> list[bytes]:
+    """The canonical bytes of each of many values."""
+    encode, decode = _encode, _decode
+    if b"-0" in b"\x00".join(raws):
+        return [canonical(raw) for raw in raws]
+    return [encode(decode(raw)) for raw in raws]
+
+
 def _piecewise(raw: bytes) -> bytes:
     """The same, with every number taken as text."""
     first = raw[:1]

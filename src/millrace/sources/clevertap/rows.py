@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import columns
-from millrace.sources.clevertap.canonical import canonical
+from millrace.sources.clevertap.canonical import all_canonical, canonical
 from millrace.sources.clevertap.times import Ints, Moments
 from millrace.sources.clevertap.wire import Answer, Profile, Record
 
@@ -132,12 +132,20 @@ class Mapper:
         """Whether some record may have no device, no whole number as time, or too many bytes."""
         if len(answer.body) > self._largest:
             return True
-        for record in answer.records:
-            if record.profile is None or type(record.ts) is not int or not _PLAIN_ID(record.profile.objectId):
-                return True
-            if record.ts > _HIGHEST:
-                return True
-        return False
+        records = answer.records
+        if not records:
+            return False
+        times = [record.ts for record in records]
+        if set(map(type, times)) != {int} or min(times) < 10**13 or max(times) >= 10**14:
+            return True
+        if None in [record.profile for record in records]:
+            return True
+        # One look at all devices: each a string that is not empty and has nothing escaped. A string of JSON holds no
+        # line break, so that they can stand one in a line.
+        devices = b"\n".join([bytes(cast(Profile, record.profile).objectId) for record in records])
+        count = len(records)
+        quoted = devices.startswith(b'"') and devices.count(b'\n"') == count - 1 and devices.count(b'"') == 2 * count
+        return not quoted or _BACKSLASH in devices or b'""' in devices
 
     def _sorted_out(self, answer: Answer, rejects: list[Reject]) -> list[int]:
         """The places of records that can be rows, as far as one can say without looking at the calendar."""
@@ -235,10 +243,11 @@ class Mapper:
             raws = answer.raws()
             return b"".join([sha256(self._whole_identity(raws[place])).digest() for place in kept])
         identity = self._identity
+        properties = all_canonical(events)
         return b"".join(
             [
-                sha256(identity % (canonical(event), device, session, record.ts)).digest()
-                for record, device, event, session in zip(records, devices, events, sessions, strict=True)
+                sha256(identity % (event, device, session, record.ts)).digest()
+                for record, device, event, session in zip(records, devices, properties, sessions, strict=True)
             ]
         )
 
