@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.engine.kit import Desk, Killed, Rig, Shaky, Word, desk, items, log, rig, types
+from tests.engine.kit import PIPELINE, Desk, Killed, Rig, Shaky, Word, desk, items, log, rig, types
 
 from millrace.connect.destination import Load
 from millrace.connect.source import Note, Reading
-from millrace.control import rejects
+from millrace.control import positions, rejects
 from millrace.data.batch import Checkpoint, Mark, Passed
 from millrace.engine.load import StagedRows
 from millrace.engine.stage import Draft
@@ -109,6 +111,23 @@ def test_i4_a_worker_that_lost_its_lease_commits_nothing(desk: Desk):
     with pytest.raises(Stale):
         desk.ingest(items(1), Checkpoint(1))
     assert (desk.cursor, desk.crew.books.tables()) == (None, [])
+
+
+def test_i4_who_lost_the_lease_sets_no_position(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    desk.ingest(items(1), Checkpoint("kept"))
+    real = positions.leases.held
+
+    @contextmanager
+    def held(database: Any, name: str, **more: Any) -> Iterator[Any]:
+        desk.rig.meddle("DELETE FROM leases")
+        with real(database, name, **more) as lease:
+            desk.rig.meddle("UPDATE leases SET token = 'another worker'")
+            yield lease
+
+    monkeypatch.setattr(positions.leases, "held", held)
+    with pytest.raises(Stale):
+        positions.put(desk.rig.home, PIPELINE, "items", "incremental", "lost")
+    assert desk.cursor == "kept"
 
 
 @append

@@ -153,7 +153,7 @@ def ingest(
                         if stopping():
                             return False
                     continue
-                pending.loose = True
+                pending.loose = True  # I2
                 if pending.since is None:
                     pending.since = clock.monotonic()
                 if isinstance(item, Passed):
@@ -198,7 +198,7 @@ def add(
         rows = batch.rows.take(pa.array([row for row, _, _ in shaped.misfits]))
         reasons = [(code, message) for _, code, message in shaped.misfits]
         at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
-        draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))
+        draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))  # I5
 
 
 def rejects(

@@ -165,7 +165,7 @@ def _load(
                 raise
             refusals |= found
             parked = _park(stage, shelf.feed, shelved.mapping.stream, load.rows, refusals, at)
-            shelf.park(shelved.mapping.table, shelved.generation, load.upto, [parked])
+            shelf.park(shelved.mapping.table, shelved.generation, load.upto, [parked])  # I5
             load = replace(load, refused=frozenset(refusals))
 
 
@@ -195,7 +195,7 @@ def _held(
     note: Callable[[Note], None],
 ) -> int:
     """Last segment that the table holds, by the destination's own word; our note is brought in line with it."""
-    held = destination.held(feed, table.name)
+    held = destination.held(feed, table.name)  # I3
     gone = destination.schema(table.name) is None
     if held is not None and gone:
         # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
@@ -291,7 +291,7 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
     mapping = shelved.mapping
     fresh = fresh_name(mapping.table, destination.limits)
     gone = destination.schema(fresh) is None
-    if not (gone and destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is not None):
+    if not (gone and destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is not None):  # I8
         if not shelved.complete or shelved.loaded != shelved.last or (gone and shelved.last):
             return False
         if not shelved.last:

@@ -241,7 +241,7 @@ def shape(mapping: Mapping, batch: pa.RecordBatch, naming: Naming, ingested_at_m
         if bad is not None:
             text = f"column {column.name}: the value does not fit {types.name(kept.type)}"
             for row in pc.indices_nonzero(bad).to_pylist():
-                misfits.setdefault(row, ("INCOMPATIBLE_TYPE", text))
+                misfits.setdefault(row, ("INCOMPATIBLE_TYPE", text))  # I6
         if mapping.mode != "append" and column.source in mapping.key and values.null_count:
             for row in pc.indices_nonzero(values.is_null()).to_pylist():
                 misfits.setdefault(row, ("NULL_PRIMARY_KEY", f"the key column {column.name} has no value"))

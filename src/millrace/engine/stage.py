@@ -64,7 +64,7 @@ class Stage:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
                 size = os.fstat(file.fileno()).st_size
                 if self._store is None:
-                    os.fsync(file.fileno())
+                    os.fsync(file.fileno())  # I1
             if self._store is not None:
                 with _in_bucket(f"the staged file {path}"):
                     self._store.put(path, spooled)

@@ -177,7 +177,7 @@ class SqlDestination(Destination[D]):
                 self._raise_refusals(incoming)
                 raise
             self._raise_refusals(incoming)
-            self._note(table, load)
+            self._note(table, load)  # I3
         return replace(counts, rows=load.rows.count, refused=len(load.refused))
 
     def _incoming(self, table: Table, load: Load, *, thorough: bool = False) -> Incoming:

@@ -1,0 +1,189 @@
+"""Each line that keeps an invariant has a test that fails without it: here the lines are taken out, one at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INVARIANTS = "tests/engine/test_invariants.py::"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A line of a file that is weakened, and the test that must fail then."""
+
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTATIONS = {
+    "I1 cursor in a transaction of its own": Mutation(
+        "control/ledger.py",
+        "        with self._entry() as entry:\n            commits.keep_mappings(",
+        "        with self._entry() as entry:\n            commits.keep_cursor(entry, commit)\n"
+        "        with self._entry() as entry:\n            commits.keep_mappings(",
+        INVARIANTS + "test_i1_a_cursor_comes_with_its_rows_rejects_marks_and_mapping_or_not_at_all",
+    ),
+    "I1 staged files not synced": Mutation(
+        "engine/stage.py",
+        "os.fsync(file.fileno())  # I1",
+        "pass",
+        "tests/engine/test_stage.py::test_every_staged_file_is_synced_with_its_folder_before_it_counts",
+    ),
+    "I1 commits not synced": Mutation(
+        "control/db.py",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=NORMAL",
+        "tests/control/test_db.py::test_a_commit_is_durable_and_readers_do_not_wait",
+    ),
+    "I2 commit between checkpoints": Mutation(
+        "engine/ingest.py",
+        "                meter.read += count\n",
+        "                meter.read += count\n                if due():\n                    commit()\n",
+        INVARIANTS + "test_i2_nothing_is_committed_between_two_checkpoints",
+    ),
+    "I2 rows behind the checkpoint": Mutation(
+        "engine/ingest.py",
+        "pending.loose = True  # I2",
+        "pass",
+        INVARIANTS + "test_i2_an_error_behind_rows_commits_none_of_them",
+    ),
+    "I3 the number in a transaction of its own": Mutation(
+        "connect/sql/destination.py",
+        "            self._note(table, load)  # I3\n",
+        "        with self.transaction():\n            self._note(table, load)\n",
+        INVARIANTS + "test_i3_rows_and_the_number_of_their_segment_go_together",
+    ),
+    "I3 our own note believed": Mutation(
+        "engine/load.py",
+        "held = destination.held(feed, table.name)  # I3",
+        "held = shelved.loaded or None",
+        INVARIANTS + "test_i3_after_a_crash_the_destinations_number_counts_not_ours",
+    ),
+    "I4 lease not asked at a commit": Mutation(
+        "control/ledger.py",
+        "confirm(connection, self._lease, expires_at)  # I4",
+        "pass",
+        INVARIANTS + "test_i4_a_worker_that_lost_its_lease_commits_nothing",
+    ),
+    "I4 lease not asked at a position": Mutation(
+        "control/positions.py",
+        "leases.confirm(connection, lease, expires_at)  # I4",
+        "pass",
+        INVARIANTS + "test_i4_who_lost_the_lease_sets_no_position",
+    ),
+    "I4 any load taken": Mutation(
+        "connect/sql/destination.py",
+        "if holds != load.after:",
+        "if False:",
+        INVARIANTS + "test_i4_a_late_load_is_refused",
+    ),
+    "I4 any load taken into a folder": Mutation(
+        "destinations/folder/destination.py",
+        "if holds != load.after:",
+        "if False:",
+        "tests/contract/test_folder.py::TestJSONLines::test_a_load_that_does_not_follow_is_refused",
+    ),
+    "I5 balance not asked": Mutation(
+        "control/ledger.py",
+        "commits.balanced(commit)  # I5",
+        "pass",
+        INVARIANTS + "test_i5_a_commit_that_does_not_balance_is_not_taken",
+    ),
+    "I5 refused rows not parked": Mutation(
+        "engine/load.py",
+        "shelf.park(shelved.mapping.table, shelved.generation, load.upto, [parked])  # I5",
+        "pass",
+        INVARIANTS + "test_i5_a_run_accounts_for_every_row",
+    ),
+    "I5 misfits not kept": Mutation(
+        "engine/ingest.py",
+        'draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))  # I5',
+        "pass",
+        INVARIANTS + "test_i5_a_run_accounts_for_every_row",
+    ),
+    "I6 misfits become null": Mutation(
+        "engine/mapping.py",
+        'misfits.setdefault(row, ("INCOMPATIBLE_TYPE", text))  # I6',
+        "pass",
+        "tests/engine/test_sync.py::test_without_auto_mapping_what_does_not_fit_is_rejected",
+    ),
+    "I6 staged values not asked": Mutation(
+        "engine/load.py",
+        "if casted.bad is not None:",
+        "if False:",
+        INVARIANTS + "test_i6_staged_values_that_do_not_fit_are_not_loaded_as_something_else",
+    ),
+    "I7 errors as they are": Mutation(
+        "control/runs.py",
+        "redact(known.message, hidden)",
+        "known.message",
+        INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",
+    ),
+    "I8 swap not recognised": Mutation(
+        "engine/load.py",
+        'if not (gone and destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is not None):  # I8',
+        "if True:",
+        "tests/engine/test_sync.py::test_a_crash_after_the_swap_does_not_load_the_whole_table_again",
+    ),
+}
+
+
+class Copy:
+    """The source code elsewhere, and tests run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "src"
+        shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(self, *tests: str, cached: bool = True) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(self.folder), str(ROOT)])
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MILLRACE"))}
+        env |= {"PYTHONPATH": path} | ({} if cached else {"PYTHONDONTWRITEBYTECODE": "1"})
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", *tests],
+            cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    made = Copy(tmp_path_factory.mktemp("mutated"))
+    done = made.run(*sorted({mutation.test for mutation in MUTATIONS.values()}))
+    assert done.returncode == 0, f"without any change: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    yield made
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_line_that_keeps_an_invariant_is_missed(copy: Copy, name: str):
+    mutation = MUTATIONS[name]
+    file = copy.folder / "millrace" / mutation.file
+    whole = file.read_text(encoding="utf-8")
+    assert whole.count(mutation.old) == 1, f"{mutation.file} has the line {whole.count(mutation.old)} times"
+    stat = file.stat()
+    try:
+        file.write_text(whole.replace(mutation.old, mutation.new), encoding="utf-8")
+        done = copy.run(mutation.test, cached=False)
+    finally:
+        file.write_text(whole, encoding="utf-8")
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert done.returncode == 1, f"{mutation.test} does not see it: {done.stdout[-2000:]}{done.stderr[-500:]}"
+    assert "1 failed" in done.stdout, done.stdout[-2000:]
+    assert "SyntaxError" not in done.stdout + done.stderr
+
+
+def test_the_mutated_code_is_what_runs(copy: Copy):
+    where = "import millrace; print(millrace.__file__)"
+    env = os.environ | {"PYTHONPATH": str(copy.folder)}
+    done = subprocess.run([sys.executable, "-c", where], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().startswith(str(copy.folder))
