@@ -510,5 +510,9 @@ def test_another_metadata_prefix_names_every_column_of_ours(build: Callable[...,
     (row,) = world.rows(without=())
     assert {name for name in row if "hevo" in name} == set()
     assert {"_mr_id", "_mr__ingested_at", "_mr__loaded_at"} <= set(row)
+    put(world, event("Charged", START - timedelta(hours=1), "__new"))
+    assert world.run().balance.loaded == 1
+    assert len(world.rows("_mr__loads", without=())) == 1
+    assert world.rows("__hevo__loads") == []
     with pytest.raises(ConfigError, match="metadata_prefix"):
         settings.change(world.home, metadata_prefix="__hevo_")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.destination import Destination
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
-from millrace.control import connections, leases, pipelines, records, retention, settings
+from millrace.control import connections, leases, pipelines, process, records, retention, settings
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
@@ -62,7 +62,10 @@ class Crew:
         return source
 
     def destination(self) -> Destination[Any]:
-        return connections.build_destination(self.home, self.pipeline.destination_id, self.context)
+        destination = connections.build_destination(self.home, self.pipeline.destination_id, self.context)
+        # Its notes of what it holds have the workspace's prefix in their name, like every column of ours.
+        destination.loads = naming(self.home, self.pipeline).prefix.outside(destination.loads)
+        return destination
 
     def stage(self) -> Stage:
         return self._stack.enter_context(closing(Stage(self.home.stage_url)))
@@ -120,6 +123,7 @@ def crew(
 
     Raises AlreadyRunning when another process has it. A run that another worker overtook ends as cancelled (I4).
     """
+    process.settle()
     pipeline = pipelines.find(home, name)
     with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
         records.end_interrupted(home.database, pipeline.id)

@@ -33,7 +33,7 @@ from millrace.errors import SchemaError
 
 # One load takes at most so many segments and rows (loading.md 7: files per load).
 MOST_SEGMENTS = 500
-MOST_ROWS = 4_000_000
+MOST_ROWS = 1_000_000
 
 FRESH = "__fresh"
 
