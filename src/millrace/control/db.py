@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from millrace.errors import EnvironmentProblem, Transient
@@ -124,8 +124,13 @@ def upsert(
     """The rows are in the table; where a key is there already, other columns are replaced, those of ``add`` added."""
     if not rows:
         return
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    insert = make(table)
+    if connection.dialect.name == "sqlite":
+        insert = sqlite.insert(table)
+    else:
+        # Imported here: a home on SQLite, the usual one, starts sooner without.
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(table)
     changed = {
         name: table.c[name] + insert.excluded[name] if name in add else insert.excluded[name]
         for name in rows[0]

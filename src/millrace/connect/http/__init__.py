@@ -1,0 +1,9 @@
+"""What every source that speaks HTTP is made of: a client, limits, waits, and reading side by side."""
+
+import sys
+from typing import Any
+
+# httpx brings a command line of its own along (click, rich, pygments) and does without where that cannot be imported.
+# Nobody needs it here, and a small sync starts a twentieth of a second sooner.
+_modules: dict[str, Any] = sys.modules
+_modules.setdefault("httpx._main", None)
