@@ -106,7 +106,7 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(tmp_path: Path)
         import sys, threading, time
         from millrace.cli.progress import interruptible
         stopping = threading.Event()
-        with interruptible(stopping, lambda text: print(text, flush=True)):
+        with interruptible(stopping, silent=False):
             print("ready", flush=True)
             stopping.wait()
             if sys.argv[1] == "gentle":
@@ -121,7 +121,7 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(tmp_path: Path)
             assert child.stdout and child.stderr
             assert child.stdout.readline() == "ready\n"
             child.send_signal(2)
-            assert "Stopping at the next commit" in child.stdout.readline()
+            assert "Stopping at the next commit" in child.stderr.readline()
             if how == "at once":
                 child.send_signal(2)
                 assert "Nothing committed is lost" in child.stderr.readline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -17,7 +18,7 @@ from millrace.connect.source import Slice
 from millrace.control import connections, rejects, runs
 from millrace.control.reconcile import reconcile
 from millrace.control.replay import replay
-from millrace.errors import AuthError, ConfigError
+from millrace.errors import AuthError, ConfigError, Transient
 
 NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Search")
 
@@ -516,3 +517,13 @@ def test_another_metadata_prefix_names_every_column_of_ours(build: Callable[...,
     assert world.rows("__hevo__loads") == []
     with pytest.raises(ConfigError, match="metadata_prefix"):
         settings.change(world.home, metadata_prefix="__hevo_")
+
+
+def test_a_host_that_is_not_there_ends_the_run_instead_of_every_window_waiting_for_it(build: Callable[..., World]):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        world = build(*NAMES, source_config={"base_url": f"http://127.0.0.1:{closed.getsockname()[1]}"})
+        before = world.clock.monotonic()
+        with pytest.raises(Transient, match=r"127\.0\.0\.1"):
+            world.run()
+    assert world.clock.monotonic() - before < 120

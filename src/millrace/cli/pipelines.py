@@ -139,7 +139,7 @@ def each(face: Face, home: Home, names: Sequence[str], one: Callable[[str, Meter
     stopping = threading.Event()
     done: list[RunRecord] = []
     failures: list[MillraceError] = []
-    with interruptible(stopping, warn):
+    with interruptible(stopping, silent=False):
         for name in names:
             if stopping.is_set():
                 break
@@ -256,7 +256,7 @@ def reconcile(
     day = since.date() if since else None
     with (
         face.open() as home,
-        interruptible(stopping, warn),
+        interruptible(stopping, silent=False),
         watching(pipeline, meter, silent=face.quiet or face.json),
     ):
         found = reconciled(home, pipeline, fix=fix, since=day, only=only or (), meter=meter, stopping=stopping)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -135,8 +135,11 @@ def _live(name: str, meter: Meter, ended: threading.Event) -> None:
 
 
 @contextmanager
-def interruptible(stopping: threading.Event, tell: Callable[[str], None]) -> Generator[None]:
+def interruptible(stopping: threading.Event, *, silent: bool) -> Generator[None]:
     """While inside, the first Ctrl-C (or SIGTERM) sets ``stopping``, and the second ends the process at once.
+
+    A handler may meet the process in the middle of a write or of a wait, so it writes past Python's streams and
+    leaves the setting to a thread.
 
     Either way nothing committed is lost: what was not committed is read again by the next run (I8).
     """
@@ -144,13 +147,18 @@ def interruptible(stopping: threading.Event, tell: Callable[[str], None]) -> Gen
         yield
         return
 
+    pressed = 0
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
             os.write(2, b"\x1b[?25h" if sys.stderr.isatty() else b"")
             os.write(2, b"Ended at once. Nothing committed is lost; run again to go on.\n")
             os._exit(INTERRUPTED)
-        stopping.set()
-        tell("Stopping at the next commit; nothing is lost. Press Ctrl-C again to end at once.")
+        threading.Thread(target=stopping.set, name="stop", daemon=True).start()
+        if not silent:
+            os.write(2, b"Stopping at the next commit; nothing is lost. Press Ctrl-C again to end at once.\n")
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

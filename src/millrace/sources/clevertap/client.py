@@ -202,9 +202,17 @@ class CleverTap:
             self.patience.check()
             try:
                 reply = self._send(api, method, target, content)
-            except (Broken, Unreachable) as error:
+            except Broken as error:
                 self.patience.check()
                 self._hold_on(persistence, "again", error.message, what)
+                continue
+            except Unreachable:
+                self.patience.check()
+                wait = persistence.wait("again")
+                if wait is None:
+                    # Nobody is there. Every other window would wait as long for nothing.
+                    raise
+                self.patience.rest(wait, f"{self.host} to be reachable; then {what}")
                 continue
             found = meaning(reply.status, reply.body, whole=whole)
             if found.answer is not None and (

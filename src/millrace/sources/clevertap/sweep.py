@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from millrace.connect.http.client import Unreachable
 from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Memory
@@ -207,9 +208,9 @@ class Sweep:
             return ("invalid" if error.meaning == "invalid_event" else "not_exportable"), error.text
         if isinstance(error, Unanswered | CursorStuck):
             return "failed", str(error)
-        if isinstance(error, Transient):
+        if isinstance(error, Transient) and not isinstance(error, Unreachable):
             return "failed", error.message
-        # Credentials, the machine's own trouble, and our own mistakes end the run.
+        # A host that is not there, credentials, the machine's own trouble, and our own mistakes end the run.
         raise error
 
     def _checkpoint(self, marks: Sequence[Mark], counts: dict[str, int] | None = None) -> Checkpoint:
