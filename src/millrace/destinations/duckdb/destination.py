@@ -110,6 +110,8 @@ class Destination(SqlDestination[Config]):
             self._catalog = str(connection.execute("SELECT current_database()").fetchall()[0][0])
             if self.config.schema_name != "main":
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(self.config.schema_name)}")
+                # A user's query finds the tables without naming their schema.
+                connection.execute(f"USE {self.dialect.path(self._catalog, self.config.schema_name)}")
 
     def _look(self) -> None:
         """The path can hold a database, or the error says which part of it cannot."""

@@ -117,6 +117,8 @@ class Destination(SqlDestination[Config]):
             f"lock_timeout = '{_LOCK_TIMEOUT}'",
             f"work_mem = '{_WORK_MEM}'",
             "extra_float_digits = 3",
+            # A user's query finds the tables without naming their schema.
+            f"search_path = {self.dialect.quoted(self.config.schema_name)}, public",
         ):
             self.execute(f"SET {setting}")
 
