@@ -17,8 +17,9 @@ from tests.postgres import Database
 from millrace.connect.source import Slice
 from millrace.control import connections, rejects, runs
 from millrace.control.reconcile import reconcile
+from millrace.control.records import run_records
 from millrace.control.replay import replay
-from millrace.errors import AuthError, ConfigError, Transient
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
 
 NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Search")
 
@@ -527,3 +528,57 @@ def test_a_host_that_is_not_there_ends_the_run_instead_of_every_window_waiting_f
         with pytest.raises(Transient, match=r"127\.0\.0\.1"):
             world.run()
     assert world.clock.monotonic() - before < 120
+
+
+def test_a_reset_that_would_double_appended_rows_is_refused(build: Callable[..., World]):
+    world = build("Charged", mode="append")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    with pytest.raises(ConfigError, match="again"):
+        runs.reset(world.home, "clevertap")
+    assert runs.reset(world.home, "clevertap", drop_tables=True) == ["events"]
+    world.run()
+    assert len(world.rows()) == 1
+
+
+def test_a_reset_leaves_no_half_made_table_behind(build: Callable[..., World]):
+    world = build("Charged", "Search")
+    put(world, event("Charged", START - timedelta(days=1)), event("Search", START - timedelta(days=1)))
+    world.run()
+    world.simulator.faults.set([{"effect": "server_error", "event": "Search"}])
+    assert world.run(full=True).status == "COMPLETED_WITH_FAILURES"
+    assert len(world.rows("events__fresh")) == 1
+    assert len(world.rows()) == 2
+    runs.reset(world.home, "clevertap")
+    assert world.rows("events__fresh") == []
+    world.simulator.faults.clear()
+    world.run()
+    assert len(world.rows()) == 2
+
+
+def test_a_run_without_the_key_of_its_secrets_leaves_no_run_in_progress(build: Callable[..., World]):
+    world = build("Charged")
+    key = world.folder / ".millrace" / "key"
+    held = key.read_bytes()
+    key.unlink()
+    world.home.__dict__.pop("key", None)
+    with pytest.raises(EnvironmentProblem):
+        world.run()
+    assert run_records(world.home) == []
+    key.write_bytes(held)
+    assert world.run().status == "COMPLETED"
+
+
+def test_a_damaged_stage_is_mended_by_what_its_error_says(build: Callable[..., World], tmp_path: Path):
+    world = build("Charged", destination_config={"path": str(tmp_path / "later" / "warehouse.duckdb")})
+    put(world, event("Charged", START - timedelta(days=1)))
+    with pytest.raises(ConfigError):
+        world.run()
+    for file in (world.folder / ".millrace" / "stage").rglob("*.arrow"):
+        file.write_bytes(b"not what it was")
+    (tmp_path / "later").mkdir()
+    with pytest.raises(EnvironmentProblem) as caught:
+        world.run()
+    assert "resync --mode drop-and-load" in str(caught.value.hint)
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert len(world.rows()) == 1

@@ -173,6 +173,9 @@ def ended(face: Face, ran: Ran) -> None:
         raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
     if any(record.status == "FAILED" for record in ran.runs):
         raise typer.Exit(1)
+    # A part of the source that was not read to its end. Rejects alone are no failure of the command.
+    if any(note.level == "error" for record in ran.runs for note in record.notes):
+        raise typer.Exit(1)
     if any(record.status == "CANCELLED" for record in ran.runs):
         raise typer.Exit(INTERRUPTED)
 

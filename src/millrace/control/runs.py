@@ -18,6 +18,7 @@ from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.secrets import redact
 from millrace.data.batch import Lane
 from millrace.data.columns import Prefix
+from millrace.engine.load import fresh_name
 from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
@@ -88,6 +89,7 @@ class Crew:
             mode=self.pipeline.load_mode,
             modes=dict(self.pipeline.modes),
             auto=self.pipeline.auto_mapping,
+            pipeline=self.pipeline.name,
         )
 
     def _chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
@@ -125,6 +127,7 @@ def crew(
     """
     process.settle()
     pipeline = pipelines.find(home, name)
+    hidden = connections.secrets_of(home, pipeline)
     with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
         records.end_interrupted(home.database, pipeline.id)
         run_id = records.begin_run(home.database, pipeline.id, kind)
@@ -137,7 +140,6 @@ def crew(
             books=Books(home.database, pipeline.id, run_id, lease),
             run_id=run_id,
         )
-        hidden = connections.secrets_of(home, pipeline)
         try:
             yield ours
         except BaseException as error:
@@ -322,13 +324,25 @@ def resync(
 def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     """The pipeline knows nothing of what it read; the next run starts with the whole history. Its tables' names.
 
-    Tables stay, with their rows, unless ``drop_tables``.
+    Tables stay, with their rows, unless ``drop_tables``. Raises ConfigError where rows that stay would then be
+    doubled, because nothing tells them from those that come again (append).
     """
     with crew(home, pipeline, "RESYNC") as ours:
-        names = [shelved.mapping.table for shelved in ours.books.tables()]
+        shelved = ours.books.tables()
+        names = [each.mapping.table for each in shelved]
+        appended = [each.mapping.table for each in shelved if each.mapping.mode == "append" and each.last]
+        if appended and not drop_tables:
+            raise ConfigError(
+                f"rows are appended to {', '.join(appended)}: the next run would put its whole history there again",
+                hint="Use --drop-tables, or `millrace resync --mode drop-and-load`, which fills a new table first.",
+                code="would_double",
+            )
         with closing(ours.destination()) as destination:
-            for name in names if drop_tables else ():
-                destination.drop(name)
+            for name in names:
+                # Of a full reload that never came to its end; never the user's.
+                destination.drop(fresh_name(name, type(destination).limits))
+                if drop_tables:
+                    destination.drop(name)
         ours.books.drop_everything()
     return names
 

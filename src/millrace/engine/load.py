@@ -88,7 +88,7 @@ class StagedRows(Rereadable):
             if casted.bad is not None:
                 raise SchemaError(
                     f"staged values of column {field.name} do not fit {field.type}",
-                    hint="Run `millrace resync` on this pipeline.",
+                    hint="Run `millrace resync --mode drop-and-load` on this pipeline.",
                     code="staged_type",
                 )
             arrays.append(casted.values)
@@ -105,11 +105,13 @@ def load(
     clock: Clock,
     meter: Meter,
     note: Callable[[Note], None],
+    pipeline: str = "",
 ) -> bool:
     """All staged segments of one table are in the destination; False when there were none.
 
     The destination is asked what it holds before anything: a crash may have eaten our note (I3), and a restored or
-    dropped table holds less than we noted. Segments that are still on the stage are then loaded again.
+    dropped table holds less than we noted. Segments that are still on the stage are then loaded again. ``pipeline``:
+    its name, for the paths of files.
     """
     mapping = shelved.mapping
     if shelved.loaded == shelved.last and not shelved.fresh:
@@ -128,7 +130,7 @@ def load(
         rows = StagedRows(stage, segments, schema)
         at = clock.now()
         counts = _load(
-            Load(feed=feed, after=held, upto=upto, at_ms=int(at.timestamp() * 1000), rows=rows),
+            Load(feed, held, upto, at_ms=int(at.timestamp() * 1000), rows=rows, pipeline=pipeline),
             table=table,
             shelved=shelved,
             destination=destination,
@@ -271,7 +273,7 @@ def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
         if segment.number != number:
             raise SchemaError(
                 f"{table}: segment {number} is not on the stage, the next there is {segment.number}",
-                hint="Run `millrace resync` on this pipeline.",
+                hint="Run `millrace resync --mode drop-and-load` on this pipeline.",
                 code="segment_missing",
             )
         rows += segment.rows

@@ -89,14 +89,14 @@ class Stage:
         except (FileNotFoundError, pa.ArrowInvalid) as gone:
             raise EnvironmentProblem(
                 f"the staged file {path} is gone",
-                hint="Restore it, or run `millrace resync` on this pipeline to read its source again.",
+                hint="Restore it, or read the source again: `millrace resync --mode drop-and-load`.",
                 path=self.root,
                 code="stage_damaged",
             ) from gone
         if hashlib.sha256(buffer).hexdigest() != checksum:
             raise EnvironmentProblem(
                 f"the staged file {path} has changed since it was written (its checksum differs)",
-                hint="Nothing of it was loaded. Restore it, or run `millrace resync` on this pipeline.",
+                hint="Nothing of it was loaded. Restore it, or read anew: `millrace resync --mode drop-and-load`.",
                 path=self.root,
                 code="stage_damaged",
             )

@@ -28,7 +28,7 @@ class Sync:
     """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end.
 
     ``open_destination`` is called once in each thread that loads. ``most_rejects``: more rejects than that end the
-    run (pipelines.md 19.8).
+    run (pipelines.md 19.8). ``pipeline``: its name, for the paths of files.
     """
 
     streams: Sequence[Stream]
@@ -46,6 +46,7 @@ class Sync:
     modes: dict[str, LoadMode] = field(default_factory=dict[str, LoadMode])
     auto: bool = True
     most_rejects: int = 10_000
+    pipeline: str = ""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
@@ -146,6 +147,7 @@ class Sync:
                 clock=self.clock,
                 meter=self.meter,
                 note=self.note,
+                pipeline=self.pipeline,
             )
             self._bear_rejects()
 

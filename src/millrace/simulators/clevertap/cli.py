@@ -72,7 +72,7 @@ def settled(
     changes: dict[str, object] = {}
     if seed is not None:
         changes["seed"] = seed
-    if demo or (config is None and now is None):
+    if demo or (now is None and "now" not in settings.model_fields_set):
         # A client's today must be the simulator's, or its requests are about the future.
         changes |= {"clock": "real", "now": datetime.now(UTC)}
     if now is not None:

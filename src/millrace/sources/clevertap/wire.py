@@ -185,7 +185,7 @@ def _apart(body: bytes) -> tuple[_Envelope, list[bytes]]:
     try:
         page = _raw_page.decode(body)
         return page, [bytes(raw) for raw in page.records or []]
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         pass
     text = body.decode("utf-8", "surrogateescape")
     decoder = json.JSONDecoder(strict=False)
