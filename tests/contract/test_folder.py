@@ -53,6 +53,22 @@ class FolderContract(DestinationContract):
         assert len(self.data_files()) == 1
         assert len(self.contents(destination, "t")) == given.count
 
+    def test_paths_have_the_name_of_the_pipeline_and_notes_its_feed(self) -> None:
+        one = Destination(Config.model_validate(self.config() | {"partition": "p=${PIPELINE_NAME}/${DATE}"}))
+        made, given = counted("t")
+        one.ensure(made)
+        feeds = ("3f2a:1", "3f2a:2", "77c0:1")  # two generations of a pipeline, and another one of the same name
+        for feed in feeds:
+            one.load(made, Load(feed, 0, 1, 5, given, pipeline="orders"))
+        assert {str(Path(file).parent) for file in self.data_files()} == {"orders/t/p=orders/1970-01-01"}
+        assert len({Path(file).name.rsplit("-", 2)[1][:12] for file in self.data_files()}) == len(feeds)
+        assert [one.held(feed, "t") for feed in (*feeds, "orders")] == [1, 1, 1, None]
+        one.load(made, Load(feeds[0], 1, 2, 5, given, pipeline="renamed"))
+        assert [one.held(feed, "t") for feed in feeds] == [2, 1, 1]
+        one.load(made, Load(feeds[1], 1, 2, 5, given, pipeline="_millrace"))
+        assert len(self.data_files()) == 5, "rows do not lie among the notes"
+        assert len(self.contents(one, "t")) == 5 * given.count
+
     def test_a_wider_type_reads_old_files_and_new(self, destination: Destination) -> None:
         for segment, (type_, value) in enumerate(((types.INTEGER, 7), (types.LONG, 2**40), (types.VARCHAR, "abc"))):
             made = table("w", {"k": types.LONG, "v": type_} | ({"late": types.DATE} if segment else {}), mode="append")

@@ -110,7 +110,8 @@ class Load:
 
     ``feed`` names pipeline and generation; ``at_ms`` is the load time in epoch milliseconds. ``rows`` is in the
     table's columns (types may be narrower than the table's), plus `meta.op_type` where the stream reports deletes;
-    it can be read more than once (each call of ``rows()`` starts again).
+    it can be read more than once (each call of ``rows()`` starts again). ``pipeline`` is the name that people gave it,
+    for paths alone: it may change, and only ``feed`` tells whose rows these are.
     """
 
     feed: str
@@ -119,6 +120,7 @@ class Load:
     at_ms: int
     rows: Rereadable
     refused: frozenset[int] = field(default_factory=frozenset[int])
+    pipeline: str = ""
 
 
 class Rereadable(ABC):

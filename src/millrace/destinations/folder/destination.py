@@ -39,7 +39,7 @@ from millrace.connect.sql.duckdb import DUCKDB, readable
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.statements import Found, columns
 from millrace.data import types
-from millrace.destinations.folder.catalog import Catalog, LoadNote, State, fresh_id
+from millrace.destinations.folder.catalog import ROOT, Catalog, LoadNote, State, fresh_id
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, SchemaError, Stale
 
 FILE_ROWS = 1_000_000
@@ -149,9 +149,14 @@ class Destination(Contract[Config]):
             raise Stale(f"{table.name} holds segment {holds} of {load.feed}, not {load.after}")  # I4
         found = {name: Found(name, types.name(type_), type_) for name, type_ in _types(state).items()}
         incoming = Incoming(table, load, found)
-        attempt = f"{load.after + 1}-{load.upto}-{fresh_id()[:8]}"
-        job = layout.Job(load.feed.rpartition("/")[0] or load.feed, table.name, _job(load), load.at_ms)
-        stem = f"{layout.folder(self.config.partition, job)}/{layout.safe(table.name)}-{attempt}-"
+        # Pipelines of one name, and generations, share a folder: the name of a file tells their feeds apart.
+        attempt = f"{load.after + 1}-{load.upto}-{_digest(load.feed)}{fresh_id()[:8]}"
+        pipeline = load.pipeline or load.feed.rpartition("/")[0] or load.feed
+        job = layout.Job(pipeline, table.name, _digest(f"{load.feed}:{load.at_ms}"), load.at_ms)
+        folder = layout.folder(self.config.partition, job)
+        if folder.split("/")[0] == ROOT:
+            folder = f"_{folder}"  # a pipeline or a table of that name; rows never lie among the notes
+        stem = f"{folder}/{layout.safe(table.name)}-{attempt}-"
         self.catalog.intend(state.id, load.feed, load.after, attempt, stem)
         written = {column.name: types.name(found[column.name].type or types.VARCHAR) for column in columns(table)}
         try:
@@ -363,8 +368,8 @@ def _evolved(state: State, table: Table) -> tuple[State, list[Change]]:
     return replace(state, columns={name: types.name(type_) for name, type_ in now.items()}), changes
 
 
-def _job(load: Load) -> str:
-    return hashlib.sha256(f"{load.feed}:{load.at_ms}".encode()).hexdigest()[:12]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _logical(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
