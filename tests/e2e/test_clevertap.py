@@ -16,9 +16,10 @@ from tests.postgres import Database
 
 from millrace.connect.source import Slice
 from millrace.control import connections, rejects, runs
-from millrace.control.reconcile import reconcile
+from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import replay
+from millrace.engine.meter import Meter
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
 
 NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Search")
@@ -297,6 +298,39 @@ def test_reconcile_names_the_causes_and_reads_late_days_again(build: Callable[..
     assert fixed.again == (Slice(date(2026, 3, 5), date(2026, 3, 5), "Search"),)
     assert {(row.name, cause.code) for row in fixed.compared for cause in row.causes} == {("Charged", "duplicates")}
     assert len(world.rows()) == 4
+
+
+def test_names_known_to_be_unreadable_are_told_and_not_counted(build: Callable[..., World]):
+    world = build("Charged", "Notification Sent")
+    put(world, event("Charged", START - timedelta(days=2)))
+    world.run()
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    assert set(found.unreadable) == {"Notification Sent"}
+    assert {row.name for row in found.compared} == {"Charged"}
+    asked = [entry.body for entry in world.simulator.journal() if entry.path == "/1/counts/events.json"]
+    assert any("Charged" in body for body in asked)
+    assert not any("Notification Sent" in body for body in asked)
+
+
+def test_a_reconciliation_that_is_stopped_compares_nothing_and_reads_nothing(build: Callable[..., World]):
+    world = build("Charged", sim={"partial": {"probability": 1.0, "times": (1, 2)}})
+    put(world, event("Charged", START - timedelta(days=2)))
+    world.run()
+    put(world, event("Charged", START - timedelta(days=2), "__late"))
+    stopping = threading.Event()
+
+    class Watched(Meter):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "awaiting" and "2 of 31 counted" in str(value):
+                stopping.set()
+
+    meter = Watched()
+    with pytest.raises(Cancelled) as stopped:
+        reconcile(world.home, "clevertap", fix=True, clock=world.clock, meter=meter, stopping=stopping)
+    assert (stopped.value.code, stopped.value.exit_code) == ("cancelled", 130)
+    assert len(world.rows()) == 1
+    assert [record.kind for record in run_records(world.home, "clevertap")] == ["HISTORICAL"]
 
 
 def test_a_full_run_replaces_the_table_by_a_whole_new_one(build: Callable[..., World]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from threading import Event as Signal
@@ -223,9 +223,12 @@ class Source(ABC, Generic[C]):
         """How `counts` groups rows, or None where the system cannot count."""
         return None
 
-    def counts(self, stream: Stream, slices: Sequence[Slice]) -> Iterator[Count]:
-        """The system's own counts. Raises ConfigError where it has none."""
-        del slices
+    def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
+        """The system's own counts, but for the names ``without``; ends early when the run shall stop.
+
+        Raises ConfigError where it has none.
+        """
+        del slices, without
         raise ConfigError(f"{self.title} cannot count rows of {stream.name}", code="cannot_count")
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:

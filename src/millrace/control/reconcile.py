@@ -20,13 +20,20 @@ from millrace.control.rejects import Choice
 from millrace.data.batch import LoadMode
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
 
 # Without --since, so many days back from today are compared.
 DAYS = 31
+
+
+class Cancelled(MillraceError):
+    """Somebody ended it by hand before there was a result."""
+
+    code = "cancelled"
+    exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,8 @@ def reconcile(
     """The system's own counts beside the table's, for every object whose system can count.
 
     With ``fix``, days whose difference reading again may close are read once more, and compared anew. Raises
-    ConfigError when no object of the pipeline can be counted.
+    ConfigError when no object of the pipeline can be counted, and Cancelled when ``stopping`` was set:
+    half a comparison is none.
     """
     clock = clock or machine_clock()
     today = clock.now().date()
@@ -118,9 +126,18 @@ def reconcile(
     again = tuple(Slice(row.day, row.day, row.name) for each in found for row in each.compared if row.wants_reading)
     if not again:
         return found
+    _go_on(stopping)
     runs.reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
     after = {each.stream: each for each in _compared(home, pipeline, again, only, clock, meter, stopping)}
     return [_renewed(each, after[each.stream], again) for each in found]
+
+
+def _go_on(stopping: threading.Event | None) -> None:
+    if stopping is not None and stopping.is_set():
+        raise Cancelled(
+            "the comparison was ended by hand before it was whole",
+            hint="Run it again; it changes nothing unless --fix is given.",
+        )
 
 
 def _renewed(before: Reconciliation, after: Reconciliation, again: tuple[Slice, ...]) -> Reconciliation:
@@ -167,17 +184,20 @@ def _stream(
     name, at = shelved.mapping.of(countable.name_column), shelved.mapping.of(countable.time_column)
     if name is None or at is None:
         return None
-    counts = list(source.counts(stream, days))
-    with closing(ours.destination()) as destination:
-        tally = list(destination.tally(shelved.mapping.table, name.name, at.name, countable.timezone))
     memory = ours.books.memory(stream.name)
     cursor = ours.books.cursor(stream.name, "historical") or ours.books.cursor(stream.name, "incremental")
     unreadable = source.uncounted(stream, cursor)
+    seen = list(source.seen(stream, memory, days))
+    # A name that was refused once and read since is compared like any other.
+    counts = list(source.counts(stream, days, unreadable.keys() - {item.name for item in seen}))
+    _go_on(ours.stopping)
+    with closing(ours.destination()) as destination:
+        tally = list(destination.tally(shelved.mapping.table, name.name, at.name, countable.timezone))
     rejected = _rejected(ours, stage, stream.name, countable.name_column)
     compared = compare(
         counts,
         tally,
-        source.seen(stream, memory, days),
+        seen,
         mode=shelved.mapping.mode,
         rejected=rejected,
         unreadable=unreadable,

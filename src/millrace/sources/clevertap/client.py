@@ -23,6 +23,7 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.planner import number
 
 _REOPENED_LOST = 3
+_COUNT_FIRST_S = 0.25
 _COUNT_WAIT_S = 3.0
 _COUNT_TOTAL_S = 600.0
 _log = logging.getLogger("millrace.clevertap")
@@ -131,13 +132,14 @@ class CleverTap:
         path = "/1/counts/events.json"
         content = _json({"event_name": event, "from": number(day), "to": number(day)})
         answer = self._ask("counts", "POST", path, content, f"the count of {event}")
-        waited = 0.0
+        waited, wait = 0.0, _COUNT_FIRST_S
         while answer.envelope.status == "partial":
             request = answer.envelope.req_id
             if waited >= _COUNT_TOTAL_S or not isinstance(request, int | str):
                 raise Unanswered("failed", f"the count of {event} on {day} was not ready after {waited:.0f} s")
-            self.patience.rest(_COUNT_WAIT_S, f"CleverTap to count {event}")
-            waited += _COUNT_WAIT_S
+            self.patience.rest(wait, f"CleverTap to count {event}")
+            waited += wait
+            wait = min(2 * wait, _COUNT_WAIT_S)
             answer = self._ask("counts", "GET", f"{path}?req_id={request}", None, f"the count of {event}")
         if not isinstance(answer.envelope.count, int):
             raise Unanswered("failed", f"the count of {event} on {day} came without a number")

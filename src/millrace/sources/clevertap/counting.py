@@ -15,9 +15,15 @@ from millrace.sources.clevertap.known import day_of, entries
 from millrace.sources.clevertap.planner import day_from
 
 
-def counts(client: CleverTap, config: Config, days: Iterable[tuple[str, date]]) -> Iterator[Count]:
-    """CleverTap's own count for each name and day, oldest days first; names that it does not serve are left out."""
+def counts(
+    client: CleverTap, config: Config, days: Iterable[tuple[str, date]], tell: Callable[[int, int], None]
+) -> Iterator[Count]:
+    """CleverTap's own count for each name and day, oldest days first; names that it does not serve are left out.
+
+    ``tell`` hears after each how many are done, of how many.
+    """
     wanted = sorted(set(days), key=lambda each: (each[1], each[0]))
+    done = 0
 
     def one(name: str, day: date) -> Callable[[], Iterator[Count]]:
         def ask() -> Iterator[Count]:
@@ -31,10 +37,13 @@ def counts(client: CleverTap, config: Config, days: Iterable[tuple[str, date]]) 
         for item in asked:
             if isinstance(item, Got):
                 yield item.item
-            elif isinstance(item.error, Stopped):
+                continue
+            if isinstance(item.error, Stopped):
                 return
-            elif item.error is not None and not _unserved(item.error):
+            if item.error is not None and not _unserved(item.error):
                 raise as_error(item.error) or item.error
+            done += 1
+            tell(done, len(wanted))
 
 
 def seen(memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
