@@ -16,7 +16,7 @@ from millrace.connect.source import Context, Reading, Slice
 from millrace.data.batch import Checkpoint
 from millrace.errors import AuthError, ConfigError, Transient
 from millrace.sources.clevertap.config import Config
-from millrace.sources.clevertap.known import day_of, entries, history_part
+from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.source import Source
 
 Make = Callable[..., Pipeline]
@@ -175,6 +175,61 @@ def test_marks_are_pruned_when_no_read_needs_them_and_not_before(make: Make) -> 
     pipeline.simulator.clock.advance(days=60)
     pipeline.run("incremental")
     assert days() == [20260314], "a history that is not complete keeps its days"
+
+
+def _aged(make: Make, mode: Any = "append") -> Pipeline:
+    """A pipeline that loaded ten rows and has forgotten the five that are older, before its settings grow."""
+    pipeline = make("Charged")
+    pipeline.mode = mode
+    pipeline.settings |= {"historical_days": 1, "deep_lookback_days": 1, "lookback_days": 1}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260314"))
+    pipeline.run()
+    pipeline.simulator.clock.advance(days=14)
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260328", start=5))
+    pipeline.run()
+    pipeline.simulator.clock.advance(days=1)
+    pipeline.run()
+    assert len(pipeline.log) == 10 and not pipeline.notes
+    assert [found for part in pipeline.kept.parts() if (found := day_of(part))] == [("Charged", 20260328)]
+    assert day_of(forgotten_part("Charged")) is None and forgotten_before("Charged", pipeline.kept) > 20260314
+    return pipeline
+
+
+def _grown(pipeline: Pipeline, way: str) -> None:
+    if way == "again":
+        pipeline.settings["historical_days"] = 30
+        pipeline.run("again", slices=(Slice(date(2026, 3, 9), date(2026, 3, 29)),))
+    elif way == "historical":
+        pipeline.settings["historical_days"] = 30
+        pipeline.kept.cursors.pop("historical")
+        pipeline.run()
+        assert pipeline.kept.cursors["historical"]["historical"]["complete"]
+    else:
+        pipeline.settings["deep_lookback_days"] = 30
+        pipeline.simulator.clock.advance(days=1)
+        pipeline.run()
+
+
+@pytest.mark.parametrize("way", ["again", "historical", "incremental"])
+def test_forgotten_days_are_not_read_again_in_append_mode_when_settings_grow(make: Make, way: str) -> None:
+    pipeline = _aged(make)
+    before = forgotten_before("Charged", pipeline.kept)
+    asked = len(pipeline.asked("open"))
+    pipeline.names("Charged", "Refund")
+    pipeline.simulator.add_events(PROJECT, events("Refund", 3, day="20260312"))
+    pipeline.simulator.add_events(PROJECT, events("Charged", 2, day="20260328", start=10))
+    _grown(pipeline, way)
+    assert "too_old_to_repeat" in pipeline.codes()
+    assert min(first for name, first, _ in froms(pipeline, asked) if name == "Charged") == before
+    new = [row for row in pipeline.log if row["event_name"] == "Refund"]
+    assert len(new) == (0 if way == "incremental" else 3), "an event that is new gets its whole past"
+    assert len(pipeline.log) - len(new) == 12 and len(pipeline.table) == len(pipeline.log)
+
+
+def test_forgotten_days_are_read_again_in_merge_mode(make: Make) -> None:
+    pipeline = _aged(make, "merge")
+    _grown(pipeline, "again")
+    assert len(pipeline.log) == 20 and len(pipeline.table) == 10 and not pipeline.notes
 
 
 def test_marks_of_a_finished_unit_are_one_for_each_day(make: Make) -> None:

@@ -26,6 +26,7 @@ ENTRY = np.dtype([("high", ">u8"), ("low", ">u8"), ("state", "<u8"), ("count", "
 SEPARATOR = "\x1f"
 _REJECTED = "rejected"
 _HISTORY = "history"
+_FORGOTTEN = "forgotten"
 MOST_REJECTED = 100_000
 
 
@@ -47,6 +48,16 @@ def rejected_part(event: str) -> str:
 def history_part(event: str) -> str:
     """The part that is there once the history of an event has been read to the end."""
     return f"{event}{SEPARATOR}{_HISTORY}"
+
+
+def forgotten_part(event: str) -> str:
+    """The part that says before which local day marks of an event have been forgotten."""
+    return f"{event}{SEPARATOR}{_FORGOTTEN}"
+
+
+def forgotten_before(event: str, memory: Memory) -> int:
+    """The local day (YYYYMMDD) before which marks of an event are gone; 0 when none are."""
+    return max((int(data) for data in memory.recall(forgotten_part(event))), default=0)
 
 
 def entries(marks: Iterable[bytes]) -> npt.NDArray[np.void]:

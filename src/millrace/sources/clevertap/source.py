@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 
-from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Count, Countable, Memory, Note, Reading, Seen, Slice, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns
@@ -16,10 +14,11 @@ from millrace.errors import ConfigError, Transient
 from millrace.sources.clevertap import checks, counting, events_file, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
-from millrace.sources.clevertap.known import Mode, day_of, history_part
+from millrace.sources.clevertap.known import Mode, day_of, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.planner import (
     Unit,
     check_frequency,
+    day_from,
     history,
     local_day,
     lookback,
@@ -89,25 +88,12 @@ class Source(AnySource[Config]):
         del stream
         return Countable("event_name", "ts", self.config.timezone)
 
-    def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
+    def counts(self, stream: Stream, slices: Sequence[Slice]) -> Iterator[Count]:
         del stream
-        far = ""
-
-        def awaiting(text: str) -> None:
-            self.context.awaiting("; ".join(part for part in (text or (far and "counts"), far) if part))
-
-        def tell(done: int, total: int) -> None:
-            nonlocal far
-            far = f"{done:,} of {total:,} counted" if done < total else ""
-            awaiting("")
-
-        with closing(CleverTap(self.config, replace(self.context, awaiting=awaiting))) as client:
+        with closing(CleverTap(self.config, self.context)) as client:
             today = self._today()
-            try:
-                days = [each for each in self._days(client, slices) if each[1] <= today and each[0] not in without]
-            except Stopped:
-                return
-            yield from counting.counts(client, self.config, days, tell)
+            days = [(name, day) for name, day in self._days(client, slices) if day <= today]
+            yield from counting.counts(client, self.config, days)
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         del stream
@@ -136,6 +122,7 @@ class Source(AnySource[Config]):
             units: list[Unit] = []
             fresh: list[str] = []
             tiers: dict[str, tuple[bool, bool]] = {}
+            gone: dict[date, list[str]] = {}
             for name in names:
                 known = position.events.get(name)
                 if known is None:
@@ -154,7 +141,12 @@ class Source(AnySource[Config]):
                     )
                     tiers[name] = (short, deep)
                     first = min(local_day(known.mark, zone), today) - timedelta(days=back)
+                    oldest = _oldest(reading, name)
+                    if first < oldest:
+                        gone.setdefault(oldest, []).append(name)
+                        first = oldest
                     units += [Unit(name, *days) for days in windows(first, today, self.config.window_days)]
+            self._note_gone(gone)
             if fresh and reading.cursor is not None:
                 self._note("new_events", f"event names that are new to this pipeline: {_some(fresh)}", level="info")
             marks = {name: position.events[name].mark for name in tiers}
@@ -192,16 +184,24 @@ class Source(AnySource[Config]):
             days = history(now, self.config.zone, self.config.historical_days)
             units: list[Unit] = []
             done = 0
+            gone: dict[date, list[str]] = {}
             for name in names:
                 past = position.events.get(name)
                 if past is None or name in position.standings.names:
                     # Where CleverTap has served nothing yet, the past is the one before this run.
                     past = position.events[name] = state.Past(days)
+                oldest = _oldest(reading, name)
+                if past.days[0] < oldest:
+                    before = (past.days[0], min(past.days[1], oldest - timedelta(days=1)))
+                    if without(before, past.done):
+                        gone.setdefault(oldest, []).append(name)
+                        past.finish(before)
                 length = self.config.window_days
                 done += sum(len(windows(*stretch, length)) for stretch in past.done)
                 if not position.standings.rests(name, now):
                     for stretch in without(past.days, past.done):
                         units += [Unit(name, *window) for window in windows(*stretch, length)]
+            self._note_gone(gone)
             if not units:
                 if reading.cursor is None or not reading.cursor["historical"]["complete"]:
                     yield Checkpoint(position.as_json(), progress=1.0)
@@ -228,21 +228,22 @@ class Source(AnySource[Config]):
         """The lane "again": days that a person wants to have read once more."""
         now = self.context.clock.now()
         today = local_day(now, self.config.zone)
-        oldest = today - timedelta(days=self._kept_days)
+        kept = today - timedelta(days=self._kept_days) if reading.load_mode == "append" else date.min
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
             wanted: dict[str, set[date]] = {}
+            limits: dict[str, date] = {}
+            gone: dict[date, list[str]] = {}
             for name, day in self._days(client, reading.slices):
                 if day > today:
                     continue
-                if day < oldest and reading.load_mode == "append":
-                    self._note(
-                        "too_old_to_repeat",
-                        f"days before {oldest} are not read again: what was loaded of them is no longer known, so "
-                        "rows would be doubled in append mode",
-                    )
+                if name not in limits:
+                    limits[name] = max(kept, _oldest(reading, name))
+                if day < limits[name]:
+                    gone.setdefault(limits[name], []).append(name)
                     continue
                 wanted.setdefault(name, set()).add(day)
+            self._note_gone(gone)
             units = [
                 Unit(name, *window)
                 for name, days in wanted.items()
@@ -320,11 +321,15 @@ class Source(AnySource[Config]):
         return self.config.historical_days + deepest + _SLACK_DAYS
 
     def _pruned(self, memory: Memory, position: state.Incremental, now: datetime) -> Iterator[Mark]:
-        """Marks that forget days which no read will see again. Days of a history not yet complete are kept."""
+        """Marks that forget days which no read will see again. Days of a history not yet complete are kept.
+
+        With them goes, for each event, the day before which they are gone: changed settings may ask for those days.
+        """
         oldest = local_day(now, self.config.zone) - timedelta(days=self._kept_days)
         deepest = timedelta(days=max(self.config.lookback_days, self.config.deep_lookback_days) + 1)
         parts = memory.parts()
         complete = set(parts)
+        limits: dict[str, int] = {}
         for part in parts:
             found = day_of(part)
             if found is None or history_part(found[0]) not in complete:
@@ -332,7 +337,21 @@ class Source(AnySource[Config]):
             known = position.events.get(found[0])
             limit = min(oldest, local_day(known.mark, self.config.zone) - deepest) if known else oldest
             if found[1] < number(limit):
+                limits[found[0]] = number(limit)
                 yield Mark(part, None, replace=True)
+
+        for event, day in limits.items():
+            if day > forgotten_before(event, memory):
+                yield Mark(forgotten_part(event), b"%08d" % day, replace=True)
+
+    def _note_gone(self, gone: dict[date, list[str]]) -> None:
+        """Says which days are left out because their marks are gone: events by the first day that may be read."""
+        for oldest, names in sorted(gone.items()):
+            self._note(
+                "too_old_to_repeat",
+                f"days before {oldest} are not read again of {_some(dict.fromkeys(names))}: what was loaded of them "
+                "is no longer known, so rows would be doubled in append mode",
+            )
 
     def _report(self, standings: state.Standings, sweep: Sweep, today: date, memory: Memory) -> None:
         """Notes of a run, once all of it was read."""
@@ -399,6 +418,12 @@ def _mode(lane: Lane, load_mode: LoadMode) -> Mode:
     if load_mode == "append":
         return "copies"
     return "all" if lane == "again" else "changed"
+
+
+def _oldest(reading: Reading, event: str) -> date:
+    """The first day of an event that may be read without doubling rows. A new event has forgotten nothing."""
+    before = forgotten_before(event, reading.memory) if reading.load_mode == "append" else 0
+    return day_from(before) if before else date.min
 
 
 def _tally(units: Sequence[Unit]) -> dict[str, int]:
