@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
+from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Count, Countable, Memory, Note, Reading, Seen, Slice, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns
@@ -88,12 +90,25 @@ class Source(AnySource[Config]):
         del stream
         return Countable("event_name", "ts", self.config.timezone)
 
-    def counts(self, stream: Stream, slices: Sequence[Slice]) -> Iterator[Count]:
+    def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
         del stream
-        with closing(CleverTap(self.config, self.context)) as client:
+        far = ""
+
+        def awaiting(text: str) -> None:
+            self.context.awaiting("; ".join(part for part in (text or (far and "counts"), far) if part))
+
+        def tell(done: int, total: int) -> None:
+            nonlocal far
+            far = f"{done:,} of {total:,} counted" if done < total else ""
+            awaiting("")
+
+        with closing(CleverTap(self.config, replace(self.context, awaiting=awaiting))) as client:
             today = self._today()
-            days = [(name, day) for name, day in self._days(client, slices) if day <= today]
-            yield from counting.counts(client, self.config, days)
+            try:
+                days = [each for each in self._days(client, slices) if each[1] <= today and each[0] not in without]
+            except Stopped:
+                return
+            yield from counting.counts(client, self.config, days, tell)
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         del stream
