@@ -370,14 +370,18 @@ class Source(AnySource[Config]):
 
     def _report(self, standings: state.Standings, sweep: Sweep, today: date, memory: Memory) -> None:
         """Notes of a run, once all of it was read."""
+        by_cause: dict[str, list[Unit]] = {}
         for unit, text in sweep.tally.failures.items():
+            by_cause.setdefault(text, []).append(unit)
+        for text, units in by_cause.items():
+            names = dict.fromkeys(unit.event for unit in units)
+            first, last = min(unit.first for unit in units), max(unit.last for unit in units)
             self._note(
                 "unit_failed",
-                f"{unit.event!r}, {unit.first} to {unit.last}, was not read to its end: {text}. "
-                "The next run reads it again.",
+                f"{_some(names)}, {first} to {last}, not read to the end: {text}. The next run reads it again.",
                 level="error",
             )
-        if any(text.endswith("for the future") for text in sweep.tally.failures.values()):
+        if any("future" in text for text in by_cause):
             self._note(
                 "today_refused",
                 f"CleverTap takes {today} for the future: check the clock of this machine, and set `timezone` to the "
