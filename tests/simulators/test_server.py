@@ -84,7 +84,10 @@ def test_stopping_does_not_wait_for_those_who_never_get_an_answer():
 
 def test_a_body_without_length_is_refused(server: Server):
     connection = connected(server)
-    connection.request("POST", "/", iter([b"a", b"b"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+    # The headers alone: the server answers to them and hangs up, and a body may meet a connection that is gone.
+    connection.putrequest("POST", "/")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
     with connection.getresponse() as answer:
         assert answer.status == 411
     connection.close()
