@@ -73,7 +73,8 @@ def fire(url: str, payload: Mapping[str, JSON]) -> dict[str, JSON]:
     """The payload was sent to ``url``, with two more tries after a failure; what each try met."""
     met: list[JSON] = []
     for _ in range(WEBHOOK_TRIES):
-        request = urllib.request.Request(url, dumps(payload), {"Content-Type": "application/json"}, method="POST")  # noqa: S310
+        content = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, dumps(payload), content, method="POST")  # noqa: S310  checked above
         try:
             with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S) as answer:  # noqa: S310 - scheme was checked
                 met.append(answer.status)

@@ -153,7 +153,7 @@ def _one(raw: bytes, *, whole: bool) -> Record:
             identity = bytes(fields.pop("identity", NULL))
             known = WholeProfile if whole else Profile
             wanted = {name: fields[name] for name in known.__struct_fields__ if name in fields}
-            members_profile: Profile | None = known(identity=_as_text(identity), **wanted)  # type: ignore[arg-type]
+            members_profile: Profile | None = known(identity=_as_text(identity), **wanted)  # type: ignore[arg-type]  the names are those of Raw fields
         else:
             members_profile = None
         return Record(
