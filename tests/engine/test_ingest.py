@@ -24,11 +24,8 @@ def small(desk: Desk, **limits: int) -> Draft:
 
 
 def refused(*rows: str) -> Refused:
-    n = len(rows)
-    columns = [["items"] * n, ["source"] * n, ["BAD"] * n, ["it is bad"] * n, list(rows), [START] * n]
-    return Refused(
-        pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, REJECTS, strict=True)], schema=REJECTS)
-    )
+    same = {"stream": "items", "stage": "source", "code": "BAD", "message": "it is bad", "rejected_at": START}
+    return Refused(pa.RecordBatch.from_pylist([same | {"row": row} for row in rows], schema=REJECTS))
 
 
 def test_a_read_without_checkpoints_is_one_commit_at_its_end(desk: Desk):

@@ -108,7 +108,7 @@ MUTATIONS = {
     ),
     "I5 misfits not kept": Mutation(
         "engine/ingest.py",
-        'draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))  # I5',
+        "draft.reject(refused)  # I5",
         "pass",
         INVARIANTS + "test_i5_a_run_accounts_for_every_row",
     ),

@@ -108,15 +108,9 @@ def test_a_hostile_table_name_stays_inside_the_stage(stage: Stage):
 
 def test_rejects_are_counted_by_stream_stage_and_code(stage: Stage):
     now = datetime.now(UTC)
-    refused = pa.RecordBatch.from_pydict(
-        {
-            "stream": ["s"] * 3,
-            "stage": ["mapping"] * 3,
-            "code": ["A", "B", "A"],
-            "message": ["first", "second", "third"],
-            "row": ["{}"] * 3,
-            "rejected_at": [now] * 3,
-        },
+    same = {"stream": "s", "stage": "mapping", "row": "{}", "rejected_at": now}
+    refused = pa.RecordBatch.from_pylist(
+        [same | {"code": code, "message": text} for code, text in (("A", "first"), ("B", "second"), ("A", "third"))],
         schema=REJECTS,
     )
     draft = Draft(stage, "feed")

@@ -94,7 +94,8 @@ def balanced(balance: Balance) -> str:
     ):
         if number:
             parts.append(f"{word} {number:,}")
-    return f"read {balance.read:,} {'=' if balance.even else '≠'} {' + '.join(parts)}"
+    created = f" + created {balance.created:,}" if balance.created else ""
+    return f"read {balance.read:,}{created} {'=' if balance.even else '≠'} {' + '.join(parts)}"
 
 
 def _speed(record: RunRecord) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from millrace.control.tables import (
     mappings,
     marks,
     pipelines,
+    raw_files,
     reject_files,
     reject_groups,
+    samples,
     segments,
     tables,
 )
 from millrace.data.batch import Lane, Mark, Segment
-from millrace.engine.ledger import Commit, RejectFile
+from millrace.engine.ledger import Commit, RawFile, RejectFile, Sample
 from millrace.engine.mapping import Mapping
 from millrace.errors import MillraceError, Stale
 
@@ -40,14 +43,18 @@ class Entry:
 
 
 def balanced(commit: Commit) -> None:
-    """Every row that was read is staged, filtered or rejected (I5). Raises MillraceError "unbalanced" otherwise."""
+    """Every row that was read or created is staged, filtered or rejected (I5).
+
+    Raises MillraceError "unbalanced" otherwise.
+    """
     staged = sum(segment.rows for segment in commit.segments)
     rejected = sum(file.rows for file in commit.rejects)
     passed = sum(commit.passed.values())
-    if commit.read != staged + passed + rejected:
+    if commit.read + commit.created != staged + passed + rejected:
+        made = f" and {commit.created} created" if commit.created else ""
         raise MillraceError(
-            f"{commit.stream}: {commit.read} rows were read, but {staged} staged, {passed} filtered and {rejected} "
-            "rejected; nothing of this commit was kept",
+            f"{commit.stream}: {commit.read} rows were read{made}, but {staged} staged, {passed} filtered and "
+            f"{rejected} rejected; nothing of this commit was kept",
             hint="This is a fault of Millrace or of a connector. Please report it.",
             code="unbalanced",
         )
@@ -114,7 +121,7 @@ def keep_tables(entry: Entry, names: dict[str, str]) -> dict[str, Any]:
     return current_tables(entry.connection, entry.pipeline)
 
 
-def keep_segments(entry: Entry, staged: Sequence[Segment]) -> None:
+def keep_segments(entry: Entry, staged: Sequence[Segment], *, transformation: int | None = None) -> None:
     """Segments are numbered on from the last one of their table, without a gap, in the order given."""
     if not staged:
         return
@@ -138,6 +145,8 @@ def keep_segments(entry: Entry, staged: Sequence[Segment]) -> None:
                 "state": "staged",
                 "refused": {},
                 "refused_rows": 0,
+                "mapping_version": segment.mapping_version,
+                "transformation": transformation,
                 "staged_at": entry.now,
             }
         )
@@ -147,7 +156,39 @@ def keep_segments(entry: Entry, staged: Sequence[Segment]) -> None:
         entry.connection.execute(sa.update(tables).where(*where).values(last=last[name]))
 
 
-def keep_reject(entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] | None) -> None:
+def keep_raw(entry: Entry, files: Sequence[RawFile]) -> None:
+    """Files of rows as they were read are kept."""
+    rows = [dataclasses.asdict(file) | {"run_id": entry.run, "kept": True, "created_at": entry.now} for file in files]
+    if rows:
+        entry.connection.execute(sa.insert(raw_files), [row | {"pipeline_id": entry.pipeline} for row in rows])
+
+
+def keep_samples(entry: Entry, found: Sequence[Sample]) -> None:
+    """Samples are kept behind those that are there."""
+    s = samples.c
+    for stream in {sample.stream for sample in found}:
+        query = sa.select(sa.func.count()).where(s.pipeline_id == entry.pipeline, s.stream == stream)
+        first = entry.connection.execute(query).scalar_one() + 1
+        mine = [sample for sample in found if sample.stream == stream]
+        entry.connection.execute(
+            sa.insert(samples),
+            [
+                {
+                    "pipeline_id": entry.pipeline,
+                    "stream": stream,
+                    "number": number,
+                    "row": sample.row,
+                    "types": dict(sample.types),
+                    "created_at": entry.now,
+                }
+                for number, sample in enumerate(mine, first)
+            ],
+        )
+
+
+def keep_reject(
+    entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] | None, transformation: int | None = None
+) -> None:
     """The file and its groups are kept. ``parked``: the load that it waits for (table, generation, number)."""
     table, generation, upto = parked or (None, None, None)
     inserted = entry.connection.execute(
@@ -166,6 +207,7 @@ def keep_reject(entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] 
         )
     )
     assert inserted.inserted_primary_key is not None
+    versions = {stream: row.version for stream, row in latest_mappings(entry.connection, entry.pipeline).items()}
     groups = [
         {
             "file_id": inserted.inserted_primary_key[0],
@@ -175,6 +217,8 @@ def keep_reject(entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] 
             "rows": rows,
             "sample": file.samples.get((stream, stage, code), ""),
             "state": "open",
+            "mapping_version": versions.get(stream),
+            "transformation": transformation,
         }
         for (stream, stage, code), rows in file.counts.items()
     ]
@@ -228,6 +272,7 @@ def counted(entry: Entry, commit: Commit) -> Counter[Key]:
     """What the commit adds to the counts of its run."""
     found: Counter[Key] = Counter()
     found[entry.run, commit.stream, "read", ""] += commit.read
+    found[entry.run, commit.stream, "created", ""] += commit.created
     for segment in commit.segments:
         found[entry.run, segment.stream, "staged", ""] += segment.rows
     for reason, rows in commit.passed.items():

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from millrace.control.db import upsert
 from millrace.control.tables import run_counts
 
-# read = loaded + filtered + rejected + dropped + what waits on the stage. `staged` is what was put there, `load` what
-# the run's own loads did (rows of earlier runs may be among them), `noted` is what the source counted beside.
-Kind: TypeAlias = Literal["read", "staged", "loaded", "filtered", "rejected", "dropped", "noted", "load"]
+# read + created = loaded + filtered + rejected + dropped + what waits on the stage. `staged` is what was put there,
+# `load` what the run's own loads did (rows of earlier runs may be among them), `noted` what the source counted beside.
+Kind: TypeAlias = Literal["read", "created", "staged", "loaded", "filtered", "rejected", "dropped", "noted", "load"]
 
 Key: TypeAlias = tuple[int, str, Kind, str]
 """Run, stream, kind, and a name: a reason, `stage/CODE`, or nothing."""

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from millrace.errors import EnvironmentProblem, Transient
 
 # The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
-HEAD = "0001"
+HEAD = "0002"
 
 # Our tables live in a schema of their own in PostgreSQL, so that the database may serve other things too.
 SCHEMA = "millrace"

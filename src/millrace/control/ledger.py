@@ -22,6 +22,7 @@ from millrace.control.tables import (
     pipelines,
     reject_files,
     reject_groups,
+    samples,
     segments,
     tables,
 )
@@ -101,14 +102,21 @@ class Books:
             query = sa.select(pipelines.c.ingested_at_ms).where(pipelines.c.id == self.feed)
             return connection.execute(query).scalar_one()
 
+    def sampled(self, stream: str) -> int:
+        with self._database.reading() as connection:
+            query = sa.select(sa.func.count()).where(samples.c.pipeline_id == self.feed, samples.c.stream == stream)
+            return connection.execute(query).scalar_one()
+
     def commit(self, commit: Commit, *, replayed: Sequence[Group] = ()) -> None:
         """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it."""
         commits.balanced(commit)  # I5
         with self._entry() as entry:
             commits.keep_mappings(entry, commit.mappings)
-            commits.keep_segments(entry, commit.segments)
+            commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
             for file in commit.rejects:
-                commits.keep_reject(entry, file, parked=None)
+                commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
+            commits.keep_raw(entry, commit.raw)
+            commits.keep_samples(entry, commit.samples)
             commits.keep_marks(entry, commit.stream, commit.marks)
             if commit.lane != "again":
                 commits.keep_cursor(entry, commit)
@@ -254,6 +262,9 @@ class Replaying:
 
     def latest_ingested_at_ms(self) -> int:
         return self._books.latest_ingested_at_ms()
+
+    def sampled(self, stream: str) -> int:
+        return self._books.sampled(stream)
 
     def commit(self, commit: Commit) -> None:
         self._books.commit(commit, replayed=self._groups)

@@ -59,8 +59,9 @@ class Remark:
 class Balance:
     """What became of the rows that a run read (I5).
 
-    ``rejected`` by `stage/CODE`; ``dropped``: staged, then given up by a resync or reset before they were loaded;
-    ``waiting``: on the stage. ``staged`` is the sum of what was put there.
+    ``created``: rows that transformations and the splitting of nested values made beside those read. ``rejected`` by
+    `stage/CODE`; ``dropped``: staged, then given up by a resync or reset before they were loaded; ``waiting``: on the
+    stage. ``staged`` is the sum of what was put there.
     """
 
     read: int = 0
@@ -70,6 +71,7 @@ class Balance:
     dropped: int = 0
     waiting: int = 0
     staged: int = 0
+    created: int = 0
 
     @property
     def rejected_rows(self) -> int:
@@ -81,8 +83,9 @@ class Balance:
 
     @property
     def even(self) -> bool:
-        """Every row read is accounted for."""
-        return self.read == self.loaded + self.filtered_rows + self.rejected_rows + self.dropped + self.waiting
+        """Every row read or created is accounted for."""
+        gone = self.loaded + self.filtered_rows + self.rejected_rows + self.dropped + self.waiting
+        return self.read + self.created == gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +239,7 @@ def _record(row: Any, pipeline: str, numbers: Counter[tuple[str, str, str]]) -> 
             dropped=of("dropped", stream).get("", 0),
             waiting=of("waiting", stream).get("", 0),
             staged=of("staged", stream).get("", 0),
+            created=of("created", stream).get("", 0),
         )
 
     return RunRecord(

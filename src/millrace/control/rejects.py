@@ -66,6 +66,9 @@ class Rejected:
     rejected_at: datetime
 
 
+_SHOWN = ("stream", "stage", "code", "message", "row", "rejected_at")
+
+
 @dataclass(frozen=True, slots=True)
 class Replayable:
     """Open rejects of one file: the rows, and the groups that a commit which holds them all closes."""
@@ -105,7 +108,7 @@ def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int |
             for row in batch.to_pylist():
                 if left == 0:
                     return
-                yield Rejected(file=one.file, **row)
+                yield Rejected(file=one.file, **{name: row[name] for name in _SHOWN})
                 left = None if left is None else left - 1
 
 

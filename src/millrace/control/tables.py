@@ -192,6 +192,55 @@ mappings = Table(
     Column("table_name", Free, nullable=False),
     Column("mapping", Document, nullable=False),
     Column("created_at", Moment, nullable=False),
+    # Who made this version and why; both empty for what a run found by itself.
+    Column("author", Free),
+    Column("reason", Free),
+)
+
+# What a pipeline does to its rows in flight. Version 0 is the draft; the highest other one is deployed.
+transformations = Table(
+    "transformations",
+    metadata,
+    _pipeline(key=True),
+    Column("version", Integer, primary_key=True),
+    # python, blocks, or none: from that version on rows pass as they are.
+    Column("kind", String(16), nullable=False),
+    Column("text", Free, nullable=False),
+    Column("author", Free),
+    Column("reason", Free),
+    Column("created_at", Moment, nullable=False),
+)
+
+# The first rows of each stream as the source gave them, for tests of transformations.
+samples = Table(
+    "samples",
+    metadata,
+    _pipeline(key=True),
+    Column("stream", Free, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("row", Free, nullable=False),
+    Column("types", Document, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+# Rows as they were read, before any step, for pipelines that keep them.
+raw_files = Table(
+    "raw_files",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("stream", Free, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("path", Free, nullable=False, unique=True),
+    Column("checksum", String(64), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("kept", Boolean, nullable=False),
+    Column("ingested_at_ms", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_raw_files_pipeline", "pipeline_id", "stream", "id"),
+    sqlite_autoincrement=True,
 )
 
 # One row for each generation of a table; the highest generation is the one that rows go to.
@@ -229,6 +278,9 @@ segments = Table(
     Column("staged_at", Moment, nullable=False),
     Column("loaded_at", Moment),
     Column("dropped_at", Moment),
+    # Under which versions the rows came to be; not known of segments from before those were counted.
+    Column("mapping_version", Integer),
+    Column("transformation", Integer),
     ForeignKeyConstraint(
         ["pipeline_id", "table_name", "generation"],
         ["tables.pipeline_id", "tables.name", "tables.generation"],
@@ -275,6 +327,11 @@ reject_groups = Table(
     Column("sample", Free, nullable=False),
     Column("state", String(16), nullable=False),
     Column("closed_at", Moment),
+    # How often the group was replayed by itself, when it may be again, and under which versions it was refused.
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("retry_at", Moment),
+    Column("mapping_version", Integer),
+    Column("transformation", Integer),
     Index("ix_reject_groups_state", "state"),
 )
 

@@ -73,7 +73,7 @@ class Segment:
     """A staged file: rows of one table in one schema, durable, never changed, numbered from 1 within its table.
 
     ``path`` is relative to the stage's root; ``checksum`` is the SHA-256 of the file in hex. Rejects are staged in
-    files too; theirs carry no number.
+    files too; theirs carry no number. ``mapping_version``: the version of the mapping that gave the rows their shape.
     """
 
     stream: str
@@ -84,3 +84,4 @@ class Segment:
     checksum: str
     number: int = 0
     generation: int = 1
+    mapping_version: int | None = None

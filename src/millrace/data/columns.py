@@ -55,7 +55,9 @@ class Prefix:
         return name.lower().startswith((self.value, INSIDE, "__he__"))
 
 
-# A rejected row: which stream, at which stage of the way, why, and the row itself as JSON text.
+# A rejected row: which stream, at which stage of the way, why, and the row itself as JSON text. `origin` is the row as
+# the source gave it, where it was refused after the steps and may go through them again; `made` says that the user's
+# code made the row; `types` names the logical type of each field of what goes through the steps again.
 REJECTS = pa.schema(
     [
         pa.field("stream", pa.string(), nullable=False),
@@ -64,5 +66,8 @@ REJECTS = pa.schema(
         pa.field("message", pa.string(), nullable=False),
         pa.field("row", pa.string(), nullable=False),
         pa.field("rejected_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("origin", pa.string()),
+        pa.field("made", pa.bool_()),
+        pa.field("types", pa.string()),
     ]
 )

@@ -1,9 +1,9 @@
-"""The first half of a sync: source → mapping → stage, committed at checkpoints."""
+"""The first half of a sync: source → steps → mapping → stage, committed at checkpoints."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,16 +13,22 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.connect.source import Clock, Note, Reading, Stream
+from millrace.data import types
 from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
-from millrace.data.columns import REJECTS
+from millrace.data.columns import REJECTS, is_ours
+from millrace.data.json_text import dumps
 from millrace.data.rows import to_batch, to_json
-from millrace.engine.ledger import Commit, Ledger
+from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming, shape
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Draft
+from millrace.engine.steps import Output, Step
 
 # A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
 FLUSH_SECONDS = 15.0
+
+# Rows of each stream that are kept for tests of transformations (transformations.md 0.1).
+SAMPLES = 10
 
 
 @dataclass(slots=True)
@@ -43,6 +49,12 @@ class Mappings:
         self.put(self.first(self.streams.get(stream, Stream(stream)), taken))
         return self.by_stream[stream]
 
+    def born(self, stream: str, key: tuple[str, ...], *, of: str) -> None:
+        """An event type that steps made of another one is known, with the fields that identify its rows."""
+        if stream not in self.streams and stream not in self.by_stream:
+            parent = self.streams.get(of, Stream(of))
+            self.streams[stream] = Stream(stream, key=key, deletes=parent.deletes, historical=parent.historical)
+
     def put(self, mapping: Mapping) -> None:
         if self.by_stream.get(mapping.stream) != mapping:
             self.by_stream[mapping.stream] = mapping
@@ -60,6 +72,8 @@ class _Pending:
     """What was read since the last commit, beside the rows themselves."""
 
     read: int = 0
+    created: int = 0
+    samples: list[Sample] = field(default_factory=list[Sample])
     passed: Counter[str] = field(default_factory=Counter[str])
     counts: Counter[str] = field(default_factory=Counter[str])
     marks: list[Mark] = field(default_factory=list[Mark])
@@ -85,17 +99,21 @@ def ingest(
     stopping: Callable[[], bool],
     note: Callable[[Note], None],
     whole: bool = False,
+    flight: Flight | None = None,
 ) -> bool:
     """All that the source yields is durable on the stage and committed; False when it was asked to stop before.
 
     Commits happen at checkpoints, when enough has gathered, and at the end, nowhere else (I2). When the source
     raises, what its last checkpoint covers is committed first, if nothing came after it; the rest is read again.
-    ``committed`` is called after each commit. With ``whole`` there is one commit, at the end, or none.
+    ``committed`` is called after each commit. With ``whole`` there is one commit, at the end, or none. ``flight``: what
+    happens to rows before the mapping.
     """
     stream = reading.stream.name
     pending = _Pending(cursor=reading.cursor)
     latest = ledger.latest_ingested_at_ms()
     behind = False
+    flight = flight or Flight()
+    wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = reading.lane == ("historical" if reading.stream.historical else "incremental")
 
@@ -114,12 +132,16 @@ def ingest(
                 passed=dict(pending.passed),
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
+                created=pending.created,
+                samples=pending.samples,
+                transformation=flight.version,
                 progress=pending.progress,
                 # A source that saw the wish to stop may have ended before its end.
                 complete=last and completing and pending.progress in (None, 1.0) and not stopping(),
                 ingested_at_ms=latest,
             )
         )
+        meter.created += pending.created
         meter.staged += sum(segment.rows for segment in segments)
         meter.filtered += sum(pending.passed.values())
         meter.rejected += sum(file.rows for file in rejects)
@@ -169,7 +191,12 @@ def ingest(
                         behind = True
                         note(_clock_went_back(now, latest))
                     latest = max(latest, now)
-                    add(batch, mappings, draft, latest, note)
+                    if (room := wanted.get(batch.stream, 0)) > 0:
+                        pending.samples += samples(batch, room)
+                        wanted[batch.stream] = room - min(room, batch.rows.num_rows)
+                    added = add(batch, mappings, draft, latest, note, flight)
+                    pending.created += added.created
+                    pending.passed.update(added.filtered)
                     count = batch.rows.num_rows
                 pending.read += count
                 meter.read += count
@@ -180,25 +207,109 @@ def ingest(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What happens to rows between source and mapping.
+
+    ``step`` sees the rows of every stream; ``version`` is that of the transformation that it is.
+    """
+
+    step: Step | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a batch beside the rows and rejects in the draft: rows created, and rows left out by reason."""
+
+    created: int = 0
+    filtered: Dict[str, int] = field(default_factory=dict[str, int])
+
+
 def add(
     batch: Batch,
     mappings: Mappings,
     draft: Draft,
     ingested_at_ms: int,
     note: Callable[[Note], None],
-) -> None:
+    flight: Flight = Flight(),
+) -> Added:
     """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
+    if flight.step is None or not batch.rows.num_rows:
+        return _mapped(batch, None, None, mappings, draft, ingested_at_ms, note)
+    key = mappings.streams.get(batch.stream, Stream(batch.stream)).key
+    stepped = flight.step.apply(batch, key)
+    if stepped.refused:
+        _refuse(batch, "steps", stepped.refused, draft, ingested_at_ms)
+    filtered: Counter[str] = Counter()
+    if stepped.filtered:
+        filtered["transformation"] = stepped.filtered
+    rows = created = 0
+    for output in stepped.outputs:
+        mappings.born(output.stream, key if output.key is None else output.key, of=batch.stream)
+        added = _mapped(Batch(output.stream, output.rows), batch.rows, output, mappings, draft, ingested_at_ms, note)
+        rows += output.rows.num_rows
+        created += added.created
+        filtered.update(added.filtered)
+    created += rows - (batch.rows.num_rows - stepped.filtered - len(stepped.refused))
+    return Added(created, filtered)
+
+
+def _mapped(
+    batch: Batch,
+    origin: pa.RecordBatch | None,
+    output: Output | None,
+    mappings: Mappings,
+    draft: Draft,
+    ingested_at_ms: int,
+    note: Callable[[Note], None],
+) -> Added:
+    """The batch is in the draft. ``origin`` and ``output``: the rows from which steps made it, and how."""
     known = mappings.of(batch.stream)
     shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms)
     for name, reason in shaped.mapping.unmapped[len(known.unmapped) :]:
         note(_without_column(batch.stream, name, reason))
     mappings.put(shaped.mapping)
-    draft.add(batch.stream, shaped.mapping.table, shaped.rows)
+    draft.add(batch.stream, shaped.mapping.table, shaped.rows, shaped.mapping.version)
     if shaped.misfits:
-        rows = batch.rows.take(pa.array([row for row, _, _ in shaped.misfits]))
-        reasons = [(code, message) for _, code, message in shaped.misfits]
-        at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
-        draft.reject(rejects(batch.stream, "mapping", rows, reasons, at))  # I5
+        _refuse(batch, "mapping", shaped.misfits, draft, ingested_at_ms, origin, output)
+    return Added()
+
+
+def _refuse(
+    batch: Batch,
+    stage: str,
+    refusals: Sequence[tuple[int, str, str]],
+    draft: Draft,
+    ingested_at_ms: int,
+    origin: pa.RecordBatch | None = None,
+    output: Output | None = None,
+) -> None:
+    """Rows of the batch are among the rejects of the draft, with what they need to try again (I5).
+
+    A row of the steps goes through them again, so what is kept is the row before them; one that code made is kept as
+    it is, lest it be made twice.
+    """
+    places = pa.array([row for row, _, _ in refusals], pa.int64())
+    reasons = [(code, message) for _, code, message in refusals]
+    at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
+    if output is None or origin is None:
+        source, made, origins = batch.rows, [False] * len(refusals), [None] * len(refusals)
+    else:
+        source = origin
+        made = [False] * len(refusals) if output.made is None else output.made.take(places).to_pylist()
+        before = to_json(origin.take(output.origin.take(places)))
+        origins = [None if new else text for new, text in zip(made, before, strict=True)]
+    again = stage == "steps" or any(text is not None for text in origins)
+    kinds = dumps({one.name: types.name(types.canonical(one.type)) for one in source.schema}) if again else None
+    refused = rejects(batch.stream, stage, batch.rows.take(places), reasons, at)
+    for name, values in (
+        ("origin", pa.array(origins, pa.string())),
+        ("made", pa.array(made, pa.bool_())),
+        ("types", pa.array([kinds] * len(refusals), pa.string())),
+    ):
+        refused = refused.set_column(REJECTS.get_field_index(name), REJECTS.field(name), values)
+    draft.reject(refused)  # I5
 
 
 def rejects(
@@ -206,17 +317,25 @@ def rejects(
 ) -> pa.RecordBatch:
     """Rows that could not pass, in the schema `columns.REJECTS`; ``reasons`` has (code, message) for each."""
     count = rows.num_rows
+    columns: dict[str, list[Any]] = {
+        "stream": [stream] * count,
+        "stage": [stage] * count,
+        "code": [code for code, _ in reasons],
+        "message": [message for _, message in reasons],
+        "row": to_json(rows),
+        "rejected_at": [at] * count,
+    }
     return pa.RecordBatch.from_pydict(
-        {
-            "stream": [stream] * count,
-            "stage": [stage] * count,
-            "code": [code for code, _ in reasons],
-            "message": [message for _, message in reasons],
-            "row": to_json(rows),
-            "rejected_at": [at] * count,
-        },
-        schema=REJECTS,
+        {name: columns.get(name, [None] * count) for name in REJECTS.names}, schema=REJECTS
     )
+
+
+def samples(batch: Batch, most: int) -> list[Sample]:
+    """The first rows of the batch as samples, at most ``most``. Metadata of ours is left out."""
+    shown = [one.name for one in batch.rows.schema if not is_ours(one)]
+    some = batch.rows.slice(0, most).select(shown)
+    kinds = {one.name: types.name(types.canonical(one.type)) for one in some.schema if not pa.types.is_null(one.type)}
+    return [Sample(batch.stream, text, kinds) for text in to_json(some)]
 
 
 # A clock may be set back by this much without a word: the usual correction of a network clock.

@@ -30,12 +30,34 @@ class RejectFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RawFile:
+    """A staged file of rows as they were read, before any step."""
+
+    stream: str
+    lane: Lane
+    path: str
+    rows: int
+    size_bytes: int
+    checksum: str
+    ingested_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row as the source gave it: JSON text, and the logical type of each of its fields."""
+
+    stream: str
+    row: str
+    types: Dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """All that one checkpoint covers. It is kept whole, in one transaction, or not at all (I1).
 
     ``segments`` come without numbers; the ledger numbers them within their table and generation. ``read`` counts all
-    rows that came from the source: read = staged + passed + rejected (I5). ``cursor`` is not kept in the lane
-    "again".
+    rows that came from the source, ``created`` those that steps and the splitting of nested values made beside them:
+    read + created = staged + passed + rejected (I5). ``cursor`` is not kept in the lane "again".
     """
 
     stream: str
@@ -49,6 +71,11 @@ class Commit:
     counts: Dict[str, int] = field(default_factory=dict[str, int])
     mappings: Sequence[Mapping] = ()
     """Mappings that changed since the last commit."""
+    created: int = 0
+    raw: Sequence[RawFile] = ()
+    samples: Sequence[Sample] = ()
+    transformation: int | None = None
+    """Version of the transformation that the rows went through; None: they went through none."""
     progress: float | None = None
     complete: bool = False
     """All that a full reload of the stream needs has been read: its lane came to the end."""
@@ -68,6 +95,10 @@ class Ledger(Protocol):
         ...
 
     def latest_ingested_at_ms(self) -> int: ...
+
+    def sampled(self, stream: str) -> int:
+        """How many samples of the stream are kept."""
+        ...
 
     def commit(self, commit: Commit) -> None:
         """Raises Stale when another worker holds the lease (I4)."""

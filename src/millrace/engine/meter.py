@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Meter:
-    """Counts of one run. Rows read = staged + filtered + rejected + those not committed yet."""
+    """Counts of one run. Rows read + created = staged + filtered + rejected + those not committed yet."""
 
     read: int = 0
+    created: int = 0
     staged: int = 0
     filtered: int = 0
     rejected: int = 0

@@ -137,6 +137,7 @@ class _Open:
     writer: Any
     sink: Any
     rows: int = 0
+    version: int | None = None
 
 
 @dataclass(slots=True)
@@ -156,8 +157,11 @@ class Draft:
     _open: dict[tuple[str, str, pa.Schema], _Open] = field(default_factory=dict[tuple[str, str, pa.Schema], _Open])
     _rejects: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
 
-    def add(self, stream: str, table: str, rows: pa.RecordBatch) -> None:
-        """``rows`` are in the open file of their table and schema; a new schema opens another file."""
+    def add(self, stream: str, table: str, rows: pa.RecordBatch, version: int | None = None) -> None:
+        """``rows`` are in the open file of their table and schema; a new schema opens another file.
+
+        ``version``: that of the mapping which gave the rows their shape.
+        """
         if not rows.num_rows:
             return
         key = (stream, table, rows.schema)
@@ -168,6 +172,7 @@ class Draft:
                 file = self._open[key] = _Open(spooled, pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS), sink)
             file.writer.write_batch(rows)
         file.rows += rows.num_rows
+        file.version = version
         self.rows += rows.num_rows
         self.size_bytes += rows.nbytes
 
@@ -191,7 +196,7 @@ class Draft:
                 file.sink.close()
                 path = f"{self.feed}/{quote(table, safe='')}/{day}/{file.spooled.name}"
                 size, checksum = self.stage.put(file.spooled, path)
-                segments.append(Segment(stream, table, path, file.rows, size, checksum))
+                segments.append(Segment(stream, table, path, file.rows, size, checksum, mapping_version=file.version))
         rejects = [stage_rejects(self.stage, self.feed, self._rejects)] if self._rejects else []
         self._empty()
         return segments, rejects

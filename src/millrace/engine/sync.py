@@ -11,7 +11,7 @@ from typing import Any
 from millrace.connect.destination import Destination
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Lane, LoadMode
-from millrace.engine.ingest import Mappings, ingest
+from millrace.engine.ingest import Flight, Mappings, ingest
 from millrace.engine.ledger import Ledger, Shelf
 from millrace.engine.load import load, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
@@ -28,7 +28,8 @@ class Sync:
     """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end.
 
     ``open_destination`` is called once in each thread that loads. ``most_rejects``: more rejects than that end the
-    run (pipelines.md 19.8). ``pipeline``: its name, for the paths of files.
+    run (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to rows before the
+    mapping.
     """
 
     streams: Sequence[Stream]
@@ -47,6 +48,7 @@ class Sync:
     auto: bool = True
     most_rejects: int = 10_000
     pipeline: str = ""
+    flight: Flight = field(default_factory=Flight)
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
@@ -132,6 +134,7 @@ class Sync:
             committed=after_commit,
             stopping=self.stopping.is_set,
             note=self.note,
+            flight=self.flight,
         )
 
     def load(self, destination: Destination[Any]) -> None:
