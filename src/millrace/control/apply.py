@@ -25,6 +25,9 @@ State = Literal["created", "changed", "unchanged"]
 
 HIDDEN = "(secret)"
 
+# Options of a pipeline that the file decides: left out there, they are off.
+WRITTEN = frozenset({"json_parsing_strategy", "keep_raw_s", "schema_policy", "failure_policy"})
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -152,16 +155,38 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
     old = next((one for one in pipelines.listed(home) if one.name == wanted.name), None)
     wish = _wish(wanted, old)
     if old is None:
-        if not dry_run:
-            with _at(wanted.place):
+        with _at(wanted.place):
+            _transformation(home, wanted, None, dry_run=True)
+            if not dry_run:
                 pipelines.create(home, wish)
+                _transformation(home, wanted, None, dry_run=False)
         return Change("pipeline", wanted.name, "created")
     keys = _differences(home, old, wish, dry_run=dry_run)
     if keys and not dry_run:
         with _at(wanted.place):
             pipelines.change(home, wanted.name, wish)
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
-    return Change("pipeline", wanted.name, "changed" if keys else "unchanged", fields)
+    with _at(wanted.place):
+        fields += _transformation(home, wanted, old, dry_run=dry_run)
+    return Change("pipeline", wanted.name, "changed" if fields else "unchanged", fields)
+
+
+def _transformation(home: Home, wanted: WantedPipeline, old: Pipeline | None, *, dry_run: bool) -> tuple[Field, ...]:
+    """The transformation that the file names is deployed; one that it does not name stays.
+
+    Raises ConfigError for a text that cannot be one.
+    """
+    from millrace.control import transformations
+
+    deployed = transformations.standing(home, wanted.name).deployed if old else None
+    after = wanted.transformation
+    if after is None or (deployed is not None and (deployed.kind, deployed.text) == after):
+        return ()
+    transformations.checked(home, *after)
+    if not dry_run:
+        transformations.deploy(home, wanted.name, *after, reason="applied from a file")
+    before = f"version {deployed.version}" if deployed and deployed.kind != "none" else None
+    return (Field("transformation", before, f"{after[0]}, {len(after[1].splitlines())} lines"),)
 
 
 def _wish(wanted: WantedPipeline, old: Pipeline | None) -> Wish:
@@ -175,7 +200,8 @@ def _wish(wanted: WantedPipeline, old: Pipeline | None) -> Wish:
         naming=wanted.naming or (old.naming if old else None),
         auto_mapping=wanted.auto_mapping,
         schedule=schedule.to_json(wanted.schedule),
-        options=old.options if old else {},
+        options={key: value for key, value in (old.options if old else {}).items() if key not in WRITTEN}
+        | dict(wanted.options),
         objects=wanted.objects,
     )
 

@@ -5,9 +5,10 @@ Nothing is changed here; `apply` does that.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from millrace.control.document_schema import (
     ObjectPart,
     PipelinePart,
     SchedulePart,
+    TransformationPart,
 )
 from millrace.control.findings import findings, nearest
 from millrace.control.places import DocumentError, Tree, plant
@@ -56,6 +58,9 @@ class WantedPipeline:
     naming: Literal["edge", "classic"] | None
     auto_mapping: bool
     place: str
+    transformation: tuple[Literal["python", "blocks"], str] | None = None
+    options: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    """Settings that only some readers know: `json_parsing_strategy`, `keep_raw_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +281,50 @@ class _Reading:
             naming=part.naming,
             auto_mapping=part.auto_mapping,
             place=self.tree.place(at),
+            transformation=self._transformation(part.transformation, (*at, "transformation")),
+            options=self._options(part, target, at),
         )
+
+    def _options(self, part: PipelinePart, target: WantedConnection | None, at: Keys) -> dict[str, JSON]:
+        options: dict[str, JSON] = {}
+        if part.json_parsing_strategy is not None:
+            can = registry.destination(target.type).limits.nesting if target else (part.json_parsing_strategy,)
+            if part.json_parsing_strategy not in can:
+                self.tree.report(
+                    "json_parsing_strategy",
+                    f"{part.destination} has no strategy {part.json_parsing_strategy} for nested values",
+                    (*at, "json_parsing_strategy"),
+                    f"It takes: {', '.join(can)}.",
+                )
+            options["json_parsing_strategy"] = part.json_parsing_strategy
+        if part.keep_raw is not None:
+            with _Told(self.tree, (*at, "keep_raw")):
+                options["keep_raw_s"] = schedules.seconds(part.keep_raw)
+        return options
+
+    def _transformation(
+        self, part: TransformationPart | None, at: Keys
+    ) -> tuple[Literal["python", "blocks"], str] | None:
+        """Kind and text; a file is read. What the text is worth is found out when it is deployed."""
+        if part is None:
+            return None
+        kind = "python" if part.python is not None else "blocks"
+        value = part.python if part.python is not None else part.blocks
+        if not isinstance(value, str):
+            return kind, json.dumps(value, indent=1)
+        if "\n" in value or (kind == "blocks" and value.lstrip().startswith(("{", "["))):
+            return kind, value
+        path = self.file.absolute().parent / Path(value).expanduser()
+        try:
+            return kind, path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as wrong:
+            self.tree.report(
+                "no_file",
+                f"the transformation {value} cannot be read: {getattr(wrong, 'strerror', None) or wrong}",
+                (*at, kind),
+                "Give the path of the file, from the folder of this one, or write the text itself here.",
+            )
+            return None
 
     def _known(self, kind: str, name: str, at: Keys, known: Collection[str]) -> None:
         if name not in known:

@@ -10,6 +10,8 @@ from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.data.batch import JSON, LoadMode
 
+Nesting = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS", "FLAT"]
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 # Steps of pydantic's paths that only name a branch of a union.
@@ -49,6 +51,21 @@ class ObjectPart(Part):
     load_mode: LoadMode | None = Field(None, description="How rows of this object reach their table.")
 
 
+class TransformationPart(Part):
+    """What happens to rows in flight: a Python script or a chain of blocks, as a file or written here."""
+
+    python: str | None = Field(None, description="Path of a Python file with transform(event), or its text.")
+    blocks: str | list[Any] | dict[str, Any] | None = Field(
+        None, description="Path of a JSON file with a chain of blocks, its text, or the blocks themselves."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TransformationPart:
+        if (self.python is None) == (self.blocks is None):
+            raise ValueError("a transformation has either 'python' or 'blocks'")
+        return self
+
+
 class PipelinePart(Part):
     """A pipeline: from a source, by its objects, into a destination."""
 
@@ -68,6 +85,17 @@ class PipelinePart(Part):
     )
     naming: Literal["edge", "classic"] | None = Field(None, description="Rules by which names are brought into form.")
     auto_mapping: bool = Field(True, description="New columns, wider types and new objects appear by themselves.")
+    transformation: TransformationPart | None = Field(
+        None, description="What happens to rows between source and mapping; left out: what is deployed stays."
+    )
+    json_parsing_strategy: Nesting | None = Field(
+        None, description="What becomes of nested values; left out: the destination's default. Fixed by the first load."
+    )
+    keep_raw: str | None = Field(
+        None,
+        description="How long rows are kept as they were read, for replays: 30d. Left out: not at all.",
+        examples=["30d"],
+    )
 
     @field_validator("objects", mode="before")
     @classmethod
@@ -88,6 +116,9 @@ class SettingsPart(Part):
     reject_retention_days: int | None = Field(None, ge=0, description="Days that rejected rows are kept.")
     naming: Literal["edge", "classic"] | None = Field(None, description="Naming rules of new pipelines.")
     legacy_frequency: bool | None = Field(None, description="Allow the shorter intervals of older workspaces.")
+    allow_unsandboxed_python: bool | None = Field(
+        None, description="Run users' Python even where this machine offers no sandbox. Only for scripts you trust."
+    )
 
 
 class DocumentPart(Part):

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from millrace.control import connections, pipelines, schedule, settings
+from millrace.control import connections, pipelines, schedule, settings, transformations
 from millrace.control.connections import Connection
 from millrace.control.document import variable
 from millrace.control.pipelines import Pipeline
 from millrace.control.places import BROKEN, WHOLE, WORDS
+from millrace.control.transformations import Transformation
 from millrace.data.batch import JSON
 from millrace.errors import EnvironmentProblem
 
@@ -41,6 +42,10 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
     used = {one.source_id for one in found} | {one.destination_id for one in found}
     kept = [one for one in connections.listed(home) if not names or one.id in used]
     writing = _Writing(found, kept)
+    for one in found:
+        deployed = transformations.standing(home, one.name).deployed
+        if deployed is not None and deployed.kind != "none":
+            writing.deployed[one.name] = deployed
     workspace = settings.workspace(home.database)
     changed = {
         field.name: value
@@ -78,6 +83,7 @@ class _Writing:
 
     def __init__(self, found: Sequence[Pipeline], kept: Sequence[Connection]) -> None:
         self.variables: dict[tuple[str, str], str] = {}
+        self.deployed: dict[str, Transformation] = {}
         self._by_id = {one.id: one for one in kept}
         users = {one.id: [p.name for p in found if p.source_id == one.id] for one in kept}
         self._inline = {one.id for one in kept if one.kind == "source" and users[one.id] == [one.name]}
@@ -102,6 +108,12 @@ class _Writing:
         }
         if not one.auto_mapping:
             whole["auto_mapping"] = False
+        if (deployed := self.deployed.get(one.name)) is not None:
+            whole["transformation"] = {deployed.kind: _escaped(deployed.text)}
+        if (nesting := one.options.get("json_parsing_strategy")) is not None:
+            whole["json_parsing_strategy"] = nesting
+        if (keep_raw_s := one.options.get("keep_raw_s")) is not None:
+            whole["keep_raw"] = schedule.spelled(keep_raw_s)
         if planned.cron:
             whole["schedule"] = {"cron": planned.cron, "timezone": planned.timezone}
         elif planned.every_s:

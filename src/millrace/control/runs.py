@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.destination import Destination
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
-from millrace.control import connections, leases, pipelines, process, records, retention, settings
+from millrace.control import connections, leases, pipelines, process, records, retention, settings, transformations
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.secrets import redact
 from millrace.data.batch import Lane
 from millrace.data.columns import Prefix
+from millrace.engine.ingest import Flight
 from millrace.engine.load import fresh_name
 from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
@@ -90,7 +91,17 @@ class Crew:
             modes=dict(self.pipeline.modes),
             auto=self.pipeline.auto_mapping,
             pipeline=self.pipeline.name,
+            flight=self.flight(),
         )
+
+    def flight(self) -> Flight:
+        """What happens to rows of the pipeline before the mapping."""
+        deployed = transformations.standing(self.home, self.pipeline.name).deployed
+        if deployed is None or deployed.kind == "none":
+            return Flight(version=deployed and deployed.version)
+        step = transformations.step(self.home, deployed.kind, deployed.text)
+        self._stack.callback(step.close)
+        return Flight(step, deployed.version)
 
     def _chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
         by_name = {stream.name.lower(): stream for stream in streams}

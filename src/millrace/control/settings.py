@@ -36,6 +36,8 @@ class Workspace:
     naming: Naming = "edge"
     legacy_frequency: bool = False
     """Sources allow the shorter intervals of workspaces of old."""
+    allow_unsandboxed_python: bool = False
+    """Users' Python runs even where this machine offers no wall around it."""
 
 
 def workspace(database: Database) -> Workspace:
@@ -98,8 +100,8 @@ def _check(key: str, value: Any) -> None:
             raise ConfigError(f"{key} must be a whole number of days from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):
         raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {value!r}", path=key)
-    if key == "legacy_frequency" and not isinstance(value, bool):
-        raise ConfigError(f"legacy_frequency must be true or false, not {value!r}", path=key)
+    if key in ("legacy_frequency", "allow_unsandboxed_python") and not isinstance(value, bool):
+        raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
 

@@ -1,0 +1,433 @@
+"""`millrace transform`: what happens to rows in flight; drafted, tried, deployed, rolled back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from millrace.cli.face import Face, command
+from millrace.cli.nouns import noun
+from millrace.cli.text import ago, bold, count, dim, mark, say, table
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.transformations import Transformation
+    from millrace.control.trials import DryRun, Effect, Event, Outcome, Trial
+
+PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
+SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
+BLOCKS = typer.Option("--blocks", metavar="FILE", help="JSON file with a chain of blocks.")
+REASON = typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept with the version.")
+OBJECT = typer.Option("--object", metavar="OBJECT", help="Only events of this type.")
+
+group = noun("transform", "What happens to rows in flight: drafts, trials, versions.", listing=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A transformation as it is written: its kind and its text."""
+
+    kind: Literal["python", "blocks"]
+    text: str
+
+
+def join(app: typer.Typer) -> None:
+    """The commands of this module are commands of the app."""
+    app.add_typer(group)
+
+
+@command(group, "show", examples=["millrace transform show clevertap", "millrace transform show clevertap --version 3"])
+def show(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    version: Annotated[int | None, typer.Option(metavar="N", help="This version; 0 is the draft.")] = None,
+) -> None:
+    """Show what is deployed, or another version."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        if version is None:
+            standing = transformations.standing(home, pipeline)
+            found = standing.deployed
+            if standing.draft is not None:
+                face.remark(f"There is a draft too: millrace transform show {pipeline} --version 0")
+        else:
+            found = transformations.version(home, pipeline, version)
+    lines = [f"{pipeline} has no transformation: rows pass as they are."]
+    if found is not None and found.kind != "none":
+        lines = [dim(f"{found.kind}, {_called(found)}, {found.author or 'unknown'}"), *found.text.splitlines()]
+    face.answer(found, lines)
+
+
+@command(
+    group,
+    "sample",
+    examples=[
+        "millrace transform sample clevertap",
+        "millrace transform sample clevertap --failed --limit 1",
+        "millrace transform sample clevertap > events.jsonl",
+    ],
+)
+def sample(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    stream: Annotated[str | None, OBJECT] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Events that could not pass, as they went in.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Events at most.")] = 10,
+) -> None:
+    """Print events to try a transformation on, one JSON object a line, as `test --events` reads them."""
+    from millrace.control import trials
+    from millrace.engine.stage import Stage
+
+    with face.open() as home:
+        if failed:
+            with closing(Stage(home.stage_url)) as stage:
+                found = trials.failed(home, stage, pipeline, stream, limit=limit)
+        else:
+            found = trials.sampled(home, pipeline, stream)[:limit]
+    if not found:
+        what = "no event that a transformation could not let pass" if failed else "no samples yet: run it first"
+        face.remark(f"{pipeline} has {what}.")
+    face.answer([_plain(one) for one in found], (json.dumps(_plain(one), ensure_ascii=False) for one in found))
+
+
+@command(
+    group,
+    "test",
+    examples=[
+        "millrace transform test --script orders.py --events events.jsonl",
+        "millrace transform test clevertap --script orders.py         on the samples of the pipeline",
+        "millrace transform test clevertap --failed                   the deployed one on what failed",
+        "millrace transform test --blocks chain.json --events events.jsonl --json",
+    ],
+)
+def test(
+    face: Face,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="PIPELINE", help="Whose samples and tables; left out: only --events.")
+    ] = None,
+    script: Annotated[Path | None, SCRIPT] = None,
+    blocks: Annotated[Path | None, BLOCKS] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Events, one JSON object a line.")
+    ] = None,
+    stream: Annotated[str | None, OBJECT] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="On events that could not pass.")] = False,
+) -> None:
+    """Try a transformation on events, one by one. Nothing is stored.
+
+    With `--json` there is one line for each event: {"output": [...], "error": null or {...}}.
+    """
+    from millrace.control import transformations, trials
+    from millrace.engine.stage import Stage
+
+    with _home(face, needed=pipeline is not None) as home:
+        text = _text(home, pipeline, script, blocks)
+        if events is not None:
+            found = trials.read_events(events)
+        elif pipeline is None:
+            raise ConfigError(
+                "no events are given", hint="Give a file with --events, or name a pipeline.", code="usage"
+            )
+        elif failed:
+            with closing(Stage(home.stage_url)) as stage:
+                found = trials.failed(home, stage, pipeline, stream)
+        else:
+            found = trials.sampled(home, pipeline, stream)
+        if not found:
+            raise ConfigError("there are no events to try it on", hint="Give some with --events.", code="no_events")
+        with closing(transformations.step(home, text.kind, text.text)) as step:
+            trial = trials.test(home, step, found, pipeline=pipeline)
+    if face.json:
+        for outcome in trial.outcomes:
+            say(json.dumps(_outcome(outcome), ensure_ascii=False))
+    else:
+        for line in _trial(found, trial):
+            say(line)
+    if any(outcome.error for outcome in trial.outcomes):
+        raise typer.Exit(1)
+
+
+@command(
+    group,
+    "dry-run",
+    examples=["millrace transform dry-run clevertap --script orders.py --last 5000", "millrace transform dry-run shop"],
+)
+def dry_run(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    script: Annotated[Path | None, SCRIPT] = None,
+    blocks: Annotated[Path | None, BLOCKS] = None,
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many of the latest rows.")] = 1000,
+) -> None:
+    """Run a draft over the latest rows of a pipeline and show what would become of them. Nothing is written."""
+    from millrace.control import transformations, trials
+
+    with face.open() as home:
+        text = _text(home, pipeline, script, blocks, drafted=True)
+        with closing(transformations.step(home, text.kind, text.text)) as step:
+            done = trials.dry_run(home, pipeline, step, last=last)
+    face.answer(done, _dry_run(done))
+
+
+@command(
+    group,
+    "draft",
+    examples=["millrace transform draft clevertap --script orders.py"],
+)
+def draft(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    script: Annotated[Path | None, SCRIPT] = None,
+    blocks: Annotated[Path | None, BLOCKS] = None,
+) -> None:
+    """Keep a text as the draft of a pipeline. Running data is not touched."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        text = _text(home, pipeline, script, blocks)
+        made = transformations.save_draft(home, pipeline, text.kind, text.text)
+    face.answer(made, [f"Kept as the draft of {pipeline}. Deploy it with: millrace transform deploy {pipeline}"])
+
+
+@command(
+    group,
+    "deploy",
+    examples=[
+        'millrace transform deploy clevertap --script orders.py -m "drop test users"',
+        "millrace transform deploy clevertap          deploys the draft",
+    ],
+)
+def deploy(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    script: Annotated[Path | None, SCRIPT] = None,
+    blocks: Annotated[Path | None, BLOCKS] = None,
+    reason: Annotated[str | None, REASON] = None,
+) -> None:
+    """Let rows that are read from now on go through a transformation. Loaded rows stay as they are."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        text = _text(home, pipeline, script, blocks, drafted=True)
+        made = transformations.deploy(home, pipeline, text.kind, text.text, reason=reason)
+    face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed. It holds from the next run on."])
+
+
+@command(group, "remove", examples=["millrace transform remove clevertap"])
+def remove(face: Face, pipeline: Annotated[str, PIPELINE], reason: Annotated[str | None, REASON] = None) -> None:
+    """Let rows pass as they are again. Earlier versions are kept."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        made = transformations.deploy(home, pipeline, "none", "", reason=reason)
+    face.answer(made, [f"{mark('good')} {pipeline}: rows pass as they are from the next run on."])
+
+
+@command(group, "history", examples=["millrace transform history clevertap", "millrace transform history shop --json"])
+def history(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:
+    """List the versions that were deployed: who, when, why."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        found = transformations.history(home, pipeline)
+    face.answer(found, _history(found, pipeline, datetime.now(UTC)))
+
+
+@command(
+    group,
+    "diff",
+    examples=["millrace transform diff clevertap 3 4", "millrace transform diff clevertap 4 0    with the draft"],
+)
+def diff(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    old: Annotated[int, typer.Argument(metavar="OLD", help="A version; 0 is the draft.")],
+    new: Annotated[int, typer.Argument(metavar="NEW", help="A version; 0 is the draft.")],
+) -> None:
+    """Show what changed from one version to another."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        lines = transformations.difference(home, pipeline, old, new)
+    face.answer(lines, lines or ["The two are the same."])
+
+
+@command(group, "rollback", examples=["millrace transform rollback clevertap 3"])
+def rollback(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    to: Annotated[int, typer.Argument(metavar="VERSION", help="The version whose text is deployed again.")],
+) -> None:
+    """Deploy an earlier version again, as a new version."""
+    from millrace.control import transformations
+
+    with face.open() as home:
+        made = transformations.roll_back(home, pipeline, to)
+    face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed, with the text of version {to}."])
+
+
+@command(
+    group,
+    "explain",
+    examples=["millrace transform explain --blocks chain.json > chain.py", "millrace transform explain clevertap"],
+)
+def explain(
+    face: Face,
+    pipeline: Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Whose deployed chain.")] = None,
+    blocks: Annotated[Path | None, BLOCKS] = None,
+) -> None:
+    """Print a chain of blocks as a Python script that does the same."""
+    from millrace.engine.blocks.explain import explain as explained
+    from millrace.engine.blocks.model import parse
+
+    with _home(face, needed=pipeline is not None) as home:
+        text = _text(home, pipeline, None, blocks)
+    if text.kind != "blocks":
+        raise ConfigError("this transformation is Python already", hint="Name a chain of blocks.", code="usage")
+    script = explained(parse(text.text))
+    face.answer({"python": script}, script.splitlines())
+
+
+@command(group, "sandbox", examples=["millrace transform sandbox"])
+def sandbox(face: Face) -> None:
+    """Tell which wall this machine puts around users' Python."""
+    from millrace.engine.python.host import probe
+
+    found = probe()
+    face.answer(found, [f"{mark('good' if found.safe else 'bad')} {found.told}"])
+
+
+def _home(face: Face, *, needed: bool) -> Any:
+    """The home; a temporary one where the command does without."""
+    from millrace.control.home import Home
+
+    if needed:
+        return face.open()
+    try:
+        return face.open()
+    except ConfigError:
+        return Home.temporary()
+
+
+def _text(home: Home, pipeline: str | None, script: Path | None, blocks: Path | None, *, drafted: bool = False) -> Text:
+    """What is typed; else the draft, with ``drafted``, else what is deployed."""
+    if script is not None and blocks is not None:
+        raise ConfigError("--script and --blocks exclude each other", hint="Give one of them.", code="usage")
+    if (file := script or blocks) is not None:
+        try:
+            return Text("python" if script else "blocks", file.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as wrong:
+            raise ConfigError(
+                f"{file} cannot be read: {wrong}", hint="Give a text file in UTF-8.", path=str(file), code="no_file"
+            ) from wrong
+    if pipeline is None:
+        raise ConfigError("no transformation is given", hint="Give --script FILE or --blocks FILE.", code="usage")
+    from millrace.control import transformations
+
+    standing = transformations.standing(home, pipeline)
+    for one in (standing.draft, standing.deployed) if drafted else (standing.deployed, standing.draft):
+        if one is not None and one.kind != "none":
+            return Text(one.kind, one.text)
+    raise ConfigError(
+        f"{pipeline} has no transformation", hint="Give --script FILE or --blocks FILE.", code="no_transformation"
+    )
+
+
+def _called(one: Transformation) -> str:
+    return "the draft" if one.version == 0 else f"version {one.version}"
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return {"event_name": event.event_name, "properties": event.properties}
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error and {"code": outcome.error.code, "message": outcome.error.message}
+    return {"output": [_plain(one) for one in outcome.output], "error": error}
+
+
+def _trial(events: Sequence[Event], trial: Trial) -> Iterator[str]:
+    for event, outcome in zip(events, trial.outcomes, strict=True):
+        yield f"{bold(event.event_name)} {json.dumps(event.properties, ensure_ascii=False)}"
+        yield from _became(outcome)
+    for line in trial.printed:
+        yield dim(f"printed: {line}")
+    yield from _effects(trial.effects)
+    bad = sum(outcome.error is not None for outcome in trial.outcomes)
+    dropped = sum(outcome.error is None and not outcome.output for outcome in trial.outcomes)
+    made = sum(len(outcome.output) for outcome in trial.outcomes)
+    state = mark("bad" if bad else "good")
+    yield f"{state} {count(len(events), 'event')} in, {made:,} out, {dropped:,} dropped, {bad:,} failed"
+
+
+def _became(outcome: Outcome) -> Iterator[str]:
+    if outcome.error is not None:
+        head, *more = outcome.error.message.splitlines() or [""]
+        yield f"  {mark('bad')} {outcome.error.code}: {head}"
+        yield from (f"    {line}" for line in more)
+    elif not outcome.output:
+        yield f"  {mark('idle')} dropped"
+    for after in outcome.output:
+        yield f"  → {after.event_name} {json.dumps(after.properties, ensure_ascii=False)}"
+
+
+def _effects(effects: Sequence[Effect]) -> Iterator[str]:
+    for effect in effects:
+        yield f"  {mark('look')} table {effect.table}: {effect.change}"
+
+
+def _dry_run(done: DryRun) -> Iterator[str]:
+    if done.through:
+        yield dim(f"These rows went through version {done.through} when they were read.")
+    for difference in done.differences:
+        before = difference.before
+        yield f"{bold(before.event_name)} {json.dumps(before.properties, ensure_ascii=False)}"
+        for after in difference.after:
+            yield from _changes(before, after)
+        if not difference.after:
+            yield f"  {mark('idle')} dropped or failed"
+    yield from _effects(done.effects)
+    for reason, rows in sorted(done.failures.items(), key=lambda pair: -pair[1]):
+        yield f"  {mark('bad')} {count(rows, 'row')}: {reason.splitlines()[0]}"
+    parts = ", ".join(f"{rows:,} {word}" for word, rows in done.counts.items() if rows)
+    yield f"{mark('bad' if done.failures else 'good')} {count(done.rows, 'row')}: {parts}. Nothing was written."
+
+
+def _changes(before: Event, after: Event) -> Iterator[str]:
+    if before.event_name != after.event_name:
+        yield f"  ~ event type {before.event_name} → {after.event_name}"
+    for name in dict.fromkeys([*before.properties, *after.properties]):
+        was, is_ = before.properties.get(name), after.properties.get(name)
+        if name not in after.properties:
+            yield f"  - {name}: {json.dumps(was, ensure_ascii=False)}"
+        elif name not in before.properties:
+            yield f"  + {name}: {json.dumps(is_, ensure_ascii=False)}"
+        elif was != is_:
+            yield f"  ~ {name}: {json.dumps(was, ensure_ascii=False)} → {json.dumps(is_, ensure_ascii=False)}"
+
+
+def _history(found: Sequence[Transformation], pipeline: str, now: datetime) -> Iterator[str]:
+    if not found:
+        yield f"{pipeline} never had a transformation."
+        return
+    rows = [
+        (
+            one.version,
+            one.kind,
+            len(one.text.splitlines()),
+            one.author or "unknown",
+            ago(one.created_at, now),
+            one.reason,
+        )
+        for one in found
+    ]
+    yield from table(("version", "kind", "lines", "by", "when", "why"), rows)

@@ -1,0 +1,189 @@
+"""Transformations of pipelines: a draft, the version that is deployed, and all that were deployed before."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control import pipelines
+from millrace.control.db import upsert
+from millrace.control.tables import transformations
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.engine.steps import Step
+
+Kind: TypeAlias = Literal["python", "blocks", "none"]
+
+DRAFT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transformation:
+    """One version. ``version`` 0 is the draft; kind "none" lets rows pass as they are."""
+
+    pipeline: str
+    version: int
+    kind: Kind
+    text: str
+    author: str | None
+    reason: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is drafted and what is deployed; None where there is none. ``deployed`` may be of kind "none"."""
+
+    pipeline: str
+    draft: Transformation | None
+    deployed: Transformation | None
+
+
+def standing(home: Home, pipeline: str) -> Standing:
+    """Draft and deployed version of a pipeline."""
+    found = {one.version: one for one in _versions(home, pipeline)}
+    draft = found.pop(DRAFT, None)
+    return Standing(pipeline, draft, found[max(found)] if found else None)
+
+
+def history(home: Home, pipeline: str) -> list[Transformation]:
+    """All deployed versions, the latest first."""
+    return [one for one in reversed(_versions(home, pipeline)) if one.version != DRAFT]
+
+
+def version(home: Home, pipeline: str, number: int) -> Transformation:
+    """One version. Raises ConfigError when there is none of that number."""
+    found = {one.version: one for one in _versions(home, pipeline)}
+    if number not in found:
+        known = ", ".join(str(one) for one in sorted(found) if one != DRAFT) or "none yet"
+        raise ConfigError(
+            f"pipeline {pipeline!r} has no version {number} of its transformation",
+            hint=f"Versions: {known}.",
+            code="unknown_version",
+        )
+    return found[number]
+
+
+def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
+    """Lines of a unified diff from one version to another; 0 is the draft. Empty where they are the same."""
+    before, after = version(home, pipeline, old), version(home, pipeline, new)
+    return list(
+        difflib.unified_diff(
+            before.text.splitlines(), after.text.splitlines(), _called(before), _called(after), lineterm=""
+        )
+    )
+
+
+def save_draft(home: Home, pipeline: str, kind: Kind, text: str, *, author: str | None = None) -> Transformation:
+    """The draft of the pipeline is this text, whatever it is worth. Running data is not touched."""
+    found = pipelines.find(home, pipeline)
+    row = {
+        "pipeline_id": found.id,
+        "version": DRAFT,
+        "kind": kind,
+        "text": text,
+        "author": author or whoami(),
+        "reason": None,
+        "created_at": home.database.now(),
+    }
+    with home.database.transaction() as connection:
+        upsert(connection, transformations, [row], key=["pipeline_id", "version"])
+    return version(home, pipeline, DRAFT)
+
+
+def deploy(
+    home: Home, pipeline: str, kind: Kind, text: str, *, reason: str | None = None, author: str | None = None
+) -> Transformation:
+    """Rows that are read from now on go through this transformation; the draft is gone.
+
+    What is deployed already is not deployed again. Raises ConfigError for a text that cannot be one.
+    """
+    found = pipelines.find(home, pipeline)
+    checked(home, kind, text)
+    with home.database.transaction() as connection:
+        mine = transformations.c.pipeline_id == found.id
+        rows = connection.execute(sa.select(transformations).where(mine).order_by(transformations.c.version)).all()
+        deployed = [row for row in rows if row.version != DRAFT]
+        same = (deployed[-1].kind, deployed[-1].text) == (kind, text) if deployed else kind == "none"
+        if not same:
+            connection.execute(
+                sa.insert(transformations).values(
+                    pipeline_id=found.id,
+                    version=deployed[-1].version + 1 if deployed else 1,
+                    kind=kind,
+                    text=text,
+                    author=author or whoami(),
+                    reason=reason,
+                    created_at=home.database.now(),
+                )
+            )
+        connection.execute(sa.delete(transformations).where(mine, transformations.c.version == DRAFT))
+    deployed_now = standing(home, pipeline).deployed
+    if deployed_now is None:
+        return Transformation(pipeline, DRAFT, "none", "", None, None, home.database.now())
+    return deployed_now
+
+
+def roll_back(home: Home, pipeline: str, to: int, *, author: str | None = None) -> Transformation:
+    """The text of an earlier version is deployed again, as a new version."""
+    if to == DRAFT:
+        raise ConfigError("version 0 is the draft", hint="Deploy it: `millrace transform deploy`.", code="usage")
+    old = version(home, pipeline, to)
+    return deploy(home, pipeline, old.kind, old.text, reason=f"back to version {to}", author=author)
+
+
+def checked(home: Home, kind: Kind, text: str) -> None:
+    """Raises ConfigError when the text cannot be deployed as a transformation of this kind."""
+    if kind == "none":
+        return
+    if kind == "blocks":
+        from millrace.engine.blocks.model import parse
+
+        parse(text)
+        return
+    step(home, kind, text).close()
+
+
+def step(home: Home, kind: Kind, text: str) -> Step:
+    """The transformation as the step that runs it. Raises ConfigError for a text that cannot be one."""
+    from millrace.control import tokens
+
+    if kind == "blocks":
+        from millrace.engine.blocks.model import parse
+        from millrace.engine.blocks.step import BlockStep
+
+        return BlockStep(parse(text), keys=tokens.keys(home))
+    from millrace.control.settings import workspace
+    from millrace.engine.python.host import PythonStep
+
+    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python)
+
+
+def whoami() -> str:
+    """Who is at the keyboard, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _called(one: Transformation) -> str:
+    return "draft" if one.version == DRAFT else f"version {one.version}"
+
+
+def _versions(home: Home, pipeline: str) -> list[Transformation]:
+    found = pipelines.find(home, pipeline)
+    t = transformations.c
+    with home.database.reading() as connection:
+        rows = connection.execute(sa.select(transformations).where(t.pipeline_id == found.id).order_by(t.version)).all()
+    return [
+        Transformation(pipeline, row.version, row.kind, row.text, row.author, row.reason, row.created_at)
+        for row in rows
+    ]

@@ -1,0 +1,354 @@
+"""Trials of a transformation: over samples, lines of a file, rows that were staged. Nothing is kept of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from millrace.connect.source import Stream
+from millrace.control import pipelines, rejects, runs
+from millrace.control.ledger import Books
+from millrace.control.tables import raw_files, samples, segments
+from millrace.data import json_text, types
+from millrace.data.batch import JSON, Batch
+from millrace.data.columns import is_ours
+from millrace.data.rows import to_batch, to_rows
+from millrace.engine.ingest import Mappings
+from millrace.engine.mapping import Mapping, first, shape
+from millrace.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.runs import Crew
+    from millrace.engine.stage import Stage
+    from millrace.engine.steps import Step, Stepped
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event on trial. ``types``: logical types of properties that JSON has no form for."""
+
+    event_name: str
+    properties: dict[str, JSON]
+    types: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an event could not pass."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event: the events that came out, none where it was dropped on purpose, or its failure."""
+
+    output: tuple[Event, ...] = ()
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the events that came out would change at the destination."""
+
+    table: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The outcome of each event, in order; what would change at the destination; what the script printed."""
+
+    outcomes: tuple[Outcome, ...]
+    effects: tuple[Effect, ...] = ()
+    printed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row before and after; ``after`` is empty where it was dropped or failed."""
+
+    before: Event
+    after: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """A draft over rows that were read before. ``counts``: passed unchanged, changed, split, dropped, failed.
+
+    ``through`` is the version of the transformation that those rows had gone through already, if any.
+    """
+
+    rows: int
+    counts: dict[str, int]
+    failures: dict[str, int]
+    differences: tuple[Difference, ...]
+    effects: tuple[Effect, ...]
+    through: int | None
+
+
+def read_events(file: Path) -> list[Event]:
+    """Events from JSON lines, each `{"event_name": …, "properties": {…}}`. Raises ConfigError with the line."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise ConfigError(
+            f"{file} cannot be read: {wrong}", hint="Give a file with one JSON object a line, in UTF-8.", code="no_file"
+        ) from wrong
+    return [parsed(line, f"{file.name}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def parsed(text: str, place: str) -> Event:
+    """One event from its JSON. Raises ConfigError with ``place``."""
+    try:
+        found = json_text.loads(text)
+    except ValueError as wrong:
+        raise ConfigError(f"this is no JSON: {wrong}", hint=_FORM, path=place, code="no_event") from wrong
+    if not isinstance(found, dict) or set(found) - {"event_name", "properties"} or "properties" not in found:
+        raise ConfigError("this is no event", hint=_FORM, path=place, code="no_event")
+    name, properties = found.get("event_name", "event"), found["properties"]
+    if not isinstance(name, str) or not isinstance(properties, dict):
+        raise ConfigError("this is no event", hint=_FORM, path=place, code="no_event")
+    return Event(name, properties)
+
+
+_FORM = 'Write events as {"event_name": "orders", "properties": {"id": 1}}.'
+
+
+def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]:
+    """Samples that the pipeline keeps, of one object or of all."""
+    found = pipelines.find(home, pipeline)
+    query = sa.select(samples).where(samples.c.pipeline_id == found.id)
+    if stream is not None:
+        query = query.where(sa.func.lower(samples.c.stream) == stream.lower())
+    with home.database.reading() as connection:
+        rows = connection.execute(query.order_by(samples.c.stream, samples.c.number)).all()
+    return [_event(row.stream, row.row, row.types) for row in rows]
+
+
+def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *, limit: int = 10) -> list[Event]:
+    """Events that a transformation of the pipeline could not let pass, as they went in."""
+    choice = rejects.Choice(pipeline=pipeline, stream=stream, stage="steps")
+    found: list[Event] = []
+    for one in rejects.replayable(home, stage, choice):
+        for batch in one.rows.to_batches():
+            for row in batch.to_pylist():
+                kinds = json_text.loads(row["types"]) if row.get("types") else {}
+                found.append(_event(row["stream"], row.get("origin") or row["row"], kinds))
+                if len(found) == limit:
+                    return found
+    return found
+
+
+def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | None = None) -> Trial:
+    """Each event has gone through the step by itself; with a pipeline, what its tables would become is told too."""
+    outcomes: list[Outcome] = []
+    mappings = None if pipeline is None else _mappings(home, pipeline)
+    before = {} if mappings is None else dict(mappings.by_stream)
+    for batch, _ in _batches(events):
+        key = () if mappings is None else _key(mappings, batch.stream)
+        stepped = step.apply(batch, key)
+        outcomes += _outcomes(stepped, batch.rows.num_rows)
+        if mappings is not None:
+            _map(mappings, stepped)
+    printed = tuple(getattr(step, "printed", ()))
+    return Trial(tuple(outcomes), _effects(before, mappings), printed)
+
+
+def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 20) -> DryRun:
+    """The step over the last rows that were read or staged; nothing is written.
+
+    Rows as they were read are taken where the pipeline keeps them, else rows of the stage. Raises ConfigError when
+    there are none.
+    """
+    mappings = _mappings(home, pipeline)
+    before = dict(mappings.by_stream)
+    counts: Counter[str] = Counter(dict.fromkeys(("unchanged", "changed", "split", "dropped", "failed"), 0))
+    failures: Counter[str] = Counter()
+    differences: list[Difference] = []
+    rows = 0
+    through: int | None = None
+    with runs.visit(home, pipeline) as ours:
+        for batch, version in _latest(home, ours, mappings, last):
+            through = version if through is None else through
+            rows += batch.rows.num_rows
+            stepped = step.apply(batch, _key(mappings, batch.stream))
+            _map(mappings, stepped)
+            inputs = _shown(batch.stream, batch.rows)
+            for event, outcome in zip(inputs, _outcomes(stepped, batch.rows.num_rows), strict=True):
+                became = _became(event, outcome)
+                counts[became] += 1
+                if outcome.error is not None:
+                    failures[f"{outcome.error.code}: {outcome.error.message}"] += 1
+                if became != "unchanged" and len(differences) < shown:
+                    differences.append(Difference(event, outcome.output))
+    if not rows:
+        raise ConfigError(
+            f"pipeline {pipeline!r} has no rows on its stage to try the draft on",
+            hint="Run it first, or test on a file: `millrace transform test --events events.jsonl`.",
+            code="no_rows",
+        )
+    return DryRun(rows, dict(counts), dict(failures), tuple(differences), _effects(before, mappings), through)
+
+
+def _became(event: Event, outcome: Outcome) -> str:
+    if outcome.error is not None:
+        return "failed"
+    if not outcome.output:
+        return "dropped"
+    if len(outcome.output) > 1:
+        return "split"
+    return "unchanged" if all(_same(event, after) for after in outcome.output) else "changed"
+
+
+def _same(one: Event, other: Event) -> bool:
+    return one.event_name == other.event_name and one.properties == other.properties
+
+
+def _latest(home: Home, ours: Crew, mappings: Mappings, last: int) -> Iterator[tuple[Batch, int | None]]:
+    """The last rows of the pipeline in the fields of its streams, and the transformation that they went through."""
+    stage = ours.stage()
+    r, s = raw_files.c, segments.c
+    with home.database.reading() as connection:
+        raw = connection.execute(
+            sa.select(raw_files).where(r.pipeline_id == ours.pipeline.id, r.kept.is_(True)).order_by(r.id.desc())
+        ).all()
+        staged = connection.execute(
+            sa.select(segments)
+            .where(s.pipeline_id == ours.pipeline.id, s.state != "dropped")
+            .order_by(s.staged_at.desc(), s.number.desc())
+        ).all()
+    for row in raw or staged:
+        if last <= 0:
+            return
+        mapping = None if raw else mappings.by_stream.get(row.stream)
+        version = None if raw else row.transformation
+        with closing(stage.read(row.path, row.checksum)) as reader:
+            for batch in reader:
+                part = batch.slice(0, last)
+                last -= part.num_rows
+                yield Batch(row.stream, part if raw else _unmapped(part, mapping)), version
+                if last <= 0:
+                    return
+
+
+def _unmapped(rows: pa.RecordBatch, mapping: Mapping | None) -> pa.RecordBatch:
+    """Staged rows under the names that their fields had in the stream, without metadata."""
+    if mapping is None:
+        return rows
+    fields = {column.name: column.source for column in mapping.columns if not column.ours}
+    names = [name for name in rows.schema.names if name in fields]
+    return rows.select(names).rename_columns([fields[name] for name in names])
+
+
+def _mappings(home: Home, pipeline: str) -> Mappings:
+    """The pipeline's mappings in memory: what is put into them is forgotten."""
+    found = pipelines.find(home, pipeline)
+    naming = runs.naming(home, found)
+    with runs.visit(home, pipeline) as ours:
+        known = {mapping.stream: mapping for mapping in _books(ours).mappings()}
+
+    def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
+        return first(stream, naming, found.load_mode, auto=found.auto_mapping, taken=taken)
+
+    return Mappings(naming, known, {}, fresh)
+
+
+def _books(ours: Crew) -> Books:
+    return ours.books
+
+
+def _key(mappings: Mappings, stream: str) -> tuple[str, ...]:
+    known = mappings.by_stream.get(stream)
+    return () if known is None else known.key
+
+
+def _map(mappings: Mappings, stepped: Stepped) -> None:
+    for output in stepped.outputs:
+        mapping = mappings.of(output.stream)
+        mappings.put(shape(mapping, output.rows, mappings.naming, 0).mapping)
+
+
+def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect, ...]:
+    found: list[Effect] = []
+    for stream, mapping in sorted(after.by_stream.items()) if after is not None else ():
+        old = before.get(stream)
+        if old is None:
+            names = ", ".join(f"{column.name} {types.name(column.type)}" for column in mapping.columns)
+            found.append(Effect(mapping.table, f"creates the table with {names}"))
+            continue
+        had = {column.source: column for column in old.columns}
+        for column in mapping.columns:
+            if column.source not in had:
+                found.append(Effect(mapping.table, f"adds column {column.name} {types.name(column.type)}"))
+            elif had[column.source].type != column.type:
+                found.append(
+                    Effect(
+                        mapping.table,
+                        f"type of {column.name} becomes {types.name(column.type)} "
+                        f"(now {types.name(had[column.source].type)})",
+                    )
+                )
+        for name, reason in mapping.unmapped[len(old.unmapped) :]:
+            found.append(Effect(mapping.table, f"field {name} has no column: {reason}"))
+    return tuple(found)
+
+
+def _outcomes(stepped: Stepped, count: int) -> list[Outcome]:
+    """What became of each row of the input."""
+    came: list[list[Event]] = [[] for _ in range(count)]
+    for output in stepped.outputs:
+        events = _shown(output.stream, output.rows)
+        for row, event in zip(output.origin.to_pylist(), events, strict=True):
+            came[row].append(event)
+    outcomes = [Outcome(tuple(events)) for events in came]
+    for row, code, message in stepped.refused:
+        outcomes[row] = Outcome(error=Failure(code, message))
+    return outcomes
+
+
+def _shown(stream: str, rows: pa.RecordBatch) -> list[Event]:
+    """Rows as events; fields without a value and metadata of ours are left out."""
+    names = [one.name for one in rows.schema if not is_ours(one)]
+    return [
+        Event(stream, {name: value for name, value in row.items() if value is not None})
+        for row in to_rows(rows.select(names))
+    ]
+
+
+def _batches(events: Sequence[Event]) -> Iterator[tuple[Batch, tuple[Event, ...]]]:
+    """Events as batches, in order; two share one only where the types of all their fields are the same."""
+    made = [(event, _row(event)) for event in events]
+
+    def alike(one: tuple[Event, pa.RecordBatch]) -> tuple[str, Any]:
+        return one[0].event_name, one[1].schema
+
+    for (name, _), some in groupby(made, alike):
+        group = list(some)
+        rows = pa.Table.from_batches([row for _, row in group]).combine_chunks().to_batches()
+        yield Batch(name, rows[0]), tuple(event for event, _ in group)
+
+
+def _row(event: Event) -> pa.RecordBatch:
+    schema = pa.schema([pa.field(name, types.parse(kind)) for name, kind in event.types.items()])
+    try:
+        rows = to_batch([event.properties], schema if event.types else None)
+    except DataError as wrong:
+        raise ConfigError(f"an event cannot be read: {wrong.message}", hint=wrong.hint, code="no_event") from wrong
+    kept = [one.name for one, column in zip(rows.schema, rows.columns, strict=True) if column.null_count == 0]
+    return rows.select(kept)
+
+
+def _event(stream: str, row: str, kinds: dict[str, str]) -> Event:
+    found = json_text.loads(row)
+    return Event(stream, {name: value for name, value in found.items() if value is not None}, kinds)
