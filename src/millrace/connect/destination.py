@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import pyarrow as pa
 
 from millrace.connect.config import DestinationConfig
+from millrace.connect.sizing import TextLimits
 from millrace.connect.source import Context, Verdict
 from millrace.data.batch import LoadMode
 
@@ -18,7 +19,7 @@ D = TypeVar("D", bound=DestinationConfig)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What names and tables may be at a destination (destinations.md 4)."""
+    """What names and tables may be at a destination (destinations.md 4). ``text`` None: text columns have no bound."""
 
     table_name: int = 255
     column_name: int = 255
@@ -28,14 +29,16 @@ class Limits:
     max_decimal: int = 38
     json: bool = True
     modes: tuple[LoadMode, ...] = ("merge", "append", "history")
+    text: TextLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its name there and its logical type (`data.types`)."""
+    """A column of a table: its name there and its logical type (`data.types`). ``formerly``: names that it had."""
 
     name: str
     type: pa.DataType
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Table:
 class Change:
     """One change that was made to a table: what, on which column, and the statement that did it."""
 
-    kind: Literal["create", "add", "widen"]
+    kind: Literal["create", "add", "widen", "rename"]
     table: str
     column: str | None
     statement: str
@@ -88,6 +91,8 @@ class Refusal:
     row: int
     code: str
     message: str
+    column: str | None = None
+    """The column whose value is at fault, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,19 @@ class Destination(ABC, Generic[D]):
 
         Raises SchemaError when a column has a type that cannot take its values, or the key differs.
         """
+
+    def planned(self, table: Table) -> list[Change]:
+        """What `ensure` would change, with its statements; nothing is changed. Empty where there are no statements."""
+        del table
+        return []
+
+    def stretch(self, table: Table, names: Sequence[str]) -> list[Change]:
+        """Text columns of those names that have a bound take longer text from now on; columns of the key never do.
+
+        Raises SchemaError where the system refuses that (a view that needs the column).
+        """
+        del table, names
+        return []
 
     @abstractmethod
     def load(self, table: Table, load: Load) -> Loaded:

@@ -111,16 +111,33 @@ class SqlDestination(Destination[D]):
             self.prepared()
             self._notes(table)
             target, found = self.target(table.name), self.found(table.name)
-            if found is None:
-                changes = [Change("create", table.name, None, statements.create(self.dialect, table, target))]
-            else:
-                changes = statements.alter(self.dialect, table, target, list(found.values()))
+            changes = self._changes(table, target, found)
+            if found is not None:
                 self._keep_exact(table, target, found)
             for change in changes:
                 self.execute(change.statement)
             if table.key:
                 self.indexed(table)
         return changes
+
+    def planned(self, table: Table) -> list[Change]:
+        self._fit(table)
+        with self.connected(keep=True):
+            return self._changes(table, self.target(table.name), self.found(table.name))
+
+    def stretch(self, table: Table, names: Sequence[str]) -> list[Change]:
+        with self.connected(keep=True), self.transaction():
+            found = self.found(table.name) or {}
+            present = [found[name] for name in names if name in found]
+            changes = statements.stretch(self.dialect, table, self.target(table.name), present)
+            for change in changes:
+                self.execute(change.statement)
+        return changes
+
+    def _changes(self, table: Table, target: str, found: Mapping[str, Found] | None) -> list[Change]:
+        if found is None:
+            return [Change("create", table.name, None, statements.create(self.dialect, table, target))]
+        return statements.alter(self.dialect, table, target, list(found.values()))
 
     def _keep_exact(self, table: Table, target: str, found: Mapping[str, Found]) -> None:
         """No value is rounded when a column of integers becomes one of floats (I6)."""

@@ -128,7 +128,8 @@ class Incoming:
             text = found is not None and types.length(want) is not None and types.is_text(loose)
             code = "STRING_TOO_LONG" if text else "INCOMPATIBLE_TYPE"
             sql = found.sql if found else types.name(want)
-            self._refuse(casted.bad, sequence, code, f"the value of {name!r} does not fit into its column ({sql})")
+            message = f"the value of {name!r} does not fit into its column ({sql})"
+            self._refuse(casted.bad, sequence, code, message, name)
         return casted.values
 
     def _checked(self, name: str, values: pa.Array, found: Found | None, sequence: np.ndarray[Any, Any]) -> pa.Array:
@@ -170,9 +171,11 @@ class Incoming:
             bad = pc.or_(bad, pc.fill_null(escaped, False))
         self._refuse(bad, sequence, "INCOMPATIBLE_TYPE", f"the value of {name!r} holds a NUL character")
 
-    def _refuse(self, bad: pa.BooleanArray, sequence: np.ndarray[Any, Any], code: str, message: str) -> None:
+    def _refuse(
+        self, bad: pa.BooleanArray, sequence: np.ndarray[Any, Any], code: str, message: str, column: str | None = None
+    ) -> None:
         for row in sequence[bad.to_numpy(zero_copy_only=False)]:
-            self._refused.setdefault(int(row), Refusal(int(row), code, message))
+            self._refused.setdefault(int(row), Refusal(int(row), code, message, column))
 
 
 def stamped(table: Table, load: Load, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -56,11 +56,18 @@ def alter(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -
 
     Raises SchemaError where that cannot be done without harm.
     """
-    have = {dialect.fold(column.name): column for column in found}
     wanted = columns(table)
     changes: list[Change] = []
+    renamed: set[str] = set()
     for column in wanted:
-        present = have.get(dialect.fold(column.name))
+        present = _present(dialect, table, column, found)
+        if present is not None and dialect.fold(present.name) != dialect.fold(column.name):
+            one, two = dialect.quoted(present.name), dialect.quoted(column.name)
+            changes.append(
+                Change("rename", table.name, column.name, f"ALTER TABLE {target} RENAME COLUMN {one} TO {two}")
+            )
+            renamed.add(present.name)
+            present = replace(present, name=column.name)
         if present is None:
             if column.name in table.key:
                 raise _unfit(table, f"has no column {column.name!r}, which is part of the key")
@@ -70,9 +77,29 @@ def alter(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -
             changes.append(Change("widen", table.name, column.name, _widen(dialect, target, present, wider)))
     asked = {dialect.fold(column.name) for column in wanted}
     for column in found:
-        if dialect.fold(column.name) not in asked and not column.nullable and not column.default:
+        spare = dialect.fold(column.name) not in asked and column.name not in renamed
+        if spare and not column.nullable and not column.default:
             raise _unfit(table, f"has a column {column.name!r} of its own that must not be NULL and has no default")
     return changes
+
+
+def _present(dialect: Dialect, table: Table, column: Column, found: Sequence[Found]) -> Found | None:
+    """The column as found: by its name, else by one that it had before and that no other column asks for now."""
+    have = {dialect.fold(one.name): one for one in found}
+    if (present := have.get(dialect.fold(column.name))) is not None or not column.formerly:
+        return present
+    asked = {dialect.fold(one.name) for one in columns(table)}
+    earlier = (dialect.fold(name) for name in reversed(column.formerly))
+    return next((have[name] for name in earlier if name in have and name not in asked), None)
+
+
+def stretch(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -> list[Change]:
+    """What lets text columns with a bound take text of any length, each with its statement. No column of the key."""
+    return [
+        Change("widen", table.name, column.name, _widen(dialect, target, column, types.VARCHAR))
+        for column in found
+        if column.type is not None and types.length(column.type) is not None and column.name not in table.key
+    ]
 
 
 def _wider(dialect: Dialect, table: Table, column: Column, present: Found) -> pa.DataType | None:
@@ -107,10 +134,9 @@ def _widen(dialect: Dialect, target: str, present: Found, to: pa.DataType) -> st
 
 def inexact(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -> list[tuple[str, str]]:
     """For each column that `alter` makes a DOUBLE of a LONG: its name, and a query for how many values would change."""
-    have = {dialect.fold(column.name): column for column in found}
     asked: list[tuple[str, str]] = []
     for column in columns(table):
-        present = have.get(dialect.fold(column.name))
+        present = _present(dialect, table, column, found)
         if present is not None and _to_double(present.type, column.type):
             name = dialect.quoted(present.name)
             asked.append((column.name, f"SELECT count(*) FROM {target} WHERE {name} > {_EXACT} OR {name} < -{_EXACT}"))
