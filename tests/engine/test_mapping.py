@@ -7,7 +7,8 @@ from millrace.connect.destination import Limits
 from millrace.connect.source import Stream
 from millrace.data import columns
 from millrace.data.columns import Prefix
-from millrace.engine.mapping import Mapping, Naming, Shaped, first, shape, widened_by
+from millrace.engine.mapping import Mapping, Naming, first, widened_by
+from millrace.engine.shaping import Shaped, shape
 
 NAMING = Naming()
 NONE: frozenset[str] = frozenset()

@@ -22,7 +22,8 @@ from millrace.data.batch import JSON, Batch
 from millrace.data.columns import is_ours
 from millrace.data.rows import to_batch, to_rows
 from millrace.engine.ingest import Mappings
-from millrace.engine.mapping import Mapping, first, shape
+from millrace.engine.mapping import Mapping, first
+from millrace.engine.shaping import shape
 from millrace.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

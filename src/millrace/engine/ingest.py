@@ -19,8 +19,9 @@ from millrace.data.columns import REJECTS, is_ours
 from millrace.data.json_text import dumps
 from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample
-from millrace.engine.mapping import Mapping, Naming, shape
+from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
+from millrace.engine.shaping import shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step
 

@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
+from millrace.connect import sizing
 from millrace.connect.destination import Column, Limits, Meta, Table
-from millrace.connect.naming import compress, sanitize, unique
 from millrace.connect.source import Stream
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
-from millrace.data.cast import cast
 from millrace.data.columns import Prefix
-from millrace.data.compute import pc
+from millrace.engine.naming import Naming
+from millrace.engine.policy import ALLOW_ALL, BY_HAND, Policy
+from millrace.errors import ConfigError
+
+__all__ = ["MappedColumn", "Mapping", "Naming", "StagedColumn", "first", "policy_of", "switched", "widened_by"]
 
 # Columns that every table needs for metadata (loading.md 18: mappable columns = limit - 6).
 RESERVED_COLUMNS = 6
 
-# Integers up to here are exact in a DOUBLE.
-_EXACT = 1 << 53
-
-Rules = Literal["edge", "classic"]
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """How names are made at one destination for one pipeline."""
-
-    limits: Limits = field(default_factory=Limits)
-    rules: Rules = "edge"
-    prefix: Prefix = field(default_factory=Prefix)
-    table_prefix: str = ""
-    sanitized: bool = True
-
-    def table(self, stream: Stream, taken: frozenset[str] = frozenset()) -> str:
-        """The table for a stream: prefix in front, sanitized, short enough, not one of ``taken``."""
-        prefix = self.table_prefix.rstrip("_") + "_" if self.table_prefix.strip("_") else ""
-        return self._named(prefix + (stream.table or stream.name), self.limits.table_name, taken, table=True)
-
-    def column(self, name: str, taken: frozenset[str]) -> str:
-        """The column for a user's field. A reserved name gets `src_` in front."""
-        return self._named(
-            "src_" + name if self.prefix.reserves(name) else name, self.limits.column_name, taken, table=False
-        )
-
-    def _named(self, name: str, limit: int, taken: frozenset[str], *, table: bool) -> str:
-        if self.sanitized:
-            name = sanitize(name, rules=self.rules, case=self.limits.case, table=table)
-        count_bytes = self.limits.count_bytes
-        name = compress(name, limit, taken, count_bytes=count_bytes)
-        return unique(name, taken, limit, count_bytes=count_bytes)
+# Why a field has no column (loading.md 15.7).
+Unmapped: TypeAlias = Literal["UNMAPPED_FIELD", "COLUMN_LIMIT", "NAME_CONFLICT"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +31,9 @@ class MappedColumn:
     """A field of the stream, and the column that takes it.
 
     ``exact``: every value of a LONG column so far is exact in a DOUBLE, so that it may become one (loading.md 14).
+    ``fixed``: a person chose the type, so it stays. ``formerly``: names that the column had; staged rows may still
+    carry them, so no other column of the mapping gets one. ``brings``: the type of values that came for a column of
+    which not all of that type fit it; None where there were none.
     """
 
     source: str
@@ -66,14 +41,35 @@ class MappedColumn:
     type: pa.DataType
     ours: bool = False
     exact: bool = True
+    fixed: bool = False
+    formerly: tuple[str, ...] = ()
+    brings: pa.DataType | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its name and those that it had."""
+        return frozenset((self.name, *self.formerly))
+
+
+@dataclass(frozen=True, slots=True)
+class StagedColumn:
+    """A column as rows have it that were staged before a person took it away or chose another type for it.
+
+    Segments of ``generation`` up to the number ``upto`` are loaded with it, so that nothing of them is lost.
+    """
+
+    name: str
+    type: pa.DataType
+    generation: int
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """How a stream's columns become a table's columns, each with a type. Versioned; never changed in place.
 
-    ``unmapped`` names fields without a column, each with its reason (loading.md 15.7). Without ``auto`` nothing gets a
-    column by itself; a stream that has none at all waits for somebody to map it (loading.md 15.6).
+    ``unmapped`` names fields without a column, each with its reason (loading.md 15.7), ``found`` the types of their
+    values. ``ignored`` fields are dropped without a word. Without ``auto`` nothing gets a column by itself.
     """
 
     stream: str
@@ -86,16 +82,43 @@ class Mapping:
     auto: bool = True
     unmapped: tuple[tuple[str, str], ...] = ()
     version: int = 1
+    mapped: bool = True
+    """The stream has a table; else its rows wait for somebody to map it (loading.md 15.6)."""
+    skipped: bool = False
+    """The stream is left out on purpose."""
+    own_auto: bool | None = None
+    """Auto mapping of this stream alone; None: as the pipeline has it."""
+    own_key: bool = False
+    """A person chose the key."""
+    policy: Policy | None = None
+    """What happens to what is new in this stream; None: as the pipeline says."""
+    ignored: tuple[str, ...] = ()
+    found: tuple[tuple[str, pa.DataType], ...] = ()
+    staged: tuple[StagedColumn, ...] = ()
 
     def of(self, source: str) -> MappedColumn | None:
         return next((column for column in self.columns if column.source == source), None)
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns)
+        """Names that no new column may have: those of the columns, now and formerly."""
+        return frozenset(name for column in self.columns for name in column.names)
 
-    def target(self, prefix: Prefix, *, name: str, loaded_at: bool) -> Table:
-        """The table as it shall be at the destination, under ``name``."""
+    def shape(self, generation: int = 0, held: int = 0) -> tuple[Column, ...]:
+        """The columns that segments of ``generation`` above the number ``held`` are loaded into."""
+        shown = [Column(c.name, c.type, c.formerly) for c in self.columns]
+        for one in self.staged:
+            if one.generation != generation or one.upto <= held:
+                continue
+            at = next((i for i, c in enumerate(shown) if one.name in (c.name, *c.formerly)), None)
+            if at is None:
+                shown.append(Column(one.name, one.type))
+            else:
+                shown[at] = replace(shown[at], type=types.widen(shown[at].type, one.type))
+        return tuple(shown)
+
+    def target(self, prefix: Prefix, *, name: str, loaded_at: bool, generation: int = 0, held: int = 0) -> Table:
+        """The table as it shall be at the destination, under ``name``, for segments above ``held``."""
         has = {column.source for column in self.columns}
         meta = Meta(
             ingested_at=prefix.outside(columns.INGESTED_AT),
@@ -113,7 +136,7 @@ class Mapping:
         )
         return Table(
             name=name,
-            columns=(*(Column(c.name, c.type) for c in self.columns), Column(meta.ingested_at, pa.int64())),
+            columns=(*self.shape(generation, held), Column(meta.ingested_at, pa.int64())),
             meta=meta,
             key=tuple(column.name for source in self.key if (column := self.of(source))),
             mode=self.mode,
@@ -124,40 +147,96 @@ class Mapping:
         return {
             "stream": self.stream,
             "table": self.table,
-            "columns": [
-                {"source": c.source, "name": c.name, "type": types.name(c.type), "ours": c.ours, "exact": c.exact}
-                for c in self.columns
-            ],
+            "columns": [_column_json(column) for column in self.columns],
             "key": list(self.key),
             "mode": self.mode,
             "deletes": self.deletes,
             "auto": self.auto,
             "unmapped": [list(pair) for pair in self.unmapped],
             "version": self.version,
+            "mapped": self.mapped,
+            "skipped": self.skipped,
+            "own_auto": self.own_auto,
+            "own_key": self.own_key,
+            "policy": self.policy and self.policy.to_json(),
+            "ignored": list(self.ignored),
+            "found": [[name, types.name(type_)] for name, type_ in self.found],
+            "staged": [[one.name, types.name(one.type), one.generation, one.upto] for one in self.staged],
         }
 
     @staticmethod
     def from_json(found: dict[str, Any]) -> Mapping:
+        """The mapping that was kept. Documents of earlier versions of Millrace lack what they did not know."""
+        made = tuple(_column_of(one) for one in found["columns"])
         return Mapping(
             stream=found["stream"],
             table=found["table"],
-            columns=tuple(
-                MappedColumn(c["source"], c["name"], types.parse(c["type"]), c["ours"], c["exact"])
-                for c in found["columns"]
-            ),
+            columns=made,
             key=tuple(found["key"]),
             mode=found["mode"],
             deletes=found["deletes"],
             auto=found["auto"],
             unmapped=tuple((field_, reason) for field_, reason in found["unmapped"]),
             version=found["version"],
+            mapped=found.get("mapped", found["auto"] or bool(made)),
+            skipped=found.get("skipped", False),
+            own_auto=found.get("own_auto"),
+            own_key=found.get("own_key", False),
+            policy=Policy.from_json(found["policy"]) if found.get("policy") else None,
+            ignored=tuple(found.get("ignored", ())),
+            found=tuple((name, types.parse(type_)) for name, type_ in found.get("found", ())),
+            staged=tuple(StagedColumn(n, types.parse(t), g, u) for n, t, g, u in found.get("staged", ())),
         )
 
 
-def first(stream: Stream, naming: Naming, mode: LoadMode, *, auto: bool = True, taken: frozenset[str]) -> Mapping:
+def _column_json(column: MappedColumn) -> dict[str, Any]:
+    return {
+        "source": column.source,
+        "name": column.name,
+        "type": types.name(column.type),
+        "ours": column.ours,
+        "exact": column.exact,
+        "fixed": column.fixed,
+        "formerly": list(column.formerly),
+        "brings": None if column.brings is None else types.name(column.brings),
+    }
+
+
+def _column_of(found: dict[str, Any]) -> MappedColumn:
+    return MappedColumn(
+        found["source"],
+        found["name"],
+        types.parse(found["type"]),
+        found["ours"],
+        found["exact"],
+        found.get("fixed", False),
+        tuple(found.get("formerly", ())),
+        types.parse(found["brings"]) if found.get("brings") else None,
+    )
+
+
+def policy_of(mapping: Mapping, pipeline: Policy | None = None) -> Policy:
+    """What happens to what is new in this stream: its own policy, else none by itself without auto mapping, else the
+    pipeline's, else everything has its place made."""
+    if mapping.policy is not None:
+        return mapping.policy
+    return (pipeline or ALLOW_ALL) if mapping.auto else BY_HAND
+
+
+def first(
+    stream: Stream,
+    naming: Naming,
+    mode: LoadMode,
+    *,
+    auto: bool = True,
+    taken: frozenset[str],
+    policy: Policy | None = None,
+    known: bool = True,
+) -> Mapping:
     """The first mapping of a stream: its table, its key, and the columns that its schema declares.
 
-    Without a key nothing can be matched, so such a stream is appended (loading.md 4).
+    Without a key nothing can be matched, so such a stream is appended (loading.md 4). ``known`` False: the stream was
+    met after the pipeline had begun, so that ``policy`` decides whether it gets a table.
     """
     mapping = Mapping(
         stream=stream.name,
@@ -166,38 +245,113 @@ def first(stream: Stream, naming: Naming, mode: LoadMode, *, auto: bool = True, 
         mode=mode if stream.key else "append",
         deletes=stream.deletes,
         auto=auto,
+        mapped=auto and (known or (policy or ALLOW_ALL).tables == "evolve"),
     )
-    return widened_by(mapping, stream.schema, naming) if auto and stream.schema is not None else mapping
+    if not mapping.mapped or stream.schema is None:
+        return mapping
+    return widened_by(mapping, stream.schema, naming, policy=policy)
 
 
-def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool) -> Mapping:
-    """The mapping with auto mapping on or off. Switched on, fields that waited get their columns (loading.md 15.7)."""
+def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool, policy: Policy | None = None) -> Mapping:
+    """The mapping with the pipeline's auto mapping on or off, unless the stream has its own.
+
+    Switched on, fields that waited get their columns (loading.md 15.7).
+    """
+    auto = auto if mapping.own_auto is None else mapping.own_auto
     if mapping.auto == auto:
         return mapping
     waiting = tuple(pair for pair in mapping.unmapped if not (auto and pair[1] == "UNMAPPED_FIELD"))
     mapping = replace(mapping, auto=auto, unmapped=waiting, version=mapping.version + 1)
-    return widened_by(mapping, stream.schema, naming) if auto and stream.schema is not None else mapping
+    if not auto or stream.schema is None or not mapping.mapped:
+        return mapping
+    return widened_by(mapping, stream.schema, naming, policy=policy)
 
 
-def widened_by(mapping: Mapping, schema: pa.Schema, naming: Naming) -> Mapping:
-    """The mapping with a column for every field of ``schema`` that has none yet. The same object when none is new."""
-    known = {column.source for column in mapping.columns} | {name for name, _ in mapping.unmapped}
+def widened_by(
+    mapping: Mapping,
+    schema: pa.Schema,
+    naming: Naming,
+    *,
+    policy: Policy | None = None,
+    rows: pa.RecordBatch | None = None,
+) -> Mapping:
+    """The mapping with a column for every field of ``schema`` that has none yet and may have one; others are unmapped.
+
+    The same object when nothing is new. ``rows``: values by which text columns get their size. Metadata that Millrace
+    made, and the key, have their columns whatever the policy.
+    """
+    evolves = policy_of(mapping, policy).columns == "evolve"
+    waiting = {name for name, reason in mapping.unmapped if not (evolves and reason == "UNMAPPED_FIELD")}
+    known = {column.source for column in mapping.columns} | waiting | {*mapping.ignored}
     new = [f for f in schema if f.name not in known and not _is_apart(f) and not pa.types.is_null(f.type)]
     if not new:
-        return mapping
-    added, unmapped = list(mapping.columns), list(mapping.unmapped)
+        return _seen(mapping, schema) if waiting else mapping
+    added, unmapped = list(mapping.columns), dict(mapping.unmapped)
     for field_ in new:
+        reason = None
+        needed = field_.name in mapping.key
         # A key is needed even where the limit is reached.
-        if not mapping.auto and field_.name not in mapping.key:
-            unmapped.append((field_.name, "UNMAPPED_FIELD"))
-        elif len(added) >= naming.limits.columns - RESERVED_COLUMNS and field_.name not in mapping.key:
-            unmapped.append((field_.name, "COLUMN_LIMIT"))
+        if not evolves and not needed and not columns.is_ours(field_):
+            reason = "UNMAPPED_FIELD"
+        elif len(added) >= naming.limits.columns - RESERVED_COLUMNS and not needed:
+            reason = "COLUMN_LIMIT"
         else:
-            ours = columns.is_ours(field_)
-            taken = frozenset(column.name for column in added)
-            name = naming.prefix.outside(field_.name) if ours else naming.column(field_.name, taken)
-            added.append(MappedColumn(field_.name, name, _fitting(types.canonical(field_.type), naming.limits), ours))
-    return replace(mapping, columns=tuple(added), unmapped=tuple(unmapped), version=mapping.version + 1)
+            column = _column(replace(mapping, columns=tuple(added)), field_, naming, rows)
+            if column is None:
+                reason = "NAME_CONFLICT"
+            else:
+                added.append(column)
+        unmapped.pop(field_.name, None)
+        if reason is not None:
+            unmapped[field_.name] = reason
+    gone = {column.source for column in added}
+    mapping = replace(
+        mapping,
+        columns=tuple(added),
+        unmapped=tuple(unmapped.items()),
+        found=tuple(pair for pair in mapping.found if pair[0] not in gone),
+        version=mapping.version + 1,
+    )
+    return _seen(mapping, schema) if unmapped else mapping
+
+
+def _column(mapping: Mapping, field_: pa.Field, naming: Naming, rows: pa.RecordBatch | None) -> MappedColumn | None:
+    """A new column for a field; None where no name is left for it."""
+    ours = columns.is_ours(field_)
+    try:
+        name = naming.prefix.outside(field_.name) if ours else naming.column(field_.name, mapping.names)
+    except ConfigError:
+        return None
+    type_ = fitting(types.canonical(field_.type), naming.limits)
+    if naming.limits.text is not None and types.is_text(type_) and not ours:
+        type_ = _sized(field_, naming.limits.text, rows)
+    return MappedColumn(field_.name, name, type_, ours)
+
+
+def _sized(field_: pa.Field, limits: sizing.TextLimits, rows: pa.RecordBatch | None) -> pa.DataType:
+    longest = 0
+    if rows is not None:
+        values = types.storage(rows.column(field_.name))
+        longest = sizing.longest(values, limits.unit) if pa.types.is_string(values.type) else 0
+    size = sizing.first_size(limits, declared=types.length(field_.type), longest=longest)
+    return types.VARCHAR if size is None else types.varchar(size)
+
+
+def _seen(mapping: Mapping, schema: pa.Schema) -> Mapping:
+    """The mapping with the types of fields that have no column, for whoever maps them."""
+    wanted = {name for name, _ in mapping.unmapped}
+    return learned(mapping, [field_ for field_ in schema if field_.name in wanted])
+
+
+def learned(mapping: Mapping, fields: list[pa.Field]) -> Mapping:
+    """The mapping that knows of these fields' types; the same object when it knew. No new version: no row looks
+    different for it."""
+    found = dict(mapping.found)
+    for field_ in fields:
+        type_ = types.canonical(field_.type)
+        if not pa.types.is_null(type_):
+            found[field_.name] = types.widen(found.get(field_.name, type_), type_)
+    return mapping if found == dict(mapping.found) else replace(mapping, found=tuple(found.items()))
 
 
 def _is_apart(field_: pa.Field) -> bool:
@@ -205,110 +359,7 @@ def _is_apart(field_: pa.Field) -> bool:
     return field_.name == columns.OP_TYPE or (field_.name == columns.INGESTED_AT and columns.is_ours(field_))
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
-    """A batch in table shape, the mapping that made it, and the rows that did not fit.
-
-    ``misfits``: row numbers of the batch, each with code and message; those rows are not in ``rows``.
-    """
-
-    mapping: Mapping
-    rows: pa.RecordBatch
-    misfits: tuple[tuple[int, str, str], ...] = ()
-
-
-def shape(mapping: Mapping, batch: pa.RecordBatch, naming: Naming, ingested_at_ms: int) -> Shaped:
-    """The batch as rows of the mapping's table; types widen where its values ask for it (I6).
-
-    Values pass unchanged, or in a form that keeps them exactly; a row with a value that cannot is a misfit. Rows that
-    were ingested before, and are on their way again, bring their own time in a field `columns.ours(INGESTED_AT)`.
-    """
-    if not mapping.auto and not mapping.columns:
-        text = f"auto mapping is off, and nobody has mapped {mapping.stream} to a table"
-        misfit = ("UNMAPPED_EVENT_TYPE", text)
-        return Shaped(mapping, batch.slice(0, 0), tuple((row, *misfit) for row in range(batch.num_rows)))
-    mapping = widened_by(mapping, batch.schema, naming)
-    arrays: list[pa.Array] = []
-    fields: list[pa.Field] = []
-    fitted: list[MappedColumn] = []
-    misfits: dict[int, tuple[str, str]] = {}
-    for column in mapping.columns:
-        index = batch.schema.get_field_index(column.source)
-        if index < 0:
-            values, kept, bad = pa.nulls(batch.num_rows, column.type), column, None
-        else:
-            kept, values, bad = _fit(column, batch.column(index), mapping, naming.limits)
-        if bad is not None:
-            text = f"column {column.name}: the value does not fit {types.name(kept.type)}"
-            for row in pc.indices_nonzero(bad).to_pylist():
-                misfits.setdefault(row, ("INCOMPATIBLE_TYPE", text))  # I6
-        if mapping.mode != "append" and column.source in mapping.key and values.null_count:
-            for row in pc.indices_nonzero(values.is_null()).to_pylist():
-                misfits.setdefault(row, ("NULL_PRIMARY_KEY", f"the key column {column.name} has no value"))
-        fitted.append(kept)
-        arrays.append(values)
-        fields.append(pa.field(kept.name, kept.type))
-    if any(new is not old for new, old in zip(fitted, mapping.columns, strict=True)):
-        retyped = any(n.type != o.type for n, o in zip(fitted, mapping.columns, strict=True))
-        version = mapping.version + 1 if retyped else mapping.version
-        mapping = replace(mapping, columns=tuple(fitted), version=version)
-    timed = batch.schema.get_field_index(columns.INGESTED_AT)
-    if timed >= 0 and columns.is_ours(batch.schema.field(timed)):
-        arrays.append(batch.column(timed))
-    else:
-        arrays.append(pa.repeat(pa.scalar(ingested_at_ms, pa.int64()), batch.num_rows))
-    fields.append(pa.field(naming.prefix.outside(columns.INGESTED_AT), pa.int64()))
-    operation = batch.schema.get_field_index(columns.OP_TYPE)
-    if operation >= 0:
-        arrays.append(batch.column(operation))
-        fields.append(pa.field(naming.prefix.outside(columns.OP_TYPE), pa.string()))
-    rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-    if misfits:
-        keep = pa.array([row not in misfits for row in range(batch.num_rows)])
-        rows = rows.filter(keep)
-    return Shaped(mapping, rows, tuple((row, code, text) for row, (code, text) in sorted(misfits.items())))
-
-
-def _fit(
-    column: MappedColumn, array: pa.Array, mapping: Mapping, limits: Limits
-) -> tuple[MappedColumn, pa.Array, pa.Array | None]:
-    """The array in the column's type, or in a wider one that the column then has; and where a value fits neither."""
-    if pa.types.is_null(array.type):
-        return column, pa.nulls(len(array), column.type), None
-    incoming = types.canonical(array.type)
-    if incoming == column.type == array.type:
-        return _noted(column, array), array, None
-    casted = cast(array, column.type, strict=mapping.auto)
-    if casted.bad is not None and mapping.auto and column.source not in mapping.key:
-        wider = _fitting(_joined(column, incoming, array), limits)
-        if wider != column.type:
-            column = replace(column, type=wider)
-            casted = cast(array, wider, strict=True)
-    return _noted(column, casted.values), casted.values, casted.bad
-
-
-def _joined(column: MappedColumn, incoming: pa.DataType, array: pa.Array) -> pa.DataType:
-    """The wider type. LONG beside FLOAT or DOUBLE is a DOUBLE as long as no value seen would lose a digit."""
-    floats = (pa.float32(), pa.float64())
-    if column.type == pa.int64() and incoming in floats and column.exact:
-        return pa.float64()
-    if column.type == pa.float32() and incoming == pa.int64() and _is_exact(array):
-        return pa.float64()
-    return types.widen(column.type, incoming)
-
-
-def _noted(column: MappedColumn, values: pa.Array) -> MappedColumn:
-    if column.exact and column.type == pa.int64() and not _is_exact(values):
-        return replace(column, exact=False)
-    return column
-
-
-def _is_exact(values: pa.Array) -> bool:
-    bounds = pc.min_max(values).as_py()
-    return bounds["min"] is None or (bounds["min"] >= -_EXACT and bounds["max"] <= _EXACT)
-
-
-def _fitting(type_: pa.DataType, limits: Limits) -> pa.DataType:
+def fitting(type_: pa.DataType, limits: Limits) -> pa.DataType:
     """The type itself, or text where the destination has nothing as wide."""
     if pa.types.is_decimal(type_) and type_.precision > limits.max_decimal:
         return pa.string()

@@ -1,0 +1,42 @@
+"""How names of tables and columns are made at one destination for one pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from millrace.connect.destination import Limits
+from millrace.connect.naming import compress, sanitize, unique
+from millrace.connect.source import Stream
+from millrace.data.columns import Prefix
+
+Rules = Literal["edge", "classic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How names are made at one destination for one pipeline."""
+
+    limits: Limits = field(default_factory=Limits)
+    rules: Rules = "edge"
+    prefix: Prefix = field(default_factory=Prefix)
+    table_prefix: str = ""
+    sanitized: bool = True
+
+    def table(self, stream: Stream, taken: frozenset[str] = frozenset()) -> str:
+        """The table for a stream: prefix in front, sanitized, short enough, not one of ``taken``."""
+        prefix = self.table_prefix.rstrip("_") + "_" if self.table_prefix.strip("_") else ""
+        return self._named(prefix + (stream.table or stream.name), self.limits.table_name, taken, table=True)
+
+    def column(self, name: str, taken: frozenset[str]) -> str:
+        """The column for a user's field. A reserved name gets `src_` in front."""
+        return self._named(
+            "src_" + name if self.prefix.reserves(name) else name, self.limits.column_name, taken, table=False
+        )
+
+    def _named(self, name: str, limit: int, taken: frozenset[str], *, table: bool) -> str:
+        if self.sanitized:
+            name = sanitize(name, rules=self.rules, case=self.limits.case, table=table)
+        count_bytes = self.limits.count_bytes
+        name = compress(name, limit, taken, count_bytes=count_bytes)
+        return unique(name, taken, limit, count_bytes=count_bytes)
