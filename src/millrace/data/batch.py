@@ -13,6 +13,11 @@ JSON: TypeAlias = Any
 Lane: TypeAlias = Literal["incremental", "historical", "again"]
 LoadMode: TypeAlias = Literal["merge", "append", "history"]
 
+# Where rows join the way from source to table. "start": they come from the source. The others were refused before and
+# are on their way again: through the steps, through the steps without the events that code made of them (those went on
+# the first time), or behind the steps.
+Entry: TypeAlias = Literal["start", "steps", "steps_alone", "mapping"]
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -20,6 +25,7 @@ class Batch:
 
     stream: str
     rows: pa.RecordBatch
+    entry: Entry = "start"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class Prefix:
 
 # A rejected row: which stream, at which stage of the way, why, and the row itself as JSON text. `origin` is the row as
 # the source gave it, where it was refused after the steps and may go through them again; `made` says that the user's
-# code made the row; `types` names the logical type of each field of what goes through the steps again.
+# code made the row; `types` names the logical type of each field of what enters again (`data.described`). With
+# `origin` come `entered`, the stream that it came from, and `siblings`: code made other rows of it, and they went on.
 REJECTS = pa.schema(
     [
         pa.field("stream", pa.string(), nullable=False),
@@ -69,5 +70,7 @@ REJECTS = pa.schema(
         pa.field("origin", pa.string()),
         pa.field("made", pa.bool_()),
         pa.field("types", pa.string()),
+        pa.field("entered", pa.string()),
+        pa.field("siblings", pa.bool_()),
     ]
 )

@@ -16,14 +16,16 @@ from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data import types
 from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.columns import REJECTS, is_ours
-from millrace.data.json_text import dumps
+from millrace.data.compute import pc
+from millrace.data.described import described
 from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
 from millrace.engine.shaping import shape
 from millrace.engine.stage import Draft
-from millrace.engine.steps import Output, Step
+from millrace.engine.steps import Output, Step, alone, with_siblings
+from millrace.errors import MillraceError
 
 # A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
 FLUSH_SECONDS = 15.0
@@ -236,36 +238,55 @@ def add(
     flight: Flight = Flight(),
 ) -> Added:
     """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
-    if flight.step is None or not batch.rows.num_rows:
-        return _mapped(batch, None, None, mappings, draft, ingested_at_ms, note)
+    if flight.step is None or batch.entry == "mapping" or not batch.rows.num_rows:
+        return _mapped(batch, None, mappings, draft, ingested_at_ms, note)
     key = mappings.streams.get(batch.stream, Stream(batch.stream)).key
     stepped = flight.step.apply(batch, key)
+    siblings = with_siblings(stepped)
+    if batch.entry == "steps_alone":
+        stepped = alone(stepped)
     if stepped.refused:
-        _refuse(batch, "steps", stepped.refused, draft, ingested_at_ms)
+        _refuse(batch, "steps", stepped.refused, draft, ingested_at_ms, siblings=batch.entry == "steps_alone")
     filtered: Counter[str] = Counter()
     if stepped.filtered:
         filtered["transformation"] = stepped.filtered
     rows = created = 0
     for output in stepped.outputs:
         mappings.born(output.stream, key if output.key is None else output.key, of=batch.stream)
-        added = _mapped(Batch(output.stream, output.rows), batch.rows, output, mappings, draft, ingested_at_ms, note)
+        made = Made(batch, output, siblings)
+        added = _mapped(Batch(output.stream, output.rows), made, mappings, draft, ingested_at_ms, note)
         rows += output.rows.num_rows
         created += added.created
         filtered.update(added.filtered)
-    created += rows - (batch.rows.num_rows - stepped.filtered - len(stepped.refused))
+    through = batch.rows.num_rows - stepped.filtered - len(stepped.refused)
+    if pc.count_distinct(pa.chunked_array([one.origin for one in stepped.outputs], pa.int32())).as_py() != through:
+        raise MillraceError(
+            f"a step of {batch.stream} neither passed, refused nor dropped some of its rows; nothing of them was kept",
+            hint="This is a fault of Millrace. Please report it.",
+            code="step_lost_rows",
+        )
+    created += rows - through
     return Added(created, filtered)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How steps made a batch: of which one, its place among what they made, and input rows that code made others of."""
+
+    batch: Batch
+    output: Output
+    siblings: frozenset[int]
 
 
 def _mapped(
     batch: Batch,
-    origin: pa.RecordBatch | None,
-    output: Output | None,
+    made: Made | None,
     mappings: Mappings,
     draft: Draft,
     ingested_at_ms: int,
     note: Callable[[Note], None],
 ) -> Added:
-    """The batch is in the draft. ``origin`` and ``output``: the rows from which steps made it, and how."""
+    """The batch is in the draft. ``made``: how steps made it."""
     known = mappings.of(batch.stream)
     shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms)
     for name, reason in shaped.mapping.unmapped[len(known.unmapped) :]:
@@ -273,7 +294,7 @@ def _mapped(
     mappings.put(shaped.mapping)
     draft.add(batch.stream, shaped.mapping.table, shaped.rows, shaped.mapping.version)
     if shaped.misfits:
-        _refuse(batch, "mapping", shaped.misfits, draft, ingested_at_ms, origin, output)
+        _refuse(batch, "mapping", shaped.misfits, draft, ingested_at_ms, made)
     return Added()
 
 
@@ -283,8 +304,9 @@ def _refuse(
     refusals: Sequence[tuple[int, str, str]],
     draft: Draft,
     ingested_at_ms: int,
-    origin: pa.RecordBatch | None = None,
-    output: Output | None = None,
+    of: Made | None = None,
+    *,
+    siblings: bool = False,
 ) -> None:
     """Rows of the batch are among the rejects of the draft, with what they need to try again (I5).
 
@@ -294,22 +316,29 @@ def _refuse(
     places = pa.array([row for row, _, _ in refusals], pa.int64())
     reasons = [(code, message) for _, code, message in refusals]
     at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
-    if output is None or origin is None:
-        source, made, origins = batch.rows, [False] * len(refusals), [None] * len(refusals)
-    else:
-        source = origin
-        made = [False] * len(refusals) if output.made is None else output.made.take(places).to_pylist()
-        before = to_json(origin.take(output.origin.take(places)))
-        origins = [None if new else text for new, text in zip(made, before, strict=True)]
-    again = stage == "steps" or any(text is not None for text in origins)
-    kinds = dumps({one.name: types.name(types.canonical(one.type)) for one in source.schema}) if again else None
+    count = len(refusals)
+    added: dict[str, list[Any]] = {
+        "made": [False] * count,
+        "types": [described(batch.rows.schema)] * count,
+        "siblings": [siblings] * count,
+    }
+    if of is not None:
+        made = [False] * count if of.output.made is None else of.output.made.take(places).to_pylist()
+        came = of.output.origin.take(places)
+        kinds = described(of.batch.rows.schema)
+        added["made"] = made
+        added["siblings"] = [row in of.siblings for row in came.to_pylist()]
+        for name, before in (
+            ("origin", to_json(of.batch.rows.take(came))),
+            ("types", [kinds] * count),
+            ("entered", [of.batch.stream] * count),
+        ):
+            own = added.get(name, [None] * count)
+            added[name] = [mine if new else old for new, mine, old in zip(made, own, before, strict=True)]
     refused = rejects(batch.stream, stage, batch.rows.take(places), reasons, at)
-    for name, values in (
-        ("origin", pa.array(origins, pa.string())),
-        ("made", pa.array(made, pa.bool_())),
-        ("types", pa.array([kinds] * len(refusals), pa.string())),
-    ):
-        refused = refused.set_column(REJECTS.get_field_index(name), REJECTS.field(name), values)
+    for name, values in added.items():
+        field_ = REJECTS.field(name)
+        refused = refused.set_column(REJECTS.get_field_index(name), field_, pa.array(values, field_.type))
     draft.reject(refused)  # I5
 
 

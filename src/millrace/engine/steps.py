@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from millrace.data.batch import Batch
+from millrace.data.compute import pc
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,27 @@ class Step(Protocol):
     def close(self) -> None:
         """Processes end. May be called twice."""
         ...
+
+
+def alone(stepped: Stepped) -> Stepped:
+    """What the step made, without the rows that code made. Input rows of which nothing is left count as filtered."""
+    outputs: list[Output] = []
+    before: set[int] = set()
+    after: set[int] = set()
+    for output in stepped.outputs:
+        before.update(pc.unique(output.origin).to_pylist())
+        if output.made is None:
+            kept = output
+        else:
+            own = pc.invert(output.made)
+            kept = replace(output, rows=output.rows.filter(own), origin=output.origin.filter(own), made=None)
+        after.update(pc.unique(kept.origin).to_pylist())
+        if kept.rows.num_rows:
+            outputs.append(kept)
+    return replace(stepped, outputs=tuple(outputs), filtered=stepped.filtered + len(before - after))
+
+
+def with_siblings(stepped: Stepped) -> frozenset[int]:
+    """Input rows of which code made other rows."""
+    found = [output.origin.filter(output.made) for output in stepped.outputs if output.made is not None]
+    return frozenset(row for rows in found for row in pc.unique(rows).to_pylist())
