@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,8 +27,9 @@ from millrace.data.cast import cast
 from millrace.data.columns import Prefix
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
-from millrace.engine.mapping import Mapping
+from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.meter import Meter
+from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
 from millrace.errors import SchemaError
 
@@ -50,12 +52,22 @@ def fresh_name(table: str, limits: Limits) -> str:
 
 
 class StagedRows(Rereadable):
-    """The rows of segments as one table shape; every reading starts again and verifies the files."""
+    """The rows of segments as one table shape; every reading starts again and verifies the files.
 
-    def __init__(self, stage: Stage, segments: Sequence[Segment], schema: pa.Schema) -> None:
+    ``formerly``: names that a column had when older segments were staged.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        segments: Sequence[Segment],
+        schema: pa.Schema,
+        formerly: Dict[str, Sequence[str]] | None = None,
+    ) -> None:
         self._stage = stage
         self._segments = segments
         self._schema = schema
+        self._formerly = formerly or {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -74,12 +86,14 @@ class StagedRows(Rereadable):
                 yield self._fitted(batch)
 
     def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch in the shape of today: columns that came later are null, types that widened are cast."""
+        """The batch in the shape of today: columns that came later are null, types that widened are cast, columns
+        that were renamed are found by the name that they had."""
         if batch.schema.equals(self._schema):
             return batch
         arrays: list[pa.Array] = []
         for field in self._schema:
-            index = batch.schema.get_field_index(field.name)
+            names = (field.name, *reversed(self._formerly.get(field.name, ())))
+            index = next((at for name in names if (at := batch.schema.get_field_index(name)) >= 0), -1)
             if index < 0:
                 arrays.append(pa.nulls(batch.num_rows, field.type))
                 continue
@@ -106,12 +120,13 @@ def load(
     meter: Meter,
     note: Callable[[Note], None],
     pipeline: str = "",
+    policy: Policy | None = None,
 ) -> bool:
     """All staged segments of one table are in the destination; False when there were none.
 
     The destination is asked what it holds before anything: a crash may have eaten our note (I3), and a restored or
     dropped table holds less than we noted. Segments that are still on the stage are then loaded again. ``pipeline``:
-    its name, for the paths of files.
+    its name, for the paths of files. ``policy``: the pipeline's, for what may grow.
     """
     mapping = shelved.mapping
     if shelved.loaded == shelved.last and not shelved.fresh:
@@ -123,11 +138,13 @@ def load(
     moved = False
     while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
         upto = segments[-1].number
+        table = _target(mapping, name, destination, prefix, generation=shelved.generation, held=held)
         destination.ensure(table)
         schema = pa.schema([pa.field(column.name, column.type) for column in table.columns])
         if mapping.deletes:
             schema = schema.append(pa.field(table.meta.op_type, pa.string()))
-        rows = StagedRows(stage, segments, schema)
+        formerly = {column.name: column.formerly for column in table.columns if column.formerly}
+        rows = StagedRows(stage, segments, schema, formerly)
         at = clock.now()
         counts = _load(
             Load(feed, held, upto, at_ms=int(at.timestamp() * 1000), rows=rows, pipeline=pipeline),
@@ -137,6 +154,7 @@ def load(
             shelf=shelf,
             stage=stage,
             at=at,
+            policy=policy,
         )
         shelf.loaded(mapping.table, shelved.generation, upto, counts)
         meter.loaded += rows.count - counts.refused
@@ -155,13 +173,19 @@ def _load(
     shelf: Shelf,
     stage: Stage,
     at: datetime,
+    policy: Policy | None,
 ) -> Loaded:
-    """The load is in the destination; rows that it refuses were parked before (I5)."""
+    """The load is in the destination; rows that it refuses were parked before (I5).
+
+    Text that is too long for a column that somebody bounded makes the column longer, where types may change.
+    """
     refusals: dict[int, Refusal] = {}
     while True:
         try:
             return destination.load(table, load)
         except Unloadable as unloadable:
+            if _stretched(table, shelved.mapping, destination, unloadable, policy):
+                continue
             found = {refusal.row: refusal for refusal in unloadable.refusals}
             if not found.keys() - refusals.keys():
                 raise
@@ -169,6 +193,22 @@ def _load(
             parked = _park(stage, shelf.feed, shelved.mapping.stream, load.rows, refusals, at)
             shelf.park(shelved.mapping.table, shelved.generation, load.upto, [parked])  # I5
             load = replace(load, refused=frozenset(refusals))
+
+
+def _stretched(
+    table: Table, mapping: Mapping, destination: Destination[Any], unloadable: Unloadable, policy: Policy | None
+) -> bool:
+    """Columns for which texts were too long have become longer (loading.md 17); False when none has."""
+    if policy_of(mapping, policy).types != "evolve":
+        return False
+    fixed = {column.name for column in mapping.columns if column.fixed}
+    short = {refusal.column for refusal in unloadable.refusals if refusal.code == "STRING_TOO_LONG"}
+    names = sorted(name for name in short if name is not None and name not in fixed and name not in table.key)
+    try:
+        return bool(names) and bool(destination.stretch(table, names))
+    except SchemaError:
+        # A view of the user's holds the column as it is; then those rows are rejects.
+        return False
 
 
 def _park(
@@ -305,5 +345,9 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
     return True
 
 
-def _target(mapping: Mapping, name: str, destination: Destination[Any], prefix: Prefix) -> Table:
-    return mapping.target(prefix, name=name, loaded_at=destination.config.populate_loaded_timestamp)
+def _target(
+    mapping: Mapping, name: str, destination: Destination[Any], prefix: Prefix, *, generation: int = 0, held: int = 0
+) -> Table:
+    """The table for what is staged above ``held``; without a generation, for rows as they are staged today."""
+    loaded_at = destination.config.populate_loaded_timestamp
+    return mapping.target(prefix, name=name, loaded_at=loaded_at, generation=generation, held=held)
