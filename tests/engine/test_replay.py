@@ -47,8 +47,11 @@ def refused(*rows: object) -> Refused:
 def test_a_users_short_column_made_longer_takes_the_rows_that_it_refused(rig: Rig, database: Database):
     rig.destination_type, rig.destination_config = "postgres", database.settings()
     database.run("CREATE TABLE items (id BIGINT, v VARCHAR(3), __hevo__ingested_at BIGINT)")
-    rig.script.stream("items", [items(1, v="ok"), items(2, v="too long"), Checkpoint(1)])
+    rig.script.stream("items", [items(1, v="ok"), Checkpoint(1)], [items(2, v="too long"), Checkpoint(2)], [])
     rig.create("append")
+    rig.run()
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=False))
     rig.run()
     assert (rig.rows("items", "id"), rig.rejected()) == ([1], {"STRING_TOO_LONG": 1})
     rig.replay()

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -130,21 +130,78 @@ class Stage:
 
 
 @dataclass(slots=True)
-class _Open:
-    """A file that is being written."""
+class OpenFile:
+    """A file that is being written. Garbage until it was put."""
 
+    stage: Stage
     spooled: Path
     writer: Any
     sink: Any
     rows: int = 0
     version: int | None = None
 
+    @classmethod
+    def begun(cls, stage: Stage, schema: pa.Schema) -> OpenFile:
+        with _translated(f"the stage {stage.root}"):
+            spooled = stage.spool()
+            sink = pa.OSFile(str(spooled), "wb")
+            return cls(stage, spooled, pa.ipc.new_stream(sink, schema, options=_OPTIONS), sink)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        with _translated(f"the stage {self.stage.root}"):
+            self.writer.write_batch(rows)
+        self.rows += rows.num_rows
+
+    def put(self, folder: str) -> tuple[str, int, str]:
+        """The file is durable in ``folder``: its path, size in bytes and SHA-256."""
+        with _translated(f"the stage {self.stage.root}"):
+            self.writer.close()
+            self.sink.close()
+            path = f"{folder}/{self.spooled.name}"
+            return (path, *self.stage.put(self.spooled, path))
+
+    def discard(self) -> None:
+        """The file is gone."""
+        with suppress(OSError, pa.ArrowException):
+            self.writer.close()
+        with suppress(OSError, pa.ArrowException):
+            self.sink.close()
+        self.spooled.unlink(missing_ok=True)
+
+
+class OpenRejects:
+    """A file of rejected rows (schema `columns.REJECTS`) that is being written, and its counts."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._file = OpenFile.begun(stage, REJECTS)
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._samples: dict[tuple[str, str, str], str] = {}
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        self._file.write(rows)
+        found = pa.Table.from_batches([rows]).group_by(["stream", "stage", "code"], use_threads=False)
+        groups = found.aggregate([("message", "first"), ("message", "count")]).to_pydict()
+        keys = zip(groups["stream"], groups["stage"], groups["code"], strict=True)
+        for key, count, message in zip(keys, groups["message_count"], groups["message_first"], strict=True):
+            self._counts[key] += count
+            self._samples.setdefault(key, message)
+
+    def put(self, feed: str) -> RejectFile:
+        """The file is durable."""
+        path, size, checksum = self._file.put(f"{feed}/rejects/{_today()}")
+        return RejectFile(path, checksum, size, dict(self._counts), self._samples)
+
+    def discard(self) -> None:
+        """The file is gone."""
+        self._file.discard()
+
 
 @dataclass(slots=True)
 class Draft:
     """The files that one ingest is writing: one for each table and schema, and one for rejects.
 
-    What is in a draft is garbage until `close` made it durable and a ledger committed it (I1).
+    What is in a draft is garbage until `close` made it durable and a ledger committed it (I1). Rows are not kept in
+    memory, however many there are.
     """
 
     stage: Stage
@@ -154,8 +211,10 @@ class Draft:
     rows: int = 0
     size_bytes: int = 0
     rejected: int = 0
-    _open: dict[tuple[str, str, pa.Schema], _Open] = field(default_factory=dict[tuple[str, str, pa.Schema], _Open])
-    _rejects: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
+    _open: dict[tuple[str, str, pa.Schema], OpenFile] = field(
+        default_factory=dict[tuple[str, str, pa.Schema], OpenFile]
+    )
+    _rejects: OpenRejects | None = None
 
     def add(self, stream: str, table: str, rows: pa.RecordBatch, version: int | None = None) -> None:
         """``rows`` are in the open file of their table and schema; a new schema opens another file.
@@ -165,22 +224,22 @@ class Draft:
         if not rows.num_rows:
             return
         key = (stream, table, rows.schema)
-        with _translated(f"the stage {self.stage.root}"):
-            if (file := self._open.get(key)) is None:
-                spooled = self.stage.spool()
-                sink = pa.OSFile(str(spooled), "wb")
-                file = self._open[key] = _Open(spooled, pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS), sink)
-            file.writer.write_batch(rows)
-        file.rows += rows.num_rows
+        if (file := self._open.get(key)) is None:
+            file = self._open[key] = OpenFile.begun(self.stage, rows.schema)
+        file.write(rows)
         file.version = version
         self.rows += rows.num_rows
         self.size_bytes += rows.nbytes
 
     def reject(self, rows: pa.RecordBatch) -> None:
-        if rows.num_rows:
-            self._rejects.append(rows)
-            self.rejected += rows.num_rows
-            self.size_bytes += rows.nbytes
+        """``rows`` (schema `columns.REJECTS`) are in the open file of rejects."""
+        if not rows.num_rows:
+            return
+        if self._rejects is None:
+            self._rejects = OpenRejects(self.stage)
+        self._rejects.write(rows)
+        self.rejected += rows.num_rows
+        self.size_bytes += rows.nbytes
 
     @property
     def full(self) -> bool:
@@ -189,51 +248,42 @@ class Draft:
     def close(self) -> tuple[list[Segment], list[RejectFile]]:
         """All files are durable, in the order in which they were opened; the draft is empty again."""
         segments: list[Segment] = []
-        day = datetime.now(UTC).strftime("%Y/%m/%d")
-        with _translated(f"the stage {self.stage.root}"):
-            for (stream, table, _), file in self._open.items():
-                file.writer.close()
-                file.sink.close()
-                path = f"{self.feed}/{quote(table, safe='')}/{day}/{file.spooled.name}"
-                size, checksum = self.stage.put(file.spooled, path)
-                segments.append(Segment(stream, table, path, file.rows, size, checksum, mapping_version=file.version))
-        rejects = [stage_rejects(self.stage, self.feed, self._rejects)] if self._rejects else []
+        day = _today()
+        for (stream, table, _), file in self._open.items():
+            path, size, checksum = file.put(f"{self.feed}/{quote(table, safe='')}/{day}")
+            segments.append(Segment(stream, table, path, file.rows, size, checksum, mapping_version=file.version))
+        rejects = [self._rejects.put(self.feed)] if self._rejects is not None else []
         self._empty()
         return segments, rejects
 
     def discard(self) -> None:
         """Files that are being written are gone."""
         for file in self._open.values():
-            with suppress(OSError, pa.ArrowException):
-                file.writer.close()
-            with suppress(OSError, pa.ArrowException):
-                file.sink.close()
-            file.spooled.unlink(missing_ok=True)
+            file.discard()
+        if self._rejects is not None:
+            self._rejects.discard()
         self._empty()
 
     def _empty(self) -> None:
         self._open.clear()
-        self._rejects.clear()
+        self._rejects = None
         self.rows = self.size_bytes = self.rejected = 0
 
 
-def stage_rejects(stage: Stage, feed: str, batches: Sequence[pa.RecordBatch]) -> RejectFile:
+def stage_rejects(stage: Stage, feed: str, batches: Iterable[pa.RecordBatch]) -> RejectFile:
     """A durable file of rejected rows (schema `columns.REJECTS`) with its counts."""
-    spooled = stage.spool()
-    with _translated(f"the stage {stage.root}"):
-        with pa.OSFile(str(spooled), "wb") as sink, pa.ipc.new_stream(sink, REJECTS, options=_OPTIONS) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        path = f"{feed}/rejects/{datetime.now(UTC):%Y/%m/%d}/{spooled.name}"
-        size, checksum = stage.put(spooled, path)
-    counts: Counter[tuple[str, str, str]] = Counter()
-    samples: dict[tuple[str, str, str], str] = {}
-    for batch in batches:
-        groups = zip(*(batch.column(name).to_pylist() for name in ("stream", "stage", "code", "message")), strict=True)
-        for stream, at, code, message in groups:
-            counts[stream, at, code] += 1
-            samples.setdefault((stream, at, code), message)
-    return RejectFile(path, checksum, size, dict(counts), samples)
+    file = OpenRejects(stage)
+    try:
+        for batch in batches:
+            file.write(batch)
+        return file.put(feed)
+    except BaseException:
+        file.discard()
+        raise
+
+
+def _today() -> str:
+    return datetime.now(UTC).strftime("%Y/%m/%d")
 
 
 def _missing_parents(folder: Path, root: Path) -> list[Path]:
