@@ -218,13 +218,20 @@ def mapped_to(
         if column is not None and (column.name, column.type) == (name, type_):
             start = replace(start, columns=(*start.columns, column))
             continue
-        start = added(start, source, name, type_, naming, fixed=column is not None and column.type != type_)
+        start = added(start, source, name, type_, naming, fixed=_read_by_hand(brought, type_))
     left = [c for c in mapping.columns if start.of(c.source) is None]
     for column in left:
         start = learned_type(start, column.source, column.type)
         if policy_of(start).columns != "evolve" and column.source not in dict(start.unmapped):
             start = replace(start, unmapped=(*start.unmapped, (column.source, "UNMAPPED_FIELD")))
     return replace(start, mapped=True, skipped=False)
+
+
+def _read_by_hand(brought: pa.DataType | None, type_: pa.DataType) -> bool:
+    """Not all values fit the type, so they are read into it, and it stays; text that is too long is another matter."""
+    if brought is None or (types.is_text(brought) and types.is_text(type_)):
+        return False
+    return fits(brought, type_) != "always"
 
 
 def unmapped(mapping: Mapping) -> Mapping:
@@ -316,7 +323,7 @@ def _staged(mapping: Mapping, columns: Iterable[MappedColumn], place: Place) -> 
     """The mapping that still loads those columns of what is staged."""
     if not place.last:
         return mapping
-    more = [StagedColumn(name, c.type, place.generation, place.last) for c in columns for name in sorted(c.names)]
+    more = [StagedColumn(c.name, c.type, place.generation, place.last, c.formerly) for c in columns]
     kept = [one for one in mapping.staged if one.generation == place.generation]
     return replace(mapping, staged=tuple(dict.fromkeys([*kept, *more])))
 

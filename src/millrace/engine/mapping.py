@@ -62,6 +62,7 @@ class StagedColumn:
     type: pa.DataType
     generation: int
     upto: int
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,10 @@ class Mapping:
         for one in self.staged:
             if one.generation != generation or one.upto <= held:
                 continue
-            at = next((i for i, c in enumerate(shown) if one.name in (c.name, *c.formerly)), None)
+            names = {one.name, *one.formerly}
+            at = next((i for i, c in enumerate(shown) if names & {c.name, *c.formerly}), None)
             if at is None:
-                shown.append(Column(one.name, one.type))
+                shown.append(Column(one.name, one.type, one.formerly))
             else:
                 shown[at] = replace(shown[at], type=types.widen(shown[at].type, one.type))
         return tuple(shown)
@@ -161,7 +163,9 @@ class Mapping:
             "policy": self.policy and self.policy.to_json(),
             "ignored": list(self.ignored),
             "found": [[name, types.name(type_)] for name, type_ in self.found],
-            "staged": [[one.name, types.name(one.type), one.generation, one.upto] for one in self.staged],
+            "staged": [
+                [one.name, types.name(one.type), one.generation, one.upto, list(one.formerly)] for one in self.staged
+            ],
         }
 
     @staticmethod
@@ -185,7 +189,10 @@ class Mapping:
             policy=Policy.from_json(found["policy"]) if found.get("policy") else None,
             ignored=tuple(found.get("ignored", ())),
             found=tuple((name, types.parse(type_)) for name, type_ in found.get("found", ())),
-            staged=tuple(StagedColumn(n, types.parse(t), g, u) for n, t, g, u in found.get("staged", ())),
+            staged=tuple(
+                StagedColumn(name, types.parse(type_), generation, upto, tuple(formerly))
+                for name, type_, generation, upto, formerly in found.get("staged", ())
+            ),
         )
 
 
