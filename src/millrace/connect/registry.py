@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from millrace.connect.destination import Destination
@@ -20,7 +22,7 @@ def names(kind: str) -> list[str]:
     """Types that can be used in `type:`; ``kind`` is the package of the family."""
     package = importlib.import_module(kind)
     folders = {module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg}
-    return sorted(folders | {point.name for point in entry_points(group=kind)})
+    return sorted(folders | {point.name for point in _installed(kind, tuple(sys.path))})
 
 
 def source(type_: str) -> type[Source[Any]]:
@@ -39,7 +41,7 @@ def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
         near = get_close_matches(type_, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known types: {', '.join(known)}."
         raise ConfigError(f"there is no {module} of type {type_!r}", hint=hint, code="unknown_type")
-    for point in entry_points(group=kind):
+    for point in _installed(kind, tuple(sys.path)):
         if point.name == type_:
             return point.load()
     try:
@@ -52,3 +54,10 @@ def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
             hint=f"Install it: pip install 'millrace[{type_}]'.",
             code="missing_driver",
         ) from gone
+
+
+@lru_cache
+def _installed(kind: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Connectors that packages on ``path`` bring. Looking for them opens a file of every package there is."""
+    del path
+    return tuple(entry_points(group=kind))
