@@ -66,6 +66,12 @@ def latest_mappings(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
     return {row.stream: row for row in connection.execute(query)}
 
 
+def table_mappings(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
+    """The latest mapping into every table that the pipeline ever had, by the table's name."""
+    query = sa.select(mappings).where(mappings.c.pipeline_id == pipeline).order_by(mappings.c.created_at)
+    return {row.table_name: row.mapping for row in connection.execute(query)}
+
+
 def current_tables(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
     """The row of the latest generation of every table, by name."""
     query = sa.select(tables).where(tables.c.pipeline_id == pipeline).order_by(tables.c.name, tables.c.generation)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from millrace.connect.destination import Loaded
 from millrace.control import commits, counts, shelving
-from millrace.control.commits import Entry, current_tables, latest_mappings
+from millrace.control.commits import Entry, current_tables, latest_mappings, table_mappings
 from millrace.control.db import Database
 from millrace.control.leases import LEASE_S, Lease, confirm
 from millrace.control.tables import (
@@ -134,9 +134,11 @@ class Books:
     def tables(self) -> Sequence[Shelved]:
         with self._database.reading() as connection:
             latest = {row.table_name: row.mapping for row in latest_mappings(connection, self.feed).values()}
+            # Rows that wait for a table which the event type has left since are loaded there all the same.
+            left = table_mappings(connection, self.feed)
             return [
                 Shelved(
-                    mapping=Mapping.from_json(latest[row.name]),
+                    mapping=Mapping.from_json(latest.get(row.name) or left[row.name]),
                     generation=row.generation,
                     fresh=row.fresh,
                     loaded=row.loaded,
@@ -144,7 +146,7 @@ class Books:
                     complete=row.complete,
                 )
                 for row in current_tables(connection, self.feed).values()
-                if row.name in latest
+                if row.name in latest or (row.name in left and row.loaded < row.last)
             ]
 
     def segments(self, table: str, generation: int, after: int) -> Sequence[Segment]:

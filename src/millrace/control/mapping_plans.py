@@ -1,0 +1,254 @@
+"""How an edit of a mapping is made: the mapping as it is, what stands around it, a plan, and a version that is kept."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Generator
+from collections.abc import Mapping as Dict
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from millrace.connect.destination import Change, Destination
+from millrace.connect.source import Context, Stream
+from millrace.control import commits, connections, leases, pipelines, runs
+from millrace.control.clock import clock as machine_clock
+from millrace.control.mapping_versions import Difference, differences, latest, named
+from millrace.control.tables import mappings, segments
+from millrace.data.batch import LoadMode
+from millrace.engine import editing
+from millrace.engine.editing import Place
+from millrace.engine.mapping import Mapping, first
+from millrace.engine.naming import Naming
+from millrace.engine.policy import Policy
+from millrace.engine.standing import Warned, warnings
+from millrace.errors import ConfigError, MillraceError, SchemaError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
+
+Edit: TypeAlias = Callable[["Around"], Mapping]
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who edits a mapping, and why; the user of the operating system by default. With ``dry_run`` nothing is changed
+    and no lease is taken."""
+
+    author: str | None = None
+    reason: str | None = None
+    dry_run: bool = False
+
+
+ME = By()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an edit makes of a mapping, or would make of it.
+
+    ``ddl`` are the statements with which the next load changes the table; None where the destination could not be
+    asked, and ``unasked`` says why. ``waiting_rows`` are staged and not loaded: they are loaded in the shape in which
+    they were staged.
+    """
+
+    pipeline: str
+    event_type: str
+    table: str
+    version: int
+    changed: bool
+    differences: tuple[Difference, ...]
+    ddl: tuple[str, ...] | None = ()
+    unasked: str | None = None
+    warnings: tuple[Warned, ...] = ()
+    waiting_rows: int = 0
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Around:
+    """What an edit may look at: the mapping as it is, its surroundings, and the destination where it must."""
+
+    home: Home
+    pipeline: Pipeline
+    naming: Naming
+    mapping: Mapping
+    place: Place
+    waiting_rows: int
+    _destination: Destination[Any] | None = None
+
+    @property
+    def mode(self) -> LoadMode:
+        """The load mode that the pipeline has for the event type."""
+        return self.pipeline.modes.get(self.mapping.stream, self.pipeline.load_mode)
+
+    def destination(self) -> Destination[Any]:
+        """The destination, opened at first use; `close` ends it."""
+        if self._destination is None:
+            made = connections.build_destination(
+                self.home, self.pipeline.destination_id, Context(clock=machine_clock())
+            )
+            made.loads = self.naming.prefix.outside(made.loads)
+            self._destination = made
+        return self._destination
+
+    def there(self, table: str | None = None) -> dict[str, pa.DataType] | None:
+        """Columns of the table (or another one) at the destination; None when there is none."""
+        return self.destination().schema(table or self.mapping.table)
+
+    def changes(self, mapping: Mapping) -> list[Change]:
+        """What the next load changes at the destination. Raises SchemaError where the table cannot be made to fit."""
+        destination = self.destination()
+        loaded_at = destination.config.populate_loaded_timestamp
+        target = mapping.target(
+            self.naming.prefix,
+            name=mapping.table,
+            loaded_at=loaded_at,
+            generation=self.place.generation if self.waiting_rows else 0,
+        )
+        return destination.planned(target)
+
+    def close(self) -> None:
+        if self._destination is not None:
+            self._destination.close()
+
+
+def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME, *, create: bool = False) -> Plan:
+    """The mapping is what ``change`` makes of it, as a new version; nothing is kept where nothing differs.
+
+    ``create``: an event type that is not known yet gets its first mapping. Raises AlreadyRunning while the pipeline
+    runs, and ConfigError where the table cannot follow.
+    """
+    if by.dry_run:
+        with closing(around(home, pipelines.find(home, pipeline), event_type, create=create)) as at:
+            return _plan(at, _made(at, change), dry_run=True)
+    with (
+        leased(home, pipeline) as (found, lease),
+        closing(around(home, found, event_type, create=create)) as at,
+    ):
+        made = _made(at, change)
+        plan = _plan(at, made, dry_run=False)
+        if plan.changed:
+            with home.database.transaction() as connection:
+                leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4
+                keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), made, by)
+    return plan
+
+
+def _made(at: Around, change: Edit) -> Mapping:
+    """The next version; the first one where there was none."""
+    made = editing.next_version(at.mapping, change(at))
+    return replace(made, version=max(made.version, 1))
+
+
+def _plan(at: Around, made: Mapping, *, dry_run: bool) -> Plan:
+    differ = differences(at.mapping, made)
+    statements: tuple[str, ...] | None = ()
+    unasked: str | None = None
+    there: dict[str, pa.DataType] | None = None
+    shaped = (at.mapping.columns, at.mapping.key, at.mapping.table) != (made.columns, made.key, made.table)
+    if shaped and made.mapped and not made.skipped and made.columns:
+        try:
+            statements = tuple(change.statement for change in at.changes(made))
+            there = at.there(made.table)
+        except SchemaError as wrong:
+            raise ConfigError(
+                f"the table {made.table!r} cannot follow: {wrong.message}",
+                hint="Choose another column or table for the field.",
+                code="table_unfit",
+            ) from wrong
+        except MillraceError as unreachable:
+            statements, unasked = None, unreachable.message
+    policy = pipeline_policy(at.pipeline)
+    return Plan(
+        at.pipeline.name,
+        made.stream,
+        made.table,
+        made.version,
+        changed=made != at.mapping,
+        differences=tuple(differ),
+        ddl=statements,
+        unasked=unasked,
+        warnings=tuple(warnings(made, at.naming.limits, table=there, policy=policy)),
+        waiting_rows=at.waiting_rows,
+        dry_run=dry_run,
+    )
+
+
+def pipeline_policy(pipeline: Pipeline) -> Policy | None:
+    """What the pipeline says about what is new; None where it says nothing."""
+    found = pipeline.options.get("schema_policy")
+    return None if found is None else Policy.from_json(found)
+
+
+def keep(entry: commits.Entry, made: Mapping, by: By) -> None:
+    """The version is kept with its author and reason, and its table is known."""
+    entry.connection.execute(
+        sa.insert(mappings).values(
+            pipeline_id=entry.pipeline,
+            stream=made.stream,
+            version=made.version,
+            table_name=made.table,
+            mapping=made.to_json(),
+            created_at=entry.now,
+            author=by.author or _user(),
+            reason=by.reason,
+        )
+    )
+    commits.keep_tables(entry, {made.table: made.stream})
+
+
+def _user() -> str:
+    """The user of the operating system."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+@contextmanager
+def leased(home: Home, pipeline: str) -> Generator[tuple[Pipeline, leases.Lease]]:
+    """The pipeline and its lease, while an edit is kept."""
+    found = pipelines.find(home, pipeline)
+    with leases.held(home.database, pipelines.lease_name(found.id), what=f"pipeline {pipeline}") as lease:
+        yield found, lease
+
+
+def around(home: Home, pipeline: Pipeline, event_type: str, *, create: bool = False) -> Around:
+    """The mapping of the event type and what stands around it. Raises ConfigError when it has none."""
+    naming = runs.naming(home, pipeline)
+    known = latest(home, pipeline)
+    if create and event_type not in known:
+        return Around(home, pipeline, naming, _begun(home, pipeline, naming, event_type, known), Place(), 0)
+    mapping = known[named(known, event_type)]
+    with home.database.reading() as connection:
+        row = commits.current_tables(connection, pipeline.id).get(mapping.table)
+        if row is None:
+            return Around(home, pipeline, naming, mapping, Place(), 0)
+        s = segments.c
+        query = sa.select(sa.func.coalesce(sa.func.sum(s.rows), 0)).where(
+            s.pipeline_id == pipeline.id,
+            s.table_name == mapping.table,
+            s.generation == row.generation,
+            s.number > row.loaded,
+            s.state == "staged",
+        )
+        waiting = int(connection.execute(query).scalar_one())
+    return Around(home, pipeline, naming, mapping, Place(row.generation, row.last), waiting)
+
+
+def _begun(home: Home, pipeline: Pipeline, naming: Naming, event_type: str, known: Dict[str, Mapping]) -> Mapping:
+    """The first mapping of an event type of which no row was read yet; the source says its key."""
+    source = connections.build_source(home, pipeline.source_id, Context(clock=machine_clock()))
+    with closing(source):
+        streams = {stream.name: stream for stream in source.streams()}
+    mode = pipeline.modes.get(event_type, pipeline.load_mode)
+    taken = frozenset(mapping.table for mapping in known.values())
+    stream = streams.get(event_type, Stream(event_type))
+    made = first(stream, naming, mode, auto=pipeline.auto_mapping, taken=taken)
+    return replace(made, version=0)
