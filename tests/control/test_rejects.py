@@ -18,7 +18,7 @@ from millrace.control.ledger import Books
 from millrace.control.rejects import Choice
 from millrace.data.columns import REJECTS
 from millrace.engine.stage import Stage, stage_rejects
-from millrace.errors import EnvironmentProblem, Stale
+from millrace.errors import ConfigError, EnvironmentProblem, Stale
 
 AT = datetime(2024, 5, 1, 10, 0, 0, 123456, tzinfo=UTC)
 
@@ -70,6 +70,32 @@ def test_rejects_are_listed_by_group(home: Home, rejected: Books) -> None:
     assert [one.open_rejects for one in status.statuses(home)] == [4]
 
 
+def test_rejects_of_all_files_are_grouped_by_object_and_reason(home: Home, rejected: Books) -> None:
+    found = rejects.grouped(home)
+    assert [(one.code, one.rows, one.files, one.state, one.pipeline) for one in found] == [
+        ("A", 3, 2, "open", "events"),
+        ("B", 1, 1, "open", "events"),
+    ]
+    assert found[0].sample in ('A of {"n":1}', 'A of {"n":4}')
+    assert found[0].first_at < found[0].last_at
+    rejects.discard(home, Choice(code="A"))
+    assert {(one.code, one.state) for one in rejects.grouped(home, state=None)} == {("A", "discarded"), ("B", "open")}
+
+
+def test_rows_are_chosen_by_the_value_of_a_field(home: Home, stage: Stage, rejected: Books) -> None:
+    assert [one.row for one in rejects.rows(home, stage, Choice(where=("n", "3")))] == ['{"n":3}']
+    big = Choice(where=("n", "12345678901234567890"))
+    assert [one.code for one in rejects.rows(home, stage, big)] == ["B"]
+    with pytest.raises(ConfigError, match="by group"):
+        rejects.discard(home, big)
+
+
+def test_rejects_of_skipped_streams_count_no_more(home: Home, rejected: Books) -> None:
+    assert rejects.dismiss(home, "events", ["Other"]) == 0
+    assert rejects.dismiss(home, "events", ["Events"]) == 4
+    assert rejects.listed(home) == []
+
+
 def test_rows_are_shown_as_they_were_rejected(home: Home, stage: Stage, rejected: Books) -> None:
     found = list(rejects.rows(home, stage, Choice(pipeline="events")))
     assert [one.row for one in found] == ['{"n":1}', '{"n":12345678901234567890}', '{"n":3}', '{"n":4}']
@@ -83,7 +109,10 @@ def test_rejects_are_exported_line_by_line(home: Home, stage: Stage, rejected: B
     assert rejects.export_to(home, stage, Choice(code="B"), target) == 1
     text = target.read_text()
     assert '"row":{"n":12345678901234567890}' in text
+    (one,) = rejects.rows(home, stage, Choice(code="B"))
     assert json.loads(text) == {
+        "file": one.file,
+        "number": 1,
         "stream": "Events",
         "stage": "mapping",
         "code": "B",
@@ -125,7 +154,7 @@ def test_a_file_that_was_changed_is_not_replayed(home: Home, stage: Stage, rejec
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
     with pytest.raises(EnvironmentProblem, match="checksum") as caught:
-        list(rejects.replayable(home, stage))
+        list(rejects.rows(home, stage))
     assert caught.value.code == "stage_damaged"
 
 

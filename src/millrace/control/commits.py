@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from millrace.control.counts import Key
 from millrace.control.db import upsert
+from millrace.control.failures import next_try
 from millrace.control.tables import (
     cursor_history,
     cursors,
@@ -22,6 +23,7 @@ from millrace.control.tables import (
     raw_files,
     reject_files,
     reject_groups,
+    runs,
     samples,
     segments,
     tables,
@@ -214,20 +216,25 @@ def keep_reject(
     )
     assert inserted.inserted_primary_key is not None
     versions = {stream: row.version for stream, row in latest_mappings(entry.connection, entry.pipeline).items()}
-    groups = [
-        {
-            "file_id": inserted.inserted_primary_key[0],
-            "stream": stream,
-            "stage": stage,
-            "code": code,
-            "rows": rows,
-            "sample": file.samples.get((stream, stage, code), ""),
-            "state": "open",
-            "mapping_version": versions.get(stream),
-            "transformation": transformation,
-        }
-        for (stream, stage, code), rows in file.counts.items()
-    ]
+    before = _attempts(entry)
+    groups: list[dict[str, Any]] = []
+    for (stream, stage, code), rows in file.counts.items():
+        attempts = before.get((stream, stage, code), 0)
+        groups.append(
+            {
+                "file_id": inserted.inserted_primary_key[0],
+                "stream": stream,
+                "stage": stage,
+                "code": code,
+                "rows": rows,
+                "sample": file.samples.get((stream, stage, code), ""),
+                "state": "open",
+                "attempts": attempts,
+                "retry_at": next_try(code, stage, attempts, entry.now),
+                "mapping_version": versions.get(stream),
+                "transformation": transformation,
+            }
+        )
     if groups:
         entry.connection.execute(sa.insert(reject_groups), groups)
 
@@ -312,13 +319,33 @@ def keep_time(entry: Entry, ingested_at_ms: int) -> None:
     )
 
 
-def replay(entry: Entry, file: int, stream: str, stage: str, code: str) -> None:
-    """The group's rows are in this commit. Raises Stale when they were replayed or discarded meanwhile."""
+def _attempts(entry: Entry) -> dict[tuple[str, str, str], int]:
+    """How often rows that this run replayed were replayed by themselves, by stream, stage and code.
+
+    Rows that fail again are new rejects, and these counts go on with them. Which rows of a load came from a replay is
+    not known, so fresh ones that fail for the same reason in the same run are counted with them.
+    """
+    g, files = reject_groups.c, reject_files.c
+    began = sa.select(runs.c.started_at).where(runs.c.id == entry.run).scalar_subquery()
+    query = (
+        sa.select(g.stream, g.stage, g.code, sa.func.max(g.attempts).label("attempts"))
+        .join(reject_files, files.id == g.file_id)
+        .where(files.pipeline_id == entry.pipeline, g.state == "replayed", g.closed_at >= began)
+        .group_by(g.stream, g.stage, g.code)
+    )
+    return {(row.stream, row.stage, row.code): row.attempts for row in entry.connection.execute(query)}
+
+
+def replay(entry: Entry, file: int, stream: str, stage: str, code: str, *, asked: bool = True) -> None:
+    """The group's rows are in this commit. Raises Stale when they were replayed or discarded meanwhile.
+
+    Unless somebody ``asked`` for it, it counts as one more attempt.
+    """
     g = reject_groups.c
     updated = entry.connection.execute(
         sa.update(reject_groups)
         .where(g.file_id == file, g.stream == stream, g.stage == stage, g.code == code, g.state == "open")
-        .values(state="replayed", closed_at=entry.now)
+        .values(state="replayed", closed_at=entry.now, attempts=0 if asked else g.attempts + 1)
     )
     if updated.rowcount != 1:
         raise Stale(f"rejects {stage}/{code} of {stream} were replayed or discarded meanwhile")

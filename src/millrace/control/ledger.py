@@ -107,12 +107,17 @@ class Books:
             query = sa.select(sa.func.count()).where(samples.c.pipeline_id == self.feed, samples.c.stream == stream)
             return connection.execute(query).scalar_one()
 
-    def commit(self, commit: Commit, *, replayed: Sequence[Group] = ()) -> None:
-        """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it."""
+    def commit(self, commit: Commit, *, replayed: Sequence[Group] = (), asked: bool = True) -> None:
+        """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it.
+
+        ``asked``: somebody asked for that replay; else it counts as an attempt.
+        """
         commits.balanced(commit)  # I5
         with self._entry() as entry:
             commits.keep_mappings(entry, commit.mappings)
             commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
+            for group in replayed:
+                commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked)
             for file in commit.rejects:
                 commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
             commits.keep_raw(entry, commit.raw)
@@ -120,14 +125,20 @@ class Books:
             commits.keep_marks(entry, commit.stream, commit.marks)
             if commit.lane != "again":
                 commits.keep_cursor(entry, commit)
-            for group in replayed:
-                commits.replay(entry, group.file, group.stream, group.stage, group.code)
             commits.keep_time(entry, commit.ingested_at_ms)
             counts.add(entry.connection, commits.counted(entry, commit))
 
-    def replaying(self, groups: Sequence[Group]) -> Replaying:
-        """A ledger whose next commit says that these groups of rejects were replayed."""
-        return Replaying(self, groups)
+    def replaying(self, groups: Sequence[Group], *, asked: bool = True) -> Replaying:
+        """A ledger whose next commit says that these groups of rejects were replayed, because somebody ``asked``."""
+        return Replaying(self, groups, asked)
+
+    def mapping(self, stream: str, version: int | None) -> Mapping | None:
+        """That version of a stream's mapping; None where it is not known."""
+        m = mappings.c
+        query = sa.select(m.mapping).where(m.pipeline_id == self.feed, m.stream == stream, m.version == version)
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else Mapping.from_json(found)
 
     # What loading asks (`Shelf`).
 
@@ -249,9 +260,10 @@ class Replaying:
     So that commit must hold all of their rows: the replayed source gives one checkpoint, at its end.
     """
 
-    def __init__(self, books: Books, groups: Sequence[Group]) -> None:
+    def __init__(self, books: Books, groups: Sequence[Group], asked: bool) -> None:
         self._books = books
         self._groups = tuple(groups)
+        self._asked = asked
 
     def cursor(self, stream: str, lane: Lane) -> JSON:
         return self._books.cursor(stream, lane)
@@ -269,5 +281,5 @@ class Replaying:
         return self._books.sampled(stream)
 
     def commit(self, commit: Commit) -> None:
-        self._books.commit(commit, replayed=self._groups)
+        self._books.commit(commit, replayed=self._groups, asked=self._asked)
         self._groups = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
+from millrace.control.failures import Resolution, resolution
 from millrace.control.ledger import Group
 from millrace.control.tables import pipelines, reject_files, reject_groups
-from millrace.errors import EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +27,11 @@ State: TypeAlias = Literal["open", "replayed", "discarded", "purged"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which rejects are meant. None means any; ``file`` is the number that `listed` shows."""
+    """Which rejects are meant. None means any; ``file`` is the number that `listed` shows.
+
+    ``where``: only rows whose field has that value, both as text. It needs the rows themselves, so lists and counts,
+    which read the database alone, do not know it.
+    """
 
     pipeline: str | None = None
     stream: str | None = None
@@ -34,11 +39,15 @@ class Choice:
     code: str | None = None
     run: int | None = None
     file: int | None = None
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RejectGroup:
-    """Rejected rows of one file with the same stream, stage and code; ``sample`` is the message of one of them."""
+    """Rejected rows of one file with the same stream, stage and code; ``sample`` is the message of one of them.
+
+    ``attempts`` counts replays that nobody asked for; ``retry_at``: when the next one is due by time alone.
+    """
 
     pipeline: str
     run: int
@@ -51,13 +60,39 @@ class RejectGroup:
     state: State
     rejected_at: datetime
     closed_at: datetime | None
+    attempts: int = 0
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Rejected rows of all files with the same pipeline, stream, stage, code and state."""
+
+    pipeline: str
+    stream: str
+    stage: str
+    code: str
+    rows: int
+    files: int
+    sample: str
+    state: State
+    first_at: datetime
+    last_at: datetime
+    attempts: int
+    retry_at: datetime | None
+
+    @property
+    def resolution(self) -> Resolution:
+        """Who can cure the cause, and how."""
+        return resolution(self.code, self.stage)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One rejected row; ``row`` is JSON text."""
+    """One rejected row; ``row`` is JSON text. ``file`` and ``number`` say which one it is."""
 
     file: int
+    number: int
     stream: str
     stage: str
     code: str
@@ -66,16 +101,65 @@ class Rejected:
     rejected_at: datetime
 
 
-_SHOWN = ("stream", "stage", "code", "message", "row", "rejected_at")
+_SHOWN = ("number", "stream", "stage", "code", "message", "row", "rejected_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Replayable:
-    """Open rejects of one file: the rows, and the groups that a commit which holds them all closes."""
+    """Open rejects of one file: the groups that a commit which holds all of their rows closes, and their rows.
+
+    ``versions``: under which version of its mapping each stream's rows were refused; None where that is not known.
+    """
 
     file: int
     groups: tuple[Group, ...]
-    rows: pa.Table
+    path: str
+    checksum: str
+    stage: Stage
+    versions: Mapping[str, int | None]
+
+    @property
+    def streams(self) -> list[str]:
+        return sorted({group.stream for group in self.groups})
+
+    @property
+    def rows(self) -> pa.Table:
+        """All rows at once, in the schema `columns.REJECTS`."""
+        import pyarrow as pa
+
+        from millrace.data.columns import REJECTS
+
+        return pa.Table.from_batches([batch.select(REJECTS.names) for batch in self.batches()], REJECTS)
+
+    def of(self, stream: str) -> list[Group]:
+        """The groups of one stream."""
+        return [group for group in self.groups if group.stream == stream]
+
+    def batches(self, stream: str | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, of one stream or of all, as they lie in the file, with their `engine.replay.NUMBER` in it.
+
+        Raises EnvironmentProblem when the file is gone or was changed (its checksum differs).
+        """
+        import pyarrow as pa
+
+        from millrace.data.columns import REJECTS
+        from millrace.data.compute import pc
+        from millrace.engine.replay import NUMBER
+
+        groups = self.groups if stream is None else self.of(stream)
+        wanted = pa.array(["\x00".join((one.stream, one.stage, one.code)) for one in groups], pa.string())
+        at = 0
+        with closing(self.stage.read(self.path, self.checksum)) as reader:
+            for batch in reader:
+                for field in REJECTS:
+                    if field.name not in batch.schema.names:  # of a version that did not have it
+                        batch = batch.append_column(field, pa.nulls(batch.num_rows, field.type))
+                numbers = pa.array(range(at, at + batch.num_rows), pa.int64())
+                at += batch.num_rows
+                keys = pc.binary_join_element_wise(batch["stream"], batch["stage"], batch["code"], "\x00")
+                mine = batch.append_column(NUMBER, numbers).filter(pc.is_in(keys, wanted))
+                if mine.num_rows:
+                    yield mine
 
 
 def listed(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[RejectGroup]:
@@ -95,30 +179,88 @@ def listed(home: Home, choice: Choice | None = None, *, state: State | None = "o
             state=row.state,
             rejected_at=row.created_at,
             closed_at=row.closed_at,
+            attempts=row.attempts,
+            retry_at=row.retry_at,
         )
         for row in found
     ]
 
 
+def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[Grouped]:
+    """Rejects of all files by pipeline, stream, stage and code, most rows first. The files are not read."""
+    listed = _query(choice or Choice(), state).order_by(None).subquery()
+    g = listed.c
+    by = (g.pipeline, g.stream, g.stage, g.code, g.state)
+    query = (
+        sa.select(
+            *by,
+            sa.func.sum(g.rows).label("rows"),
+            sa.func.count().label("files"),
+            sa.func.min(g.sample).label("sample"),
+            sa.func.min(g.created_at).label("first_at"),
+            sa.func.max(g.created_at).label("last_at"),
+            sa.func.max(g.attempts).label("attempts"),
+            sa.func.min(g.retry_at).label("retry_at"),
+        )
+        .group_by(*by)
+        .order_by(g.pipeline, sa.func.sum(g.rows).desc(), g.stream, g.stage, g.code)
+    )
+    with home.database.reading() as connection:
+        found: list[dict[str, Any]] = [dict(row) for row in connection.execute(query).mappings()]
+    for row in found:
+        row["rows"] = int(row["rows"])
+    return [Grouped(**row) for row in found]
+
+
 def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int | None = None) -> Iterator[Rejected]:
     """Open rejects, row by row. Raises EnvironmentProblem when a file is gone or was changed (its checksum differs)."""
     left = limit
+    where = choosing(choice)
     for one in replayable(home, stage, choice):
-        for batch in one.rows.to_batches():
-            for row in batch.to_pylist():
+        for batch in one.batches():
+            for row in (batch if where is None else batch.filter(where(batch))).to_pylist():
                 if left == 0:
                     return
                 yield Rejected(file=one.file, **{name: row[name] for name in _SHOWN})
                 left = None if left is None else left - 1
 
 
+def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | None:
+    """Which rows of a batch of rejects the choice means; None: all of them."""
+    if choice is None or choice.where is None:
+        return None
+    name, value = choice.where
+
+    def chosen(batch: pa.RecordBatch) -> pa.Array:
+        import pyarrow as pa
+
+        from millrace.data import json_text
+
+        def has(text: str) -> bool:
+            try:
+                row = json_text.loads(text)
+            except (ValueError, RecursionError):
+                return False
+            found = row.get(name) if isinstance(row, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # any JSON
+            return found is not None and (found if isinstance(found, str) else json_text.dumps(found)) == value
+
+        return pa.array([has(text) for text in batch["row"].to_pylist()], pa.bool_())
+
+    return chosen
+
+
 def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> int:
-    """Open rejects are in ``target``, one JSON object a line, the row itself as JSON under `row`; how many."""
+    """Open rejects are in ``target``, one JSON object a line, the row itself as JSON under `row`; how many.
+
+    `file` and `number` say which row it is, so that a mended line finds its way back (`millrace rejects mend`).
+    """
     import orjson
 
     count = 0
     for one in rows(home, stage, choice):
         line = {
+            "file": one.file,
+            "number": one.number,
             "stream": one.stream,
             "stage": one.stage,
             "code": one.code,
@@ -149,35 +291,67 @@ def export_to(home: Home, stage: Stage, choice: Choice | None, file: Path) -> in
 
 def discard(home: Home, choice: Choice) -> int:
     """Open rejects of the choice are given up for good; how many rows. `retention` deletes their files."""
-    closed, now = 0, datetime.now(UTC)
+    if choice.where is not None:
+        raise ConfigError(
+            "rows are discarded by group, not one by one",
+            hint="Name an object, a code, a run or a file; or replay the rows, mended (`millrace rejects mend`).",
+            code="usage",
+        )
     with home.database.transaction() as connection:
-        for row in connection.execute(_query(choice, "open")).all():
-            updated = connection.execute(
-                sa.update(reject_groups)
-                .where(*_group(row), reject_groups.c.state == "open")
-                .values(state="discarded", closed_at=now)
-            )
-            closed += row.rows if updated.rowcount else 0
-    return closed
+        return _close(connection, choice, "discarded", datetime.now(UTC))
+
+
+def dismiss(home: Home, pipeline: str, streams: Iterable[str]) -> int:
+    """Open rejects of streams that are skipped from now on count no more (pipelines.md 11.2); how many rows."""
+    with home.database.transaction() as connection:
+        now = datetime.now(UTC)
+        return sum(_close(connection, Choice(pipeline, stream), "discarded", now) for stream in streams)
+
+
+def _close(connection: sa.Connection, choice: Choice, state: State, now: datetime) -> int:
+    """One statement, however many groups there are."""
+    files = reject_files.c
+    mine = (
+        sa.select(files.id)
+        .join(pipelines, pipelines.c.id == files.pipeline_id)
+        .where(files.counted.is_(True), *_of_file(choice))
+    )
+    updated = (
+        sa.update(reject_groups)
+        .where(reject_groups.c.state == "open", reject_groups.c.file_id.in_(mine), *_of_group(choice))
+        .values(state=state, closed_at=now)
+        .returning(reject_groups.c.rows)
+    )
+    return sum(connection.execute(updated).scalars())
 
 
 def replayable(home: Home, stage: Stage, choice: Choice | None = None) -> Iterator[Replayable]:
-    """Open rejects of the choice, file by file, oldest first, with what `Books.replaying` takes to close them.
-
-    Raises EnvironmentProblem when a file is gone or was changed.
-    """
-    import pyarrow as pa
-
-    choice = choice or Choice()
-    by_file: dict[int, list[Any]] = {}
+    """Open rejects of the choice, file by file, oldest first, with what `Books.replaying` takes to close them."""
     with home.database.reading() as connection:
-        for row in connection.execute(_query(choice, "open", newest_first=False)):
-            by_file.setdefault(row.file_id, []).append(row)
-    for file, found in by_file.items():
-        groups = tuple(Group(file, row.stream, row.stage, row.code) for row in found)
-        with closing(stage.read(found[0].path, found[0].checksum)) as reader:
-            table = pa.Table.from_batches(reader, schema=reader.schema)
-        yield Replayable(file, groups, _of_groups(table, groups))
+        found = connection.execute(_query(choice or Choice(), "open", newest_first=False)).all()
+    yield from files_of(stage, found)
+
+
+def files_of(stage: Stage, found: Iterable[Any]) -> Iterator[Replayable]:
+    """The groups (rows of `waiting`, or of a choice) file by file, in their order."""
+    by_file: dict[int, list[Any]] = {}
+    for row in found:
+        by_file.setdefault(row.file_id, []).append(row)
+    for file, rows_ in by_file.items():
+        yield Replayable(
+            file,
+            tuple(Group(file, row.stream, row.stage, row.code) for row in rows_),
+            rows_[0].path,
+            rows_[0].checksum,
+            stage,
+            {row.stream: row.mapping_version for row in rows_},
+        )
+
+
+def waiting(home: Home, pipeline: str) -> Sequence[Any]:
+    """Rows of the database on the pipeline's open groups, oldest file first."""
+    with home.database.reading() as connection:
+        return connection.execute(_query(Choice(pipeline), "open", newest_first=False)).all()
 
 
 def count_open(connection: sa.Connection) -> dict[str, int]:
@@ -189,15 +363,6 @@ def count_open(connection: sa.Connection) -> dict[str, int]:
         .group_by(reject_files.c.pipeline_id)
     )
     return {row.pipeline_id: int(row.n) for row in connection.execute(query)}
-
-
-def _of_groups(table: pa.Table, groups: Sequence[Group]) -> pa.Table:
-    """Rows of the groups alone: others of the file may have been replayed before."""
-    import pyarrow as pa
-
-    wanted = {(group.stream, group.stage, group.code) for group in groups}
-    columns = [table.column(name).to_pylist() for name in ("stream", "stage", "code")]
-    return table.filter(pa.array([one in wanted for one in zip(*columns, strict=True)], pa.bool_()))
 
 
 def _query(choice: Choice, state: State | None, *, newest_first: bool = True) -> sa.Select[Any]:
@@ -217,18 +382,18 @@ def _query(choice: Choice, state: State | None, *, newest_first: bool = True) ->
         .where(files.counted.is_(True))
         .order_by(files.id.desc() if newest_first else files.id, groups.stream, groups.stage, groups.code)
     )
-    wanted = {
-        pipelines.c.name: choice.pipeline,
-        groups.stream: choice.stream,
-        groups.stage: choice.stage,
-        groups.code: choice.code,
-        files.run_id: choice.run,
-        groups.file_id: choice.file,
-        groups.state: state,
-    }
-    return query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if state is not None:
+        query = query.where(groups.state == state)
+    return query.where(*_of_file(choice), *_of_group(choice))
 
 
-def _group(row: Any) -> tuple[sa.ColumnElement[bool], ...]:
-    g = reject_groups.c
-    return (g.file_id == row.file_id, g.stream == row.stream, g.stage == row.stage, g.code == row.code)
+def _of_file(choice: Choice) -> list[sa.ColumnElement[bool]]:
+    files = reject_files.c
+    wanted = {pipelines.c.name: choice.pipeline, files.run_id: choice.run, files.id: choice.file}
+    return [column == value for column, value in wanted.items() if value is not None]
+
+
+def _of_group(choice: Choice) -> list[sa.ColumnElement[bool]]:
+    groups = reject_groups.c
+    wanted = {groups.stream: choice.stream, groups.stage: choice.stage, groups.code: choice.code}
+    return [column == value for column, value in wanted.items() if value is not None]

@@ -1,23 +1,34 @@
-"""Replay of rejects: rows that could not pass go their way once more."""
+"""Replay of rejects: rows that could not pass go their way once more, when asked or by themselves."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from millrace.connect.source import Clock, Reading, Stream
+import sqlalchemy as sa
+
+from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import records, rejects, retention, runs
+from millrace.control.failures import Standing, due
 from millrace.control.records import RunRecord
-from millrace.control.rejects import Choice
-from millrace.data.compute import pc
+from millrace.control.rejects import Choice, Replayable
+from millrace.control.tables import connections
 from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
-from millrace.engine.replay import replayed
+from millrace.engine.replay import NUMBER, Return, mended, replayed
 from millrace.engine.stage import Draft
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError, Stale
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from millrace.control.home import Home
+    from millrace.control.runs import Crew
+    from millrace.engine.sync import Sync
 
 
 def replay(
@@ -31,45 +42,216 @@ def replay(
     """Open rejects of one pipeline have gone their way once more and are loaded, or are rejects again.
 
     A file of rejects is closed in the same transaction in which its rows are staged (I1), so no row is doubled or
-    lost however often this is interrupted.
+    lost however often this is interrupted. Rows of a file that the choice leaves out stay rejects, as they were.
     """
     if choice.pipeline is None:
         raise ConfigError("no pipeline is named", hint="Rejects are replayed for one pipeline: name it.", code="usage")
     with runs.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = ours.sync()
-        streams = {stream.name: stream for stream in sync.source.streams()}
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
+            chosen = rejects.choosing(choice)
             for found in rejects.replayable(home, sync.stage, choice):
-                for name in sorted({group.stream for group in found.groups}):
-                    if sync.stopping.is_set():
-                        break
-                    mappings = sync.mappings()
-                    reading = Reading(
-                        streams.get(name, Stream(name)),
-                        "again",
-                        memory=ours.books.memory(name),
-                        load_mode=mappings.of(name).mode,
-                    )
-                    ingest(
-                        replayed(
-                            found.rows.filter(pc.equal(found.rows["stream"], name)),
-                            source=sync.source,
-                            reading=reading,
-                            mapping=mappings.of(name),
-                            prefix=sync.naming.prefix,
-                            now=sync.clock.now(),
-                        ),
-                        reading,
-                        mappings=mappings,
-                        ledger=ours.books.replaying([group for group in found.groups if group.stream == name]),
-                        draft=Draft(sync.stage, ours.books.feed),
-                        whole=True,
-                        clock=sync.clock,
-                        meter=sync.meter,
-                        committed=wake,
-                        stopping=lambda: False,
-                        note=ours.note,
-                    )
+                _again(ours, sync, found, wake, chosen=chosen)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
+
+
+def mend(
+    home: Home,
+    pipeline: str,
+    file: Path,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """Rejects of one pipeline have gone their way as ``file`` has them: lines of `millrace rejects export`, edited.
+
+    Rows that the file does not name stay rejects, as they were. Raises ConfigError for a line that names none, or one
+    that is no longer open.
+    """
+    lines = _lines(file)
+    with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
+        sync = ours.sync()
+        found = {
+            number: one
+            for number in lines
+            for one in rejects.replayable(home, sync.stage, Choice(pipeline, file=number))
+        }
+        if gone := sorted(lines.keys() - found.keys()):
+            raise ConfigError(
+                f"{file}: rejects of file {gone[0]} are not open in pipeline {pipeline}",
+                hint="They were replayed or discarded meanwhile. Export what is open and mend that.",
+                code="not_open",
+            )
+        for number, texts in lines.items():
+            _all_there(file, found[number], texts)
+        sync.meter.stage = "replaying"
+        with sync.loading() as wake:
+            for number, texts in lines.items():
+                _again(ours, sync, found[number], wake, texts=texts)
+        retention.collect(home, sync.stage)
+    return records.run_record(home, ours.run_id)
+
+
+def automatic(ours: Crew, sync: Sync, wake: Callable[[], None] = lambda: None, *, now: datetime | None = None) -> int:
+    """Rejects whose cause may be cured by now have gone their way once more; how many rows they were.
+
+    Rejects of streams that are skipped are given up. A group that cannot be replayed (its file is gone, say) is told
+    in a note and does not keep the run from what is new.
+    """
+    home, pipeline = ours.home, ours.pipeline
+    waiting = rejects.waiting(home, pipeline.name)
+    if not waiting:
+        return 0
+    whole = replace(sync, streams=sync.source.streams())
+    known = whole.mappings().by_stream
+    if skipped := {row.stream for row in waiting if row.stream in known and known[row.stream].skipped}:
+        rejects.dismiss(home, pipeline.name, sorted(skipped))
+    standing = Standing(
+        now=now or home.database.now(),
+        mappings={stream: mapping.version for stream, mapping in known.items()},
+        transformation=sync.flight.version,
+        changed_at=_changed_at(ours),
+    )
+    chosen = due((row for row in waiting if row.stream not in skipped), standing)
+    if not chosen:
+        return 0
+    before, stage = ours.meter.rejected, ours.meter.stage
+    ours.meter.stage = "replaying"
+    for found in rejects.files_of(sync.stage, chosen):
+        if sync.stopping.is_set():
+            break
+        try:
+            _again(ours, whole, found, wake, asked=False)
+        except MillraceError as problem:
+            if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
+                raise
+            ours.note(_left(found, problem))
+    # What failed before and fails again is no failure of this run.
+    ours.meter.rejected, ours.meter.stage = before, stage
+    return sum(row.rows for row in chosen)
+
+
+def _again(
+    ours: Crew,
+    sync: Sync,
+    found: Replayable,
+    wake: Callable[[], None],
+    *,
+    asked: bool = True,
+    chosen: Callable[[pa.RecordBatch], pa.Array] | None = None,
+    texts: Mapping[int, str] | None = None,
+) -> None:
+    """The open rows of one file have gone their way, each stream of it in one commit."""
+    streams = {stream.name: stream for stream in sync.source.streams()}
+    for name in found.streams:
+        if sync.stopping.is_set():
+            return
+        mappings = sync.mappings()
+        mapping = mappings.of(name)
+        reading = Reading(
+            streams.get(name, Stream(name)), "again", memory=ours.books.memory(name), load_mode=mapping.mode
+        )
+        back = Return(
+            sync.source,
+            reading,
+            mapping,
+            ours.books.mapping(name, found.versions.get(name)) or mapping,
+            sync.naming.prefix,
+        )
+        batches = found.batches(name)
+        if texts is not None:
+            batches, chosen = _as_mended(batches, texts), _mended_only(texts)
+        ingest(
+            replayed(batches, back, chosen=chosen),
+            reading,
+            mappings=mappings,
+            ledger=ours.books.replaying(found.of(name), asked=asked),
+            draft=Draft(sync.stage, ours.books.feed),
+            whole=True,
+            clock=sync.clock,
+            meter=sync.meter,
+            committed=wake,
+            stopping=lambda: False,
+            note=ours.note,
+            flight=sync.flight,
+        )
+
+
+def _as_mended(batches: Iterable[pa.RecordBatch], texts: Mapping[int, str]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield mended(batch, texts)
+
+
+def _mended_only(texts: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Array]:
+    def chosen(batch: pa.RecordBatch) -> pa.Array:
+        import pyarrow as pa
+
+        return pa.array([number in texts for number in batch[NUMBER].to_pylist()], pa.bool_())
+
+    return chosen
+
+
+def _lines(file: Path) -> dict[int, dict[int, str]]:
+    """The rows of an edited export: by number of the file of rejects, then by number of the row."""
+    from millrace.data import json_text
+
+    found: dict[int, dict[int, str]] = {}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        at = f"{file}:{number}"
+        try:
+            said = json_text.loads(line)
+        except ValueError as cause:
+            raise ConfigError(f"the line is not JSON: {cause}", path=at, code="bad_line") from cause
+        said = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+        row, of, which = said.get("row"), said.get("file"), said.get("number")
+        if not (isinstance(row, dict) and isinstance(of, int) and isinstance(which, int)):
+            raise ConfigError(
+                "the line is not one of an export: it needs file, number and row",
+                hint="Start from `millrace rejects export`, and change nothing but what is under row.",
+                path=at,
+                code="bad_line",
+            )
+        if which in found.setdefault(of, {}):
+            raise ConfigError(f"row {which} of file {of} comes twice", path=at, code="bad_line")
+        found[of][which] = json_text.dumps(row)
+    if not found:
+        raise ConfigError(f"{file} has no line", code="bad_line")
+    return found
+
+
+def _all_there(file: Path, found: Replayable, texts: Mapping[int, str]) -> None:
+    open_ = {number for batch in found.batches() for number in batch[NUMBER].to_pylist() if number in texts}
+    if gone := sorted(texts.keys() - open_):
+        raise ConfigError(
+            f"{file}: row {gone[0]} of file {found.file} is not an open reject",
+            hint="Export what is open and mend that.",
+            code="not_open",
+        )
+
+
+def _changed_at(ours: Crew) -> datetime:
+    """When the pipeline or its destination was changed last."""
+    c = connections.c
+    query = sa.select(c.changed_at).where(c.id == ours.pipeline.destination_id)
+    with ours.home.database.reading() as connection:
+        return max(ours.pipeline.changed_at, connection.execute(query).scalar_one())
+
+
+def _taken_meanwhile(home: Home, pipeline: str, found: Replayable) -> bool:
+    """Somebody discarded some of the groups while they were replayed; the lease is still ours."""
+    open_ = {(row.file_id, row.stream, row.stage, row.code) for row in rejects.waiting(home, pipeline)}
+    return any((one.file, one.stream, one.stage, one.code) not in open_ for one in found.groups)
+
+
+def _left(found: Replayable, problem: MillraceError) -> Note:
+    count = len(found.groups)
+    return Note("replay_failed", f"rejects of file {found.file} ({count} groups) were not replayed: {problem.message}")

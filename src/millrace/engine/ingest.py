@@ -244,7 +244,7 @@ def add(
     stepped = flight.step.apply(batch, key)
     siblings = with_siblings(stepped)
     if batch.entry == "steps_alone":
-        stepped = alone(stepped)
+        stepped, siblings = alone(stepped), frozenset(range(batch.rows.num_rows))
     if stepped.refused:
         _refuse(batch, "steps", stepped.refused, draft, ingested_at_ms, siblings=batch.entry == "steps_alone")
     filtered: Counter[str] = Counter()

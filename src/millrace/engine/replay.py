@@ -2,134 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-import msgspec
 import pyarrow as pa
 
 from millrace.connect.source import Reading, Source
-from millrace.data import types
-from millrace.data.batch import Batch, Checkpoint, Item, Passed, Refused
-from millrace.data.cast import cast
+from millrace.data import json_text
+from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused
 from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, Prefix, ours
 from millrace.data.compute import pc
+from millrace.data.described import as_described
 from millrace.data.rows import to_batch
 from millrace.engine.mapping import Mapping
 from millrace.errors import DataError
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Beside the columns of `columns.REJECTS`, a batch that is read for a replay says which row of its file each row is.
+NUMBER = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What rows of one stream need to come back. ``named``: the mapping under which the destination refused rows."""
+
+    source: Source[Any]
+    reading: Reading
+    mapping: Mapping
+    named: Mapping
+    prefix: Prefix
 
 
 def replayed(
-    rejected: pa.Table,
+    rejected: Iterable[pa.RecordBatch],
+    back: Return,
     *,
-    source: Source[Any],
-    reading: Reading,
-    mapping: Mapping,
-    prefix: Prefix,
-    now: datetime,
+    chosen: Callable[[pa.RecordBatch], pa.Array] | None = None,
 ) -> Iterator[Item]:
     """The rows of ``rejected`` (schema `columns.REJECTS`, one stream) as items; each enters where it was refused.
 
-    A row that the source refused goes to the source, one that the mapping or the destination refused to the mapping.
-    What still does not fit is refused again, so every row is in exactly one of the items (I5). Rows keep the time at
-    which they were ingested first, so that an older version does not take the place of a newer one (pipelines.md 11.4).
+    A row that the source refused goes to the source; one that the steps refused, or a row of the source's that was
+    refused behind them, goes through the steps with the types that it had; one that code made, and one that the
+    destination refused, goes to the mapping: no row goes through the steps twice. What still does not fit is refused
+    again, and rows that are not ``chosen`` stay as they are, so every row is in exactly one of the items (I5). Rows
+    keep the time at which they were ingested first, so that an older version does not take the place of a newer one
+    (pipelines.md 11.4).
     """
-    for at in pc.unique(rejected["stage"]).to_pylist():
-        rows = rejected.filter(pc.equal(rejected["stage"], at))
-        if at == "source":
-            first = _milliseconds(pc.min(rows["rejected_at"]).as_py())
-            for item in source.replay(reading, rows["row"].to_pylist()):
-                yield _since(item, reading.stream.name, first)
-        else:
-            yield from _mapped(rows, mapping, prefix if at == "load" else None, now)
+    held: list[str] = []
+    first: int | None = None
+    for batch in rejected:
+        part = batch
+        if chosen is not None:
+            mask = chosen(part)
+            if (rest := part.filter(pc.invert(mask))).num_rows:
+                yield Refused(rest.select(REJECTS.names))
+            part = part.filter(mask)
+        for way, rows in _ways(part):
+            if way.stage == "source":
+                held.extend(rows["row"].to_pylist())
+                time = _milliseconds(pc.min(rows["rejected_at"]).as_py())
+                first = time if first is None else min(first, time)
+            else:
+                yield from _entering(rows, way, back)
+    if first is not None:
+        # All at once: a source may compare them with one another.
+        for item in back.source.replay(back.reading, held):
+            yield _since(item, back.reading.stream.name, first)
 
 
-def _mapped(rejected: pa.Table, mapping: Mapping, prefix: Prefix | None, now: datetime) -> Iterator[Item]:
-    """Rows in the fields of the stream, each value in its column's type where it can be read as one.
+def mended(batch: pa.RecordBatch, texts: Dict[int, str]) -> pa.RecordBatch:
+    """The batch with the rows of those numbers as a person wrote them. They enter where the text was taken.
 
-    ``prefix``: that of the metadata columns where the rows are in the columns of the table, else None.
+    A row that was refused behind the steps was shown as it was then, so it does not go through them again.
     """
-    rows: list[dict[str, Any]] = []
-    times: list[int] = []
-    unread: list[tuple[int, str]] = []
-    from_table = prefix is not None
-    fields = {column.name if from_table else column.source: column for column in mapping.columns}
-    ingested_at = prefix.outside(INGESTED_AT) if prefix else INGESTED_AT
-    op_type = prefix.outside(OP_TYPE) if prefix else OP_TYPE
-    refused = zip(rejected["row"].to_pylist(), rejected["rejected_at"].to_pylist(), strict=True)
-    for number, (text, rejected_at) in enumerate(refused):
-        try:
-            members = _members.decode(text)
-        except msgspec.MsgspecError as error:
-            unread.append((number, f"the row is not a JSON object: {error}"))
+    numbers = batch[NUMBER].to_pylist()
+    new = [texts.get(number) for number in numbers]
+    if not any(text is not None for text in new):
+        return batch
+    columns = {name: batch[name].to_pylist() for name in ("row", "stage", "origin", "types", "entered")}
+    for place, text in enumerate(new):
+        if text is None:
             continue
-        row: dict[str, Any] = {}
-        time = _milliseconds(rejected_at)
-        for name, raw in members.items():
-            column = fields.get(name)
-            if column is None and name == ingested_at:
-                time = msgspec.json.decode(raw, type=int)
+        columns["row"][place] = text
+        columns["origin"][place] = columns["entered"][place] = None
+        if columns["stage"][place] != "steps":
+            columns["types"][place] = None
+    for name, values in columns.items():
+        index = batch.schema.get_field_index(name)
+        batch = batch.set_column(index, batch.schema.field(index), pa.array(values, pa.string()))
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How some rows enter: what rows that share it have in common."""
+
+    stage: str
+    types: str | None
+    entered: str | None
+    siblings: bool | None
+    original: bool
+
+    @property
+    def entry(self) -> Entry:
+        if self.stage == "steps" or self.original:
+            return "steps_alone" if self.siblings else "steps"
+        return "mapping"
+
+
+def _ways(rows: pa.RecordBatch) -> Iterator[tuple[_Way, pa.RecordBatch]]:
+    """The rows, apart by the way that they go."""
+    if not rows.num_rows:
+        return
+    keys = ["stage", "types", "entered", "siblings"]
+    table = pa.Table.from_batches([rows.select(keys)])
+    table = table.append_column("original", pc.is_valid(rows["origin"]))
+    table = table.append_column("at", pa.array(range(rows.num_rows), pa.int64()))
+    groups = table.group_by([*keys, "original"], use_threads=False).aggregate([("at", "list")])
+    for found in groups.to_pylist():
+        places = found.pop("at_list")
+        yield _Way(**found), rows if len(places) == rows.num_rows else rows.take(pa.array(places, pa.int64()))
+
+
+def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Item]:
+    """The rows as a batch in the types that they had, and those that cannot be read, refused again."""
+    stream = (way.entered if way.original else None) or back.mapping.stream
+    rows: list[dict[str, Any]] = []
+    read: list[int] = []
+    unread: list[tuple[int, str]] = []
+    for number, text in enumerate(rejected["origin" if way.original else "row"].to_pylist()):
+        try:
+            row = json_text.loads(text)
+        except (ValueError, RecursionError) as error:
+            unread.append((number, f"the row is not JSON: {error}"))
+            continue
+        if not isinstance(row, dict):
+            unread.append((number, "the row is not a JSON object"))
+            continue
+        row = cast("dict[str, Any]", row)
+        if way.stage == "load":
+            row, unknown = _renamed(row, back.named, back.prefix)
+            if unknown:
+                unread.append((number, f"its field {unknown[0]} is of no column that is known"))
                 continue
-            if column is None and name == op_type:
-                row[OP_TYPE] = msgspec.json.decode(raw)
-                continue
-            if column is None and from_table:
-                # Metadata that the table has beside the stream's fields; the replay gives it anew.
-                continue
-            nested = bytes(raw)[:1] in (b"{", b"[") or (column is not None and types.is_json(column.type))
-            row[column.source if column else name] = raw if nested else msgspec.json.decode(raw)
         rows.append(row)
-        times.append(time)
+        read.append(number)
     if unread:
-        yield _again(rejected, unread, now)
+        yield _again(rejected, unread)
     if not rows:
         return
-    read = [number for number in range(rejected.num_rows) if number not in {number for number, _ in unread}]
     try:
-        batch = to_batch(rows, None)
+        batch = to_batch(rows, _schema(way, rows, back))
     except DataError as error:
-        yield _again(rejected, [(number, error.message) for number in read], now)
+        yield _again(rejected, [(number, error.message) for number in read])
         return
-    bad: dict[int, str] = {}
-    strangers: set[str] = set()
-    arrays: list[pa.Array] = []
-    marks: list[pa.Field] = []
-    for field, array in zip(batch.schema, batch.columns, strict=True):
-        column = mapping.of(field.name)
-        if column is None:
-            arrays.append(array)
-            marks.append(field)
-            continue
-        # As a person who mends rows wants it: text is read as what the column holds.
-        casted = cast(array, column.type, strict=False)
-        arrays.append(casted.values)
-        marks.append(pa.field(field.name, column.type))
-        for place in pc.indices_nonzero(casted.bad).to_pylist() if casted.bad is not None else ():
-            bad.setdefault(place, f"column {column.name}: the value does not fit {types.name(column.type)}")
-            strangers.add(field.name)
     if INGESTED_AT not in batch.schema.names:
-        arrays.append(pa.array(times, pa.int64()))
-        marks.append(ours(INGESTED_AT, pa.int64()))
-    fitting = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(marks))
-    if not bad:
-        yield Batch(mapping.stream, fitting)
-        return
-    misfits = pa.array([row in bad for row in range(len(rows))])
-    if (fits := fitting.filter(pc.invert(misfits))).num_rows:
-        yield Batch(mapping.stream, fits)
-    if not mapping.auto:
-        yield _again(rejected, [(read[row], text) for row, text in sorted(bad.items())], now)
-        return
-    # As at their first arrival: a column becomes wider where it can (loading.md 14).
-    natural = [
-        pa.field(field.name, batch.schema.field(field.name).type) if field.name in strangers else field
-        for field in fitting.schema
-    ]
-    values = [batch.column(field.name) if field.name in strangers else fitting.column(field.name) for field in natural]
-    yield Batch(mapping.stream, pa.RecordBatch.from_arrays(values, schema=pa.schema(natural)).filter(misfits))
+        moments = rejected["rejected_at"].take(pa.array(read, pa.int64()))
+        times = pc.divide(moments.cast(pa.int64()), 1000)
+        batch = batch.append_column(ours(INGESTED_AT, pa.int64()), times)
+    yield Batch(stream, batch, way.entry)
+
+
+def _schema(way: _Way, rows: list[dict[str, Any]], back: Return) -> pa.Schema | None:
+    """Types of the rows' fields, as far as they are known; fields that no row has are left out."""
+    has = {name for row in rows for name in row}
+    if way.types is not None and way.stage != "load":
+        known = list(as_described(way.types))
+    elif way.entry != "mapping":
+        return None
+    else:
+        # As a person who mends rows wants it: text is read as what the column holds.
+        mapping = back.named if way.stage == "load" else back.mapping
+        known = [
+            ours(column.source, column.type) if column.ours else pa.field(column.source, column.type)
+            for column in mapping.columns
+        ]
+        known += [ours(INGESTED_AT, pa.int64()), ours(OP_TYPE, pa.string())]
+    return pa.schema([field for field in known if field.name in has])
+
+
+def _renamed(row: dict[str, Any], named: Mapping, prefix: Prefix) -> tuple[dict[str, Any], list[str]]:
+    """A row of the table in the fields of its stream, and the names of values that have no field."""
+    fields = {old: column.source for column in named.columns for old in column.formerly}
+    fields |= {column.name: column.source for column in named.columns}
+    fields |= {prefix.outside(name): name for name in (INGESTED_AT, OP_TYPE)}
+    unknown = [name for name, value in row.items() if name not in fields and value is not None]
+    return {fields[name]: value for name, value in row.items() if name in fields}, unknown
 
 
 def _since(item: Item, stream: str, ingested_at_ms: int) -> Item:
@@ -147,10 +207,11 @@ def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def _again(rejected: pa.Table, refusals: list[tuple[int, str]], now: datetime) -> Refused:
-    rows = rejected.take([number for number, _ in refusals]).to_pylist()
+def _again(rejected: pa.RecordBatch, refusals: list[tuple[int, str]]) -> Refused:
+    """Those rows, refused for another reason. Their time stays: it is that of their ingestion."""
+    rows = rejected.select(REJECTS.names).take(pa.array([number for number, _ in refusals], pa.int64())).to_pylist()
     refused = [
-        row | {"code": "INCOMPATIBLE_TYPE", "message": message, "rejected_at": now}
+        row | {"code": "INCOMPATIBLE_TYPE", "message": message}
         for row, (_, message) in zip(rows, refusals, strict=True)
     ]
     return Refused(pa.RecordBatch.from_pylist(refused, schema=REJECTS))
