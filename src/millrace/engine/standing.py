@@ -122,7 +122,9 @@ def _unfit(mapping: Mapping, table: Dict[str, pa.DataType], evolves: bool) -> It
     for column in mapping.columns:
         brings, fit = column.brings, fits(column.brings, column.type) if column.brings is not None else "always"
         into = types.name(column.type)
-        if fit == "always" and (there := table.get(column.name)) is not None and not (evolves and not column.fixed):
+        there = table.get(column.name)
+        # The table is made wide enough before a load, but for text that its owner gave a length.
+        if fit == "always" and there is not None and types.length(there) and (column.fixed or not evolves):
             brings, fit, into = column.type, fits(column.type, there), types.name(there)
         if fit != "always" and brings is not None:
             some = "none" if fit == "never" else "perhaps not all"

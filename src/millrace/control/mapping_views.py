@@ -1,0 +1,215 @@
+"""Mappings to look at: every event type at a glance, and one of them field by field (loading.md 15.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from millrace.control import commits, pipelines, runs
+from millrace.control.mapping_plans import around, pipeline_policy
+from millrace.control.mapping_versions import kept
+from millrace.control.records import RunRecord, latest_runs
+from millrace.control.tables import segments
+from millrace.data import types
+from millrace.engine.mapping import Mapping, policy_of
+from millrace.engine.standing import ApiStatus, Pending, Status, Warned, standing, warnings
+from millrace.errors import MillraceError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One event type at a glance. ``table`` None: it has none. ``fields`` counts those of the user that are known."""
+
+    event_type: str
+    table: str | None
+    version: int
+    changed_at: datetime
+    fields: int
+    status: Status
+    mapping_status: ApiStatus
+    auto_mapping: bool
+    warnings: tuple[Warned, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field and where it goes. ``column`` None: nowhere, and ``reason`` says why. ``present`` is the type that the
+    column has at the destination, where that could be asked."""
+
+    field: str
+    column: str | None
+    type: str | None
+    present: str | None = None
+    fixed: bool = False
+    key: bool = False
+    reason: str | None = None
+    formerly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A mapping field by field. ``ddl``: what the next load changes at the destination; None where it could not be
+    asked, and ``unasked`` says why."""
+
+    pipeline: str
+    overview: Overview
+    load_mode: str
+    key: tuple[str, ...]
+    policy: str
+    fields: tuple[Field, ...]
+    author: str | None
+    reason: str | None
+    ddl: tuple[str, ...] | None = None
+    unasked: str | None = None
+    waiting_rows: int = 0
+
+
+def listed(home: Home, pipeline: str, *, status: str | None = None, search: str | None = None) -> list[Overview]:
+    """Every event type of the pipeline by name; with ``status`` (stored or of the API) or ``search`` (part of the name
+    of event type or table) those of them."""
+    found = pipelines.find(home, pipeline)
+    limits = runs.naming(home, found).limits
+    policy = pipeline_policy(found)
+    with home.database.reading() as connection:
+        rows = commits.latest_mappings(connection, found.id)
+        pending = _pending(connection, found.id)
+        last = latest_runs(connection, [found.id]).get(pipeline)
+    views: list[Overview] = []
+    for stream, row in sorted(rows.items()):
+        mapping = Mapping.from_json(row.mapping)
+        warned = warnings(mapping, limits, policy=policy)
+        views.append(_overview(mapping, row.created_at, warned, pending.get(mapping.table), _said(last, mapping)))
+        del stream
+    return [
+        one
+        for one in views
+        if (status is None or status.upper() in (one.status, one.mapping_status))
+        and (search is None or search.casefold() in f"{one.event_type} {one.table or ''}".casefold())
+    ]
+
+
+def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = None, ask: bool = True) -> Shown:
+    """The mapping of an event type, the latest or one version. ``ask``: the destination says what its table is like."""
+    found = pipelines.find(home, pipeline)
+    of = kept(home, pipeline, event_type, version)
+    there: dict[str, pa.DataType] | None = None
+    ddl: tuple[str, ...] | None = None
+    unasked: str | None = None
+    with closing(around(home, found, event_type)) as at:
+        latest = of.mapping.version == at.mapping.version
+        if ask and latest:
+            try:
+                there = at.there()
+                ddl = tuple(one.statement for one in at.changes(of.mapping)) if _loads(of.mapping) else ()
+            except MillraceError as error:
+                unasked = error.message
+        warned = warnings(of.mapping, at.naming.limits, table=there, policy=pipeline_policy(found))
+        with home.database.reading() as connection:
+            pending = _pending(connection, found.id).get(of.mapping.table) if latest else None
+            last = latest_runs(connection, [found.id]).get(pipeline) if latest else None
+        return Shown(
+            pipeline=pipeline,
+            overview=_overview(of.mapping, of.created_at, warned, pending, _said(last, of.mapping)),
+            load_mode=of.mapping.mode,
+            key=of.mapping.key,
+            policy=policy_of(of.mapping, pipeline_policy(found)).name,
+            fields=_fields(of.mapping, there or {}),
+            author=of.author,
+            reason=of.reason,
+            ddl=ddl,
+            unasked=unasked,
+            waiting_rows=at.waiting_rows,
+        )
+
+
+def _loads(mapping: Mapping) -> bool:
+    return mapping.mapped and not mapping.skipped and bool(mapping.columns)
+
+
+def _overview(
+    mapping: Mapping, changed_at: datetime, warned: list[Warned], pending: Pending | None, error: str | None
+) -> Overview:
+    stands = standing(mapping, warned, pending=pending, error=error)
+    fields = {one.source for one in mapping.columns if not one.ours}
+    fields |= {*mapping.ignored} | {name for name, _ in (*mapping.unmapped, *mapping.found)}
+    return Overview(
+        event_type=mapping.stream,
+        table=mapping.table if mapping.mapped else None,
+        version=mapping.version,
+        changed_at=changed_at,
+        fields=len(fields),
+        status=stands.stored,
+        mapping_status=stands.api,
+        auto_mapping=mapping.auto,
+        warnings=stands.warnings,
+        error=stands.error,
+    )
+
+
+def _fields(mapping: Mapping, there: Dict[str, pa.DataType]) -> tuple[Field, ...]:
+    found = dict(mapping.found)
+    fields = [
+        Field(
+            field=one.source,
+            column=one.name,
+            type=types.name(one.type),
+            present=types.name(there[one.name]) if one.name in there else None,
+            fixed=one.fixed,
+            key=one.source in mapping.key,
+            formerly=one.formerly,
+        )
+        for one in mapping.columns
+    ]
+    without = {**dict.fromkeys(mapping.ignored, "IGNORED"), **dict(mapping.unmapped)}
+    without |= {name: "UNMAPPED_EVENT_TYPE" for name in found if name not in without and mapping.of(name) is None}
+    for name, reason in without.items():
+        fields.append(Field(name, None, types.name(found[name]) if name in found else None, reason=reason))
+    return tuple(fields)
+
+
+def _pending(connection: sa.Connection, pipeline_id: str) -> dict[str, Pending]:
+    """Tables that are still to be made or changed: rows of a newer version of their mapping wait for them."""
+    s = segments.c
+    query = (
+        sa.select(s.table_name, s.generation, s.number, s.mapping_version)
+        .where(s.pipeline_id == pipeline_id, s.state != "dropped")
+        .order_by(s.number)
+    )
+    tables = commits.current_tables(connection, pipeline_id)
+    loaded: dict[str, int] = {}
+    waiting: dict[str, int] = {}
+    for row in connection.execute(query):
+        table = tables.get(row.table_name)
+        if table is None or table.generation != row.generation:
+            continue
+        into = waiting if row.number > table.loaded else loaded
+        into[row.table_name] = max(into.get(row.table_name, 0), row.mapping_version or 0)
+    found: dict[str, Pending] = {}
+    for name, version in waiting.items():
+        if not tables[name].loaded:
+            found[name] = "CREATING_TABLE"
+        elif version > loaded.get(name, version):
+            found[name] = "ALTERING"
+    return found
+
+
+# Errors that a table at the destination causes, and that a person mends there or in the mapping.
+_OF_TABLES = frozenset({"schema", "NAME_CONFLICT", "TABLE_MISSING", "COLUMN_MISSING", "staged_type"})
+
+
+def _said(last: RunRecord | None, mapping: Mapping) -> str | None:
+    """What the destination said of the table when the last run failed because of it."""
+    error: Any = last.error if last is not None else None
+    if error is None or error.code not in _OF_TABLES or mapping.table not in error.message:
+        return None
+    return error.message
