@@ -244,10 +244,14 @@ def run(
 ) -> RunRecord:
     """Everything new of a pipeline is at its destination, or staged where that does not answer.
 
+    Rows that failed before go first where their cause may be cured by now.
+
     ``full``: every object is read anew into a fresh table that takes the old one's place when it is whole.
     ``since``: days from that date on are read once more. Raises what the source or the destination raised, after the
     run is on record; what was committed is safe (I8).
     """
+    from millrace.control.replay import automatic  # which needs this module
+
     if full:
         return resync(home, pipeline, only=only, mode="drop-and-load", clock=clock, meter=meter, stopping=stopping)
     if since is not None:
@@ -259,7 +263,9 @@ def run(
         return reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
     kind = "INCREMENTAL" if pipelines.has_history(home, pipeline) else "HISTORICAL"
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
-        _sync(ours, only)
+        sync = ours.sync(only)
+        automatic(ours, sync)
+        _finish(ours, sync)
     return records.run_record(home, ours.run_id)
 
 
