@@ -21,6 +21,7 @@ from millrace.errors import ConfigError
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.data.batch import JSON
+    from millrace.engine.policy import Policy
 
 Mode: TypeAlias = Literal["merge", "append", "history"]
 State: TypeAlias = Literal["ACTIVE", "PAUSED"]
@@ -78,6 +79,14 @@ class Pipeline:
     def modes(self) -> dict[str, Mode]:
         """Load modes of streams that have one of their own."""
         return {stream: mode for stream, mode in (self.objects or {}).items() if mode is not None}
+
+    @property
+    def schema_policy(self) -> Policy | None:
+        """What happens to what is new; None where the pipeline says nothing."""
+        from millrace.engine.policy import Policy
+
+        said = self.options.get("schema_policy")
+        return None if said is None else Policy.from_json(said)
 
     @property
     def wish(self) -> Wish:

@@ -165,6 +165,14 @@ def end_interrupted(database: Database, pipeline_id: str) -> list[int]:
     return found
 
 
+def has_ended(database: Database, pipeline_id: str) -> bool:
+    """A run of the pipeline came to its end before."""
+    ended = runs.c.status.in_(("COMPLETED", "COMPLETED_WITH_FAILURES"))
+    with database.reading() as connection:
+        query = sa.select(runs.c.id).where(runs.c.pipeline_id == pipeline_id, ended).limit(1)
+        return connection.execute(query).first() is not None
+
+
 def run_record(home: Home, run_id: int) -> RunRecord:
     """One run. Raises ConfigError when there is none of that number."""
     with home.database.reading() as connection:

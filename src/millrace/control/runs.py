@@ -92,6 +92,9 @@ class Crew:
             auto=self.pipeline.auto_mapping,
             pipeline=self.pipeline.name,
             flight=self.flight(),
+            policy=self.pipeline.schema_policy,
+            selected=self.pipeline.selected or frozenset(),
+            grown=records.has_ended(self.home.database, self.pipeline.id),
         )
 
     def flight(self) -> Flight:

@@ -22,6 +22,7 @@ from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
+from millrace.engine.policy import Policy
 from millrace.engine.shaping import shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step, alone, with_siblings
@@ -43,6 +44,7 @@ class Mappings:
     streams: dict[str, Stream]
     first: Callable[[Stream, frozenset[str]], Mapping]
     changed: set[str] = field(default_factory=set[str])
+    policy: Policy | None = None
 
     def of(self, stream: str) -> Mapping:
         """The mapping of a stream; a stream that is met for the first time gets one."""
@@ -288,14 +290,17 @@ def _mapped(
 ) -> Added:
     """The batch is in the draft. ``made``: how steps made it."""
     known = mappings.of(batch.stream)
-    shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms)
-    for name, reason in shaped.mapping.unmapped[len(known.unmapped) :]:
-        note(_without_column(batch.stream, name, reason))
+    shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms, policy=mappings.policy)
+    for name, reason in shaped.mapping.unmapped:
+        if (name, reason) not in known.unmapped:
+            note(_without_column(batch.stream, name, reason))
+    for name, code in shaped.discarded:
+        note(_discarded(batch.stream, name, code))
     mappings.put(shaped.mapping)
     draft.add(batch.stream, shaped.mapping.table, shaped.rows, shaped.mapping.version)
     if shaped.misfits:
         _refuse(batch, "mapping", shaped.misfits, draft, ingested_at_ms, made)
-    return Added()
+    return Added(filtered=shaped.filtered)
 
 
 def _refuse(
@@ -381,8 +386,15 @@ def _clock_went_back(now: int, latest: int) -> Note:
 
 
 def _without_column(stream: str, name: str, reason: str) -> Note:
-    why = "the table has no room for more columns" if reason == "COLUMN_LIMIT" else "auto mapping is off"
+    why = {
+        "COLUMN_LIMIT": "the table has no room for more columns",
+        "NAME_CONFLICT": "no free name is left for it",
+    }.get(reason, "columns are not made by themselves here")
     return Note(reason, f"the field {name} of {stream} has no column, so its values are not loaded: {why}")
+
+
+def _discarded(stream: str, name: str, code: str) -> Note:
+    return Note(code, f"values of the field {name} of {stream} that do not fit its column are not loaded, as its policy says")
 
 
 def _batch(stream: str, item: pa.RecordBatch | list[dict[str, Any]] | Batch) -> Batch:

@@ -16,6 +16,7 @@ from millrace.engine.ledger import Ledger, Shelf
 from millrace.engine.load import load, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.meter import Meter
+from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
 from millrace.errors import ConfigError, DataError, Stale, Transient
 
@@ -29,7 +30,8 @@ class Sync:
 
     ``open_destination`` is called once in each thread that loads. ``most_rejects``: more rejects than that end the
     run (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to rows before the
-    mapping.
+    mapping. ``policy``: what happens to what is new. Once the pipeline has ``grown`` (a run came to its end) an event
+    type that it meets is new, unless it is among the ``selected``.
     """
 
     streams: Sequence[Stream]
@@ -49,6 +51,9 @@ class Sync:
     most_rejects: int = 10_000
     pipeline: str = ""
     flight: Flight = field(default_factory=Flight)
+    policy: Policy | None = None
+    selected: frozenset[str] = frozenset()
+    grown: bool = False
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
@@ -92,13 +97,15 @@ class Sync:
 
         def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
             mode = self.modes.get(stream.name, self.mode)
-            return first(stream, self.naming, mode, auto=self.auto, taken=taken)
+            known = not self.grown or stream.name in self.selected
+            return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
 
         known = {mapping.stream: mapping for mapping in self.ledger.mappings()}
         streams = {stream.name: stream for stream in self.streams}
-        mappings = Mappings(self.naming, dict(known), streams, fresh)
+        mappings = Mappings(self.naming, dict(known), streams, fresh, policy=self.policy)
         for name, mapping in known.items():
-            mappings.put(switched(mapping, streams.get(name, Stream(name)), self.naming, auto=self.auto))
+            stream = streams.get(name, Stream(name))
+            mappings.put(switched(mapping, stream, self.naming, auto=self.auto, policy=self.policy))
         return mappings
 
     def _lane(
@@ -151,6 +158,7 @@ class Sync:
                 meter=self.meter,
                 note=self.note,
                 pipeline=self.pipeline,
+                policy=self.policy,
             )
             self._bear_rejects()
 
