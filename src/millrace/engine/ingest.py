@@ -394,7 +394,9 @@ def _without_column(stream: str, name: str, reason: str) -> Note:
 
 
 def _discarded(stream: str, name: str, code: str) -> Note:
-    return Note(code, f"values of the field {name} of {stream} that do not fit its column are not loaded, as its policy says")
+    return Note(
+        code, f"values of the field {name} of {stream} that do not fit its column are not loaded, as its policy says"
+    )
 
 
 def _batch(stream: str, item: pa.RecordBatch | list[dict[str, Any]] | Batch) -> Batch:
