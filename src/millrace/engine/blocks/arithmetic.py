@@ -16,7 +16,7 @@ import pyarrow as pa
 from millrace.data import types
 from millrace.data.compute import pc
 from millrace.engine.blocks import scalar
-from millrace.engine.blocks.compare import ordered
+from millrace.engine.blocks.compare import equals
 from millrace.engine.blocks.values import Flags, Objects, One, Run, Value, flags, opened, texts
 
 _SCALAR: dict[str, Any] = {
@@ -289,8 +289,7 @@ def _equal(a: Value, b: Value) -> Value | None:
         constant = next(side.value for side in (a, b) if isinstance(side, One))
         if isinstance(constant, float) and math.isnan(constant):
             return None
-        found = ordered(values, constant)
-        return None if found is None else pa.array(found == 0, mask=values.is_null().to_numpy(zero_copy_only=False))
+        return pa.array(equals(values, constant, len(values)), mask=values.is_null().to_numpy(zero_copy_only=False))
     assert isinstance(a, pa.Array)
     assert isinstance(b, pa.Array)
     if types.is_integer(a.type) and types.is_integer(b.type):

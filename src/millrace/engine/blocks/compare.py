@@ -13,13 +13,22 @@ import pyarrow as pa
 from millrace.data import reading, types
 from millrace.data.compute import pc
 from millrace.engine.blocks import dates, scalar
-from millrace.engine.blocks.values import One, Run, Value, as_array, flags, opened
+from millrace.engine.blocks.values import Flags, One, Run, Value, as_array, flags, opened
 
 Order: TypeAlias = npt.NDArray[np.int8]
 
 NEITHER = 2
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+def equals(values: Value, constant: Any, count: int) -> Flags:
+    """The rows whose value equals the constant."""
+    values = opened(values)
+    plain = isinstance(constant, str) and scalar.number_of(constant) is None and scalar.moment_of(constant) is None
+    if plain and isinstance(values, pa.Array) and (values.type == types.VARCHAR or types.is_text(values.type)):
+        return flags(pc.equal(types.storage(values), constant))
+    return order(values, constant, count) == 0
 
 
 def order(values: Value, constant: Any, count: int) -> Order:

@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from millrace.data.compute import pc
 from millrace.engine.blocks import scalar
-from millrace.engine.blocks.compare import order
+from millrace.engine.blocks.compare import equals, order
 from millrace.engine.blocks.formula_functions import text_form
 from millrace.engine.blocks.signatures import wrong_regex
 from millrace.engine.blocks.values import Flags, One, Value, flags, opened, resolved
@@ -290,7 +290,7 @@ def satisfied(one: Filter, value: Value, count: int) -> Flags:
         case "IS_NULL" | "DOES_NOT_HAVE_FIELD":
             return ~present
         case "IS_TRUE" | "IS_FALSE":
-            return order(value, one.op == "IS_TRUE", count) == 0
+            return equals(value, one.op == "IS_TRUE", count)
         case "IS_EMPTY" | "IS_NOT_EMPTY":
             empty = np.isin(_texts(value, count), ["", "[]", "{}"])
             return present & (empty == (one.op == "IS_EMPTY"))
@@ -301,7 +301,9 @@ def satisfied(one: Filter, value: Value, count: int) -> Flags:
         case "NOT_IN":
             return ~_among(one, value, count)
         case "NOT_EQUALS":
-            return order(value, one.value, count) != 0
+            return ~equals(value, one.value, count)
+        case "EQUALS":
+            return equals(value, one.value, count)
         case op if op in _BY_ORDER:
             return np.isin(order(value, one.value, count), _BY_ORDER[op])
         case op:
@@ -343,7 +345,7 @@ def _among(one: Filter, value: Value, count: int) -> Flags:
         plain = []
     for constant in wanted:
         if constant not in plain:
-            found |= order(value, constant, count) == 0
+            found |= equals(value, constant, count)
     return found
 
 

@@ -135,7 +135,9 @@ class Run:
 
 
 def python_values(values: pa.Array) -> list[Any]:
-    """As users' Python sees them: JSON parsed, kinds of text as text."""
+    """As users' Python sees them: JSON parsed, kinds of text as text, a FLOAT as the double of the same digits."""
+    if values.type == types.FLOAT:
+        return values.cast(pa.string()).cast(types.DOUBLE).to_pylist()
     if types.is_json(values.type):
         return [None if text is None else _loaded(text) for text in types.storage(values).to_pylist()]
     return types.storage(values).to_pylist()
