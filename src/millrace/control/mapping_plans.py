@@ -14,9 +14,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from millrace.connect.destination import Change, Destination
-from millrace.connect.source import Context, Stream
+from millrace.connect.source import Context
 from millrace.control import commits, connections, leases, pipelines, runs
 from millrace.control.clock import clock as machine_clock
+from millrace.control.findings import nearest
 from millrace.control.mapping_versions import Difference, differences, latest, named
 from millrace.control.tables import mappings, segments
 from millrace.data.batch import LoadMode
@@ -24,7 +25,6 @@ from millrace.engine import editing
 from millrace.engine.editing import Place
 from millrace.engine.mapping import Mapping, first
 from millrace.engine.naming import Naming
-from millrace.engine.policy import Policy
 from millrace.engine.standing import Warned, warnings
 from millrace.errors import ConfigError, MillraceError, SchemaError
 
@@ -164,7 +164,7 @@ def _plan(at: Around, made: Mapping, *, dry_run: bool) -> Plan:
             ) from wrong
         except MillraceError as unreachable:
             statements, unasked = None, unreachable.message
-    policy = pipeline_policy(at.pipeline)
+    policy = at.pipeline.schema_policy
     return Plan(
         at.pipeline.name,
         made.stream,
@@ -178,12 +178,6 @@ def _plan(at: Around, made: Mapping, *, dry_run: bool) -> Plan:
         waiting_rows=at.waiting_rows,
         dry_run=dry_run,
     )
-
-
-def pipeline_policy(pipeline: Pipeline) -> Policy | None:
-    """What the pipeline says about what is new; None where it says nothing."""
-    found = pipeline.options.get("schema_policy")
-    return None if found is None else Policy.from_json(found)
 
 
 def keep(entry: commits.Entry, made: Mapping, by: By) -> None:
@@ -247,8 +241,14 @@ def _begun(home: Home, pipeline: Pipeline, naming: Naming, event_type: str, know
     source = connections.build_source(home, pipeline.source_id, Context(clock=machine_clock()))
     with closing(source):
         streams = {stream.name: stream for stream in source.streams()}
+    if event_type not in streams:
+        names = sorted({*known, *streams})
+        raise ConfigError(
+            f"there is no event type {event_type!r}",
+            hint=nearest(event_type, names, what="There are"),
+            code="unknown_event_type",
+        )
     mode = pipeline.modes.get(event_type, pipeline.load_mode)
     taken = frozenset(mapping.table for mapping in known.values())
-    stream = streams.get(event_type, Stream(event_type))
-    made = first(stream, naming, mode, auto=pipeline.auto_mapping, taken=taken)
+    made = first(streams[event_type], naming, mode, auto=pipeline.auto_mapping, taken=taken)
     return replace(made, version=0)

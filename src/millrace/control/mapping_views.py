@@ -12,7 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from millrace.control import commits, pipelines, runs
-from millrace.control.mapping_plans import around, pipeline_policy
+from millrace.control.mapping_plans import around
 from millrace.control.mapping_versions import kept
 from millrace.control.records import RunRecord, latest_runs
 from millrace.control.tables import segments
@@ -79,7 +79,7 @@ def listed(home: Home, pipeline: str, *, status: str | None = None, search: str 
     of event type or table) those of them."""
     found = pipelines.find(home, pipeline)
     limits = runs.naming(home, found).limits
-    policy = pipeline_policy(found)
+    policy = found.schema_policy
     with home.database.reading() as connection:
         rows = commits.latest_mappings(connection, found.id)
         pending = _pending(connection, found.id)
@@ -113,7 +113,7 @@ def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = N
                 ddl = tuple(one.statement for one in at.changes(of.mapping)) if _loads(of.mapping) else ()
             except MillraceError as error:
                 unasked = error.message
-        warned = warnings(of.mapping, at.naming.limits, table=there, policy=pipeline_policy(found))
+        warned = warnings(of.mapping, at.naming.limits, table=there, policy=found.schema_policy)
         with home.database.reading() as connection:
             pending = _pending(connection, found.id).get(of.mapping.table) if latest else None
             last = latest_runs(connection, [found.id]).get(pipeline) if latest else None
@@ -122,7 +122,7 @@ def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = N
             overview=_overview(of.mapping, of.created_at, warned, pending, _said(last, of.mapping)),
             load_mode=of.mapping.mode,
             key=of.mapping.key,
-            policy=policy_of(of.mapping, pipeline_policy(found)).name,
+            policy=policy_of(of.mapping, found.schema_policy).name,
             fields=_fields(of.mapping, there or {}),
             author=of.author,
             reason=of.reason,
