@@ -54,8 +54,15 @@ def test_what_is_written_is_what_strftime_says(moments: list[dt.datetime]) -> No
     assert written(pattern, *moments) == [moment.strftime(pattern) for moment in moments]
 
 
-WHOLE = ["yyyy-MM-dd HH:mm:ss.SSSSSS", "dd.MMM.yyyy hh:mm:ss.SSSSSS a", "yyyyMMddHHmmssSSSSSS",
-         "yyyy DDD kk:mm:ss SSSSSS",         "MMMM d, yyyy K:m:s.SSSSSS a z", "EEEE yyyy-M-d'T'H:m:s.SSSSSSXXX", "%Y-%m-%dT%H:%M:%S.%f%z"]  # fmt: skip
+WHOLE = [
+    "yyyy-MM-dd HH:mm:ss.SSSSSS",
+    "dd.MMM.yyyy hh:mm:ss.SSSSSS a",
+    "yyyyMMddHHmmssSSSSSS",
+    "yyyy DDD kk:mm:ss SSSSSS",
+    "MMMM d, yyyy K:m:s.SSSSSS a z",
+    "EEEE yyyy-M-d'T'H:m:s.SSSSSSXXX",
+    "%Y-%m-%dT%H:%M:%S.%f%z",
+]
 
 
 @settings(max_examples=60, deadline=None)

@@ -58,6 +58,7 @@ def limited(value: Any) -> Any:
     elif not value.is_finite():
         raise ValueError("The result is not a finite number.")
     elif value.adjusted() < DIGITS or not value:
+        value = value if value else value.copy_abs()
         if -int(value.as_tuple().exponent) <= DIGITS:
             return value
         cut = value.quantize(Decimal(1).scaleb(-DIGITS), context=EXACT)
