@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -16,10 +16,16 @@ from millrace.data.batch import LoadMode
 
 D = TypeVar("D", bound=DestinationConfig)
 
+# What becomes of nested JSON (loading.md 12.1).
+Strategy: TypeAlias = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS", "FLAT"]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What names and tables may be at a destination (destinations.md 4). ``text`` None: text columns have no bound."""
+    """What names and tables may be at a destination (destinations.md 4). ``text`` None: text columns have no bound.
+
+    ``nesting``: what can become of nested JSON there, the default first.
+    """
 
     table_name: int = 255
     column_name: int = 255
@@ -30,6 +36,7 @@ class Limits:
     json: bool = True
     modes: tuple[LoadMode, ...] = ("merge", "append", "history")
     text: TextLimits | None = None
+    nesting: tuple[Strategy, ...] = ("NATIVE", "SPLIT", "COLLAPSE", "FLAT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +168,21 @@ class Destination(ABC, Generic[D]):
         self.config = config
         self.context = context or Context()
 
+    @classmethod
+    def strategies(cls, config: D) -> tuple[Strategy, ...]:
+        """What can become of nested JSON with these settings, the default first."""
+        del config
+        return cls.limits.nesting
+
     @abstractmethod
     def check(self) -> list[Verdict]:
         """Findings of a connection test, in order: connect, create, alter, load, read, drop a scratch table."""
+
+    def ready(self) -> None:
+        """What is cheap to find out says nothing against a load: it answers, and it may be written.
+
+        Raises what a load would raise, `Transient` where nobody answers for the moment. By default nothing is asked.
+        """
 
     @abstractmethod
     def schema(self, table: str) -> dict[str, pa.DataType] | None:

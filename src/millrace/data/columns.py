@@ -12,6 +12,7 @@ INSIDE = "__hevo_"
 
 ID = "__hevo_id"
 REF_ID = "__hevo_ref_id"
+ARRAY_INDEX = "__hevo_array_index"
 OP_TYPE = "__hevo_op_type"
 INGESTED_AT = "__hevo__ingested_at"
 LOADED_AT = "__hevo__loaded_at"
@@ -25,6 +26,12 @@ SCHEMA_NAME = "__hevo__schema_name"
 
 # Only in staging tables: the order of rows inside one load, counted from 0 over all its segments.
 SEQUENCE = "__he__msg_seq_id"
+
+# Only on the stage, in rows made of the items of an array: how many items that array has.
+ARRAY_LENGTH = "__he__array_length"
+
+# The operation of a staged row that stands for an array without items (`ARRAY_LENGTH` 0); no table has such a row.
+EMPTY = "E"
 
 OURS = b"millrace"
 

@@ -83,6 +83,11 @@ def to_json(batch: pa.RecordBatch) -> list[str]:
     return [json_text.dumps(row) for row in to_rows(batch)]
 
 
+def inferred(values: Values) -> pa.Array | None:
+    """The values of one field in the type that they say, as `to_batch` finds it; None where all are null."""
+    return _inferred(values)
+
+
 def _inferred(values: Values) -> pa.Array | None:
     """The values in the type that they say; None where all are null."""
     groups: dict[_Group, Values] = {}

@@ -10,7 +10,7 @@ from millrace.connect.sql.dialect import Dialect
 if TYPE_CHECKING:
     import duckdb
 
-LIMITS = Limits()
+LIMITS = Limits(nesting=("NATIVE", "SPLIT", "COLLAPSE", "FLAT", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS"))
 
 _NUMBER = (
     "CASE WHEN isnan({c}) THEN 'NaN' WHEN isinf({c}) THEN CASE WHEN {c} < 0 THEN '-Infinity' ELSE 'Infinity' END "

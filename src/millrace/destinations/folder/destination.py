@@ -24,6 +24,7 @@ from millrace.connect.destination import (
     Load,
     Loaded,
     Meta,
+    Strategy,
     Table,
     Unloadable,
 )
@@ -94,18 +95,32 @@ class Destination(Contract[Config]):
 
     Config = Config
     title = "Folder"
-    limits = Limits(modes=("append",))
+    limits = Limits(
+        modes=("append",), nesting=("NATIVE", "COLLAPSE", "SPLIT", "FLAT", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS")
+    )
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._compression: Compression = formats.compression(config.format, config.compression)
         self._catalog: Catalog | None = None
 
+    @classmethod
+    def strategies(cls, config: Config) -> tuple[Strategy, ...]:
+        """Lines of JSON keep what is nested in them; in other files it is text, unless asked otherwise."""
+        nesting = cls.limits.nesting
+        return nesting if config.format == "jsonl" else ("COLLAPSE", *(one for one in nesting if one != "COLLAPSE"))
+
     @property
     def catalog(self) -> Catalog:
         if self._catalog is None:
             self._catalog = Catalog(Store.at(self.config.path, **self.config.options()))
         return self._catalog
+
+    def ready(self) -> None:
+        """An object can be made and deleted."""
+        key = f"{ROOT}/ready-{fresh_id()}"
+        self.catalog.store.create(key, b"")
+        self.catalog.store.delete([key])
 
     def close(self) -> None:
         self._catalog = None
