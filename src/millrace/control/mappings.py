@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
 
 __all__ = [
-    "Bulk", "By", "Difference", "Kept", "Plan", "bulk", "change", "change_type", "ddl", "delete_table", "diff",
-    "differences", "free_type", "ignore", "include", "kept", "map_to", "rename_column", "reset", "restore", "set_auto",
-    "set_key", "set_policy", "skip", "unignore", "unmap", "versions",
+    "Bulk", "By", "Difference", "Kept", "Plan", "Policy", "bulk", "change", "change_type", "ddl", "delete_table",
+    "diff", "differences", "free_type", "ignore", "include", "kept", "map_to", "rename_column", "reset", "restore",
+    "set_auto", "set_key", "set_policy", "skip", "unignore", "unmap", "versions",
 ]  # fmt: skip
 
 Bulk: TypeAlias = Literal["skip", "include", "reset", "unmap", "auto"]
