@@ -14,6 +14,7 @@ from millrace.control import pipelines, retention, runs
 from millrace.control.settings import change
 from millrace.data.batch import Checkpoint
 from millrace.engine import sync as syncing
+from millrace.engine.failures import FailurePolicy
 from millrace.engine.stage import Stage
 from millrace.errors import DataError, EnvironmentProblem, SchemaError, Transient
 
@@ -151,7 +152,7 @@ def test_too_many_rejects_end_the_run_and_lose_nothing(rig: Rig):
     rig.script.stream("two", [items(2)], key=("id",))
     rig.create()
     with rig.crew() as crew, pytest.raises(DataError, match="more than 2 rows were rejected") as caught:
-        replace(crew.sync(), most_rejects=2).run()
+        replace(crew.sync(), failing=FailurePolicy(most_rows=2)).run()
     assert caught.value.code == "too_many_rejects"
     assert rig.rejected() == {"NULL_PRIMARY_KEY": 3}
     assert rig.rows("items", "id") == [1]
@@ -448,7 +449,7 @@ def test_too_many_rows_that_the_destination_refuses_end_the_run(rig: Rig):
     rig.script.stream("items", [items(1, 5, 6, 7), Checkpoint(1)])
     rig.create("append")
     with rig.crew() as crew, pytest.raises(DataError, match="more than 2 rows"):
-        replace(crew.sync(), most_rejects=2).run()
+        replace(crew.sync(), failing=FailurePolicy(most_rows=2)).run()
     assert rig.rows("items", "id") == [1]
     assert rig.rejected() == {"CONSTRAINT_VIOLATION": 3}
 

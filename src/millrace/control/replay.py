@@ -118,8 +118,9 @@ def automatic(ours: Crew, sync: Sync, wake: Callable[[], None] = lambda: None, *
     chosen = due((row for row in waiting if row.stream not in skipped), standing)
     if not chosen:
         return 0
-    before, stage = ours.meter.rejected, ours.meter.stage
-    ours.meter.stage = "replaying"
+    meter = ours.meter
+    before = (meter.rejected, meter.stage, meter.reads.copy(), meter.failed.copy())
+    meter.stage = "replaying"
     for found in rejects.files_of(sync.stage, chosen):
         if sync.stopping.is_set():
             break
@@ -130,7 +131,7 @@ def automatic(ours: Crew, sync: Sync, wake: Callable[[], None] = lambda: None, *
                 raise
             ours.note(_left(found, problem))
     # What failed before and fails again is no failure of this run.
-    ours.meter.rejected, ours.meter.stage = before, stage
+    meter.rejected, meter.stage, meter.reads, meter.failed = before
     return sum(row.rows for row in chosen)
 
 

@@ -149,7 +149,8 @@ def ingest(
         meter.created += pending.created
         meter.staged += sum(segment.rows for segment in segments)
         meter.filtered += sum(pending.passed.values())
-        meter.rejected += sum(file.rows for file in rejects)
+        meter.refuse(stream, sum(file.rows for file in rejects))
+        meter.reads[stream] += pending.read
         meter.size_bytes += sum(segment.size_bytes for segment in segments)
         pending = _Pending(cursor=pending.cursor, progress=pending.progress)
         committed()

@@ -158,7 +158,7 @@ def load(
         )
         shelf.loaded(mapping.table, shelved.generation, upto, counts)
         meter.loaded += rows.count - counts.refused
-        meter.rejected += counts.refused
+        meter.refuse(mapping.stream, counts.refused)
         held = upto
         moved = True
     return moved

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -22,3 +24,14 @@ class Meter:
     awaiting: str = ""
     stage: str = ""
     """What goes on: reading events, loading, ending."""
+    reads: Counter[str] = field(default_factory=Counter[str])
+    """Rows read and committed, by object."""
+    failed: Counter[str] = field(default_factory=Counter[str])
+    """Rows rejected, by object."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def refuse(self, stream: str, rows: int) -> None:
+        """So many rows were rejected. Reading and loading both say so, at the same time."""
+        with self._lock:
+            self.rejected += rows
+            self.failed[stream] += rows

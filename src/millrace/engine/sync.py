@@ -11,6 +11,7 @@ from typing import Any
 from millrace.connect.destination import Destination
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Lane, LoadMode
+from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.ingest import Flight, Mappings, ingest
 from millrace.engine.ledger import Ledger, Shelf
 from millrace.engine.load import load, settle
@@ -28,10 +29,10 @@ LOAD_WAITS_S = (1.0, 5.0, 15.0)
 class Sync:
     """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end.
 
-    ``open_destination`` is called once in each thread that loads. ``most_rejects``: more rejects than that end the
-    run (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to rows before the
-    mapping. ``policy``: what happens to what is new. Once the pipeline has ``grown`` (a run came to its end) an event
-    type that it meets is new, unless it is among the ``selected``.
+    ``open_destination`` is called once in each thread that loads. ``failing``: how many rejects end the run or
+    leave an object (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to
+    rows before the mapping. ``policy``: what happens to what is new. Once the pipeline has ``grown`` (a run came to its
+    end) an event type that it meets is new, unless it is among the ``selected``.
     """
 
     streams: Sequence[Stream]
@@ -48,13 +49,15 @@ class Sync:
     mode: LoadMode = "merge"
     modes: dict[str, LoadMode] = field(default_factory=dict[str, LoadMode])
     auto: bool = True
-    most_rejects: int = 10_000
+    failing: FailurePolicy = field(default_factory=FailurePolicy)
     pipeline: str = ""
     flight: Flight = field(default_factory=Flight)
     policy: Policy | None = None
     selected: frozenset[str] = frozenset()
     grown: bool = False
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    left: set[str] = field(default_factory=set[str])
+    """Streams of which too many rows failed."""
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
         """Everything new is read, staged and loaded; False when it was asked to stop before.
@@ -81,6 +84,10 @@ class Sync:
                 try:
                     if not self._lane(stream, lane, tuple(slices), mappings, committed):
                         return False
+                except ObjectFailed as failure:
+                    self.leave(stream.name, failure)
+                    mappings = self.mappings()
+                    break
                 except (ConfigError, Stale, DataError):
                     raise
                 except Transient as failure:
@@ -127,10 +134,10 @@ class Sync:
         self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")
 
         def after_commit() -> None:
-            self._bear_rejects()
             committed()
+            self._bear_rejects(stream.name)
 
-        return ingest(
+        finished = ingest(
             self.source.read(reading),
             reading,
             mappings=mappings,
@@ -143,10 +150,14 @@ class Sync:
             note=self.note,
             flight=self.flight,
         )
+        self._bear_rejects(stream.name, ended=finished)
+        return finished
 
     def load(self, destination: Destination[Any]) -> None:
         """Everything staged is at the destination; full reloads that came to their end have taken their place."""
         for shelved in self.shelf.tables():
+            if shelved.mapping.stream in self.left:
+                continue
             settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
             load(
                 replace(shelved, fresh=False) if settled else shelved,
@@ -160,20 +171,27 @@ class Sync:
                 pipeline=self.pipeline,
                 policy=self.policy,
             )
-            self._bear_rejects()
+            try:
+                self._bear_rejects(shelved.mapping.stream)
+            except ObjectFailed as failure:
+                self.leave(shelved.mapping.stream, failure)
 
-    def _bear_rejects(self) -> None:
-        if self.meter.rejected > self.most_rejects:
-            raise DataError(
-                f"more than {self.most_rejects:,} rows were rejected in this run, so it was stopped",
-                hint="Look at `millrace rejects list`, mend the cause, then run again; nothing is lost.",
-                code="too_many_rejects",
-            )
+    def _bear_rejects(self, stream: str, *, ended: bool = False) -> None:
+        """Raises DataError when too many rows failed, ObjectFailed when too many of this stream did."""
+        self.failing.judge(self.meter.rejected)
+        self.failing.judge_object(stream, self.meter.failed[stream], self.meter.reads[stream], ended=ended)
+
+    def leave(self, stream: str, failure: ObjectFailed) -> None:
+        """Nothing more of the stream is read or loaded in this run, and the run says why."""
+        if stream not in self.left:
+            self.left.add(stream)
+            self.note(Note(failure.code, f"{failure.message}. {failure.hint}", level="error"))
 
     def settle(self, destination: Destination[Any]) -> None:
         """Full reloads that were read and loaded to their end have taken the place of their tables."""
         for shelved in self.shelf.tables():
-            settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
+            if shelved.mapping.stream not in self.left:
+                settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
 
     @contextmanager
     def loading(self):
