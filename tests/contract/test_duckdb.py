@@ -86,6 +86,19 @@ class TestDuckDB(SqlDestinationContract):
         with self.held_elsewhere():
             pass
 
+    def test_what_speaks_against_a_load_is_told_before_it_and_nothing_is_made(self, tmp_path: Path) -> None:
+        destination = Destination(Config(path=self.path))
+        destination.ready()
+        assert list(self.path.parent.iterdir()) == []
+        self.behind("CREATE TABLE t (k INTEGER)")
+        with self.held_elsewhere():
+            destination.ready()  # it may be free when there is something to load
+        for path in ("/proc/x.duckdb", "/proc/version"):
+            with pytest.raises((ConfigError, EnvironmentProblem)) as error:
+                Destination(Config(path=Path(path))).ready()
+            assert error.value.hint
+            assert error.value.path == "path"
+
     def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="nowhere") as error:
             Destination(Config(path=tmp_path / "nowhere" / "x.duckdb")).schema("t")

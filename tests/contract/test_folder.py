@@ -161,3 +161,12 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         Destination(Config(path=str(tmp_path / "file" / "lake"))).schema("t")
     assert error.value.path == "path"
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_a_load(tmp_path: Path) -> None:
+    Destination(Config(path=str(tmp_path))).ready()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    for path in ("/proc/lake", "/proc"):
+        with pytest.raises((ConfigError, EnvironmentProblem)) as error:
+            Destination(Config(path=path)).ready()
+        assert error.value.hint

@@ -140,10 +140,25 @@ class TestPostgres(SqlDestinationContract):
         with pytest.raises(ConfigError, match="permission denied for schema public") as error:
             destination.ensure(counted("t")[0])
         assert error.value.code == "PERMISSION_DENIED"
+        with pytest.raises(ConfigError, match="permission denied for schema public"):
+            destination.ready()
         verdicts = destination.check()
         assert [(v.step, v.state) for v in verdicts] == [("connect", "pass"), ("create", "fail")]
         self.database.run(f"GRANT CREATE ON SCHEMA public TO {guest.user}")
+        destination.ready()
         assert {v.state for v in destination.check()} == {"pass"}
+        destination.close()
+
+    def test_a_schema_that_may_not_be_made_and_a_standby_are_told_before_a_load(self, guest: Database) -> None:
+        destination = Destination(Config.model_validate(guest.settings(schema_name="new")))
+        with pytest.raises(ConfigError, match="the schema new") as error:
+            destination.ready()
+        assert error.value.code == "PERMISSION_DENIED"
+        destination.close()
+        self.database.run(f"ALTER ROLE {guest.user} SET default_transaction_read_only = on")
+        with pytest.raises(ConfigError) as error:
+            destination.ready()
+        assert error.value.code == "read_only"
         destination.close()
 
     def test_a_table_of_somebody_elses_is_named(self, guest: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,13 +18,14 @@ from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.secrets import redact
 from millrace.data.batch import Lane
 from millrace.data.columns import Prefix
+from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import Flight
 from millrace.engine.load import fresh_name
 from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.engine.sync import Sync
-from millrace.errors import ConfigError, MillraceError, Problem, Stale
+from millrace.errors import ConfigError, MillraceError, Problem, Stale, Transient
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -69,6 +70,11 @@ class Crew:
         destination.loads = naming(self.home, self.pipeline).prefix.outside(destination.loads)
         return destination
 
+    def ready(self) -> None:
+        """Nothing is read for a destination that cannot be written. One that does not answer now is waited for."""
+        with closing(self.destination()) as destination, suppress(Transient):
+            destination.ready()
+
     def stage(self) -> Stage:
         return self._stack.enter_context(closing(Stage(self.home.stage_url)))
 
@@ -76,7 +82,7 @@ class Crew:
         """The sync of the pipeline's selected streams, or of those named. Raises ConfigError for an unknown name."""
         source = self.source()
         return Sync(
-            streams=self._chosen(source.streams(), only),
+            streams=self.chosen(source.streams(), only),
             source=source,
             open_destination=self.destination,
             ledger=self.books,
@@ -92,6 +98,7 @@ class Crew:
             auto=self.pipeline.auto_mapping,
             pipeline=self.pipeline.name,
             flight=self.flight(),
+            failing=FailurePolicy.from_json(self.pipeline.options.get("failure_policy")),
             policy=self.pipeline.schema_policy,
             selected=self.pipeline.selected or frozenset(),
             grown=records.has_ended(self.home.database, self.pipeline.id),
@@ -106,7 +113,8 @@ class Crew:
         self._stack.callback(step.close)
         return Flight(step, deployed.version)
 
-    def _chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
+    def chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
+        """The streams that are selected, or those of these names. Raises ConfigError for an unknown name."""
         by_name = {stream.name.lower(): stream for stream in streams}
         for name in only:
             if name.lower() not in by_name:
@@ -200,6 +208,17 @@ def visit(
         ours.close()
 
 
+def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
+    """A name that is no object of the pipeline is told before there is a run. Raises ConfigError."""
+    if only:
+        with visit(home, pipeline) as ours:
+            try:
+                streams = ours.source().streams()
+            except MillraceError:
+                return  # the run meets it again, and puts it on record
+            ours.chosen(streams, only)
+
+
 def _failed(ours: Crew) -> bool:
     balance = records.run_record(ours.home, ours.run_id).balance
     return bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
@@ -264,8 +283,10 @@ def run(
         # One day more: where the source's time zone is ahead of UTC, its today is tomorrow here.
         again = (Slice(since, today + timedelta(days=1)),)
         return reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
+    _known(home, pipeline, only)
     kind = "INCREMENTAL" if pipelines.has_history(home, pipeline) else "HISTORICAL"
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+        ours.ready()
         sync = ours.sync(only)
         automatic(ours, sync)
         _finish(ours, sync)
@@ -283,7 +304,9 @@ def reread(
     stopping: threading.Event | None = None,
 ) -> RunRecord:
     """Those days are read once more; rows that are there already are not doubled."""
+    _known(home, pipeline, only)
     with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping) as ours:
+        ours.ready()
         _sync(ours, only, lanes=("again",), slices=slices)
     return records.run_record(home, ours.run_id)
 
@@ -322,8 +345,10 @@ def resync(
     evolve-and-merge keeps the table and merges into it; drop-and-load builds a fresh table beside it, which takes its
     place when it is whole. Raises ConfigError where merging would double rows (append without a fresh table).
     """
+    _known(home, pipeline, only)
     kind: RunKind = "RESYNC" if mode == "evolve-and-merge" else "RESYNC_WITH_DROP_AND_LOAD"
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+        ours.ready()
         sync = ours.sync(only)
         mappings = sync.mappings()
         for stream in sync.streams:

@@ -45,7 +45,10 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigError(
-                    f"The folder {root} cannot be made: {error.strerror}.", path="path", code="bad_path"
+                    f"The folder {root} cannot be made: {error.strerror}.",
+                    hint="Choose a folder on a disk where this user may make folders.",
+                    path="path",
+                    code="bad_path",
                 ) from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ConfigError(
@@ -127,7 +130,10 @@ class Store:
                     code="DISK_FULL",
                 ) from error
             if self.folder is not None:
-                raise EnvironmentProblem(f"Cannot {what} in {self.root}: {text.splitlines()[0]}") from error
+                raise EnvironmentProblem(
+                    f"Cannot {what} in {self.root}: {text.splitlines()[0]}",
+                    hint="Check that this user may list, read, write and delete there, and that the disk is sound.",
+                ) from error
             raise Transient(f"{self.root} could not {what}: {text.splitlines()[0]}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -73,6 +74,34 @@ class Destination(SqlDestination[Config]):
                 # The file is free for other processes while this one reads its source.
                 if not keep and self._depth == 0:
                     self.close()
+
+    def ready(self) -> None:
+        """The file can be opened for writing, or made. One that somebody has open is waited for by the load."""
+        with self._turn:
+            self._look()
+            if not Path(self._file).exists():
+                self._room_for_one()
+                return
+            try:
+                duckdb.connect(self._file).close()
+            except duckdb.Error as error:
+                if _lock_holder(str(error)) is None:
+                    raise self._translated(error) from error
+
+    def _room_for_one(self) -> None:
+        """A file can be made in the folder. It has another name: whoever makes the real one meanwhile keeps it."""
+        try:
+            with tempfile.NamedTemporaryFile(dir=Path(self._file).parent, prefix=".millrace-"):
+                pass
+        except OSError as error:
+            if _full(str(error)):
+                raise self._no_room() from error
+            raise ConfigError(
+                f"The DuckDB file {self.config.path} cannot be made: {error.strerror}.",
+                hint="Choose a folder on a disk where this user may make files.",
+                path="path",
+                code="not_writable",
+            ) from error
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -150,11 +179,7 @@ class Destination(SqlDestination[Config]):
         if isinstance(error, duckdb.InvalidInputException) and "invalid unicode" in text.lower():
             return RowsRefused("a text is not valid UTF-8", "INCOMPATIBLE_TYPE")
         if _full(text):
-            return EnvironmentProblem(
-                f"The disk under {self.config.path} is full; nothing of this load was kept.",
-                hint="Free some space and run again.",
-                code="DISK_FULL",
-            )
+            return self._no_room()
         if isinstance(error, duckdb.OutOfMemoryException):
             return EnvironmentProblem(
                 f"DuckDB needs more memory than {self.config.memory_limit}.",
@@ -169,8 +194,19 @@ class Destination(SqlDestination[Config]):
                 code="bad_path",
             )
         if isinstance(error, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException)):
-            return EnvironmentProblem(f"The DuckDB file {self.config.path} cannot be used: {text}")
+            return EnvironmentProblem(
+                f"The DuckDB file {self.config.path} cannot be used: {text}",
+                hint="Check that this user may write the file and its folder, and that the disk is sound.",
+                path="path",
+            )
         return ConfigError(f"DuckDB refuses a statement: {text}", code="sql")
+
+    def _no_room(self) -> EnvironmentProblem:
+        return EnvironmentProblem(
+            f"The disk under {self.config.path} is full; nothing of this load was kept.",
+            hint="Free some space and run again.",
+            code="DISK_FULL",
+        )
 
     # What SqlDestination asks for.
 

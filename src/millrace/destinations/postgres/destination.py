@@ -101,6 +101,25 @@ class Destination(SqlDestination[Config]):
                 self.close()
             raise
 
+    def ready(self) -> None:
+        """The server lets this user in, is no standby, and the schema is there and open to it, or can be made."""
+        with self.connected():
+            ((read_only,),) = self.rows("SELECT current_setting('transaction_read_only') = 'on'")
+            schema = self.rows(
+                "SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE') OR EXISTS "
+                "(SELECT 1 FROM pg_class WHERE relnamespace = n.oid AND relname = $2) "
+                "FROM pg_namespace AS n WHERE nspname = $1",
+                self.config.schema_name,
+                self.loads,
+            )
+            ((may_create,),) = self.rows("SELECT has_database_privilege(current_database(), 'CREATE')")
+        if read_only:
+            raise translated("25006", "it is a standby, or set to read only", self._where)
+        if schema and not all(schema[0]):
+            raise translated("42501", f"permission denied for schema {self.config.schema_name}", self._where)
+        if not schema and not may_create:
+            raise translated("42501", f"permission denied to make the schema {self.config.schema_name}", self._where)
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
