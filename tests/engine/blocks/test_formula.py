@@ -82,7 +82,19 @@ def test_names_reach_into_objects_and_columns_with_dots_come_first() -> None:
 
 
 def test_a_missing_operand_makes_the_result_missing() -> None:
-    for text in ("x + 1", "1 - x", '"a" + x', "x == 1", "x != 1", "!x", "-x", "LOWER(x)", "x / 2", "2 / x", "ROUND(x, 1)"):
+    for text in (
+        "x + 1",
+        "1 - x",
+        '"a" + x',
+        "x == 1",
+        "x != 1",
+        "!x",
+        "-x",
+        "LOWER(x)",
+        "x / 2",
+        "2 / x",
+        "ROUND(x, 1)",
+    ):
         assert value(text) is None
 
 
@@ -99,6 +111,10 @@ def test_a_missing_operand_makes_the_result_missing() -> None:
         (Decimal("10.00"), "/", 3, Decimal("3.3333333333")),
         (Decimal("-10.00"), "/", Decimal("4"), Decimal("-2.5")),
         (2, "/", Decimal("-3.0"), Decimal("-0.6666666667")),
+        (Decimal("1.0"), "/", 2048, Decimal("0.0004882813")),
+        (Decimal("-1.0"), "/", 2048, Decimal("-0.0004882813")),
+        (Decimal("0.123456789012345"), "/", 1, Decimal("0.123456789012345")),
+        (Decimal("1" * 30 + ".5"), "/", 1, Decimal("1" * 30 + ".5")),
         (0.1, "+", 0.2, 0.1 + 0.2),
         (Decimal("0.1"), "+", 0.2, 0.1 + 0.2),
         (3, "*", 1.5, 4.5),

@@ -63,7 +63,7 @@ def inverted(run: Run, value: Value) -> Value:
 def _is_text(value: Value) -> bool:
     if isinstance(value, One):
         return isinstance(value.value, str)
-    return isinstance(value, pa.Array) and (value.type == types.VARCHAR or isinstance(value.type, types.TextType))
+    return isinstance(value, pa.Array) and value.type == types.VARCHAR
 
 
 def _joined(run: Run, a: Value, b: Value) -> Value | None:

@@ -26,8 +26,8 @@ def equals(values: Value, constant: Any, count: int) -> Flags:
     """The rows whose value equals the constant."""
     values = opened(values)
     plain = isinstance(constant, str) and scalar.number_of(constant) is None and scalar.moment_of(constant) is None
-    if plain and isinstance(values, pa.Array) and (values.type == types.VARCHAR or types.is_text(values.type)):
-        return flags(pc.equal(types.storage(values), constant))
+    if plain and isinstance(values, pa.Array) and values.type == types.VARCHAR:
+        return flags(pc.equal(values, constant))
     return order(values, constant, count) == 0
 
 
@@ -58,8 +58,8 @@ def ordered(values: pa.Array, constant: Any) -> Order | None:
     if type_ == types.BOOLEAN:
         truth = scalar.truth_of(constant, True)
         return _none(values) if truth is None else _signs(values.cast(pa.int8()), int(truth))
-    if type_ == types.VARCHAR or isinstance(type_, types.TextType):
-        return _texts(types.storage(values), constant, number, moment)
+    if type_ == types.VARCHAR:
+        return _texts(values, constant, number, moment)
     return None
 
 

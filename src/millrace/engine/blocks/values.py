@@ -182,7 +182,7 @@ _COLUMN_OF: dict[type, pa.DataType] = {
 
 
 def opened(value: Value) -> Value:
-    """A value to calculate with: JSON parsed, and a FLOAT as the DOUBLE that is written the same."""
+    """A value to calculate with: JSON parsed, all text as VARCHAR, a FLOAT as the DOUBLE that is written the same."""
     if not isinstance(value, pa.Array):
         return value
     if value.type == types.FLOAT:
@@ -195,6 +195,8 @@ def opened(value: Value) -> Value:
         if isinstance(found, One):
             return found
         return Objects([None if index is None else results[index] for index in encoded.indices.to_pylist()])
+    if isinstance(value.type, types.TextType):
+        return value.storage
     if types.is_nested(value.type):
         return packed(value.to_pylist())
     return One(None) if value.type == types.NULL else value
