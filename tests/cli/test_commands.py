@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pytest
 import yaml
 from tests.cli.asking import ask, spawn
 from tests.cli.conftest import ACCOUNT, NOW, Shop
@@ -74,6 +75,16 @@ def test_a_full_run_reads_everything_anew_and_swaps(fresh: Shop):
 def test_full_and_since_exclude_each_other(shop: Shop):
     asked = shop.ask("run", "clevertap", "--full", "--since", "2026-03-10", "--json")
     assert (asked.code, asked.json["error"]["code"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("verb", ["run", "reconcile"])
+@pytest.mark.parametrize("text", ["foo", "31.01.2026", "2026-13-01", "20260131", "2026-W05-1"])
+def test_a_day_that_is_none_is_told_with_the_way_to_write_one(shop: Shop, verb: str, text: str):
+    asked = shop.ask(verb, "clevertap", "--since", text)
+    assert asked.code == 2
+    assert repr(text) in asked.err
+    assert "2026-01-31" in asked.err
+    assert "%Y" not in asked.err
 
 
 def test_load_has_nothing_to_do_when_nothing_waits(shop: Shop):
@@ -178,6 +189,8 @@ def test_query_answers_as_table_csv_and_json(shop: Shop, tmp_path: Path):
     sql = "SELECT 1 AS a, 'x,y' AS b, NULL::INT AS c, 0.10::DECIMAL(5,2) AS d"
     table = shop.ask("query", sql).out.splitlines()
     assert table[-2].split() == ["1", "x,y", "-", "0.10"]
+    numbers = shop.ask("query", "SELECT 20260314100000 AS a, -1234567 AS b, 0.00012345::DOUBLE AS c").out.splitlines()
+    assert numbers[-2].split() == ["20260314100000", "-1234567", "0.00012345"]
     assert shop.ask("query", sql, "--json").json["rows"] == [[1, "x,y", None, "0.10"]]
     assert shop.ask("query", sql, "--format", "json").json["columns"][0]["name"] == "a"
     file = tmp_path / "rows.csv"

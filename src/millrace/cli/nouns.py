@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import typer
@@ -69,3 +70,15 @@ class Listing(TyperGroup):
 def noun(name: str, help: str, *, listing: bool = True) -> typer.Typer:
     """A group of commands."""
     return typer.Typer(name=name, help=help, rich_markup_mode=None, cls=Listing if listing else TyperGroup)
+
+
+def day(text: str) -> date:
+    """A day as it is typed: 2026-01-31. Raises typer.BadParameter for anything else."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = None
+    # Weeks and days without hyphens are ISO 8601 too, and more often a slip of the hand.
+    if found is None or found.isoformat() != text:
+        raise typer.BadParameter(f"{text!r} is not a day; write it like 2026-01-31.")
+    return found

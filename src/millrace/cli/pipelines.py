@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,7 @@ import typer
 from millrace.cli.answers import encode
 from millrace.cli.face import Face, command, spoken
 from millrace.cli.files import told
+from millrace.cli.nouns import day
 from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
 from millrace.cli.runs import account, balanced, outcome
 from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, table, warn
@@ -35,7 +36,7 @@ NONE_YET = "There is no pipeline yet. Write one in a file and run: millrace run 
 PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 ANY = typer.Argument(metavar="PIPELINE", help="Name of a pipeline; left out: all.")
 OBJECT = typer.Option("--object", "--only", metavar="OBJECT", help="Only this object; may be repeated.")
-SINCE = typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="From this day on: 2026-01-31.")
+SINCE = typer.Option(metavar="DATE", parser=day, help="From this day on: 2026-01-31.")
 YES = typer.Option("--yes", "-y", help="Do not ask.")
 
 
@@ -77,7 +78,7 @@ def run(
         str | None, typer.Option("--pipeline", "-p", metavar="NAME", help="Only this pipeline of the file.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read everything anew, then swap the tables.")] = False,
-    since: Annotated[datetime | None, SINCE] = None,
+    since: Annotated[date | None, SINCE] = None,
     only: Annotated[list[str] | None, OBJECT] = None,
 ) -> None:
     """Read what is new, stage it, and load it.
@@ -91,7 +92,6 @@ def run(
         raise ConfigError(
             "--full and --since exclude each other", hint="--full reads everything anew.", code="usage", path="--since"
         )
-    day = since.date() if since else None
     file = Path(what) if what and apply.is_file(what) else None
     with face.open(create=file is not None) as home:
         if file is not None:
@@ -103,7 +103,7 @@ def run(
             names = apply.chosen(apply.names(home), what or pipeline, "this home")
 
         def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return runs.run(home, name, full=full, since=day, only=only or (), meter=meter, stopping=stopping)
+            return runs.run(home, name, full=full, since=since, only=only or (), meter=meter, stopping=stopping)
 
         ended(face, each(face, home, names, one))
 
@@ -243,7 +243,7 @@ def _reached(stream: StreamStatus, now: datetime) -> Iterator[str]:
 def reconcile(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
-    since: Annotated[datetime | None, SINCE] = None,
+    since: Annotated[date | None, SINCE] = None,
     only: Annotated[list[str] | None, OBJECT] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Read the days that differ once more, compare again.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="Sums for each name, instead of days.")] = False,
@@ -256,13 +256,12 @@ def reconcile(
     from millrace.engine.meter import Meter
 
     stopping, meter = threading.Event(), Meter()
-    day = since.date() if since else None
     with (
         face.open() as home,
         interruptible(stopping, silent=False),
         watching(pipeline, meter, silent=face.quiet or face.json),
     ):
-        found = reconciled(home, pipeline, fix=fix, since=day, only=only or (), meter=meter, stopping=stopping)
+        found = reconciled(home, pipeline, fix=fix, since=since, only=only or (), meter=meter, stopping=stopping)
     face.answer(found, (line for one in found for line in _compared(one, summary=summary)))
     if not all(one.equal for one in found):
         raise typer.Exit(1)

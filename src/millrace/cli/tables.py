@@ -134,6 +134,9 @@ def written(rows: pa.Table, file: Path | None) -> None:
 
 
 def _cut(value: object) -> object:
+    """The value as it can be copied: numbers as they are, without separators and not rounded."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
     if isinstance(value, bytes):
         value = value.hex()
     if isinstance(value, (str, dict, list, tuple)):
