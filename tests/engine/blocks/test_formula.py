@@ -10,10 +10,13 @@ import pytest
 
 from millrace.data import types
 from millrace.data.rows import to_batch
+from millrace.engine.blocks import scripted
 from millrace.engine.blocks.formula import Evaluated, parse
 from millrace.engine.blocks.grammar import MAX_CHARACTERS
 from millrace.engine.blocks.values import python_values
 from millrace.errors import ConfigError
+from millrace.scripting.event import Event
+from millrace.scripting.script import compiled
 
 
 def evaluated(text: str, *rows: dict[str, Any], self_field: str | None = None) -> Evaluated:
@@ -301,3 +304,20 @@ def test_an_empty_batch_has_an_empty_result() -> None:
     batch = pa.record_batch({"a": pa.array([], pa.int64()), "s": pa.array([], pa.string())})
     for text in ("a * 2 + 1.5", "UPPER(s)", "a / 2", "STRING_TO_NUMBER(s, 1)", '"x"', "s == 1", 'HASH(s, "MD5")', "j"):
         assert len(parse(text).evaluate(batch).values) == 0
+
+
+def test_a_formula_told_as_python_runs_as_a_script() -> None:
+    text = (
+        'DATE_TO_STRING(STRING_TO_DATE(day, "dd/MM/yyyy HH:mm"), "yyyy-MM-dd HH") + HASH(a.b, "MD5") + TITLE(name)'
+        ' + ROUND(price * 1.25, 1) + NUMBER_TO_STRING(price, "#,##0.00") + SNAKE_CASE(name) + (price == "7.0")'
+    )
+    one = parse(text)
+    source = scripted.functions(one.helpers)
+    expression = one.python()
+    script = compiled(
+        f"from io.hevo.api import Event, TimeUtils\n{scripted.imports(source, expression)}\n{source}\n\n"
+        f"def transform(event):\n    p = event.getProperties()\n    p['new'] = {expression}\n    return event\n"
+    )
+    row = {"day": "9/2/2024 10:30", "a": {"b": 12}, "name": "HTTP server", "price": 7}
+    event = Event.received("orders", row, primary_keys=[], source_modified_at=None, number=0)
+    assert script(event).events[0].getProperties()["new"] == value(text, **row)

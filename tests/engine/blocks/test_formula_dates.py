@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from millrace.data import types
 from millrace.engine.blocks import dates
 from millrace.errors import ConfigError
+from millrace.scripting import formats
 
 MOMENT = dt.datetime(2024, 2, 29, 13, 4, 5, 678901)
 
@@ -65,6 +66,44 @@ WHOLE = [
 ]
 
 
+def test_two_digits_are_a_year_near_to_now() -> None:
+    year = dt.datetime.now(dt.UTC).year
+    texts = [f"{one % 100:02d}" for one in range(year - 79, year + 19)]
+    assert [day.year for day in dates.reader("yy")(pa.array(texts)).values.to_pylist()] == [
+        *range(year - 79, year + 19)
+    ]
+
+
+PIECES = [*(letter * count for letter in "GyYMwWDdFEuaHkKhmsSzZX" for count in (1, 2, 3, 4)), "'at'", "''", "-", " "]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 20)), min_size=1, max_size=20),
+       st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(".".join))  # fmt: skip
+def test_a_column_is_written_as_scripts_write_it(moments: list[dt.datetime], pattern: str) -> None:
+    assert written(pattern, *moments) == [formats.formatted(moment, pattern) for moment in moments]
+
+
+READ = [
+    "dd/MM/yyyy",
+    "d.M.yy",
+    "yyyyMMdd HHmm",
+    "MMM d, yyyy h:mm a",
+    "yyyy-MM-dd'T'HH:mm:ss.SSSX",
+    "EEEE, d MMMM yyyy K a",
+    "yyyy-DDD kk",
+    "yyyy-MM-dd HH:mm:ss.SSSSSS Z",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.datetimes(dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 20)), st.sampled_from(READ))
+def test_a_column_is_read_as_scripts_read_it(moment: dt.datetime, pattern: str) -> None:
+    text = formats.formatted(moment, pattern)
+    read = dates.reader(pattern)(pa.array([text]), "TIMESTAMP").values[0].as_py()
+    assert read == formats.as_utc(formats.parsed(text, pattern), None)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.none() | st.datetimes(min_value=dt.datetime(1, 1, 1), max_value=dt.datetime(9999, 12, 31)), min_size=1),
@@ -84,9 +123,10 @@ def test_what_is_written_whole_is_read_as_it_was(moments: list[dt.datetime | Non
         ("dd/MM/yyyy", "30/02/2024", None),
         ("dd/MM/yyyy", "09/13/2024", None),
         ("dd/MM/yyyy", "09/02/24", None),
-        ("dd/MM/yyyy", "09/02/2024 ", None),
-        ("dd/MM/yy", "09/02/68", dt.date(2068, 2, 9)),
-        ("dd/MM/yy", "09/02/69", dt.date(1969, 2, 9)),
+        ("dd/MM/yyyy", " 09/02/2024 ", dt.date(2024, 2, 9)),
+        ("dd/MM/yy", "09/02/2024", dt.date(2024, 2, 9)),
+        ("%d/%m/%y", "09/02/68", dt.date(2068, 2, 9)),
+        ("%d/%m/%y", "09/02/69", dt.date(1969, 2, 9)),
         ("yyyyMMdd", "20240229", dt.date(2024, 2, 29)),
         ("MMM d, yyyy", "SEP 5, 2024", dt.date(2024, 9, 5)),
         ("MMM d, yyyy", "September 5, 2024", dt.date(2024, 9, 5)),

@@ -137,7 +137,7 @@ def test_a_formula_told_as_python_gives_the_same(batch: pa.RecordBatch, written:
             continue
         source = scripted.functions(one.helpers)
         names: dict[str, Any] = {}
-        exec(scripted.imports(source + "\n" + one.python()) + "\n" + source, names)
+        exec(scripted.imports(source, one.python()) + "\n" + source, names)
         for row in naive.rows_of(batch):
             try:
                 expected = naive.formula(one, row, "i")

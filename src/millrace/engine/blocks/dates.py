@@ -1,12 +1,14 @@
 """Dates in patterns, on Arrow columns: Java's SimpleDateFormat letters, or strftime's directives where there is a %.
 
 English names, weeks from Sunday with the first of January in week 1 (Java's Locale.US), UTC throughout. Stricter than
-Java where that guesses: ``yyyy`` is four digits, a month 13 is no month.
+Java where that guesses: ``yyyy`` is four digits, a month 13 is no month. As in Java, the two digits of ``yy`` are a
+year from 80 before now on; those of ``%y``, as in Python, one from 1969 to 2068.
 Source: https://docs.oracle.com/javase/8/docs/api/java/text/SimpleDateFormat.html
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ _ZONES = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of one letter, or, where ``letter`` is empty, text as it stands."""
+    """A run of one letter, ``text`` being % where it was a directive; or, without a letter, text as it stands."""
 
     letter: str
     count: int
@@ -103,7 +105,7 @@ class Reader:
 
         What the pattern does not say is that of 1970-01-01 00:00. A DATE of a pattern with a time is its day in UTC.
         """
-        parts = pc.extract_regex(texts, self.regex)
+        parts = pc.extract_regex(pc.utf8_trim_whitespace(texts), self.regex)
         known = parts.is_valid().to_numpy(zero_copy_only=False)
         found: dict[str, Numbers] = {}
         ok = known
@@ -145,7 +147,7 @@ def reader(pattern: str) -> Reader:
             )
         if letters.count(letter) > 1:
             raise ConfigError(f"The letter {letter!r} stands twice in {pattern!r}.", code="formula")
-    regex = ["^"]
+    regex = ["(?i)^"]
     groups: list[tuple[str, Piece]] = []
     for index, piece in enumerate(parsed):
         if not piece.letter:
@@ -197,7 +199,7 @@ def _directives(pattern: str) -> list[Piece]:
         if text or directive == "%":
             found.append(Piece("", 0, text or "%"))
         elif directive in _DIRECTIVES:
-            found.append(Piece(*_DIRECTIVES[directive]))
+            found.append(Piece(*_DIRECTIVES[directive], "%"))
         else:
             raise ConfigError(
                 f"The directive %{directive} in the pattern {pattern!r} has no meaning here.",
@@ -317,20 +319,22 @@ def _form(piece: Piece, *, abutting: bool) -> str:
     """The regular expression of what a piece reads."""
     letter, count = piece.letter, piece.count
     if letter == "M" and count > 2:
-        return "(?i:" + "|".join(f"{name}|{name[:3]}" for name in _NAMES["M"]) + ")"
+        return "(?:" + "|".join(f"{name}|{name[:3]}" for name in _NAMES["M"]) + ")"
     match letter:
         case "G":
-            return "(?i:AD)"
+            return "(?:AD)"
         case "E":
-            return "(?i:" + "|".join(f"{name}|{name[:3]}" for name in _NAMES["E"]) + ")"
+            return "(?:" + "|".join(f"{name}|{name[:3]}" for name in _NAMES["E"]) + ")"
         case "a":
-            return "(?i:AM|PM)"
+            return "(?:AM|PM)"
         case "z" | "Z" | "X":
-            return f"(?:(?i:{'|'.join(_ZONES)})|(?i:GMT|UTC)?[+-][0-9]{{2}}(?::?[0-9]{{2}})?)"
+            return f"(?:(?:{'|'.join(_ZONES)})|(?:GMT|UTC)?[+-][0-9]{{2}}(?::?[0-9]{{2}})?)"
         case "S" if count >= 3:
             return f"[0-9]{{{count}}}"
+        case "y" if count == 2:
+            return "[0-9]{2}" if abutting or piece.text else "(?:[0-9]{4}|[0-9]{2})"
         case "y" if count != 1:
-            return f"[0-9]{{{2 if count == 2 else max(count, 4)}}}"
+            return f"[0-9]{{{max(count, 4)}}}"
         case _ if abutting:
             return f"[0-9]{{{count}}}"
         case "y":
@@ -369,10 +373,16 @@ def _read(piece: Piece, part: pa.Array) -> tuple[Numbers, Flags | bool]:
             numbers: Numbers = _whole(part)
             if letter == "S":
                 return numbers * 1_000, True
-            if letter == "y" and count == 2:  # as strptime: 69 to 99 are of the last century
-                numbers = numbers + np.where(numbers < 69, 2000, 1900)
+            if letter == "y" and count == 2:
+                first = 1969 if piece.text else dt.datetime.now(dt.UTC).year - 80
+                numbers = np.where(pc.utf8_length(part).fill_null(0).to_numpy() == 2, _near(numbers, first), numbers)
             low, high = _RANGES[letter]
             return numbers, (numbers >= low) & (numbers <= high)
+
+
+def _near(numbers: Numbers, first: int) -> Numbers:
+    """Two digits as a year: the first one from ``first`` on that ends so."""
+    return first + (numbers - first) % 100
 
 
 def _whole(part: pa.Array) -> Numbers:

@@ -42,9 +42,9 @@ def functions(names: Iterable[str]) -> str:
     return "\n\n\n".join(ast.unparse(known[name]) for name in known if name in wanted)
 
 
-def imports(source: str) -> str:
-    """The import statements that such source needs; TimeUtils is not among them."""
-    used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+def imports(*sources: str) -> str:
+    """The import statements that such functions, and expressions over them, need; TimeUtils is not among them."""
+    used = {node.id for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     lines = [f"import {name}" for name in ("base64", "hashlib", "json", "math", "re") if name in used]
     if "dt" in used:
         lines.insert(0, "import datetime as dt")
