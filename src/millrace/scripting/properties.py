@@ -1,0 +1,197 @@
+"""The properties of an event: a dict that scripts of old and of today may use, and that knows what was touched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar, cast
+
+_NOTHING: frozenset[str] = frozenset()
+_MISSING = object()
+
+# Numbers that a float or 64 bits may not hold; inside strings it matches too, which only costs time.
+_LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
+
+
+class Nested(dict[str, Any]):
+    """A dict whose `keys`, `values` and `items` are lists, so that it may be changed while they are looped over."""
+
+    # Python's own dict answers with views, which follow it.
+    def keys(self) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
+        return list(self)
+
+    def values(self) -> list[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
+        return [value for _, value in dict.items(self)]
+
+    def items(self) -> list[tuple[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
+        return list(dict.items(self))
+
+    def has_key(self, key: str) -> bool:
+        return key in self
+
+    def iterkeys(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def itervalues(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def iteritems(self) -> Iterator[tuple[str, Any]]:
+        return iter(self.items())
+
+
+def nested(value: Any) -> Any:
+    """The value with `Nested` in the place of every dict in it."""
+    if isinstance(value, dict):
+        found = cast("dict[str, Any]", value)
+        return Nested((key, nested(item) if isinstance(item, (dict, list)) else item) for key, item in found.items())
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        return [nested(item) if isinstance(item, (dict, list)) else item for item in items]
+    return value
+
+
+def decoded(text: str) -> Any:
+    """The value of JSON text, dicts in it `Nested`. A number that a float would change is a Decimal."""
+    if _LONG_NUMBER.search(text) is None:
+        return nested(Properties.loads(text))
+    return nested(json.loads(text, parse_float=_number))
+
+
+def _number(text: str) -> float | Decimal:
+    near, exact = float(text), Decimal(text)
+    return near if Decimal(repr(near)) == exact else exact
+
+
+class Properties(Nested):
+    """The properties of one event, live: what is changed here is changed in the event.
+
+    ``lazy`` names the fields whose value is still JSON text; it is read when somebody asks for it. ``touched`` has the
+    fields that were set, deleted, or whose value was handed out and may have been changed in place; None while there
+    is none. Whoever gave the values needs to look at those alone.
+    """
+
+    touched: set[str] | None = None
+    lazy: frozenset[str] = _NOTHING
+    # Whoever has a faster one puts it here.
+    loads: ClassVar[Callable[[str], Any]] = json.loads
+
+    def _touch(self, key: str) -> None:
+        if self.touched is None:
+            self.touched = {key}
+        else:
+            self.touched.add(key)
+
+    def _touch_all(self) -> None:
+        """Everything that can change in place is handed out: its fields count as touched."""
+        for key, value in list(dict.items(self)):
+            if key in self.lazy and not (self.touched and key in self.touched):
+                self._opened(key, value)
+            elif isinstance(value, (dict, list)):
+                self._touch(key)
+
+    def _opened(self, key: str, text: str) -> Any:
+        value = decoded(text)
+        dict.__setitem__(self, key, value)
+        self._touch(key)
+        return value
+
+    # Reading.
+
+    def __getitem__(self, key: str) -> Any:
+        value = dict.__getitem__(self, key)
+        if key in self.lazy and not (self.touched and key in self.touched):
+            return self._opened(key, value)
+        if isinstance(value, (dict, list)):
+            self._touch(key)
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    # With `__iter__` of its own, `dict(properties)` and `**properties` ask `keys` and `__getitem__`.
+    def __iter__(self) -> Iterator[str]:
+        return dict.__iter__(self)
+
+    def values(self) -> list[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
+        self._touch_all()
+        return super().values()
+
+    def items(self) -> list[tuple[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
+        self._touch_all()
+        return super().items()
+
+    def copy(self) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]  a plain copy
+        return Nested(self.items())
+
+    def __eq__(self, other: object) -> bool:
+        self._touch_all()
+        if isinstance(other, Properties):
+            other._touch_all()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  as of every dict
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def __or__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]
+        made = self.copy()
+        made.update(other)
+        return made
+
+    def __ror__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]
+        made = Nested(other)
+        made.update(self.items())
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Nested, (self.items(),))
+
+    # Changing.
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._touch(key)
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        dict.__delitem__(self, key)
+        self._touch(key)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for key, value in dict(*others, **more).items():
+            self[key] = value
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Properties:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.update(other)
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str, *default: Any) -> Any:
+        if key not in self and default:
+            return default[0]
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        key = next(reversed(self), _MISSING)
+        if key is _MISSING:
+            raise KeyError("popitem(): dictionary is empty")
+        name = cast(str, key)
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        for key in list(self):
+            del self[key]
