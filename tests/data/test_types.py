@@ -232,3 +232,9 @@ def test_kinds_of_text_differ_though_their_storage_is_one() -> None:
     assert pa.schema([("a", types.XML)]) != pa.schema([("a", types.GEO)])
     with pytest.raises(types.UnknownType):
         types.TextType("XML", 5)
+
+
+def test_kinds_and_lengths_of_text_differ_by_every_operator():
+    for a, b in ((types.XML, types.TIMETZ), (types.varchar(5), types.varchar(6)), (types.varchar(5), types.VARCHAR)):
+        assert (a != b, a == b) == (True, False)
+    assert (types.varchar(5) != types.varchar(5)) is False

@@ -75,6 +75,10 @@ class TextType(pa.ExtensionType):  # pyright: ignore[reportUntypedBaseClass] - p
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TextType) and (self.kind, self.length) == (other.kind, other.length)
 
+    def __ne__(self, other: object) -> bool:
+        # pyarrow's own looks at the storage alone, and would take every kind of text for the same.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.kind, self.length))
 
