@@ -210,6 +210,39 @@ def types_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def compatibility_page() -> str:
+    """Which type of field loads into which type of column."""
+    from millrace.data.compatibility import COLUMNS, ROWS, cells
+
+    table = cells()
+    lines = [
+        "# Types that fit",
+        "",
+        "Which values of a field (rows) load into a column of which type (columns), when a person maps the field or "
+        "chose the column's type. **Y**: all of them. **P**: those that are exactly the same in the column's type; "
+        "rows with others are rejected with INCOMPATIBLE_TYPE. **N**: none; such a mapping is refused. Nothing is ever "
+        "rounded, cut or nulled to make it fit.",
+        "",
+        "By itself a column only ever becomes wider ([why and how](../decisions/0003-widening-is-a-law.md)): text is "
+        "not read as a number, nor a number as a date. How to change a mapping: "
+        "[the Schema Mapper](../guides/mapping.md).",
+        "",
+        *_row("from \\ to", *(f"`{column}`" for column in COLUMNS)),
+        "|" + "---|" * (len(COLUMNS) + 1),
+    ]
+    for row in ROWS:
+        lines += _row(f"`{row}`", *(table[row, column] for column in COLUMNS))
+    lines += [
+        "",
+        "Among the P: 0 and 1 are booleans; LONG is milliseconds since 1970 to TIMESTAMP and TIMESTAMPTZ, and those to "
+        "LONG; text is read as numbers, `true` and `false`, ISO 8601 dates and times, base64, and JSON (what is no "
+        "JSON becomes a JSON string); a moment is a date at 00:00 alone. NaN and infinities have no JSON form. A text "
+        "fits VARCHAR(n) when it is not longer.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def _arrow(type_: Any) -> str:
     text = str(type_)
     return "extension<millrace.text>" if text.startswith("extension<millrace.text") else text
@@ -364,7 +397,11 @@ def reject_codes() -> set[str]:
 _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 # Words in capitals that are something else.
-_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME"})
+_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME"}) | {
+    # Policies, statuses and warnings of mappings.
+    "ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL", "AUTO_MAPPED", "CREATING_TABLE", "MAPPING_IN_PROGRESS",
+    "COLUMNS_NEARLY_FULL", "INCOMPATIBLE_MAPPING", "KEY_CHANGED",
+}  # fmt: skip
 
 
 @cache
@@ -417,6 +454,7 @@ def _row(*cells: str) -> list[str]:
 
 WRITTEN: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
+    "compatibility.md": compatibility_page,
     "connectors.md": connectors_page,
     "errors.md": errors_page,
     "pipelines.md": pipelines_page,
