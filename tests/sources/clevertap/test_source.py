@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.sources.clevertap.driver import PASSCODE, PROJECT, Kept, Pipeline, ev
 from millrace.connect.source import Context, Reading, Slice
 from millrace.data.batch import Checkpoint
 from millrace.errors import AuthError, ConfigError, Transient
+from millrace.simulators.clevertap import counts as simulated
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.source import Source
@@ -382,6 +384,51 @@ def test_the_systems_own_counts_come_by_name_and_day(make: Make) -> None:
     assert seen == {("Charged", date(2026, 3, 13)): (5, 10), ("App Launched", date(2026, 3, 12)): (3, 3)}
     grouping = source.countable(stream)
     assert (grouping.name_column, grouping.time_column, grouping.timezone) == ("event_name", "ts", "UTC")
+
+
+def asked(pipeline: Pipeline) -> Counter[str]:
+    return Counter(entry.path for entry in pipeline.simulator.journal() if "/counts/" in entry.path)
+
+
+MONTH = [Slice(date(2026, 2, 13), date(2026, 3, 14))]
+
+
+@pytest.mark.parametrize(
+    ("fault", "requests"),
+    [
+        (None, {"/1/counts/trends.json": 3, "/1/counts/events.json": 2}),
+        ({"effect": "server_error", "status": 503}, {"/1/counts/events.json": 90}),
+        ({"effect": "garbage", "shape": "no_status"}, {"/1/counts/events.json": 90}),
+        ({"effect": "not_allowed"}, {"/1/counts/trends.json": 3, "/1/counts/events.json": 90}),
+        ({"effect": "garbage", "shape": "html"}, {"/1/counts/events.json": 90}),
+    ],
+)
+def test_a_month_of_a_name_is_one_request_where_trends_can_be_had(
+    make: Make, fault: dict[str, Any] | None, requests: dict[str, int]
+) -> None:
+    pipeline = make("Charged", "App Launched", "Search")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5) + events("App Launched", 3, day="20260301"))
+    if fault:
+        pipeline.simulator.faults.set([{**fault, "path": "/1/counts/trends.json"}])
+    source = pipeline.source()
+    counted = list(source.counts(source.streams()[0], MONTH))
+    assert len(counted) == 3 * 30
+    rows = {(each.name, f"{each.day}", each.rows) for each in counted if each.rows}
+    assert rows == {("Charged", "2026-03-13", 5), ("App Launched", "2026-03-01", 3)}
+    assert requests.items() <= asked(pipeline).items()
+
+
+def test_trends_that_disagree_with_the_counts_are_not_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if its days were those of another time zone.
+    monkeypatch.setattr(simulated, "_period", lambda _, day: (day - timedelta(days=1)).strftime("%Y%m%d"))
+    pipeline = make("Charged", "App Launched")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5) + events("App Launched", 3, day="20260213"))
+    source = pipeline.source()
+    counted = [each for each in source.counts(source.streams()[0], MONTH) if each.rows]
+    assert {(each.name, f"{each.day}", each.rows) for each in counted} == {
+        ("Charged", "2026-03-13", 5),
+        ("App Launched", "2026-02-13", 3),
+    }
 
 
 def test_names_that_cannot_be_counted_are_left_out(make: Make) -> None:

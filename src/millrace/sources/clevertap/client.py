@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ _REOPENED_LOST = 3
 _COUNT_FIRST_S = 0.25
 _COUNT_WAIT_S = 3.0
 _COUNT_TOTAL_S = 600.0
+_COMPUTED = {"counts": "/1/counts/events.json", "trends": "/1/counts/trends.json"}
 _log = logging.getLogger("millrace.clevertap")
 
 
@@ -127,23 +128,37 @@ class CleverTap:
         found = msgspec.json.decode(answer.body).get("events")
         return [entry for entry in found or [] if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
 
-    def count(self, event: str, day: date) -> int:
-        """How many events of that name and day CleverTap counts. Raises Unanswered."""
-        path = "/1/counts/events.json"
-        content = _json({"event_name": event, "from": number(day), "to": number(day)})
-        answer = self._ask("counts", "POST", path, content, f"the count of {event}")
+    def count(self, event: str, first: date, last: date) -> int:
+        """How many events of that name and those days CleverTap counts. Raises Unanswered."""
+        answer = self._computed("counts", {"event_name": event, "from": number(first), "to": number(last)})
+        if not isinstance(answer.envelope.count, int):
+            raise Unanswered("failed", f"the count of {event} from {first} to {last} came without a number")
+        return answer.envelope.count
+
+    def trend(self, event: str, first: date, last: date) -> dict[date, int] | None:
+        """How many events of that name CleverTap counts on each of those days; days without any may be left out.
+
+        None when the answer has no such counts. Raises Unanswered.
+        """
+        groups = {wire.DAILY: {"trend_type": "daily"}}
+        asked = {"event_name": event, "from": number(first), "to": number(last), "unique": False, "groups": groups}
+        found = wire.daily(self._computed("trends", asked).body)
+        return found if found is not None and all(first <= day <= last for day in found) else None
+
+    def _computed(self, api: Literal["counts", "trends"], asked: dict[str, Any]) -> wire.Answer:
+        """The final answer of an API that takes its time: it is asked again until it is ready."""
+        path, what = _COMPUTED[api], f"the {api} of {asked['event_name']}"
+        answer = self._ask(api, "POST", path, _json(asked), what)
         waited, wait = 0.0, _COUNT_FIRST_S
         while answer.envelope.status == "partial":
             request = answer.envelope.req_id
             if waited >= _COUNT_TOTAL_S or not isinstance(request, int | str):
-                raise Unanswered("failed", f"the count of {event} on {day} was not ready after {waited:.0f} s")
-            self.patience.rest(wait, f"CleverTap to count {event}")
+                raise Unanswered("failed", f"{what} were not ready after {waited:.0f} s")
+            self.patience.rest(wait, f"CleverTap to count {asked['event_name']}")
             waited += wait
             wait = min(2 * wait, _COUNT_WAIT_S)
-            answer = self._ask("counts", "GET", f"{path}?req_id={request}", None, f"the count of {event}")
-        if not isinstance(answer.envelope.count, int):
-            raise Unanswered("failed", f"the count of {event} on {day} came without a number")
-        return answer.envelope.count
+            answer = self._ask(api, "GET", f"{path}?req_id={request}", None, what)
+        return answer
 
     def _walk_once(self, event: str, first: date, last: date, walk: int) -> Iterator[Page]:
         cursor = self._open(event, first, last)
@@ -218,7 +233,10 @@ class CleverTap:
                 continue
             found = meaning(reply.status, reply.body, whole=whole)
             if found.answer is not None and (
-                found.meaning == "success" or (found.meaning, api) == ("partial", "counts")
+                found.meaning == "success"
+                or (found.meaning == "partial" and api in _COMPUTED)
+                # CleverTap's documents show trends without a status.
+                or (api == "trends" and reply.status < 300 and wire.daily(reply.body) is not None)
             ):
                 return found.answer
             if found.meaning == "denied":

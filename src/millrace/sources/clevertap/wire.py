@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -82,6 +83,14 @@ class _RawPage(_Envelope):
     records: list[Raw] | UnsetType | None = UNSET
 
 
+# How the daily trend is called in a question and in its answer.
+DAILY = "daily"
+
+
+class _Trend(Struct):
+    daily: dict[str, int] | UnsetType = UNSET
+
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)
 
 _page = msgspec.json.Decoder(_Page)
@@ -90,6 +99,7 @@ _raw_page = msgspec.json.Decoder(_RawPage)
 _record = msgspec.json.Decoder(Record)
 _whole_record = msgspec.json.Decoder(WholeRecord)
 _members = msgspec.json.Decoder(dict[str, Raw])
+_trend = msgspec.json.Decoder(_Trend)
 
 
 class NotJson(Exception):
@@ -116,6 +126,15 @@ class Answer:
         if self.cut is None:
             self.cut = [bytes(raw) for raw in _raw_page.decode(self.body).records or []]
         return self.cut
+
+
+def daily(body: bytes) -> dict[date, int] | None:
+    """The daily trend in an answer; None when there is none in it that can be understood."""
+    try:
+        found = _trend.decode(body).daily
+        return None if found is UNSET else {datetime.strptime(day, "%Y%m%d").date(): n for day, n in found.items()}
+    except (ValueError, msgspec.MsgspecError):
+        return None
 
 
 def read(body: bytes, *, whole: bool = False) -> Answer:
