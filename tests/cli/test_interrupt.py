@@ -30,11 +30,11 @@ def slow(slow_simulator: Simulator, tmp_path: Path) -> Shop:
     return opened(slow_simulator, tmp_path)
 
 
-def begun(shop: Shop, *words: str | Path) -> subprocess.Popen[str]:
+def begun(shop: Shop, *words: str | Path, requests: int = 25) -> subprocess.Popen[str]:
     """The command, when the simulator has served it some pages."""
     before = len(shop.simulator.journal())
     process = spawn(*words, "--home", shop.home, cwd=shop.folder, env=shop.env)
-    while len(shop.simulator.journal()) < before + 25:
+    while len(shop.simulator.journal()) < before + requests:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     return process
@@ -77,6 +77,20 @@ def test_the_second_ctrl_c_ends_at_once(slow: Shop):
     assert process.returncode == 130
     assert (out, "Ended at once" in err) == ("", True)
     assert_whole_after_another_run(slow)
+
+
+def test_a_comparison_that_is_stopped_says_what_becomes_of_it(slow: Shop):
+    assert slow.ask("run", slow.file).code == 0
+    slow.simulator.faults.set([{"path": "/1/counts/*", "effect": "slow", "delay_s": 0.5}])
+    try:
+        process = begun(slow, "reconcile", "clevertap", requests=2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        slow.simulator.faults.set([])
+    assert (process.returncode, out) == (130, "")
+    assert "It has changed nothing" in err
+    assert "commit" not in err.partition("Ctrl-C")[0]
 
 
 def test_sigterm_ends_at_the_next_commit_and_json_is_whole(slow: Shop):

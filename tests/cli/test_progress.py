@@ -106,7 +106,7 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(tmp_path: Path)
         import sys, threading, time
         from millrace.cli.progress import interruptible
         stopping = threading.Event()
-        with interruptible(stopping, silent=False):
+        with interruptible(stopping):
             print("ready", flush=True)
             stopping.wait()
             if sys.argv[1] == "gentle":

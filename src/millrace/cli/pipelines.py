@@ -139,7 +139,7 @@ def each(face: Face, home: Home, names: Sequence[str], one: Callable[[str, Meter
     stopping = threading.Event()
     done: list[RunRecord] = []
     failures: list[MillraceError] = []
-    with interruptible(stopping, silent=False):
+    with interruptible(stopping):
         for name in names:
             if stopping.is_set():
                 break
@@ -256,9 +256,11 @@ def reconcile(
     from millrace.engine.meter import Meter
 
     stopping, meter = threading.Event(), Meter()
+    ending = "Stopping; half a comparison is none, so none is shown. "
+    ending += "Days that were read once more stay." if fix else "It has changed nothing."
     with (
         face.open() as home,
-        interruptible(stopping, silent=False),
+        interruptible(stopping, ending=ending),
         watching(pipeline, meter, silent=face.quiet or face.json),
     ):
         found = reconciled(home, pipeline, fix=fix, since=since, only=only or (), meter=meter, stopping=stopping)

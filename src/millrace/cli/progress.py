@@ -22,6 +22,7 @@ TICK_S = 0.1
 LINE_EVERY_S = 5.0
 INTERRUPTED = 130
 BAR = 24
+AT_A_COMMIT = "Stopping at the next commit; nothing is lost."
 
 
 @dataclass(slots=True)
@@ -135,8 +136,10 @@ def _live(name: str, meter: Meter, ended: threading.Event) -> None:
 
 
 @contextmanager
-def interruptible(stopping: threading.Event, *, silent: bool) -> Generator[None]:
+def interruptible(stopping: threading.Event, *, ending: str = AT_A_COMMIT) -> Generator[None]:
     """While inside, the first Ctrl-C (or SIGTERM) sets ``stopping``, and the second ends the process at once.
+
+    ``ending`` says what the first one leads to.
 
     A handler may meet the process in the middle of a write or of a wait, so it writes past Python's streams and
     leaves the setting to a thread.
@@ -157,8 +160,7 @@ def interruptible(stopping: threading.Event, *, silent: bool) -> Generator[None]
             os.write(2, b"Ended at once. Nothing committed is lost; run again to go on.\n")
             os._exit(INTERRUPTED)
         threading.Thread(target=stopping.set, name="stop", daemon=True).start()
-        if not silent:
-            os.write(2, b"Stopping at the next commit; nothing is lost. Press Ctrl-C again to end at once.\n")
+        os.write(2, f"{ending} Press Ctrl-C again to end at once.\n".encode())
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
