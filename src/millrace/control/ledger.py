@@ -112,21 +112,42 @@ class Books:
 
         ``asked``: somebody asked for that replay; else it counts as an attempt.
         """
-        commits.balanced(commit)  # I5
         with self._entry() as entry:
-            commits.keep_mappings(entry, commit.mappings)
-            commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
+            self._keep(entry, commit, replayed, asked)
+
+    def commit_all(self, kept: Sequence[Commit], *, fresh: Sequence[str] = (), replayed: Sequence[Group] = ()) -> None:
+        """All of the commits are kept, in their order, or none of them (I1).
+
+        Tables that are named ``fresh`` begin a new generation with them, beside the old table, and are complete: all
+        that takes its place is in these commits. ``replayed``: groups of rejects whose rows are in them.
+        """
+        with self._entry() as entry:
+            for table in fresh:
+                shelving.renew(entry, table, fresh=True)
             for group in replayed:
-                commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked)
-            for file in commit.rejects:
-                commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
-            commits.keep_raw(entry, commit.raw)
-            commits.keep_samples(entry, commit.samples)
-            commits.keep_marks(entry, commit.stream, commit.marks)
-            if commit.lane != "again":
-                commits.keep_cursor(entry, commit)
-            commits.keep_time(entry, commit.ingested_at_ms)
-            counts.add(entry.connection, commits.counted(entry, commit))
+                commits.replay(entry, group.file, group.stream, group.stage, group.code)
+            for commit in kept:
+                self._keep(entry, commit, (), True)
+            for table in fresh:
+                generation = current_tables(entry.connection, self.feed)[table].generation
+                where = commits.named(entry, table, generation)
+                entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
+
+    def _keep(self, entry: Entry, commit: Commit, replayed: Sequence[Group], asked: bool) -> None:
+        commits.balanced(commit)  # I5
+        commits.keep_mappings(entry, commit.mappings)
+        commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
+        for group in replayed:
+            commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked)
+        for file in commit.rejects:
+            commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
+        commits.keep_raw(entry, commit.raw)
+        commits.keep_samples(entry, commit.samples)
+        commits.keep_marks(entry, commit.stream, commit.marks)
+        if commit.lane != "again":
+            commits.keep_cursor(entry, commit)
+        commits.keep_time(entry, commit.ingested_at_ms)
+        counts.add(entry.connection, commits.counted(entry, commit))
 
     def replaying(self, groups: Sequence[Group], *, asked: bool = True) -> Replaying:
         """A ledger whose next commit says that these groups of rejects were replayed, because somebody ``asked``."""

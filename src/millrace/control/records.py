@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
 
 RunKind: TypeAlias = Literal[
-    "HISTORICAL", "INCREMENTAL", "RESYNC", "RESYNC_WITH_DROP_AND_LOAD", "REFRESHER", "LOAD", "REPLAY", "REREAD"
+    "HISTORICAL",
+    "INCREMENTAL",
+    "RESYNC",
+    "RESYNC_WITH_DROP_AND_LOAD",
+    "REFRESHER",
+    "LOAD",
+    "REPLAY",
+    "RAW_REPLAY",
+    "REREAD",
 ]
 RunStatus: TypeAlias = Literal[
     "QUEUED",

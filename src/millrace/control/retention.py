@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from millrace.control import leases
 from millrace.control.settings import workspace
-from millrace.control.tables import cursor_history, reject_files, reject_groups, runs, segments
+from millrace.control.tables import cursor_history, pipelines, raw_files, reject_files, reject_groups, runs, segments
 from millrace.errors import MillraceError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Collected:
     reject_files: int = 0
     unnamed: int = 0
     failed: int = 0
+    raw_files: int = 0
 
 
 def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collected:
@@ -47,11 +48,12 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
     settings = workspace(home.database)
     loaded = _drop_segments(home, moment, moment - timedelta(days=settings.retention_days))
     closed = _purge_rejects(home, moment, moment - timedelta(days=settings.reject_retention_days))
+    raw = _drop_raw(home, moment)
     _forget_runs(home, moment - RUNS_FOR)
-    failed = _delete(stage, [*loaded, *closed])
+    failed = _delete(stage, [*loaded, *closed, *raw])
     unnamed = _unnamed(home, stage, moment)
     failed += _delete(stage, unnamed)
-    return Collected(len(loaded), len(closed), len(unnamed), failed)
+    return Collected(len(loaded), len(closed), len(unnamed), failed, len(raw))
 
 
 def _drop_segments(home: Home, now: datetime, before: datetime) -> list[str]:
@@ -79,6 +81,22 @@ def _purge_rejects(home: Home, now: datetime, before: datetime) -> list[str]:
         paths = list(connection.execute(sa.select(files.path).where(*done)).scalars())
         if paths:
             connection.execute(sa.update(reject_files).where(*done).values(kept=False))
+    return paths
+
+
+def _drop_raw(home: Home, now: datetime) -> list[str]:
+    """Rows as they were read are kept as long as their pipeline says; paths of the files that are dropped."""
+    paths: list[str] = []
+    with home.database.transaction() as connection:
+        f = raw_files.c
+        holding = sa.select(pipelines.c.id, pipelines.c.options).where(
+            pipelines.c.id.in_(sa.select(f.pipeline_id).where(f.kept.is_(True)))
+        )
+        for row in connection.execute(holding).all():
+            before = now - timedelta(seconds=row.options.get("keep_raw_s") or 0)
+            old = (f.pipeline_id == row.id, f.kept.is_(True), f.created_at < before)
+            paths += connection.execute(sa.select(f.path).where(*old)).scalars()
+            connection.execute(sa.update(raw_files).where(*old).values(kept=False))
     return paths
 
 
@@ -119,6 +137,7 @@ def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:
         return []
     with home.database.reading() as connection:
         wanted = set(connection.execute(sa.select(segments.c.path).where(segments.c.state != "dropped")).scalars())
+        wanted |= set(connection.execute(sa.select(raw_files.c.path).where(raw_files.c.kept.is_(True))).scalars())
         wanted |= set(connection.execute(sa.select(reject_files.c.path).where(reject_files.c.kept.is_(True))).scalars())
     return [path for path in found if path not in wanted]
 

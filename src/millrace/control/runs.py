@@ -107,11 +107,12 @@ class Crew:
     def flight(self) -> Flight:
         """What happens to rows of the pipeline before the mapping."""
         deployed = transformations.standing(self.home, self.pipeline.name).deployed
+        raw = bool(self.pipeline.options.get("keep_raw_s"))
         if deployed is None or deployed.kind == "none":
-            return Flight(version=deployed and deployed.version)
+            return Flight(version=deployed and deployed.version, raw=raw)
         step = transformations.step(self.home, deployed.kind, deployed.text)
         self._stack.callback(step.close)
-        return Flight(step, deployed.version)
+        return Flight(step, deployed.version, raw)
 
     def chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
         """The streams that are selected, or those of these names. Raises ConfigError for an unknown name."""

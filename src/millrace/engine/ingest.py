@@ -23,6 +23,7 @@ from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
+from millrace.engine.raw import RawDraft
 from millrace.engine.shaping import shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step, alone, with_siblings
@@ -118,6 +119,7 @@ def ingest(
     latest = ledger.latest_ingested_at_ms()
     behind = False
     flight = flight or Flight()
+    raw = RawDraft(draft.stage, draft.feed, reading.lane) if flight.raw else None
     wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = reading.lane == ("historical" if reading.stream.historical else "incremental")
@@ -138,6 +140,7 @@ def ingest(
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
                 created=pending.created,
+                raw=raw.close() if raw is not None else (),
                 samples=pending.samples,
                 transformation=flight.version,
                 progress=pending.progress,
@@ -200,6 +203,8 @@ def ingest(
                     if (room := wanted.get(batch.stream, 0)) > 0:
                         pending.samples += samples(batch, room)
                         wanted[batch.stream] = room - min(room, batch.rows.num_rows)
+                    if raw is not None and batch.entry == "start":
+                        raw.add(batch, latest)
                     added = add(batch, mappings, draft, latest, note, flight)
                     pending.created += added.created
                     pending.passed.update(added.filtered)
@@ -209,6 +214,8 @@ def ingest(
         commit(last=True)
     except BaseException:
         draft.discard()
+        if raw is not None:
+            raw.discard()
         raise
     return True
 
@@ -217,11 +224,13 @@ def ingest(
 class Flight:
     """What happens to rows between source and mapping.
 
-    ``step`` sees the rows of every stream; ``version`` is that of the transformation that it is.
+    ``step`` sees the rows of every stream; ``version`` is that of the transformation that it is. ``raw``: rows that
+    come from the source are kept on the stage as they are, beside what becomes of them.
     """
 
     step: Step | None = None
     version: int | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,340 @@
+"""Rows as they were read, applied again: the transformation and the mapping of today over what was read before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from millrace.connect.source import Clock, Reading, Stream
+from millrace.control import records, retention, runs
+from millrace.control.ledger import Books, Group, Recall
+from millrace.control.records import RunRecord
+from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
+from millrace.control.tables import runs as run_log
+from millrace.data.batch import JSON, Checkpoint, Item, Lane
+from millrace.engine.ingest import ingest
+from millrace.engine.ledger import Commit, RawFile
+from millrace.engine.mapping import Mapping
+from millrace.engine.meter import Meter
+from millrace.engine.raw import in_order
+from millrace.engine.stage import Draft
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.runs import Crew
+    from millrace.engine.sync import Sync
+
+# Runs of these kinds read nothing from the source by themselves.
+_UNREAD = ("REPLAY", "RAW_REPLAY", "LOAD")
+
+
+def replay(
+    home: Home,
+    pipeline: str,
+    *,
+    since: date | None = None,
+    only: Sequence[str] = (),
+    into_fresh: bool = False,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    stopping: threading.Event | None = None,
+) -> RunRecord:
+    """What was read ``since`` that day (UTC) has gone through the steps and the mapping of today, and is loaded.
+
+    The source is not asked. In tables that are merged the rows take the place of what they were before: they get a
+    new time of ingestion, and among themselves keep their order, so the newest version of a key is still the newest.
+    Rows that the transformation leaves out today stay as they are there. ``into_fresh``: all that was read since the
+    tables began goes into fresh ones, which take the place of the old; rows keep their time.
+
+    All of it is committed in one transaction, so that an interrupted replay has changed nothing. Rejects of rows that
+    went through it again are closed in the same one. Raises ConfigError where rows would be doubled (append, history)
+    or an older version would take the place of a newer one, because not all rows of that time were kept.
+    """
+    if since is None and not into_fresh:
+        raise ConfigError("no day is named", hint="Say --since DATE, or --into-fresh for all.", code="usage")
+    if only and into_fresh:
+        raise ConfigError(
+            "--into-fresh is for all objects",
+            hint="Rows of one object may be in several tables; leave --object out.",
+            code="usage",
+        )
+    with runs.crew(home, pipeline, "RAW_REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
+        sync = ours.sync()
+        chosen = _chosen(ours, [stream.name for stream in ours.chosen(sync.source.streams(), only)], since)
+        if into_fresh:
+            chosen.check_whole()
+        else:
+            _check_modes(ours, sync, chosen)
+        chosen.check_gaps()
+        together = _Together(ours.books)
+        sync.meter.stage = "replaying"
+        with sync.loading() as wake:
+            if _ingest(ours, sync, chosen, together, into_fresh=into_fresh):
+                fresh = sorted(chosen.tables) if into_fresh else []
+                ours.books.commit_all(together.commits, fresh=fresh, replayed=chosen.rejects(only, into_fresh))
+                wake()
+        retention.collect(home, sync.stage)
+    return records.run_record(home, ours.run_id)
+
+
+def _read() -> sa.ColumnElement[bool]:
+    """The run read from the source; of one that is off the record long since that is taken for granted."""
+    return sa.or_(run_log.c.kind.is_(None), run_log.c.kind.not_in(_UNREAD))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Since when a table has its rows: its generation, and the one in which the source was read to its end anew."""
+
+    stream: str
+    generation: int
+    read: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The files that are replayed, and the tables of the pipeline by name."""
+
+    ours: Crew
+    files: list[RawFile]
+    since: datetime | None
+    first: datetime
+    runs: frozenset[int]
+    tables: dict[str, _Begun]
+
+    def check_gaps(self) -> None:
+        """Raises ConfigError when rows were read meanwhile that were not kept: they would be taken for older."""
+        s, r = segments.c, run_log.c
+        read = (
+            sa.select(s.run_id, sa.func.min(s.staged_at).label("at"))
+            .outerjoin(run_log, r.id == s.run_id)
+            .where(s.pipeline_id == self._pipeline, s.staged_at >= self.first, _read())
+            .group_by(s.run_id)
+        )
+        f = raw_files.c
+        gone = sa.select(f.run_id).where(f.pipeline_id == self._pipeline, f.kept.is_(False), f.created_at >= self.first)
+        with self.ours.home.database.reading() as connection:
+            lost = {row.run_id for row in connection.execute(read)} - self._kept(connection)
+            lost |= set(connection.execute(gone).scalars())
+        if lost := sorted(lost):
+            raise ConfigError(
+                f"rows that run {lost[-1]} read were not kept, so the order of what was read since is not known",
+                hint="Choose a later day, or read again: `millrace resync`.",
+                code="raw_gap",
+            )
+
+    def check_whole(self) -> None:
+        """Raises ConfigError when a table has rows of a time from which none were kept."""
+        s, r = segments.c, run_log.c
+        with self.ours.home.database.reading() as connection:
+            kept = self._kept(connection)
+            for table, begun in sorted(self.tables.items()):
+                query = (
+                    sa.select(s.run_id)
+                    .outerjoin(run_log, r.id == s.run_id)
+                    .where(
+                        s.pipeline_id == self._pipeline,
+                        s.table_name == table,
+                        s.generation >= begun.read,
+                        _read(),
+                    )
+                )
+                brought = set(connection.execute(query).scalars())
+                lacking = (brought - kept) | self._forgotten(connection, brought)
+                if lacking:
+                    raise ConfigError(
+                        f"the rows of {table} that run {min(lacking)} brought are not kept, so a fresh table "
+                        "would lack them",
+                        hint="Read them from the source: `millrace resync --mode drop-and-load`.",
+                        code="raw_not_whole",
+                    )
+
+    def rejects(self, only: Sequence[str], into_fresh: bool) -> list[Group]:
+        """Open groups of which every row goes its way again with these files."""
+        g, files = reject_groups.c, reject_files.c
+        query = (
+            sa.select(g.file_id, g.stream, g.stage, g.code, *files)
+            .join(reject_files, files.id == g.file_id)
+            .where(files.pipeline_id == self._pipeline, g.state == "open", files.counted.is_(True))
+            .where(g.stage != "source")
+        )
+        if self.since is not None:
+            query = query.where(files.created_at >= self.since)
+        wanted = {name.lower() for name in only}
+        found: list[Group] = []
+        with self.ours.home.database.reading() as connection:
+            for row in connection.execute(query):
+                table = self.tables.get(row.parked_table)
+                if row.stage == "load":
+                    again = into_fresh and table is not None and table.generation == row.parked_generation
+                else:
+                    mine = [one.at for one in self.tables.values() if one.stream == row.stream]
+                    begins = mine or [one.at for one in self.tables.values()]
+                    again = row.run_id in self.runs and all(begin <= row.created_at for begin in begins)
+                if again and (not wanted or row.stream.lower() in wanted):
+                    found.append(Group(row.file_id, row.stream, row.stage, row.code))
+        return found
+
+    @property
+    def _pipeline(self) -> str:
+        return self.ours.books.feed
+
+    def _kept(self, connection: sa.Connection) -> set[int]:
+        """Runs of which rows were kept. Rows of objects that are not chosen were kept with them."""
+        f = raw_files.c
+        query = sa.select(f.run_id).where(f.pipeline_id == self._pipeline, f.kept.is_(True)).distinct()
+        return set(connection.execute(query).scalars())
+
+    def _forgotten(self, connection: sa.Connection, brought: set[int]) -> set[int]:
+        """Those runs of which rows were kept and are no more, or that are left out by the day."""
+        f = raw_files.c
+        late = f.kept.is_(False) if self.since is None else sa.or_(f.kept.is_(False), f.created_at < self.since)
+        query = sa.select(f.run_id).where(f.pipeline_id == self._pipeline, late).distinct()
+        return brought & set(connection.execute(query).scalars())
+
+
+def _chosen(ours: Crew, streams: Sequence[str], since: date | None) -> _Chosen:
+    """What was kept of these streams since that day, and since their tables were read anew, oldest first."""
+    moment = datetime.combine(since, time(), UTC) if since is not None else None
+    f = raw_files.c
+    query = sa.select(raw_files).where(f.pipeline_id == ours.books.feed, f.kept.is_(True), f.stream.in_(streams))
+    if moment is not None:
+        query = query.where(f.created_at >= moment)
+    with ours.home.database.reading() as connection:
+        found = connection.execute(query.order_by(f.id)).all()
+        begun = _begun(connection, ours.books.feed)
+    for one in begun.values():
+        # Rows from before a full reload are not to come back.
+        found = [row for row in found if row.stream != one.stream or row.created_at >= one.at]
+    if not found:
+        raise ConfigError(
+            f"pipeline {ours.pipeline.name} keeps no rows as they were read" + (f" since {since}" if since else ""),
+            hint="Say `keep_raw: 30d` in the pipeline; rows that are read from then on are kept.",
+            code="no_raw",
+        )
+    return _Chosen(
+        ours=ours,
+        files=[_raw_file(row) for row in found],
+        since=moment,
+        first=min(row.created_at for row in found),
+        runs=frozenset(row.run_id for row in found),
+        tables=begun,
+    )
+
+
+def _begun(connection: sa.Connection, pipeline: str) -> dict[str, _Begun]:
+    """Every table of the pipeline. A generation that a replay of raw rows made goes on with what was read before."""
+    s, t, r = segments.c, tables.c, run_log.c
+    kinds = (
+        sa.select(s.table_name, s.generation, r.kind)
+        .join(run_log, r.id == s.run_id)
+        .where(s.pipeline_id == pipeline, s.number == 1)
+    )
+    first = {(row.table_name, row.generation): row.kind for row in connection.execute(kinds)}
+    found: dict[str, _Begun] = {}
+    query = sa.select(tables).where(t.pipeline_id == pipeline).order_by(t.name, t.generation)
+    for row in connection.execute(query):
+        before = found.get(row.name)
+        if before is not None and first.get((row.name, row.generation)) == "RAW_REPLAY":
+            found[row.name] = replace(before, generation=row.generation)
+        else:
+            at = row.created_at if row.generation > 1 else datetime(1970, 1, 1, tzinfo=UTC)
+            found[row.name] = _Begun(row.stream, row.generation, row.generation, at)
+    return found
+
+
+def _raw_file(row: Any) -> RawFile:
+    return RawFile(row.stream, row.lane, row.path, row.rows, row.size_bytes, row.checksum, row.ingested_at_ms)
+
+
+def _check_modes(ours: Crew, sync: Sync, chosen: _Chosen) -> None:
+    """Raises ConfigError when a table that these rows may go to is not merged."""
+    sources = {stream.name for stream in sync.source.streams()}
+    streams = {file.stream for file in chosen.files}
+    for mapping in sync.mappings().by_stream.values():
+        # Which event types steps and nested values make is not known before.
+        if mapping.mode != "merge" and (mapping.stream in streams or mapping.stream not in sources):
+            how = "appended" if mapping.mode == "append" else "kept with its history"
+            raise ConfigError(
+                f"{mapping.stream} is {how}: its rows would be doubled",
+                hint=f"Use `millrace replay {ours.pipeline.name} --into-fresh`, which fills new tables.",
+                code="would_double",
+            )
+
+
+def _ingest(ours: Crew, sync: Sync, chosen: _Chosen, together: _Together, *, into_fresh: bool) -> bool:
+    """The rows are on the stage, and their commits are gathered; False when the run was asked to stop."""
+    streams = {stream.name: stream for stream in sync.source.streams()}
+    mappings = sync.mappings()
+    flight = replace(sync.flight, raw=False)
+    # Several objects may bring rows of one event type by way of the steps: then their order matters.
+    parts = [chosen.files] if flight.step is not None else _by_stream(chosen.files)
+    for files in parts:
+        batches = in_order(sync.stage, files, timed=into_fresh)
+        for name, some in groupby(batches, key=lambda batch: batch.stream):
+            stream = streams.get(name, Stream(name))
+            reading = Reading(stream, "again", memory=ours.books.memory(name), load_mode=mappings.of(name).mode)
+            finished = ingest(
+                _with_checkpoints(some),
+                reading,
+                mappings=mappings,
+                ledger=together,
+                draft=Draft(sync.stage, ours.books.feed),
+                clock=sync.clock,
+                meter=sync.meter,
+                committed=lambda: None,
+                stopping=sync.stopping.is_set,
+                note=ours.note,
+                flight=flight,
+            )
+            if not finished:
+                return False
+    return True
+
+
+def _by_stream(files: Sequence[RawFile]) -> list[list[RawFile]]:
+    found: dict[str, list[RawFile]] = {}
+    for file in files:
+        found.setdefault(file.stream, []).append(file)
+    return list(found.values())
+
+
+def _with_checkpoints(batches: Iterator[Any]) -> Iterator[Item]:
+    for batch in batches:
+        yield batch
+        yield Checkpoint(None)
+
+
+@dataclass(slots=True)
+class _Together:
+    """A ledger (`millrace.engine.ledger.Ledger`) that gathers commits for one transaction."""
+
+    books: Books
+    commits: list[Commit] = field(default_factory=list[Commit])
+
+    def cursor(self, stream: str, lane: Lane) -> JSON:
+        return self.books.cursor(stream, lane)
+
+    def memory(self, stream: str) -> Recall:
+        return self.books.memory(stream)
+
+    def mappings(self) -> Sequence[Mapping]:
+        return self.books.mappings()
+
+    def latest_ingested_at_ms(self) -> int:
+        latest = self.books.latest_ingested_at_ms()
+        return max([latest, *(commit.ingested_at_ms for commit in self.commits[-1:])])
+
+    def sampled(self, stream: str) -> int:
+        return self.books.sampled(stream)
+
+    def commit(self, commit: Commit) -> None:
+        self.commits.append(commit)

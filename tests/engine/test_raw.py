@@ -1,0 +1,260 @@
+"""Rows as they were read are kept, and what is changed later is applied to them: none lost, none doubled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, items, rig, types
+from tests.engine.scripted import deploy, failing, fixed
+
+from millrace.control import pipelines, raw, retention
+from millrace.data.batch import Batch, Checkpoint, Refused
+from millrace.data.columns import INGESTED_AT, REJECTS, ours
+from millrace.engine.raw import RawDraft, in_order
+from millrace.engine.stage import Stage
+from millrace.errors import ConfigError, EnvironmentProblem
+
+__all__ = ["deploy", "rig", "types"]
+
+LONG_AGO = date(2020, 1, 1)
+
+
+def keeping(rig: Rig, mode: str = "merge", **more: Any) -> Rig:
+    """The pipeline is saved and keeps rows as they were read."""
+    return rig.create(mode, options={"keep_raw_s": 30 * 86400}, **more)
+
+
+def again(rig: Rig, since: date | None = LONG_AGO, **more: Any) -> Any:
+    return raw.replay(rig.home, PIPELINE, since=since, clock=rig.clock, stopping=rig.stopping, **more)
+
+
+def kept(rig: Rig) -> list[Path]:
+    return [path for path in rig.staged() if "raw" in path.parts]
+
+
+def plus(n: int) -> Any:
+    return lambda row: [("", row | {"n": (row["n"] or 0) + n})]
+
+
+def test_a_changed_transformation_is_applied_to_what_was_read_before(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, 2, n=0), Checkpoint(1)], [items(3, n=0), Checkpoint(2)], [], key=("id",))
+    keeping(rig)
+    deploy(plus(1))
+    rig.run()
+    rig.run()
+    deploy(plus(10))
+    reads = len(rig.script.given)
+    record = again(rig)
+    assert rig.rows("items", "id", "n") == [(1, 10), (2, 10), (3, 10)]
+    assert len(rig.script.given) == reads, "the source was not asked"
+    assert (record.kind, record.balance.read, record.balance.even) == ("RAW_REPLAY", 3, True)
+    assert len(kept(rig)) == 2, "what is kept is not kept twice"
+    again(rig)
+    assert rig.rows("items", "id", "n") == [(1, 10), (2, 10), (3, 10)]
+
+
+def test_the_newest_version_of_a_key_is_still_the_newest(rig: Rig, deploy: Any):
+    rig.script.stream(
+        "items", [items(1, n=1), items(1, 2, n=2), Checkpoint(1)], [items(1, n=3), Checkpoint(2)], [], key=("id",)
+    )
+    keeping(rig)
+    rig.run()
+    rig.clock.advance(60)
+    rig.run()
+    rig.clock.advance(60)
+    deploy(plus(10))
+    again(rig)
+    assert rig.rows("items", "id", "n") == [(1, 13), (2, 12)]
+    assert set(rig.rows("items", "__hevo__ingested_at")) == {int(START.timestamp() * 1000) + 120_000}
+
+
+def test_only_one_object_and_only_days_that_are_asked_for(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    rig.run()
+    deploy(plus(1))
+    again(rig, only=["others"])
+    assert (rig.rows("items", "n"), rig.rows("others", "n")) == ([0], [1])
+    with pytest.raises(ConfigError, match="keeps no rows") as caught:
+        again(rig, date(2100, 1, 1))
+    assert caught.value.code == "no_raw"
+
+
+@pytest.mark.parametrize("mode", ["append", "history"])
+def test_rows_that_would_be_doubled_go_into_a_fresh_table_alone(rig: Rig, deploy: Any, mode: str):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(2)], [], key=("id",))
+    keeping(rig, mode)
+    rig.run()
+    first = rig.rows("items", "__hevo__ingested_at")
+    rig.clock.advance(60)
+    rig.run()
+    deploy(lambda row: [("", row | {"n": 5}), ("new made", {"id": row["id"]})] if row["id"] > 1 else [])
+    with pytest.raises(ConfigError, match="would be doubled") as caught:
+        again(rig)
+    assert "--into-fresh" in (caught.value.hint or "")
+    record = again(rig, None, into_fresh=True)
+    assert rig.rows("items", "id", "n") == [(2, 5)], "rows that are left out today are gone"
+    assert rig.rows("items", "__hevo__ingested_at") == [first[0] + 60_000], "rows keep their time"
+    assert rig.rows("made", "id") == [2]
+    assert record.balance.even
+    assert not rig.exists("items__fresh")
+    deploy(lambda row: [("", row)])
+    again(rig, None, into_fresh=True)
+    assert rig.rows("items", "id") == [1, 2], "and again, from all that was read"
+
+
+def test_a_fresh_table_is_not_made_of_less_than_all(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [], key=("id",))
+    rig.create("append")
+    rig.run()
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={"keep_raw_s": 86400}))
+    rig.run()
+    with pytest.raises(ConfigError, match="not kept") as caught:
+        again(rig, None, into_fresh=True)
+    assert caught.value.code == "raw_not_whole"
+    assert rig.rows("items", "id") == [1, 2]
+
+
+def test_rows_that_were_read_meanwhile_and_not_kept_forbid_a_replay(rig: Rig):
+    rig.script.stream("items", [items(1, n=1), Checkpoint(1)], [items(1, n=2), Checkpoint(2)], [], key=("id",))
+    keeping(rig)
+    rig.run()
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={}))
+    rig.run()
+    pipelines.change(rig.home, PIPELINE, found.wish)
+    with pytest.raises(ConfigError) as caught:
+        again(rig)
+    assert caught.value.code in ("raw_gap", "no_raw")
+    assert rig.rows("items", "n") == [2]
+
+
+def test_rows_from_before_a_full_reload_do_not_come_back(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, 2, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    rig.run()
+    rig.resync()
+    assert rig.rows("items", "id") == [2]
+    deploy(plus(1))
+    again(rig)
+    assert rig.rows("items", "id", "n") == [(2, 1)]
+    again(rig, None, into_fresh=True)
+    assert rig.rows("items", "id", "n") == [(2, 1)]
+
+
+def test_rejects_of_rows_that_are_replayed_are_closed_with_them(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, 2, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    deploy(lambda row: failing(row) if row["id"] == 1 else fixed(row))
+    again(rig)
+    assert rig.rows("items", "id") == [2]
+    assert (rig.rejected(), rig.rejected("replayed")) == ({"TRANSFORM_ERROR": 1}, {"TRANSFORM_ERROR": 2})
+
+
+def test_rows_that_the_source_gave_back_later_are_kept_in_their_place(rig: Rig, deploy: Any):
+    refused = {
+        "stream": "items", "stage": "source", "code": "BAD", "message": "bad", "row": '{"id":1,"n":1}',
+        "rejected_at": START,
+    }  # fmt: skip
+    bad = Refused(pa.RecordBatch.from_pylist([refused], schema=REJECTS))
+    rig.script.stream("items", [bad, items(3, n=0), Checkpoint(1)], [items(1, n=2), Checkpoint(2)], [], key=("id",))
+    rig.script.again = lambda rows: [[json.loads(row) for row in rows]]
+    keeping(rig)
+    rig.run()
+    rig.clock.advance(60)
+    rig.run()
+    rig.replay()
+    deploy(plus(10))
+    again(rig)
+    assert rig.rows("items", "id", "n") == [(1, 12), (3, 10)]
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_replay_that_dies_doubles_and_loses_nothing(rig: Rig, deploy: Any, when: str, mode: str):
+    rig.destination_type = "shaky"
+    rig.script.stream("items", [items(1, 2, n=0), Checkpoint(1)], [items(1, n=5), Checkpoint(2)], [], key=("id",))
+    keeping(rig, mode)
+    rig.run()
+    rig.run()
+    deploy(plus(1))
+    fresh = mode == "append"
+    Shaky.faults = {"load": [(when, Killed())]}
+    with pytest.raises(Killed):
+        again(rig, into_fresh=fresh)
+    rig.run()
+    again(rig, into_fresh=fresh)
+    rows = [(1, 6), (2, 1)] if mode == "merge" else [(1, 1), (1, 6), (2, 1)]
+    assert rig.rows("items", "id", "n", order="1, 2") == rows
+
+
+def test_a_replay_that_cannot_end_has_changed_nothing(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(2)], [], key=("id",))
+    keeping(rig)
+    rig.run()
+    rig.run()
+    kept(rig)[-1].write_bytes(b"spoiled")
+    deploy(plus(1))
+    with pytest.raises(EnvironmentProblem):
+        again(rig)
+    rig.run()
+    assert rig.rows("items", "n") == [0, 0]
+
+
+def test_kept_rows_go_after_their_time_and_no_sooner(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    keeping(rig)
+    rig.run()
+    stage = Stage(rig.home.stage_url)
+    now = datetime.now(UTC)
+    assert retention.collect(rig.home, stage, now=now + timedelta(days=29)).raw_files == 0
+    assert len(kept(rig)) == 1
+    assert retention.collect(rig.home, stage, now=now + timedelta(days=31)).raw_files == 1
+    assert kept(rig) == []
+
+
+def test_nothing_is_kept_unless_the_pipeline_says_so(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    rig.create()
+    rig.run()
+    assert kept(rig) == []
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), st.none() | st.integers(0, 30)), max_size=6),
+        max_size=5,
+    )
+)
+def test_rows_come_back_in_the_order_of_their_ingestion(tmp_path: Path, drafts: list[Any]):
+    """Batches at rising times, some of rows that were ingested before, in several files and schemas."""
+    stage = Stage(str(tmp_path))
+    files, told, clock = [], [], 100
+    for number, batches in enumerate(drafts):
+        draft = RawDraft(stage, "feed", "incremental")
+        for rise, name, earlier in batches:
+            clock += rise
+            column = pa.array([number])
+            if earlier is None:
+                batch = pa.RecordBatch.from_arrays([column], names=[name])
+            else:
+                fields = [pa.field(name, pa.int64()), ours(INGESTED_AT, pa.int64())]
+                batch = pa.RecordBatch.from_arrays([column, pa.array([earlier])], schema=pa.schema(fields))
+            draft.add(Batch("items", batch), clock)
+            told.append(clock if earlier is None else earlier)
+        files += draft.close()
+    found = [batch.rows[INGESTED_AT][0].as_py() for batch in in_order(stage, files, timed=True)]
+    assert found == sorted(told)
