@@ -12,6 +12,7 @@ import pyarrow as pa
 from millrace.connect.config import DestinationConfig
 from millrace.connect.sizing import TextLimits
 from millrace.connect.source import Context, Verdict
+from millrace.data import columns
 from millrace.data.batch import LoadMode
 
 D = TypeVar("D", bound=DestinationConfig)
@@ -65,6 +66,24 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class Nest:
+    """What makes a table one of the items of arrays (loading.md 12.2): names of its columns, and the tables around it.
+
+    ``id`` is the key, ``ref`` the key of the row above as text, ``index`` the place in the array. The rows of a load
+    have ``length`` too, the length of the array; a row with the operation `columns.EMPTY` stands for one without items.
+    ``parent``: the table above, where that is of items as well. ``below``: tables of arrays in these items, from the
+    top down, each with the one above it.
+    """
+
+    id: str
+    ref: str
+    index: str
+    length: str = columns.ARRAY_LENGTH
+    parent: str | None = None
+    below: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table as it shall be. ``columns`` has the business columns and `meta.ingested_at` (and others that the rows
     carry); the destination adds those that it fills itself: `loaded_at`, `marked_deleted`, and the three of history.
@@ -79,6 +98,7 @@ class Table:
     key: tuple[str, ...] = ()
     mode: LoadMode = "merge"
     order: tuple[str, ...] = ()
+    nest: Nest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +124,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load did. rows in = inserted + updated + duplicates + stale + unchanged + deleted + refused."""
+    """What a load did. rows in = inserted + updated + duplicates + stale + unchanged + deleted + refused + empty.
+
+    ``empty``: rows that stood for arrays without items. ``marked``: rows of earlier loads, or of this one, whose array
+    became shorter or whose row above was deleted, and that are marked deleted now; they are in none of the others.
+    """
 
     rows: int
     inserted: int = 0
@@ -114,6 +138,8 @@ class Loaded:
     stale: int = 0
     unchanged: int = 0
     refused: int = 0
+    empty: int = 0
+    marked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from millrace.connect.destination import Table
-from millrace.connect.sql import history, statements
+from millrace.connect.destination import Nest, Table
+from millrace.connect.sql import arrays, history, statements
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import DUCKDB
 from millrace.connect.sql.statements import Found
@@ -41,6 +41,13 @@ def users(*, deletes: bool, mode: LoadMode = "merge") -> Table:
     )
 
 
+def items() -> Table:
+    business = {columns.ID: types.VARCHAR, columns.REF_ID: types.VARCHAR, columns.ARRAY_INDEX: types.INTEGER}
+    made = table("orgs_contact", business, key=(columns.ID,), meta=META)
+    below = (("orgs_contact_phone_no", "orgs_contact"),)
+    return replace(made, nest=Nest(*business, parent="orgs_division", below=below))
+
+
 def text(dialect: Dialect) -> Iterator[str]:
     """Every statement of a dialect, each under a line that says what it is."""
     target = dialect.path("schema", "users")
@@ -64,6 +71,23 @@ def text(dialect: Dialect) -> Iterator[str]:
         for field in fields(merge):
             yield f"-- merge, {'with' if deletes else 'without'} deletes: {field.name}"
             yield getattr(merge, field.name)
+    nest = items().nest
+    assert nest is not None
+    around = arrays.ends(
+        dialect,
+        items(),
+        nest,
+        dialect.path("schema", "orgs_contact"),
+        at_ms=AT_MS,
+        above=dialect.path("schema", "orgs_division"),
+    )
+    for field in fields(around):
+        yield f"-- merge of items: {field.name}"
+        yield getattr(around, field.name)
+    yield "-- merge of items: those below"
+    fallen, into = statements.temporary(dialect, "fallen"), statements.temporary(dialect, "fallen_0")
+    phones = dialect.path("schema", "orgs_contact_phone_no")
+    yield arrays.below(dialect, items(), nest, statements.order(items()), phones, fallen, into)
     record = history.record(dialect, users(deletes=True, mode="history"), target, at_ms=AT_MS)
     for number, statement in enumerate((*record.statements, record.counts, *record.effects), 1):
         yield f"-- history: {number}"

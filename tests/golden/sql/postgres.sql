@@ -230,6 +230,59 @@ SELECT g."id", g."__hevo__source_modified_at", g."__hevo__ingested_at", 17000000
 FROM pg_temp."__mr_newest" AS g WHERE g."__mr_gone" AND NOT EXISTS (SELECT 1 FROM pg_temp."__mr_chosen" AS c WHERE c.gone_seq = g."__he__msg_seq_id") AND
 NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m."__he__msg_seq_id" = g."__he__msg_seq_id");
 
+-- merge of items: crossed
+SELECT count(*) FROM (SELECT 1 FROM pg_temp."__mr_keys" AS k WHERE k."__hevo_op_type" = 'E' AND EXISTS (SELECT 1
+FROM pg_temp."__mr_keys" AS o WHERE o."__hevo_ref_id" = k."__hevo_ref_id" AND o."__hevo_op_type" IS DISTINCT FROM 'E') LIMIT 1) AS c;
+
+-- merge of items: ends
+CREATE TEMP TABLE pg_temp."__mr_ends" AS SELECT "__hevo_ref_id", "__he__array_length", "__hevo__ingested_at"
+FROM (SELECT k.*, row_number() OVER (PARTITION BY k."__hevo_ref_id" ORDER BY k."__hevo__ingested_at" DESC NULLS LAST, k."__he__msg_seq_id" DESC) AS __mr_place FROM pg_temp."__mr_keys" AS k) AS k WHERE __mr_place = 1;
+
+-- merge of items: tops
+CREATE TEMP TABLE pg_temp."__mr_tops" AS SELECT "__hevo_ref_id", "__hevo__ingested_at"
+FROM (SELECT t."__hevo_ref_id", t."__hevo__ingested_at", row_number() OVER (PARTITION BY t."__hevo_ref_id" ORDER BY t."__hevo__ingested_at" DESC NULLS LAST) AS __mr_place
+FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_ends" AS e ON e."__hevo_ref_id" = t."__hevo_ref_id") AS t WHERE __mr_place = 1;
+
+-- merge of items: bygone
+CREATE TEMP TABLE pg_temp."__mr_bygone" AS
+SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
+FROM pg_temp."__mr_keys" AS k JOIN pg_temp."__mr_tops" AS p ON p."__hevo_ref_id" = k."__hevo_ref_id"
+WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE)
+UNION ALL SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
+FROM pg_temp."__mr_keys" AS k JOIN "schema"."orgs_division" AS p ON p."__hevo_id" = k."__hevo_ref_id"
+WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
+
+-- merge of items: forget
+DELETE FROM pg_temp."__mr_keys" WHERE "__he__msg_seq_id" IN (SELECT "__he__msg_seq_id" FROM pg_temp."__mr_bygone" WHERE known);
+
+-- merge of items: leave
+DELETE FROM pg_temp."__mr_keys" WHERE "__hevo_op_type" = 'E';
+
+-- merge of items: fallen
+CREATE TEMP TABLE pg_temp."__mr_fallen" AS
+SELECT t.ctid AS spot, t."__hevo_id" AS id, e."__hevo__ingested_at"
+FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_ends" AS e ON e."__hevo_ref_id" = t."__hevo_ref_id"
+WHERE t."__hevo_array_index" >= e."__he__array_length" AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT COALESCE(t."__hevo__ingested_at" > e."__hevo__ingested_at", FALSE)
+UNION SELECT t.ctid, t."__hevo_id", p."__hevo__ingested_at"
+FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_newest" AS n ON n."__hevo_id" = t."__hevo_id"
+JOIN "schema"."orgs_division" AS p ON p."__hevo_id" = t."__hevo_ref_id"
+WHERE COALESCE(p."__hevo__marked_deleted", FALSE) AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT COALESCE(t."__hevo__ingested_at" > p."__hevo__ingested_at", FALSE);
+
+-- merge of items: overdue
+INSERT INTO pg_temp."__mr_fallen"
+SELECT t.ctid, t."__hevo_id", b."__hevo__ingested_at"
+FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_bygone" AS b ON b.id = t."__hevo_id" WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE);
+
+-- merge of items: mark
+UPDATE "schema"."orgs_contact" AS t SET "__hevo__marked_deleted" = TRUE, "__hevo__ingested_at" = COALESCE(f."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000
+FROM pg_temp."__mr_fallen" AS f WHERE t.ctid = f.spot;
+
+-- merge of items: those below
+CREATE TEMP TABLE pg_temp."__mr_fallen_0" AS
+SELECT t.ctid AS spot, t."__hevo_id" AS id, f."__hevo__ingested_at"
+FROM "schema"."orgs_contact_phone_no" AS t JOIN pg_temp."__mr_fallen" AS f ON f.id = t."__hevo_ref_id"
+WHERE NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT COALESCE(COALESCE(t."__hevo__ingested_at" > f."__hevo__ingested_at", FALSE), FALSE);
+
 -- history: 1
 CREATE TEMP TABLE pg_temp."__mr_batch" AS
 SELECT k.*, row_number() OVER (PARTITION BY "id", __mr_since, __mr_gone ORDER BY __mr_ing DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_place

@@ -14,7 +14,7 @@ import pyarrow as pa
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
 from millrace.connect.source import Verdict
-from millrace.connect.sql import history, statements
+from millrace.connect.sql import arrays, history, statements
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused, culprits
@@ -242,7 +242,7 @@ class SqlDestination(Destination[D]):
             return Loaded(0)
         if table.mode == "append" or not table.key:
             self.append(table, target, load, incoming)
-            return Loaded(0, inserted=incoming.count)
+            return Loaded(0, inserted=incoming.count - incoming.empty, empty=incoming.empty)
         if table.mode == "history":
             return self._recorded(table, target, load, incoming)
         return self._merged(table, target, load, incoming)
@@ -253,10 +253,13 @@ class SqlDestination(Destination[D]):
             self.execute(statements.append(self.dialect, table, target, rows=rows, at_ms=load.at_ms))
 
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
-        with self.offered(incoming) as rows, self._temporaries("keys", "newest", "met", "chosen"):
+        with self.offered(incoming) as rows, self._temporaries("keys", "newest", "met", "chosen", *arrays.TEMPORARIES):
             merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms)
-            self.narrow(incoming, rows, statements.keys(table))
+            self.narrow(incoming, rows, arrays.needed(table))
             self._raise_refusals(incoming)
+            items = self._items(table, load)
+            if items is not None:
+                items.sifted()
             self.analyzed("keys")
             keys = temporary(self.dialect, "keys")
             total, deletes = self._one(
@@ -277,7 +280,7 @@ class SqlDestination(Destination[D]):
             alive = newest - gone - stale
             if met > stale:
                 self.execute(merge.clear)
-            if alive == total:
+            if alive == incoming.count:
                 self.execute(merge.insert)
             else:
                 self.execute(merge.chosen)
@@ -287,14 +290,24 @@ class SqlDestination(Destination[D]):
                     self.execute(merge.insert_chosen)
                 if gone:
                     self.execute(merge.insert_gone)
+            marked = items.settled(repeated=bool(repeated)) if items is not None else 0
+            if items is not None:
+                items.clear()
         return Loaded(
             0,
             inserted=alive - (met - stale),
             updated=met - stale,
             deleted=gone - stale_gone,
             duplicates=total - newest,
-            stale=stale + stale_gone,
+            stale=stale + stale_gone + (items.bygone if items is not None else 0),
+            empty=items.empty if items is not None else 0,
+            marked=marked,
         )
+
+    def _items(self, table: Table, load: Load) -> arrays.Arrays | None:
+        if table.nest is None or not arrays.has_ends(table):
+            return None
+        return arrays.Arrays(self, self.dialect, table, table.nest, load.at_ms, first=load.after == 0)
 
     def narrow(self, incoming: Incoming, rows: str, names: Sequence[str]) -> None:
         """The temporary table `keys` holds the columns ``names``, the sequence and whether a row is a delete."""
@@ -313,8 +326,17 @@ class SqlDestination(Destination[D]):
             for statement in plan.effects:
                 self.execute(statement)
         inserted, updated, deleted, duplicates, stale = (int(count) for count in counts)
-        rest = incoming.count - inserted - updated - deleted - duplicates - stale
-        return Loaded(0, inserted, updated=updated, deleted=deleted, duplicates=duplicates, stale=stale, unchanged=rest)
+        rest = incoming.count - incoming.empty - inserted - updated - deleted - duplicates - stale
+        return Loaded(
+            0,
+            inserted,
+            updated=updated,
+            deleted=deleted,
+            duplicates=duplicates,
+            stale=stale,
+            unchanged=rest,
+            empty=incoming.empty,
+        )
 
     @contextmanager
     def _temporaries(self, *names: str) -> Generator[None]:

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connect.destination import Load, Refusal, Table
+from millrace.connect.sql.arrays import has_ends
 from millrace.connect.sql.statements import GONE, Found
 from millrace.data import types
+from millrace.data.columns import EMPTY
 from millrace.data.compute import pc
 
 # Arrow keeps moments far outside the calendar, where databases have `infinity` or other years.
@@ -36,6 +38,8 @@ class Incoming:
         self.table, self.load, self.found = table, load, found
         self.nul, self.thorough = nul, thorough
         self.deletes = table.meta.marked_deleted is not None
+        # How many rows for arrays without items were left out of the last reading.
+        self.empty = 0
         # What went wrong while rows were read: drivers that pull them report it only as words.
         self.failure: BaseException | None = None
         self._refused: dict[int, Refusal] = {}
@@ -46,12 +50,14 @@ class Incoming:
 
     @property
     def count(self) -> int:
-        """Rows that the stream gives: all but those refused before."""
+        """Rows that the stream gives, all but those refused before, and those that are `empty`."""
         return self.load.rows.count - len(self.load.refused)
 
     def names(self) -> tuple[str, ...]:
         """Columns of the stream apart from the sequence."""
         own = (self.table.meta.op_type,) if self.deletes else ()
+        if self.table.nest is not None and has_ends(self.table):
+            own = (*own, self.table.nest.length)
         return tuple(column.name for column in self.table.columns) + own
 
     def reader(self, columns: Sequence[str] | None = None, *, gone: bool = False) -> pa.RecordBatchReader:
@@ -80,10 +86,12 @@ class Incoming:
         found = self.found.get(name)
         if found is not None and found.type is not None:
             return found.type
+        if self.table.nest is not None and name == self.table.nest.length:
+            return types.INTEGER
         return next((column.type for column in self.table.columns if column.name == name), types.VARCHAR)
 
     def _batches(self, names: list[str], schema: pa.Schema, gone: bool) -> Iterator[pa.RecordBatch]:
-        first = 0
+        first, self.empty = 0, 0
         refused = np.sort(np.fromiter(self.load.refused, np.int64, len(self.load.refused)))
         for whole in self.load.rows.reader():
             for start in range(0, whole.num_rows, PIECE):
@@ -93,11 +101,24 @@ class Incoming:
                 if refused.size:
                     keep = ~np.isin(sequence, refused)
                     batch, sequence = batch.filter(pa.array(keep)), sequence[keep]
+                batch, sequence = self._without_empty(batch, sequence)
                 values = [self._column(batch, name, sequence) for name in names]
                 values.append(pa.array(sequence))
                 if gone:
                     values.append(self._gone(batch))
                 yield pa.RecordBatch.from_arrays(values, schema=schema)
+
+    def _without_empty(
+        self, batch: pa.RecordBatch, sequence: np.ndarray[Any, Any]
+    ) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
+        """Rows for arrays without items go no further where the table has no use for them."""
+        place = batch.schema.get_field_index(self.table.meta.op_type)
+        if self.table.nest is None or has_ends(self.table) or place < 0:
+            return batch, sequence
+        keep = pc.fill_null(pc.not_equal(types.storage(batch.column(place)), EMPTY), True)
+        kept = keep.to_numpy(zero_copy_only=False)
+        self.empty += int(len(kept) - kept.sum())
+        return batch.filter(keep), sequence[kept]
 
     def _gone(self, batch: pa.RecordBatch) -> pa.Array:
         if not self.deletes or self.table.meta.op_type not in batch.schema.names:

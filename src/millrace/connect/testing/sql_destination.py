@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.connect.destination import Column, Destination, Load, Loaded, Meta, Table, Unloadable
-from millrace.connect.testing.destination import FEED, DestinationContract, at_once, shuffled
+from millrace.connect.testing.destination import FEED, at_once, shuffled
+from millrace.connect.testing.items import ItemsContract
 from millrace.connect.testing.rows import META, PLAIN, Rows, array, rows, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
@@ -56,7 +57,7 @@ def example(name: str = "worked", *, mode: LoadMode = "merge", meta: Meta = META
     return table(name, {"k": types.LONG, "v": types.VARCHAR}, key=("k",), mode=mode, meta=meta)
 
 
-class SqlDestinationContract(DestinationContract):
+class SqlDestinationContract(ItemsContract):
     """Tests for a destination that merges and keeps history in SQL."""
 
     @abstractmethod

@@ -177,7 +177,14 @@ class Destination(Contract[Config]):
         try:
             files = self._write(table, load, incoming, stem)
             note = LoadNote(
-                load.feed, load.after, load.upto, load.at_ms, incoming.count, tuple(files), written, attempt
+                load.feed,
+                load.after,
+                load.upto,
+                load.at_ms,
+                incoming.count - incoming.empty,
+                tuple(files),
+                written,
+                attempt,
             )
             if not self.catalog.note(state.id, note):
                 raise Stale(f"{table.name} took segments after {load.after} of {load.feed} from another worker")
@@ -190,7 +197,12 @@ class Destination(Contract[Config]):
                 ) from error
             raise
         self.catalog.tidy(state.id, load.feed, load.upto)
-        return Loaded(load.rows.count, inserted=incoming.count, refused=len(load.refused))
+        return Loaded(
+            load.rows.count,
+            inserted=incoming.count - incoming.empty,
+            refused=len(load.refused),
+            empty=incoming.empty,
+        )
 
     def _write(self, table: Table, load: Load, incoming: Incoming, stem: str) -> list[str]:
         """Keys of the files that hold the rows."""

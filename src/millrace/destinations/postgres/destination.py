@@ -235,6 +235,8 @@ class Destination(SqlDestination[Config]):
                 raise other_key(table, sorted(primary))
             if not any(columns == key for _, _, _, columns in indexes):
                 self._make_index(table, table.key)
+            if table.nest is not None and not any(columns == {table.nest.ref} for _, _, _, columns in indexes):
+                self.execute(f"CREATE INDEX ON {target} ({self.dialect.quoted(table.nest.ref)})")
             return
         # A key of single rows, from a time when the table was merged, would refuse the versions of a row.
         if primary == key:
