@@ -167,8 +167,8 @@ def test_i5_a_commit_that_does_not_balance_is_not_taken(desk: Desk, monkeypatch:
 
     real = module.shape
 
-    def loses(mapping, batch, naming, at):
-        return real(mapping, batch.slice(1), naming, at)
+    def loses(mapping, batch, naming, at, **more):
+        return real(mapping, batch.slice(1), naming, at, **more)
 
     monkeypatch.setattr(module, "shape", loses)
     with pytest.raises(MillraceError, match="2 rows were read, but 1 staged"):
