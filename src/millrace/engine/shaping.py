@@ -146,7 +146,7 @@ class _Shaping:
             out = set(pc.indices_nonzero(self.dropped).to_pylist()) if self.misfits else set[int]()
             self.misfits = {row: why for row, why in self.misfits.items() if row not in out}
         if self.misfits or self.dropped is not None:
-            keep = pa.array([True]) if not rows.num_rows else pa.repeat(pa.scalar(True), rows.num_rows)
+            keep = pa.repeat(pa.scalar(True), rows.num_rows)
             if self.dropped is not None:
                 keep = pc.invert(self.dropped)
             if self.misfits:
