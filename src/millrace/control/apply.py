@@ -76,9 +76,12 @@ def apply_file(home: Home, file: Path, *, env: Mapping[str, str] = os.environ, d
 def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
     """The home has all connections and pipelines of the document, as it says; others are left alone.
 
-    Doing it again changes nothing. Raises ConfigError for a change that what was loaded forbids; things before that
-    one in the file are applied then, and applying again goes on.
+    Doing it again changes nothing. Raises ConfigError, and nothing is changed, for a file that a connection names and
+    that is not what it shall be; and for a change that what was loaded forbids: things before that one in the document
+    are applied then, and applying again goes on.
     """
+    for one in document.connections:
+        _inspect(one)
     changes = [
         *_settings(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),
@@ -123,6 +126,14 @@ def _settings(home: Home, document: Document, *, dry_run: bool) -> Iterator[Chan
     for key, value in document.settings.items():
         field = (Field(key, getattr(before, key), value),) if key in changed else ()
         yield Change("setting", key, "changed" if field else "unchanged", field)
+
+
+def _inspect(wanted: WantedConnection) -> None:
+    try:
+        connections.validated(wanted.kind, wanted.type, wanted.config, where=wanted.name).inspect()
+    except MillraceError as error:
+        error.path = wanted.places.get(error.path or "", wanted.place)
+        raise
 
 
 def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Change:

@@ -71,10 +71,11 @@ class Offer:
 
 
 def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, Any]) -> Connection:
-    """The connection is saved. Raises ConfigError when its name is taken or the connector's Config refuses it."""
+    """The connection is saved. Raises ConfigError when its name is taken, or the connector's Config refuses the
+    settings or a file that they name."""
     checked_name(name, kind)
     plain = _plain(config)
-    validated(kind, type_, plain, where=name)
+    validated(kind, type_, plain, where=name).inspect()
     open_, hidden = split(kind, type_, plain)
     now = datetime.now(UTC)
     row = {
@@ -105,7 +106,7 @@ def change(
     """The connection has the new name, the new config, or both; ``config`` takes the place of the old one whole.
 
     With ``keep_secrets``, secrets that ``config`` does not name stay. Raises ConfigError for a config that the
-    connector refuses, and for a change of what must stay after a first load.
+    connector refuses, for a file in it that does so, and for a change of what must stay after a first load.
     """
     old = find(home, kind, name)
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
@@ -115,7 +116,7 @@ def change(
         plain = _plain(config)
         if keep_secrets:
             plain = _secrets(home, old.id) | plain
-        validated(kind, old.type, plain, where=name)
+        validated(kind, old.type, plain, where=name).inspect()
         open_, hidden = split(kind, old.type, plain)
         if kind == "destination":
             _stays(home, old, open_)

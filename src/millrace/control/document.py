@@ -42,6 +42,8 @@ class WantedConnection:
     type: str
     config: dict[str, JSON]
     place: str
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where each setting stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ class _Reading:
                         self.tree.place((*below, key)),
                     )
                 )
-        return WantedConnection(name, kind, part.type, config, self.tree.place(at))
+        places = {key: self.tree.place((*below, key)) for key in config}
+        return WantedConnection(name, kind, part.type, config, self.tree.place(at), places)
 
     def _pipeline(self, name: str, part: PipelinePart, connections: list[WantedConnection]) -> WantedPipeline:
         at: Keys = ("pipelines", name)

@@ -60,6 +60,8 @@ def test_10_24_the_status_of_a_property_is_not_the_status_of_its_event() -> None
         (b"Charged;x\nApp Launched;y\n", "none of its columns"),
         (b"Event name\nok\nbad \xff\n", "line 3 is not UTF-8"),
         (b"Event name\nok\n\x00\x01\n", "line 3 has binary data"),
+        (b"<!DOCTYPE html>\n<p>Sign in</p>\n", "line 1 begins like a web page"),
+        (b'\n {"error": "signed out"}\n', "begins like JSON"),
         (b"PK\x03\x04zip", "Excel"),
         ("Event name\nok\n".encode("utf-16"), "UTF-16"),
         (b'Event name\nok\n"open\n', "line 3 is not CSV"),

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.http.client import is_loopback
+from millrace.sources.clevertap import events_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,10 @@ class Config(SourceConfig):
     def base_urls(self) -> tuple[str, ...]:
         """Addresses of the API, in the order in which they are tried."""
         return (self.base_url,) if self.base_url else tuple(f"https://{host}" for host in self.place.hosts)
+
+    def inspect(self) -> None:
+        if self.event_source != "schema" and self.events_file:
+            events_file.load(self.events_file)
 
     def oddities(self) -> list[str]:
         """What looks unlike a real project ID or passcode. Values of the passcode are not in it."""

@@ -129,6 +129,10 @@ def _text(content: bytes) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise _refused(f"line {line} has binary data; this is not a CSV", "Give the CSV that CleverTap offers.")
+    # A sign-in page that was saved under the name of the file, and the answer of an API.
+    begins = {"<": "a web page", "{": "JSON", "[": "JSON"}.get(text.lstrip()[:1])
+    if begins:
+        raise _refused(f"line 1 begins like {begins}; this is not a CSV", "Download it again, signed in to CleverTap.")
     return text
 
 
