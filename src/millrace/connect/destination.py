@@ -229,7 +229,7 @@ class Destination(ABC, Generic[D]):
     def stretch(self, table: Table, names: Sequence[str]) -> list[Change]:
         """Text columns of those names that have a bound take longer text from now on; columns of the key never do.
 
-        Raises SchemaError where the system refuses that (a view that needs the column).
+        Raises ConfigError where the system refuses that (a view that needs the column).
         """
         del table, names
         return []

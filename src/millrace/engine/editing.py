@@ -219,11 +219,13 @@ def mapped_to(
             start = replace(start, columns=(*start.columns, column))
             continue
         start = added(start, source, name, type_, naming, fixed=_read_by_hand(brought, type_))
-    left = [c for c in mapping.columns if start.of(c.source) is None]
-    for column in left:
-        start = learned_type(start, column.source, column.type)
-        if policy_of(start).columns != "evolve" and column.source not in dict(start.unmapped):
-            start = replace(start, unmapped=(*start.unmapped, (column.source, "UNMAPPED_FIELD")))
+    for column in mapping.columns:
+        if start.of(column.source) is None:
+            start = learned_type(start, column.source, column.type)
+    if policy_of(start).columns != "evolve":
+        placed = {*(c.source for c in start.columns), *start.ignored, *dict(start.unmapped)}
+        waiting = tuple((source, "UNMAPPED_FIELD") for source, _ in start.found if source not in placed)
+        start = replace(start, unmapped=(*start.unmapped, *waiting))
     return replace(start, mapped=True, skipped=False)
 
 

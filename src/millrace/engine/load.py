@@ -31,7 +31,7 @@ from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
-from millrace.errors import SchemaError
+from millrace.errors import ConfigError, SchemaError
 
 # One load takes at most so many segments and rows (loading.md 7: files per load).
 MOST_SEGMENTS = 500
@@ -206,8 +206,8 @@ def _stretched(
     names = sorted(name for name in short if name is not None and name not in fixed and name not in table.key)
     try:
         return bool(names) and bool(destination.stretch(table, names))
-    except SchemaError:
-        # A view of the user's holds the column as it is; then those rows are rejects.
+    except ConfigError:
+        # A view holds the column as it is, or the right to change it is lacking; then those rows are rejects.
         return False
 
 
