@@ -21,7 +21,7 @@ from millrace.data import types as kinds
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import ID, is_ours, ours
 from millrace.engine.stage import Stage
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, DataError
 
 __all__ = ["deploy", "rig", "types"]
 
@@ -296,3 +296,17 @@ def test_a_load_that_refused_rows_names_them_by_the_columns_of_that_time(rig: Ri
     rig.change("DROP TABLE items", "CREATE TABLE items (id BIGINT, w VARCHAR, __hevo__ingested_at BIGINT)")
     rig.run()
     assert rig.rows("items", "id", "w") == [(1, "too long")]
+
+
+def test_rows_that_failed_before_and_fail_again_do_not_end_a_run(rig: Rig, deploy: Any):
+    rig.change("CREATE TABLE items (id BIGINT, v VARCHAR CHECK (length(v) <= 3), __hevo__ingested_at BIGINT)")
+    rig.script.stream("items", [items(1, 2, v="too long"), Checkpoint(1)], [items(3, v="ok"), Checkpoint(2)], [])
+    rig.create("append", options={"failure_policy": "strict"})
+    with pytest.raises(DataError):
+        rig.run()
+    deploy(fixed)
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, table_prefix=""))
+    assert rig.run().status == "COMPLETED_WITH_FAILURES"
+    assert rig.rows("items", "id") == [3]
+    assert rig.rejected() == {"CONSTRAINT_VIOLATION": 2}

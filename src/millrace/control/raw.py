@@ -18,6 +18,7 @@ from millrace.control.records import RunRecord
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
 from millrace.control.tables import runs as run_log
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
+from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
 from millrace.engine.ledger import Commit, RawFile
 from millrace.engine.mapping import Mapping
@@ -66,7 +67,7 @@ def replay(
             code="usage",
         )
     with runs.crew(home, pipeline, "RAW_REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
-        sync = ours.sync()
+        sync = replace(ours.sync(), failing=FailurePolicy.none())
         chosen = _chosen(ours, [stream.name for stream in ours.chosen(sync.source.streams(), only)], since)
         if into_fresh:
             chosen.check_whole()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +18,12 @@ from millrace.control.failures import Standing, due
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Replayable
 from millrace.control.tables import connections
+from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
 from millrace.engine.replay import NUMBER, Return, mended, replayed
 from millrace.engine.stage import Draft
-from millrace.errors import ConfigError, MillraceError, Stale
+from millrace.errors import ConfigError, MillraceError, Stale, Transient
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +49,7 @@ def replay(
     if choice.pipeline is None:
         raise ConfigError("no pipeline is named", hint="Rejects are replayed for one pipeline: name it.", code="usage")
     with runs.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
-        sync = ours.sync()
+        sync = replace(ours.sync(), failing=FailurePolicy.none())
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
             chosen = rejects.choosing(choice)
@@ -73,7 +75,7 @@ def mend(
     """
     lines = _lines(file)
     with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
-        sync = ours.sync()
+        sync = replace(ours.sync(), failing=FailurePolicy.none())
         found = {
             number: one
             for number in lines
@@ -95,17 +97,17 @@ def mend(
     return records.run_record(home, ours.run_id)
 
 
-def automatic(ours: Crew, sync: Sync, wake: Callable[[], None] = lambda: None, *, now: datetime | None = None) -> int:
+def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     """Rejects whose cause may be cured by now have gone their way once more; how many rows they were.
 
-    Rejects of streams that are skipped are given up. A group that cannot be replayed (its file is gone, say) is told
-    in a note and does not keep the run from what is new.
+    Rejects of streams that are skipped are given up. What cannot be replayed (its file is gone, say) is told in a note
+    and does not keep the run from what is new, nor does what fails again count against it.
     """
     home, pipeline = ours.home, ours.pipeline
     waiting = rejects.waiting(home, pipeline.name)
     if not waiting:
         return 0
-    whole = replace(sync, streams=sync.source.streams())
+    whole = replace(sync, streams=sync.source.streams(), failing=FailurePolicy.none())
     known = whole.mappings().by_stream
     if skipped := {row.stream for row in waiting if row.stream in known and known[row.stream].skipped}:
         rejects.dismiss(home, pipeline.name, sorted(skipped))
@@ -121,16 +123,17 @@ def automatic(ours: Crew, sync: Sync, wake: Callable[[], None] = lambda: None, *
     meter = ours.meter
     before = (meter.rejected, meter.stage, meter.reads.copy(), meter.failed.copy())
     meter.stage = "replaying"
-    for found in rejects.files_of(sync.stage, chosen):
-        if sync.stopping.is_set():
-            break
-        try:
-            _again(ours, whole, found, wake, asked=False)
-        except MillraceError as problem:
-            if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
-                raise
-            ours.note(_left(found, problem))
-    # What failed before and fails again is no failure of this run.
+    # A destination that does not answer is met again by the run itself; the rows are on the stage by then.
+    with suppress(Transient), whole.loading() as wake:
+        for found in rejects.files_of(sync.stage, chosen):
+            if sync.stopping.is_set():
+                break
+            try:
+                _again(ours, whole, found, wake, asked=False)
+            except MillraceError as problem:
+                if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
+                    raise
+                ours.note(_left(found, problem))
     meter.rejected, meter.stage, meter.reads, meter.failed = before
     return sum(row.rows for row in chosen)
 

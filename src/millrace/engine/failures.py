@@ -62,6 +62,11 @@ class FailurePolicy:
             raise _wrong(f"max_failed_percent is {percent!r}, not a share from 0 to 100")
         return FailurePolicy("threshold", rows, percent)
 
+    @staticmethod
+    def none() -> FailurePolicy:
+        """However many rows fail, nothing ends: for rows that failed before."""
+        return FailurePolicy("moderate", None)
+
     def judge(self, failed: int) -> None:
         """Raises DataError when so many failed rows end the run."""
         if self.level == "threshold" or self.most_rows is None or failed <= self.most_rows:

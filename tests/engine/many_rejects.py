@@ -1,0 +1,80 @@
+"""Fails and replays very many rows in a process of its own, and says how much memory that took: `… N FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+from tests.engine.kit import PIPELINE, Rig
+
+from millrace.control import rejects
+from millrace.control.rejects import Choice
+from millrace.data.batch import Checkpoint
+from millrace.engine.failures import FailurePolicy
+from millrace.engine.stage import Stage
+
+BATCH = 10_000
+
+
+def peak_mb() -> int:
+    """The most memory that this process had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def rows(first: int, count: int) -> pa.RecordBatch:
+    """Rows of a table with six columns; only the row 0 has a key."""
+    ids = range(first, first + count)
+    columns = {
+        "id": pa.array([None if number else 0 for number in ids], pa.int64()),
+        "n": pa.array(ids, pa.int64()),
+        "name": pa.array([f"name {number} " + "x" * 200 for number in ids]),
+        "share": pa.array([number / 7 for number in ids]),
+        "city": pa.array([f"city {number % 97}" for number in ids]),
+        "day": pa.array([number % 20_000 for number in ids], pa.int32()).cast(pa.date32()),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def go_through(count: int, folder: Path) -> dict[str, Any]:
+    """So many rows fail, with one checkpoint at their end; they are looked at, replayed, and discarded."""
+
+    def read(_: object) -> Iterator[object]:
+        yield rows(0, 1)
+        for first in range(1, count + 1, BATCH):
+            yield rows(first, min(BATCH, count + 1 - first))
+        yield Checkpoint(1)
+
+    folder.mkdir()
+    rig = Rig(folder)
+    rig.script.stream("items", read, [], key=("id",))
+    rig.create()
+    took: dict[str, Any] = {}
+    start = perf_counter()
+    with rig.crew() as crew:
+        replace(crew.sync(), failing=FailurePolicy.none()).run()
+    took["fail_s"] = perf_counter() - start
+    start = perf_counter()
+    (group,) = rejects.grouped(rig.home)
+    took["list_s"] = perf_counter() - start
+    assert len(list(rejects.rows(rig.home, Stage(rig.home.stage_url), limit=10))) == 10
+    start = perf_counter()
+    record = rig.replay()
+    took["replay_s"] = perf_counter() - start
+    start = perf_counter()
+    discarded = rejects.discard(rig.home, Choice(PIPELINE))
+    took["discard_s"] = perf_counter() - start
+    rig.close()
+    even = record.balance.even and record.balance.read == group.rows == discarded
+    return took | {"rows": discarded, "even": even, "peak_mb": peak_mb()}
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[2])
+    print(json.dumps([go_through(2 * BATCH, where / "few"), go_through(int(sys.argv[1]), where / "many")]))
