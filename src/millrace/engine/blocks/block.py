@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from millrace.data.compute import pc
 from millrace.engine.blocks import filters
 from millrace.engine.blocks.filters import EventFilter, FieldFilter
-from millrace.engine.blocks.frame import Frame, Piece, Where, both, narrowed, part_of, within
+from millrace.engine.blocks.frame import Frame, Piece, Where, both, narrowed, part_of, put_all, within
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.digests import Digests
@@ -109,42 +110,42 @@ class FieldBlock(Block):
         asked = {name: narrowed(both(where, mask), frame.rows.num_rows) for name, mask in found.items()}
         return {name: mask for name, mask in asked.items() if mask is None or mask.true_count}
 
-    @abstractmethod
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        """The frame after the change of one field in the rows of ``where``; rows that are in no piece were refused."""
 
-    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
-        targets = self.targets(frame)
-        states = [(frame, targets)]
-        for name in targets:
-            after: list[tuple[Frame, dict[str, Where]]] = []
-            for one, masks in states:
-                where = narrowed(masks[name], one.rows.num_rows)
-                if not one.rows.num_rows or (where is not None and not where.true_count):
-                    after.append((one, masks))
-                    continue
-                after += [
-                    (piece.frame, {n: part_of(mask, piece.where) for n, mask in masks.items()})
-                    for piece in self.field(one, name, where, passage)
-                ]
-            states = after
-        return [one for one, _ in states]
+def by_field(
+    frame: Frame, targets: dict[str, Where], change: Callable[[Frame, str, Where], list[Piece]]
+) -> list[Frame]:
+    """The frame after a change of each field in its rows, one after the other.
+
+    ``change`` answers with the pieces that a frame becomes; rows that are in no piece were refused.
+    """
+    states = [(frame, targets)]
+    for name in targets:
+        after: list[tuple[Frame, dict[str, Where]]] = []
+        for one, masks in states:
+            where = narrowed(masks[name], one.rows.num_rows)
+            if not one.rows.num_rows or (where is not None and not where.true_count):
+                after.append((one, masks))
+                continue
+            after += [
+                (piece.frame, {n: part_of(mask, piece.where) for n, mask in masks.items()})
+                for piece in change(one, name, where)
+            ]
+        states = after
+    return [one for one, _ in states]
 
 
 class ValueBlock(FieldBlock):
     """Each value of a matched field becomes another one."""
 
-    @property
-    def looks_at(self) -> frozenset[str]:
-        """Other fields that `changed` needs; nested ones with dots."""
-        return frozenset()
-
     @abstractmethod
     def changed(self, rows: pa.RecordBatch, name: str, passage: Passage) -> Changed | None:
-        """The new values of the field; None where its type is not one that the block changes."""
+        """The new values of the field, the one column of ``rows``; None where the block does not change its type."""
 
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        rows = columns_of(frame.visible, self.looks_at, name)
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        return by_field(frame, self.targets(frame), partial(self._field, passage))
+
+    def _field(self, passage: Passage, frame: Frame, name: str, where: Where) -> list[Piece]:
+        rows = frame.rows.select([name])
         change = self.changed(rows if where is None else rows.filter(where), name, passage)
         if change is None:
             return [Piece(frame)]
@@ -165,6 +166,22 @@ class ValueBlock(FieldBlock):
 def of_kept(pieces: list[Piece], kept: Where) -> list[Piece]:
     """Pieces of the ``kept`` rows of a frame as pieces of the frame."""
     return [Piece(one.frame, kept if one.where is None else within(kept, one.where)) for one in pieces]
+
+
+def put_unless(
+    block: Block,
+    frame: Frame,
+    columns: Iterable[tuple[str, pa.Array, Where]],
+    failed: Where,
+    message: str,
+    passage: Passage,
+) -> list[Frame]:
+    """The fields put into the frame as `put_all` does, without the rows that failed."""
+    kept: Where = None
+    if failed is not None:
+        frame, kept = passage.refused_of(block, frame, None, failed, message)
+    cells = [(name, part_of(values, kept), part_of(where, kept)) for name, values, where in columns]
+    return [piece.frame for piece in put_all(frame, cells)]
 
 
 def columns_of(rows: pa.RecordBatch, fields: Iterable[str], *names: str) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,8 @@ from pydantic import Field, model_validator
 
 from millrace.data import types
 from millrace.data.compute import pc
-from millrace.engine.blocks.block import FieldBlock, Part, Passage, of_kept
-from millrace.engine.blocks.frame import Frame, Piece, Where, both, narrowed
+from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_unless
+from millrace.engine.blocks.frame import Frame, Where
 from millrace.engine.blocks.settings import FieldName, FormulaText, parsed, wrong
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ class DropFields(FieldBlock):
 
     type: Literal["DROP_FIELDS"]
 
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        return [Piece(frame.cleared(name, where))]
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        for name, where in self.targets(frame).items():
+            frame = frame.cleared(name, where)
+        return [frame]
 
     def explain(self, script: Script) -> None:
         with script.fields(self):
@@ -69,52 +72,50 @@ class RenameFields(FieldBlock):
         new = types.storage(found.values)[0].as_py()
         return new if isinstance(new, str) and new else name
 
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        new, column = self.new_name(name), frame.column(name)
-        if new == name or column is None:
-            return [Piece(frame)]
-        if where is not None and name in frame.key:
-            yes = self.field(frame.only(where), name, None, passage)
-            no = pc.invert(where)
-            return [*of_kept(yes, where), Piece(frame.only(no), no)]
-        here = frame.column(new)
-        if here is None and where is None:
-            names = [new if n == name else n for n in frame.rows.schema.names]
-            key = tuple(new if n == name else n for n in frame.key)
-            return [Piece(replace(frame, rows=frame.rows.rename_columns(names), key=key))]
-        where = narrowed(both(where, column.is_valid() if column.null_count else None), frame.rows.num_rows)
-        kept: Where = None
-        if here is not None:
-            taken = here.is_valid() if where is None else here.filter(where).is_valid()
-            if new in frame.ours:
-                taken = pc.fill_null(pc.or_(taken, True), True)
-            if taken.true_count:
-                told = f"the event has a field {new} already, so that {name} cannot be renamed to it."
-                frame, kept = passage.refused_of(self, frame, where, taken, told)
-                where = where if where is None else where.filter(kept)
-        column = frame.column(name)
-        assert column is not None
-        values = column if where is None else column.filter(where)
-        if not len(values):
-            return [Piece(frame, kept)]
-        key = tuple(new if n == name and where is None else n for n in frame.key)
-        pieces = replace(frame.cleared(name, where), key=key).put(new, values, where, after=_before(frame, name))
-        return of_kept(pieces, kept)
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        moves = {
+            name: (new, where) for name, where in self.targets(frame).items() if (new := self.new_name(name)) != name
+        }
+        for name, (_, where) in moves.items():
+            if where is not None and name in frame.key:
+                return [after for part in frame.parted(where) if part for after in self.apply(part, passage)]
+        names = [moves[name][0] if name in moves else name for name in frame.rows.schema.names]
+        if len({*names}) == len(names) and all(where is None for _, where in moves.values()):
+            key = tuple(moves[name][0] if name in moves else name for name in frame.key)
+            return [replace(frame, rows=frame.rows.rename_columns(names), key=key)]
+        return self._moved(frame, moves, passage)
+
+    def _moved(self, frame: Frame, moves: dict[str, tuple[str, Where]], passage: Passage) -> Iterable[Frame]:
+        """The fields under their new names, in the rows of each that have them."""
+        rest = frame
+        has: dict[str, pa.BooleanArray] = {}
+        for name, (_, where) in moves.items():
+            column = frame.column(name)
+            assert column is not None
+            has[name] = column.is_valid() if where is None else pc.and_(where, column.is_valid())
+            rest = rest.cleared(name, where)
+        taken: dict[str, pa.BooleanArray] = {}
+        twice = pa.repeat(pa.scalar(False), frame.rows.num_rows)
+        for name, (new, _) in moves.items():
+            here = rest.column(new)
+            if new not in taken and here is not None:
+                taken[new] = pc.or_(here.is_valid(), new in frame.ours)
+            if new in taken:
+                twice = pc.or_(twice, pc.and_(taken[new], has[name]))
+            taken[new] = pc.or_(taken[new], has[name]) if new in taken else has[name]
+        told = "the event has a field of the new name already, so that one of both would be lost."
+        key = tuple(moves[name][0] if name in moves else name for name in frame.key)
+        columns = [(new, frame.rows.column(name), has[name]) for name, (new, _) in moves.items()]
+        failed = twice if twice.true_count else None
+        return put_unless(self, replace(rest, key=key), columns, failed, told, passage)
 
     def explain(self, script: Script) -> None:
-        script.uses("rename_field")
+        script.line("names = {}")
         with script.fields(self):
             if self.settings.formula is None:
                 new = script.literal(self.settings.name or "")
             else:
                 script.line("own = {name: name}")
                 new = script.formula(parsed(self.settings.formula), "own")
-            script.line(f"rename_field(event, p, name, {new})")
-
-
-def _before(frame: Frame, name: str) -> str | None:
-    """The column before it, so that a new name stands in the old place; itself where it stays or is the first."""
-    if frame.cleared(name).rows.num_columns == frame.rows.num_columns:
-        return name
-    at = frame.rows.schema.get_field_index(name)
-    return frame.rows.schema.names[at - 1] if at else None
+            script.line(f"names[name] = {new}")
+        script.line(f"{script.uses('rename_fields')}(event, p, names)")

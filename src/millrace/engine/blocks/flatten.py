@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field
 from millrace.data import json_text, types
 from millrace.data.compute import pc
 from millrace.data.rows import to_batch
-from millrace.engine.blocks.block import FieldBlock, Part, Passage, of_kept
+from millrace.engine.blocks.block import FieldBlock, Part, Passage, by_field, of_kept
 from millrace.engine.blocks.frame import Frame, Piece, Where, both, part_of, put_all, spread
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class FlattenJson(FieldBlock):
     type: Literal["FLATTEN_JSON"]
     settings: FlattenJsonSettings = Field(default_factory=FlattenJsonSettings)
 
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        return by_field(frame, self.targets(frame), partial(self._field, passage))
+
+    def _field(self, passage: Passage, frame: Frame, name: str, where: Where) -> list[Piece]:
         return self._opened(frame, name, where, passage, self.settings.depth, keep=self.settings.keep_original)
 
     def _opened(

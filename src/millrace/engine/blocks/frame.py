@@ -78,10 +78,10 @@ class Frame:
         count = self.rows.num_rows if where is None else where.true_count
         return self.put(name, pa.nulls(count), where)[0].frame
 
-    def put(self, name: str, values: pa.Array, where: Where = None, *, after: str | None = None) -> list[Piece]:
+    def put(self, name: str, values: pa.Array, where: Where = None) -> list[Piece]:
         """The rows of ``where`` have these values in the field, one for each of them; other rows are as they were.
 
-        A new field stands after the field ``after``, or at the end. Where old and new values cannot be in one column
+        A new field stands at the end. Where old and new values cannot be in one column
         as they are, the rows come in two pieces.
         """
         old = self.column(name)
@@ -89,27 +89,25 @@ class Frame:
         if where is None:
             if values.null_count == len(values):
                 return [Piece(self.without(name))]
-            return [Piece(self._set(name, values, after))]
+            return [Piece(self._set(name, values))]
         if values.null_count == len(values):
             if old is None:
                 return [Piece(self)]
             values = pa.nulls(len(values), old.type)
         elif old is None or not pc.any(pc.and_not(old.is_valid(), where)).as_py():
-            return [Piece(self._set(name, spread(values, where), after))]
+            return [Piece(self._set(name, spread(values, where)))]
         common = _common(old.type, values.type)
         if common is not None:
-            return [Piece(self._set(name, _merged(_cast(old, common), where, _cast(values, common)), after))]
+            return [Piece(self._set(name, _merged(_cast(old, common), where, _cast(values, common))))]
         rest = pc.invert(where)
-        return [Piece(self.only(rest), rest), Piece(self.only(where)._set(name, values, after), where)]
+        return [Piece(self.only(rest), rest), Piece(self.only(where)._set(name, values), where)]
 
-    def _set(self, name: str, values: pa.Array, after: str | None) -> Frame:
+    def _set(self, name: str, values: pa.Array) -> Frame:
         at = self.rows.schema.get_field_index(name)
         if at >= 0:
             return replace(self, rows=self.rows.set_column(at, pa.field(name, values.type), values))
-        at = self.rows.schema.get_field_index(after) + 1 if after else self.rows.num_columns
-        if self.rows.num_columns:
-            return replace(self, rows=self.rows.add_column(at, pa.field(name, values.type), values))
-        return replace(self, rows=pa.RecordBatch.from_arrays([values], [name]))
+        end = self.rows.num_columns
+        return replace(self, rows=self.rows.add_column(end, pa.field(name, values.type), values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ class Piece:
     where: Where = None
 
 
-def put_all(frame: Frame, columns: Iterable[tuple[str, pa.Array, Where]], *, after: str | None = None) -> list[Piece]:
+def put_all(frame: Frame, columns: Iterable[tuple[str, pa.Array, Where]]) -> list[Piece]:
     """Several fields put at once: each a name, a value for each row of the frame, and the rows that get theirs."""
     pieces = [Piece(frame)]
     for name, values, where in columns:
@@ -128,11 +126,10 @@ def put_all(frame: Frame, columns: Iterable[tuple[str, pa.Array, Where]], *, aft
         for piece in pieces:
             mine = part_of(where, piece.where)
             cells = values if piece.where is None else values.filter(piece.where)
-            for part in piece.frame.put(name, cells if mine is None else cells.filter(mine), mine, after=after):
+            for part in piece.frame.put(name, cells if mine is None else cells.filter(mine), mine):
                 rows = piece.where if part.where is None else within(piece.where, part.where)
                 split.append(Piece(part.frame, rows))
         pieces = split
-        after = name if after else None
     return pieces
 
 
@@ -196,6 +193,9 @@ def _together(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     """The rows one after the other, every column in the type that holds all of its values exactly."""
     fields: list[pa.Field] = []
     arrays: list[pa.Array] = []
+    if not any(part.num_columns for part in parts):
+        empty = pa.array([{}] * sum(part.num_rows for part in parts), pa.struct([]))
+        return pa.RecordBatch.from_struct_array(empty)
     for name in dict.fromkeys(name for part in parts for name in part.schema.names):
         at = [part.schema.get_field_index(name) for part in parts]
         columns = [part.column(i) if i >= 0 else pa.nulls(part.num_rows) for part, i in zip(parts, at, strict=True)]

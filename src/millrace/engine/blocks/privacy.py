@@ -16,8 +16,8 @@ from millrace.data import types
 from millrace.data.compute import pc
 from millrace.engine.blocks.block import Changed, Part, Passage, ValueBlock
 from millrace.engine.blocks.digests import Algorithm
-from millrace.engine.blocks.settings import parsed, wrong
-from millrace.engine.blocks.value_blocks import takes
+from millrace.engine.blocks.settings import wrong
+from millrace.engine.blocks.taking import takes, text_of
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class HashFields(ValueBlock):
     settings: HashFieldsSettings = Field(default_factory=HashFieldsSettings)
 
     def changed(self, rows: pa.RecordBatch, name: str, passage: Passage) -> Changed | None:
-        found = text_of(rows, name)
-        if found is None:
+        if not takes(rows.schema.field(name).type, "any"):
             return None
+        found = text_of(rows.column(name))
         salt = self._salt(passage.keys)
         hidden = passage.digests(found.values, self.settings.algorithm, salt)
         return Changed(hidden, None, found.failed, found.message)
@@ -105,9 +105,9 @@ class MaskFields(ValueBlock):
     settings: MaskFieldsSettings = Field(default_factory=MaskFieldsSettings)
 
     def changed(self, rows: pa.RecordBatch, name: str, passage: Passage) -> Changed | None:
-        found = text_of(rows, name)
-        if found is None:
+        if not takes(rows.schema.field(name).type, "any"):
             return None
+        found = text_of(rows.column(name))
         first, last, texts = self.settings.keep_first, self.settings.keep_last, found.values
         stars = pc.replace_substring_regex(texts, "(?s).", self.settings.character.replace("\\", "\\\\"))
         if first or last:
@@ -136,9 +136,9 @@ class TokeniseFields(ValueBlock):
     settings: TokeniseFieldsSettings = Field(default_factory=TokeniseFieldsSettings)
 
     def changed(self, rows: pa.RecordBatch, name: str, passage: Passage) -> Changed | None:
-        found = text_of(rows, name)
-        if found is None:
+        if not takes(rows.schema.field(name).type, "any"):
             return None
+        found = text_of(rows.column(name))
         tokens, _ = by_distinct(found.values, _sealing(given(passage.keys, self.title), self.settings.domain))
         return Changed(tokens, None, found.failed, found.message)
 
@@ -179,17 +179,6 @@ def given(keys: TokenKeys | None, title: str) -> TokenKeys:
             code="keys",
         )
     return keys
-
-
-def text_of(rows: pa.RecordBatch, name: str) -> Changed | None:
-    """The text form of the values, as formulas have it; None where there is no value."""
-    type_ = rows.schema.field(name).type
-    if not takes(type_, "any"):
-        return None
-    if takes(type_, "text"):
-        return Changed(types.storage(rows.column(name)))
-    found = parsed('"" + $self').evaluate(rows.select([name]), self_field=name)
-    return Changed(found.values.cast(types.VARCHAR), None, found.failed, found.message)
 
 
 _Turn: TypeAlias = Callable[[str], str | None]

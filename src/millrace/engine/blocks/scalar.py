@@ -279,7 +279,7 @@ def float_text(value: float) -> str:
     if not value:
         return "-0" if math.copysign(1, value) < 0 else "0"
     shortest = Decimal(repr(value)).normalize()
-    if -7 < shortest.adjusted() < 15:
+    if -7 < shortest.adjusted() < 10:
         return f"{shortest:f}"
     digits = "".join(map(str, shortest.as_tuple().digits))
     point = "." if len(digits) > 1 else ""

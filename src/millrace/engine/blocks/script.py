@@ -8,14 +8,13 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from millrace.engine.blocks import scripted
 from millrace.engine.blocks.block import Block, FieldBlock
 from millrace.engine.blocks.filters import Condition, EventFilter, FieldFilter, Filter
 from millrace.engine.blocks.formula import Formula
-
-Taken: TypeAlias = Literal["text", "number", "fraction", "date", "any"]
+from millrace.engine.blocks.taking import Taken
 
 _TAKEN: dict[Taken, str] = {
     "text": "isinstance(value, str)",
@@ -103,17 +102,20 @@ def flattened(name, value, separator, depth):
     return [end for key in value for end in flattened(f"{name}{separator}{key}", value[key], separator, below)]
 
 
-def rename_field(event, p, name, new):
-    """The field has another name, and keeps its place."""
-    if not isinstance(new, str) or new in ("", name):
-        return
-    if p.get(new) is not None:
-        raise ValueError(f"The event has a field {new} already, so that {name} cannot be renamed to it.")
-    kept = [(new if key == name else key, p[key]) for key in p.keys() if key != new]
+def rename_fields(event, p, names):
+    """The fields have other names, and keep their places."""
+    names = {old: new for old, new in names.items() if isinstance(new, str) and new not in ("", old)}
+    kept = {}
+    for name in list(p.keys()):
+        if p[name] is not None:
+            new = names.get(name, name)
+            if new in kept:
+                raise ValueError("The event has a field of the new name already, so that one of both would be lost.")
+            kept[new] = p[name]
     p.clear()
     p.update(kept)
-    if name in event.getPrimaryKeys():
-        event.setPrimaryKeys([new if key == name else key for key in event.getPrimaryKeys()])
+    if any(name in names for name in event.getPrimaryKeys()):
+        event.setPrimaryKeys([names.get(name, name) for name in event.getPrimaryKeys()])
 
 
 def salted(value, algorithm, salt):

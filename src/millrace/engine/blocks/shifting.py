@@ -13,7 +13,7 @@ from pydantic import Field
 from millrace.data import types
 from millrace.engine.blocks import dates
 from millrace.engine.blocks.block import Changed, Part, Passage, ValueBlock
-from millrace.engine.blocks.value_blocks import takes
+from millrace.engine.blocks.taking import takes
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.script import Script

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,18 +11,19 @@ import pyarrow as pa
 from pydantic import Field
 
 from millrace.data import types
-from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.engine.blocks import formula_functions
-from millrace.engine.blocks.block import Block, FieldBlock, Part, Passage, of_kept
+from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_unless
 from millrace.engine.blocks.formula import Formula
-from millrace.engine.blocks.frame import Frame, Piece, Where, part_of, put_all, spread
+from millrace.engine.blocks.frame import Frame, Where
 from millrace.engine.blocks.grammar import Call, Constant
+from millrace.engine.blocks.taking import takes, text_of
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.script import Script
 
 MAX_PARTS = 1_000
+TOO_MANY = f"the text has more than {MAX_PARTS:,} parts."
 
 
 class SplitSettings(Part):
@@ -37,17 +40,25 @@ class SplitFields(FieldBlock):
     type: Literal["SPLIT_FIELDS"]
     settings: SplitSettings
 
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        column = frame.column(name)
-        if column is None or not pa.types.is_string(types.storage(column).type):
-            return [Piece(frame)]
-        texts = types.storage(column) if where is None else types.storage(column).filter(where)
-        if self.settings.into == "ARRAY":
-            return frame.put(name, formula_functions.split(texts, self.settings.delimiter), where)
-        pieces = split_fields(self, frame, passage, name, texts, self.settings.delimiter, where)
-        if self.settings.keep_original:
-            return pieces
-        return [Piece(one.frame.cleared(name, part_of(where, one.where)), one.where) for one in pieces]
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        columns: list[tuple[str, pa.Array, Where]] = []
+        failed: Where = None
+        rest = frame
+        for name, where in self.targets(frame).items():
+            texts = types.storage(frame.rows.column(name))
+            if not takes(frame.rows.column(name).type, "text"):
+                continue
+            if self.settings.into == "ARRAY":
+                columns.append((name, formula_functions.split(texts, self.settings.delimiter), where))
+                continue
+            given = texts if where is None else pc.if_else(where, texts, pa.scalar(None, pa.string()))
+            parts = Parts.of(name, given, self.settings.delimiter)
+            columns += parts.columns
+            if parts.too_many.true_count:
+                failed = parts.too_many if failed is None else pc.or_(failed, parts.too_many)
+            if not self.settings.keep_original:
+                rest = rest.cleared(name, where)
+        return put_unless(self, rest, columns, failed, TOO_MANY, passage)
 
     def explain(self, script: Script) -> None:
         delimiter = script.literal(self.settings.delimiter)
@@ -69,29 +80,27 @@ def split_of(formula: Formula) -> tuple[Formula, str | None]:
             return formula, None
 
 
-def split_fields(
-    block: Block, frame: Frame, passage: Passage, name: str, values: pa.Array, delimiter: str, where: Where
-) -> list[Piece]:
-    """The parts of the values, one for each row of ``where``, as fields ``<name>_1``, ``<name>_2`` … of the frame.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of texts as fields ``<name>_1``, ``<name>_2`` …, each in the rows that have so many parts.
 
-    A field of such a name that is there is overwritten in rows that have that part. An event with more than
-    `MAX_PARTS` parts fails.
+    ``too_many``: rows with more than `MAX_PARTS` of them.
     """
-    texts = types.storage(cast(values, types.VARCHAR, strict=True).values)
-    lists = pc.split_pattern(texts, delimiter)
-    kept: Where = None
-    many = pc.greater(pc.list_value_length(lists), MAX_PARTS).fill_null(False)
-    if many.true_count:
-        message = f"{name} has more than {MAX_PARTS:,} parts."
-        frame, kept = passage.refused_of(block, frame, where, many, message)
-        where = where if where is None else where.filter(kept)
-        lists = lists.filter(pc.invert(many))
-    lists = spread(lists, where)
-    items, lengths = lists.flatten(), pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-    starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))[:-1]
-    columns: list[tuple[str, pa.Array, Where]] = []
-    for index in range(int(lengths.max(initial=0))):
-        has = lengths > index
-        part = items.take(pa.array(starts + index, mask=~has))
-        columns.append((f"{name}_{index + 1}", part, pa.array(has)))
-    return of_kept(put_all(frame, columns), kept)
+
+    columns: list[tuple[str, pa.Array, Where]]
+    too_many: pa.BooleanArray
+
+    @staticmethod
+    def of(name: str, values: pa.Array, delimiter: str) -> Parts:
+        lists = pc.split_pattern(text_of(values).values, delimiter)
+        many = pc.greater(pc.list_value_length(lists), MAX_PARTS).fill_null(False)
+        if many.true_count:
+            lists = pc.if_else(many, pa.scalar(None, lists.type), lists)
+        lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+        starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))[:-1]
+        items = lists.flatten()
+        columns: list[tuple[str, pa.Array, Where]] = []
+        for index in range(int(lengths.max(initial=0))):
+            has = lengths > index
+            columns.append((f"{name}_{index + 1}", items.take(pa.array(starts + index, mask=~has)), pa.array(has)))
+        return Parts(columns, many)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -14,40 +15,24 @@ from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import of_type
 from millrace.engine.blocks import formula_functions
-from millrace.engine.blocks.block import Changed, Part, Passage, ValueBlock
+from millrace.engine.blocks.block import Changed, FieldBlock, Part, Passage, ValueBlock, columns_of, put_unless
 from millrace.engine.blocks.formula import Formula
-from millrace.engine.blocks.frame import Frame, Piece, Where, both, narrowed
+from millrace.engine.blocks.frame import Frame, Where, both, narrowed, spread, within
 from millrace.engine.blocks.settings import FormulaText, parsed, wrong
 from millrace.engine.blocks.signatures import wrong_regex
-from millrace.engine.blocks.splitting import split_fields, split_of
+from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
+from millrace.engine.blocks.taking import Taken, takes
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.script import Script
-
-Taken: TypeAlias = Literal["text", "number", "fraction", "date", "any"]
-
-
-def takes(type_: pa.DataType, taken: Taken) -> bool:
-    """Whether columns of the type hold what a block changes."""
-    match taken:
-        case "text":
-            return types.is_text(type_) or isinstance(type_, types.TextType)
-        case "number":
-            return types.is_integer(type_) or types.is_float(type_) or types.is_decimal(type_)
-        case "fraction":
-            return types.is_float(type_) or types.is_decimal(type_)
-        case "date":
-            return type_ in (types.DATE, types.TIMESTAMP, types.TIMESTAMPTZ)
-        case "any":
-            return type_ != types.NULL
 
 
 class ChangeFieldValuesSettings(Part):
     value: FormulaText = Field(description="A value or formula; $self is the field's own value, $null takes it away.")
 
 
-class ChangeFieldValues(ValueBlock):
-    """Fields get another value: a constant or the result of a formula.
+class ChangeFieldValues(FieldBlock):
+    """Fields get another value: a constant or the result of a formula, on the event as it was before the block.
 
     A field that an event does not have is set only where a field filter asks for it: its name in Equals or In, and the
     value Is Null.
@@ -59,10 +44,6 @@ class ChangeFieldValues(ValueBlock):
     @property
     def formula(self) -> Formula:
         return parsed(self.settings.value)
-
-    @property
-    def looks_at(self) -> frozenset[str]:
-        return self.formula.fields
 
     @property
     def fills(self) -> bool:
@@ -87,22 +68,35 @@ class ChangeFieldValues(ValueBlock):
                 found[name] = has
         return found
 
-    def changed(self, rows: pa.RecordBatch, name: str, passage: Passage) -> Changed | None:
-        found = self.formula.evaluate(rows, self_field=name)
-        return Changed(found.values, None, found.failed, found.message)
-
-    def field(self, frame: Frame, name: str, where: Where, passage: Passage) -> list[Piece]:
-        text, delimiter = split_of(self.formula)
-        if delimiter is None:
-            return super().field(frame, name, where, passage)
-        rows = frame.visible if where is None else frame.visible.filter(where)
-        return split_fields(self, frame, passage, name, text.evaluate(rows, self_field=name).values, delimiter, where)
+    def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
+        formula, delimiter = split_of(self.formula)
+        failed: Where = None
+        message = ""
+        columns: list[tuple[str, pa.Array, Where]] = []
+        for name, where in self.targets(frame).items():
+            rows = columns_of(frame.visible, formula.fields, name)
+            found = formula.evaluate(rows if where is None else rows.filter(where), self_field=name)
+            if found.failed is not None:
+                bad = within(where, found.failed)
+                failed, message = bad if failed is None else pc.or_(failed, bad), message or found.message
+            values = spread(found.values, where)
+            if delimiter is None:
+                columns.append((name, values, where))
+            else:
+                parts = Parts.of(name, values, delimiter)
+                columns += parts.columns
+                if parts.too_many.true_count:
+                    failed = parts.too_many if failed is None else pc.or_(failed, parts.too_many)
+                    message = message or TOO_MANY
+        return put_unless(self, frame, columns, failed, message, passage)
 
     def explain(self, script: Script) -> None:
         value = script.formula(self.formula)
+        script.line("changed = []")
         with script.fields(self, absent=self.named if self.fills else []):
-            put = f"{script.uses('put_parts')}(p, name, {value})" if self.formula.splits else f"p[name] = {value}"
-            script.line(put)
+            script.line(f"changed.append((name, {value}))")
+        with script.block("for name, value in changed:"):
+            script.line(f"{script.uses('put_parts')}(p, name, value)" if self.formula.splits else "p[name] = value")
 
 
 class FormulaBlock(ValueBlock):
