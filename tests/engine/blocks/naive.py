@@ -213,7 +213,7 @@ def _parse_number(one: Any, value: str) -> Any:
     group, point = one.group_separator, one.decimal_separator
     written = value.strip(" \t\r\n")
     if group or point != ".":
-        groups = rf"[0-9]{{1,3}}({re.escape(group)}[0-9]{{2,3}})+|" if group else ""
+        groups = rf"[0-9]{{1,3}}({re.escape(group)}[0-9]{{2,3}})*{re.escape(group)}[0-9]{{3}}|" if group else ""
         if not re.fullmatch(rf"[+-]?({groups}[0-9]*)({re.escape(point)}[0-9]*)?([eE][+-]?[0-9]{{1,4}})?", written):
             raise ValueError("no number")
         written = (written.replace(group, "") if group else written).replace(point, ".")

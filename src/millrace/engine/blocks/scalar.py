@@ -390,7 +390,7 @@ def rounded(value: Any, digits: Any) -> Any:
         raise ValueError(f"ROUND takes numbers; {described(value)} is none.")
     if isinstance(value, float):
         return float(half_up(Decimal(repr(value)), digits)) if abs(value) < 1e38 else value
-    if isinstance(value, int) and digits >= 0:
+    if digits >= 0 and (isinstance(value, int) or -int(value.as_tuple().exponent) <= digits):
         return value
     near = limited(half_up(Decimal(value), digits))
     return int(near) if isinstance(value, int) else near

@@ -284,7 +284,7 @@ class ParseNumberFromStringSettings(Part):
 
 
 class ParseNumberFromString(FormulaBlock):
-    """Text becomes a number. Text that is none stays, as does one whose groups are not of two or three digits."""
+    """Text becomes a number. Text that is none stays, as does one whose last group has not three digits."""
 
     type: Literal["PARSE_NUMBER_FROM_STRING"]
     settings: ParseNumberFromStringSettings
@@ -298,7 +298,7 @@ class ParseNumberFromString(FormulaBlock):
     def pattern(self) -> str:
         """A regular expression of the texts that are numbers, of RE2 and of Python."""
         group, point = (_escaped(sign) for sign in (self.settings.group_separator, self.settings.decimal_separator))
-        groups = f"[0-9]{{1,3}}(?:{group}[0-9]{{2,3}})+|" if group else ""
+        groups = f"[0-9]{{1,3}}(?:{group}[0-9]{{2,3}})*{group}[0-9]{{3}}|" if group else ""
         return rf"^\s*[+-]?(?:{groups}[0-9]*)(?:{point}[0-9]*)?(?:[eE][+-]?[0-9]{{1,4}})?\s*$"
 
     @property
