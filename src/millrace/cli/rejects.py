@@ -1,4 +1,4 @@
-"""`millrace rejects`: rows that could not pass, each with its reason; seen, exported, replayed or discarded."""
+"""`millrace rejects`: rows that could not pass, each with its reason; seen, exported, mended, replayed or discarded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.records import RunRecord
-    from millrace.control.rejects import Choice, Rejected, RejectGroup
+    from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
     from millrace.engine.meter import Meter
 
 OBJECT = typer.Option("--object", metavar="OBJECT", help="Only rows of this object.")
 CODE = typer.Option(metavar="CODE", help="Only rows with this code.")
 RUN = typer.Option(metavar="N", help="Only rows of this run.")
+STAGE = typer.Option(metavar="STAGE", help="Only rows refused there: source, steps, mapping or load.")
+FILE = typer.Option("--file", metavar="N", help="Only rows of this file (`millrace rejects list --files`).")
+WHERE = typer.Option(metavar="FIELD=VALUE", help="Only rows whose field has this value.")
 FLOW = typer.Option("--pipeline", "-p", metavar="NAME", help="Only rows of this pipeline.")
 
 group = noun("rejects", "Rows that could not pass, each with its reason.")
@@ -45,21 +48,37 @@ def join(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-@command(group, "list", examples=["millrace rejects", "millrace rejects list --pipeline clevertap --all --json"])
+@command(
+    group,
+    "list",
+    examples=[
+        "millrace rejects",
+        "millrace rejects list --pipeline clevertap --all --json",
+        "millrace rejects list --files",
+    ],
+)
 def list_(
     face: Face,
     pipeline: Annotated[str | None, FLOW] = None,
     stream: Annotated[str | None, OBJECT] = None,
+    stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
     run: Annotated[int | None, RUN] = None,
+    files: Annotated[bool, typer.Option("--files", help="File by file, with the runs that they are of.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Those that were replayed or discarded, too.")] = False,
 ) -> None:
-    """List rejected rows, counted by object, stage and code."""
+    """List rejected rows, counted by object, stage and code, and what will cure them."""
     from millrace.control import rejects
 
+    choice, state = _choice(pipeline, stream, stage, code, run), None if all_ else "open"
+    now = datetime.now(UTC)
     with face.open() as home:
-        found = rejects.listed(home, _choice(pipeline, stream, code, run), state=None if all_ else "open")
-    face.answer(found, _listed(found, datetime.now(UTC)))
+        if files:
+            by_file = rejects.listed(home, choice, state=state)
+            face.answer(by_file, _listed(by_file, now))
+            return
+        found = rejects.grouped(home, choice, state=state)
+    face.answer(found, _grouped(found, now))
 
 
 @command(
@@ -69,16 +88,20 @@ def show(
     face: Face,
     pipeline: Annotated[str | None, FLOW] = None,
     stream: Annotated[str | None, OBJECT] = None,
+    stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
     run: Annotated[int | None, RUN] = None,
+    number: Annotated[int | None, FILE] = None,
+    where: Annotated[str | None, WHERE] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Rows at most.")] = 10,
 ) -> None:
     """Show rejected rows themselves."""
     from millrace.control import rejects
     from millrace.engine.stage import Stage
 
-    with face.open() as home, closing(Stage(home.stage_url)) as stage:
-        rows = list(rejects.rows(home, stage, _choice(pipeline, stream, code, run), limit=limit))
+    choice = _choice(pipeline, stream, stage, code, run, number, where)
+    with face.open() as home, closing(Stage(home.stage_url)) as files:
+        rows = list(rejects.rows(home, files, choice, limit=limit))
     face.answer(rows, _rows(rows))
 
 
@@ -92,29 +115,42 @@ def export(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to; left out: to stdout.")] = None,
     pipeline: Annotated[str | None, FLOW] = None,
     stream: Annotated[str | None, OBJECT] = None,
+    stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
     run: Annotated[int | None, RUN] = None,
+    number: Annotated[int | None, FILE] = None,
+    where: Annotated[str | None, WHERE] = None,
 ) -> None:
     """Write rejected rows as JSON lines, each with its reason. They stay where they are."""
     from millrace.control import rejects
     from millrace.engine.stage import Stage
 
-    choice = _choice(pipeline, stream, code, run)
-    with face.open() as home, closing(Stage(home.stage_url)) as stage:
+    choice = _choice(pipeline, stream, stage, code, run, number, where)
+    with face.open() as home, closing(Stage(home.stage_url)) as files:
         if file is None:
-            rejects.export(home, stage, choice, sys.stdout)
+            rejects.export(home, files, choice, sys.stdout)
             return
-        done = Counted(rejects.export_to(home, stage, choice, file), file)
+        done = Counted(rejects.export_to(home, files, choice, file), file)
     face.answer(done, [f"Wrote {count(done.rows, 'row')} to {file}."])
 
 
-@command(group, "replay", examples=["millrace rejects replay clevertap", "millrace rejects replay clevertap --run 17"])
+@command(
+    group,
+    "replay",
+    examples=[
+        "millrace rejects replay clevertap",
+        "millrace rejects replay clevertap --code TRANSFORM_ERROR --where id=17",
+    ],
+)
 def replay(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
     stream: Annotated[str | None, OBJECT] = None,
+    stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
     run: Annotated[int | None, RUN] = None,
+    number: Annotated[int | None, FILE] = None,
+    where: Annotated[str | None, WHERE] = None,
 ) -> None:
     """Let rejected rows try again, from where they were refused. Those that still cannot pass are rejects anew."""
     from millrace.control.replay import replay as replayed
@@ -122,7 +158,30 @@ def replay(
     with face.open() as home:
 
         def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return replayed(home, _choice(name, stream, code, run), meter=meter, stopping=stopping)
+            choice = _choice(name, stream, stage, code, run, number, where)
+            return replayed(home, choice, meter=meter, stopping=stopping)
+
+        ended(face, each(face, home, [pipeline], one))
+
+
+@command(
+    group, "mend", examples=["millrace rejects export rejects.jsonl", "millrace rejects mend clevertap rejects.jsonl"]
+)
+def mend(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export of rejects whose rows were edited.")],
+) -> None:
+    """Let rows go on as you edited them: export them, change what is under `row`, and give the file back.
+
+    Rows whose lines you took out of the file stay rejects.
+    """
+    from millrace.control.replay import mend as mended
+
+    with face.open() as home:
+
+        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
+            return mended(home, name, file, meter=meter, stopping=stopping)
 
         ended(face, each(face, home, [pipeline], one))
 
@@ -136,29 +195,73 @@ def discard(
     face: Face,
     pipeline: Annotated[str | None, ANY] = None,
     stream: Annotated[str | None, OBJECT] = None,
+    stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
     run: Annotated[int | None, RUN] = None,
+    number: Annotated[int | None, FILE] = None,
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Give rejected rows up for good. Export them before, if in doubt."""
     from millrace.control import pipelines, rejects
 
-    choice = _choice(pipeline, stream, code, run)
-    if choice == _choice(None, None, None, None):
-        raise ConfigError("no rejects are chosen", hint="Name a pipeline, an object, a code or a run.", code="usage")
+    choice = _choice(pipeline, stream, stage, code, run, number)
+    if choice == _choice():
+        raise ConfigError(
+            "no rejects are chosen", hint="Name a pipeline, an object, a stage, a code, a run or a file.", code="usage"
+        )
     with face.open() as home:
         if pipeline is not None:
             pipelines.find(home, pipeline)
-        rows = sum(one.rows for one in rejects.listed(home, choice))
+        rows = sum(one.rows for one in rejects.grouped(home, choice))
         confirmed(face, f"{count(rows, 'rejected row')} will be gone for good. Loaded rows stay.", yes or not rows)
         done = Counted(rejects.discard(home, choice))
     face.answer(done, [f"Discarded {count(done.rows, 'row')}."])
 
 
-def _choice(pipeline: str | None, stream: str | None, code: str | None, run: int | None) -> Choice:
+def _choice(
+    pipeline: str | None = None,
+    stream: str | None = None,
+    stage: str | None = None,
+    code: str | None = None,
+    run: int | None = None,
+    file: int | None = None,
+    where: str | None = None,
+) -> Choice:
     from millrace.control.rejects import Choice
 
-    return Choice(pipeline=pipeline, stream=stream, code=code, run=run)
+    name, equals, value = (where or "").partition("=")
+    if where is not None and not (name and equals):
+        raise ConfigError(
+            f"--where {where!r} is no condition", hint="Write --where id=17.", code="usage", path="--where"
+        )
+    return Choice(pipeline, stream, stage, code, run, file, (name, value) if where is not None else None)
+
+
+def _grouped(found: Sequence[Grouped], now: datetime) -> Iterator[str]:
+    if not found:
+        yield "No rejects: every row that was read could pass."
+        return
+    states = any(one.state != "open" for one in found)
+    rows = [
+        (
+            one.pipeline,
+            one.stream,
+            f"{one.stage}/{one.code}",
+            one.rows,
+            *([one.state] if states else []),
+            ago(one.last_at, now),
+            one.sample,
+        )
+        for one in found
+    ]
+    heads = ("pipeline", "object", "where/why", "rows", *(["state"] if states else []), "since", "for example")
+    yield from table(heads, rows)
+    for code, stage in dict.fromkeys((one.code, one.stage) for one in found if one.state == "open"):
+        group_ = next(one for one in found if (one.code, one.stage) == (code, stage))
+        cure = group_.resolution
+        how = "by themselves then" if cure.automatic else "when you replay them"
+        yield f"{bold(code)}: {cure.title}. {cure.hint} {dim(f'They try again {how}.')}"
+    yield from _told(sum(one.rows for one in found if one.state == "open"))
 
 
 def _listed(found: Sequence[RejectGroup], now: datetime) -> Iterator[str]:
@@ -170,6 +273,7 @@ def _listed(found: Sequence[RejectGroup], now: datetime) -> Iterator[str]:
         (
             one.pipeline,
             one.run,
+            one.file,
             one.stream,
             f"{one.stage}/{one.code}",
             one.rows,
@@ -179,9 +283,12 @@ def _listed(found: Sequence[RejectGroup], now: datetime) -> Iterator[str]:
         )
         for one in found
     ]
-    heads = ("pipeline", "run", "object", "where/why", "rows", *(["state"] if states else []), "since", "for example")
-    yield from table(heads, rows)
-    waiting = sum(one.rows for one in found if one.state == "open")
+    heads = ("pipeline", "run", "file", "object", "where/why", "rows", *(["state"] if states else []))
+    yield from table((*heads, "since", "for example"), rows)
+    yield from _told(sum(one.rows for one in found if one.state == "open"))
+
+
+def _told(waiting: int) -> Iterator[str]:
     if waiting:
         told = "see them: millrace rejects show; let them try again: millrace rejects replay PIPELINE"
         yield dim(f"{count(waiting, 'row')} open; {told}")

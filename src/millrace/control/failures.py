@@ -29,7 +29,7 @@ class Resolution:
     code: str
     title: str
     who: Who
-    cures: frozenset[Cure]
+    cures: tuple[Cure, ...]
     hint: str
 
     @property
@@ -80,8 +80,9 @@ def resolution(code: str, stage: str = "") -> Resolution:
     known = RESOLUTIONS.get(code) or Resolution(code, _UNKNOWN.title, _UNKNOWN.who, _UNKNOWN.cures, _UNKNOWN.hint)
     if stage != "load":
         return known
-    cures = (known.cures - {"transformation"}) | {"time"}
-    return Resolution(code, known.title, known.who, frozenset(cures), known.hint)
+    cures: list[Cure] = [cure for cure in known.cures if cure not in ("transformation", "time")]
+    at_load: tuple[Cure, ...] = (*cures, "time")
+    return Resolution(code, known.title, known.who, at_load, known.hint)
 
 
 def due(groups: Iterable[W], standing: Standing) -> list[W]:
@@ -114,10 +115,10 @@ def _all(*resolutions: Resolution) -> dict[str, Resolution]:
     return {one.code: one for one in resolutions}
 
 
-_CODE: frozenset[Cure] = frozenset({"transformation"})
-_SCHEMA: frozenset[Cure] = frozenset({"mapping", "transformation", "settings"})
-_PLACE: frozenset[Cure] = frozenset({"mapping", "settings", "time"})
-_NOTHING: frozenset[Cure] = frozenset()
+_CODE: tuple[Cure, ...] = ("transformation",)
+_SCHEMA: tuple[Cure, ...] = ("mapping", "transformation", "settings")
+_PLACE: tuple[Cure, ...] = ("mapping", "settings", "time")
+_NOTHING: tuple[Cure, ...] = ()
 
 _UNKNOWN = Resolution(
     "", "the source could not make a row of the record", "you", _NOTHING,
