@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +15,13 @@ from pydantic import ValidationError
 from tests.contract.disk import small_disk
 
 from millrace.connect.destination import Load
+from millrace.connect.files import layout
 from millrace.connect.files.formats import Format
 from millrace.connect.testing.destination import FEED, DestinationContract, Rows, counted
-from millrace.connect.testing.rows import rows, table
+from millrace.connect.testing.rows import META, rows, table
 from millrace.data import columns, types
 from millrace.destinations.folder import destination as module
+from millrace.destinations.folder.catalog import Catalog
 from millrace.destinations.folder.destination import Config, Destination
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -32,10 +37,92 @@ class FolderContract(DestinationContract):
     def config(self) -> dict[str, Any]:
         return {"path": str(self.path), "format": self.format}
 
-    def data_files(self) -> list[str]:
+    def files(self) -> list[str]:
         """Keys of all files but the notes."""
         keys = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
         return sorted(key for key in keys if not key.startswith("_millrace/"))
+
+    def data_files(self) -> list[str]:
+        """Keys of the files that hold rows."""
+        return [key for key in self.files() if not Path(key).name.startswith("_SUCCESS")]
+
+    @pytest.mark.parametrize("partition", [layout.DEFAULT, "${DATE}"])
+    def test_a_load_that_is_whole_has_its_marker_beside_its_files(self, partition: str) -> None:
+        one = Destination(Config.model_validate(self.config() | {"partition": partition}))
+        made, given = counted("t")
+        one.ensure(made)
+        one.load(made, Load(FEED, 0, 1, 5, given))
+        one.load(made, Load(FEED, 1, 2, 5, Rows(given.table.slice(0, 0))))  # no row, no file, no marker
+        one.load(made, Load(FEED, 2, 3, 5, given))
+        markers = [Path(key) for key in self.files() if key not in self.data_files()]
+        assert len(markers) == len(set(markers)) == 2
+        for marker in markers:
+            told = json.loads((self.path / marker).read_bytes())
+            assert told["rows"] == given.count
+            assert all((self.path / marker.parent / file).is_file() for file in told["files"])
+            assert marker.name == "_SUCCESS" or partition == "${DATE}"
+        one.drop("t")
+        assert self.files() == []
+
+    def test_a_marker_that_a_crash_kept_from_being_made_is_made_by_the_next_load(
+        self, destination: Destination
+    ) -> None:
+        made, given = counted("t")
+        destination.ensure(made)
+
+        def crash(_: object, note: object) -> None:
+            raise MemoryError(note)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr(Catalog, "mark", crash)
+            destination.load(made, Load(FEED, 0, 1, 5, given))
+        assert destination.held(FEED, "t") == 1
+        assert self.files() == self.data_files() != []
+        destination.load(made, Load(FEED, 1, 2, 5, given))
+        assert len(self.files()) == len(self.data_files()) + 2
+
+    def test_files_of_a_full_reload_lie_under_the_name_of_the_table_that_they_become(
+        self, destination: Destination
+    ) -> None:
+        made, given = counted("t__fresh")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 5, given, pipeline="orders", becomes="t"))
+        destination.swap("t__fresh", "t")
+        assert [Path(key).parts[:2] for key in self.data_files()] == [("orders", "t")]
+        assert not [key for key in self.files() if "fresh" in key]
+        assert len(self.contents(destination, "t")) == given.count
+
+    def test_integers_that_no_double_is_equal_to_keep_their_column_from_becoming_one(
+        self, destination: Destination
+    ) -> None:
+        for name, large, becomes in (("near", 2**53, types.DOUBLE), ("far", 2**53 + 1, types.VARCHAR)):
+            for segment, (type_, value) in enumerate(((types.LONG, large), (types.LONG, None), (types.DOUBLE, 0.5))):
+                made = table(name, {"k": types.LONG, "v": type_}, mode="append")
+                destination.ensure(made)
+                schema = {"k": types.LONG, "v": type_, columns.INGESTED_AT: types.LONG}
+                destination.load(made, Load(FEED, segment, segment + 1, 1, rows(schema, (segment, value, 1))))
+            assert (destination.schema(name) or {})["v"] == becomes
+            found = [row["v"] for row in self.contents(destination, name, order="k")]
+            assert found == ([float(large), None, 0.5] if becomes == types.DOUBLE else [str(large), None, "0.5"])
+
+    def test_deleted_rows_and_the_time_of_a_change_have_columns_in_every_file(self, destination: Destination) -> None:
+        plain = table("t", {"k": types.LONG}, mode="append")
+        destination.ensure(plain)
+        schema = {"k": types.LONG, columns.INGESTED_AT: types.LONG}
+        destination.load(plain, Load(FEED, 0, 1, 1, rows(schema, (1, 1))))
+        changed = {"k": types.LONG, columns.SOURCE_MODIFIED_AT: types.TIMESTAMPTZ}
+        made = table("t", changed, mode="append", meta=replace(META, marked_deleted=columns.MARKED_DELETED))
+        destination.ensure(made)
+        schema = changed | {columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
+        moment = datetime(2026, 3, 14, tzinfo=UTC)
+        destination.load(made, Load(FEED, 1, 2, 1, rows(schema, (2, moment, 1, "U"), (3, moment, 1, "D"))))
+        found = self.contents(destination, "t", order="k")
+        deleted, modified = columns.MARKED_DELETED, columns.SOURCE_MODIFIED_AT
+        assert [(row["k"], row[deleted], row[modified]) for row in found] == [
+            (1, False, None),
+            (2, False, moment),
+            (3, True, moment),
+        ]
 
     def test_files_of_an_unfinished_load_are_gone_after_the_next(self, destination: Destination) -> None:
         made, given = counted("t")
@@ -121,7 +208,8 @@ class TestParquet(FolderContract):
         destination.load(made, Load(FEED, 0, 1, 5, given))
         (file,) = self.data_files()
         found = parquet.read_table(self.path / file)
-        assert found.column_names == ["k", "v", columns.INGESTED_AT, columns.LOADED_AT]
+        ours = (columns.INGESTED_AT, columns.SOURCE_MODIFIED_AT, columns.LOADED_AT, columns.MARKED_DELETED)
+        assert found.column_names == ["k", "v", *ours]
         assert found.column("k").to_pylist() == given.table.column("k").to_pylist()
 
 
@@ -141,7 +229,8 @@ class TestCSV(FolderContract):
         destination.load(made, Load(FEED, 0, 1, 5, given))
         (file,) = self.data_files()
         assert (self.path / file).read_text() == (
-            f'"v","n","{columns.INGESTED_AT}","{columns.LOADED_AT}"\n"",1,1,5\n,,1,5\n"a""b,c\nd",2,1,5\n'
+            f'"v","n","{columns.INGESTED_AT}","{columns.SOURCE_MODIFIED_AT}","{columns.LOADED_AT}",'
+            f'"{columns.MARKED_DELETED}"\n"",1,1,,5,"false"\n,,1,,5,"false"\n"a""b,c\nd",2,1,,5,"false"\n'
         )
 
 

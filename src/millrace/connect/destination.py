@@ -149,7 +149,8 @@ class Load:
     ``feed`` names pipeline and generation; ``at_ms`` is the load time in epoch milliseconds. ``rows`` is in the
     table's columns (types may be narrower than the table's), plus `meta.op_type` where the stream reports deletes;
     it can be read more than once (each call of ``rows()`` starts again). ``pipeline`` is the name that people gave it,
-    for paths alone: it may change, and only ``feed`` tells whose rows these are.
+    for paths alone: it may change, and only ``feed`` tells whose rows these are. ``becomes`` is the name of the table
+    whose place this one will take, for paths alone too; empty where it takes none.
     """
 
     feed: str
@@ -159,6 +160,7 @@ class Load:
     rows: Rereadable
     refused: frozenset[int] = field(default_factory=frozenset[int])
     pipeline: str = ""
+    becomes: str = ""
 
 
 class Rereadable(ABC):

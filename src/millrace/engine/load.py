@@ -147,7 +147,7 @@ def load(
         rows = StagedRows(stage, segments, schema, formerly)
         at = clock.now()
         counts = _load(
-            Load(feed, held, upto, at_ms=int(at.timestamp() * 1000), rows=rows, pipeline=pipeline),
+            Load(feed, held, upto, int(at.timestamp() * 1000), rows, pipeline=pipeline, becomes=mapping.table),
             table=table,
             shelved=shelved,
             destination=destination,

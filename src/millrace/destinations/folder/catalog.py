@@ -43,6 +43,8 @@ class LoadNote:
     files: tuple[str, ...]
     columns: dict[str, str]
     attempt: str
+    marker: str = ""
+    """The key of the object that says beside the files that all of them are there; without files there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,12 @@ class Catalog:
         key = f"{ROOT}/data/{id_}/notes/{_part(note.feed)}/{note.after:012}.json"
         return self.store.create(key, json.dumps(asdict(note)).encode())
 
+    def mark(self, note: LoadNote) -> None:
+        """Who only sees the files sees that the load is whole."""
+        if note.marker:
+            told = {"rows": note.rows, "files": [file.rpartition("/")[2] for file in note.files]}
+            self.store.create(note.marker, json.dumps(told).encode())
+
     def forget(self, id_: str, feed: str) -> None:
         """The rows stay; what feed they came from is no longer known."""
         for key in self.store.keys(f"{ROOT}/data/{id_}/notes/{_part(feed)}/"):
@@ -96,11 +104,11 @@ class Catalog:
         self.store.create(f"{ROOT}/data/{id_}/intents/{_part(feed)}/{attempt}.json", content)
 
     def tidy(self, id_: str, feed: str, upto: int) -> None:
-        """Files of loads that never came to be noted are gone.
+        """Files of loads that never came to be noted are gone, and those that were have their marker.
 
         Only those that began before segment ``upto``, which is held: they cannot be noted any more.
         """
-        kept: set[str] | None = None
+        kept: dict[str, LoadNote] | None = None
         for key in self.store.keys(f"{ROOT}/data/{id_}/intents/{_part(feed)}/"):
             content = self.store.read(key)
             if content is None:
@@ -108,8 +116,10 @@ class Catalog:
             intent = json.loads(content)
             if intent["after"] >= upto:
                 continue
-            kept = {note.attempt for note in self.notes(id_)} if kept is None else kept
-            if intent["attempt"] not in kept:
+            kept = {note.attempt: note for note in self.notes(id_)} if kept is None else kept
+            if note := kept.get(intent["attempt"]):
+                self.mark(note)
+            else:
                 self.discard(intent["stem"])
             self.store.delete([key])
 
@@ -123,7 +133,7 @@ class Catalog:
         state = self.state(table)
         for id_ in state.old:
             for note in self.notes(id_):
-                self.store.delete(note.files)
+                self.store.delete([*note.files, *filter(None, (note.marker,))])
             for key in self.store.keys(f"{ROOT}/data/{id_}/intents/"):
                 if content := self.store.read(key):
                     self.discard(json.loads(content)["stem"])

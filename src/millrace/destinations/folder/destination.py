@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,8 @@ from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, Sche
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 128 * 1024 * 1024
+# Integers up to here are equal to a DOUBLE.
+_EXACT = 2**53
 
 
 class Config(DestinationConfig):
@@ -138,18 +140,26 @@ class Destination(Contract[Config]):
                 hint="Set load_mode: append, or choose a destination that is a database.",
                 code="mode",
             )
+        table = _whole(table)
         while True:
             state = self.catalog.state(table.name)
             if state.old:
                 self.catalog.bury(table.name)
                 continue
-            following, changes = _evolved(state, table)
+            following, changes = _evolved(state, table, self._exact_as_double)
             if not changes or self.catalog.change(following):
                 return changes
+
+    def _exact_as_double(self, table: str, column: str) -> bool:
+        """Whether every integer in the files of a column is equal to some DOUBLE (I6)."""
+        name = DUCKDB.quoted(column)
+        query = f"SELECT count(*) FROM {DUCKDB.quoted(table)} WHERE {name} > {_EXACT} OR {name} < -{_EXACT}"
+        return self.query(query).column(0)[0].as_py() == 0
 
     # Loading.
 
     def load(self, table: Table, load: Load) -> Loaded:
+        table = _whole(table)
         state = self.catalog.state(table.name)
         if state.id is None:
             raise SchemaError(
@@ -167,11 +177,14 @@ class Destination(Contract[Config]):
         # Pipelines of one name, and generations, share a folder: the name of a file tells their feeds apart.
         attempt = f"{load.after + 1}-{load.upto}-{_digest(load.feed)}{fresh_id()[:8]}"
         pipeline = load.pipeline or load.feed.rpartition("/")[0] or load.feed
-        job = layout.Job(pipeline, table.name, _digest(f"{load.feed}:{load.at_ms}"), load.at_ms)
+        name = load.becomes or table.name
+        job = layout.Job(pipeline, name, _digest(f"{load.feed}:{load.after}:{load.at_ms}"), load.at_ms)
         folder = layout.folder(self.config.partition, job)
         if folder.split("/")[0] == ROOT:
             folder = f"_{folder}"  # a pipeline or a table of that name; rows never lie among the notes
-        stem = f"{folder}/{layout.safe(table.name)}-{attempt}-"
+        stem = f"{folder}/{layout.safe(name)}-{attempt}-"
+        # Where loads share a folder, each has a marker of its own.
+        marker = f"{folder}/_SUCCESS" + ("" if "${JOB_ID}" in self.config.partition else f"-{attempt}")
         self.catalog.intend(state.id, load.feed, load.after, attempt, stem)
         written = {column.name: types.name(found[column.name].type or types.VARCHAR) for column in columns(table)}
         try:
@@ -185,6 +198,7 @@ class Destination(Contract[Config]):
                 tuple(files),
                 written,
                 attempt,
+                marker if files else "",
             )
             if not self.catalog.note(state.id, note):
                 raise Stale(f"{table.name} took segments after {load.after} of {load.feed} from another worker")
@@ -196,6 +210,7 @@ class Destination(Contract[Config]):
                     f"{table.name} took segments after {load.after} of {load.feed} from another worker"
                 ) from error
             raise
+        self.catalog.mark(note)
         self.catalog.tidy(state.id, load.feed, load.upto)
         return Loaded(
             load.rows.count,
@@ -378,7 +393,18 @@ def _types(state: State) -> dict[str, pa.DataType]:
     return {name: types.parse(type_) for name, type_ in state.columns.items()}
 
 
-def _evolved(state: State, table: Table) -> tuple[State, list[Change]]:
+def _whole(table: Table) -> Table:
+    """The table with the metadata columns that all files have, whatever the stream reports (destinations.md 15.3)."""
+    start = table.meta.ingested_at.removesuffix("ingested_at")
+    deleted = table.meta.marked_deleted or f"{start}marked_deleted"
+    modified = table.meta.source_modified_at or f"{start}source_modified_at"
+    meta = replace(table.meta, marked_deleted=deleted, source_modified_at=modified)
+    if any(column.name == modified for column in table.columns):
+        return replace(table, meta=meta)
+    return replace(table, meta=meta, columns=(*table.columns, Column(modified, types.TIMESTAMPTZ)))
+
+
+def _evolved(state: State, table: Table, exact_as_double: Callable[[str, str], bool]) -> tuple[State, list[Change]]:
     """The table with every column that it shall have, in types that hold old and new values."""
     if state.id is None:
         state = replace(state, id=fresh_id(), columns={})
@@ -388,6 +414,9 @@ def _evolved(state: State, table: Table) -> tuple[State, list[Change]]:
     for column in columns(table):
         have = now.get(column.name)
         wider = column.type if have is None else types.widen(have, column.type)
+        # The mapping asks for it only while every value that it saw is exact in both; the files may hold others.
+        if have == types.LONG and column.type == types.DOUBLE and exact_as_double(table.name, column.name):
+            wider = types.DOUBLE
         if wider != have:
             kind = "add" if have is None else "widen"
             changes.append(Change(kind, table.name, column.name, f"{column.name} {types.name(wider)}"))
