@@ -15,9 +15,10 @@ import pyarrow as pa
 from tests.engine.blocks import naive_formula
 from tests.engine.blocks.naive_formula import Row
 
-from millrace.engine.blocks import dates, formula, scalar
+from millrace.engine.blocks import dates, scalar
 from millrace.engine.blocks.block import Block, FieldBlock
 from millrace.engine.blocks.model import Blocks
+from millrace.engine.blocks.settings import parsed
 
 Event = tuple[str, Row]
 
@@ -51,7 +52,7 @@ def _without_nulls(row: Row) -> Row:
 
 
 def _add_field(block: Any, stream: str, row: Row) -> Event:
-    name, one = block.settings.name, formula.parse(block.settings.value)
+    name, one = block.settings.name, parsed(block.settings.value)
     value = naive_formula.formula(one, row)
     return stream, _without_nulls({**row, **(_parts(name, value) if one.splits else {name: value})})
 
@@ -63,7 +64,7 @@ def _parts(name: str, parts: list[str] | None) -> Row:
 
 
 def _change_field_values(block: Any, stream: str, row: Row) -> Event:
-    one = formula.parse(block.settings.value)
+    one = parsed(block.settings.value)
     fills = any(f.on == "FIELD_VALUE" and f.op == "IS_NULL" for f in block.field_filters)
     named = [f for f in block.field_filters if f.on == "FIELD_NAME" and f.op in ("EQUALS", "IN")]
     absent = [str(name) for f in named for name in f.values()] if fills else []
@@ -94,7 +95,7 @@ def _rename_fields(block: Any, stream: str, row: Row) -> Event:
         if name in chosen:
             new = block.settings.name
             if block.settings.formula is not None:
-                new = naive_formula.formula(formula.parse(block.settings.formula), {"n": name}, "n")
+                new = naive_formula.formula(parsed(block.settings.formula), {"n": name}, "n")
                 new = new if isinstance(new, str) and new else name
         if new in found:
             raise ValueError("twice")
