@@ -252,6 +252,11 @@ UNION ALL SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FRO
 FROM pg_temp."__mr_keys" AS k JOIN "schema"."orgs_division" AS p ON p."__hevo_id" = k."__hevo_ref_id"
 WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
 
+-- merge of items: aged
+UPDATE "schema"."orgs_contact" AS t SET "__hevo__ingested_at" = COALESCE(b."__hevo__ingested_at", t."__hevo__ingested_at")
+FROM pg_temp."__mr_bygone" AS b
+WHERE b.known AND b.id = t."__hevo_id" AND t."__hevo__marked_deleted" AND COALESCE(b."__hevo__ingested_at" > t."__hevo__ingested_at", FALSE);
+
 -- merge of items: forget
 DELETE FROM pg_temp."__mr_keys" WHERE "__he__msg_seq_id" IN (SELECT "__he__msg_seq_id" FROM pg_temp."__mr_bygone" WHERE known);
 
@@ -271,7 +276,8 @@ WHERE COALESCE(p."__hevo__marked_deleted", FALSE) AND NOT COALESCE(t."__hevo__ma
 -- merge of items: overdue
 INSERT INTO pg_temp."__mr_fallen"
 SELECT t.ctid, t."__hevo_id", b."__hevo__ingested_at"
-FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_bygone" AS b ON b.id = t."__hevo_id" WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE);
+FROM pg_temp."__mr_bygone" AS b JOIN pg_temp."__mr_keys" AS k ON k."__he__msg_seq_id" = b."__he__msg_seq_id" JOIN "schema"."orgs_contact" AS t ON t."__hevo_id" = b.id
+WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT COALESCE(t."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
 
 -- merge of items: mark
 UPDATE "schema"."orgs_contact" AS t SET "__hevo__marked_deleted" = TRUE, "__hevo__ingested_at" = COALESCE(f."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000

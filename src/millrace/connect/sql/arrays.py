@@ -39,14 +39,16 @@ class Ends:
     """The statements around a merge of items (`statements.merge`), in the order in which they run.
 
     `ends` has the newest word on each array of the load, `tops` the newest row that the table has of each, `bygone`
-    rows of the load that are older than that, or than the row above them. ``forget`` and ``leave`` take rows out of
-    `keys` before the merge; `fallen` are rows of the table to mark after it.
+    rows of the load that are older than that, or than the row above them. By ``aged``, deleted rows that such a row
+    would have revived are as new as what it came too late for. ``forget`` and ``leave`` take rows out of `keys` before
+    the merge; `fallen` are rows of the table to mark after it.
     """
 
     crossed: str
     ends: str
     tops: str
     bygone: str
+    aged: str
     forget: str
     leave: str
     fallen: str
@@ -88,8 +90,10 @@ def ends(dialect: Dialect, table: Table, nest: Nest, target: str, *, at_ms: int,
         )
     overdue = (
         f"SELECT t.{d.row_id}, t.{id_}, {d.names(at, 'b')}\n"
-        f"FROM {target} AS t JOIN {bygone} AS b ON b.id = t.{id_} WHERE NOT b.known AND {_live(d, table)}"
+        f"FROM {bygone} AS b JOIN {keys_} AS k ON k.{seq} = b.{seq} JOIN {target} AS t ON t.{id_} = b.id\n"
+        f"WHERE NOT b.known AND {_live(d, table)} AND NOT {newer(d, table, 't', 'k')}"
     )
+    dated = ", ".join(f"{q(name)} = COALESCE(b.{q(name)}, t.{q(name)})" for name in at)
     return Ends(
         crossed=(
             f"SELECT count(*) FROM (SELECT 1 FROM {keys_} AS k WHERE k.{operation} = '{EMPTY}' AND EXISTS (SELECT 1\n"
@@ -105,6 +109,11 @@ def ends(dialect: Dialect, table: Table, nest: Nest, target: str, *, at_ms: int,
             f"FROM {target} AS t JOIN {ends_} AS e ON e.{ref} = t.{ref}) AS t WHERE __mr_place = 1"
         ),
         bygone=f"{temp} {bygone} AS\n" + "\nUNION ALL ".join(lates),
+        aged=(
+            f"UPDATE {target} AS t SET {dated}\nFROM {bygone} AS b\n"
+            f"WHERE b.known AND b.id = t.{id_} AND t.{q(table.meta.marked_deleted or '')} "
+            f"AND {newer(d, table, 'b', 't')}"
+        ),
         forget=f"DELETE FROM {keys_} WHERE {seq} IN (SELECT {seq} FROM {bygone} WHERE known)",
         leave=f"DELETE FROM {keys_} WHERE {operation} = '{EMPTY}'",
         fallen=f"{temp} {temporary(d, 'fallen')} AS\n" + "\nUNION ".join(beyond),
@@ -188,6 +197,7 @@ class Arrays:
             )[0]
             self.bygone, self._late = int(known), late > known
             if known:
+                self.system.execute(plan.aged)
                 self.system.execute(plan.forget)
         if self.empty:
             self.system.execute(plan.leave)
