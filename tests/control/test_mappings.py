@@ -8,7 +8,7 @@ import pytest
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.postgres import Database
 
-from millrace.control import leases, mapping_views, mappings, runs
+from millrace.control import leases, mapping_edits, mapping_views, mappings, runs
 from millrace.control.mapping_views import Overview
 from millrace.control.mappings import By
 from millrace.data.batch import Checkpoint
@@ -490,3 +490,23 @@ def test_a_column_that_a_view_holds_stays_and_the_row_is_a_failed_event(bounded:
     given(bounded, [{"id": "1", "t": "x" * 21}, {"id": "2", "t": "y"}]).run()
     assert bounded.rejected() == {"STRING_TOO_LONG": 1}
     assert bounded.rows("items", "id") == ["2"]
+
+
+def test_an_event_type_that_comes_back_to_its_table_loads_what_waited_there(rig: Rig):
+    given(rig, items(1, n=1), items(2, n=2), items(3, n=3), items(4, n=4)).run()
+    staged(rig)
+    mappings.map_to(rig.home, *HERE, "others")
+    staged(rig)
+    mappings.map_to(rig.home, *HERE, "items", {"n": None})
+    record = rig.run()
+    assert record.balance.even
+    assert rig.rows("items", "id", "n") == [(1, 1), (2, 2), (4, None)]
+    assert rig.rows("others", "id", "n") == [(3, 3)]
+
+
+def test_an_ignored_field_has_no_column_in_the_table_to_which_the_event_type_moves(rig: Rig):
+    given(rig, items(1, n=1), items(2, n=2)).run()
+    edits = [mapping_edits.mapping_to("others", {}), mapping_edits.ignoring("n")]
+    mappings.change(rig.home, *HERE, edits)
+    rig.run()
+    assert [name for name in rig.query("SELECT * FROM others")[0] if "__" not in name] == ["id"]

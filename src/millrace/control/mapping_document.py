@@ -81,16 +81,29 @@ def export_yaml(home: Home, pipeline: str, event_types: list[str] | None = None)
     known = latest(home, pipelines.find(home, pipeline))
     names = list(known) if event_types is None else [named(known, name) for name in event_types]
     document = {"pipeline": pipeline, "event_types": {name: _part(known[name]) for name in names}}
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(_literal(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _literal(value: Any) -> Any:
+    """The value with texts in it that no variable is put into; keys never are."""
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case dict():
+            return {key: _literal(below) for key, below in value.items()}  # pyright: ignore[reportUnknownVariableType]  # YAML
+        case list():
+            return [_literal(below) for below in value]  # pyright: ignore[reportUnknownVariableType]  # YAML
+        case _:
+            return value
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text that `plant` would take for a number, a word or a variable is written so that it is text again."""
+    """Text that `plant` would take for a number or a word is written so that it is text again."""
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     odd = WHOLE.fullmatch(value) or BROKEN.fullmatch(value) or value.lower() in WORDS
-    plain = yaml.SafeDumper.represent_str(dumper, value.replace("${", "$${"))
+    plain = yaml.SafeDumper.represent_str(dumper, value)
     return yaml.ScalarNode(plain.tag, plain.value, style='"') if odd else plain
 
 
@@ -98,7 +111,7 @@ _Dumper.add_representer(str, _text)
 
 
 def _part(mapping: Mapping) -> dict[str, Any]:
-    part: dict[str, Any] = {"table": mapping.table}
+    part: dict[str, Any] = {"table": mapping.table} if mapping.mapped else {}
     if mapping.skipped:
         part["skipped"] = True
     if mapping.own_auto is not None:

@@ -22,13 +22,15 @@ def several(edits: Sequence[Edit]) -> Edit:
     """One edit after the other, each on what the one before made."""
 
     def change(at: Around) -> Mapping:
-        before = at.mapping
+        before, place = at.mapping, at.place
         try:
             for one in edits:
-                at.mapping = one(at)
+                made = one(at)
+                at.place = at.place if made.table == at.mapping.table else at.place_of(made.table)
+                at.mapping = made
             return at.mapping
         finally:
-            at.mapping = before
+            at.mapping, at.place = before, place
 
     return change
 
@@ -145,8 +147,12 @@ def _mapped(at: Around, table: str, columns: Dict[str, str | None]) -> Mapping:
         present = next((one for one in there or {} if one.casefold() == name.casefold()), name)
         chosen[source] = (present, (there or {}).get(present, type_))
     made = editing.mapped_to(at.mapping, table, chosen, at.naming, at.place)
+    place = at.place
+    if table != at.mapping.table:
+        place, before = at.place_of(table), at.before(table)
+        made = made if before is None else editing.returned(made, before, place)
     for source in (source for source, name in columns.items() if name is None):
-        made = editing.ignored(made, source, at.place)
+        made = editing.ignored(made, source, place)
     return made
 
 

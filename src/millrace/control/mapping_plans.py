@@ -101,15 +101,29 @@ class Around:
         """Columns of the table (or another one) at the destination; None when there is none."""
         return self.destination().schema(table or self.mapping.table)
 
+    def place_of(self, table: str) -> Place:
+        """How far a table of the pipeline is; nowhere when it has none of that name."""
+        with self.home.database.reading() as connection:
+            row = commits.current_tables(connection, self.pipeline.id).get(table)
+        return Place() if row is None else Place(row.generation, row.last, row.loaded)
+
+    def before(self, table: str) -> Mapping | None:
+        """The latest mapping into a table that the event type had before; None when it never had it."""
+        with self.home.database.reading() as connection:
+            found = commits.table_mappings(connection, self.pipeline.id).get(table)
+        before = None if found is None else Mapping.from_json(found)
+        return before if before is not None and before.stream == self.mapping.stream else None
+
     def changes(self, mapping: Mapping) -> list[Change]:
         """What the next load changes at the destination. Raises SchemaError where the table cannot be made to fit."""
         destination = self.destination()
-        loaded_at = destination.config.populate_loaded_timestamp
+        place = self.place if mapping.table == self.mapping.table else self.place_of(mapping.table)
         target = mapping.target(
             self.naming.prefix,
             name=mapping.table,
-            loaded_at=loaded_at,
-            generation=self.place.generation if self.waiting_rows else 0,
+            loaded_at=destination.config.populate_loaded_timestamp,
+            generation=place.generation,
+            held=place.loaded,
         )
         return destination.planned(target)
 
@@ -233,7 +247,7 @@ def around(home: Home, pipeline: Pipeline, event_type: str, *, create: bool = Fa
             s.state == "staged",
         )
         waiting = int(connection.execute(query).scalar_one())
-    return Around(home, pipeline, naming, mapping, Place(row.generation, row.last), waiting)
+    return Around(home, pipeline, naming, mapping, Place(row.generation, row.last, row.loaded), waiting)
 
 
 def _begun(home: Home, pipeline: Pipeline, naming: Naming, event_type: str, known: Dict[str, Mapping]) -> Mapping:

@@ -25,10 +25,11 @@ from millrace.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far the table of a mapping is: its generation, and the last segment staged for it."""
+    """How far the table of a mapping is: its generation, and the last segments staged for it and loaded into it."""
 
     generation: int = 0
     last: int = 0
+    loaded: int = 0
 
 
 def next_version(old: Mapping, new: Mapping) -> Mapping:
@@ -284,13 +285,31 @@ def restored(now: Mapping, then: Mapping, place: Place) -> Mapping:
         exact = old.exact and (present is None or present.exact)
         columns.append(replace(old, formerly=formerly, exact=exact))
     made = replace(then, columns=tuple(columns), staged=now.staged, version=now.version)
-    gone: list[MappedColumn] = []
-    for column in now.columns:
-        kept = made.of(column.source)
-        if kept is None or types.widen(kept.type, column.type) != kept.type:
-            gone.append(column)
     _one_meaning(made)
-    return _staged(made, gone, place)
+    return _staged(made, _narrower(made, now.columns), place)
+
+
+def returned(mapping: Mapping, before: Mapping, place: Place) -> Mapping:
+    """The mapping to a table that the event type had ``before``: what is staged for it is loaded in its shape."""
+    columns: list[MappedColumn] = []
+    for column in mapping.columns:
+        known = before.of(column.source)
+        names = (*column.formerly, *((*known.formerly, known.name) if known else ()))
+        formerly = tuple(dict.fromkeys(one for one in names if one != column.name))
+        columns.append(replace(column, formerly=formerly))
+    made = replace(mapping, columns=tuple(columns), staged=before.staged)
+    _one_meaning(made)
+    return _staged(made, _narrower(made, before.columns), place)
+
+
+def _narrower(mapping: Mapping, columns: Iterable[MappedColumn]) -> list[MappedColumn]:
+    """Those columns whose values the mapping has no column for, or one that cannot hold them all."""
+    found: list[MappedColumn] = []
+    for column in columns:
+        kept = mapping.of(column.source)
+        if kept is None or types.widen(kept.type, column.type) != kept.type:
+            found.append(column)
+    return found
 
 
 def _one_meaning(mapping: Mapping) -> None:
