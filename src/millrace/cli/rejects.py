@@ -164,9 +164,7 @@ def replay(
         ended(face, each(face, home, [pipeline], one))
 
 
-@command(
-    group, "mend", examples=["millrace rejects export rejects.jsonl", "millrace rejects mend clevertap rejects.jsonl"]
-)
+@command(group, "mend", examples=["millrace rejects mend clevertap rejects.jsonl"])
 def mend(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
