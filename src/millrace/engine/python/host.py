@@ -1,0 +1,275 @@
+"""A user's script as a step: guests behind a wall, a watch on each, and answers put together from what was touched."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import selectors
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+import pyarrow as pa
+
+from millrace.data.batch import Batch
+from millrace.engine.python import jail
+from millrace.engine.python.assembly import Assembly
+from millrace.engine.python.frames import Answer, Garbage, answered, frame, request, slices, visible
+from millrace.engine.python.jail import Sandbox, probe
+from millrace.engine.steps import Output, Stepped
+from millrace.errors import ConfigError, EnvironmentProblem
+
+__all__ = ["PythonStep", "Sandbox", "ScriptLimits", "probe"]
+
+# Rows that go to a guest at a time: enough to make a frame worth it, few enough to share between guests.
+SLICE = 2_000
+_LOOK_S = 0.02
+_START_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptLimits:
+    """What one event, and one guest, may take."""
+
+    seconds_per_event: float = 5.0
+    memory_bytes: int = 256 << 20
+    output_bytes: int = 64 << 20
+
+
+class _Fallen(Exception):
+    """A guest is gone, or had to be ended. ``event``: the row that it worked on, None where that is not known."""
+
+    def __init__(self, code: str, message: str, event: int | None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.event = code, message, event
+
+
+class Guest:
+    """One process with the script in it. Not safe for several threads."""
+
+    def __init__(self, source: str, wall: jail.Wall, limits: ScriptLimits, *, free: bool = False) -> None:
+        self._limits = limits
+        with tempfile.TemporaryFile() as shared:
+            shared.write(bytes(16))
+            shared.flush()
+            self._shared = mmap.mmap(shared.fileno(), 16)
+            try:
+                self._process = jail.start(wall, shared.fileno(), memory_bytes=limits.memory_bytes)
+            except OSError as cause:
+                raise EnvironmentProblem(
+                    f"no process can be started for the script: {cause}", code="no_process"
+                ) from cause
+        self._progress = memoryview(self._shared).cast("q")
+        assert self._process.stdout is not None and self._process.stdin is not None
+        self._reader, self._writer = self._process.stdout.fileno(), self._process.stdin.fileno()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._reader, selectors.EVENT_READ)
+        try:
+            said = self.ask(frame({"source": source, "free": free}), patience_s=_START_S + limits.seconds_per_event)
+            greeting = cast("dict[str, Any]", orjson.loads(said))
+        except (_Fallen, ValueError) as fallen:
+            self.close()
+            raise ConfigError(
+                "the script ends its process, or hangs, before it sees an event",
+                hint="Look at what stands outside of its functions.",
+                code="script",
+            ) from fallen
+        if (error := greeting.get("error")) is not None:
+            self.close()
+            raise ConfigError(
+                f"the script cannot be used: {error['message']}",
+                hint=error.get("hint") or "Mend that line.",
+                path=None if error.get("line") is None else f"line {error['line']}",
+                code="script",
+            )
+        wanted = greeting.get("event_types")
+        self.event_types = None if wanted is None else frozenset(str(one) for one in wanted)
+
+    def ask(self, message: bytes, *, patience_s: float | None = None) -> bytes:
+        """The guest's answer. Raises _Fallen when there is none, or none in time; the guest is gone then."""
+        self._progress[0] = 0
+        left = memoryview(message)
+        parts: list[bytes] = []
+        got, wanted = 0, None
+        patience = self._limits.seconds_per_event if patience_s is None else patience_s
+        seen, since = self._progress[0], time.monotonic()
+        self._selector.modify(self._reader, selectors.EVENT_READ)
+        self._selector.register(self._writer, selectors.EVENT_WRITE)
+        writing = True
+        try:
+            while wanted is None or got < wanted + 8:
+                ready = self._selector.select(_LOOK_S)
+                for key, _ in ready:
+                    if key.fd == self._writer:
+                        left = left[self._send(left) :]
+                        since = time.monotonic()
+                        if not left:
+                            self._selector.unregister(self._writer)
+                            writing = False
+                        continue
+                    part = self._receive()
+                    parts.append(part)
+                    got += len(part)
+                    since = time.monotonic()
+                    if wanted is None and got >= 8:
+                        parts = [b"".join(parts)]
+                        wanted = int.from_bytes(parts[0][:8], "little")
+                        if wanted > self._limits.output_bytes:
+                            raise self._fallen("TRANSFORM_LIMIT", "the events that came out are too large together")
+                if self._progress[0] != seen:
+                    seen, since = self._progress[0], time.monotonic()
+                elif not ready and time.monotonic() - since > patience:
+                    raise self._fallen("TRANSFORM_TIMEOUT", f"the script took more than {patience:g} s for one event")
+        except OSError as broken:
+            raise self._fallen(
+                "TRANSFORM_LIMIT", f"the script ended its process (more memory than it may have?){self._told(broken)}"
+            ) from None
+        finally:
+            if writing and self._process.poll() is None:
+                with suppress(KeyError, ValueError):
+                    self._selector.unregister(self._writer)
+        whole = b"".join(parts)
+        if len(whole) != wanted + 8:
+            raise self._fallen("TRANSFORM_ERROR", "the script wrote into the pipes of its process")
+        return whole[8:]
+
+    def _send(self, left: memoryview) -> int:
+        try:
+            return os.write(self._writer, left[: 1 << 18])
+        except BlockingIOError:
+            return 0
+
+    def _receive(self) -> bytes:
+        try:
+            part = os.read(self._reader, 1 << 20)
+        except BlockingIOError:
+            return b""
+        if not part:
+            raise BrokenPipeError("closed")
+        return part
+
+    def _told(self, broken: OSError) -> str:
+        del broken
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        code = self._process.returncode
+        return f"; signal {-code}" if code is not None and code < 0 else ""
+
+    def _fallen(self, code: str, message: str) -> _Fallen:
+        event = self._progress[0] - 1
+        self.close()
+        return _Fallen(code, message, event if event >= 0 else None)
+
+    def close(self) -> None:
+        """The process is gone. May be called twice."""
+        if self._process.poll() is None:
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        self._process.wait()
+        self._selector.close()
+
+
+class PythonStep:
+    """A script as a step (`millrace.engine.steps.Step`). Its guests live until it is closed.
+
+    ``trusted``: it may run where this machine offers no wall. ``wall``: this one, for tests. Raises ConfigError for a
+    script that cannot be one, with its line, and where there is no wall.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        limits: ScriptLimits | None = None,
+        workers: int | None = None,
+        trusted: bool = False,
+        wall: jail.Wall | None = None,
+        free: bool = False,
+        traced: bool = False,
+    ) -> None:
+        self._source = source
+        self._limits = limits or ScriptLimits()
+        self._wall: jail.Wall = wall or jail.chosen(trusted=trusted)
+        self._free = free
+        self._traced = traced
+        self._idle: list[Guest] = []
+        self.printed: list[str] = []
+        self._assembly = Assembly()
+        first = self._guest()
+        self.event_types = first.event_types
+        self._idle.append(first)
+        self._workers = workers or min(2, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self._workers, "millrace-script")
+
+    def apply(self, batch: Batch, key: tuple[str, ...] = ()) -> Stepped:
+        """What the script makes of the rows; see `Step.apply`."""
+        if self.event_types is not None and batch.stream not in self.event_types:
+            origin = pa.array(range(batch.rows.num_rows), pa.int32())
+            return Stepped((Output(batch.stream, batch.rows, origin),))
+        seen = visible(batch.rows.schema, key)
+        parts = list(slices(batch.rows, SLICE))
+        jobs = [self._pool.submit(self._sliced, batch.stream, rows, seen, key) for _, rows in parts]
+        answers = [job.result() for job in jobs]
+        for answer in answers:
+            self.printed.extend(answer.printed[: max(0, 100 - len(self.printed))])
+        return self._assembly.assembled(batch, key, [start for start, _ in parts], answers)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        while self._idle:
+            self._idle.pop().close()
+
+    def _guest(self) -> Guest:
+        return Guest(self._source, self._wall, self._limits, free=self._free)
+
+    def _sliced(self, stream: str, rows: pa.RecordBatch, seen: Sequence[str], key: Sequence[str]) -> Answer:
+        """The answer to a slice. Rows at which a guest falls are refused; those around them go to another guest."""
+        try:
+            guest = self._idle.pop()
+        except IndexError:
+            guest = self._guest()
+        try:
+            try:
+                body = guest.ask(request(stream, rows, seen, key, traced=self._traced))
+                answer = answered(body, rows.num_rows)
+            except Garbage as garbage:
+                guest.close()
+                raise _Fallen(
+                    "TRANSFORM_ERROR", f"the script's process answered with nonsense: {garbage}", None
+                ) from None
+        except _Fallen as fallen:
+            return self._around(stream, rows, seen, key, fallen)
+        self._idle.append(guest)
+        return answer
+
+    def _around(
+        self, stream: str, rows: pa.RecordBatch, seen: Sequence[str], key: Sequence[str], fallen: _Fallen
+    ) -> Answer:
+        count = rows.num_rows
+        if count == 1:
+            return Answer.refused(fallen.code, fallen.message)
+        if fallen.event is not None and 0 <= fallen.event < count:
+            at = fallen.event
+            parts = [(0, at), (at, 1), (at + 1, count - at - 1)]
+            known = {at: Answer.refused(fallen.code, fallen.message)}
+        else:
+            # Which one it was is not known: halves are tried, and halves of those.
+            parts, known = [(0, count // 2), (count // 2, count - count // 2)], dict[int, Answer]()
+        done: list[tuple[int, Answer]] = []
+        for start, length in parts:
+            if length:
+                answer = known.get(start) if length == 1 else None
+                answer = answer or self._sliced(stream, rows.slice(start, length), seen, key)
+                done.append((start, answer))
+        return Answer.joined(done)
