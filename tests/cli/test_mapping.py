@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.cli.conftest import Shop
+from tests.cli.conftest import Shop, opened
+
+from millrace.simulators.clevertap import Simulator
 
 
-@pytest.fixture
-def own(fresh: Shop) -> Shop:
-    """A shop that has run, of the test's own."""
-    asked = fresh.ask("run", fresh.file)
+@pytest.fixture(scope="module")
+def own(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop that has run, for the tests of this module that change something; each leaves it as it was."""
+    made = opened(simulator, tmp_path_factory.mktemp("mapped"))
+    asked = made.ask("run", made.file)
     assert asked.code == 0, asked
-    return fresh
+    return made
 
 
 def test_every_event_type_is_listed_with_its_table_and_status(shop: Shop):
