@@ -77,6 +77,7 @@ def test_the_settings_say_how_long(home: Home, saved: Desk, stage: Stage) -> Non
     assert there(stage) == set()
 
 
+@pytest.mark.spec("pipelines.22.11")
 def test_rejects_are_purged_after_their_time_and_closed_ones_at_once(home: Home, saved: Desk, stage: Stage) -> None:
     books, run = saved.books()
     group = ("Events", "mapping", "A")

@@ -181,6 +181,7 @@ def test_rows_that_the_source_gave_back_later_are_kept_in_their_place(rig: Rig, 
     assert rig.rows("items", "id", "n") == [(1, 12), (3, 10)]
 
 
+@pytest.mark.spec("loading.21.8")
 @pytest.mark.parametrize("mode", ["merge", "append"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_replay_that_dies_doubles_and_loses_nothing(rig: Rig, deploy: Any, when: str, mode: str):

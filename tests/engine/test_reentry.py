@@ -181,6 +181,7 @@ def test_rows_that_the_destination_refuses_again_count_their_attempts(rig: Rig):
         assert attempts(rig) == [count]
 
 
+@pytest.mark.spec("pipelines.22.11")
 def test_rejects_of_a_stream_that_is_skipped_are_given_up(rig: Rig):
     rig.script.stream("items", [[{"id": None}, {"id": 1}], Checkpoint(1)], [], key=("id",))
     rig.create()

@@ -75,6 +75,7 @@ def test_a_second_replay_doubles_nothing(rig: Rig):
     assert rig.rejected("replayed") == {"CONSTRAINT_VIOLATION": 1}
 
 
+@pytest.mark.spec("loading.21.8")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_replay_that_dies_doubles_and_loses_nothing(rig: Rig, when: str):
     rig.destination_type = "shaky"

@@ -51,7 +51,7 @@ def loads(text: str) -> JSON:
     """The value of JSON text. A number that a float would change is a Decimal."""
     if _LONG_NUMBER.search(text) is None:
         return orjson.loads(text)
-    return json.loads(text, parse_float=_number)
+    return _DIGITS.decode(text)
 
 
 def plain(value: object) -> str | None:
@@ -143,3 +143,7 @@ def _number(text: str) -> float | Decimal:
     nearest = float(text)
     exact = Decimal(text)
     return nearest if math.isfinite(nearest) and Decimal(repr(nearest)) == exact else exact
+
+
+# Made once: `json.loads` would make one for every text.
+_DIGITS = json.JSONDecoder(parse_float=_number)
