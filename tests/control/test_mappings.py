@@ -510,3 +510,21 @@ def test_an_ignored_field_has_no_column_in_the_table_to_which_the_event_type_mov
     mappings.change(rig.home, *HERE, edits)
     rig.run()
     assert [name for name in rig.query("SELECT * FROM others")[0] if "__" not in name] == ["id"]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("mode", ["merge", "history"])
+def test_a_column_of_the_key_is_renamed_at_the_destination_and_rows_are_still_told_apart(
+    rig: Rig, database: Database, kind: str, mode: str
+):
+    if kind == "postgres":
+        rig.destination_type, rig.destination_config = "postgres", database.settings()
+    given(rig, items(1, n=1), items(1, n=2), mode=mode).run()
+    edits = [mapping_edits.renaming("id", "number"), mapping_edits.renaming("n", "id")]
+    with pytest.raises(ConfigError, match=r"was .* the column of the field 'id'"):
+        mappings.change(rig.home, *HERE, edits)
+    mappings.change(rig.home, *HERE, [edits[0], mapping_edits.renaming("n", "count")])
+    rig.clock.advance(60)
+    rig.run()
+    names = ("number", '"count"')
+    assert rig.rows("items", *names, order="2") == ([(1, 2)] if mode == "merge" else [(1, 1), (1, 2)])
