@@ -27,6 +27,7 @@ REJECT_CODES: dict[str, str] = {
     "BAD_TIMESTAMP": "The source sent a time that is none.",
     "COLUMN_LIMIT": "A field has no column, because the table has as many as the destination allows. Rows still pass.",
     "CONSTRAINT_VIOLATION": "A constraint of the table (NOT NULL, CHECK, UNIQUE) that its owner made refuses the row.",
+    "FORGOTTEN_DAY": "What was loaded of the row's day is no longer known; in append mode a replay could double it.",
     "INCOMPATIBLE_TYPE": "A value cannot be kept exactly in its column's type.",
     "MISSING_OBJECT_ID": "A CleverTap record without the identity of its device or user.",
     "MISSING_PROFILE": "A CleverTap record without its profile.",

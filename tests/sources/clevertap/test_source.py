@@ -14,10 +14,11 @@ import pytest
 from tests.sources.clevertap.driver import PASSCODE, PROJECT, Kept, Pipeline, events
 
 from millrace.connect.source import Context, Reading, Slice
-from millrace.data.batch import Checkpoint
+from millrace.data.batch import Checkpoint, Passed
 from millrace.errors import AuthError, ConfigError, Transient
 from millrace.simulators.clevertap import counts as simulated
 from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.forgetting import rejecting_part
 from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.source import Source
 
@@ -232,6 +233,65 @@ def test_forgotten_days_are_read_again_in_merge_mode(make: Make) -> None:
     assert len(pipeline.log) == 20 and len(pipeline.table) == 10 and not pipeline.notes
 
 
+def _with_a_reject_that_was_read_well_later(make: Make) -> tuple[Pipeline, str]:
+    """An appending pipeline, the day of whose reject would be forgotten by now; and its reject, mended by a person."""
+    pipeline = make("Charged")
+    pipeline.mode = "append"
+    pipeline.settings |= {"historical_days": 1, "deep_lookback_days": 1, "lookback_days": 1}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260313") + events("Charged", 5, day="20260314"))
+    pipeline.simulator.faults.set([{"step": "page", "times": 1, "effect": "bad_ts", "form": "null", "records": 1}])
+    pipeline.run()
+    assert len(pipeline.rejects) == 1
+    pipeline.simulator.clock.advance(hours=7)
+    pipeline.run()
+    assert len(pipeline.table) == len(pipeline.log) == 10
+    (whole,) = {f"{row['ts_raw']}" for row in pipeline.log[9:]}
+    mended = json.loads(pipeline.rejects[0]["row"]) | {"ts": int(whole)}
+    assert mended["event_props"] == json.loads(pipeline.log[9]["event_props"])
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1, day="20260328", start=10))
+    pipeline.simulator.clock.advance(days=14)
+    pipeline.run()
+    return pipeline, json.dumps(mended)
+
+
+def _replayed(pipeline: Pipeline, text: str) -> list[Any]:
+    source = pipeline.source()
+    reading = Reading(source.streams()[0], "again", None, pipeline.kept, pipeline.mode)
+    return [item for item in source.replay(reading, [text]) if not isinstance(item, Checkpoint)]
+
+
+def test_a_reject_that_was_read_well_later_is_not_doubled_by_a_replay_however_late(make: Make) -> None:
+    pipeline, mended = _with_a_reject_that_was_read_well_later(make)
+    assert _replayed(pipeline, mended) == [Passed(1, "repeated")]
+    before = {found[1] for part in pipeline.kept.parts() if (found := day_of(part))}
+    assert before & {20260313, 20260314}, "their rows are known as long as a reject of theirs can be"
+    # A record of those days that never came as a row is loaded.
+    other = json.loads(mended)
+    other["event_props"] = {"n": 99}
+    (rows,) = _replayed(pipeline, json.dumps(other))
+    assert rows.num_rows == 1
+
+
+@pytest.mark.parametrize("why", ["later than rejects are kept", "rejected by an earlier version"])
+def test_a_reject_of_a_forgotten_day_stays_one_in_append_mode(make: Make, why: str) -> None:
+    pipeline, mended = _with_a_reject_that_was_read_well_later(make)
+    if why == "rejected by an earlier version":
+        pipeline.kept.marks.pop(rejecting_part("Charged"))
+    pipeline.simulator.clock.advance(days=1 if why == "rejected by an earlier version" else 79)
+    pipeline.run()
+    assert not pipeline.kept.recall(rejecting_part("Charged"))
+    (refused,) = _replayed(pipeline, mended)
+    (row,) = refused.rows.to_pylist()
+    assert row["code"] == "FORGOTTEN_DAY" and "__hevo_id" in row["message"]
+    assert json.loads(row["row"]) == json.loads(mended)
+    recent = json.loads(mended) | {"ts": int(f"{pipeline.clock.now():%Y%m%d}000000")}
+    (rows,) = _replayed(pipeline, json.dumps(recent))
+    assert rows.num_rows == 1
+    pipeline.mode = "merge"
+    (rows,) = _replayed(pipeline, mended)
+    assert rows.num_rows == 1, "where the key keeps rows from being doubled, it goes on"
+
+
 def test_marks_of_a_finished_unit_are_one_for_each_day(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings["batch_size"] = 23
@@ -429,6 +489,20 @@ def test_trends_that_disagree_with_the_counts_are_not_used(make: Make, monkeypat
         ("Charged", "2026-03-13", 5),
         ("App Launched", "2026-02-13", 3),
     }
+
+
+def test_names_that_cannot_be_exported_are_told_once_for_each_change_whatever_the_lane(make: Make) -> None:
+    pipeline = make("Charged", "Notification Sent")
+    pipeline.run()
+    assert pipeline.codes().count("not_exportable") == 1
+    for days in (1, 7):
+        pipeline.simulator.clock.advance(days=days)
+        pipeline.run()
+        assert "not_exportable" not in pipeline.codes(), days
+    pipeline.names("Charged", "Notification Sent", "Notification Viewed")
+    pipeline.run()
+    (note,) = (note.message for note in pipeline.notes if note.code == "not_exportable")
+    assert "'Notification Viewed'" in note and "'Notification Sent'" not in note
 
 
 def test_names_that_cannot_be_counted_are_left_out(make: Make) -> None:

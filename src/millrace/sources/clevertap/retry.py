@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from millrace.connect.source import Memory
+from millrace.data import columns
 from millrace.data.batch import Checkpoint, Item, Passed, Refused
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.forgetting import known_days
 from millrace.sources.clevertap.known import Known, Mode
-from millrace.sources.clevertap.rows import Mapper, refused
+from millrace.sources.clevertap.rows import Mapper, Reject, Shaped, refused
 from millrace.sources.clevertap.times import Moments
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -28,9 +32,14 @@ def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, 
     for event, records in _by_event(rows).items():
         mapper = Mapper(event, moments, whole=config.include_profile_fields, by_record=config.row_identity == "record")
         body = b'{"status":"success","records":[' + b",".join(records) + b"]}"
-        shaped = mapper(wire.read(body, whole=config.include_profile_fields))
+        answer = wire.read(body, whole=config.include_profile_fields)
+        shaped = mapper(answer)
         if shaped.rejects:
             yield Refused(refused(event, shaped.rejects, now))
+        if mode == "copies":
+            shaped, doubtful = _without_forgotten(event, shaped, answer, memory)
+            if doubtful:
+                yield Refused(refused(event, doubtful, now))
         goes, _, marks = Known(event, memory, mode).judge(shaped)
         # A person ordered these rows: they go on even where an equal one did before, unless that would double it.
         chosen = shaped.rows.filter(pa.array(goes)) if mode == "copies" else shaped.rows
@@ -39,6 +48,36 @@ def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, 
         if passed := shaped.rows.num_rows - chosen.num_rows:
             yield Passed(passed, "repeated")
         yield Checkpoint(None, tuple(marks))
+
+
+def _without_forgotten(event: str, shaped: Shaped, answer: wire.Answer, memory: Memory) -> tuple[Shaped, list[Reject]]:
+    """The rows of days whose rows are known, and rejects of the others: those rows may have been loaded meanwhile."""
+    days = known_days(event, memory)
+    sure = np.array([day in days for day in shaped.day.tolist()], bool)
+    if sure.all():
+        return shaped, []
+    rejected = {reject.raw for reject in shaped.rejects}
+    raws = [raw for raw in answer.raws() if raw not in rejected]
+    ids = shaped.rows.column(shaped.rows.schema.get_field_index(columns.ID)).to_pylist()
+    doubtful = [
+        Reject(
+            "FORGOTTEN_DAY",
+            f"what was loaded of the day {shaped.day[row]} is no longer known, so the row may be in the table already; "
+            f"if there is none with {columns.ID} {ids[row]}, put it in by hand, and discard this one",
+            raws[row],
+        )
+        for row in np.flatnonzero(~sure).tolist()
+    ]
+    kept = replace(
+        shaped,
+        rows=shaped.rows.filter(pa.array(sure)),
+        high=shaped.high[sure],
+        low=shaped.low[sure],
+        state=shaped.state[sure],
+        day=shaped.day[sure],
+        moment=shaped.moment[sure],
+    )
+    return kept, doubtful
 
 
 def _by_event(rows: Sequence[str]) -> dict[str, list[bytes]]:

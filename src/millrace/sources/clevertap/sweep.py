@@ -19,6 +19,7 @@ from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
 from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
 from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.forgetting import rejecting
 from millrace.sources.clevertap.known import Known, Mode
 from millrace.sources.clevertap.planner import Unit
 from millrace.sources.clevertap.rows import Mapper, refused, reject_id
@@ -39,6 +40,7 @@ class _Walk:
     walk: int = 0
     pages: int = 0
     upto: date | None = None
+    rejecting: bool = False
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Tally:
     ended: int = 0
     served: int = 0
     stopped: int = 0
+    exported: set[str] = field(default_factory=set[str])
+    """Names that were served."""
     failures: dict[Unit, str] = field(default_factory=dict[Unit, str])
 
 
@@ -159,6 +163,9 @@ class Sweep:
             marks += new_marks
             rejects = [reject for reject, unmet in zip(shaped.rejects, first, strict=True) if unmet]
             repeated += len(shaped.rejects) - len(rejects)
+            if rejects and self._mode == "copies" and not walk.rejecting:
+                walk.rejecting = True
+                marks.append(rejecting(unit, self._today))
             if rejects:
                 yield Refused(refused(unit.event, rejects, self._context.clock.now()))
         goes, new, row_marks = walk.known.judge(shaped)
@@ -186,6 +193,7 @@ class Sweep:
         self.tally.ended += 1
         if outcome in ("done", "shortened"):
             self.tally.served += 1
+            self.tally.exported.add(unit.event)
         self.tally.stopped += outcome == "stopped"
         if outcome in ("failed", "shortened"):
             self.tally.failures[unit] = text
