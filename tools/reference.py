@@ -35,8 +35,10 @@ REJECT_CODES: dict[str, str] = {
     "ROW_TOO_LARGE": "The row has more bytes than one row may have.",
     "STRING_TOO_LONG": "A text is longer than its column, which the table's owner made, allows.",
     "TOO_DEEP": "A record's values are nested too deeply.",
-    "UNMAPPED_EVENT_TYPE": "The object has no table, because auto mapping is off and nobody has mapped it.",
-    "UNMAPPED_FIELD": "A field has no column, because auto mapping is off. Rows still pass.",
+    "UNMAPPED_EVENT_TYPE": "The event type has no table: auto mapping is off or the policy freezes tables, and nobody "
+    "has mapped it.",
+    "UNMAPPED_FIELD": "A field has no column, because columns are not made by themselves. Rows still pass, unless the "
+    "policy freezes columns.",
     "UNREADABLE_RECORD": "The source sent something that cannot be read as a record.",
 }
 
