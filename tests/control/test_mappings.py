@@ -528,3 +528,16 @@ def test_a_column_of_the_key_is_renamed_at_the_destination_and_rows_are_still_to
     rig.run()
     names = ("number", '"count"')
     assert rig.rows("items", *names, order="2") == ([(1, 2)] if mode == "merge" else [(1, 1), (1, 2)])
+
+
+def test_a_table_of_another_event_type_or_one_for_which_its_rows_wait_is_not_taken(rig: Rig):
+    rig.script.stream("other", [items(1), Checkpoint(1)], key=("id",))
+    given(rig, items(1), items(2)).run()
+    staged(rig)
+    with pytest.raises(ConfigError, match="belongs to the event type 'items'"):
+        mappings.map_to(rig.home, PIPELINE, "other", "items")
+    mappings.map_to(rig.home, *HERE, "moved")
+    with pytest.raises(ConfigError, match="belongs to the event type 'items'"):
+        mappings.map_to(rig.home, PIPELINE, "other", "items")
+    loaded(rig)
+    assert mappings.map_to(rig.home, PIPELINE, "other", "items").changed

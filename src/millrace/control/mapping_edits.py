@@ -121,7 +121,7 @@ def suggested(at: Around, table: str) -> dict[str, str]:
 def _mapped(at: Around, table: str, columns: Dict[str, str | None]) -> Mapping:
     others = latest(at.home, at.pipeline).values()
     owner = next((one.stream for one in others if one.table == table and one.stream != at.mapping.stream), None)
-    if owner is not None:
+    if (owner := owner or at.awaited(table)) is not None:
         raise ConfigError(
             f"the table {table!r} belongs to the event type {owner!r}", hint="Choose another table.", code="table_taken"
         )

@@ -107,6 +107,12 @@ class Around:
             row = commits.current_tables(connection, self.pipeline.id).get(table)
         return Place() if row is None else Place(row.generation, row.last, row.loaded)
 
+    def awaited(self, table: str) -> str | None:
+        """Another event type of which rows still wait for the table."""
+        with self.home.database.reading() as connection:
+            row = commits.current_tables(connection, self.pipeline.id).get(table)
+        return row.stream if row is not None and row.stream != self.mapping.stream and row.loaded < row.last else None
+
     def before(self, table: str) -> Mapping | None:
         """The latest mapping into a table that the event type had before; None when it never had it."""
         with self.home.database.reading() as connection:
