@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,11 @@ def test_every_failure_says_who_can_cure_it_and_how(code: str):
     assert found.code == code
     assert found.title
     assert found.hint.endswith(".")
+
+
+@pytest.mark.parametrize("code", RESOLUTIONS)
+def test_every_failure_has_its_line_in_the_guide(code: str):
+    found = RESOLUTIONS[code]
+    again = ", ".join(found.cures) or "when you replay them"
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "failed-events.md").read_text("utf-8")
+    assert f"| `{code}` | {found.title} | {again} | {found.hint} |" in page
