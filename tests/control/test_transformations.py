@@ -1,0 +1,234 @@
+"""Transformations of a pipeline: drafts, versions, and what runs go through; with trials that change nothing."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.kit import PIPELINE, Rig, rig, types
+
+from millrace.control import apply, transformations, trials
+from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
+from millrace.data.batch import Checkpoint
+from millrace.errors import ConfigError
+
+__all__ = ["rig", "types"]
+
+DOUBLE = "def transform(event):\n    p = event.getProperties()\n    p['twice'] = p['n'] * 2\n    return event\n"
+PICKY = (
+    "def transform(event):\n    p = event.getProperties()\n    if p['n'] < 0:\n        return None\n"
+    "    p['share'] = 10 / p['n']\n    return event\n"
+)
+UPPER = json.dumps(
+    {"blocks": [{"id": "b1", "type": "ADD_FIELD", "settings": {"name": "name", "value": "UPPER(kind)"}}]}
+)
+
+
+@pytest.fixture
+def made(rig: Rig) -> Rig:
+    rig.script.stream("orders", [[{"id": 1, "n": 4, "kind": "a"}, {"id": 2, "n": 5, "kind": "b"}]], key=("id",))
+    return rig.create()
+
+
+def test_a_draft_is_kept_and_touches_nothing(made: Rig):
+    save_draft(made.home, PIPELINE, "python", "not even Python (")
+    assert standing(made.home, PIPELINE).deployed is None
+    assert made.run().status == "COMPLETED"
+    assert made.rows("orders", "n", order="id") == [4, 5]
+    save_draft(made.home, PIPELINE, "python", DOUBLE, author="ann")
+    draft = standing(made.home, PIPELINE).draft
+    assert draft is not None and (draft.version, draft.text, draft.author) == (0, DOUBLE, "ann")
+
+
+@pytest.mark.parametrize(("kind", "text", "column", "values"), [
+    ("python", DOUBLE, "twice", [8, 10]),
+    ("blocks", UPPER, "name", ["A", "B"]),
+])  # fmt: skip
+def test_rows_go_through_what_is_deployed(made: Rig, kind: Any, text: str, column: str, values: list[Any]):
+    save_draft(made.home, PIPELINE, kind, text)
+    version = deploy(made.home, PIPELINE, kind, text, reason="because", author="ann")
+    assert (version.version, version.reason, version.author) == (1, "because", "ann")
+    assert standing(made.home, PIPELINE).draft is None
+    made.run()
+    assert made.rows("orders", column, order="id") == values
+
+
+def test_a_text_that_cannot_be_one_is_not_deployed(made: Rig):
+    with pytest.raises(ConfigError, match=r"no function transform") as caught:
+        deploy(made.home, PIPELINE, "python", "x = 1\n")
+    assert caught.value.code == "script"
+    with pytest.raises(ConfigError):
+        deploy(made.home, PIPELINE, "blocks", '{"blocks": [{"type": "NOPE"}]}')
+    assert history(made.home, PIPELINE) == []
+
+
+def test_versions_are_listed_compared_and_brought_back(made: Rig):
+    deploy(made.home, PIPELINE, "python", DOUBLE)
+    deploy(made.home, PIPELINE, "python", DOUBLE)
+    deploy(made.home, PIPELINE, "python", DOUBLE.replace("* 2", "* 3"))
+    assert [one.version for one in history(made.home, PIPELINE)] == [2, 1]
+    lines = difference(made.home, PIPELINE, 1, 2)
+    assert "-    p['twice'] = p['n'] * 2" in lines and "+    p['twice'] = p['n'] * 3" in lines
+    back = roll_back(made.home, PIPELINE, 1)
+    assert (back.version, back.text, back.reason) == (3, DOUBLE, "back to version 1")
+    with pytest.raises(ConfigError, match="no version 9"):
+        roll_back(made.home, PIPELINE, 9)
+    with pytest.raises(ConfigError, match="draft"):
+        roll_back(made.home, PIPELINE, 0)
+
+
+def test_without_a_transformation_rows_pass_as_they_are_again(made: Rig):
+    deploy(made.home, PIPELINE, "python", "def transform(event):\n    return None\n")
+    assert made.run().balance.filtered == {"transformation": 2}
+    deploy(made.home, PIPELINE, "none", "")
+    assert made.run().balance.loaded == 2
+
+
+def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
+    made.script.tales["orders", "incremental"] = [
+        [[{"id": 1, "n": 4}, {"id": 2, "n": 0}, {"id": 3, "n": -1}, {"id": 4, "n": "x"}]]
+    ]
+    made.run()
+    found = trials.sampled(made.home, PIPELINE)
+    assert [one.properties["n"] for one in found] == ["4", "0", "-1", "x"]
+    given = [trials.Event("orders", {"id": n, "n": value}) for n, value in enumerate([4, 0, -1, "x"])]
+    with closing(transformations.step(made.home, "python", PICKY)) as step:
+        trial = trials.test(made.home, step, given, pipeline=PIPELINE)
+    passed, zero, dropped, text = trial.outcomes
+    assert [one.properties["share"] for one in passed.output] == [2.5]
+    assert zero.error is not None and "division by zero (line 5)" in zero.error.message
+    assert (dropped.output, dropped.error) == ((), None)
+    assert text.error is not None and text.error.message.startswith("TypeError")
+    assert trial.effects[0].table == "orders"
+    assert "adds column share DOUBLE" in [effect.change for effect in trial.effects]
+    assert made.rows("orders", "n", order="id") == ["4", "0", "-1", "x"]
+
+
+def test_a_dry_run_says_what_would_become_of_staged_rows(made: Rig):
+    made.run()
+    with closing(transformations.step(made.home, "python", DOUBLE)) as step:
+        done = trials.dry_run(made.home, PIPELINE, step)
+    assert (done.rows, done.counts["changed"], done.through) == (2, 2, None)
+    assert done.differences[0].after[0].properties["twice"] in (8, 10)
+    assert [effect.change for effect in done.effects] == ["adds column twice INTEGER"]
+    assert not made.query("SELECT 1 FROM information_schema.columns WHERE column_name = 'twice'")
+
+
+def test_a_dry_run_needs_rows(made: Rig):
+    with (
+        closing(transformations.step(made.home, "python", DOUBLE)) as step,
+        pytest.raises(ConfigError, match="no rows"),
+    ):
+        trials.dry_run(made.home, PIPELINE, step)
+
+
+def test_events_that_failed_can_be_tried_with_a_mended_script(made: Rig):
+    from millrace.engine.stage import Stage
+
+    made.script.tales["orders", "incremental"] = [[[{"id": 1, "n": 0}, {"id": 2, "n": 5}], Checkpoint(1)]]
+    deploy(made.home, PIPELINE, "python", PICKY)
+    made.run()
+    assert made.rejected() == {"TRANSFORM_ERROR": 1}
+    with closing(Stage(made.home.stage_url)) as stage:
+        (found,) = trials.failed(made.home, stage, PIPELINE)
+    assert (found.event_name, found.properties) == ("orders", {"id": 1, "n": 0})
+    with closing(transformations.step(made.home, "python", DOUBLE)) as step:
+        assert trials.test(made.home, step, [found]).outcomes[0].error is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"event_name": "x"}',
+        '{"event_name": 3, "properties": {}}',
+        '{"properties": []}',
+        '{"properties": {}, "more": 1}',
+    ],
+)
+def test_a_line_that_is_no_event_is_told_with_its_place(line: str, tmp_path: Path):
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"event_name": "a", "properties": {}}\n\n' + line + "\n")
+    with pytest.raises(ConfigError) as caught:
+        trials.read_events(file)
+    assert (caught.value.code, caught.value.path) == ("no_event", "events.jsonl:3")
+
+
+def pipelines_file(folder: Path, rig: Rig, transformation: str) -> Path:
+    file = folder / "pipelines.yaml"
+    file.write_text(
+        f"destinations:\n  warehouse: {{type: duckdb, config: {{path: {folder}/w.duckdb}}}}\n"
+        f"pipelines:\n  p:\n    source: {{type: scripted, config: {{script: '{rig.folder}'}}}}\n"
+        f"    destination: warehouse\n{transformation}"
+    )
+    return file
+
+
+def test_a_file_of_pipelines_deploys_a_script_once(made: Rig, tmp_path: Path):
+    (tmp_path / "orders.py").write_text(DOUBLE)
+    file = pipelines_file(tmp_path, made, "    transformation: {python: ./orders.py}\n")
+    dry = apply.apply_file(made.home, file, dry_run=True)
+    assert {change.state for change in dry.changes} == {"created"} or dry.changes
+    apply.apply_file(made.home, file)
+    again = apply.apply_file(made.home, file)
+    assert [change.state for change in again.changes if change.kind == "pipeline"] == ["unchanged"]
+    (tmp_path / "orders.py").write_text(DOUBLE.replace("2", "3"))
+    third = apply.apply_file(made.home, file)
+    (field,) = next(change for change in third.changes if change.kind == "pipeline").fields
+    assert (field.key, field.before, field.after) == ("transformation", "version 1", "python, 4 lines")
+    assert len(history(made.home, "p")) == 2
+
+
+def test_a_script_may_stand_in_the_file_and_comes_back_in_an_export(made: Rig, tmp_path: Path):
+    from millrace.control.export import export
+
+    script = "def transform(event):\n    p = event.getProperties()\n    p['cost'] = '${HOME}'\n    return event\n"
+    text = "".join(f"        {line}\n" for line in script.replace("${", "$${").splitlines())
+    file = pipelines_file(tmp_path, made, f"    transformation:\n      python: |\n{text}")
+    apply.apply_file(made.home, file)
+    assert history(made.home, "p")[0].text == script
+    exported = export(made.home, ["p"]).text
+    file.write_text(exported)
+    again = apply.apply_file(made.home, file)
+    assert [change.state for change in again.changes if change.kind == "pipeline"] == ["unchanged"]
+
+
+def test_blocks_may_be_written_in_the_file(made: Rig, tmp_path: Path):
+    blocks = (
+        "    transformation:\n      blocks:\n        - {id: b1, type: DROP_FIELDS, "
+        "field_filters: [{on: FIELD_NAME, op: EQUALS, value: n}]}\n"
+    )
+    apply.apply_file(made.home, pipelines_file(tmp_path, made, blocks))
+    assert history(made.home, "p")[0].kind == "blocks"
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ("{python: ./nope.py}", "no_file"),
+        ("{python: a.py, blocks: b.json}", None),
+        ("{}", None),
+        ("{pyhton: a.py}", "unknown_key"),
+    ],
+)
+def test_a_transformation_that_cannot_be_is_told_with_its_line(made: Rig, tmp_path: Path, part: str, code: str | None):
+    from millrace.control.places import DocumentError
+
+    with pytest.raises(DocumentError) as caught:
+        apply.apply_file(made.home, pipelines_file(tmp_path, made, f"    transformation: {part}\n"))
+    (problem, *_) = caught.value.problems
+    assert (problem.path or "").startswith("pipelines.yaml:7")
+    assert code in (None, problem.code)
+
+
+def test_a_script_with_a_mistake_leaves_no_pipeline_behind(made: Rig, tmp_path: Path):
+    from millrace.control import pipelines
+
+    (tmp_path / "orders.py").write_text("def transform(event)\n")
+    with pytest.raises(ConfigError, match=r"line 1"):
+        apply.apply_file(made.home, pipelines_file(tmp_path, made, "    transformation: {python: ./orders.py}\n"))
+    assert [one.name for one in pipelines.listed(made.home)] == [PIPELINE]
