@@ -129,6 +129,8 @@ WRONG: dict[str, str] = {
     "a bad duration": EXAMPLE.replace("every: 6h", "every: six hours"),
     "a frequency that is not whole hours": EXAMPLE.replace("every: 6h", "every: 1.5h"),
     "a frequency below the shortest": EXAMPLE.replace("every: 6h", "every: 5m"),
+    "a cron that is due sooner than the shortest": EXAMPLE.replace("every: 6h", "cron: '0,15 */6 * * *'"),
+    "a cron that is never due": EXAMPLE.replace("every: 6h", "cron: '0 0 31 2 *'"),
     "a bad cron expression": EXAMPLE.replace("every: 6h", "cron: '0 25 * * *'"),
     "a bad time zone": EXAMPLE.replace("every: 6h", "every: 6h, timezone: Europe/Berln"),
     "both interval and cron": EXAMPLE.replace("every: 6h", "every: 6h, cron: '0 * * * *'"),

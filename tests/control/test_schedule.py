@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.control.schedule import cron, seconds, spelled, zone
@@ -74,3 +74,52 @@ def test_a_time_zone_must_exist():
     for wrong in ("Mars/Olympus", "../etc/passwd", ""):
         with pytest.raises(ConfigError):
             zone(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "gap_s"),
+    [
+        ("* * * * *", 60),
+        ("*/20 * * * *", 20 * 60),
+        ("*/45 * * * *", 15 * 60),
+        ("0 */6 * * *", 6 * 3600),
+        ("0 0-20/5 * * *", 4 * 3600),
+        ("50,10 0,23 * * *", 20 * 60),
+        ("30 23,0 * * *", 3600),
+        ("30 23,0 * * 1,3", 23 * 3600),
+        ("0 0 * * *", 86400),
+        ("0 0 1 * *", 28 * 86400),
+        ("0 0 31 * 0", 86400),
+        ("0 12 29 2 *", 1461 * 86400),
+    ],
+)
+def test_the_shortest_gap_is_that_between_the_nearest_times(text: str, gap_s: int):
+    assert cron(text).shortest_gap_s() == gap_s
+
+
+@pytest.mark.parametrize("text", ["0 0 30 2 *", "0 0 31 4,6,9,11 *"])
+def test_a_cron_expression_whose_days_never_come_is_refused(text: str):
+    with pytest.raises(ConfigError, match="never come"):
+        cron(text)
+
+
+@given(
+    st.lists(st.integers(0, 59), min_size=1, max_size=3),
+    st.lists(st.integers(0, 23), min_size=1, max_size=3),
+    st.one_of(st.just("*"), st.integers(1, 28).map(str)),
+    st.one_of(st.just("*"), st.integers(0, 6).map(str)),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_shortest_gap_is_that_of_counting_minutes(minutes: list[int], hours: list[int], day: str, weekday: str):
+    listed = (",".join(map(str, sorted(set(part)))) for part in (minutes, hours))
+    found = cron(" ".join([*listed, day, "*", weekday]))
+    at, last, least = datetime(2024, 1, 1), None, None
+    while at < datetime(2024, 1, 16):
+        if found.matches(at):
+            least = at - last if last and (least is None or at - last < least) else least
+            last = at
+        at += timedelta(minutes=1) if found.falls_on(at) else timedelta(days=1)
+    if least is not None:
+        assert found.shortest_gap_s() <= least.total_seconds()
+        # Days of a month can come nearer to one another in other years.
+        assert day != "*" or found.shortest_gap_s() == least.total_seconds()

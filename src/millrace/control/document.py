@@ -341,17 +341,23 @@ class _Reading:
         if part.every is not None:
             with _Told(self.tree, (*at, "every")):
                 every_s = schedules.often_enough(schedules.seconds(part.every))
-                if source:
-                    legacy = bool(self.shape.settings.legacy_frequency or self.saved.legacy_frequency)
-                    registry.source(source.type).check_frequency(every_s, legacy=legacy)
+                self._frequency(source, every_s)
                 planned = replace(planned, every_s=every_s)
         if part.cron is not None:
             with _Told(self.tree, (*at, "cron")):
-                schedules.cron(part.cron)
+                gap_s = schedules.cron(part.cron).shortest_gap_s()
+                assert gap_s is not None
+                # A source's intervals are whole hours, at most 24; what lies between the times of a cron is no matter.
+                self._frequency(source, gap_s if gap_s <= 3600 else min(gap_s // 3600, 24) * 3600)
                 planned = replace(planned, cron=part.cron)
         with _Told(self.tree, (*at, "timezone")):
             schedules.zone(part.timezone)
         return planned
+
+    def _frequency(self, source: WantedConnection | None, every_s: int) -> None:
+        if source:
+            legacy = bool(self.shape.settings.legacy_frequency or self.saved.legacy_frequency)
+            registry.source(source.type).check_frequency(every_s, legacy=legacy)
 
 
 class _Told:

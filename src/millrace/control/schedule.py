@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from millrace.data.batch import JSON
@@ -92,9 +94,34 @@ class Cron:
 
     def matches(self, at: datetime) -> bool:
         """The local time ``at`` is one of the expression's. As in cron, two restricted day fields mean either."""
+        return at.minute in self.minutes and at.hour in self.hours and self.falls_on(at)
+
+    def falls_on(self, at: date) -> bool:
+        """Some time of the day ``at`` is one of the expression's."""
         day, weekday = at.day in self.days, at.isoweekday() % 7 in self.weekdays
         today = (day or weekday) if not (self.any_day or self.any_weekday) else (day and weekday)
-        return at.minute in self.minutes and at.hour in self.hours and at.month in self.months and today
+        return at.month in self.months and today
+
+    def shortest_gap_s(self) -> int | None:
+        """Seconds between the two of its times that are nearest to one another; None when it has no time at all.
+
+        Clocks that are put forward or back are not looked at.
+        """
+        times = sorted(hour * 60 + minute for hour in self.hours for minute in self.minutes)
+        days = list(self._days())
+        if not days:
+            return None
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        apart = min((later - earlier).days for earlier, later in pairwise(days))
+        return 60 * min([*gaps, apart * 1440 - times[-1] + times[0]])
+
+    def ever(self) -> bool:
+        """It has a time at all."""
+        return any(True for _ in self._days())
+
+    def _days(self) -> Iterator[date]:
+        # Eight years have every kind of year, and the 29th of February twice.
+        return (day for number in range(8 * 366) if self.falls_on(day := date(2024, 1, 1) + timedelta(days=number)))
 
 
 def cron(text: str) -> Cron:
@@ -107,7 +134,7 @@ def cron(text: str) -> Cron:
             code="bad_cron",
         )
     minutes, hours, days, months, weekdays = (_field(part, at, text) for at, part in enumerate(parts))
-    return Cron(
+    found = Cron(
         minutes,
         hours,
         days,
@@ -116,6 +143,13 @@ def cron(text: str) -> Cron:
         any_day=parts[2].startswith("*"),
         any_weekday=parts[4].startswith("*"),
     )
+    if not found.ever():
+        raise ConfigError(
+            f"the days of the cron expression {text!r} never come",
+            hint="Choose a day that the month has.",
+            code="bad_cron",
+        )
+    return found
 
 
 def _field(part: str, at: int, whole: str) -> frozenset[int]:
