@@ -124,7 +124,8 @@ def test(
 ) -> None:
     """Try a transformation on events, one by one. Nothing is stored.
 
-    With `--json` there is one line for each event: {"output": [...], "error": null or {...}}.
+    With `--json` there is one line for each event: {"output": [...], "error": null or {...}}. An event that fails is
+    an answer, not a failure of the command.
     """
     from millrace.control import transformations, trials
     from millrace.engine.stage import Stage
@@ -152,8 +153,6 @@ def test(
     else:
         for line in _trial(found, trial):
             say(line)
-    if any(outcome.error for outcome in trial.outcomes):
-        raise typer.Exit(1)
 
 
 @command(

@@ -1,0 +1,160 @@
+"""`millrace transform`, from a sample to a rollback, on a real home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.asking import ask
+from tests.cli.conftest import Shop
+
+GOOD = """\
+from io.hevo.api import Event
+
+
+def transform(event):
+    p = event.getProperties()
+    if p["id"] == 2:
+        return None
+    p["city"] = p["address"]["city"].upper()
+    return [event, Event("cities", {"city": p["city"]})]
+"""
+EVENTS = [
+    {"event_name": "people", "properties": {"id": 1, "address": {"city": "Pune"}}},
+    {"event_name": "people", "properties": {"id": 2, "address": {"city": "Goa"}}},
+    {"event_name": "people", "properties": {"id": 3}},
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in EVENTS))
+    (tmp_path / "chain.json").write_text(
+        json.dumps({"blocks": [{"id": "b1", "type": "DROP_EVENTS", "event_filters": [
+            {"on": "EVENT_FIELD", "field": "id", "op": "GREATER_THAN", "value": 2}]}]})
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_a_script_is_tried_on_a_file_without_any_pipeline(files: Path):
+    asked = ask(
+        "transform",
+        "test",
+        "--script",
+        files / "good.py",
+        "--events",
+        files / "events.jsonl",
+        "--json",
+        home=files / "none",
+    )
+    assert asked.code == 0
+    one, two, three = [json.loads(line) for line in asked.out.splitlines()]
+    assert one == {
+        "output": [
+            {"event_name": "people", "properties": {"id": 1, "address": {"city": "Pune"}, "city": "PUNE"}},
+            {"event_name": "cities", "properties": {"city": "PUNE"}},
+        ],
+        "error": None,
+    }
+    assert two == {"output": [], "error": None}
+    assert (three["output"], three["error"]["code"]) == ([], "TRANSFORM_ERROR")
+    assert "there is no key 'address' (line 8)" in three["error"]["message"]
+
+
+def test_blocks_are_tried_on_a_file_too(files: Path):
+    asked = ask(
+        "transform",
+        "test",
+        "--blocks",
+        files / "chain.json",
+        "--events",
+        files / "events.jsonl",
+        "--json",
+        home=files / "none",
+    )
+    assert asked.code == 0
+    assert [len(json.loads(line)["output"]) for line in asked.out.splitlines()] == [1, 1, 0]
+
+
+def test_a_trial_reads_like_this(files: Path):
+    asked = ask(
+        "transform", "test", "--script", files / "good.py", "--events", files / "events.jsonl", home=files / "none"
+    )
+    assert "✗ TRANSFORM_ERROR: KeyError: there is no key 'address' (line 8)" in asked.out
+    assert '→ cities {"city": "PUNE"}' in asked.out
+    assert "3 events in, 2 out, 1 dropped, 1 failed" in asked.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--script", "good.py", "--blocks", "chain.json", "--events", "events.jsonl"], "exclude each other"),
+        (["--events", "events.jsonl"], "no transformation is given"),
+        (["--script", "good.py"], "no events are given"),
+        (["--script", "nope.py", "--events", "events.jsonl"], "cannot be read"),
+        (["--script", "events.jsonl", "--events", "events.jsonl"], "the script cannot be used"),
+    ],
+)
+def test_what_cannot_be_tried_is_told(files: Path, words: list[str], told: str):
+    asked = ask("transform", "test", *[files / word if "." in word else word for word in words], home=files / "none")
+    assert asked.code == 2
+    assert told in asked.err
+
+
+def test_a_chain_is_explained_as_a_script_that_does_the_same(files: Path):
+    asked = ask("transform", "explain", "--blocks", files / "chain.json", home=files / "none")
+    assert asked.code == 0
+    (files / "chain.py").write_text(asked.out)
+    again = ask(
+        "transform",
+        "test",
+        "--script",
+        files / "chain.py",
+        "--events",
+        files / "events.jsonl",
+        "--json",
+        home=files / "none",
+    )
+    assert [len(json.loads(line)["output"]) for line in again.out.splitlines()] == [1, 1, 0]
+
+
+def test_this_machine_says_what_wall_it_has(files: Path):
+    asked = ask("transform", "sandbox", "--json", home=files / "none")
+    found = json.loads(asked.out)
+    assert (asked.code, found["safe"]) == (0, True)
+
+
+def test_a_transformation_goes_from_a_sample_to_a_rollback(shop: Shop, tmp_path: Path):
+    shop.ask("run", shop.file)
+    samples = shop.ask("transform", "sample", "clevertap", "--limit", "3")
+    (tmp_path / "events.jsonl").write_text(samples.out)
+    first = json.loads(samples.out.splitlines()[0])
+    assert first["event_name"] == "Events" and "event_name" in first["properties"]
+    script = tmp_path / "device.py"
+    script.write_text(
+        "def transform(event):\n    p = event.getProperties()\n    p['device'] = p['objectId'][:4]\n    return event\n"
+    )
+    trial = shop.ask("transform", "test", "clevertap", "--script", script)
+    assert "adds column device VARCHAR" in trial.out
+    dry = shop.ask("transform", "dry-run", "clevertap", "--script", script, "--last", "50")
+    assert "50 rows: 50 changed. Nothing was written." in dry.out
+    assert shop.ask("transform", "draft", "clevertap", "--script", script).code == 0
+    assert "There is a draft" in shop.ask("transform", "show", "clevertap").err
+    assert "version 1 is deployed" in shop.ask("transform", "deploy", "clevertap", "-m", "short names").out
+    assert "short names" in shop.ask("transform", "history", "clevertap").out
+    shop.ask("run", "clevertap", "--since", "2026-03-13")
+    script.write_text("def transform(event):\n    return None\n")
+    shop.ask("transform", "deploy", "clevertap", "--script", script)
+    assert "-    p['device'] = p['objectId'][:4]" in shop.ask("transform", "diff", "clevertap", "1", "2").out
+    assert "with the text of version 1" in shop.ask("transform", "rollback", "clevertap", "1").out
+    assert "p['device']" in shop.ask("transform", "show", "clevertap").out
+    assert shop.ask("transform", "remove", "clevertap").code == 0
+    assert "rows pass as they are" in shop.ask("transform", "show", "clevertap").out
+    assert [one["version"] for one in json.loads(shop.ask("transform", "history", "clevertap", "--json").out)] == [
+        4,
+        3,
+        2,
+        1,
+    ]
