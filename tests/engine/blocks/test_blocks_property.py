@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pytest
@@ -14,7 +15,7 @@ from tests.engine.blocks import chains, naive, naive_formula
 
 from millrace.data import json_text, types
 from millrace.data.batch import Batch
-from millrace.engine.blocks.model import TYPES, parse
+from millrace.engine.blocks.model import TYPES, Blocks, parse
 from millrace.engine.blocks.step import BlockStep
 
 seeds = st.integers(0, 2**40)
@@ -39,8 +40,13 @@ def _as_cast(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]]) -> None:
+Told: TypeAlias = Callable[[Blocks], Callable[[dict[str, Any]], naive.Event | None]]
+
+
+def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]], told: Told | None = None) -> None:
+    """What the chain makes of the batch is what it makes row by row, or what ``told`` does."""
     chain = parse(blocks)
+    by_row = told(chain) if told else lambda row: naive.chain(chain, "orders", row)
     stepped = BlockStep(chain).apply(Batch("orders", batch))
     refused = {row for row, _, _ in stepped.refused}
     came: dict[int, tuple[str, dict[str, Any], pa.Schema]] = {}
@@ -52,7 +58,7 @@ def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]]) -> None:
     assert len(came) + len(refused) + stepped.filtered == batch.num_rows
     for number, row in enumerate(rows_of(batch)):
         try:
-            expected = naive.chain(chain, "orders", row)
+            expected = by_row(row)
         except ValueError:
             assert number in refused, (blocks, row)
             continue

@@ -51,8 +51,8 @@ def detect(rows: pa.RecordBatch) -> list[Finding]:
     """Fields with personal data, in the order of the columns; objects and arrays in JSON are looked into.
 
     Values are searched for e-mail addresses, phone numbers with a country code, card numbers (check digit), IBANs
-    (check digits) and IP addresses, also inside of longer text. Digits without any sign count as a card number only where half
-    of the rows have them, because one number in ten has the right check digit.
+    (check digits) and IP addresses, also inside of longer text. Digits without any sign count as a card number only
+    where half of the rows have them, because one number in ten has the right check digit.
     """
     found: list[Finding] = []
     for field, column in zip(rows.schema, rows.columns, strict=True):

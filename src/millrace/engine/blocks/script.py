@@ -200,7 +200,7 @@ class Script:
     def chain(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
             first = (block.__doc__ or "").strip().splitlines()[0]
-            self.line(f"# {' '.join(block.title.split())}: {first}")
+            self.line(f"# {block.kind} {' '.join(block.id.split())}: {first}")
             block.explain(self)
 
     def events(self, block: Block) -> AbstractContextManager[None]:
@@ -270,7 +270,8 @@ class Script:
         called = {node.id for part in mine for node in ast.walk(ast.parse(part)) if isinstance(node, ast.Name)}
         below = scripted.functions({*self._functions, *called})
         body = "\n".join(["def transform(event):", "    p = event.getProperties()", *self._lines, "    return event"])
-        code = "\n\n\n".join(part for part in (below, *mine, body) if part)
+        called_below = "# What the blocks do to values." if below or mine else ""
+        code = "\n\n\n".join(part for part in (body, called_below, below, *mine) if part)
         modules = [line for line in scripted.imports(code).splitlines() if line]
         if "hmac." in code:
             modules.insert(0, "import hmac")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from millrace.data import types
 from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import of_type
-from millrace.engine.blocks import formula_functions
+from millrace.engine.blocks import dates, formula_functions
 from millrace.engine.blocks.block import Changed, FieldBlock, Part, Passage, ValueBlock, columns_of, put_unless
 from millrace.engine.blocks.formula import Formula
 from millrace.engine.blocks.frame import Frame, Where, both, narrowed, spread, within
@@ -22,6 +22,7 @@ from millrace.engine.blocks.settings import FormulaText, parsed, wrong
 from millrace.engine.blocks.signatures import wrong_regex
 from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
 from millrace.engine.blocks.taking import Taken, takes
+from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.script import Script
@@ -125,6 +126,13 @@ def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+def _read(pattern_of: Callable[[str], object], pattern: str) -> None:
+    try:
+        pattern_of(pattern)
+    except ConfigError as error:
+        raise wrong(error.message, error.hint) from None
+
+
 class FindReplaceSettings(Part):
     find: str = Field(min_length=1, description="The text to find.")
     replace: str = Field(description="What takes its place; with regex, $1 is the first group.")
@@ -171,7 +179,7 @@ class FormatDateToStringSettings(Part):
 
     @model_validator(mode="after")
     def _readable(self) -> FormatDateToStringSettings:
-        parsed(f"DATE_TO_STRING($self, {quoted(self.format)})")
+        _read(dates.writer, self.format)
         return self
 
 
@@ -195,7 +203,7 @@ class ParseDateFromStringSettings(Part):
 
     @model_validator(mode="after")
     def _readable(self) -> ParseDateFromStringSettings:
-        parsed(f"STRING_TO_DATE($self, {quoted(self.format)})")
+        _read(dates.reader, self.format)
         return self
 
 
