@@ -193,3 +193,11 @@ def test_every_row_is_shaped_rejected_or_left_out_under_every_policy(
             assert all(n > 0 for n in (*after.filtered.values(), *after.discarded.values()))
             assert Mapping.from_json(after.mapping.to_json()) == after.mapping
             made = after.mapping
+
+
+def test_a_field_past_the_limit_of_columns_keeps_no_row_from_passing():
+    naming = Naming(limits=Limits(columns=8))
+    made = shaped(mapping(), {"id": 1, "new": "x"}, naming=naming).mapping
+    assert made.unmapped == (("new", "COLUMN_LIMIT"),)
+    after = shaped(made, {"id": 2, "new": "y"}, policy=Policy(columns="freeze"), naming=naming)
+    assert (after.rows.num_rows, after.misfits) == (1, ())
