@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.contract.disk import small_disk
 
 from millrace.connect.destination import Load
 from millrace.connect.testing.destination import FEED, Rows, counted
-from millrace.connect.testing.rows import table
+from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
 from millrace.data import columns, types
 from millrace.destinations.duckdb.destination import Config, Destination
@@ -46,6 +48,44 @@ class TestDuckDB(SqlDestinationContract):
         with duckdb.connect(self.path) as connection:
             for statement in statements:
                 connection.execute(re.sub(r"\{t:(\w+)\}", r'"\1"', statement))
+
+    # Structs and lists.
+
+    def nested(self, destination: Destination, column: str, *steps: tuple[pa.DataType, Any]) -> list[Any]:
+        """The values of a column after loads of one row each, in these types."""
+        for number, (type_, value) in enumerate(steps):
+            made = table("nested", {"k": types.LONG, column: type_}, key=("k",))
+            destination.ensure(made)
+            schema = {"k": types.LONG, column: type_, columns.INGESTED_AT: types.LONG}
+            destination.load(made, Load(FEED, number, number + 1, 1, rows(schema, (number, value, 1))))
+        return [row[column] for row in self.contents(destination, "nested", order="k")]
+
+    def test_structs_and_lists_are_columns_of_their_own_types(self, destination: Destination) -> None:
+        inner = pa.struct([("City Name", types.VARCHAR), ('a"b,(c', types.DOUBLE), ("l", types.array(types.LONG))])
+        value = {"City Name": "Pune", 'a"b,(c': 1.5, "l": [1, None]}
+        assert self.nested(destination, "s", (inner, value), (inner, None)) == [value, None]
+        assert destination.schema("nested") == {
+            "k": types.LONG, "s": inner, columns.INGESTED_AT: types.LONG, columns.LOADED_AT: types.LONG,
+        }  # fmt: skip
+        destination.drop("nested")
+        listed = types.array(inner)
+        assert self.nested(destination, "s", (listed, [value, None]), (listed, [])) == [[value, None], []]
+
+    def test_a_struct_that_grows_becomes_json_and_text(self, destination: Destination) -> None:
+        small = pa.struct([("a", types.LONG), ("t", types.VARCHAR)])
+        large = pa.struct([("a", types.LONG), ("b", types.DOUBLE)])
+        found = self.nested(
+            destination, "s", (small, {"a": 2**62, "t": 'x"y'}), (large, {"a": 1, "b": 0.1}), (types.VARCHAR, "z")
+        )
+        assert found == ['{"a":4611686018427387904,"t":"x\\"y"}', '{"a":1,"b":0.1}', "z"]
+
+    def test_a_struct_with_values_of_other_kinds_is_json(self, destination: Destination) -> None:
+        for inner, value in ((types.DATE, date(2026, 1, 1)), (types.decimal(5, 2), Decimal("1.50"))):
+            given = pa.struct([("v", inner)])
+            assert isinstance(self.nested(destination, "s", (given, {"v": value}))[0], str)
+            destination.drop("nested")
+        alike = pa.struct([("v", types.LONG), ("V", types.LONG)])
+        assert self.nested(destination, "s", (alike, {"v": 1, "V": 2})) == ['{"v":1,"V":2}']
 
     @contextmanager
     def held_elsewhere(self) -> Iterator[subprocess.Popen[str]]:

@@ -13,7 +13,7 @@ import pytest
 from millrace.connect.destination import Nest, Table
 from millrace.connect.sql import arrays, history, statements
 from millrace.connect.sql.dialect import Dialect
-from millrace.connect.sql.duckdb import DUCKDB
+from millrace.connect.sql.duckdb import TABLES
 from millrace.connect.sql.statements import Found
 from millrace.connect.testing.rows import EXTREMES, META, PLAIN, table
 from millrace.data import columns, types
@@ -22,7 +22,7 @@ from millrace.destinations.postgres.dialect import POSTGRES
 
 FOLDER = Path(__file__).parents[2] / "golden" / "sql"
 AT_MS = 1_700_000_000_000
-DIALECTS = {dialect.name: dialect for dialect in (DUCKDB, POSTGRES)}
+DIALECTS = {dialect.name: dialect for dialect in (TABLES, POSTGRES)}
 
 
 def every_type() -> Table:

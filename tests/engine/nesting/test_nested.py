@@ -410,3 +410,38 @@ def test_arrays_of_nothing_but_nulls_keep_their_length() -> None:
         batch = documents(*texts)
         found = {one.stream: one for one in parsed("orgs", batch, "SPLIT", key=("_id",), state=NestingState())}
         assert len(live(found["orgs_v"])) == sum(map(len, map(json.loads, texts)))
+
+
+def test_a_struct_keeps_the_fields_that_it_had_in_batches_without_them() -> None:
+    state = NestingState()
+    found: list[tuple[str, Any]] = []
+    for text in ('{"a":1,"b":[5]}', '{"b":null,"a":2147483648}', '{"c":"x"}', '"text"', '{"a":1}', "null"):
+        rows = parsed("t", documents(text), "NATURAL", key=("_id",), state=state)[0].rows
+        found.append((shape(rows)["v"], rows.column("v").to_pylist()[0]))
+        state = NestingState.of((), {stream: state.pairs(stream) for stream in state.names})
+    whole = "STRUCT(a LONG, b VARCHAR, c VARCHAR)"
+    assert found == [
+        ("STRUCT(a INTEGER, b VARCHAR)", {"a": 1, "b": "[5]"}),
+        ("STRUCT(a LONG, b VARCHAR)", {"a": 2147483648, "b": None}),
+        (whole, {"a": None, "b": None, "c": "x"}),
+        ("VARCHAR", "text"),
+        (whole, {"a": 1, "b": None, "c": None}),
+        ("NULL", None),
+    ]
+
+
+def test_items_of_a_list_keep_the_fields_that_they_had() -> None:
+    state, rows = NestingState(), documents()
+    for text, want in (
+        ("[]", "[]"),
+        ('[{"a":1}]', [{"a": 1}]),
+        ('[{"b":2.5},null]', [{"a": None, "b": 2.5}, None]),
+        ("[{}]", [{"a": None, "b": None}]),
+        ("[]", []),
+        ("[null]", [None]),
+        ("[7]", ["7"]),
+        ('[{"a":1}]', ['{"a":1}']),
+    ):
+        rows = parsed("t", documents(text), "COLLAPSE_EXCEPT_ARRAYS", key=("_id",), state=state)[0].rows
+        assert rows.column("v").to_pylist() == [want]
+    assert shape(rows)["v"] == "ARRAY(JSON)"

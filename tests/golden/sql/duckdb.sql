@@ -19,8 +19,8 @@ CREATE TABLE "schema"."every type" (
   "varchar_n" VARCHAR,
   "bytearray" BLOB,
   "json" JSON,
-  "struct" JSON,
-  "array" JSON,
+  "struct" STRUCT("a" BIGINT, "b" VARCHAR),
+  "array" BIGINT[],
   "xml" VARCHAR,
   "uuid" VARCHAR,
   "geo" VARCHAR,
@@ -111,10 +111,10 @@ base64("c");
 CAST("c" AS VARCHAR);
 
 -- STRUCT as text
-CAST("c" AS VARCHAR);
+CAST(to_json("c") AS VARCHAR);
 
 -- ARRAY as text
-CAST("c" AS VARCHAR);
+CAST(to_json("c") AS VARCHAR);
 
 -- XML as text
 CAST("c" AS VARCHAR);

@@ -12,6 +12,9 @@ from millrace.connect.destination import Limits
 from millrace.data import types
 from millrace.data.types import Kind
 
+# Kinds whose JSON form DuckDB writes as `data.writing` does, so that a struct of them may become JSON later.
+PLAIN: frozenset[Kind] = frozenset({"BOOLEAN", "BYTE", "SHORT", "INTEGER", "LONG", "DOUBLE", "VARCHAR"})
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -21,8 +24,10 @@ class Dialect:
     length. ``wide`` and ``bounded`` replace it for a DECIMAL beyond `limits.max_decimal` and for a VARCHAR(n).
     ``back`` reads the system's own spelling: the first regular expression that matches the whole (in lower case) gives
     a logical name. ``text`` writes values as text in the form of `data.cast`, where a plain CAST would differ.
-    ``arriving`` is how a staged value becomes one of its column, where the system does not do that by itself; ``open``
-    lists SQL types of no logical type, and the kinds that they take exactly all the same.
+    ``nested``: there are columns of structs and lists (as DuckDB writes their types), for those whose scalars are
+    of `PLAIN` kinds; others are ``types["STRUCT"]``. ``arriving`` is how a staged value becomes one of its column,
+    where the system does not do that by itself; ``open`` lists SQL types of no logical type, and the kinds that
+    they take exactly all the same.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Dialect:
     text: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
     arriving: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
     open: Mapping[str, tuple[Kind, ...]] = field(default_factory=dict[str, tuple[Kind, ...]])
+    nested: bool = False
     temp: str = ""
     temp_words: str = "TEMP TABLE"
     primary_key: bool = False
@@ -66,14 +72,38 @@ class Dialect:
             )
         if kind == "VARCHAR" and (n := types.length(type_)):
             return self.bounded.format(n=n)
+        if kind in ("STRUCT", "ARRAY") and self.nested and _is_plain(type_):
+            return self._nested(type_)
         return self.types[kind]
+
+    def _nested(self, type_: pa.DataType) -> str:
+        if pa.types.is_list(type_):
+            return f"{self.sql(type_.value_type)}[]"
+        parts = (type_.field(number) for number in range(type_.num_fields))
+        return f"STRUCT({', '.join(f'{self.quoted(part.name)} {self.sql(part.type)}' for part in parts)})"
 
     def logical(self, sql: str) -> pa.DataType | None:
         """The logical type of a column by the system's word for its type; None for one that has none."""
+        if self.nested and (sql.endswith("[]") or sql.startswith("STRUCT(")):
+            return self._logical_nested(sql)
         for pattern, name in self.back:
             if match := re.fullmatch(pattern, sql.lower()):
                 return types.parse(match.expand(name))
         return None
+
+    def _logical_nested(self, sql: str) -> pa.DataType | None:
+        if sql.endswith("[]"):
+            item = self.logical(sql.removesuffix("[]"))
+            return None if item is None else types.array(item)
+        fields: list[tuple[str, pa.DataType]] = []
+        for part in _parts(sql.removeprefix("STRUCT(").removesuffix(")")):
+            found = re.fullmatch(r'("(?:[^"]|"")*"|\S+) (.+)', part, re.DOTALL)
+            type_ = self.logical(found[2]) if found else None
+            if found is None or type_ is None:
+                return None
+            name = found[1]
+            fields.append((name[1:-1].replace('""', '"') if name.startswith('"') else name, type_))
+        return pa.struct(fields) if len({name for name, _ in fields}) == len(fields) else None
 
     def kept(self, type_: pa.DataType) -> pa.DataType:
         """The logical type that a column has after it was made for ``type_``."""
@@ -88,3 +118,26 @@ class Dialect:
     def fold(self, name: str) -> str:
         """What two names have in common that the system takes for the same."""
         return name.casefold() if self.folds_case else name
+
+
+def _is_plain(type_: pa.DataType) -> bool:
+    if pa.types.is_list(type_):
+        return _is_plain(type_.value_type)
+    if pa.types.is_struct(type_):
+        names = [type_.field(number).name for number in range(type_.num_fields)]
+        # DuckDB takes names in other cases for the same, and a struct has no empty ones.
+        alike = len({name.casefold() for name in names}) < len(names) or "" in names
+        return not alike and all(_is_plain(type_.field(number).type) for number in range(type_.num_fields))
+    return types.kind(type_) in PLAIN
+
+
+def _parts(inside: str) -> list[str]:
+    """What stands between the outermost commas; quoted names may have any mark in them."""
+    parts, depth = [""], 0
+    for mark in re.findall(r'"(?:[^"]|"")*"|[(),]|[^"(),]+', inside):
+        depth += (mark == "(") - (mark == ")")
+        if mark == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += mark
+    return [part.strip() for part in parts]

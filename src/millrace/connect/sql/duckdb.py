@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from millrace.connect.destination import Limits
@@ -76,6 +77,13 @@ DUCKDB = Dialect(
     },
     temp="temp.main.",
     folds_case=True,
+)
+
+# Tables have columns of structs and lists; files have their text.
+TABLES = replace(
+    DUCKDB,
+    nested=True,
+    text={**DUCKDB.text, "STRUCT": "CAST(to_json({c}) AS VARCHAR)", "ARRAY": "CAST(to_json({c}) AS VARCHAR)"},
 )
 
 

@@ -19,7 +19,7 @@ from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
-from millrace.connect.sql.duckdb import DUCKDB, LIMITS, readable
+from millrace.connect.sql.duckdb import LIMITS, TABLES, readable
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
@@ -49,7 +49,7 @@ class Destination(SqlDestination[Config]):
     Config = Config
     title = "DuckDB"
     limits = LIMITS
-    dialect = DUCKDB
+    dialect = TABLES
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)

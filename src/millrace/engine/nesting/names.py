@@ -6,6 +6,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
+from millrace.data import types
 from millrace.engine.nesting.documents import Memory
 from millrace.engine.nesting.levels import Path
 
@@ -14,6 +17,7 @@ Pairs = tuple[tuple[str, str], ...]
 # What an item is called that has no name of its own: a scalar, or an array, right inside an array.
 VALUE = "value"
 _ARRAY = "[]"
+_TYPE = "{}"
 
 
 @dataclass(slots=True)
@@ -23,7 +27,8 @@ class NestingState:
     ``streams``: event types that a source or a step gives, whose names no array may take. ``names``: by event type,
     pairs of a path and the name of its field or, for an array, of its event type; `pairs` gives them back. A path is a
     JSON array of keys, with ``[]`` behind it for an array there; a single JSON string is a field of the event itself
-    that had to give way to an earlier name.
+    that had to give way to an earlier name. With ``{}`` behind it, the pair says which type a column of structs or
+    lists had last, so that a batch in which a field never occurs does not change the column.
     """
 
     streams: set[str] = field(default_factory=set[str])
@@ -62,6 +67,14 @@ class NestingState:
             self.names.setdefault(known[place], {})
         return known[place]
 
+    def type_of(self, stream: str, column: str) -> pa.DataType | None:
+        """The type that a column of structs or lists had last."""
+        known = self.names.get(stream, {}).get(_written((column,)) + _TYPE)
+        return None if known is None else types.parse(known)
+
+    def learn(self, stream: str, column: str, type_: pa.DataType) -> None:
+        self.names.setdefault(stream, {})[_written((column,)) + _TYPE] = types.name(type_)
+
     def children(self, stream: str) -> dict[Path, str]:
         """Event types made of arrays of this one so far."""
         known = self.names.get(stream, {})
@@ -83,7 +96,7 @@ def _written(path: Path) -> str:
 
 
 def _fields(known: Mapping[str, str]) -> list[str]:
-    return [name for place, name in known.items() if not place.endswith("]" + _ARRAY)]
+    return [name for place, name in known.items() if not place.endswith(("]" + _ARRAY, "]" + _TYPE))]
 
 
 def _arrays(known: Mapping[str, str]) -> list[str]:

@@ -66,7 +66,10 @@ def parsed(
     for place in places:
         values = _entered(arrays[place])
         if strategy != "COLLAPSE":
-            arrays[place] = record(values, lists=strategy == "COLLAPSE_EXCEPT_ARRAYS")
+            known = state.type_of(stream, fields[place].name)
+            arrays[place] = record(values, known, lists=strategy == "COLLAPSE_EXCEPT_ARRAYS")
+            if types.is_nested(arrays[place].type) and arrays[place].type != known:
+                state.learn(stream, fields[place].name, arrays[place].type)
         else:
             arrays[place] = compact(types.storage(values)) if types.is_json(values.type) else as_text(values)
         fields[place] = fields[place].with_type(arrays[place].type)

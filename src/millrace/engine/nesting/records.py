@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.data import types
+from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import missing, of_type
 from millrace.data.json_text import dumps
@@ -21,56 +22,128 @@ from millrace.engine.nesting.texts import as_text
 Values = list[Any]
 
 
-def record(values: pa.Array, *, lists: bool) -> pa.Array:
+def record(values: pa.Array, known: pa.DataType | None, *, lists: bool) -> pa.Array:
     """A column with objects as STRUCT and arrays as text; with ``lists``, arrays that are the value itself as ARRAY.
 
-    Where kinds are mixed it is JSON. Only nulls: of the type null.
+    ``known``: the type that the column had before; its fields stay, though they may be without a value now. Where kinds
+    are mixed, or nothing tells a type, the column is JSON. Only nulls: of the type null.
     """
+    found = _of_array(values, known, lists=lists)
+    if known is None or not types.is_nested(found.type):
+        return found
+    wanted = joined(known, found.type)
+    return fitted(found, wanted) if types.is_nested(wanted) else found
+
+
+def _of_array(values: pa.Array, known: pa.DataType | None, *, lists: bool) -> pa.Array:
     if types.is_json(values.type):
-        return _of_values(loaded(types.storage(values)), lists=lists)
+        return _of_values(loaded(types.storage(values)), known, lists=lists)
     if pa.types.is_struct(values.type):
         names = [values.type.field(number).name for number in range(values.type.num_fields)]
-        parts = [record(part, lists=False) for part in values.flatten()]
-        return _struct(names, parts, missing(values), lambda: as_text(values))
+        parts = [
+            _of_array(part, _part(known, name), lists=False) for name, part in zip(names, values.flatten(), strict=True)
+        ]
+        return _struct(names, parts, missing(values), known, lambda: as_text(values))
     if pa.types.is_list(values.type):
         if not lists:
             return as_text(values)
-        items = record(list_items(values), lists=False)
-        return _list(list_offsets(values), items, missing(values), lambda: as_text(values))
+        items = _of_array(list_items(values), _item(known), lists=False)
+        return _list(list_offsets(values), items, missing(values), known, lambda: as_text(values))
     return values
 
 
-def _of_values(values: Values, *, lists: bool) -> pa.Array:
+def joined(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    """The type of structs or lists with all that is in both; JSON where only one is such; else that of `widen`."""
+    if a == b:
+        return a
+    if pa.types.is_struct(a) and pa.types.is_struct(b):
+        parts = {part.name: part.type for part in (a.field(number) for number in range(a.num_fields))}
+        for part in (b.field(number) for number in range(b.num_fields)):
+            parts[part.name] = joined(parts[part.name], part.type) if part.name in parts else part.type
+        return pa.struct(list(parts.items()))
+    if pa.types.is_list(a) and pa.types.is_list(b):
+        return types.array(joined(a.value_type, b.value_type))
+    either = (types.is_nested(one) or types.is_json(one) for one in (a, b))
+    return types.JSON if any(either) else types.widen(a, b)
+
+
+def fitted(values: pa.Array, to: pa.DataType) -> pa.Array:
+    """The values in a type that `joined` made of theirs and another."""
+    if values.type == to:
+        return values
+    if pa.types.is_struct(to) and pa.types.is_struct(values.type):
+        parts = dict(
+            zip((values.type.field(n).name for n in range(values.type.num_fields)), values.flatten(), strict=True)
+        )
+        fields = [to.field(number) for number in range(to.num_fields)]
+        made = [
+            fitted(parts[one.name], one.type) if one.name in parts else pa.nulls(len(values), one.type)
+            for one in fields
+        ]
+        return pa.StructArray.from_arrays(made, fields=fields, mask=missing(values))
+    if pa.types.is_list(to) and pa.types.is_list(values.type):
+        items = fitted(list_items(values), to.value_type)
+        return pa.ListArray.from_arrays(list_offsets(values), items, type=to, mask=missing(values))
+    return cast(values, to, strict=True).values  # exact, because the type is at least as wide
+
+
+def _of_values(values: Values, known: pa.DataType | None, *, lists: bool) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
     if kinds == {dict}:
         keys = list(dict.fromkeys(chain.from_iterable(one for one in values if one)))
-        parts = [_of_values([None if one is None else one.get(key) for one in values], lists=False) for key in keys]
-        return _struct(keys, parts, _gone(values), lambda: _texts(values))
+        parts = [
+            _of_values([None if one is None else one.get(key) for one in values], _part(known, key), lists=False)
+            for key in keys
+        ]
+        return _struct(keys, parts, _gone(values), known, lambda: _texts(values))
     if kinds == {list}:
         if not lists:
             return _texts(values)
-        items = _of_values(list(chain.from_iterable(one or () for one in values)), lists=False)
+        items = _of_values(list(chain.from_iterable(one or () for one in values)), _item(known), lists=False)
         ends = np.concatenate(([0], np.cumsum([len(one or ()) for one in values])))
-        return _list(pa.array(ends, pa.int32()), items, _gone(values), lambda: _texts(values))
+        return _list(pa.array(ends, pa.int32()), items, _gone(values), known, lambda: _texts(values))
     if kinds & {dict, list}:
         return of_type(_texts(values), types.JSON)
     found = inferred(values)
     return pa.nulls(len(values)) if found is None else found
 
 
-def _struct(names: list[str], parts: list[pa.Array], mask: pa.Array | None, text: Callable[[], pa.Array]) -> pa.Array:
-    """A struct of those parts that have a type, or JSON where none has."""
-    fields = [pa.field(name, part.type) for name, part in zip(names, parts, strict=True)]
-    known = [number for number, one in enumerate(fields) if one.type != types.NULL]
-    if not known:
-        return of_type(text(), types.JSON)
-    return pa.StructArray.from_arrays([parts[n] for n in known], fields=[fields[n] for n in known], mask=mask)
+def _struct(
+    names: list[str],
+    parts: list[pa.Array],
+    mask: pa.Array | None,
+    known: pa.DataType | None,
+    text: Callable[[], pa.Array],
+) -> pa.Array:
+    """A struct of those parts that have a type; where none has, what it was before, or JSON."""
+    pairs = {name: part for name, part in zip(names, parts, strict=True) if part.type != types.NULL}
+    fields = [pa.field(name, part.type) for name, part in pairs.items()]
+    if not pairs:
+        if known is None or not pa.types.is_struct(known):
+            return of_type(text(), types.JSON)
+        fields = [known.field(number) for number in range(known.num_fields)]
+        pairs = {one.name: pa.nulls(len(text()), one.type) for one in fields}
+    return pa.StructArray.from_arrays(list(pairs.values()), fields=fields, mask=mask)
 
 
-def _list(offsets: pa.Array, items: pa.Array, mask: pa.Array | None, text: Callable[[], pa.Array]) -> pa.Array:
+def _list(
+    offsets: pa.Array, items: pa.Array, mask: pa.Array | None, known: pa.DataType | None, text: Callable[[], pa.Array]
+) -> pa.Array:
     if items.type == types.NULL:
-        return of_type(text(), types.JSON)
+        if known is None or not pa.types.is_list(known):
+            return of_type(text(), types.JSON)
+        items = pa.nulls(len(items), known.value_type)
     return pa.ListArray.from_arrays(offsets, items, type=types.array(items.type), mask=mask)
+
+
+def _part(known: pa.DataType | None, name: str) -> pa.DataType | None:
+    if known is None or not pa.types.is_struct(known) or (place := known.get_field_index(name)) < 0:
+        return None
+    return known.field(place).type
+
+
+def _item(known: pa.DataType | None) -> pa.DataType | None:
+    return known.value_type if known is not None and pa.types.is_list(known) else None
 
 
 def _texts(values: Values) -> pa.Array:
