@@ -143,9 +143,9 @@ class Answer:
     printed: tuple[str, ...] = field(default=())
 
     @staticmethod
-    def refused(code: str, message: str) -> Answer:
-        """The answer to a slice of one row that could not pass."""
-        return Answer(np.empty(0, np.int64), (), ((0, code, message),), 0)
+    def refused(code: str, message: str, count: int = 1) -> Answer:
+        """The answer to a slice of which no row could pass."""
+        return Answer(np.empty(0, np.int64), (), tuple((row, code, message) for row in range(count)), 0)
 
     @staticmethod
     def joined(parts: Sequence[tuple[int, Answer]]) -> Answer:

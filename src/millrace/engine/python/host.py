@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
@@ -35,9 +37,10 @@ _START_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ScriptLimits:
-    """What one event, and one guest, may take."""
+    """What one event, one batch, and one guest may take. ``output_bytes``: of the answer to a part of a batch."""
 
     seconds_per_event: float = 5.0
+    seconds_per_batch: float = 300.0
     memory_bytes: int = 256 << 20
     output_bytes: int = 64 << 20
 
@@ -66,6 +69,7 @@ class Guest:
                     f"no process can be started for the script: {cause}", code="no_process"
                 ) from cause
         self._progress = memoryview(self._shared).cast("q")
+        self._seen = self._count = 0
         assert self._process.stdout is not None and self._process.stdin is not None
         self._reader, self._writer = self._process.stdout.fileno(), self._process.stdin.fileno()
         os.set_blocking(self._reader, False)
@@ -93,14 +97,22 @@ class Guest:
         wanted = greeting.get("event_types")
         self.event_types = None if wanted is None else frozenset(str(one) for one in wanted)
 
-    def ask(self, message: bytes, *, patience_s: float | None = None) -> bytes:
-        """The guest's answer. Raises _Fallen when there is none, or none in time; the guest is gone then."""
+    @property
+    def alive(self) -> bool:
+        """It is there. A guest ends with the thread that started it."""
+        return self._process.poll() is None
+
+    def ask(self, message: bytes, *, count: int = 0, patience_s: float | None = None, until: float = math.inf) -> bytes:
+        """The guest's answer about ``count`` events. Raises _Fallen when there is none; the guest is gone then.
+
+        ``patience_s`` is for one event, ``until`` (`time.monotonic`) for all of them.
+        """
         self._progress[0] = 0
         left = memoryview(message)
         parts: list[bytes] = []
         got, wanted = 0, None
         patience = self._limits.seconds_per_event if patience_s is None else patience_s
-        seen, since = self._progress[0], time.monotonic()
+        self._seen, self._count, since = 0, count, time.monotonic()
         self._selector.modify(self._reader, selectors.EVENT_READ)
         self._selector.register(self._writer, selectors.EVENT_WRITE)
         writing = True
@@ -110,24 +122,28 @@ class Guest:
                 for key, _ in ready:
                     if key.fd == self._writer:
                         left = left[self._send(left) :]
-                        since = time.monotonic()
                         if not left:
                             self._selector.unregister(self._writer)
                             writing = False
                         continue
                     part = self._receive()
+                    # What comes is one answer, made before its first byte: that it trickles is no progress.
+                    since = since if parts else time.monotonic()
                     parts.append(part)
                     got += len(part)
-                    since = time.monotonic()
                     if wanted is None and got >= 8:
                         parts = [b"".join(parts)]
                         wanted = int.from_bytes(parts[0][:8], "little")
                         if wanted > self._limits.output_bytes:
                             raise self._fallen("TRANSFORM_LIMIT", "the events that came out are too large together")
-                if self._progress[0] != seen:
-                    seen, since = self._progress[0], time.monotonic()
-                elif not ready and time.monotonic() - since > patience:
+                now, at = time.monotonic(), self._progress[0]
+                # The script can write there too. It counts only forwards and not beyond the last event, so it ends.
+                if self._seen < at <= count:
+                    self._seen, since = at, now
+                elif now - since > patience:
                     raise self._fallen("TRANSFORM_TIMEOUT", f"the script took more than {patience:g} s for one event")
+                if now > until:
+                    raise self._fallen("TRANSFORM_TIMEOUT", "the batch took longer than a batch may take")
         except OSError as broken:
             raise self._fallen(
                 "TRANSFORM_LIMIT", f"the script ended its process (more memory than it may have?){self._told(broken)}"
@@ -164,20 +180,37 @@ class Guest:
         return f"; signal {-code}" if code is not None and code < 0 else ""
 
     def _fallen(self, code: str, message: str) -> _Fallen:
-        event = self._progress[0] - 1
+        at = self._progress[0]
         self.close()
-        return _Fallen(code, message, event if event >= 0 else None)
+        return _Fallen(code, message, max(at if at <= self._count else 0, self._seen) - 1 if at > 0 else None)
 
     def close(self) -> None:
         """The process is gone. May be called twice."""
         if self._process.poll() is None:
-            self._process.kill()
+            self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        self._process.wait()
         self._selector.close()
+
+    def _end(self) -> None:
+        """Kills what runs.
+
+        The process that we started may stand outside of the guest's table of processes and wait for it. It goes last,
+        so that it takes the others' remains with it; else they are left to the first process of the machine, which in
+        a container seldom cares.
+        """
+        inner = jail.children(self._process.pid)
+        for pid in inner:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if inner:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+                return
+        self._process.kill()
+        self._process.wait()
 
 
 class PythonStep:
@@ -211,6 +244,7 @@ class PythonStep:
         self._idle.append(first)
         self._workers = workers or min(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._workers, "millrace-script")
+        self._until = math.inf
 
     def apply(self, batch: Batch, key: tuple[str, ...] = ()) -> Stepped:
         """What the script makes of the rows; see `Step.apply`."""
@@ -219,6 +253,7 @@ class PythonStep:
             return Stepped((Output(batch.stream, batch.rows, origin),))
         seen = visible(batch.rows.schema, key)
         parts = list(slices(batch.rows, SLICE))
+        self._until = time.monotonic() + self._limits.seconds_per_batch
         jobs = [self._pool.submit(self._sliced, batch.stream, rows, seen, key) for _, rows in parts]
         answers = [job.result() for job in jobs]
         for answer in answers:
@@ -226,22 +261,35 @@ class PythonStep:
         return self._assembly.assembled(batch, key, [start for start, _ in parts], answers)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        # Guests first: they end with the threads that started them, and would leave remains.
         while self._idle:
             self._idle.pop().close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _guest(self) -> Guest:
         return Guest(self._source, self._wall, self._limits, free=self._free)
 
+    def _ready(self) -> Guest:
+        while self._idle:
+            with suppress(IndexError):
+                if (guest := self._idle.pop()).alive:
+                    return guest
+                guest.close()
+        return self._guest()
+
     def _sliced(self, stream: str, rows: pa.RecordBatch, seen: Sequence[str], key: Sequence[str]) -> Answer:
         """The answer to a slice. Rows at which a guest falls are refused; those around them go to another guest."""
-        try:
-            guest = self._idle.pop()
-        except IndexError:
-            guest = self._guest()
+        if time.monotonic() > self._until:
+            return Answer.refused(
+                "TRANSFORM_TIMEOUT",
+                f"the script took more than {self._limits.seconds_per_batch:g} s for a batch, and never saw this event",
+                rows.num_rows,
+            )
+        guest = self._ready()
         try:
             try:
-                body = guest.ask(request(stream, rows, seen, key, traced=self._traced))
+                message = request(stream, rows, seen, key, traced=self._traced)
+                body = guest.ask(message, count=rows.num_rows, until=self._until)
                 answer = answered(body, rows.num_rows)
             except Garbage as garbage:
                 guest.close()

@@ -198,3 +198,11 @@ def _bubblewrap(python: str, library: str, packages: tuple[str, ...]) -> list[st
     for path in packages:
         words += ["--ro-bind", path, f"/packages/{Path(path).name}"]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--"]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started and that are still there."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (OSError, ValueError):
+        return []
