@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from millrace.api import Event, Utils
 from millrace.scripting.properties import Nested, Properties
+from millrace.scripting.script import TransformFailed, compiled
 from millrace.scripting.values import type_name
 
 
@@ -86,8 +87,8 @@ def test_an_event_has_a_name_and_keys():
 
 
 def test_an_unknown_method_is_told_with_those_that_there_are():
-    with pytest.raises(AttributeError, match="getProperties"):
-        received().getPropertys()
+    with pytest.raises(TransformFailed, match=r"no 'getPropertys'; it has: .*getProperties"):
+        compiled("def transform(event): return event.getPropertys()")(received())
     with pytest.raises(AttributeError, match="jsonStringToDict"):
         Utils.nope  # noqa: B018  the access is what fails
 
@@ -174,8 +175,10 @@ def test_properties_are_a_dict_whichever_way_one_looks(data: dict[str, Any]):
 
 def test_set_properties_replaces_all():
     event = received(a=1, d={"k": 1})
+    before = event.getProperties()
     event.setProperties({"n": 1})
     assert (dict(event.getProperties()), event.getProperties().touched) == ({"n": 1}, {"a", "d", "n"})
+    assert before.touched == {"a", "d", "n"}
     same = event.getProperties()
     event.setProperties(same)
     assert event.getProperties() is same
@@ -189,9 +192,42 @@ def test_nested_objects_become_one_level():
 
 def test_json_text_and_back():
     text = Utils.dictToJsonString({"n": 1, "d": dt.date(2026, 1, 2), "x": Decimal("1.10"), "b": b"ab", "é": None})
-    assert text == '{"n":1,"d":"2026-01-02","x":1.1,"b":"YWI=","é":null}'
-    assert Utils.dictToJsonString({"x": Decimal("0.12345678901234567890")}) == '{"x":"0.12345678901234567890"}'
+    assert text == '{"n":1,"d":"2026-01-02","x":1.10,"b":"YWI=","é":null}'
+    long = '{"x":0.12345678901234567890,"y":12345678901234567890123}'
+    assert Utils.dictToJsonString(Utils.jsonStringToDict(long)) == long
+    for unsayable in (float("nan"), Decimal("NaN"), object()):
+        with pytest.raises((ValueError, TypeError)):
+            Utils.dictToJsonString({"x": unsayable})
     with pytest.raises(ValueError, match="no JSON object"):
         Utils.jsonStringToDict("[1]")
     with pytest.raises(ValueError):
         Utils.jsonStringToDict("{")
+    with pytest.raises(TypeError, match="takes text, not NoneType"):
+        Utils.jsonStringToDict(None)
+
+
+def test_a_copy_of_an_event_is_one_that_code_made():
+    event = received(id=1, d={"k": [1]})
+    for made in (copy.copy(event), copy.deepcopy(event)):
+        made.getProperties()["d"]["k"].append(2)
+        assert (made.made, made.getPrimaryKeys(), isinstance(made.getProperties(), Properties)) == (True, ["id"], True)
+    assert event.getProperties() == {"id": 1, "d": {"k": [1]}}
+
+
+def test_an_event_that_a_script_makes_has_the_key_of_the_one_that_it_is_at():
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    event = Event.received("orders", {"id": 1}, primary_keys=["id"], source_modified_at=at)
+    script = compiled(
+        "from millrace.api import Event\n"
+        "def transform(event): return [event, Event('a', {'id': 2}), Event('b', {'x': 1})]"
+    )
+    events = script(event).events
+    assert [one.getPrimaryKeys() for one in events] == [["id"], ["id"], []]
+    assert [one.getSourceModifiedAt() for one in events] == [at, at, at]
+
+
+def test_the_name_of_a_field_is_text():
+    with pytest.raises(TypeError, match="must be text, not 1"):
+        received().getProperties()[1] = "x"
+    with pytest.raises(TypeError, match="must be text, not 1"):
+        received().getProperties().update({1: "x"})

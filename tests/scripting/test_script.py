@@ -148,6 +148,12 @@ def test_scripts_of_python_2_find_their_names():
         ("RATE = 1 / 0\ndef transform(event): return event\n", 1, "ZeroDivisionError"),
         ("open('/etc/passwd')\ndef transform(event): return event\n", 1, "name 'open' is not defined"),
         ("EVENT_TYPES = 'orders'\ndef transform(event): return event\n", None, "must be a list"),
+        ("EVENT_TYPES = 3\ndef transform(event): return event\n", None, "must be a list"),
+        ("raise SystemExit\ndef transform(event): return event\n", 1, "SystemExit"),
+        ("def transform(event, *, rate): return event\n", 1, "one parameter"),
+        ("def transform(event): return 1 <> 2\n", 1, "`!=`"),
+        ("def transform(event): return `1`\n", 1, "repr(x)"),
+        ("def transform(event): return event.__class__\n", 1, "use type(x)"),
         ("x = '" + "a" * 300_000 + "'\ndef transform(event): return event\n", None, "256 KiB"),
     ],
 )
@@ -161,6 +167,55 @@ def test_a_script_that_cannot_be_one_is_told_with_its_line(text: str, line: int 
 
 def test_a_parameter_with_a_default_is_no_second_one():
     assert ran("def transform(event, rate=2):\n    return event") == [("orders", {"id": 1})]
+
+
+def test_what_is_only_odd_is_let_be():
+    text = r"""
+    import re
+    DIGITS = re.compile('\d+')
+    def transform(event, *, rate=2):
+        event.getProperties()['__v__'] = DIGITS.match('12').group()
+        return event
+    if __name__ == '__main__':
+        print('a test of my own')
+    """
+    assert ran(text) == [("orders", {"id": 1, "__v__": "12"})]
+
+
+def test_the_annotations_of_a_script_are_its_own():
+    text = """
+    from dataclasses import dataclass
+    @dataclass
+    class Rate:
+        name: str
+        value: float = 2.0
+    def transform(event):
+        event.getProperties()['types'] = [str(kind) for kind in Rate.__annotations__.values()]
+        return event
+    """
+    assert ran(text.replace("Rate.__annotations__", "getattr(Rate, '__anno' + 'tations__')")) == [
+        ("orders", {"id": 1, "types": ["<class 'str'>", "<class 'float'>"]})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def transform(event): raise SystemExit", "SystemExit (line 1)"),
+        ("class E(Exception):\n    def __str__(self): raise E\ndef transform(event): raise E",
+         "E: this error has no text (line 3)"),
+        ("def transform(event): raise ValueError('x' * 10**6)", "ValueError: " + "x" * 2000 + "… (line 1)"),
+    ],
+)  # fmt: skip
+def test_whatever_a_script_raises_is_a_failed_event(text: str, told: str):
+    assert (failure(text).code, failure(text).message) == ("TRANSFORM_ERROR", told)
+
+
+def test_a_deep_trace_is_told_from_both_ends():
+    failed = failure("def transform(event): return transform(event)")
+    assert failed.message == "RecursionError: maximum recursion depth exceeded (line 1)"
+    assert failed.trace.count("\n") == 21
+    assert " more\n" in failed.trace
 
 
 def test_an_exception_says_its_line_and_the_users_frames_alone():
@@ -183,7 +238,7 @@ def test_an_exception_says_its_line_and_the_users_frames_alone():
 
 def test_a_missing_field_is_told_by_its_name():
     assert failure("def transform(event): return event.getProperties()['nope']").message == (
-        "KeyError: there is no field 'nope' (line 1)"
+        "KeyError: there is no key 'nope' (line 1)"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,6 +60,19 @@ def test_hours_of_the_half_day(hour: int, text: str):
         ("2026-03-04 Europe/Berlin", "yyyy-MM-dd z", dt.datetime(2026, 3, 3, 23, tzinfo=dt.UTC)),
         ("Wed 2026-03-04", "EEE yyyy-MM-dd", dt.datetime(2026, 3, 4)),
         ("03/04/26", "%m/%d/%y", dt.datetime(2026, 3, 4)),
+        ("10AM", "ha", dt.datetime(1970, 1, 1, 10)),
+        ("4Mar2026", "dMMMyyyy", dt.datetime(2026, 3, 4)),
+        ("Wed Mar 04 05:06:07 PST 2026", "EEE MMM dd HH:mm:ss z yyyy",
+         dt.datetime(2026, 3, 4, 13, 6, 7, tzinfo=dt.UTC)),
+        ("2026 +03", "yyyy z", dt.datetime(2025, 12, 31, 21, tzinfo=dt.UTC)),
+        ("2026 GMT+5:30", "yyyy z", dt.datetime(2025, 12, 31, 18, 30, tzinfo=dt.UTC)),
+        ("2026 Coordinated Universal Time", "yyyy zzzz", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),
+        ("2026-W10-3", "YYYY-'W'ww-u", dt.datetime(2026, 3, 4)),
+        ("2026-W10", "YYYY-'W'ww", dt.datetime(2026, 3, 1)),
+        ("2027-W01-4", "YYYY-'W'ww-u", dt.datetime(2026, 12, 31)),
+        ("2026-03 1 Wed", "yyyy-MM W EEE", dt.datetime(2026, 3, 4)),
+        ("2026-03 2 Wed", "yyyy-MM F EEE", dt.datetime(2026, 3, 11)),
+        ("2026 7", "yyyy S", dt.datetime(2026, 1, 1, 0, 0, 0, 7_000)),
     ],
 )  # fmt: skip
 def test_text_is_read(text: str, pattern: str, moment: dt.datetime):
@@ -68,7 +82,8 @@ def test_text_is_read(text: str, pattern: str, moment: dt.datetime):
 @pytest.mark.parametrize(
     ("text", "pattern"),
     [("2026-13-01", "yyyy-MM-dd"), ("2026-02-30", "yyyy-MM-dd"), ("x", "yyyy"), ("25", "HH"), ("2026-366", "yyyy-DDD"),
-     ("2026-01-01x", "yyyy-MM-dd"), ("2026-01-01 Nowhere/City", "yyyy-MM-dd z")],
+     ("26-01-01", "yyyy-MM-dd"), ("1.5", "s.SSS"), ("1.1234567", "s.SSSSSSS"), ("2026 BC", "yyyy G"), ("99", "mm"),
+     ("2026-01-01x", "yyyy-MM-dd"), ("2026 +99:00", "yyyy z"), ("2026-01-01 Nowhere/City", "yyyy-MM-dd z")],
 )  # fmt: skip
 def test_text_that_is_none_is_refused(text: str, pattern: str):
     with pytest.raises(ValueError):
@@ -98,6 +113,16 @@ def test_what_is_written_whole_is_read_back(moment: dt.datetime, minutes: int, p
     assert parsed(formatted(there, pattern), pattern) == there
 
 
+DAYS = ["YYYY-'W'ww-u", "Y w EEE", "yyyy-MM W EEEE", "M/yyyy F u", "dd.MM.yyyy", "yyyy D"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(day=st.dates(dt.date(1000, 1, 9), dt.date(9999, 12, 20)), pattern=st.sampled_from(DAYS))
+def test_every_way_to_say_a_day_is_read_back(day: dt.date, pattern: str):
+    moment = dt.datetime(day.year, day.month, day.day)
+    assert parsed(formatted(moment, pattern), pattern) == moment
+
+
 CALLS: list[tuple[str, tuple[Any, ...], Any]] = [
     ("convertDateStringToFormat", ("04/03/2026", "dd/MM/yyyy", "yyyy-MM-dd"), "2026-03-04"),
     ("convertDateToFormat", (dt.date(2026, 3, 4), "d MMM yyyy"), "4 Mar 2026"),
@@ -109,6 +134,14 @@ CALLS: list[tuple[str, tuple[Any, ...], Any]] = [
     ("convertEpochToDatetime", ("1772600767",), AT.replace(microsecond=0)),
     ("convertEpochToFormat", (1772600767, "yyyy-MM-dd HH:mm:ss", "Europe/Berlin"), "2026-03-04 06:06:07"),
     ("convertEpochToTime", (1772600767,), dt.time(5, 6, 7)),
+    ("convertEpochToDatetime", (Decimal("1772600767.25"),), AT.replace(microsecond=250_000)),
+    ("convertDateStringToFormat", ("2026-03-04", "yyyy-MM-dd", "d/M/yy", "America/New_York"), "4/3/26"),
+    ("convertDateStringToFormat", ("2026-03-04T23:00-05", "yyyy-MM-dd'T'HH:mmX", "d/M/yy"), "5/3/26"),
+    ("convertDatetimeStringToFormat", ("2026-03-04 05:06", "yyyy-MM-dd HH:mm", "HH:mm z", "Asia/Kolkata"), "10:36 IST"),
+    ("getTimeDifference", (dt.time(5), dt.time(6, 30), "hours"), 1.5),
+    ("getTimeDifference", (AT, AT + dt.timedelta(microseconds=1)), 0.001),
+    ("parseDateStringToDate", ("2026-03-04T23:00-05", "yyyy-MM-dd'T'HH:mmX"), dt.date(2026, 3, 5)),
+    ("parseDateStringToDate", ("2026-03-04T23:00-05", "yyyy-MM-dd'T'HH:mmX", "America/New_York"), dt.date(2026, 3, 4)),
     ("getTimeDifference", (AT, AT + dt.timedelta(hours=1)), 3_600_000),
     ("getTimeDifference", (dt.date(2026, 3, 4), dt.date(2026, 3, 6), "days"), 2),
     ("getTimeDifference", (1772600767, 1772600767 + 90, "minutes"), 1.5),
@@ -128,6 +161,11 @@ def test_time_utils_answer(name: str, given_: tuple[Any, ...], answer: Any):
 def test_time_utils_refuse_what_they_cannot_read():
     with pytest.raises(ValueError, match="no unit"):
         TimeUtils.getTimeDifference(1, 2, "weeks")
+    for epoch in ("12x", float("nan"), Decimal("Infinity"), 10**30):
+        with pytest.raises(ValueError, match="no epoch"):
+            TimeUtils.convertEpochToDate(epoch)
+    with pytest.raises(TypeError, match="another time of day"):
+        TimeUtils.getTimeDifference(dt.time(1), AT)
     with pytest.raises(TypeError, match="epoch"):
         TimeUtils.convertEpochToDate(None)
     with pytest.raises(ValueError, match="time zone"):

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from types import FunctionType
+from typing import Any
 
 from . import values
-from .properties import Properties, nested
+from .properties import Properties, owned
+
+
+class Place:
+    """Where a script is: at the event that it was given. Those that it makes meanwhile come from that one."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event: Event | None = None
+
+
+PLACE = Place()
 
 
 class Event:
@@ -17,21 +30,14 @@ class Event:
     its batch.
     """
 
-    __slots__ = ("_keys", "_modified_at", "_name", "_properties", "keys_set", "made", "number")
-
-    # Other names of methods, for scripts that know them.
-    ALIASES: ClassVar[dict[str, str]] = {
-        "getPrimaryKey": "getPrimaryKeys",
-        "setPrimaryKey": "setPrimaryKeys",
-        "getName": "getEventName",
-        "setEventName": "rename",
-    }
+    __slots__ = ("_keys", "_modified_at", "_name", "_origin", "_properties", "keys_set", "made", "number")
 
     def __init__(self, eventname: str, properties: Mapping[str, Any]) -> None:
         self._name = _name(eventname)
-        self._properties = _owned(properties)
+        self._properties = owned(properties)
         self._keys: list[str] = []
         self._modified_at: dt.datetime | None = None
+        self._origin: Event | None = PLACE.event
         self.keys_set = False
         self.made = True
         self.number = -1
@@ -40,18 +46,19 @@ class Event:
     def received(
         cls,
         name: str,
-        properties: Properties,
+        properties: dict[str, Any],
         *,
         primary_keys: list[str],
         source_modified_at: dt.datetime | None = None,
         number: int = 0,
     ) -> Event:
-        """An event as it comes from the source. ``properties`` is taken as it is, not copied."""
+        """An event as it comes from the source. Properties are taken as they are, a plain dict is copied."""
         event = cls.__new__(cls)
         event._name = name
-        event._properties = properties
+        event._properties = properties if isinstance(properties, Properties) else owned(properties)
         event._keys = primary_keys
         event._modified_at = source_modified_at
+        event._origin = None
         event.keys_set = False
         event.made = False
         event.number = number
@@ -73,21 +80,25 @@ class Event:
         old = self._properties
         if properties is old:
             return
-        self._properties = _owned(properties)
-        self._properties.touched = {*old, *(old.touched or ()), *self._properties}
+        self._properties = owned(properties)
+        # Whoever holds the old ones is told too.
+        old.touched = self._properties.touched = {*old.keys(), *(old.touched or ()), *self._properties.keys()}
 
     def getPrimaryKeys(self) -> list[str]:
-        """Names of the fields that identify the event."""
+        """Names of the fields that identify the event: those of the event that it was made from, where it has them."""
+        if self._origin is not None and not self.keys_set:
+            keys = self._origin.getPrimaryKeys()
+            return keys if all(key in self._properties for key in keys) else []
         return list(self._keys)
 
     def setPrimaryKeys(self, keys: Iterable[str] | str) -> None:
         """These fields identify the event; a table that exists keeps its own key."""
-        self._keys = [keys] if isinstance(keys, str) else [_field(key) for key in keys]
+        self._keys = [keys] if isinstance(keys, str) else list(dict.fromkeys(_field(key) for key in keys))
         self.keys_set = True
 
     def getSourceModifiedAt(self) -> dt.datetime | None:
         """When the source says that the event was created or changed; None where it does not say."""
-        return self._modified_at
+        return self._modified_at if self._origin is None else self._origin.getSourceModifiedAt()
 
     def getType(self, fieldname: str) -> str:
         """Name of the type of a field's value; `null` for a field that is not there."""
@@ -117,24 +128,34 @@ class Event:
     def _is(self, test: Callable[[Any], bool], fieldname: str) -> bool:
         return test(self._properties.get(fieldname))
 
-    def __getattr__(self, name: str) -> Any:
-        if (known := self.ALIASES.get(name)) is not None:
-            return getattr(self, known)
-        raise AttributeError(f"an event has no {name!r}; it has: {', '.join(_methods())}")
+    def __copy__(self) -> Event:
+        """A copy is an event that code made."""
+        made = Event(self._name, self._properties)
+        made._origin = self if self._origin is None else self._origin
+        made._keys, made.keys_set = list(self._keys), self.keys_set
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Event:
+        del memo
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return f"Event({self._name!r}, {self._properties!r})"
 
 
-def _methods() -> list[str]:
-    return sorted(name for name in vars(Event) if name[0] not in "_A" and callable(getattr(Event, name)))[:-1]
+# Other names of methods, for scripts that know them.
+ALIASES = {
+    "getPrimaryKey": "getPrimaryKeys",
+    "setPrimaryKey": "setPrimaryKeys",
+    "getName": "getEventName",
+    "setEventName": "rename",
+    "setName": "rename",
+}
 
+METHODS = sorted(name for name, found in vars(Event).items() if name[0] != "_" and isinstance(found, FunctionType))
 
-def _owned(properties: Mapping[str, Any]) -> Properties:
-    """A copy, so that two events of one dict are two. Raises TypeError for what is no dict of fields."""
-    if not isinstance(properties, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
-        raise TypeError(f"the properties of an event must be a dict, not {type(properties).__name__}")
-    return Properties((_field(key), nested(value)) for key, value in properties.items())
+for _alias, _method in ALIASES.items():
+    setattr(Event, _alias, getattr(Event, _method))
 
 
 def _name(name: Any) -> str:

@@ -1,5 +1,8 @@
 """Dates and times as text, by the letters of Java's SimpleDateFormat or, where a `%` is in the format, by strftime's.
 
+English names, weeks from Sunday with 1 January in the first (Java's calendar of the United States). Reading is
+stricter than Java's where that guesses: `yyyy` is four digits, month 13 is none, `SSS` is three digits, and nothing may
+follow the date.
 Source: https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/text/SimpleDateFormat.html
 """
 
@@ -8,16 +11,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import NamedTuple
+
+from .zones import UTC, UTC_NAME, zone
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _LETTERS = "GyYMwWDdFEuaHkKhmsSzZX"
-_UTC = dt.timezone.utc  # noqa: UP017  `datetime.UTC` and this are one; this name is older
 
 
 def formatted(moment: dt.datetime, pattern: str) -> str:
@@ -25,7 +27,7 @@ def formatted(moment: dt.datetime, pattern: str) -> str:
     if "%" in pattern:
         return moment.strftime(pattern)
     return "".join(
-        part.text if part.letter is None else _WRITERS[part.letter](moment, part.count) for part in _parts(pattern)
+        part.text if part.letter is None else _WRITERS[part.letter](moment, part.width) for part in _parts(pattern)
     )
 
 
@@ -49,25 +51,23 @@ def parsed(text: str, pattern: str) -> dt.datetime:
         raise ValueError(f"{text!r} is no date or time: {wrong}") from None
 
 
-def zone(name: str) -> dt.tzinfo:
-    """The time zone of that IANA name or offset. Raises ValueError when there is none."""
-    if name in ("UTC", "GMT", "Z"):
-        return _UTC
-    if (match := re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d)(?::?(\d\d))?", name)) is not None:
-        return _offset(match[1], match[2], match[3] or "0")
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"there is no time zone {name!r}; use a name like Europe/Berlin") from None
+def as_utc(moment: dt.datetime, timezone: str | None) -> dt.datetime:
+    """The moment in UTC; one without a zone was in ``timezone``, else in UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone(timezone) if timezone else UTC)
+    return moment.astimezone(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """So many of one letter, or literal text."""
 
     letter: str | None
-    count: int
+    width: int
     text: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        return self.letter is not None and self.letter not in "GEazZX" and not (self.letter == "M" and self.width > 2)
 
 
 @lru_cache(maxsize=256)
@@ -147,11 +147,11 @@ def _iso_zone(moment: dt.datetime, count: int) -> str:
 
 
 def _zone_name(moment: dt.datetime, count: int) -> str:
-    if moment.tzinfo is None or moment.tzinfo is _UTC:
-        return "Coordinated Universal Time" if count >= 4 else "UTC"
-    if isinstance(moment.tzinfo, ZoneInfo) and count >= 4:
-        return moment.tzinfo.key
-    return moment.tzname() or "UTC"
+    if moment.tzinfo is None or moment.tzinfo is UTC:
+        return UTC_NAME if count >= 4 else "UTC"
+    # Zones of the database have a key, which says more than their name of the moment.
+    key = getattr(moment.tzinfo, "key", None)
+    return str(key) if key and count >= 4 else moment.tzname() or "UTC"
 
 
 def _week_of_year(moment: dt.datetime) -> int:
@@ -205,43 +205,58 @@ _WRITERS: dict[str, Callable[[dt.datetime, int], str]] = {
 # Reading: what a text said, gathered, and then made a moment.
 
 
-@dataclass(slots=True)
 class _Read:
-    """What was read so far."""
+    """What was read so far. ``said`` has the letters of the day that were read."""
 
-    year: int = 1970
-    month: int = 1
-    day: int = 1
-    day_of_year: int | None = None
-    hour: int = 0
-    half: int | None = None
-    """Hours of the second half of the day: 12, 0, or None where none was named."""
-    twelve: bool = False
-    minute: int = 0
-    second: int = 0
-    micros: int = 0
-    zone: dt.tzinfo | None = None
-    said: set[str] = field(default_factory=set[str])
+    def __init__(self) -> None:
+        self.year = 1970
+        self.month = self.day = self.day_of_year = self.week = self.week_of_month = self.nth = 1
+        self.weekday = 0
+        """From Sunday, which is 0 and begins the week."""
+        self.hour = self.half = self.minute = self.second = self.micros = 0
+        self.twelve = False
+        self.zone: dt.tzinfo | None = None
+        self.said: set[str] = set()
 
     def moment(self) -> dt.datetime:
-        hour = self.hour + (self.half or 0) if self.twelve else self.hour
-        made = dt.datetime(
-            self.year, self.month, self.day, hour, self.minute, self.second, self.micros, tzinfo=self.zone
-        )
-        if self.day_of_year is not None and "M" not in self.said:
-            made = made.replace(month=1, day=1) + dt.timedelta(days=self.day_of_year - 1)
+        hour = self.hour + self.half if self.twelve else self.hour
+        day = self._day()
+        return dt.datetime(day.year, day.month, day.day, hour, self.minute, self.second, self.micros, tzinfo=self.zone)
+
+    def _day(self) -> dt.date:
+        """The day, by whatever names one: of the month, of the year, or a weekday with a week."""
+        said = self.said
+        if "d" in said or not said & set("DwWF"):
+            return dt.date(self.year, self.month, self.day)
+        if "D" in said and "M" not in said:
+            made = dt.date(self.year, 1, 1) + dt.timedelta(days=self.day_of_year - 1)
             if made.year != self.year:
                 raise ValueError(f"the year {self.year} has no day {self.day_of_year}")
-        return made
+            return made
+        if "w" in said and "M" not in said:
+            first = dt.date(self.year, 1, 1)
+            return first + dt.timedelta(days=(self.week - 1) * 7 + self.weekday - _from_sunday(first))
+        first = dt.date(self.year, self.month, 1)
+        if "W" in said:
+            return first + dt.timedelta(days=(self.week_of_month - 1) * 7 + self.weekday - _from_sunday(first))
+        if "F" in said:
+            return first + dt.timedelta(days=(self.nth - 1) * 7 + (self.weekday - _from_sunday(first)) % 7)
+        return first
 
 
-def _set(name: str, low: int, high: int) -> Callable[[_Read, str, int], None]:
+def _from_sunday(day: dt.date) -> int:
+    """Days since Sunday."""
+    return day.isoweekday() % 7
+
+
+def _set(name: str, low: int, high: int, letter: str = "") -> Callable[[_Read, str, int], None]:
     def read(found: _Read, text: str, count: int) -> None:
         del count
         value = int(text)
         if not low <= value <= high:
-            raise ValueError(f"{name} must be {low} to {high}, not {value}")
+            raise ValueError(f"the {name.replace('_', ' ')} must be {low} to {high}, not {value}")
         setattr(found, name, value)
+        found.said.update(letter)
 
     return read
 
@@ -250,7 +265,7 @@ def _read_year(found: _Read, text: str, count: int) -> None:
     value = int(text)
     # Two digits are within 80 years before and 20 after now, as in Java.
     if count <= 2 and len(text) == 2:
-        now = dt.datetime.now(_UTC).year
+        now = dt.datetime.now(UTC).year
         value += (now - 80) // 100 * 100
         value += 100 if value < now - 80 else 0
     found.year = value
@@ -279,8 +294,10 @@ def _read_half(found: _Read, text: str, count: int) -> None:
 
 
 def _read_fraction(found: _Read, text: str, count: int) -> None:
-    # Up to three letters mean a number of milliseconds; more mean digits behind the point.
-    found.micros = int(text) * 1000 if count <= 3 else int(text.ljust(6, "0")[:6])
+    # One or two letters mean a number of milliseconds; more mean digits behind the point.
+    if text[6:].strip("0"):
+        raise ValueError(f"the fraction {text} is finer than a microsecond")
+    found.micros = int(text) * 1000 if count < 3 else int(text[:6].ljust(6, "0"))
 
 
 def _read_zone(found: _Read, text: str, count: int) -> None:
@@ -288,8 +305,18 @@ def _read_zone(found: _Read, text: str, count: int) -> None:
     found.zone = zone(text)
 
 
+def _read_weekday(found: _Read, text: str, count: int) -> None:
+    del count
+    found.weekday = (next(at for at, name in enumerate(DAYS, 1) if name[:3].lower() == text[:3].lower())) % 7
+
+
+def _read_number_of_day(found: _Read, text: str, count: int) -> None:
+    _set("weekday", 1, 7)(found, text, count)
+    found.weekday %= 7
+
+
 def _ignore(found: _Read, text: str, count: int) -> None:
-    """What other letters say already, such as the name of the day."""
+    """The era, of which there is one."""
     del found, text, count
 
 
@@ -298,13 +325,13 @@ _READERS: dict[str, Callable[[_Read, str, int], None]] = {
     "y": _read_year,
     "Y": _read_year,
     "M": _read_month,
-    "w": _ignore,
-    "W": _ignore,
-    "D": _set("day_of_year", 1, 366),
-    "d": _set("day", 1, 31),
-    "F": _ignore,
-    "E": _ignore,
-    "u": _ignore,
+    "w": _set("week", 1, 54, "w"),
+    "W": _set("week_of_month", 1, 6, "W"),
+    "D": _set("day_of_year", 1, 366, "D"),
+    "d": _set("day", 1, 31, "d"),
+    "F": _set("nth", 1, 5, "F"),
+    "E": _read_weekday,
+    "u": _read_number_of_day,
     "a": _read_half,
     "H": _read_hour(0, 23, twelve=False),
     "k": _read_hour(1, 24, twelve=False),
@@ -321,10 +348,10 @@ _READERS: dict[str, Callable[[_Read, str, int], None]] = {
 _NAMED: Mapping[str, str] = {
     "E": "|".join(f"{name}|{name[:3]}" for name in DAYS),
     "M": "|".join(f"{name}|{name[:3]}" for name in MONTHS),
-    "G": "AD|BC",
+    "G": "AD",
     "a": "AM|PM",
-    "z": r"[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*(?:[+-]\d\d:?\d\d)?|[+-]\d\d:?\d\d",
-    "Z": r"[+-]\d\d:?\d\d|Z",
+    "z": rf"{UTC_NAME}|[A-Z_]+(?:/[A-Z_+\-0-9]+)*(?:[+-]\d\d?(?::?\d\d)?)?|[+-]\d\d(?::?\d\d)?",
+    "Z": r"(?:GMT|UTC)?[+-]\d\d(?::?\d\d)?|Z|[A-Z]{3,4}",
     "X": r"Z|[+-]\d\d(?::?\d\d)?",
 }
 
@@ -338,42 +365,24 @@ def _expression(pattern: str) -> tuple[re.Pattern[str], tuple[tuple[str, int], .
         if part.letter is None:
             text += re.escape(part.text)
             continue
-        follows = at + 1 < len(parts) and parts[at + 1].letter is not None
-        text += f"(?P<p{len(letters)}>{_digits(part, adjacent=follows)})"
-        letters.append((part.letter, part.count))
-    return re.compile(text, re.IGNORECASE), tuple(letters)
+        follows = at + 1 < len(parts) and parts[at + 1].is_number
+        text += f"(?P<p{len(letters)}>{_form(part, adjacent=part.is_number and follows)})"
+        letters.append((part.letter, part.width))
+    return re.compile(text, re.IGNORECASE | re.ASCII), tuple(letters)
 
 
-def _digits(part: _Part, *, adjacent: bool) -> str:
-    """What a part looks like. Where another one follows without anything between, its width is that of its letters."""
-    assert part.letter is not None
-    if part.letter in _NAMED and (part.letter != "M" or part.count >= 3):
-        return _NAMED[part.letter]
+def _form(part: _Part, *, adjacent: bool) -> str:
+    """What a part looks like. Where another number follows without anything between, it is as wide as its letters."""
+    letter, count = part.letter, part.width
+    assert letter is not None
+    if not part.is_number:
+        return _NAMED[letter]
+    if letter == "S" and count >= 3:
+        return rf"\d{{{count}}}"
+    if letter in "yY" and count > 2:
+        return rf"\d{{{max(count, 4)}}}"
     if adjacent:
-        return rf"\d{{{part.count}}}"
-    if part.letter in "yY":
-        return r"\d{2}|\d{4,}" if part.count == 2 else r"\d{1,9}"
-    return r"\d{1,9}" if part.letter == "S" else r"\d{1,3}"
-
-
-def _offset(sign: str, hours: str, minutes: str) -> dt.tzinfo:
-    total = int(hours) * 60 + int(minutes)
-    if total == 0:
-        return _UTC
-    return dt.timezone(dt.timedelta(minutes=-total if sign == "-" else total))
-
-
-def as_utc(moment: dt.datetime, timezone: str | None) -> dt.datetime:
-    """The moment in UTC; one without a zone was in ``timezone``, else in UTC."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone(timezone) if timezone else _UTC)
-    return moment.astimezone(_UTC)
-
-
-def whole(value: Any, what: str) -> dt.datetime:
-    """A date or datetime as a datetime. Raises TypeError for anything else."""
-    if isinstance(value, dt.datetime):
-        return value
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day)
-    raise TypeError(f"{what} must be a date or a datetime, not {type(value).__name__}")
+        return rf"\d{{{count}}}"
+    if letter in "yY":
+        return r"\d{4}|\d{2}" if count == 2 else r"\d{1,4}"
+    return r"\d{1,3}" if letter in "DS" else rf"\d{{1,{max(count, 2)}}}"

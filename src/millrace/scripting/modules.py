@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib
 import io
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from .event import Event
@@ -26,7 +26,7 @@ struct textwrap time types typing ua_parser unicodedata urllib.parse uuid xml.et
 """
 ALLOWED = frozenset(_ALLOWED.split())
 
-API = ("millrace.api", "io.hevo.api")
+API = ("millrace.api", "millrace", "io.hevo.api")
 
 # Names of the builtins that scripts have. What is missing reaches files, other code or the process.
 BUILTINS = tuple(
@@ -38,7 +38,9 @@ BUILTINS = tuple(
 )  # fmt: skip
 
 # Names of Python 2, under which Python 3 has the same.
-OLD_NAMES: dict[str, Any] = {"unicode": str, "long": int, "basestring": str, "xrange": range}
+OLD_NAMES: dict[str, Any] = {
+    "unicode": str, "long": int, "basestring": str, "xrange": range, "unichr": chr, "reduce": functools.reduce,
+}  # fmt: skip
 
 _PLAIN_DUNDERS = """
 __name__ __doc__ __init__ __str__ __repr__ __len__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __hash__ __call__ __iter__
@@ -46,6 +48,8 @@ __next__ __contains__ __getitem__ __setitem__ __delitem__ __enter__ __exit__ __a
 __floordiv__ __mod__ __bool__ __int__ __float__ __post_init__ __slots__ __all__ __future__
 """
 _DUNDERS = frozenset(_PLAIN_DUNDERS.split())
+
+_BY_NAME = ("getattr", "hasattr", "setattr", "delattr")
 
 
 class NotAllowed(Exception):
@@ -70,24 +74,25 @@ def checked(tree: ast.Module) -> None:
             _check_name(node.attr, node.lineno)
         elif isinstance(node, ast.Name):
             _check_name(node.id, node.lineno)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_hidden(node.value):
-            # `getattr(x, "__class__")` is the same as `x.__class__`.
-            _check_name(node.value, node.lineno)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__") and len(name) > 4 and name.isidentifier()
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _BY_NAME:
+            # `getattr(x, "__dict__")` is the same as `x.__dict__`.
+            for argument in node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    _check_name(argument.value, node.lineno)
 
 
 def _check_name(name: str, line: int) -> None:
-    if _is_hidden(name) and name not in _DUNDERS:
-        raise NotAllowed(f"{name} cannot be used in a script", line)
+    if name.startswith("__") and name.endswith("__") and len(name) > 4 and name not in _DUNDERS:
+        hint = "; use type(x)" if name == "__class__" else ""
+        raise NotAllowed(f"{name} cannot be used in a script{hint}", line)
 
 
 def _check_module(name: str, line: int | None = None) -> None:
     if name in API or _allowed(name):
         return
-    near = get_close_matches(name, [*ALLOWED, *API], n=1)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted(ALLOWED), n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(ALLOWED - {'__future__'}))}"
     raise NotAllowed(f"the module {name!r} cannot be imported in a script{hint}", line)
 
@@ -111,8 +116,8 @@ def api_module() -> types.ModuleType:
     return module
 
 
-def environment(printed: list[str], *, most_lines: int = 100) -> dict[str, Any]:
-    """Globals for a script: its builtins, and a `print` that writes into ``printed``."""
+def environment(name: str, printed: list[str], *, most_lines: int = 100) -> dict[str, Any]:
+    """Globals for a script of that name: its builtins, and a `print` that writes into ``printed``."""
     api = api_module()
     package = types.ModuleType("millrace")
     package.__dict__["api"] = api
@@ -154,6 +159,6 @@ def environment(printed: list[str], *, most_lines: int = 100) -> dict[str, Any]:
         elif len(printed) < most_lines:
             printed.append(text[:1000])
 
-    known = {name: getattr(builtins, name) for name in BUILTINS}
+    known = {one: getattr(builtins, one) for one in BUILTINS}
     known |= OLD_NAMES | {"__import__": imported, "print": written}
-    return {"__builtins__": known, "__name__": "transformation"}
+    return {"__builtins__": known, "__name__": name}

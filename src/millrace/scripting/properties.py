@@ -11,6 +11,9 @@ from typing import Any, ClassVar, cast
 _NOTHING: frozenset[str] = frozenset()
 _MISSING = object()
 
+# Values that nobody can change in place.
+_PLAIN = frozenset((str, int, float, bool))
+
 # Numbers that a float or 64 bits may not hold; inside strings it matches too, which only costs time.
 _LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
 
@@ -39,6 +42,19 @@ class Nested(dict[str, Any]):
 
     def iteritems(self) -> Iterator[tuple[str, Any]]:
         return iter(self.items())
+
+
+def owned(properties: Mapping[str, Any]) -> Properties:
+    """A copy as properties of an event of its own. Raises TypeError for what is no dict of fields."""
+    if not isinstance(properties, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
+        raise TypeError(f"the properties of an event must be a dict, not {type(properties).__name__}")
+    made = Properties(properties)
+    for key, value in dict.items(made):
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  as above
+            raise TypeError(f"the name of a field must be text, not {key!r}")
+        if value.__class__ not in _PLAIN and isinstance(value, (dict, list)):
+            dict.__setitem__(made, key, nested(value))
+    return made
 
 
 def nested(value: Any) -> Any:
@@ -101,17 +117,25 @@ class Properties(Nested):
 
     def __getitem__(self, key: str) -> Any:
         value = dict.__getitem__(self, key)
+        # Classes first: most values are scalars, which need no more than this.
+        if value.__class__ in _PLAIN and key not in self.lazy:
+            return value
+        return self._handed_out(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = dict.get(self, key, _MISSING)
+        if value is _MISSING:
+            return default
+        if value.__class__ in _PLAIN and key not in self.lazy:
+            return value
+        return self._handed_out(key, value)
+
+    def _handed_out(self, key: str, value: Any) -> Any:
         if key in self.lazy and not (self.touched and key in self.touched):
             return self._opened(key, value)
         if isinstance(value, (dict, list)):
             self._touch(key)
         return value
-
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
 
     # With `__iter__` of its own, `dict(properties)` and `**properties` ask `keys` and `__getitem__`.
     def __iter__(self) -> Iterator[str]:
@@ -158,7 +182,12 @@ class Properties(Nested):
     # Changing.
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._touch(key)
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
+            raise TypeError(f"the name of a field must be text, not {key!r}")
+        if self.touched is None:
+            self.touched = {key}
+        else:
+            self.touched.add(key)
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import CodeType
-from typing import Any, cast
+import warnings
+from collections.abc import Callable, Iterator
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple, cast
 
-from .event import Event
+from .event import METHODS, PLACE, Event
 from .modules import NotAllowed, checked, environment
 
 MOST_CHILDREN = 10_000
 MOST_BYTES = 256 * 1024
+
+_MODULE = "transformation"
+
+# The bit of a function's flags that says `*args`; `inspect` has it, and takes long to import.
+_VARARGS = 0x04
+
+# Frames of a trace that are told from each end, and the length of a message.
+_FRAMES = 10
+_LENGTH = 2_000
 
 TEMPLATE = '''\
 from millrace.api import Event, TimeUtils, Utils
@@ -55,8 +63,7 @@ class TransformFailed(Exception):
         self.trace = trace
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The events that came out of one; none where it was dropped on purpose."""
 
     events: list[Event]
@@ -65,37 +72,66 @@ class Result:
 class Script:
     """A script that may be called. ``event_types``: those that it wants to see; None: all. ``printed``: its lines."""
 
-    def __init__(self, name: str, transform: Callable[[Event], Any], wanted: Any, printed: list[str]) -> None:
+    def __init__(
+        self, name: str, transform: Callable[[Event], Any], event_types: frozenset[str] | None, printed: list[str]
+    ) -> None:
         self._name = name
         self._transform = transform
-        self.event_types: frozenset[str] | None = None if wanted is None else frozenset(wanted)
+        self.event_types = event_types
         self.printed = printed
 
     def __call__(self, event: Event) -> Result:
         """The events that the script makes of this one. Raises TransformFailed."""
+        return Result(self.events(event))
+
+    def events(self, event: Event) -> list[Event]:
+        """The same, as a list alone."""
+        PLACE.event = event
         try:
             answer = self._transform(event)
-        except Exception as error:
-            raise self._failed(error) from None
-        if answer is event:
-            found = [event]
-        elif answer is None:
-            return Result([])
-        else:
+            if answer is None:
+                return []
+            if answer is event and not event.keys_set:
+                return [event]
             found = _events(answer)
-        for one in found:
-            if one.keys_set:
-                _check_keys(one)
-        return Result(found)
+            for one in found:
+                if one.keys_set:
+                    _check_keys(one)
+            return found
+        except TransformFailed:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failed(error) from None
 
-    def _failed(self, error: Exception) -> TransformFailed:
-        trace = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._name]
-        line = trace[-1].lineno if trace else None
-        where = f" (line {line})" if line else ""
-        said = str(error) if not isinstance(error, KeyError) else f"there is no field {error}"
+    def _failed(self, error: BaseException) -> TransformFailed:
+        frames = list(_frames(error.__traceback__, self._name))
+        line = frames[-1][0] if frames else None
         code = "TRANSFORM_LIMIT" if isinstance(error, MemoryError) else "TRANSFORM_ERROR"
-        text = "".join(f"line {frame.lineno}, in {frame.name}\n" for frame in trace)
-        return TransformFailed(code, f"{type(error).__name__}: {said}{where}", line, text)
+        told = [f"line {line}, in {name}\n" for line, name in frames]
+        if len(told) > 2 * _FRAMES:
+            told[_FRAMES:-_FRAMES] = [f"… {len(told) - 2 * _FRAMES} more\n"]
+        return TransformFailed(code, _said(error) + (f" (line {line})" if line else ""), line, "".join(told))
+
+
+def _frames(trace: TracebackType | None, name: str) -> Iterator[tuple[int, str]]:
+    """Line and function of the frames of that file, the outermost first."""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == name:
+            yield trace.tb_lineno, code.co_name
+        trace = trace.tb_next
+
+
+def _said(error: BaseException) -> str:
+    """The error's class and words. What users' classes do when they are asked for words is their affair."""
+    try:
+        text = f"there is no key {error}" if type(error) is KeyError and error.args else str(error)
+    except Exception:
+        text = "this error has no text"
+    if isinstance(error, AttributeError) and isinstance(error.obj, Event):
+        text = f"an event has no {error.name!r}; it has: {', '.join(METHODS)}"
+    text = text if len(text) <= _LENGTH else text[:_LENGTH] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def compiled(source: str, *, name: str = "transformation.py", free: bool = False) -> Script:
@@ -107,37 +143,46 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
         raise ScriptError(f"the script has more than {MOST_BYTES // 1024} KiB", hint="Leave out data that it carries.")
     code = _code(source, name, free=free)
     printed: list[str] = []
-    scope: dict[str, Any] = {"__name__": "transformation"} if free else environment(printed)
+    scope: dict[str, Any] = {"__name__": _MODULE} if free else environment(_MODULE, printed)
     try:
         exec(code, scope)  # noqa: S102  this is what it is for; it happens behind the wall
-    except Exception as error:
-        line = next(
-            (frame.lineno for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == name),
-            None,
-        )
-        raise ScriptError(f"{type(error).__name__}: {error}", line) from None
+    except (Exception, SystemExit) as error:
+        line = next((line for line, _ in reversed(list(_frames(error.__traceback__, name)))), None)
+        raise ScriptError(_said(error), line) from None
     transform = scope.get("transform")
     if not callable(transform):
         raise ScriptError("the script has no function transform(event)", hint="Write: def transform(event): …")
     _check_parameters(transform)
-    wanted = scope.get("EVENT_TYPES")
-    if wanted is not None and (isinstance(wanted, str) or not all(isinstance(one, str) for one in wanted)):
-        raise ScriptError("EVENT_TYPES must be a list of names", hint='For example: EVENT_TYPES = ["orders"]')
-    return Script(name, cast("Callable[[Event], Any]", transform), wanted, printed)
+    return Script(name, cast("Callable[[Event], Any]", transform), _wanted(scope.get("EVENT_TYPES")), printed)
+
+
+def _wanted(names: Any) -> frozenset[str] | None:
+    if names is None:
+        return None
+    if isinstance(names, (list, tuple, set, frozenset)):
+        found = list(cast("list[Any]", names))
+        if all(isinstance(one, str) for one in found):
+            return frozenset(found)
+    raise ScriptError("EVENT_TYPES must be a list of names", hint='For example: EVENT_TYPES = ["orders"]')
 
 
 def _code(source: str, name: str, *, free: bool) -> CodeType:
     try:
-        tree = ast.parse(source, name)
-        if not free:
-            checked(tree)
-        return compile(tree, name, "exec")
+        with warnings.catch_warnings():
+            # What Python would like written otherwise, such as "\d" without an r, is no error.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source, name)
+            if not free:
+                checked(tree)
+            return compile(tree, name, "exec", dont_inherit=True)
     except SyntaxError as wrong:
-        raise ScriptError(_syntax(source, wrong), wrong.lineno, _hint(wrong)) from None
+        raise ScriptError(
+            _syntax(source, wrong), wrong.lineno, f"Scripts are written in Python 3.{sys.version_info[1]}."
+        ) from None
     except NotAllowed as wrong:
         raise ScriptError(str(wrong), wrong.line) from None
     except (RecursionError, MemoryError, ValueError) as wrong:
-        raise ScriptError(f"the script cannot be compiled: {wrong or 'it nests too deep'}") from None
+        raise ScriptError(f"the script cannot be compiled: {str(wrong) or 'it nests too deep'}") from None
 
 
 def _syntax(source: str, wrong: SyntaxError) -> str:
@@ -151,12 +196,11 @@ def _syntax(source: str, wrong: SyntaxError) -> str:
         return "write `except Error as e:` in place of `except Error, e:`"
     if re.match(r"raise\b[^(]*,", line):
         return "write `raise Error(text)` in place of `raise Error, text`"
-    return f"SyntaxError: {wrong.msg}"
-
-
-def _hint(wrong: SyntaxError) -> str | None:
-    del wrong
-    return f"Scripts are written in Python {sys.version_info[0]}.{sys.version_info[1]}."
+    if "<>" in line:
+        return "write `!=` in place of `<>`"
+    if line.count("`") > 1:
+        return "write `repr(x)` in place of backquotes"
+    return f"{type(wrong).__name__}: {wrong.msg}"
 
 
 def _check_parameters(transform: Any) -> None:
@@ -164,7 +208,9 @@ def _check_parameters(transform: Any) -> None:
     if code is None:
         return
     needed = code.co_argcount - len(transform.__defaults__ or ())
-    if (code.co_argcount < 1 and not code.co_flags & 0x04) or needed > 1 or code.co_kwonlyargcount:
+    named = code.co_kwonlyargcount - len(transform.__kwdefaults__ or ())
+    takes_any = code.co_flags & _VARARGS
+    if (code.co_argcount < 1 and not takes_any) or needed > 1 or named:
         raise ScriptError("transform must take one parameter, the event", code.co_firstlineno)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from decimal import Decimal
 from typing import Any, ClassVar, NoReturn
 
@@ -11,7 +12,7 @@ from . import values
 from .properties import Nested, decoded, nested
 
 
-class _Listed(type):
+class Listed(type):
     """A class that says what it has when it is asked for something else."""
 
     ALIASES: dict[str, str]
@@ -26,7 +27,7 @@ class _Listed(type):
         raise AttributeError(f"{cls.__name__} has no {name!r}; it has: {there}")
 
 
-class Utils(metaclass=_Listed):
+class Utils(metaclass=Listed):
     """Tests of values, JSON text, and nested objects as one level."""
 
     ALIASES: ClassVar[dict[str, str]] = {
@@ -56,6 +57,8 @@ class Utils(metaclass=_Listed):
     @staticmethod
     def jsonStringToDict(string: str) -> Nested:
         """The JSON object in a text. Raises ValueError for what is no JSON object."""
+        if not isinstance(string, str):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
+            raise TypeError(f"jsonStringToDict takes text, not {type(string).__name__}")
         found = decoded(string)
         if not isinstance(found, Nested):
             raise ValueError(f"this is no JSON object but {values.type_name(found)}")
@@ -63,8 +66,8 @@ class Utils(metaclass=_Listed):
 
     @staticmethod
     def dictToJsonString(dict: Any) -> str:
-        """The value as compact JSON text. Dates and moments are text in ISO 8601, bytes are base64."""
-        return json.dumps(dict, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        """The value as compact JSON text. Raises TypeError or ValueError for what JSON cannot say."""
+        return encoded(dict)
 
     @staticmethod
     def flattenJson(dict: Any, separator: str = "_", depth: int | None = None) -> Nested:
@@ -83,16 +86,28 @@ def _flatten(flat: Nested, path: str, value: Any, separator: str, depth: int | N
             flat[name] = nested(item)
 
 
-def _plain(value: Any) -> Any:
-    import base64
+def encoded(value: Any) -> str:
+    """Compact JSON text. Decimals are numbers with all their digits; dates and moments are text in ISO 8601.
 
-    if isinstance(value, (dt.datetime, dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        # A number where a float is that very number, else text, which keeps its digits.
-        if value.is_finite() and value == value.to_integral_value():
-            return int(value)
-        return float(value) if Decimal(repr(float(value))) == value else str(value)
-    if isinstance(value, (bytes, bytearray)):
-        return base64.b64encode(value).decode()
-    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+    Bytes are base64. Raises ValueError for what is no finite number, TypeError for what has no JSON form.
+    """
+    mark = ""
+
+    def plain(item: Any) -> Any:
+        nonlocal mark
+        if isinstance(item, Decimal) and item.is_finite():
+            # JSON's writer knows no decimals. It writes a text that nobody else can have, whose quotes go afterwards.
+            mark = mark or os.urandom(12).hex()
+            return f"{mark}{item}{mark}"
+        if isinstance(item, (dt.datetime, dt.date, dt.time)):
+            return item.isoformat()
+        if isinstance(item, (bytes, bytearray)):
+            import base64
+
+            return base64.b64encode(item).decode()
+        if isinstance(item, Decimal):
+            raise ValueError(f"JSON has no number {item}")
+        raise TypeError(f"a value of type {type(item).__name__} has no JSON form")
+
+    text = json.dumps(value, default=plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "") if mark else text
