@@ -184,6 +184,22 @@ def test_a_staged_file_that_was_tampered_with_is_not_loaded(fresh: Shop):
     assert rows(fresh) > 1000
 
 
+def test_a_resync_gives_up_a_damaged_file_and_reads_its_rows_again(fresh: Shop):
+    with held_by_another(fresh):
+        assert fresh.ask("run", fresh.file).code == 3
+    whole = fresh.ask("status", "--json").json[0]["waiting_rows"]
+    damaged = max((fresh.home / "stage").rglob("*.arrow"), key=lambda file: file.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    told(fresh.ask("load"), 3, "checksum", "resync")
+    asked = fresh.ask("resync", "clevertap")
+    assert asked.code == 0, asked
+    assert "damaged" in asked.out + asked.err
+    assert rows(fresh) == whole
+    runs = fresh.ask("runs", "--json").json
+    assert all(run["balance"]["even"] for run in runs)
+    assert fresh.ask("status", "--json").json[0]["waiting_rows"] == 0
+
+
 def test_a_control_database_of_a_newer_millrace_is_left_alone(fresh: Shop):
     assert fresh.ask("run", fresh.file).code == 0
     before = rows(fresh)

@@ -230,6 +230,11 @@ class Books:
         with self._entry() as entry:
             return shelving.renew(entry, table, fresh=fresh)
 
+    def give_up(self, table: str, generation: int, number: int, path: str, size_bytes: int, checksum: str) -> None:
+        """A waiting segment, whose file is damaged, has the file at ``path`` instead, without a row."""
+        with self._entry() as entry:
+            shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
+
     def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 

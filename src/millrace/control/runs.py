@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.destination import Destination
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
-from millrace.control import connections, leases, pipelines, process, records, retention, settings, transformations
+from millrace.control import (
+    connections,
+    damage,
+    leases,
+    pipelines,
+    process,
+    records,
+    retention,
+    settings,
+    transformations,
+)
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
@@ -363,6 +373,8 @@ def resync(
             lanes: tuple[Lane, ...] = ("incremental", "historical")
             fresh = None if mode == "evolve-and-merge" else True
             ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
+        if mode == "evolve-and-merge":
+            damage.give_up(ours, sync)
         _finish(ours, sync)
     return records.run_record(home, ours.run_id)
 

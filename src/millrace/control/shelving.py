@@ -124,6 +124,16 @@ def renew(entry: Entry, table: str, *, fresh: bool) -> int:
     return old.generation + 1
 
 
+def give_up(entry: Entry, table: str, generation: int, number: int, path: str, size_bytes: int, checksum: str) -> None:
+    """The file at ``path``, which has no row, stands in the place of a waiting segment; its rows count as dropped."""
+    mine = (*_of(entry, table, generation), segments.c.number == number, segments.c.state == "staged")
+    row = entry.connection.execute(sa.select(segments).where(*mine)).one()
+    counting.add(entry.connection, Counter({(row.run_id, row.stream, "dropped", ""): row.rows}))
+    entry.connection.execute(
+        sa.update(segments).where(*mine).values(path=path, rows=0, size_bytes=size_bytes, checksum=checksum)
+    )
+
+
 def _between(entry: Entry, table: str, generation: int, after: int, upto: int | None = None) -> Sequence[Any]:
     query = sa.select(segments).where(*_of(entry, table, generation), segments.c.number > after)
     if upto is not None:

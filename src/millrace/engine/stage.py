@@ -89,14 +89,16 @@ class Stage:
         except (FileNotFoundError, pa.ArrowInvalid) as gone:
             raise EnvironmentProblem(
                 f"the staged file {path} is gone",
-                hint="Restore it, or read the source again: `millrace resync --mode drop-and-load`.",
+                hint="Restore it, or read its rows from the source again: `millrace resync`, in append mode with "
+                "--mode drop-and-load.",
                 path=self.root,
                 code="stage_damaged",
             ) from gone
         if hashlib.sha256(buffer).hexdigest() != checksum:
             raise EnvironmentProblem(
                 f"the staged file {path} has changed since it was written (its checksum differs)",
-                hint="Nothing of it was loaded. Restore it, or read anew: `millrace resync --mode drop-and-load`.",
+                hint="Nothing of it was loaded. Restore it, or read its rows from the source again: `millrace resync`, "
+                "in append mode with --mode drop-and-load.",
                 path=self.root,
                 code="stage_damaged",
             )
