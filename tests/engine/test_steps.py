@@ -59,10 +59,14 @@ def through(desk: Desk, *words: Any, step: Any = None, **more: Any) -> None:
     desk.ingest(*words, flight=Flight(step or Sorting(), version=3), **more)
 
 
-def balance(desk: Desk) -> Any:
+def record(desk: Desk) -> Any:
     from millrace.control.records import run_record
 
-    return run_record(desk.rig.home, desk.crew.run_id).balance
+    return run_record(desk.rig.home, desk.crew.run_id)
+
+
+def balance(desk: Desk) -> Any:
+    return record(desk).balance
 
 
 def test_rows_that_a_step_drops_are_filtered_by_their_reason(desk: Desk):
@@ -76,6 +80,20 @@ def test_rows_that_a_step_makes_are_created(desk: Desk):
     assert (desk.segments(), desk.segments("made")) == ([3], [2])
     found = balance(desk)
     assert (found.read, found.created, found.even) == (3, 2, True)
+    streams = record(desk).streams
+    assert {name: (one.read, one.created, one.even) for name, one in streams.items()} == {
+        "items": (3, 0, True),
+        "made": (0, 2, True),
+    }
+
+
+def test_rows_that_become_those_of_another_event_type_are_even_for_each(desk: Desk):
+    through(desk, fated("keep", "move", "move"), Checkpoint(1))
+    streams = record(desk).streams
+    assert {name: (one.read, one.created, one.even) for name, one in streams.items()} == {
+        "items": (3, -2, True),
+        "moved": (0, 2, True),
+    }
 
 
 def test_an_event_type_that_a_step_makes_has_a_table_with_the_key_of_its_stream(desk: Desk):

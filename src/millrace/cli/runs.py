@@ -94,7 +94,9 @@ def balanced(balance: Balance) -> str:
     ):
         if number:
             parts.append(f"{word} {number:,}")
-    created = f" + created {balance.created:,}" if balance.created else ""
+    created = f" + created {balance.created:,}" if balance.created > 0 else ""
+    if balance.created < 0:
+        created = f" - moved to other event types {-balance.created:,}"
     return f"read {balance.read:,}{created} {'=' if balance.even else '≠'} {' + '.join(parts)}"
 
 

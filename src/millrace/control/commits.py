@@ -52,8 +52,9 @@ def balanced(commit: Commit) -> None:
     staged = sum(segment.rows for segment in commit.segments)
     rejected = sum(file.rows for file in commit.rejects)
     passed = sum(commit.passed.values())
-    if commit.read + commit.created != staged + passed + rejected:
-        made = f" and {commit.created} created" if commit.created else ""
+    created = sum(commit.created.values())
+    if commit.read + created != staged + passed + rejected:
+        made = f" and {created} created" if created else ""
         raise MillraceError(
             f"{commit.stream}: {commit.read} rows were read{made}, but {staged} staged, {passed} filtered and "
             f"{rejected} rejected; nothing of this commit was kept",
@@ -285,7 +286,8 @@ def counted(entry: Entry, commit: Commit) -> Counter[Key]:
     """What the commit adds to the counts of its run."""
     found: Counter[Key] = Counter()
     found[entry.run, commit.stream, "read", ""] += commit.read
-    found[entry.run, commit.stream, "created", ""] += commit.created
+    for stream, rows in commit.created.items():
+        found[entry.run, stream, "created", ""] += rows
     for segment in commit.segments:
         found[entry.run, segment.stream, "staged", ""] += segment.rows
     for reason, rows in commit.passed.items():

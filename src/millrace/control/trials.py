@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from millrace.control.tables import raw_files, samples, segments
 from millrace.data import json_text, types
 from millrace.data.batch import JSON, Batch
 from millrace.data.columns import is_ours
+from millrace.data.described import as_described
 from millrace.data.rows import to_batch, to_rows
 from millrace.engine.ingest import Mappings
 from millrace.engine.mapping import Mapping, first
@@ -144,11 +145,19 @@ def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *
     for one in rejects.replayable(home, stage, choice):
         for batch in one.rows.to_batches():
             for row in batch.to_pylist():
-                kinds = json_text.loads(row["types"]) if row.get("types") else {}
-                found.append(_event(row["stream"], row.get("origin") or row["row"], kinds))
+                found.append(_failed(row))
                 if len(found) == limit:
                     return found
     return found
+
+
+def _failed(row: dict[str, JSON]) -> Event:
+    """A rejected row as the event that went into the transformation, without metadata of ours."""
+    schema = as_described(row["types"]) if row.get("types") else pa.schema([])
+    hidden = {one.name for one in schema if is_ours(one)}
+    kinds = {one.name: types.name(one.type) for one in schema if one.name not in hidden}
+    event = _event(row.get("entered") or row["stream"], row.get("origin") or row["row"], kinds)
+    return replace(event, properties={name: one for name, one in event.properties.items() if name not in hidden})
 
 
 def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | None = None) -> Trial:

@@ -78,7 +78,7 @@ class _Pending:
     """What was read since the last commit, beside the rows themselves."""
 
     read: int = 0
-    created: int = 0
+    created: Counter[str] = field(default_factory=Counter[str])
     samples: list[Sample] = field(default_factory=list[Sample])
     passed: Counter[str] = field(default_factory=Counter[str])
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -139,7 +139,7 @@ def ingest(
                 passed=dict(pending.passed),
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
-                created=pending.created,
+                created=dict(pending.created),
                 raw=raw.close() if raw is not None else (),
                 samples=pending.samples,
                 transformation=flight.version,
@@ -149,7 +149,7 @@ def ingest(
                 ingested_at_ms=latest,
             )
         )
-        meter.created += pending.created
+        meter.created += sum(pending.created.values())
         meter.staged += sum(segment.rows for segment in segments)
         meter.filtered += sum(pending.passed.values())
         meter.refuse(stream, sum(file.rows for file in rejects))
@@ -206,7 +206,7 @@ def ingest(
                     if raw is not None and batch.entry == "start":
                         raw.add(batch, latest)
                     added = add(batch, mappings, draft, latest, note, flight)
-                    pending.created += added.created
+                    pending.created.update(added.created)
                     pending.passed.update(added.filtered)
                     count = batch.rows.num_rows
                 pending.read += count
@@ -235,9 +235,10 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a batch beside the rows and rejects in the draft: rows created, and rows left out by reason."""
+    """What became of a batch beside the rows and rejects in the draft: rows created by event type (below 0 where rows
+    became those of another), and rows left out by reason."""
 
-    created: int = 0
+    created: Dict[str, int] = field(default_factory=dict[str, int])
     filtered: Dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -262,13 +263,13 @@ def add(
     filtered: Counter[str] = Counter()
     if stepped.filtered:
         filtered["transformation"] = stepped.filtered
-    rows = created = 0
+    created: Counter[str] = Counter()
     for output in stepped.outputs:
         mappings.born(output.stream, key if output.key is None else output.key, of=batch.stream)
         made = Made(batch, output, siblings)
         added = _mapped(Batch(output.stream, output.rows), made, mappings, draft, ingested_at_ms, note)
-        rows += output.rows.num_rows
-        created += added.created
+        created[output.stream] += output.rows.num_rows
+        created.update(added.created)
         filtered.update(added.filtered)
     through = batch.rows.num_rows - stepped.filtered - len(stepped.refused)
     if pc.count_distinct(pa.chunked_array([one.origin for one in stepped.outputs], pa.int32())).as_py() != through:
@@ -277,7 +278,7 @@ def add(
             hint="This is a fault of Millrace. Please report it.",
             code="step_lost_rows",
         )
-    created += rows - through
+    created[batch.stream] -= through
     return Added(created, filtered)
 
 

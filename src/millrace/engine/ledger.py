@@ -71,7 +71,8 @@ class Commit:
     counts: Dict[str, int] = field(default_factory=dict[str, int])
     mappings: Sequence[Mapping] = ()
     """Mappings that changed since the last commit."""
-    created: int = 0
+    created: Dict[str, int] = field(default_factory=dict[str, int])
+    """By event type; below 0 where rows of it became rows of another."""
     raw: Sequence[RawFile] = ()
     samples: Sequence[Sample] = ()
     transformation: int | None = None
