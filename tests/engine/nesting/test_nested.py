@@ -14,7 +14,7 @@ from millrace.connect import registry
 from millrace.data import columns, types
 from millrace.data.rows import to_batch
 from millrace.engine.nesting.names import NestingState
-from millrace.engine.nesting.nested import Nested, parsed
+from millrace.engine.nesting.nested import Nested, parsed, without
 
 ORGS = {
     "_id": "o1",
@@ -168,6 +168,20 @@ def test_event_types_known_from_before_get_marks_even_if_no_array_came() -> None
     found = made("SPLIT", {"_id": "o1", "name": "Acme"}, state=again)
     assert list(found) == ["orgs", "orgs_address_lines", "orgs_contact", "orgs_tags"]
     assert {one.marks for stream, one in found.items() if stream != "orgs"} == {1}
+
+
+def test_an_event_is_taken_out_with_all_that_was_made_of_it() -> None:
+    made_ = parsed(
+        "orgs",
+        to_batch([ORGS, {"_id": "o2", "tags": []}, {"_id": "o3", "tags": ["z"]}], None),
+        "SPLIT",
+        key=("_id",),
+        state=NestingState(),
+    )
+    left = {one.stream: one for one in without(made_, {0})}
+    assert left["orgs"].rows.column("_id").to_pylist() == ["o2", "o3"]
+    assert (left["orgs_tags"].origin.to_pylist(), left["orgs_tags"].marks) == ([1, 2], 1)
+    assert left["orgs_contact_phone_no"].rows.num_rows == 0
 
 
 def test_without_marking_there_are_items_alone() -> None:
@@ -445,3 +459,18 @@ def test_items_of_a_list_keep_the_fields_that_they_had() -> None:
         rows = parsed("t", documents(text), "COLLAPSE_EXCEPT_ARRAYS", key=("_id",), state=state)[0].rows
         assert rows.column("v").to_pylist() == [want]
     assert shape(rows)["v"] == "ARRAY(JSON)"
+
+
+@pytest.mark.parametrize("strategy", ["SPLIT", "FLAT", "COLLAPSE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS"])
+def test_a_document_that_nests_without_end_is_kept_as_text(strategy: Any) -> None:
+    for depth in (101, 1000, 100_000):
+        for deep in (
+            "[" * depth + "]" * depth,
+            '{"a":' * depth + "1" + "}" * depth,
+            '{"]":[' * depth + '"["' + "]}" * depth,
+        ):
+            rows = parsed("t", documents(deep, '"x"'), strategy, key=("_id",), state=NestingState())[0].rows
+            assert rows.column("v").to_pylist() == [deep, '"x"' if strategy == "COLLAPSE" else "x"]
+    wide = json.dumps({"a": [{"b": ["]"]}] * 500, "c": "[" * 500})
+    found = {one.stream: one for one in parsed("t", documents(wide), "SPLIT", key=("_id",), state=NestingState())}
+    assert found["t_v_a_b"].rows.num_rows == 500

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.json
@@ -26,6 +27,9 @@ reader: Any = pyarrow.json
 _LONG = r"(^|[\[,:])\s*-?([0-9.]{16,}|[0-9.]+[eE])"
 # Those of them that are no integers of 18 digits or fewer.
 _INEXACT = r"(^|[\[,:])\s*-?([0-9]{19,}|[0-9]*\.[0-9]{8,}|[0-9]{8,}\.|[0-9.]+[eE])"
+# Documents that nest deeper stay text as a whole: what reads them further on has a limit, or crashes.
+MOST_NESTING = 100
+_STRING = r'"(?:[^"\\]|\\.)*"'
 _BLOCK_BYTES = 1 << 20
 _MOST_BYTES = 1 << 29
 _REST = 16
@@ -65,7 +69,7 @@ def _read(texts: pa.StringArray, memory: Memory, place: tuple[str, ...]) -> pa.A
     has_long = pc.any(long).as_py() or False
     if has_long and pc.any(pc.match_substring_regex(texts.filter(long), _INEXACT)).as_py():
         return None
-    if pc.any(pc.match_substring_regex(texts, r"[\r\n]")).as_py():
+    if pc.any(pc.match_substring_regex(texts, r"[\r\n]")).as_py() or _too_deep(texts) is not None:
         return None
     lines = pc.binary_join_element_wise('{"v":', texts, "}\n", "", null_handling="replace", null_replacement="null")
     longest = pc.max(pc.binary_length(texts)).as_py() or 0
@@ -77,6 +81,23 @@ def _read(texts: pa.StringArray, memory: Memory, place: tuple[str, ...]) -> pa.A
     if values is None or _looks_like_moments(values.type) is not None or (has_long and _has_double(values.type)):
         return None
     return values
+
+
+def _too_deep(texts: pa.StringArray) -> pa.BooleanArray | None:
+    """Which documents nest deeper than `MOST_NESTING`; None where none does."""
+    openers = pc.add(pc.count_substring(texts, "["), pc.count_substring(texts, "{"))
+    if (pc.max(openers).as_py() or 0) <= MOST_NESTING:
+        return None
+    suspects = pc.fill_null(pc.greater(openers, MOST_NESTING), False)
+    marks = pc.replace_substring_regex(texts.filter(suspects), _STRING, "")
+    deep: list[bool] = []
+    for one in pc.replace_substring_regex(marks, r"[^\[\]{}]+", "").to_pylist():
+        codes = np.frombuffer(one.encode(), np.uint8)
+        steps = np.where((codes == ord("[")) | (codes == ord("{")), 1, -1)
+        deep.append(int(np.cumsum(steps).max(initial=0)) > MOST_NESTING)
+    if not any(deep):
+        return None
+    return pc.replace_with_mask(suspects, suspects, pa.array(deep))
 
 
 def _parsed(lines: pa.StringArray, longest: int, known: pa.DataType | None) -> pa.Array | None:
@@ -160,6 +181,12 @@ def _narrowed(values: pa.Array) -> pa.Array:
 
 def loaded(texts: pa.StringArray) -> list[Any]:
     """The documents as Python values, each exactly; text that is no JSON, or no Unicode, stays as it is."""
+    deep = _too_deep(texts)
+    if deep is not None:
+        rest = loaded(pc.if_else(deep, pa.scalar(None, pa.string()), texts))
+        return [
+            raw if apart else value for raw, apart, value in zip(texts.to_pylist(), deep.to_pylist(), rest, strict=True)
+        ]
     raws: list[str | None] = texts.to_numpy(zero_copy_only=False).tolist()
     long = pc.match_substring_regex(texts, _LONG)
     loads = orjson.loads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,6 +76,19 @@ def parsed(
         fields[place] = fields[place].with_type(arrays[place].type)
     made = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=rows.schema.metadata))
     return [replace(whole, rows=made)]
+
+
+def without(made: Sequence[Nested], origins: Collection[int]) -> list[Nested]:
+    """The same without all that was made of those input rows, so that an event is loaded whole or not at all."""
+    gone = pa.array(sorted(origins), pa.int32())
+    kept: list[Nested] = []
+    for one in made:
+        keep = pc.invert(pc.is_in(one.origin, gone))
+        rows, origin = one.rows.filter(keep), one.origin.filter(keep)
+        operation = rows.schema.get_field_index(columns.OP_TYPE)
+        marks = pc.sum(pc.equal(rows.column(operation), columns.EMPTY)).as_py() or 0 if one.marks else 0
+        kept.append(replace(one, rows=rows, origin=origin, marks=marks))
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
