@@ -23,7 +23,8 @@ from millrace.connect.testing.rows import PLAIN, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract, example
 from millrace.data import columns, types
 from millrace.destinations.postgres.destination import Config, Destination
-from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
+from millrace.destinations.postgres.errors import translated
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
 
 VALUES = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG}
 
@@ -250,3 +251,29 @@ class TestPostgres(SqlDestinationContract):
         assert error.value.code == "DISK_FULL"
         assert destination.held(FEED, "t") == 1
         assert len(self.contents(destination, "t")) == given.count
+
+
+FAILED = 'IO: [libpq] Failed to connect: connection to server at "10.0.0.7", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "code"),
+    [
+        ("FATAL:  Passwort-Authentifizierung für Benutzer »loader« fehlgeschlagen", AuthError, "auth"),
+        ("FATAL:  no existe el rol «loader»", AuthError, "auth"),
+        ('ВАЖНО:  база данных "sales" не существует', ConfigError, "no_database"),
+        ('FATAL:  データベース"sales"は存在しません', ConfigError, "no_database"),
+        ('致命错误:  没有用于用户 "loader", 数据库 "sales" 的 pg_hba.conf 记录', ConfigError, "ssl"),
+        ("FATAL:  désolé, trop de clients sont déjà connectés", Transient, "transient"),
+        ("FATALE:  il database si sta avviando", Transient, "transient"),
+        ('FATAL:  too many connections for role "loader"', Transient, "transient"),
+        ("Connection refused\n\tIs the server running on that host?", Transient, "transient"),
+    ],
+)
+def test_a_server_that_speaks_another_language_is_understood(words: str, kind: type[Exception], code: str) -> None:
+    error = translated(None, FAILED + words, "PostgreSQL at 10.0.0.7:5432/sales", "loader", "sales")
+    assert type(error) is kind
+    assert isinstance(error, MillraceError)
+    assert error.code == code
+    assert error.hint
+    assert "libpq" not in error.message

@@ -147,7 +147,9 @@ class Destination(SqlDestination[Config]):
         try:
             yield
         except adbc_driver_manager.Error as error:
-            raise translated(error.sqlstate, str(error), self._where) from error
+            raise translated(
+                error.sqlstate, str(error), self._where, self.config.db_user, self.config.db_name
+            ) from error
 
     @contextmanager
     def _cursor(self) -> Generator[dbapi.Cursor]:

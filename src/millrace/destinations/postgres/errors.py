@@ -12,11 +12,14 @@ _PASSING = ("08", "40", "53300", "53400", "55P03", "55006", "57P", "57014")
 _ROWS = {"22001": "STRING_TOO_LONG", "54000": "ROW_TOO_LARGE"}
 
 
-def translated(state: str | None, text: str, where: str) -> Exception:
-    """Our error for one of the driver's. ``where`` names the server and database, without the password."""
+def translated(state: str | None, text: str, where: str, user: str = "", database: str = "") -> Exception:
+    """Our error for one of the driver's. ``where`` names the server and database, without the password.
+
+    ``user`` and ``database``: those of the settings, to understand a server that speaks another language.
+    """
     said = _said(text)
     if state is None:
-        return _unreachable(text, said, where)
+        return _unreachable(text, said, where, user, database)
     if state in _ROWS:
         return RowsRefused(said, _ROWS[state])
     if state.startswith("22"):
@@ -45,30 +48,56 @@ def translated(state: str | None, text: str, where: str) -> Exception:
     return ConfigError(f"{where} refuses a statement: {said}", code="sql")
 
 
-def _unreachable(text: str, said: str, where: str) -> Exception:
-    if "password" in text or "authentication failed" in text or ("role" in text and "does not exist" in text):
-        return AuthError(
-            f"{where} refused the user: {said}.", hint="Check db_user and db_password.", path="db_password"
-        )
-    if "database" in text and "does not exist" in text:
-        return ConfigError(f"{where} has no such database: {said}.", path="db_name", code="no_database")
+def _unreachable(text: str, said: str, where: str, user: str, database: str) -> Exception:
+    """A connection that could not be made: the driver hands on words without a SQLSTATE.
+
+    Those of the client are English, those of the server in the language of its settings. What of ours they name tells
+    them apart in any language, where English words do not do it better.
+    """
+    words = text.partition(" failed: ")[2].split("\n")[0]
+    # One connection too many is told of a user or a database too, and passes.
+    busy = "too many connections for" in words or "not currently accepting connections" in words
+    about_user, about_database = _names(words, user) and not busy, _names(words, database) and not busy
     if "could not translate host name" in text:
         return ConfigError(f"The host of {where} is not known: {said}.", path="db_host", code="unknown_host")
-    if "SSL" in text or "certificate" in text or "no pg_hba.conf entry" in text:
+    if "SSL" in text or "certificate" in text or "pg_hba.conf" in text:
         return ConfigError(
-            f"{where} and the settings of encryption do not go together: {said}.", path="ssl_mode", code="ssl"
+            f"{where} and the settings of encryption do not go together, or it lets nobody in from here: {said}.",
+            hint="Look at ssl_mode here, and at pg_hba.conf on the server.",
+            path="ssl_mode",
+            code="ssl",
         )
     if "permission denied for database" in text:
-        return ConfigError(f"The user may not connect to {where}: {said}.", code="PERMISSION_DENIED")
+        return ConfigError(
+            f"The user may not connect to {where}: {said}.",
+            hint="Grant the user CONNECT on the database.",
+            code="PERMISSION_DENIED",
+        )
+    if "authentication failed" in text or about_user:
+        also = " and db_name" if about_database else ""
+        return AuthError(
+            f"{where} refused the user: {said}.", hint=f"Check db_user and db_password{also}.", path="db_password"
+        )
+    if about_database:
+        return ConfigError(
+            f"{where} has no such database, or lets nobody in: {said}.",
+            hint="Check db_name, and that the user may connect to it.",
+            path="db_name",
+            code="no_database",
+        )
     return Transient(
         f"{where} cannot be reached: {said}.",
         hint="Check db_host and db_port, and that the server runs and lets this machine in.",
     )
 
 
+def _names(words: str, name: str) -> bool:
+    return bool(name) and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", words) is not None
+
+
 def _said(text: str) -> str:
     """The server's own first line: without the statement, and without the row that a DETAIL would show."""
-    match = re.search(r"(?:ERROR|FATAL|PANIC):\s+([^\n]*)", text)
+    match = re.search(r"(?:ERROR|FATAL|PANIC):\s+([^\n]*)", text) or re.search(r" failed: [^\s:]+:\s+([^\n]*)", text)
     line = match[1] if match else text.strip().split("\n")[0]
     line = re.sub(r"^\w+: (\[libpq\] )?", "", line)
     return re.sub(r"\s*SQLSTATE: \w+$", "", line).strip().rstrip(".")
