@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -311,3 +312,49 @@ def test_rows_that_failed_before_and_fail_again_do_not_end_a_run(rig: Rig, deplo
     assert rig.run().status == "COMPLETED_WITH_FAILURES"
     assert rig.rows("items", "id") == [3]
     assert rig.rejected() == {"CONSTRAINT_VIOLATION": 2}
+
+
+OUTCOMES = ("fail", "text", "split text", "ok", "split", "split bad")
+
+
+def outcome(fate: str) -> Any:
+    """What a transformation makes of a row by its fate: an error, a value that does not fit, a new event beside it."""
+
+    def judge(row: dict[str, Any], fate: str) -> list[tuple[str, dict[str, Any]]]:
+        if fate == "fail":
+            raise ValueError("a bug")
+        made = [("new made", {"id": row["id"], "v": "x" if fate.endswith("bad") else 1})] if "split" in fate else []
+        return [("", row | {"v": "x" if fate.endswith("text") else 1}), *made]
+
+    return lambda row: judge(row, fate)
+
+
+@pytest.mark.spec("pipelines.22.11")
+def test_however_often_rows_fail_and_wherever_each_passes_once_and_is_made_once(rig: Rig, deploy: Any):
+    ids = range(1, 121)
+    chance = random.Random(11)
+    fates = [{number: chance.choice(OUTCOMES) for number in ids} for _ in range(5)]
+    rig.script.stream("items", [items(0, v=1), Checkpoint(0)], [items(*ids, v=1), Checkpoint(1)], [])
+    rig.create("append")
+    deploy(outcome("split"))
+    rig.run()
+    auto(rig, False)
+    for fate in fates:
+        deploy(lambda row, fate=fate: outcome(fate[row["id"]])(row))
+        rig.run()
+        assert rig.record().balance.even
+    assert set(rig.rejected()) == {"TRANSFORM_ERROR", "INCOMPATIBLE_TYPE"}
+    auto(rig, True)
+    deploy(outcome("ok"))
+    rig.run()
+    assert rig.rejected() == {}
+    made = {0}
+    for number in ids:
+        for fate in fates:
+            if "split" in fate[number]:
+                made.add(number)
+            # Once something was made of it, or it passed, nothing more is made.
+            if "split" in fate[number] or fate[number] == "ok":
+                break
+    assert rig.rows("items", "id") == [0, *ids]
+    assert rig.rows("made", "id") == sorted(made)

@@ -153,6 +153,8 @@ def _again(
     for name in found.streams:
         if sync.stopping.is_set():
             return
+        if texts is None and chosen is not None and not any(chosen(one).true_count for one in found.batches(name)):
+            continue  # none of them is meant, so they stay where they are
         mappings = sync.mappings()
         mapping = mappings.of(name)
         reading = Reading(

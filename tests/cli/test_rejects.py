@@ -1,0 +1,73 @@
+"""`millrace rejects`: grouped, chosen, mended; what each command tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.kit import PIPELINE, Rig, items, rig, types
+from tests.engine.scripted import deploy, failing, fixed
+
+from millrace.cli.main import main
+from millrace.data.batch import Checkpoint
+
+__all__ = ["deploy", "rig", "types"]
+
+
+@pytest.fixture
+def failed(rig: Rig, deploy: Any) -> Rig:
+    """Two files of rejects: ids 1 and 2, then 3, all refused by the transformation."""
+    rig.script.stream("items", [items(1, 2), Checkpoint(1)], [items(3), Checkpoint(2)], [], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    rig.run()
+    return rig
+
+
+def told(rig: Rig, capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> Any:
+    """The command's JSON."""
+    assert main([*map(str, words), "--json", "--home", str(rig.home.path)]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_rejects_are_listed_over_all_files_with_what_cures_them(failed: Rig, capsys: pytest.CaptureFixture[str]):
+    (group,) = told(failed, capsys, "rejects")
+    assert (group["rows"], group["files"], group["code"]) == (3, 2, "TRANSFORM_ERROR")
+    assert (group["resolution"]["cures"], group["resolution"]["automatic"]) == (["transformation"], True)
+    assert [one["rows"] for one in told(failed, capsys, "rejects", "list", "--files")] == [1, 2]
+    assert main(["rejects", "--home", str(failed.home.path)]) == 0
+    out = capsys.readouterr().out
+    assert "the transformation raised an error. Mend the transformation and deploy it." in out
+    assert "3 rows open" in out
+
+
+def test_rejects_are_chosen_by_stage_file_and_value(failed: Rig, capsys: pytest.CaptureFixture[str], deploy: Any):
+    assert told(failed, capsys, "rejects", "list", "--stage", "load") == []
+    last, first = told(failed, capsys, "rejects", "list", "--files")
+    shown = told(failed, capsys, "rejects", "show", "--file", first["file"], "--where", "id=2")
+    assert [(one["number"], one["row"]) for one in shown] == [(1, '{"id":2}')]
+    deploy(fixed)
+    (run,) = told(failed, capsys, "rejects", "replay", PIPELINE, "--where", "id=3")["runs"]
+    assert run["balance"]["loaded"] == 1
+    assert failed.rows("items", "id") == [3]
+    assert told(failed, capsys, "rejects", "discard", "--file", first["file"], "--yes")["rows"] == 2
+    assert told(failed, capsys, "rejects") == []
+    assert last["file"] > first["file"]
+
+
+def test_a_condition_that_is_none_is_refused(failed: Rig, capsys: pytest.CaptureFixture[str]):
+    assert told(failed, capsys, "rejects", "show", "--where", "id", code=2)["error"]["path"] == "--where"
+
+
+def test_mended_rows_go_on(failed: Rig, capsys: pytest.CaptureFixture[str], deploy: Any, tmp_path: Path):
+    file = tmp_path / "rejects.jsonl"
+    told(failed, capsys, "rejects", "export", file, "--where", "id=2")
+    deploy(fixed)
+    file.write_text(file.read_text().replace('{"id":2}', '{"id":22}'))
+    (run,) = told(failed, capsys, "rejects", "mend", PIPELINE, file)["runs"]
+    assert run["balance"]["even"]
+    assert failed.rows("items", "id") == [22]
+    assert failed.rejected() == {"TRANSFORM_ERROR": 2}
