@@ -343,6 +343,7 @@ def test_however_often_rows_fail_and_wherever_each_passes_once_and_is_made_once(
         deploy(lambda row, fate=fate: outcome(fate[row["id"]])(row))
         rig.run()
         assert rig.record().balance.even
+        assert all(one.even for one in rig.record().streams.values()), rig.record().streams
     assert set(rig.rejected()) == {"TRANSFORM_ERROR", "INCOMPATIBLE_TYPE"}
     auto(rig, True)
     deploy(outcome("ok"))
@@ -358,3 +359,19 @@ def test_however_often_rows_fail_and_wherever_each_passes_once_and_is_made_once(
                 break
     assert rig.rows("items", "id") == [0, *ids]
     assert rig.rows("made", "id") == sorted(made)
+
+
+def test_a_row_that_moved_to_another_event_type_goes_through_the_steps_as_it_came(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, v=1), Checkpoint(1)], [items(2, v=2), Checkpoint(2)], [], key=("id",))
+    rig.create()
+    deploy(lambda row: [("moved", row)])
+    rig.run()
+    auto(rig, False)
+    deploy(lambda row: [("moved", row | {"v": "x"})])
+    rig.run()
+    assert [(one.stream, one.code) for one in rejects.listed(rig.home)] == [("moved", "INCOMPATIBLE_TYPE")]
+    step = deploy(lambda row: [("moved", row | {"v": 7})])
+    record = rig.run()
+    assert step.seen == [{"id": 2, "v": 2}]
+    assert rig.rows("moved", "id", "v") == [(1, 1), (2, 7)]
+    assert all(one.even for one in record.streams.values()), record.streams

@@ -209,6 +209,9 @@ def ingest(
                     pending.created.update(added.created)
                     pending.passed.update(added.filtered)
                     count = batch.rows.num_rows
+                    if batch.stream != stream:
+                        moved = count - sum(added.filtered.values())
+                        pending.created.update({batch.stream: moved, stream: -moved})
                 pending.read += count
                 meter.read += count
         commit(last=True)
@@ -268,7 +271,10 @@ def add(
         mappings.born(output.stream, key if output.key is None else output.key, of=batch.stream)
         made = Made(batch, output, siblings)
         added = _mapped(Batch(output.stream, output.rows), made, mappings, draft, ingested_at_ms, note)
-        created[output.stream] += output.rows.num_rows
+        # What is filtered is counted where it was read.
+        out = sum(added.filtered.values())
+        created[output.stream] += output.rows.num_rows - out
+        created[batch.stream] += out
         created.update(added.created)
         filtered.update(added.filtered)
     through = batch.rows.num_rows - stepped.filtered - len(stepped.refused)
