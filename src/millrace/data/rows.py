@@ -110,19 +110,19 @@ def _inferred(values: Values) -> pa.Array | None:
     if not groups:
         return None
     arrays = [_ARRAY_OF[group](part) for group, part in groups.items()]
-    wider = _meeting(arrays)
+    wider = meeting(arrays)
     # Exact, because the type is at least as wide as each.
     parts = [types.storage(cast(array, wider, strict=True).values) for array in arrays]
     return arrays[0] if len(arrays) == 1 else of_type(pc.coalesce(*parts), wider)
 
 
-def _meeting(arrays: list[pa.Array]) -> pa.DataType:
+def meeting(arrays: list[pa.Array]) -> pa.DataType:
     """The type of a column with these values: DOUBLE for LONG with DOUBLE if it holds all, else the law's."""
     seen = [array.type for array in arrays]
-    if all(types.is_integer(type_) or types.is_float(type_) for type_ in seen) and all(
-        cast(array, types.DOUBLE, strict=True).bad is None for array in arrays
-    ):
-        return types.DOUBLE if len(seen) > 1 else seen[0]
+    numbers = all(types.is_integer(type_) or types.is_float(type_) for type_ in seen)
+    floats = numbers and len(seen) > 1 and any(types.is_float(type_) for type_ in seen)
+    if floats and all(cast(array, types.DOUBLE, strict=True).bad is None for array in arrays):
+        return types.DOUBLE
     return reduce(types.widen, seen)
 
 

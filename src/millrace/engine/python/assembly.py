@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from millrace.data.batch import Batch
 from millrace.data.cast import cast
 from millrace.data.columns import ID, is_ours, ours
 from millrace.data.compute import pc
-from millrace.engine.python.frames import Answer
+from millrace.data.exact import of_type, without
+from millrace.data.rows import meeting
+from millrace.engine.python.frames import Answer, Group
 from millrace.engine.steps import Output, Stepped
 
 
@@ -48,21 +49,35 @@ class Assembly:
         if len(plain):
             rows = batch.rows if len(plain) == batch.rows.num_rows else batch.rows.take(pa.array(plain))
             parts[batch.stream] = [_Part(plain, np.zeros(len(plain), np.int64), False, rows, None)]
-        for name, part in _parts(batch, starts, answers):
-            parts.setdefault(name, []).append(part)
-        refused = [
-            (row + at, code, text)
+        for start, answer in zip(starts, answers, strict=True):
+            for group in answer.groups:
+                parts.setdefault(group.name, []).append(_part(batch, start, group))
+        refused = {
+            row + at: (code, text)
             for at, answer in zip(starts, answers, strict=True)
             for row, code, text in answer.failed
-        ]
+        }
         outputs: list[Output] = []
+        doubled: dict[int, str] = {}
         for name, found in parts.items():
-            output = self._output(name, found, batch, key)
+            output, twice = self._output(name, found, batch, key)
             outputs.append(output)
+            for row in twice:
+                doubled[row] = name
+        if doubled:
+            outputs = list(_without(outputs, doubled))
+            told = ", ".join(key)
+            for row, name in doubled.items():
+                refused[row] = (
+                    "TRANSFORM_RESULT",
+                    f"the script made several events of {name} with the same {told} of this one, and all but one would "
+                    "be lost; give each its own, or name the fields that tell them apart with setPrimaryKeys",
+                )
         dropped = sum(answer.dropped for answer in answers)
-        return Stepped(tuple(outputs), tuple(sorted(refused)), dropped)
+        return Stepped(tuple(outputs), tuple((row, *refused[row]) for row in sorted(refused)), dropped)
 
-    def _output(self, name: str, parts: list[_Part], batch: Batch, key: tuple[str, ...]) -> Output:
+    def _output(self, name: str, parts: list[_Part], batch: Batch, key: tuple[str, ...]) -> tuple[Output, list[int]]:
+        """The rows of an event type; and the input rows of which it has several that nothing tells apart."""
         rows = np.concatenate([part.rows for part in parts])
         places = np.concatenate([part.places for part in parts])
         made = np.concatenate([np.full(len(part.rows), part.made) for part in parts])
@@ -72,77 +87,108 @@ class Assembly:
             rows, made = rows[order], made[order]
             whole = whole.take(pa.array(order))
         chosen = next((part.keys for part in parts if part.keys is not None), None)
-        if chosen is not None:
-            self.decided.setdefault(name, chosen)
-        new_key: tuple[str, ...] | None = None
-        if name != batch.stream or made.any():
-            whole, new_key = self._identified(name, whole, rows, batch, key)
-        elif chosen is not None:
-            new_key = self.decided[name]
-        return Output(
+        decided = self.decided.get(name)
+        if decided is None:
+            decided = self._decided(name, chosen, whole, rows, batch, key)
+        twice: list[int] = []
+        if decided == (ID,) and key and (name != batch.stream or made.any()):
+            whole = _with_identity(name, whole, rows, batch, key)
+        elif decided == key and chosen is None and len(key):
+            twice = _doubled(whole, rows, key)
+        output = Output(
             name,
             whole,
             pa.array(rows, pa.int32()),
             pa.array(made) if made.any() else None,
-            None if new_key is None or (name == batch.stream and new_key == key) else new_key,
+            None if name == batch.stream and decided == key else decided,
         )
+        return output, twice
 
-    def _identified(
-        self, name: str, whole: pa.RecordBatch, rows: np.ndarray[Any, Any], batch: Batch, key: tuple[str, ...]
-    ) -> tuple[pa.RecordBatch, tuple[str, ...]]:
-        """The rows with what tells them apart, and the fields that do.
+    def _decided(
+        self,
+        name: str,
+        chosen: tuple[str, ...] | None,
+        whole: pa.RecordBatch,
+        rows: np.ndarray[Any, Any],
+        batch: Batch,
+        key: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """The fields that tell the event type's rows apart from now on.
 
-        That is the input's key where every row has it and none of the rows that one input row became repeats it; else
-        an identity of ours, which follows from the input's key, the event type, and the place among its answers, so
-        that rows that are read again come out the same. Without a key of the input there is nothing to follow from.
+        Those that the script chose; else the input's key, which the input's own event type always has, where every row
+        has it and none of the rows that one input row became repeats it; else an identity of ours. That follows from
+        the input's key, the event type and the place among the input's answers, so that rows that are read again come
+        out the same. Without a key of the input there is nothing to follow from.
         """
-        decided = self.decided.get(name)
-        if decided is None:
-            decided = () if not key else key if _tells_apart(whole, rows, key) else (ID,)
-            self.decided[name] = decided
-        if decided != (ID,) or not key:
-            return whole, decided
-        return _with_identity(name, whole, rows, batch, key), decided
+        if chosen is not None:
+            self.decided[name] = chosen
+            return chosen
+        if name == batch.stream or not key:
+            return key
+        found = [whole.schema.get_field_index(one) for one in key]
+        whole_key = min(found) >= 0 and not any(whole.column(at).null_count for at in found)
+        self.decided[name] = key if whole_key and not _doubled(whole, rows, key) else (ID,)
+        return self.decided[name]
 
 
-def _parts(batch: Batch, starts: Sequence[int], answers: Sequence[Answer]) -> Iterator[tuple[str, _Part]]:
-    for start, answer in zip(starts, answers, strict=True):
-        for group in answer.groups:
-            rows = group.rows + start
-            taken = batch.rows.take(pa.array(rows))
-            arrays: dict[str, tuple[pa.Field, pa.Array]] = {}
-            for one, array in zip(taken.schema, taken.columns, strict=True):
-                # An event that code made has what it was given, and what Millrace knows of the row that it came from.
-                if (is_ours(one) and one.name not in group.fields) or not (group.made or one.name in group.removed):
-                    arrays[one.name] = (one, array)
-            for name, array in group.fields.items():
-                if array is None:
-                    arrays.pop(name, None)
-                    continue
-                known = arrays.get(name)
-                made = ours(name, array.type) if known and is_ours(known[0]) else pa.field(name, array.type)
-                arrays[name] = (made, array)
-            if arrays:
-                built = pa.RecordBatch.from_arrays(
-                    [array for _, array in arrays.values()], schema=pa.schema([made for made, _ in arrays.values()])
-                )
-            else:
-                built = pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
-            yield group.name, _Part(rows, group.places, group.made, built, group.keys)
+def _part(batch: Batch, start: int, group: Group) -> _Part:
+    """The rows of a group: what was set as it was set, the rest from the batch."""
+    rows = group.rows + start
+    taken = batch.rows.take(pa.array(rows))
+    columns: dict[str, tuple[pa.Field, pa.Array]] = {}
+    for one, array in zip(taken.schema, taken.columns, strict=True):
+        # An event that code made has what it was given, and what Millrace knows of the row that it came from.
+        if is_ours(one) or (not group.made and one.name not in group.removed):
+            columns[one.name] = (one, array)
+        elif not group.made and (gone := group.removed[one.name]) is not None:
+            mask = np.zeros(len(rows), bool)
+            mask[gone] = True
+            columns[one.name] = (one, without(array, pa.array(mask)))
+    for name, given in group.fields.items():
+        known = columns.get(name)
+        if given.at is None:
+            array = given.values
+        else:
+            index = np.full(len(rows), -1, np.int64)
+            index[given.at] = np.arange(len(given.at))
+            here = pa.array(index, mask=index < 0)
+            array = given.values.take(here)
+            if known is not None:
+                array = _over(known[1], array, here.is_valid())
+        made = ours(name, array.type) if known is not None and is_ours(known[0]) else pa.field(name, array.type)
+        columns[name] = (made, array)
+    if columns:
+        built = pa.RecordBatch.from_arrays(
+            [array for _, array in columns.values()], schema=pa.schema([made for made, _ in columns.values()])
+        )
+    else:
+        built = pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
+    return _Part(rows, group.places, group.made, built, group.keys)
+
+
+def _over(old: pa.Array, new: pa.Array, chosen: pa.Array) -> pa.Array:
+    """The new values where they are chosen, elsewhere the old ones; in a type that holds both exactly."""
+    # Values that are replaced have no say in the type.
+    kept = without(_exactly(old), chosen)
+    if kept.null_count == len(kept):
+        return new
+    wider = meeting([kept, new])
+    return of_type(pc.if_else(chosen, types.storage(_as(new, wider)), types.storage(_as(kept, wider))), wider)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """One batch of all; a column has the type that holds all its values exactly."""
     if len(batches) == 1:
         return batches[0]
-    fields: dict[str, list[pa.Field]] = {}
+    found: dict[str, list[tuple[pa.Field, pa.Array]]] = {}
     for batch in batches:
-        for one in batch.schema:
-            fields.setdefault(one.name, []).append(one)
-    wanted = [
-        pa.field(name, reduce(types.widen, [types.canonical(one.type) for one in found]), metadata=found[0].metadata)
-        for name, found in fields.items()
-    ]
+        for one, array in zip(batch.schema, batch.columns, strict=True):
+            found.setdefault(one.name, []).append((one, array))
+    wanted: list[pa.Field] = []
+    for name, columns in found.items():
+        kinds = {types.canonical(one.type) for one, _ in columns}
+        type_ = kinds.pop() if len(kinds) == 1 else meeting([_exactly(array) for _, array in columns])
+        wanted.append(pa.field(name, type_, metadata=columns[0][0].metadata))
     schema = pa.schema(wanted)
     fitted = [
         pa.RecordBatch.from_arrays([_fitted(batch, one) for one in wanted], schema=schema) if wanted else batch
@@ -155,19 +201,49 @@ def _fitted(batch: pa.RecordBatch, wanted: pa.Field) -> pa.Array:
     at = batch.schema.get_field_index(wanted.name)
     if at < 0:
         return pa.nulls(batch.num_rows, wanted.type)
-    return cast(batch.column(at), wanted.type, strict=True).values
+    return _as(batch.column(at), wanted.type)
 
 
-def _tells_apart(whole: pa.RecordBatch, rows: np.ndarray[Any, Any], key: tuple[str, ...]) -> bool:
-    """Every row has the key, and no two rows that came from one input row have the same."""
+def _as(array: pa.Array, wider: pa.DataType) -> pa.Array:
+    """The values in a wider type. Days and moments that have no written form are the text of their number."""
+    casted = cast(array, wider, strict=True)
+    if casted.bad is None:
+        return casted.values
+    plain = array.cast(pa.int32()) if array.type == types.DATE else array.view(pa.int64())
+    numbers = cast(plain.cast(pa.string()), wider, strict=True).values
+    return of_type(pc.if_else(casted.bad, types.storage(numbers), types.storage(casted.values)), wider)
+
+
+def _exactly(array: pa.Array) -> pa.Array:
+    """The array in the logical type that its own type means."""
+    return cast(array, types.canonical(array.type), strict=True).values
+
+
+def _without(outputs: Sequence[Output], gone: Collection[int]) -> Iterator[Output]:
+    """The outputs without what came of those input rows; those of which nothing is left are left out."""
+    missing = pa.array(sorted(gone), pa.int32())
+    for output in outputs:
+        kept = pc.invert(pc.is_in(output.origin, missing))
+        rows = output.rows.filter(kept)
+        if rows.num_rows:
+            made = None if output.made is None else output.made.filter(kept)
+            yield replace(output, rows=rows, origin=output.origin.filter(kept), made=made)
+
+
+def _doubled(whole: pa.RecordBatch, rows: np.ndarray[Any, Any], key: tuple[str, ...]) -> list[int]:
+    """Input rows of which several rows with the same key came."""
+    several = np.zeros(len(rows), bool)
+    again = rows[1:] == rows[:-1]
+    several[1:] |= again
+    several[:-1] |= again
     places = [whole.schema.get_field_index(name) for name in key]
-    if min(places) < 0 or any(whole.column(place).null_count for place in places):
-        return False
-    if len(np.unique(rows)) == len(rows):
-        return True
-    table = pa.table([pa.array(rows), *(_plain(whole.column(place)) for place in places)],
-                     names=[str(n) for n in range(len(places) + 1)])  # fmt: skip
-    return table.group_by(table.column_names).aggregate([]).num_rows == len(rows)
+    if not several.any() or min(places) < 0:
+        return []
+    some = pa.array(np.flatnonzero(several))
+    columns = [pa.array(rows[several]), *(_plain(whole.column(place).take(some)) for place in places)]
+    names = [str(number) for number in range(len(columns))]
+    counts = pa.table(columns, names=names).group_by(names).aggregate([([], "count_all")])
+    return pc.unique(counts.filter(pc.field("count_all") > 1).column("0")).to_pylist()
 
 
 def _plain(array: pa.Array) -> pa.Array:

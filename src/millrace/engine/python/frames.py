@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import datetime as dt
+import json
+import uuid
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -15,7 +20,10 @@ from millrace.data import types
 from millrace.data.cast import cast as exactly
 from millrace.data.columns import SOURCE_MODIFIED_AT, is_ours
 from millrace.data.compute import pc
+from millrace.data.exact import of_type
 from millrace.data.rows import column as column_of
+from millrace.data.writing import text as text_of
+from millrace.errors import DataError
 
 # Text of a column travels in one piece, between its values one of these, whichever no value has.
 _SEPARATORS = ("\x1f", "\x1e", "\x00", "\n")
@@ -37,18 +45,19 @@ def request(
 ) -> bytes:
     """Rows as a frame. ``visible``: the columns that a script sees."""
     sections: list[bytes | memoryview] = []
-    found = [_column(name, rows.column(name), sections) for name in visible]
-    columns = [column for column in found if column is not None]
+    columns = [column for name in visible for column in _columns(name, rows.column(name), sections)]
     modified = None
     at = rows.schema.get_field_index(SOURCE_MODIFIED_AT)
     if at >= 0:
         place = len(sections)
-        made = _column(SOURCE_MODIFIED_AT, rows.column(at), sections)
-        modified = None if made is None else made | {"section": place}
+        made = next(_columns(SOURCE_MODIFIED_AT, rows.column(at), sections), None)
+        # A moment that Python does not know is none here.
+        modified = made | {"section": place} if made is not None and made["kind"] == "timestamptz" else None
     head = {
         "stream": stream,
         "count": rows.num_rows,
         "keys": list(keys),
+        "hidden": [name for name in rows.schema.names if name not in set(visible)],
         "columns": columns,
         "modified": modified,
         "traced": traced,
@@ -61,16 +70,57 @@ def visible(schema: pa.Schema, key: Sequence[str]) -> list[str]:
     return [one.name for one in schema if not is_ours(one) or one.name in key]
 
 
-def _column(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> dict[str, Any] | None:
-    """The column's head, its values among the sections; None where it has no value at all."""
+# What Python's dates and times hold, in the units of Arrow: days, and microseconds.
+_FROM, _TO = (dt.date(1, 1, 1) - dt.date(1970, 1, 1)).days, (dt.date(9999, 12, 31) - dt.date(1970, 1, 1)).days
+_DAY_US = 86_400_000_000
+_PYTHONS: dict[str, tuple[int, int]] = {
+    "DATE": (_FROM, _TO),
+    "TIME": (0, _DAY_US - 1),
+    "TIMESTAMP": (_FROM * _DAY_US, (_TO + 1) * _DAY_US - 1),
+    "TIMESTAMPTZ": (_FROM * _DAY_US, (_TO + 1) * _DAY_US - 1),
+}
+
+
+def _columns(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> Iterator[dict[str, Any]]:
+    """Heads of a column, its values among the sections; none where it has no value at all.
+
+    It has a second one for dates and times that Python does not know: those are text.
+    """
     if pa.types.is_null(array.type) or array.null_count == len(array):
-        return None
-    rows: list[int] | None = None
+        return
+    rows: pa.Array | None = None
     if array.null_count:
-        rows = pc.indices_nonzero(array.is_valid()).to_pylist()
+        rows = pc.indices_nonzero(array.is_valid())
         array = array.drop_null()
-    head = {"name": name, "rows": rows, "count": len(array)}
     array = exactly(array, types.canonical(array.type), strict=True).values
+    bounds = _PYTHONS.get(types.kind(array.type))
+    if bounds is not None:
+        counts = _counts(array)
+        inside = (counts >= bounds[0]) & (counts <= bounds[1])
+        if not inside.all():
+            places = np.arange(len(array)) if rows is None else rows.to_numpy()
+            strange = pa.array([_strange(one) for one in array.filter(pa.array(~inside))], pa.string())
+            yield _column(name, strange, places[~inside].tolist(), sections)
+            array, rows = array.filter(pa.array(inside)), pa.array(places[inside])
+            if not len(array):
+                return
+    yield _column(name, array, None if rows is None else rows.to_pylist(), sections)
+
+
+def _counts(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Days or microseconds of dates and times."""
+    plain = array.view(pa.int32() if array.type == types.DATE else pa.int64())
+    return plain.to_numpy(zero_copy_only=False)
+
+
+def _strange(value: pa.Scalar) -> str:
+    array = pa.array([value.value], pa.int32() if value.type == types.DATE else pa.int64()).view(value.type)
+    written = text_of(array)
+    return str(value.value) if written.bad is not None else written.values[0].as_py()
+
+
+def _column(name: str, array: pa.Array, rows: list[int] | None, sections: list[bytes | memoryview]) -> dict[str, Any]:
+    head = {"name": name, "rows": rows, "count": len(array)}
     kind = types.kind(array.type)
     match kind:
         case "BYTE" | "SHORT" | "INTEGER" | "LONG":
@@ -120,16 +170,24 @@ def _bytes(array: pa.Array, dtype: Any) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a script set one field to, at these places of a group; None: at all."""
+
+    at: np.ndarray[Any, Any] | None
+    values: pa.Array
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Answers of one event type with the same fields changed: rows of the slice, place among the answers of a row."""
+    """Answers of one event type: rows of the slice, place among the answers of a row, fields set and removed."""
 
     name: str
     made: bool
     keys: tuple[str, ...] | None
     rows: np.ndarray[Any, Any]
     places: np.ndarray[Any, Any]
-    fields: dict[str, pa.Array | None]
-    removed: tuple[str, ...]
+    fields: dict[str, Given]
+    removed: dict[str, np.ndarray[Any, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +220,11 @@ class Answer:
 _CODES = frozenset({"TRANSFORM_ERROR", "TRANSFORM_RESULT", "TRANSFORM_LIMIT"})
 
 
-def answered(body: bytes, count: int) -> Answer:
-    """The answer to a slice of ``count`` rows. Raises Garbage for anything else."""
+def answered(body: bytes, count: int, hidden: Collection[str] = ()) -> Answer:
+    """The answer to a slice of ``count`` rows. Raises Garbage for anything else.
+
+    ``hidden``: fields that a script neither sees nor sets.
+    """
     try:
         head = orjson.loads(body)
     except ValueError as wrong:
@@ -179,8 +240,12 @@ def answered(body: bytes, count: int) -> Answer:
             _natural(found["dropped"]),
             tuple(str(line)[:1000] for line in found["printed"][:100]),
         )
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, pa.ArrowException) as wrong:
+    except (
+        KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, pa.ArrowException, DataError
+    ) as wrong:  # fmt: skip
         raise Garbage(f"{type(wrong).__name__}: {wrong}") from None
+    if any(name in hidden for group in answer.groups for name in (*group.fields, *group.removed)):
+        raise Garbage("a field of Millrace's own")
     _check_all(answer, count)
     return answer
 
@@ -215,58 +280,98 @@ def _failure(value: Any, count: int) -> tuple[int, str, str]:
 
 
 def _group(value: Any, count: int) -> Group:
-    rows, places = _rows(value["rows"], count), np.array(value["places"], np.int64)
-    if len(rows) != len(places) or not isinstance(value["name"], str) or not value["name"]:
+    rows = _rows(value["rows"], count)
+    places = np.zeros(len(rows), np.int64) if value["places"] is None else np.array(value["places"], np.int64)
+    if not len(rows) or rows.shape != places.shape or not isinstance(value["name"], str) or not value["name"]:
         raise Garbage("no group")
     keys = value["keys"]
-    fields = {str(name): _values(values, len(rows)) for name, values in value["fields"].items()}
     return Group(
         value["name"],
         value["made"] is True,
         None if keys is None else tuple(str(key) for key in keys),
         rows,
         places,
-        fields,
-        tuple(str(name) for name in value["removed"]),
+        {str(name): _given(one, len(rows)) for name, one in value["fields"].items()},
+        {str(name): _places(at, len(rows)) for name, at in value["removed"].items()},
     )
 
 
-def _values(values: Any, count: int) -> pa.Array | None:
-    if not isinstance(values, list) or len(cast("list[Any]", values)) != count:
+def _places(value: Any, count: int) -> np.ndarray[Any, Any] | None:
+    if value is None:
+        return None
+    at = _rows(value, count)
+    if len(np.unique(at)) != len(at):
+        raise Garbage("a place twice")
+    return at
+
+
+def _given(value: Any, count: int) -> Given:
+    at, values, kind = _places(value["at"], count), value["values"], value["kind"]
+    if not isinstance(values, list) or len(cast("list[Any]", values)) != (count if at is None else len(at)):
         raise Garbage("no values")
-    return column_of([_decoded(value) if isinstance(value, list) else value for value in cast("list[Any]", values)])
+    array = _alike(kind, cast("list[Any]", values))
+    if array is None or array.null_count:
+        raise Garbage("no values")
+    return Given(at, array)
 
 
-def _decoded(value: Any) -> Any:
-    import datetime as dt
-    from decimal import Decimal
+def _alike(kind: Any, values: list[Any]) -> pa.Array | None:
+    """Values with one mark for all; None: each has its own, or is as JSON says it."""
+    match kind:
+        case None:
+            if any(isinstance(value, dict) for value in values):
+                raise Garbage("no values")
+            return column_of([_decoded(*value) if isinstance(value, list) else value for value in values])
+        case "json":
+            for text in values:
+                _check_json(text)
+            return of_type(pa.array(values, pa.string()), types.JSON)
+        case "date":
+            return pa.array(values, pa.int32()).view(types.DATE)
+        case "time" | "timestamp" | "timestamptz":
+            return pa.array(values, pa.int64()).view(_MICROS[kind])
+        case _:
+            return column_of([_decoded(kind, value) for value in values])
 
-    import msgspec
 
-    kind, data = value
+_MICROS = {"time": types.TIME, "timestamp": types.TIMESTAMP, "timestamptz": types.TIMESTAMPTZ}
+
+
+def _check_json(text: Any) -> None:
+    if not isinstance(text, str):
+        raise Garbage("no text")
+    try:
+        orjson.loads(text)
+    except ValueError:
+        # It does not know half a surrogate pair, which JSON can say as an escape.
+        json.loads(text)
+
+
+def _decoded(kind: Any, data: Any) -> Any:
     match kind:
         case "json":
-            text = str(data).encode()
-            orjson.loads(text)
-            return msgspec.Raw(text)
+            _check_json(data)
+            return msgspec.Raw(data.encode())
         case "decimal":
             return Decimal(data)
         case "integer":
             return int(data)
         case "double":
             return float(data)
-        case "text":
-            return str(data)
         case "date":
             return dt.date.fromordinal(data + dt.date(1970, 1, 1).toordinal())
         case "time":
             return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=data)).time()
+        case "timetz":
+            return dt.time.fromisoformat(data)
         case "timestamp":
             return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=data)
         case "timestamptz":
             return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=data)
         case "bytes":
             return base64.b64decode(data)
+        case "uuid":
+            return uuid.UUID(data)
         case _:
             raise Garbage(f"no value of kind {kind!r}")
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import gc
 import io
 import json
 import mmap
 import os
+import re
 import sys
+import uuid
 from array import array
 from decimal import Decimal
 from typing import Any, BinaryIO
@@ -22,6 +25,7 @@ _EPOCH = dt.datetime(1970, 1, 1)
 _EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=_UTC)
 _DAY = dt.date(1970, 1, 1)
 _MICROSECOND = dt.timedelta(microseconds=1)
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def main(setting: dict[str, Any]) -> None:
@@ -59,6 +63,10 @@ def main(setting: dict[str, Any]) -> None:
     wanted = sorted(script.event_types) if script.event_types is not None else None
     _write(target, {"event_types": wanted}, [])
     work = Work(script, memoryview(progress).cast("q"))
+    # What is there now stays; what a slice leaves behind seldom has circles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     while True:
         head, sections = _read(source)
         answer = work.transformed(head, sections)
@@ -80,11 +88,9 @@ def _preload() -> None:
     import hashlib
     import html
     import random
-    import re
-    import uuid
     import zoneinfo
 
-    del calendar, collections, hashlib, html, random, re, uuid
+    del calendar, collections, hashlib, html, random
     zoneinfo.ZoneInfo("Europe/Berlin")
 
 
@@ -125,16 +131,22 @@ class Work:
 
     def __init__(self, script: Any, progress: memoryview) -> None:
         from scripting.event import Event  # pyright: ignore[reportMissingImports]  here it stands alone
-        from scripting.properties import Properties  # pyright: ignore[reportMissingImports]  here it stands alone
+        from scripting.properties import Properties, decoded  # pyright: ignore[reportMissingImports]  here it stands alone
         from scripting.script import TransformFailed  # pyright: ignore[reportMissingImports]  here it stands alone
+        from scripting.utils import encoded  # pyright: ignore[reportMissingImports]  here it stands alone
 
         self._script = script
         self._progress = progress
         self._event, self._properties, self._failed = Event, Properties, TransformFailed
+        self._decoded, self._json = decoded, encoded
+        self._hidden: frozenset[str] = frozenset()
+        self._texts: dict[str, Any] = {}
+        """The text of each row, of every column of JSON."""
 
     def transformed(self, head: dict[str, Any], sections: list[bytes]) -> dict[str, Any]:
         """The answer to one slice of a batch."""
         name, keys, modified = head["stream"], head["keys"], None
+        self._hidden = frozenset(head["hidden"])
         rows = self._rows(head, sections)
         if head["modified"] is not None:
             values = _column(head["modified"], iter(sections[head["modified"]["section"] :]))
@@ -164,13 +176,17 @@ class Work:
                 continue
             if not events:
                 dropped += 1
-            elif len(events) == 1 and events[0] is event and properties.touched is None and _same(event, name):
+                continue
+            same = len(events) == 1 and events[0] is event and _same(event, name)
+            if same and event.getProperties() is properties and properties.touched is None:
                 plain.append(number)
-            else:
-                try:
-                    self._gather(groups, events, number)
-                except (ValueError, TypeError, RecursionError, MemoryError) as wrong:
-                    failed.append((number, "TRANSFORM_RESULT", f"{type(wrong).__name__}: {wrong}"))
+                continue
+            try:
+                if not self._gather(groups, event, events, number, same=same):
+                    plain.append(number)
+            except (ValueError, TypeError, RecursionError, MemoryError, OverflowError) as wrong:
+                code = "TRANSFORM_LIMIT" if isinstance(wrong, MemoryError) else "TRANSFORM_RESULT"
+                failed.append((number, code, f"{type(wrong).__name__}: {wrong}"[:4000]))
         progress[0] = 0
         return {
             "plain": plain,
@@ -186,6 +202,11 @@ class Work:
         kind = type("Properties", (self._properties,), {"lazy": lazy})
         left = iter(sections)
         columns = [(column, _column(column, left)) for column in head["columns"]]
+        self._texts = {
+            column["name"]: values if column["rows"] is None else dict(zip(column["rows"], values, strict=True))
+            for column, values in columns
+            if column["name"] in lazy
+        }
         whole = [(column["name"], values) for column, values in columns if column["rows"] is None]
         if whole:
             names = [name for name, _ in whole]
@@ -200,27 +221,55 @@ class Work:
                     put(rows[number], name, value)
         return rows
 
-    def _gather(self, groups: dict[Any, _Group], events: list[Any], number: int) -> None:
-        """The answers of one event are in the groups; or none of them is, when one cannot go on its way."""
-        ready: list[tuple[Any, dict[str, Any], int]] = []
+    def _gather(self, groups: dict[Any, _Group], given: Any, events: list[Any], number: int, *, same: bool) -> bool:
+        """The answers of one event are in the groups; or none of them is, when one cannot go on its way.
+
+        ``same``: it is the given event alone, under its name. Then False says that nothing of it was changed.
+        """
+        ready: list[tuple[Any, dict[str, Any], list[str], int]] = []
         for place, event in enumerate(events):
             properties = event.getProperties()
-            if event.made:
-                fields = {key: value for key, value in properties.items() if value is not None}
-                removed: tuple[str, ...] = ()
+            fields: dict[str, Any] = {}
+            gone: list[str] = []
+            # An event that was given earlier is a new one here: it has nothing of the row of the present one.
+            made = event.made or event is not given
+            if made:
+                fields = {key: _encoded(value, self._json) for key, value in properties.items() if value is not None}
             else:
-                touched = properties.touched or ()
-                fields = {key: properties[key] for key in touched if key in properties}
-                removed = tuple(sorted(key for key in touched if key not in fields or fields[key] is None))
-                fields = {key: value for key, value in fields.items() if value is not None}
+                read: Any = dict.get
+                for key in properties.touched or ():
+                    value = read(properties, key)
+                    if value is None:
+                        gone.append(key)
+                    elif key not in self._texts or not self._as_before(key, value, number):
+                        fields[key] = _encoded(value, self._json)
+            if same and not fields and not gone:
+                return False
+            for key in (*fields, *gone):
+                if key in self._hidden:
+                    raise ValueError(f"the field {key} is Millrace's own and cannot be set or removed")
+                if not key.isascii():
+                    key.encode()
+            name = event.getEventName()
+            if not name.isascii():
+                name.encode()
             chosen = tuple(event.getPrimaryKeys()) if event.keys_set else None
-            key = (event.getEventName(), event.made, chosen, tuple(sorted(fields)), removed)
-            ready.append((key, {name: _encoded(value) for name, value in fields.items()}, place))
-        for key, fields, place in ready:
+            ready.append(((name, made, chosen), fields, gone, place))
+        for key, fields, gone, place in ready:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group(*key)
-            group.add(number, place, fields)
+            group.add(number, place, fields, gone)
+        return True
+
+    def _as_before(self, key: str, value: Any, number: int) -> bool:
+        """The value of a field of JSON, which was handed out and may have been changed in place, says what it said."""
+        texts = self._texts[key]
+        text = texts.get(number) if isinstance(texts, dict) else texts[number]
+        if text is None:
+            return False
+        now = self._json(value)
+        return now == text or now == self._json(self._decoded(text))
 
 
 def _same(event: Any, name: str) -> bool:
@@ -228,24 +277,47 @@ def _same(event: Any, name: str) -> bool:
 
 
 class _Group:
-    """Answers of the same event type, with the same fields changed."""
+    """Answers of the same event type. Of each field: places in the group where it is set, and the values."""
 
-    def __init__(
-        self, name: str, made: bool, keys: tuple[str, ...] | None, fields: tuple[str, ...], removed: tuple[str, ...]
-    ) -> None:
-        self._head = {"name": name, "made": made, "keys": keys, "removed": removed}
+    def __init__(self, name: str, made: bool, keys: tuple[str, ...] | None) -> None:
+        self._head = {"name": name, "made": made, "keys": keys}
         self._rows: list[int] = []
         self._places: list[int] = []
-        self._fields: dict[str, list[Any]] = {field: [] for field in fields}
+        self._fields: dict[str, tuple[list[int], list[Any]]] = {}
+        self._removed: dict[str, list[int]] = {}
 
-    def add(self, row: int, place: int, fields: dict[str, Any]) -> None:
+    def add(self, row: int, place: int, fields: dict[str, Any], gone: list[str]) -> None:
+        at = len(self._rows)
         self._rows.append(row)
         self._places.append(place)
-        for name, values in self._fields.items():
-            values.append(fields[name])
+        for name, value in fields.items():
+            found = self._fields.get(name)
+            if found is None:
+                found = self._fields[name] = ([], [])
+            found[0].append(at)
+            found[1].append(value)
+        for name in gone:
+            self._removed.setdefault(name, []).append(at)
 
     def told(self) -> dict[str, Any]:
-        return self._head | {"rows": self._rows, "places": self._places, "fields": self._fields}
+        count = len(self._rows)
+        return self._head | {
+            "rows": self._rows,
+            "places": self._places if any(self._places) else None,
+            "fields": {
+                name: {"at": None if len(at) == count else at} | _alike(values)
+                for name, (at, values) in self._fields.items()
+            },
+            "removed": {name: None if len(at) == count else at for name, at in self._removed.items()},
+        }
+
+
+def _alike(values: list[Any]) -> dict[str, Any]:
+    """Values that all have the same mark, with the mark once."""
+    first = values[0]
+    if type(first) is list and all(type(value) is list and value[0] == first[0] for value in values):
+        return {"kind": first[0], "values": [value[1] for value in values]}
+    return {"kind": None, "values": values}
 
 
 def _column(column: dict[str, Any], sections: Any) -> list[Any]:
@@ -277,65 +349,46 @@ def _column(column: dict[str, Any], sections: Any) -> list[Any]:
             return [base64.b64decode(text) for text in json.loads(data)]
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: Any, json_text: Any) -> Any:
     """A value as JSON can say it: what JSON has as it is, the rest as a pair of a mark and text."""
     kind = type(value)
-    if kind is str or kind is bool:
+    if kind is str:
+        if not value.isascii():
+            value.encode()
+        return value
+    if kind is bool:
         return value
     if kind is int:
         return value if -(1 << 63) <= value < 1 << 63 else ["integer", str(value)]
     if kind is float:
         return value if value - value == 0 else ["double", repr(value)]
     if isinstance(value, (dict, list, tuple)):
-        return ["json", _json(value)]
-    if isinstance(value, bool):
-        return bool(value)
+        text = json_text(value)
+        # Half a surrogate pair is no text, but JSON can say it as an escape.
+        return ["json", text if text.isascii() else _HALF.sub(lambda one: f"\\u{ord(one[0]):04x}", text)]
     if isinstance(value, str):
-        return str(value)
+        return _encoded(str.__str__(value), json_text)
     if isinstance(value, int):
-        return _encoded(int(value))
+        return _encoded(int.__pos__(value), json_text)
     if isinstance(value, float):
-        return _encoded(float(value))
+        return _encoded(float.__pos__(value), json_text)
     if isinstance(value, Decimal):
         return ["decimal", str(value)]
     if isinstance(value, dt.datetime):
-        if value.tzinfo is None:
-            return ["timestamp", (value - _EPOCH) // _MICROSECOND]
+        if value.utcoffset() is None:
+            return ["timestamp", (value.replace(tzinfo=None) - _EPOCH) // _MICROSECOND]
         return ["timestamptz", (value - _EPOCH_UTC) // _MICROSECOND]
     if isinstance(value, dt.date):
         return ["date", value.toordinal() - _DAY.toordinal()]
     if isinstance(value, dt.time):
         if value.tzinfo is not None:
-            return ["text", value.isoformat()]
+            return ["timetz", value.isoformat()]
         return ["time", ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond]
     if isinstance(value, (bytes, bytearray)):
         return ["bytes", base64.b64encode(value).decode()]
+    if isinstance(value, uuid.UUID):
+        return ["uuid", str(value)]
     raise TypeError(f"a value of type {kind.__name__} cannot be in an event")
-
-
-_MARK = "\x00number\x00"
-
-
-def _json(value: Any) -> str:
-    """Compact JSON text; decimals are numbers with all their digits."""
-    marked = False
-
-    def plain(item: Any) -> Any:
-        nonlocal marked
-        if isinstance(item, Decimal) and item.is_finite():
-            marked = True
-            return f"{_MARK}{item}{_MARK}"
-        if isinstance(item, (dt.datetime, dt.date, dt.time)):
-            return item.isoformat()
-        if isinstance(item, (bytes, bytearray)):
-            return base64.b64encode(item).decode()
-        raise TypeError(f"a value of type {type(item).__name__} cannot be in JSON")
-
-    text = json.dumps(value, default=plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    if marked:
-        mark = json.dumps(_MARK)[1:-1]
-        text = text.replace(f'"{mark}', "").replace(f'{mark}"', "")
-    return text
 
 
 if __name__ == "__main__":

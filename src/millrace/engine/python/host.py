@@ -290,7 +290,7 @@ class PythonStep:
             try:
                 message = request(stream, rows, seen, key, traced=self._traced)
                 body = guest.ask(message, count=rows.num_rows, until=self._until)
-                answer = answered(body, rows.num_rows)
+                answer = answered(body, rows.num_rows, {name for name in rows.schema.names if name not in seen})
             except Garbage as garbage:
                 guest.close()
                 raise _Fallen(
