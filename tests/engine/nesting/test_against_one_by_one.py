@@ -168,3 +168,38 @@ NUMBERS = st.one_of(
 @given(st.lists(st.fixed_dictionaries({"a": NUMBERS, "b": st.lists(NUMBERS, max_size=2)}), min_size=1, max_size=4))
 def test_numbers_keep_every_digit(documents: list[Any]) -> None:
     compared(documents, len(documents))
+
+
+def one_row(value: Any, path: Place, row: dict[Any, Any]) -> None:
+    """Scalars by path, and arrays as text."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            one_row(part, (*path, name), row)
+    elif value is not None:
+        row[path] = dumps(value) if isinstance(value, list) else value
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(VALUES, min_size=1, max_size=6), st.booleans())
+def test_flat_and_collapsed_events_say_what_they_said(documents: list[Any], spaced: bool) -> None:
+    written = [dumps(one) for one in documents]
+    roomy = spaced and not any("\\" in text for text in written)
+    given_ = [" " + text.replace('":', '" :\n') + " " for text in written] if roomy else written
+    batch = pa.record_batch(
+        {
+            "_id": pa.array(range(len(written))),
+            "v": pa.ExtensionArray.from_storage(types.JSON, pa.array(given_, pa.string())),
+        }
+    )
+    state = NestingState()
+    flat = parsed("t", batch, "FLAT", key=("_id",), state=state)[0].rows
+    expected: list[dict[Any, Any]] = [{} for _ in written]
+    for row, text in zip(expected, written, strict=True):
+        one_row(loads(text), ("v",), row)
+    for path in {path for row in expected for path in row}:
+        got = texts(flat.column(state.field("t", path, ())))
+        assert [same(g, row.get(path)) for g, row in zip(got, expected, strict=True)] == [True] * len(got)
+    collapsed = parsed("t", batch, "COLLAPSE", key=("_id",), state=state)[0].rows.column("v").to_pylist()
+    assert [None if text is None else loads(text) for text in collapsed] == [loads(text) for text in written]
+    natural = parsed("t", batch, "COLLAPSE_EXCEPT_ARRAYS", key=("_id",), state=state)[0].rows.column("v")
+    assert natural.null_count == collapsed.count(None)
