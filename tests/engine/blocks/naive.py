@@ -105,17 +105,17 @@ def _rename_fields(block: Any, stream: str, row: Row) -> Event:
 
 def _flatten(block: Any, stream: str, row: Row) -> Event:
     one, found = block.settings, dict(row)
+    opened: list[tuple[str, Any]] = []
     for name in _fields(block, row):
-        value = found[name]
-        if not isinstance(value, dict) or not value:
-            continue
-        if not one.keep_original:
-            del found[name]
-        for leaf, end in _ends(name, value, one.separator, one.depth):
-            if end is not None:
-                if leaf in found:
-                    raise ValueError("twice")
-                found[leaf] = end
+        if isinstance(row[name], dict) and row[name]:
+            opened += _ends(name, row[name], one.separator, one.depth)
+            if not one.keep_original:
+                del found[name]
+    for leaf, end in opened:
+        if end is not None:
+            if leaf in found:
+                raise ValueError("twice")
+            found[leaf] = end
     return stream, found
 
 

@@ -76,7 +76,7 @@ def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]], told: Told | No
 
 @pytest.mark.parametrize("kind", chains.KINDS)
 def test_a_block_gives_what_it_gives_row_by_row(kind: str) -> None:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(seeds)
     def same(seed: int) -> None:
         random = Random(seed)
@@ -85,7 +85,7 @@ def test_a_block_gives_what_it_gives_row_by_row(kind: str) -> None:
     same()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(seeds)
 def test_a_chain_gives_what_it_gives_row_by_row(seed: int) -> None:
     random = Random(seed)
@@ -96,7 +96,7 @@ def test_every_block_is_compared() -> None:
     assert {*chains.KINDS, "IF_ELSE"} == {*TYPES} - {"TOKENISE_FIELDS", "DETOKENISE_FIELDS"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seeds)
 def test_rows_that_filters_exclude_pass_bit_by_bit(seed: int) -> None:
     random = Random(seed)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from millrace.data.compute import pc
 from millrace.engine.blocks import filters
 from millrace.engine.blocks.filters import EventFilter, FieldFilter
-from millrace.engine.blocks.frame import Frame, Piece, Where, both, narrowed, part_of, put_all, within
+from millrace.engine.blocks.frame import Frame, Put, Where, both, narrowed, part_of, put_all, spread, within
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.digests import Digests
@@ -31,14 +30,16 @@ class Passage:
     refused: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
     filtered: int = 0
 
+    last: bool = False
+    """No block comes after this one, so that values may be put into the type that they will have in a table."""
+
     def refused_of(
-        self, block: Block, frame: Frame, where: Where, failed: pa.BooleanArray, message: str
+        self, block: Block, frame: Frame, failed: pa.BooleanArray, message: str
     ) -> tuple[Frame, pa.BooleanArray]:
-        """The frame without those of its rows of ``where`` that failed, and which of its rows are left."""
-        gone = within(where, failed)
+        """The frame without the rows that failed, and which of its rows are left."""
         told = f"{block.title}: {message}"
-        self.refused += [(row, "TRANSFORM_ERROR", told) for row in frame.origin.filter(gone).to_pylist()]
-        kept = pc.invert(gone)
+        self.refused += [(row, "TRANSFORM_ERROR", told) for row in frame.origin.filter(failed).to_pylist()]
+        kept = pc.invert(failed)
         return frame.only(kept), kept
 
 
@@ -111,29 +112,6 @@ class FieldBlock(Block):
         return {name: mask for name, mask in asked.items() if mask is None or mask.true_count}
 
 
-def by_field(
-    frame: Frame, targets: dict[str, Where], change: Callable[[Frame, str, Where], list[Piece]]
-) -> list[Frame]:
-    """The frame after a change of each field in its rows, one after the other.
-
-    ``change`` answers with the pieces that a frame becomes; rows that are in no piece were refused.
-    """
-    states = [(frame, targets)]
-    for name in targets:
-        after: list[tuple[Frame, dict[str, Where]]] = []
-        for one, masks in states:
-            where = narrowed(masks[name], one.rows.num_rows)
-            if not one.rows.num_rows or (where is not None and not where.true_count):
-                after.append((one, masks))
-                continue
-            after += [
-                (piece.frame, {n: part_of(mask, piece.where) for n, mask in masks.items()})
-                for piece in change(one, name, where)
-            ]
-        states = after
-    return [one for one, _ in states]
-
-
 class ValueBlock(FieldBlock):
     """Each value of a matched field becomes another one."""
 
@@ -142,46 +120,59 @@ class ValueBlock(FieldBlock):
         """The new values of the field, the one column of ``rows``; None where the block does not change its type."""
 
     def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
-        return by_field(frame, self.targets(frame), partial(self._field, passage))
-
-    def _field(self, passage: Passage, frame: Frame, name: str, where: Where) -> list[Piece]:
-        rows = frame.rows.select([name])
-        change = self.changed(rows if where is None else rows.filter(where), name, passage)
-        if change is None:
-            return [Piece(frame)]
-        values, left, kept = change.values, change.left, None
-        if change.failed is not None:
-            frame, kept = passage.refused_of(self, frame, where, change.failed, change.message)
-            stays = pc.invert(change.failed)
-            where = part_of(where, kept)
-            values, left = values.filter(stays), part_of(left, stays)
-        if left is not None and left.true_count:
-            new = pc.invert(left)
-            where, values = within(where, new), values.filter(new)
-        if not len(values):
-            return [Piece(frame, kept)]
-        return of_kept(frame.put(name, values, where), kept)
+        columns: list[Put] = []
+        failures = Failures()
+        for name, where in self.targets(frame).items():
+            rows = frame.rows.select([name])
+            change = self.changed(rows if where is None else rows.filter(where), name, passage)
+            if change is None:
+                continue
+            failures = failures.and_of(where, change.failed, change.message)
+            new = where
+            if change.left is not None and change.left.true_count:
+                new = within(where, pc.invert(change.left))
+            columns.append((name, spread(change.values, where), new))
+        return put_unless(self, frame, columns, failures, passage)
 
 
-def of_kept(pieces: list[Piece], kept: Where) -> list[Piece]:
-    """Pieces of the ``kept`` rows of a frame as pieces of the frame."""
-    return [Piece(one.frame, kept if one.where is None else within(kept, one.where)) for one in pieces]
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Rows of a frame whose events fail, and the first reason."""
+
+    rows: Where = None
+    message: str = ""
+
+    def and_of(self, where: Where, failed: Where, message: str) -> Failures:
+        """These, and those that failed of the rows of ``where``."""
+        if failed is None or not failed.true_count:
+            return self
+        rows = within(where, failed)
+        return Failures(rows if self.rows is None else pc.or_(self.rows, rows), self.message or message)
 
 
-def put_unless(
-    block: Block,
-    frame: Frame,
-    columns: Iterable[tuple[str, pa.Array, Where]],
-    failed: Where,
-    message: str,
-    passage: Passage,
-) -> list[Frame]:
+def put_unless(block: Block, frame: Frame, columns: Iterable[Put], failures: Failures, passage: Passage) -> list[Frame]:
     """The fields put into the frame as `put_all` does, without the rows that failed."""
-    kept: Where = None
-    if failed is not None:
-        frame, kept = passage.refused_of(block, frame, None, failed, message)
-    cells = [(name, part_of(values, kept), part_of(where, kept)) for name, values, where in columns]
-    return [piece.frame for piece in put_all(frame, cells)]
+    if failures.rows is None:
+        return put_all(frame, columns, widen=passage.last)
+    frame, kept = passage.refused_of(block, frame, failures.rows, failures.message)
+    cells = [(name, values.filter(kept), part_of(where, kept)) for name, values, where in columns]
+    return put_all(frame, cells, widen=passage.last)
+
+
+def put_once(block: Block, frame: Frame, columns: Sequence[Put], message: str, passage: Passage) -> list[Frame]:
+    """As `put_unless`; an event fails if it would have two values for one field."""
+    taken: dict[str, pa.BooleanArray] = {}
+    twice = pa.repeat(pa.scalar(False), frame.rows.num_rows)
+    for name, values, where in columns:
+        has = values.is_valid() if where is None else pc.and_(where, values.is_valid())
+        column = frame.column(name)
+        if name not in taken and column is not None:
+            taken[name] = pc.or_(column.is_valid(), name in frame.ours)
+        if name in taken:
+            twice = pc.or_(twice, pc.and_(taken[name], has))
+            has = pc.or_(taken[name], has)
+        taken[name] = has
+    return put_unless(block, frame, columns, Failures().and_of(None, twice, message), passage)
 
 
 def columns_of(rows: pa.RecordBatch, fields: Iterable[str], *names: str) -> pa.RecordBatch:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from millrace.data.compute import pc
-from millrace.engine.blocks.block import Block, Part, Passage, columns_of, put_unless
+from millrace.engine.blocks.block import Block, Failures, Part, Passage, columns_of, put_unless
 from millrace.engine.blocks.formula import Formula
-from millrace.engine.blocks.frame import Frame, spread, within
+from millrace.engine.blocks.frame import Frame, spread
 from millrace.engine.blocks.settings import FieldName, FormulaWithoutSelf, parsed
 from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
 
@@ -42,16 +41,12 @@ class AddField(Block):
         rows = columns_of(frame.visible, self.formula.fields)
         wanted, delimiter = split_of(self.formula)
         found = wanted.evaluate(rows if where is None else rows.filter(where))
-        if delimiter is None and found.failed is None:
-            return [piece.frame for piece in frame.put(name, found.values, where)]
-        failed = None if found.failed is None else within(where, found.failed)
-        message, values = found.message, spread(found.values, where)
+        failures = Failures().and_of(where, found.failed, found.message)
+        values = spread(found.values, where)
         if delimiter is None:
-            return put_unless(self, frame, [(name, values, where)], failed, message, passage)
+            return put_unless(self, frame, [(name, values, where)], failures, passage)
         parts = Parts.of(name, values, delimiter)
-        if parts.too_many.true_count:
-            failed = parts.too_many if failed is None else pc.or_(failed, parts.too_many)
-        return put_unless(self, frame, parts.columns, failed, message or TOO_MANY, passage)
+        return put_unless(self, frame, parts.columns, failures.and_of(None, parts.too_many, TOO_MANY), passage)
 
     def explain(self, script: Script) -> None:
         name, value = script.literal(self.settings.name), script.formula(self.formula)

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from millrace.data import types
 from millrace.data.compute import pc
-from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_unless
-from millrace.engine.blocks.frame import Frame, Where
+from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_once
+from millrace.engine.blocks.frame import Frame, Put, Where
 from millrace.engine.blocks.settings import FieldName, FormulaText, parsed, wrong
 
 if TYPE_CHECKING:
@@ -88,26 +88,19 @@ class RenameFields(FieldBlock):
     def _moved(self, frame: Frame, moves: dict[str, tuple[str, Where]], passage: Passage) -> Iterable[Frame]:
         """The fields under their new names, in the rows of each that have them."""
         rest = frame
-        has: dict[str, pa.BooleanArray] = {}
         for name, (_, where) in moves.items():
-            column = frame.column(name)
-            assert column is not None
-            has[name] = column.is_valid() if where is None else pc.and_(where, column.is_valid())
             rest = rest.cleared(name, where)
-        taken: dict[str, pa.BooleanArray] = {}
-        twice = pa.repeat(pa.scalar(False), frame.rows.num_rows)
-        for name, (new, _) in moves.items():
-            here = rest.column(new)
-            if new not in taken and here is not None:
-                taken[new] = pc.or_(here.is_valid(), new in frame.ours)
-            if new in taken:
-                twice = pc.or_(twice, pc.and_(taken[new], has[name]))
-            taken[new] = pc.or_(taken[new], has[name]) if new in taken else has[name]
-        told = "the event has a field of the new name already, so that one of both would be lost."
+        columns: list[Put] = [
+            (new, frame.rows.column(name), self._has(frame, name, where)) for name, (new, where) in moves.items()
+        ]
         key = tuple(moves[name][0] if name in moves else name for name in frame.key)
-        columns = [(new, frame.rows.column(name), has[name]) for name, (new, _) in moves.items()]
-        failed = twice if twice.true_count else None
-        return put_unless(self, replace(rest, key=key), columns, failed, told, passage)
+        told = "the event has a field of the new name already, so that one of both would be lost."
+        return put_once(self, replace(rest, key=key), columns, told, passage)
+
+    @staticmethod
+    def _has(frame: Frame, name: str, where: Where) -> pa.BooleanArray:
+        valid = frame.rows.column(name).is_valid()
+        return valid if where is None else pc.and_(where, valid)
 
     def explain(self, script: Script) -> None:
         script.line("names = {}")

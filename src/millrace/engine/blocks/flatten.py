@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from millrace.data import json_text, types
 from millrace.data.compute import pc
 from millrace.data.rows import to_batch
-from millrace.engine.blocks.block import FieldBlock, Part, Passage, by_field, of_kept
-from millrace.engine.blocks.frame import Frame, Piece, Where, both, part_of, put_all, spread
+from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_once
+from millrace.engine.blocks.frame import Frame, Put, Where, both, narrowed, spread
 
 if TYPE_CHECKING:
     from millrace.engine.blocks.script import Script
@@ -43,117 +40,80 @@ class FlattenJson(FieldBlock):
     settings: FlattenJsonSettings = Field(default_factory=FlattenJsonSettings)
 
     def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
-        return by_field(frame, self.targets(frame), partial(self._field, passage))
-
-    def _field(self, passage: Passage, frame: Frame, name: str, where: Where) -> list[Piece]:
-        return self._opened(frame, name, where, passage, self.settings.depth, keep=self.settings.keep_original)
-
-    def _opened(
-        self, frame: Frame, name: str, where: Where, passage: Passage, depth: int | None, *, keep: bool
-    ) -> list[Piece]:
-        column = frame.column(name)
-        if column is None or depth == 0:
-            return [Piece(frame)]
-        if pa.types.is_struct(column.type):
-            where = both(where, column.is_valid())
-        elif types.is_json(column.type):
-            is_object = pc.match_substring_regex(column.storage, _OBJECT).fill_null(False)
-            where = both(where, is_object)
-        else:
-            return [Piece(frame)]
-        if where is None or not where.true_count:
-            return [Piece(frame)]
-        given = column.filter(where)
-        separator = self.settings.separator
-        found = (
-            _members(given, name, separator) if types.is_nested(column.type) else _leaves(given, name, separator, depth)
-        )
-        collisions = self._collisions(frame, name, where, found, keep=keep)
-        kept: Where = None
-        if collisions.true_count:
-            told = f"{name} has a value whose name, flattened, another value of the event has already."
-            frame, kept = passage.refused_of(self, frame, where, collisions, told)
-            where = where.filter(kept)
-            found = found.only(pc.invert(collisions))
-        columns = [
-            (leaf, spread(values, where), spread(has, where).fill_null(False)) for leaf, values, has in found.leaves
-        ]
-        pieces = put_all(frame if keep else frame.cleared(name, where), columns)
-        if types.is_nested(column.type):
-            for leaf, values, has in columns:
-                if pa.types.is_struct(values.type) or types.is_json(values.type):
-                    below = None if depth is None else depth - 1
-                    pieces = [
-                        after
-                        for one in pieces
-                        for after in of_kept(
-                            self._opened(one.frame, leaf, part_of(has, one.where), passage, below, keep=False),
-                            one.where,
-                        )
-                    ]
-        return of_kept(pieces, kept)
-
-    def _collisions(
-        self, frame: Frame, name: str, where: pa.BooleanArray, found: _Found, *, keep: bool
-    ) -> pa.BooleanArray:
-        """Rows of ``where`` in which a new field is there already, or comes twice."""
-        bad = found.doubled
-        for leaf, _, has in found.leaves:
-            column = frame.column(leaf)
-            if leaf in frame.ours or (leaf == name and keep):
-                bad = pc.or_(bad, has)
-            elif column is not None and leaf != name:
-                bad = pc.or_(bad, pc.and_(has, column.filter(where).is_valid()))
-        return bad
+        rest, one = frame, self.settings
+        columns: list[Put] = []
+        for name, where in self.targets(frame).items():
+            column = frame.rows.column(name)
+            is_object = narrowed(both(where, _objects(column)), frame.rows.num_rows)
+            if is_object is not None and not is_object.true_count:
+                continue
+            columns += _opened(name, column, is_object, one.separator, one.depth)
+            if not one.keep_original:
+                rest = rest.cleared(name, is_object)
+        told = "two values of the event would have one name."
+        return put_once(self, rest, columns, told, passage)
 
     def explain(self, script: Script) -> None:
         one = self.settings
+        script.line("opened, gone = [], []")
         with script.fields(self), script.block("if isinstance(value, dict) and value:"):
+            script.line(
+                f"opened += {script.uses('flattened')}(name, value, {script.literal(one.separator)}, {one.depth})"
+            )
             if not one.keep_original:
-                script.line("del p[name]")
-            flat = f"{script.uses('flattened')}(name, value, {script.literal(one.separator)}, {one.depth})"
-            script.line(f"{script.uses('put_new')}(p, {flat})")
+                script.line("gone.append(name)")
+        with script.block("for name in gone:"):
+            script.line("del p[name]")
+        script.line(f"{script.uses('put_new')}(p, opened)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Name, values and rows of what objects hold: a name comes once for each type of its values. ``doubled``: rows in
-    which two values have one name."""
-
-    leaves: list[tuple[str, pa.Array, pa.BooleanArray]]
-    doubled: pa.BooleanArray
-
-    def only(self, rows: pa.BooleanArray) -> _Found:
-        kept = [(leaf, values.filter(rows), has.filter(rows)) for leaf, values, has in self.leaves]
-        return _Found(kept, self.doubled.filter(rows))
+def _objects(column: pa.Array) -> pa.BooleanArray:
+    """The rows with an object that has something in it."""
+    if pa.types.is_struct(column.type):
+        return column.is_valid()
+    if types.is_json(column.type):
+        return pc.match_substring_regex(column.storage, _OBJECT).fill_null(False)
+    return pa.repeat(pa.scalar(False), len(column))
 
 
-def _members(structs: pa.Array, name: str, separator: str) -> _Found:
-    names = [structs.type.field(i).name for i in range(structs.type.num_fields)]
-    children = zip(names, structs.flatten(), strict=True)
-    found = [(f"{name}{separator}{key}", child, child.is_valid()) for key, child in children if key or separator]
-    return _Found(found, pa.array(np.zeros(len(structs), bool)))
+def _opened(name: str, column: pa.Array, where: Where, separator: str, depth: int | None) -> list[Put]:
+    """The values of objects, ``depth`` levels below: a name comes once for each type of its values, with its rows."""
+    if not pa.types.is_struct(column.type):
+        found = _leaves(column if where is None else column.filter(where), name, separator, depth)
+        return [(leaf, values, values.is_valid()) for leaf, values in ((n, spread(v, where)) for n, v in found)]
+    columns: list[Put] = []
+    below = None if depth is None else depth - 1
+    for index, child in enumerate(column.flatten()):
+        leaf = f"{name}{separator}{column.type.field(index).name}"
+        has = child.is_valid() if where is None else pc.and_(where, child.is_valid())
+        deeper = pc.and_(has, _objects(child)) if below != 0 else pa.repeat(pa.scalar(False), len(child))
+        if deeper.true_count:
+            columns += _opened(leaf, child, deeper, separator, below)
+        columns.append((leaf, child, pc.and_not(has, deeper)))
+    return columns
 
 
-def _leaves(values: pa.Array, name: str, separator: str, depth: int | None) -> _Found:
-    """What JSON objects hold at their ends, or ``depth`` levels below. Each distinct text is read once."""
+def _leaves(values: pa.Array, name: str, separator: str, depth: int | None) -> Iterator[tuple[str, pa.Array]]:
+    """What JSON objects hold. Each distinct text is read once; values of one name and several types are several."""
     encoded = values.storage.dictionary_encode()
     count = len(encoded.dictionary)
-    columns: dict[str, list[Any]] = {}
-    doubled = np.zeros(count, bool)
+    columns: dict[tuple[str, type, int], list[Any]] = {}
     for at, text in enumerate(encoded.dictionary.to_pylist()):
         for leaf, value in _ends(name, json_text.loads(text), separator, depth):
-            column = columns.setdefault(leaf, [None] * count)
             if value is not None:
-                doubled[at] |= column[at] is not None
-                column[at] = value
-    leaves: list[tuple[str, pa.Array, pa.BooleanArray]] = []
-    for leaf, cells in columns.items():
-        for kind in dict.fromkeys(_kind(cell) for cell in cells if cell is not None):
-            alike = [{"cell": cell if cell is not None and _kind(cell) is kind else None} for cell in cells]
-            column = to_batch(alike, None).column(0).take(encoded.indices)
-            leaves.append((leaf, column, column.is_valid()))
-    return _Found(leaves, pa.array(doubled).take(encoded.indices))
+                _noted(columns, leaf, value, at, count)
+    for (leaf, _, _), cells in columns.items():
+        yield leaf, to_batch([{"cell": cell} for cell in cells], None).column(0).take(encoded.indices)
+
+
+def _noted(columns: dict[tuple[str, type, int], list[Any]], leaf: str, value: Any, at: int, count: int) -> None:
+    """The value is in the first column of its name and type that has none there: `put_once` tells of a second one."""
+    number = 0
+    while (column := columns.get((leaf, _kind(value), number))) is not None and column[at] is not None:
+        number += 1
+    if column is None:
+        column = columns[leaf, _kind(value), number] = [None] * count
+    column[at] = value
 
 
 def _kind(value: Any) -> type:

@@ -75,32 +75,27 @@ class Frame:
 
     def cleared(self, name: str, where: Where = None) -> Frame:
         """The rows without the field in the rows of ``where``."""
-        count = self.rows.num_rows if where is None else where.true_count
-        return self.put(name, pa.nulls(count), where)[0].frame
+        return self.put(name, pa.nulls(self.rows.num_rows), where) or self
 
-    def put(self, name: str, values: pa.Array, where: Where = None) -> list[Piece]:
-        """The rows of ``where`` have these values in the field, one for each of them; other rows are as they were.
+    def put(self, name: str, values: pa.Array, where: Where = None, *, widen: bool = False) -> Frame | None:
+        """The rows of ``where`` have these values in the field; others are as they were. A new field stands at the end.
 
-        A new field stands at the end. Where old and new values cannot be in one column
-        as they are, the rows come in two pieces.
+        ``values``: one for each row of the frame. None where old and new values cannot be in one column as they are;
+        with ``widen``, they become text where that is what they would become in a table.
         """
         old = self.column(name)
         where = narrowed(where, self.rows.num_rows)
         if where is None:
-            if values.null_count == len(values):
-                return [Piece(self.without(name))]
-            return [Piece(self._set(name, values))]
-        if values.null_count == len(values):
-            if old is None:
-                return [Piece(self)]
-            values = pa.nulls(len(values), old.type)
-        elif old is None or not pc.any(pc.and_not(old.is_valid(), where)).as_py():
-            return [Piece(self._set(name, spread(values, where)))]
+            return self.without(name) if values.null_count == len(values) else self._set(name, values)
+        if not pc.any(pc.and_(where, values.is_valid())).as_py():
+            return self if old is None else self._set(name, _merged(old, where, pa.nulls(len(old), old.type)))
+        if old is None or not pc.any(pc.and_not(old.is_valid(), where)).as_py():
+            return self._set(name, _merged(pa.nulls(len(values), values.type), where, values))
         common = _common(old.type, values.type)
-        if common is not None:
-            return [Piece(self._set(name, _merged(_cast(old, common), where, _cast(values, common))))]
-        rest = pc.invert(where)
-        return [Piece(self.only(rest), rest), Piece(self.only(where)._set(name, values), where)]
+        if common is None and widen and not (_is_number(old.type) and _is_number(values.type)):
+            common = types.widen(types.canonical(old.type), types.canonical(values.type))
+            common = common if common == types.VARCHAR else None
+        return None if common is None else self._set(name, _merged(_cast(old, common), where, _cast(values, common)))
 
     def _set(self, name: str, values: pa.Array) -> Frame:
         at = self.rows.schema.get_field_index(name)
@@ -110,27 +105,59 @@ class Frame:
         return replace(self, rows=self.rows.add_column(end, pa.field(name, values.type), values))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Rows of a frame, and which they were in it."""
-
-    frame: Frame
-    where: Where = None
+# A field that is put: its name, a value for each row, and the rows that get theirs.
+Put: TypeAlias = tuple[str, pa.Array, Where]
 
 
-def put_all(frame: Frame, columns: Iterable[tuple[str, pa.Array, Where]]) -> list[Piece]:
-    """Several fields put at once: each a name, a value for each row of the frame, and the rows that get theirs."""
-    pieces = [Piece(frame)]
+def put_all(frame: Frame, columns: Iterable[Put], *, widen: bool = False) -> list[Frame]:
+    """Fields put at once. Rows are in one frame if they have the same of those that do not go into the old columns.
+
+    A name may come several times, for rows that differ. ``widen``: as for `Frame.put`.
+    """
+    names: set[str] = set()
+    apart: list[Put] = []
+    later: list[Put] = []
     for name, values, where in columns:
-        split: list[Piece] = []
-        for piece in pieces:
-            mine = part_of(where, piece.where)
-            cells = values if piece.where is None else values.filter(piece.where)
-            for part in piece.frame.put(name, cells if mine is None else cells.filter(mine), mine):
-                rows = piece.where if part.where is None else within(piece.where, part.where)
-                split.append(Piece(part.frame, rows))
-        pieces = split
-    return pieces
+        if name in names:
+            later.append((name, values, where))
+            continue
+        names.add(name)
+        found = frame.put(name, values, where, widen=widen)
+        if found is None:
+            apart.append((name, values, where))
+        else:
+            frame = found
+    parts = _parts(frame, apart) if apart else [(frame, None)]
+    if not later:
+        return [part for part, _ in parts]
+    return [
+        after
+        for part, rows in parts
+        for after in put_all(part, later if rows is None else [_taken(one, rows) for one in later], widen=widen)
+    ]
+
+
+def _parts(frame: Frame, columns: list[Put]) -> list[tuple[Frame, pa.Array]]:
+    """The frame in one part for each set of the columns that a row gets; and the rows of each part."""
+    gets = np.stack([where.to_numpy(zero_copy_only=False) for _, _, where in columns if where is not None])
+    codes = np.ascontiguousarray(np.packbits(gets, axis=0).T)
+    _, first, group = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(group.reshape(-1), kind="stable")
+    ends = np.cumsum(np.bincount(group.reshape(-1)))
+    found: list[tuple[Frame, pa.Array]] = []
+    for number, end in enumerate(ends):
+        rows = pa.array(order[ends[number - 1] if number else 0 : end])
+        part = replace(frame, rows=frame.rows.take(rows), origin=frame.origin.take(rows))
+        for has, (name, values, _) in zip(gets[:, first[number]], columns, strict=True):
+            if has:
+                part = part.put(name, values.take(rows)) or part
+        found.append((part, rows))
+    return found
+
+
+def _taken(column: Put, rows: pa.Array) -> Put:
+    name, values, where = column
+    return name, values.take(rows), where if where is None else where.take(rows)
 
 
 def narrowed(where: Where, count: int) -> Where:
@@ -237,10 +264,9 @@ def spread(values: pa.Array, where: Where) -> pa.Array:
     return values.take(pa.array(np.cumsum(mask, dtype=np.int64) - 1, mask=~mask))
 
 
+def _is_number(type_: pa.DataType) -> bool:
+    return types.is_integer(type_) or types.is_float(type_) or types.is_decimal(type_)
+
+
 def _merged(old: pa.Array, where: pa.BooleanArray, values: pa.Array) -> pa.Array:
-    a, b = types.storage(old), types.storage(values)
-    if not pa.types.is_nested(a.type):
-        return of_type(pc.replace_with_mask(a, where, b), old.type)
-    mask = where.to_numpy(zero_copy_only=False)
-    places = np.where(mask, len(a) + np.cumsum(mask, dtype=np.int64) - 1, np.arange(len(a)))
-    return pa.concat_arrays([a, b]).take(pa.array(places))
+    return of_type(pc.if_else(where, types.storage(values), types.storage(old)), old.type)

@@ -117,6 +117,7 @@ def through(blocks: Sequence[Block], frame: Frame, passage: Passage) -> list[Fra
     """The rows after all of these blocks."""
     frames = [frame]
     for block in blocks:
+        passage.last = block is blocks[-1]
         frames = [after for one in frames for after in block.apply(one, passage) if after.rows.num_rows]
     return frames
 

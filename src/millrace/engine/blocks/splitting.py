@@ -13,9 +13,9 @@ from pydantic import Field
 from millrace.data import types
 from millrace.data.compute import pc
 from millrace.engine.blocks import formula_functions
-from millrace.engine.blocks.block import FieldBlock, Part, Passage, put_unless
+from millrace.engine.blocks.block import Failures, FieldBlock, Part, Passage, put_unless
 from millrace.engine.blocks.formula import Formula
-from millrace.engine.blocks.frame import Frame, Where
+from millrace.engine.blocks.frame import Frame, Put
 from millrace.engine.blocks.grammar import Call, Constant
 from millrace.engine.blocks.taking import takes, text_of
 
@@ -41,8 +41,8 @@ class SplitFields(FieldBlock):
     settings: SplitSettings
 
     def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
-        columns: list[tuple[str, pa.Array, Where]] = []
-        failed: Where = None
+        columns: list[Put] = []
+        failures = Failures()
         rest = frame
         for name, where in self.targets(frame).items():
             texts = types.storage(frame.rows.column(name))
@@ -54,11 +54,10 @@ class SplitFields(FieldBlock):
             given = texts if where is None else pc.if_else(where, texts, pa.scalar(None, pa.string()))
             parts = Parts.of(name, given, self.settings.delimiter)
             columns += parts.columns
-            if parts.too_many.true_count:
-                failed = parts.too_many if failed is None else pc.or_(failed, parts.too_many)
+            failures = failures.and_of(None, parts.too_many, TOO_MANY)
             if not self.settings.keep_original:
                 rest = rest.cleared(name, where)
-        return put_unless(self, rest, columns, failed, TOO_MANY, passage)
+        return put_unless(self, rest, columns, failures, passage)
 
     def explain(self, script: Script) -> None:
         delimiter = script.literal(self.settings.delimiter)
@@ -87,7 +86,7 @@ class Parts:
     ``too_many``: rows with more than `MAX_PARTS` of them.
     """
 
-    columns: list[tuple[str, pa.Array, Where]]
+    columns: list[Put]
     too_many: pa.BooleanArray
 
     @staticmethod
@@ -99,7 +98,7 @@ class Parts:
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
         starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))[:-1]
         items = lists.flatten()
-        columns: list[tuple[str, pa.Array, Where]] = []
+        columns: list[Put] = []
         for index in range(int(lengths.max(initial=0))):
             has = lengths > index
             columns.append((f"{name}_{index + 1}", items.take(pa.array(starts + index, mask=~has)), pa.array(has)))

@@ -15,9 +15,18 @@ from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import of_type
 from millrace.engine.blocks import dates, formula_functions
-from millrace.engine.blocks.block import Changed, FieldBlock, Part, Passage, ValueBlock, columns_of, put_unless
+from millrace.engine.blocks.block import (
+    Changed,
+    Failures,
+    FieldBlock,
+    Part,
+    Passage,
+    ValueBlock,
+    columns_of,
+    put_unless,
+)
 from millrace.engine.blocks.formula import Formula
-from millrace.engine.blocks.frame import Frame, Where, both, narrowed, spread, within
+from millrace.engine.blocks.frame import Frame, Put, Where, both, narrowed, spread
 from millrace.engine.blocks.settings import FormulaText, parsed, wrong
 from millrace.engine.blocks.signatures import wrong_regex
 from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
@@ -71,25 +80,20 @@ class ChangeFieldValues(FieldBlock):
 
     def apply(self, frame: Frame, passage: Passage) -> Iterable[Frame]:
         formula, delimiter = split_of(self.formula)
-        failed: Where = None
-        message = ""
-        columns: list[tuple[str, pa.Array, Where]] = []
+        failures = Failures()
+        columns: list[Put] = []
         for name, where in self.targets(frame).items():
             rows = columns_of(frame.visible, formula.fields, name)
             found = formula.evaluate(rows if where is None else rows.filter(where), self_field=name)
-            if found.failed is not None:
-                bad = within(where, found.failed)
-                failed, message = bad if failed is None else pc.or_(failed, bad), message or found.message
+            failures = failures.and_of(where, found.failed, found.message)
             values = spread(found.values, where)
             if delimiter is None:
                 columns.append((name, values, where))
             else:
                 parts = Parts.of(name, values, delimiter)
                 columns += parts.columns
-                if parts.too_many.true_count:
-                    failed = parts.too_many if failed is None else pc.or_(failed, parts.too_many)
-                    message = message or TOO_MANY
-        return put_unless(self, frame, columns, failed, message, passage)
+                failures = failures.and_of(None, parts.too_many, TOO_MANY)
+        return put_unless(self, frame, columns, failures, passage)
 
     def explain(self, script: Script) -> None:
         value = script.formula(self.formula)
