@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.engine.kit import PIPELINE, START, Rig, items, rig, types
+from tests.engine.kit import PIPELINE, START, Rig, Shaky, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
 from millrace.control import pipelines, rejects
@@ -22,7 +22,7 @@ from millrace.data import types as kinds
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import ID, is_ours, ours
 from millrace.engine.stage import Stage
-from millrace.errors import ConfigError, DataError
+from millrace.errors import ConfigError, DataError, EnvironmentProblem
 
 __all__ = ["deploy", "rig", "types"]
 
@@ -375,3 +375,20 @@ def test_a_row_that_moved_to_another_event_type_goes_through_the_steps_as_it_cam
     assert step.seen == [{"id": 2, "v": 2}]
     assert rig.rows("moved", "id", "v") == [(1, 1), (2, 7)]
     assert all(one.even for one in record.streams.values()), record.streams
+
+
+def test_a_destination_that_takes_nothing_does_not_keep_a_run_from_reading(rig: Rig, deploy: Any):
+    rig.destination_type = "shaky"
+    rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    deploy(fixed)
+    full = EnvironmentProblem("no room", code="DISK_FULL")
+    Shaky.faults = {"load": [("before", full), ("before", full)]}
+    with pytest.raises(EnvironmentProblem):
+        rig.run()
+    assert [given.cursor for given in rig.script.given] == [None, 1]
+    assert rig.rejected() == {}
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2]

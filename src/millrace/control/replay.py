@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
 from millrace.engine.replay import NUMBER, Return, mended, replayed
 from millrace.engine.stage import Draft
-from millrace.errors import ConfigError, MillraceError, Stale, Transient
+from millrace.errors import ConfigError, MillraceError, Stale
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,17 +122,22 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     meter = ours.meter
     before = (meter.rejected, meter.stage, meter.reads.copy(), meter.failed.copy())
     meter.stage = "replaying"
-    # A destination that does not answer is met again by the run itself; the rows are on the stage by then.
-    with suppress(Transient), whole.loading() as wake:
-        for found in rejects.files_of(sync.stage, chosen):
-            if sync.stopping.is_set():
-                break
-            try:
-                _again(ours, whole, found, wake, asked=False)
-            except MillraceError as problem:
-                if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
-                    raise
-                ours.note(_left(found, problem))
+    try:
+        with whole.loading() as wake:
+            for found in rejects.files_of(sync.stage, chosen):
+                if sync.stopping.is_set():
+                    break
+                try:
+                    _again(ours, whole, found, wake, asked=False)
+                except MillraceError as problem:
+                    if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
+                        raise
+                    ours.note(_left(found, problem))
+    except Stale:
+        raise
+    except MillraceError:
+        # The run meets a destination that takes nothing again, after it has read; the rows are on the stage by then.
+        ours.meter.awaiting = ""
     meter.rejected, meter.stage, meter.reads, meter.failed = before
     return sum(row.rows for row in chosen)
 
