@@ -232,3 +232,47 @@ def test_a_script_with_a_mistake_leaves_no_pipeline_behind(made: Rig, tmp_path: 
     with pytest.raises(ConfigError, match=r"line 1"):
         apply.apply_file(made.home, pipelines_file(tmp_path, made, "    transformation: {python: ./orders.py}\n"))
     assert [one.name for one in pipelines.listed(made.home)] == [PIPELINE]
+
+
+def test_policies_and_raw_rows_are_said_in_the_file_and_come_back_in_an_export(made: Rig, tmp_path: Path):
+    from millrace.control import pipelines
+    from millrace.control.export import export
+
+    said = (
+        "    schema_evolution_policy: {tables: freeze}\n    failure_handling_policy: {max_failed_events: 5}\n"
+        "    json_parsing_strategy: SPLIT\n    keep_raw: 30d\n"
+    )
+    file = pipelines_file(tmp_path, made, said)
+    apply.apply_file(made.home, file)
+    options = pipelines.find(made.home, "p").options
+    assert options == {
+        "schema_policy": {"tables": "freeze", "columns": "evolve", "types": "evolve"},
+        "failure_policy": {"max_failed_events": 5},
+        "json_parsing_strategy": "SPLIT",
+        "keep_raw_s": 30 * 86_400,
+    }
+    file.write_text(export(made.home, ["p"]).text)
+    again = apply.apply_file(made.home, file)
+    assert [change.state for change in again.changes if change.kind == "pipeline"] == ["unchanged"]
+    apply.apply_file(made.home, pipelines_file(tmp_path, made, ""))
+    assert pipelines.find(made.home, "p").options == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("schema_evolution_policy: BLOCK_AL", "Did you mean 'BLOCK_ALL'?"),
+        ("schema_evolution_policy: {tables: freez}", "Did you mean 'freeze'?"),
+        ("failure_handling_policy: {max_failed_events: -1}", "So many of its rows may fail."),
+        ("json_parsing_strategy: SPLITT", "Did you mean 'SPLIT'?"),
+        ("keep_raw: 30x", None),
+    ],
+)
+def test_a_policy_that_means_nothing_is_told_with_its_line(made: Rig, tmp_path: Path, part: str, told: str | None):
+    from millrace.control.places import DocumentError
+
+    with pytest.raises(DocumentError) as caught:
+        apply.apply_file(made.home, pipelines_file(tmp_path, made, f"    {part}\n"))
+    (problem,) = caught.value.problems
+    assert (problem.path or "").startswith("pipelines.yaml:7 pipelines.p.")
+    assert told in (None, problem.hint)

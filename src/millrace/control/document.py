@@ -300,6 +300,12 @@ class _Reading:
                     f"It takes: {', '.join(can)}.",
                 )
             options["json_parsing_strategy"] = part.json_parsing_strategy
+        for key, policy in (
+            ("schema_policy", part.schema_evolution_policy),
+            ("failure_policy", part.failure_handling_policy),
+        ):
+            if policy is not None:
+                options[key] = policy if isinstance(policy, str) else policy.model_dump(exclude_none=True)
         if part.keep_raw is not None:
             with _Told(self.tree, (*at, "keep_raw")):
                 options["keep_raw_s"] = schedules.seconds(part.keep_raw)

@@ -10,12 +10,14 @@ from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.data.batch import JSON, LoadMode
 
+SchemaPolicy = Literal["ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL"]
+SchemaAction = Literal["evolve", "freeze", "discard_row", "discard_value"]
 Nesting = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS", "FLAT"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 # Steps of pydantic's paths that only name a branch of a union.
-TAGS = frozenset({"saved", "inline"})
+TAGS = frozenset({"saved", "inline", "named", "own"})
 
 
 class Part(BaseModel):
@@ -66,6 +68,27 @@ class TransformationPart(Part):
         return self
 
 
+class SchemaPolicyPart(Part):
+    """What becomes of what is new, by tables, columns and types."""
+
+    tables: SchemaAction = Field("evolve", description="Rows of an event type that has no table.")
+    columns: SchemaAction = Field("evolve", description="Values of a field that has no column.")
+    types: SchemaAction = Field("evolve", description="Values that their column cannot hold.")
+
+
+class FailurePolicyPart(Part):
+    """A threshold for each object: beyond it the object is left for this run, and the run goes on."""
+
+    max_failed_events: int | None = Field(None, ge=0, description="So many of its rows may fail.")
+    max_failed_percent: float | None = Field(None, ge=0, le=100, description="Such a share of its rows may fail.")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> FailurePolicyPart:
+        if self.max_failed_events is None and self.max_failed_percent is None:
+            raise ValueError("a threshold needs max_failed_events or max_failed_percent")
+        return self
+
+
 class PipelinePart(Part):
     """A pipeline: from a source, by its objects, into a destination."""
 
@@ -90,6 +113,26 @@ class PipelinePart(Part):
     )
     json_parsing_strategy: Nesting | None = Field(
         None, description="What becomes of nested values; left out: the destination's default. Fixed by the first load."
+    )
+    schema_evolution_policy: (
+        Annotated[
+            Annotated[SchemaPolicy, Tag("named")] | Annotated[SchemaPolicyPart, Tag("own")],
+            Discriminator(lambda value: "own" if isinstance(value, dict) else "named"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="What becomes of new event types, new fields and values that do not fit; left out: ALLOW_ALL, or "
+        "BLOCK_ALL without auto_mapping.",
+    )
+    failure_handling_policy: (
+        Annotated[
+            Annotated[Literal["strict", "moderate"], Tag("named")] | Annotated[FailurePolicyPart, Tag("own")],
+            Discriminator(lambda value: "own" if isinstance(value, dict) else "named"),
+        ]
+        | None
+    ) = Field(
+        None, description="How many rows may fail before an object, or the run, does; left out: moderate (10,000)."
     )
     keep_raw: str | None = Field(
         None,

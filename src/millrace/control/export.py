@@ -110,8 +110,13 @@ class _Writing:
             whole["auto_mapping"] = False
         if (deployed := self.deployed.get(one.name)) is not None:
             whole["transformation"] = {deployed.kind: _escaped(deployed.text)}
-        if (nesting := one.options.get("json_parsing_strategy")) is not None:
-            whole["json_parsing_strategy"] = nesting
+        for key, option in (
+            ("json_parsing_strategy", "json_parsing_strategy"),
+            ("schema_evolution_policy", "schema_policy"),
+            ("failure_handling_policy", "failure_policy"),
+        ):
+            if (value := one.options.get(option)) is not None:
+                whole[key] = value
         if (keep_raw_s := one.options.get("keep_raw_s")) is not None:
             whole["keep_raw"] = schedule.spelled(keep_raw_s)
         if planned.cron:

@@ -269,9 +269,10 @@ def _mappings(home: Home, pipeline: str) -> Mappings:
         known = {mapping.stream: mapping for mapping in _books(ours).mappings()}
 
     def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
-        return first(stream, naming, found.load_mode, auto=found.auto_mapping, taken=taken)
+        mode = found.modes.get(stream.name, found.load_mode)
+        return first(stream, naming, mode, auto=found.auto_mapping, taken=taken, policy=found.schema_policy)
 
-    return Mappings(naming, known, {}, fresh)
+    return Mappings(naming, known, {}, fresh, policy=found.schema_policy)
 
 
 def _books(ours: Crew) -> Books:
@@ -286,7 +287,7 @@ def _key(mappings: Mappings, stream: str) -> tuple[str, ...]:
 def _map(mappings: Mappings, stepped: Stepped) -> None:
     for output in stepped.outputs:
         mapping = mappings.of(output.stream)
-        mappings.put(shape(mapping, output.rows, mappings.naming, 0).mapping)
+        mappings.put(shape(mapping, output.rows, mappings.naming, 0, policy=mappings.policy).mapping)
 
 
 def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect, ...]:
