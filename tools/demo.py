@@ -84,6 +84,8 @@ def main() -> int:
         write_files(simulator)
         add_broken(simulator, now - timedelta(days=3))
         simulator.faults.set(ALWAYS + FAULTS_OF_THE_FIRST_DAY)
+        say("In flight: shop makes an order of each purchase in Python; travel goes through blocks. First on paper.")
+        command("transform", "test", "--script", str(FOLDER / "shop.py"), "--events", str(FOLDER / "samples.jsonl"))
         say("Day 1. The historical load: 30 days and today, of both projects.")
         command("run", str(FOLDER / "pipelines.yaml"), behind_s=DAY_S)
         simulator.clock.advance(DAY_S)
@@ -92,15 +94,21 @@ def main() -> int:
         say("Day 2. The clock has moved; rows came late, twice, cut in the middle, and one property changed its type.")
         for name in PROJECTS:
             command("run", name)
-        say("What could not pass, with its reason (two rows had a time that is none).")
+        say("What could not pass: two rows had a time that is none, and one an amount that the script cannot read.")
         command("rejects", "list")
+        say("The script is mended, tried on what failed, and deployed; the next run lets that event try again.")
+        command("transform", "test", "shop", "--script", str(FOLDER / "shop-2.py"), "--failed")
+        command("transform", "deploy", "shop", "--script", str(FOLDER / "shop-2.py"), "-m", "amounts may be missing")
+        command("run", "shop")
+        command("rejects", "list")
+        command("trace", "shop", "objectId=__demo4")
         say("CleverTap's own counts beside the table's.")
         for name in PROJECTS:
             command("reconcile", name, "--fix", "--summary")
         say("Three questions to the file.")
         for query in QUERIES:
             command("query", query)
-        equal = compare(simulator)
+        equal = compare(simulator) and orders_are_whole()
     say(
         f"Done in {time.monotonic() - started:.0f} s. The file is {WAREHOUSE}; `millrace query` or any DuckDB opens it."
     )
@@ -115,7 +123,45 @@ QUERIES = (
     "WHERE event_name = 'Charged' GROUP BY ALL ORDER BY day DESC LIMIT 5",
     "SELECT json_type(event_props -> 'Room') AS type_of_room, count(*) AS events FROM travel_events "
     "WHERE event_name = 'Room Booked' GROUP BY ALL ORDER BY ALL",
+    "SELECT count(*) AS orders, count(amount) AS with_amount, round(sum(amount)) AS amount, "
+    "min(ordered_at) AS first FROM shop_orders",
+    "SELECT room, left(identity, 12) AS hidden_identity FROM travel_events "
+    "WHERE event_name = 'Room Booked' AND starts_with(object_id, '__demo') ORDER BY room",
 )
+
+# What happens to the rows of shop in flight; the second version knows that an amount may be missing.
+SCRIPT = """\
+from millrace.api import Event
+
+
+def transform(event):
+    p = event.getProperties()
+    if p["event_name"] != "Charged":
+        return event
+    order = {"ordered_at": p.get("ts"), "device": p["objectId"], "amount": float(p["event_props"]["Amount"])}
+    return [event, Event("orders", order)]
+"""
+MENDED = SCRIPT.replace(
+    '    order = {"ordered_at": p.get("ts"), "device": p["objectId"], "amount": float(p["event_props"]["Amount"])}\n',
+    '    order = {"ordered_at": p.get("ts"), "device": p["objectId"]}\n'
+    '    if p["event_props"].get("Amount") not in (None, "n/a"):\n'
+    '        order["amount"] = float(p["event_props"]["Amount"])\n',
+)
+SAMPLES = """\
+{"event_name": "Events", "properties": {"event_name": "Charged", "objectId": "a", "event_props": {"Amount": 5}}}
+{"event_name": "Events", "properties": {"event_name": "App Launched", "objectId": "a", "event_props": {}}}
+"""
+
+# What happens to those of travel: who booked is hidden, and the room has a column of its own.
+BLOCKS = """\
+[
+  {"id": "hide", "type": "HASH_FIELDS", "field_filters": [{"on": "FIELD_NAME", "op": "EQUALS", "value": "identity"}],
+   "settings": {"algorithm": "SHA-256"}},
+  {"id": "room", "type": "ADD_FIELD", "event_filters": [{"on": "EVENT_FIELD", "field": "event_name", "op": "EQUALS",
+   "value": "Room Booked"}], "settings": {"name": "room", "value": "event_props.Room"}}
+]
+"""
+IN_FLIGHT = {"shop": "{python: ./shop.py}", "travel": "{blocks: ./travel.json}"}
 
 
 def write_files(simulator: Simulator) -> None:
@@ -137,9 +183,12 @@ def write_files(simulator: Simulator) -> None:
     destination: warehouse
     load_mode: merge
     table_prefix: {name}
+    transformation: {IN_FLIGHT[name]}
     schedule: {{every: 6h}}"""
         for name, account in PROJECTS.items()
     )
+    for file, text in {"shop.py": SCRIPT, "shop-2.py": MENDED, "travel.json": BLOCKS, "samples.jsonl": SAMPLES}.items():
+        (FOLDER / file).write_text(text, encoding="utf-8")
     (FOLDER / "pipelines.yaml").write_text(
         f"destinations:\n  warehouse: {{type: duckdb, config: {{path: ./{WAREHOUSE.name}}}}}\n"
         f"pipelines:\n{pipelines}\n",
@@ -172,6 +221,30 @@ def add_drift(simulator: Simulator, now: datetime) -> None:
                 }
             ],
         )
+
+    simulator.add_events(
+        PROJECTS["shop"].id,
+        [
+            {
+                "event_name": "Charged",
+                "objectId": "__demo4",
+                "epoch_s": int((now - timedelta(hours=4)).timestamp()),
+                "event_props": {"Amount": "n/a", "Order": "M-1"},
+            }
+        ],
+    )
+
+
+def orders_are_whole() -> bool:
+    """Each purchase has become one order."""
+    with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
+        query = (
+            "SELECT (SELECT count(*) FROM shop_events WHERE event_name = 'Charged'), (SELECT count(*) FROM shop_orders)"
+        )
+        purchases, orders = connection.execute(query).fetchall()[0]
+    verdict = "equal" if purchases == orders else "DIFFERENT"
+    print(f"  shop     purchases {purchases:>5,}   orders {orders:>8,}   {verdict}")
+    return purchases == orders
 
 
 def compare(simulator: Simulator) -> bool:
