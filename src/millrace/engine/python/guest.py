@@ -239,9 +239,11 @@ class Work:
                 read: Any = dict.get
                 for key in properties.touched or ():
                     value = read(properties, key)
+                    if key in self._texts and key in properties and self._as_before(key, value, number):
+                        continue
                     if value is None:
                         gone.append(key)
-                    elif key not in self._texts or not self._as_before(key, value, number):
+                    else:
                         fields[key] = _encoded(value, self._json)
             if same and not fields and not gone:
                 return False
