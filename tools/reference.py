@@ -35,6 +35,10 @@ REJECT_CODES: dict[str, str] = {
     "ROW_TOO_LARGE": "The row has more bytes than one row may have.",
     "STRING_TOO_LONG": "A text is longer than its column, which the table's owner made, allows.",
     "TOO_DEEP": "A record's values are nested too deeply.",
+    "TRANSFORM_ERROR": "The transformation raised an error, or a formula of a block has no answer for the row.",
+    "TRANSFORM_LIMIT": "The script took more memory, or made more of an event, than it may.",
+    "TRANSFORM_RESULT": "The script returned something else than an event, a list of events, or None.",
+    "TRANSFORM_TIMEOUT": "The script took more time for the event than it may.",
     "UNMAPPED_EVENT_TYPE": "The event type has no table: auto mapping is off or the policy freezes tables, and nobody "
     "has mapped it.",
     "UNMAPPED_FIELD": "A field has no column, because columns are not made by themselves. Rows still pass, unless the "
@@ -391,6 +395,9 @@ def reject_codes() -> set[str]:
     for path, module in _modules():
         if path.relative_to(SOURCE).parts[0] not in ("data", "connect", "engine", "sources", "destinations"):
             continue
+        # Blocks and functions of formulas are named in capitals too; what they refuse is a TRANSFORM_ERROR.
+        if path.is_relative_to(SOURCE / "engine" / "blocks"):
+            continue
         for node in ast.walk(module):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CAPITALS.fullmatch(node.value):
                 found.add(node.value)
@@ -400,10 +407,12 @@ def reject_codes() -> set[str]:
 _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 # Words in capitals that are something else.
-_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME"}) | {
+_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME", "LC_ALL"}) | {
     # Policies, statuses and warnings of mappings.
     "ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL", "AUTO_MAPPED", "CREATING_TABLE", "MAPPING_IN_PROGRESS",
     "COLUMNS_NEARLY_FULL", "INCOMPATIBLE_MAPPING", "KEY_CHANGED",
+    # Strategies for nested values.
+    "COLLAPSE_EXCEPT_ARRAYS",
 }  # fmt: skip
 
 
