@@ -15,7 +15,8 @@ from tests.engine.scripted import deploy, failing, fixed
 
 from millrace.cli.main import main
 from millrace.control import pipelines, retention
-from millrace.control.trace import Trace, trace
+from millrace.control.sightings import Trace
+from millrace.control.trace import trace
 from millrace.data.batch import Checkpoint
 from millrace.engine.finding import matching
 from millrace.engine.stage import Stage

@@ -15,7 +15,7 @@ from millrace.cli.text import bold, count, dim, mark
 
 if TYPE_CHECKING:
     from millrace.control.records import RunRecord
-    from millrace.control.trace import Trace
+    from millrace.control.sightings import Trace
     from millrace.engine.meter import Meter
 
 
