@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
@@ -170,6 +171,12 @@ def test_numbers_keep_every_digit(documents: list[Any]) -> None:
     compared(documents, len(documents))
 
 
+def roomy(text: str) -> str:
+    """The document with white space between its parts."""
+    parts = r'("(?:[^"\\]|\\.)*")|([:,\[\]{}])'
+    return " " + re.sub(parts, lambda found: found[1] or f" {found[2]}\n", text) + " "
+
+
 def one_row(value: Any, path: Place, row: dict[Any, Any]) -> None:
     """Scalars by path, and arrays as text."""
     if isinstance(value, dict):
@@ -183,8 +190,7 @@ def one_row(value: Any, path: Place, row: dict[Any, Any]) -> None:
 @given(st.lists(VALUES, min_size=1, max_size=6), st.booleans())
 def test_flat_and_collapsed_events_say_what_they_said(documents: list[Any], spaced: bool) -> None:
     written = [dumps(one) for one in documents]
-    roomy = spaced and not any("\\" in text for text in written)
-    given_ = [" " + text.replace('":', '" :\n') + " " for text in written] if roomy else written
+    given_ = [roomy(text) for text in written] if spaced else written
     batch = pa.record_batch(
         {
             "_id": pa.array(range(len(written))),
