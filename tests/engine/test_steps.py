@@ -204,3 +204,11 @@ def test_rows_come_out_as_a_step_gives_them(desk: Desk):
     through(desk, fated("keep", "drop"), Checkpoint(1), step=Louder())
     desk.load()
     assert desk.rig.rows("items", "fate", order="id") == ["KEEP", "DROP"]
+
+
+def test_a_first_batch_without_any_key_is_refused_not_appended(desk: Desk):
+    desk.ingest([{"id": None, "fate": "keep"}, {"id": None, "fate": "keep"}], Checkpoint(1))
+    assert balance(desk).rejected == {"mapping/NULL_PRIMARY_KEY": 2}
+    desk.ingest(fated("keep"), Checkpoint(2))
+    desk.load()
+    assert desk.rig.rows("items", "id") == [1]

@@ -63,6 +63,7 @@ def shape(
     mapping = widened_by(mapping, batch.schema, naming, policy=policy, rows=batch)
     made = _Shaping(mapping, batch, naming, chosen, oversize)
     made.turn_away_new_fields()
+    made.turn_away_keyless()
     fields: list[pa.Field] = []
     arrays: list[pa.Array] = []
     fitted: list[MappedColumn] = []
@@ -127,6 +128,14 @@ class _Shaping:
                 text = f"the field {name} has no column, and new columns are not allowed"
                 filled = self.batch.column(index).is_valid()
                 self._turn_away(filled, self.policy.columns, name, "UNMAPPED_FIELD", text)
+
+    def turn_away_keyless(self) -> None:
+        """No row passes of a batch that lacks a field of the key for which there is no column yet."""
+        mapping = self.mapping
+        lacking = [name for name in mapping.key if mapping.of(name) is None]
+        if lacking and mapping.mode != "append":
+            for row in range(self.batch.num_rows):
+                self.misfits[row] = ("NULL_PRIMARY_KEY", f"the key field {lacking[0]} has no value")
 
     def fitted(self, column: MappedColumn) -> tuple[MappedColumn, pa.Array]:
         """The column's values in its type, or in a wider one that the column then has."""
