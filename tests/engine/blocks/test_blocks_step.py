@@ -114,10 +114,12 @@ def test_renamed_events_are_another_output_and_dropped_ones_are_counted() -> Non
     assert found.filtered == 1
 
 
-def test_a_failing_formula_refuses_the_event_and_names_block_and_cause() -> None:
+def test_a_failing_formula_refuses_the_event_and_is_named_with_its_block() -> None:
     chain = [{"id": "per", "type": "ADD_FIELD", "settings": {"name": "each", "value": "total / n"}}]
     found = stepped(chain, to_batch([{"total": 6, "n": n} for n in (1, 0, 2)], None))
-    assert found.refused == ((1, "TRANSFORM_ERROR", "block per (ADD_FIELD): Division by zero."),)
+    assert found.refused == (
+        (1, "TRANSFORM_ERROR", "block per (ADD_FIELD): in the formula total / n: Division by zero."),
+    )
     assert found.outputs[0].origin.to_pylist() == [0, 2]
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from millrace.engine.blocks.block import Block, Failures, Part, Passage, columns_of, put_unless
 from millrace.engine.blocks.formula import Formula
 from millrace.engine.blocks.frame import Frame, spread
-from millrace.engine.blocks.settings import FieldName, FormulaWithoutSelf, parsed
+from millrace.engine.blocks.settings import FieldName, FormulaWithoutSelf, parsed, told
 from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class AddField(Block):
         rows = columns_of(frame.visible, self.formula.fields)
         wanted, delimiter = split_of(self.formula)
         found = wanted.evaluate(rows if where is None else rows.filter(where))
-        failures = Failures().and_of(where, found.failed, found.message)
+        failures = Failures().and_of(where, found.failed, told(self.formula, found.message))
         values = spread(found.values, where)
         if delimiter is None:
             return put_unless(self, frame, [(name, values, where)], failures, passage)

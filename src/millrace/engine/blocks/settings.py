@@ -22,6 +22,12 @@ def parsed(text: str) -> Formula:
     return formula.parse(text)
 
 
+def told(formula: Formula, message: str) -> str:
+    """What went wrong, with the formula in which it did; a long one is cut."""
+    text = formula.text if len(formula.text) <= 80 else formula.text[:79] + "…"
+    return f"in the formula {text}: {message}"
+
+
 def wrong(message: str, hint: str | None = None) -> PydanticCustomError:
     """What a validator raises: told to the user as it is."""
     return PydanticCustomError("block", "{told}", {"told": message, "hint": hint})

@@ -27,7 +27,7 @@ from millrace.engine.blocks.block import (
 )
 from millrace.engine.blocks.formula import Formula
 from millrace.engine.blocks.frame import Frame, Put, Where, both, narrowed, spread
-from millrace.engine.blocks.settings import FormulaText, parsed, wrong
+from millrace.engine.blocks.settings import FormulaText, parsed, told, wrong
 from millrace.engine.blocks.signatures import wrong_regex
 from millrace.engine.blocks.splitting import TOO_MANY, Parts, split_of
 from millrace.engine.blocks.taking import Taken, takes
@@ -85,7 +85,7 @@ class ChangeFieldValues(FieldBlock):
         for name, where in self.targets(frame).items():
             rows = columns_of(frame.visible, formula.fields, name)
             found = formula.evaluate(rows if where is None else rows.filter(where), self_field=name)
-            failures = failures.and_of(where, found.failed, found.message)
+            failures = failures.and_of(where, found.failed, told(self.formula, found.message))
             values = spread(found.values, where)
             if delimiter is None:
                 columns.append((name, values, where))
