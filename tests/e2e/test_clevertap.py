@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -603,16 +605,24 @@ def test_a_run_without_the_key_of_its_secrets_leaves_no_run_in_progress(build: C
     assert world.run().status == "COMPLETED"
 
 
-def test_a_damaged_stage_is_mended_by_what_its_error_says(build: Callable[..., World], tmp_path: Path):
-    world = build("Charged", destination_config={"path": str(tmp_path / "later" / "warehouse.duckdb")})
+@pytest.mark.parametrize("mode", ["evolve-and-merge", "drop-and-load"])
+def test_a_damaged_stage_is_mended_by_what_its_error_says(
+    build: Callable[..., World], tmp_path: Path, mode: runs.ResyncMode
+):
+    path = tmp_path / "held.duckdb"
+    world = build("Charged", destination_config={"path": str(path), "lock_timeout_s": 0})
     put(world, event("Charged", START - timedelta(days=1)))
-    with pytest.raises(ConfigError):
-        world.run()
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(); sys.stdout.flush(); sys.stdin.read()"
+    words = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline()
+        with pytest.raises(EnvironmentProblem, match="locked"):
+            world.run()
     for file in (world.folder / ".millrace" / "stage").rglob("*.arrow"):
         file.write_bytes(b"not what it was")
-    (tmp_path / "later").mkdir()
     with pytest.raises(EnvironmentProblem) as caught:
         world.run()
-    assert "resync --mode drop-and-load" in str(caught.value.hint)
-    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert "`millrace resync`" in str(caught.value.hint)
+    assert "--mode drop-and-load" in str(caught.value.hint)
+    runs.resync(world.home, "clevertap", mode=mode, clock=world.clock)
     assert len(world.rows()) == 1
