@@ -108,7 +108,7 @@ MUTATIONS = {
     ),
     "I5 misfits not kept": Mutation(
         "engine/ingest.py",
-        "draft.reject(refused)  # I5",
+        "way.draft.reject(refused)  # I5",
         "pass",
         INVARIANTS + "test_i5_a_run_accounts_for_every_row",
     ),

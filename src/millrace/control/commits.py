@@ -81,6 +81,14 @@ def current_tables(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
     return {row.name: row for row in connection.execute(query)}
 
 
+def tables_of(entry: Entry, stream: str) -> list[Any]:
+    """The latest generation of every table that rows of a source's stream go to, also as another event type."""
+    latest = latest_mappings(entry.connection, entry.pipeline)
+    made = {name for name, row in latest.items() if row.mapping.get("source") == stream}
+    found = current_tables(entry.connection, entry.pipeline)
+    return [row for row in found.values() if row.stream == stream or row.stream in made]
+
+
 def keep_mappings(entry: Entry, changed: Sequence[Mapping]) -> None:
     """The versions are kept, and their tables are known. Raises Stale when somebody made a later version."""
     if not changed:
@@ -276,10 +284,9 @@ def keep_cursor(entry: Entry, commit: Commit) -> None:
     )
     entry.connection.execute(sa.insert(cursor_history).values(row))
     if commit.complete or (commit.lane == "historical" and (commit.progress or 0.0) >= 1.0):
-        for table in current_tables(entry.connection, entry.pipeline).values():
-            if table.stream == commit.stream:
-                where = named(entry, table.name, table.generation)
-                entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
+        for table in tables_of(entry, commit.stream):
+            where = named(entry, table.name, table.generation)
+            entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
 
 
 def counted(entry: Entry, commit: Commit) -> Counter[Key]:
@@ -354,8 +361,10 @@ def replay(entry: Entry, file: int, stream: str, stage: str, code: str, *, asked
 
 
 def _finished(entry: Entry, stream: str) -> bool:
-    """The historical lane of the stream has been read to its end."""
-    query = sa.select(cursors.c.progress).where(*_in(entry, cursors, stream), cursors.c.lane == "historical")
+    """The historical lane of the stream, or of the one that its rows come from, has been read to its end."""
+    latest = latest_mappings(entry.connection, entry.pipeline).get(stream)
+    source = (latest.mapping.get("source") if latest is not None else None) or stream
+    query = sa.select(cursors.c.progress).where(*_in(entry, cursors, source), cursors.c.lane == "historical")
     return (entry.connection.execute(query).scalar() or 0.0) >= 1.0
 
 

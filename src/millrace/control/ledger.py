@@ -246,7 +246,7 @@ class Books:
                 commits.forget(entry, stream, lane)
             if marks:
                 commits.forget_marks(entry, stream)
-            mine = [row for row in current_tables(entry.connection, self.feed).values() if row.stream == stream]
+            mine = commits.tables_of(entry, stream)
             if fresh is None:
                 return {row.name: row.generation for row in mine}
             return {row.name: shelving.renew(entry, row.name, fresh=fresh) for row in mine}

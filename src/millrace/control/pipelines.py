@@ -264,6 +264,9 @@ def _stays(home: Home, old: Pipeline, wish: Wish) -> None:
     for key in ("table_prefix", "naming"):
         if key in changed:
             raise _fixed(old, key, "its tables have names already")
+    nesting = "json_parsing_strategy"
+    if old.options.get(nesting) != wish.options.get(nesting):
+        raise _fixed(old, nesting, "its tables have the columns that it made")
     before, after = _modes(old.wish), _modes(wish)
     streams = {*before, *after} - {None}
     pairs = [(None, before[None], after[None])] if old.objects is None or wish.objects is None else []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from millrace.connect.destination import Destination
+from millrace.connect.destination import Destination, Strategy
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
 from millrace.control import (
     connections,
@@ -118,11 +118,12 @@ class Crew:
         """What happens to rows of the pipeline before the mapping."""
         deployed = transformations.standing(self.home, self.pipeline.name).deployed
         raw = bool(self.pipeline.options.get("keep_raw_s"))
+        strategy = strategy_of(self.home, self.pipeline)
         if deployed is None or deployed.kind == "none":
-            return Flight(version=deployed and deployed.version, raw=raw)
+            return Flight(version=deployed and deployed.version, raw=raw, strategy=strategy)
         step = transformations.step(self.home, deployed.kind, deployed.text)
         self._stack.callback(step.close)
-        return Flight(step, deployed.version, raw)
+        return Flight(step, deployed.version, raw, strategy)
 
     def chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
         """The streams that are selected, or those of these names. Raises ConfigError for an unknown name."""
@@ -250,6 +251,12 @@ def told(error: BaseException, hidden: Sequence[str]) -> Problem:
     if isinstance(error, KeyboardInterrupt):
         return Problem("cancelled", "the run was ended by hand", "Run it again; it goes on from the last commit.")
     return Problem("internal", redact(f"{type(error).__name__}: {error}", hidden))
+
+
+def strategy_of(home: Home, pipeline: Pipeline) -> Strategy:
+    """What becomes of nested values: as the pipeline says, else the destination's default."""
+    family, config = connections.destination_of(home, pipeline.destination_id)
+    return pipeline.options.get("json_parsing_strategy") or family.strategies(config)[0]
 
 
 def naming(home: Home, pipeline: Pipeline) -> Naming:

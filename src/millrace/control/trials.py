@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from millrace.connect.destination import Strategy
 from millrace.connect.source import Stream
 from millrace.control import pipelines, rejects, runs
 from millrace.control.ledger import Books
@@ -24,6 +25,7 @@ from millrace.data.described import as_described
 from millrace.data.rows import to_batch, to_rows
 from millrace.engine.ingest import Mappings
 from millrace.engine.mapping import Mapping, first
+from millrace.engine.nesting.nested import parsed as taken_apart
 from millrace.engine.shaping import shape
 from millrace.errors import ConfigError, DataError
 
@@ -165,12 +167,13 @@ def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | Non
     outcomes: list[Outcome] = []
     mappings = None if pipeline is None else _mappings(home, pipeline)
     before = {} if mappings is None else dict(mappings.by_stream)
+    strategy = "NATIVE" if pipeline is None else runs.strategy_of(home, pipelines.find(home, pipeline))
     for batch, _ in _batches(events):
         key = () if mappings is None else _key(mappings, batch.stream)
         stepped = step.apply(batch, key)
         outcomes += _outcomes(stepped, batch.rows.num_rows)
         if mappings is not None:
-            _map(mappings, stepped)
+            _map(mappings, stepped, strategy)
     printed = tuple(getattr(step, "printed", ()))
     return Trial(tuple(outcomes), _effects(before, mappings), printed)
 
@@ -183,6 +186,7 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
     """
     mappings = _mappings(home, pipeline)
     before = dict(mappings.by_stream)
+    strategy = runs.strategy_of(home, pipelines.find(home, pipeline))
     counts: Counter[str] = Counter(dict.fromkeys(("unchanged", "changed", "split", "dropped", "failed"), 0))
     failures: Counter[str] = Counter()
     differences: list[Difference] = []
@@ -193,7 +197,7 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
             through = version if through is None else through
             rows += batch.rows.num_rows
             stepped = step.apply(batch, _key(mappings, batch.stream))
-            _map(mappings, stepped)
+            _map(mappings, stepped, strategy)
             inputs = _shown(batch.stream, batch.rows)
             for event, outcome in zip(inputs, _outcomes(stepped, batch.rows.num_rows), strict=True):
                 became = _became(event, outcome)
@@ -284,10 +288,15 @@ def _key(mappings: Mappings, stream: str) -> tuple[str, ...]:
     return () if known is None else known.key
 
 
-def _map(mappings: Mappings, stepped: Stepped) -> None:
+def _map(mappings: Mappings, stepped: Stepped, strategy: Strategy) -> None:
     for output in stepped.outputs:
-        mapping = mappings.of(output.stream)
-        mappings.put(shape(mapping, output.rows, mappings.naming, 0, policy=mappings.policy).mapping)
+        for one in taken_apart(
+            output.stream, output.rows, strategy, key=mappings.of(output.stream).key, state=mappings.state
+        ):
+            if one.parent is not None:
+                mappings.born(one.stream, one.key or (), of=output.stream, parent=one.parent, path=one.path)
+            mapping = mappings.of(one.stream)
+            mappings.put(shape(mapping, one.rows, mappings.naming, 0, policy=mappings.policy).mapping)
 
 
 def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect, ...]:

@@ -15,8 +15,8 @@ LoadMode: TypeAlias = Literal["merge", "append", "history"]
 
 # Where rows join the way from source to table. "start": they come from the source. The others were refused before and
 # are on their way again: through the steps, through the steps without the events that code made of them (those went on
-# the first time), or behind the steps.
-Entry: TypeAlias = Literal["start", "steps", "steps_alone", "mapping"]
+# the first time), behind the steps, or in the shape of their table.
+Entry: TypeAlias = Literal["start", "steps", "steps_alone", "mapping", "shaped"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from millrace.connect.destination import Strategy
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data import types
 from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
@@ -22,9 +23,11 @@ from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
+from millrace.engine.nesting.names import NestingState
+from millrace.engine.nesting.nested import Nested, parsed, without
 from millrace.engine.policy import Policy
 from millrace.engine.raw import RawDraft
-from millrace.engine.shaping import shape
+from millrace.engine.shaping import Shaped, shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step, alone, with_siblings
 from millrace.errors import MillraceError
@@ -46,20 +49,49 @@ class Mappings:
     first: Callable[[Stream, frozenset[str]], Mapping]
     changed: set[str] = field(default_factory=set[str])
     policy: Policy | None = None
+    origins: dict[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
+    """Of event types that were made of others: the source's stream, and the event type in whose arrays they were."""
+    _state: NestingState | None = None
+
+    @property
+    def state(self) -> NestingState:
+        """Names of what nested values became."""
+        if self._state is None:
+            own = {*self.streams, *(one.stream for one in self.by_stream.values() if one.parent is None)}
+            self._state = NestingState.of(own, {one.stream: one.nested for one in self.by_stream.values()})
+        return self._state
 
     def of(self, stream: str) -> Mapping:
         """The mapping of a stream; a stream that is met for the first time gets one."""
         if (known := self.by_stream.get(stream)) is not None:
             return known
         taken = frozenset(mapping.table for mapping in self.by_stream.values())
-        self.put(self.first(self.streams.get(stream, Stream(stream)), taken))
+        made = self.first(self.streams.get(stream, Stream(stream)), taken)
+        source, parent = self.origins.get(stream, (None, None))
+        self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 
-    def born(self, stream: str, key: tuple[str, ...], *, of: str) -> None:
-        """An event type that steps made of another one is known, with the fields that identify its rows."""
-        if stream not in self.streams and stream not in self.by_stream:
-            parent = self.streams.get(of, Stream(of))
-            self.streams[stream] = Stream(stream, key=key, deletes=parent.deletes, historical=parent.historical)
+    def born(self, stream: str, key: tuple[str, ...], *, of: str, parent: str | None = None, path: str = "") -> None:
+        """An event type that was made of another one is known, with the fields that identify its rows.
+
+        ``parent``: the event type in whose arrays, at ``path``, its rows were.
+        """
+        if stream in self.streams or stream in self.by_stream:
+            return
+        whole = self.streams.get(of, Stream(of))
+        above = self.streams.get(parent, Stream(parent)) if parent is not None else None
+        known = self.by_stream.get(of)
+        self.origins[stream] = (
+            (known.source if known else None) or self.origins.get(of, (None, None))[0] or of,
+            parent,
+        )
+        self.streams[stream] = Stream(
+            stream,
+            key=key,
+            deletes=whole.deletes or parent is not None,
+            historical=whole.historical,
+            table=f"{above.table or above.name}_{path}" if above is not None and path else None,
+        )
 
     def put(self, mapping: Mapping) -> None:
         if self.by_stream.get(mapping.stream) != mapping:
@@ -228,12 +260,14 @@ class Flight:
     """What happens to rows between source and mapping.
 
     ``step`` sees the rows of every stream; ``version`` is that of the transformation that it is. ``raw``: rows that
-    come from the source are kept on the stage as they are, beside what becomes of them.
+    come from the source are kept on the stage as they are, beside what becomes of them. ``strategy``: what becomes of
+    nested values behind the step.
     """
 
     step: Step | None = None
     version: int | None = None
     raw: bool = False
+    strategy: Strategy = "NATIVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +288,16 @@ def add(
     flight: Flight = Flight(),
 ) -> Added:
     """The batch is in the draft in table shape; rows that do not fit are among its rejects (I5)."""
-    if flight.step is None or batch.entry == "mapping" or not batch.rows.num_rows:
-        return _mapped(batch, None, mappings, draft, ingested_at_ms, note)
+    way = _Way(mappings, draft, ingested_at_ms, note, flight.strategy if batch.entry != "shaped" else "NATIVE")
+    if flight.step is None or batch.entry in ("mapping", "shaped") or not batch.rows.num_rows:
+        return _mapped(batch, None, way)
     key = mappings.streams.get(batch.stream, Stream(batch.stream)).key
     stepped = flight.step.apply(batch, key)
     siblings = with_siblings(stepped)
     if batch.entry == "steps_alone":
         stepped, siblings = alone(stepped), frozenset(range(batch.rows.num_rows))
     if stepped.refused:
-        _refuse(batch, "steps", stepped.refused, draft, ingested_at_ms, siblings=batch.entry == "steps_alone")
+        _refuse(batch, "steps", stepped.refused, way, siblings=batch.entry == "steps_alone")
     filtered: Counter[str] = Counter()
     if stepped.filtered:
         filtered["transformation"] = stepped.filtered
@@ -270,7 +305,7 @@ def add(
     for output in stepped.outputs:
         mappings.born(output.stream, key if output.key is None else output.key, of=batch.stream)
         made = Made(batch, output, siblings)
-        added = _mapped(Batch(output.stream, output.rows), made, mappings, draft, ingested_at_ms, note)
+        added = _mapped(Batch(output.stream, output.rows), made, way)
         # What is filtered is counted where it was read.
         out = sum(added.filtered.values())
         created[output.stream] += output.rows.num_rows - out
@@ -297,35 +332,102 @@ class Made:
     siblings: frozenset[int]
 
 
-def _mapped(
-    batch: Batch,
-    made: Made | None,
-    mappings: Mappings,
-    draft: Draft,
-    ingested_at_ms: int,
-    note: Callable[[Note], None],
-) -> Added:
-    """The batch is in the draft. ``made``: how steps made it."""
-    known = mappings.of(batch.stream)
-    shaped = shape(known, batch.rows, mappings.naming, ingested_at_ms, policy=mappings.policy)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What every part of one batch needs on its way from the steps to the draft."""
+
+    mappings: Mappings
+    draft: Draft
+    ingested_at_ms: int
+    note: Callable[[Note], None]
+    strategy: Strategy
+
+
+def _mapped(batch: Batch, made: Made | None, way: _Way) -> Added:
+    """The batch, its nested values treated, is in the draft. ``made``: how steps made it."""
+    known = way.mappings.of(batch.stream)
+    if way.strategy != "NATIVE" and not known.skipped:
+        parts = _parsed(batch, known, way)
+        if len(parts) > 1 or parts[0].rows is not batch.rows:
+            return _unnested(batch, parts, made, way)
+    shaped = _shaped(batch.stream, batch.rows, way)
+    if shaped.misfits:
+        _refuse(batch, "mapping", shaped.misfits, way, made)
+    _stage(shaped, way)
+    return Added(filtered=shaped.filtered)
+
+
+def _parsed(batch: Batch, known: Mapping, way: _Way) -> list[Nested]:
+    return parsed(
+        batch.stream,
+        batch.rows,
+        way.strategy,
+        key=known.key,
+        state=way.mappings.state,
+        marking=known.mode == "merge",
+    )
+
+
+def _unnested(batch: Batch, parts: list[Nested], made: Made | None, way: _Way) -> Added:
+    """All that became of the batch's events is in the draft. An event goes in whole: with a part that does not fit, it
+    is refused as it was before its nested values were treated."""
+    for part in parts:
+        if part.parent is not None:
+            way.mappings.born(part.stream, part.key or (), of=batch.stream, parent=part.parent, path=part.path)
+    misfits: dict[int, tuple[str, str]] = {}
+    before = dict(way.mappings.by_stream)
+    while True:
+        shapes = [_shaped(part.stream, part.rows, way) for part in parts]
+        found = {
+            row: (code, text)
+            for part, shaped in zip(parts, shapes, strict=True)
+            for place, code, text in reversed(shaped.misfits)
+            for row in (part.origin[place].as_py(),)
+        }
+        if not found:
+            break
+        misfits |= found
+        # What the rows that go no further would have made of the mappings does not count.
+        way.mappings.by_stream.update(before)
+        parts = without(parts, misfits.keys())
+    if misfits:
+        refused = [(row, code, text) for row, (code, text) in sorted(misfits.items())]
+        _refuse(batch, "mapping", refused, way, made)
+    created: Counter[str] = Counter()
+    filtered: Counter[str] = Counter()
+    for part, shaped in zip(parts, shapes, strict=True):
+        if part.parent is not None:
+            created[part.stream] += part.rows.num_rows
+        filtered.update(shaped.filtered)
+        pairs = way.mappings.state.pairs(part.stream)
+        _stage(replace(shaped, mapping=replace(shaped.mapping, nested=pairs)), way)
+    return Added(created, filtered)
+
+
+def _shaped(stream: str, rows: pa.RecordBatch, way: _Way) -> Shaped:
+    """Rows in the shape of their table, and the mapping as it has become; it is kept in memory."""
+    mappings = way.mappings
+    known = mappings.of(stream)
+    shaped = shape(known, rows, mappings.naming, way.ingested_at_ms, policy=mappings.policy)
     for name, reason in shaped.mapping.unmapped:
         if (name, reason) not in known.unmapped:
-            note(_without_column(batch.stream, name, reason))
+            way.note(_without_column(stream, name, reason))
     for name, code in shaped.discarded:
-        note(_discarded(batch.stream, name, code))
-    mappings.put(shaped.mapping)
-    draft.add(batch.stream, shaped.mapping.table, shaped.rows, shaped.mapping.version)
-    if shaped.misfits:
-        _refuse(batch, "mapping", shaped.misfits, draft, ingested_at_ms, made)
-    return Added(filtered=shaped.filtered)
+        way.note(_discarded(stream, name, code))
+    return shaped
+
+
+def _stage(shaped: Shaped, way: _Way) -> None:
+    mapping = shaped.mapping
+    way.mappings.put(mapping)
+    way.draft.add(mapping.stream, mapping.table, shaped.rows, mapping.version)
 
 
 def _refuse(
     batch: Batch,
     stage: str,
     refusals: Sequence[tuple[int, str, str]],
-    draft: Draft,
-    ingested_at_ms: int,
+    way: _Way,
     of: Made | None = None,
     *,
     siblings: bool = False,
@@ -337,7 +439,7 @@ def _refuse(
     """
     places = pa.array([row for row, _, _ in refusals], pa.int64())
     reasons = [(code, message) for _, code, message in refusals]
-    at = datetime.fromtimestamp(ingested_at_ms / 1000, UTC)
+    at = datetime.fromtimestamp(way.ingested_at_ms / 1000, UTC)
     count = len(refusals)
     added: dict[str, list[Any]] = {
         "made": [False] * count,
@@ -361,7 +463,7 @@ def _refuse(
     for name, values in added.items():
         field_ = REJECTS.field(name)
         refused = refused.set_column(REJECTS.get_field_index(name), field_, pa.array(values, field_.type))
-    draft.reject(refused)  # I5
+    way.draft.reject(refused)  # I5
 
 
 def rejects(

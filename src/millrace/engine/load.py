@@ -27,7 +27,7 @@ from millrace.data.cast import cast
 from millrace.data.columns import Prefix
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
-from millrace.engine.mapping import Mapping, policy_of
+from millrace.engine.mapping import Around, Mapping, policy_of
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
@@ -121,28 +121,33 @@ def load(
     note: Callable[[Note], None],
     pipeline: str = "",
     policy: Policy | None = None,
+    family: Sequence[Shelved] = (),
 ) -> bool:
     """All staged segments of one table are in the destination; False when there were none.
 
     The destination is asked what it holds before anything: a crash may have eaten our note (I3), and a restored or
     dropped table holds less than we noted. Segments that are still on the stage are then loaded again. ``pipeline``:
-    its name, for the paths of files. ``policy``: the pipeline's, for what may grow.
+    its name, for the paths of files. ``policy``: the pipeline's, for what may grow. ``family``: all tables of the
+    pipeline, among them those above and below this one.
     """
     mapping = shelved.mapping
     if shelved.loaded == shelved.last and not shelved.fresh:
         return False
     name = fresh_name(mapping.table, destination.limits) if shelved.fresh else mapping.table
-    table = _target(mapping, name, destination, prefix)
+    around = _around(mapping, family, destination.limits)
+    table = _target(mapping, name, destination, prefix, around=around)
     feed = f"{shelf.feed}:{shelved.generation}"
     held = _held(shelved, table, feed, destination, shelf, note)
     moved = False
     while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
         upto = segments[-1].number
-        table = _target(mapping, name, destination, prefix, generation=shelved.generation, held=held)
+        table = _target(mapping, name, destination, prefix, generation=shelved.generation, held=held, around=around)
         destination.ensure(table)
         schema = pa.schema([pa.field(column.name, column.type) for column in table.columns])
         if mapping.deletes:
             schema = schema.append(pa.field(table.meta.op_type, pa.string()))
+        if table.nest is not None:
+            schema = schema.append(pa.field(table.nest.length, pa.int32()))
         formerly = {column.name: column.formerly for column in table.columns if column.formerly}
         rows = StagedRows(stage, segments, schema, formerly)
         at = clock.now()
@@ -346,8 +351,42 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
 
 
 def _target(
-    mapping: Mapping, name: str, destination: Destination[Any], prefix: Prefix, *, generation: int = 0, held: int = 0
+    mapping: Mapping,
+    name: str,
+    destination: Destination[Any],
+    prefix: Prefix,
+    *,
+    generation: int = 0,
+    held: int = 0,
+    around: Around | None = None,
 ) -> Table:
     """The table for what is staged above ``held``; without a generation, for rows as they are staged today."""
     loaded_at = destination.config.populate_loaded_timestamp
-    return mapping.target(prefix, name=name, loaded_at=loaded_at, generation=generation, held=held)
+    return mapping.target(prefix, name=name, loaded_at=loaded_at, generation=generation, held=held, around=around)
+
+
+def _around(mapping: Mapping, family: Sequence[Shelved], limits: Limits) -> Around | None:
+    """Tables of items above and below this one, under the names that they have just now."""
+    if mapping.parent is None:
+        return None
+    tables = {
+        one.mapping.stream: fresh_name(one.mapping.table, limits) if one.fresh else one.mapping.table for one in family
+    }
+    items = {one.mapping.stream: one.mapping.parent for one in family if one.mapping.parent is not None}
+    below: list[tuple[str, str]] = []
+    level = [mapping.stream]
+    while level:
+        under = [(stream, parent) for stream, parent in sorted(items.items()) if parent in level]
+        below += [(tables[stream], tables[parent]) for stream, parent in under]
+        level = [stream for stream, _ in under]
+    return Around(tables.get(mapping.parent) if mapping.parent in items else None, tuple(below))
+
+
+def parents_first(family: Sequence[Shelved]) -> list[Shelved]:
+    """Tables in an order in which those of items come behind the ones above them."""
+    parents = {one.mapping.stream: one.mapping.parent for one in family}
+
+    def depth(stream: str | None) -> int:
+        return 0 if stream is None else 1 + depth(parents.get(stream))
+
+    return sorted(family, key=lambda one: depth(one.mapping.stream))

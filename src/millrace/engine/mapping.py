@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from millrace.connect import sizing
-from millrace.connect.destination import Column, Limits, Meta, Table
+from millrace.connect.destination import Column, Limits, Meta, Nest, Table
 from millrace.connect.source import Stream
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
@@ -66,6 +66,14 @@ class StagedColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """Tables of items of arrays around one: the one above, where that is of items too, and those below, top down."""
+
+    parent: str | None
+    below: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Mapping:
     """How a stream's columns become a table's columns, each with a type. Versioned; never changed in place.
 
@@ -96,6 +104,12 @@ class Mapping:
     ignored: tuple[str, ...] = ()
     found: tuple[tuple[str, pa.DataType], ...] = ()
     staged: tuple[StagedColumn, ...] = ()
+    source: str | None = None
+    """The source's stream whose rows became those of this one; None: this is one of the source's."""
+    parent: str | None = None
+    """The event type in whose arrays the rows were; None: they are no items of arrays."""
+    nested: tuple[tuple[str, str], ...] = ()
+    """Names of what nested values became (`engine.nesting.NestingState`)."""
 
     def of(self, source: str) -> MappedColumn | None:
         return next((column for column in self.columns if column.source == source), None)
@@ -119,8 +133,20 @@ class Mapping:
                 shown[at] = replace(shown[at], type=types.widen(shown[at].type, one.type))
         return tuple(shown)
 
-    def target(self, prefix: Prefix, *, name: str, loaded_at: bool, generation: int = 0, held: int = 0) -> Table:
-        """The table as it shall be at the destination, under ``name``, for segments above ``held``."""
+    def target(
+        self,
+        prefix: Prefix,
+        *,
+        name: str,
+        loaded_at: bool,
+        generation: int = 0,
+        held: int = 0,
+        around: Around | None = None,
+    ) -> Table:
+        """The table as it shall be at the destination, under ``name``, for segments above ``held``.
+
+        ``around``: the tables above and below, where the rows are items of arrays.
+        """
         has = {column.source for column in self.columns}
         meta = Meta(
             ingested_at=prefix.outside(columns.INGESTED_AT),
@@ -143,6 +169,15 @@ class Mapping:
             key=tuple(column.name for source in self.key if (column := self.of(source))),
             mode=self.mode,
             order=(meta.source_modified_at,) if meta.source_modified_at else (),
+            nest=Nest(
+                id=prefix.outside(columns.ID),
+                ref=prefix.outside(columns.REF_ID),
+                index=prefix.outside(columns.ARRAY_INDEX),
+                parent=around.parent if around else None,
+                below=around.below if around else (),
+            )
+            if self.parent is not None
+            else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +201,9 @@ class Mapping:
             "staged": [
                 [one.name, types.name(one.type), one.generation, one.upto, list(one.formerly)] for one in self.staged
             ],
+            "source": self.source,
+            "parent": self.parent,
+            "nested": [list(pair) for pair in self.nested],
         }
 
     @staticmethod
@@ -193,6 +231,9 @@ class Mapping:
                 StagedColumn(name, types.parse(type_), generation, upto, tuple(formerly))
                 for name, type_, generation, upto, formerly in found.get("staged", ())
             ),
+            source=found.get("source"),
+            parent=found.get("parent"),
+            nested=tuple((path, name) for path, name in found.get("nested", ())),
         )
 
 
@@ -363,7 +404,9 @@ def learned(mapping: Mapping, fields: list[pa.Field]) -> Mapping:
 
 def _is_apart(field_: pa.Field) -> bool:
     """The engine itself gives such fields a place in every table."""
-    return field_.name == columns.OP_TYPE or (field_.name == columns.INGESTED_AT and columns.is_ours(field_))
+    if field_.name in (columns.INGESTED_AT, columns.ARRAY_LENGTH):
+        return columns.is_ours(field_)
+    return field_.name == columns.OP_TYPE
 
 
 def fitting(type_: pa.DataType, limits: Limits) -> pa.DataType:

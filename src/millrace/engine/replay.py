@@ -162,7 +162,8 @@ def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Ite
         moments = rejected["rejected_at"].take(pa.array(read, pa.int64()))
         times = pc.divide(moments.cast(pa.int64()), 1000)
         batch = batch.append_column(ours(INGESTED_AT, pa.int64()), times)
-    yield Batch(stream, batch, way.entry)
+    # Rows that a destination refused have the shape of their table: nothing in them is to be taken apart again.
+    yield Batch(stream, batch, "shaped" if way.stage == "load" else way.entry)
 
 
 def _schema(way: _Way, rows: list[dict[str, Any]], back: Return) -> pa.Schema | None:

@@ -86,6 +86,10 @@ def shape(
     if operation >= 0:
         arrays.append(batch.column(operation))
         fields.append(pa.field(naming.prefix.outside(columns.OP_TYPE), pa.string()))
+    length = batch.schema.get_field_index(columns.ARRAY_LENGTH)
+    if length >= 0 and columns.is_ours(batch.schema.field(length)):
+        arrays.append(batch.column(length))
+        fields.append(pa.field(columns.ARRAY_LENGTH, pa.int32()))
     rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
     return made.ended(mapping, rows)
 

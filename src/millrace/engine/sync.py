@@ -14,7 +14,7 @@ from millrace.data.batch import Lane, LoadMode
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.ingest import Flight, Mappings, ingest
 from millrace.engine.ledger import Ledger, Shelf
-from millrace.engine.load import load, settle
+from millrace.engine.load import load, parents_first, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
@@ -155,7 +155,8 @@ class Sync:
 
     def load(self, destination: Destination[Any]) -> None:
         """Everything staged is at the destination; full reloads that came to their end have taken their place."""
-        for shelved in self.shelf.tables():
+        family = parents_first(self.shelf.tables())
+        for shelved in family:
             if shelved.mapping.stream in self.left:
                 continue
             settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
@@ -170,6 +171,7 @@ class Sync:
                 note=self.note,
                 pipeline=self.pipeline,
                 policy=self.policy,
+                family=family,
             )
             try:
                 self._bear_rejects(shelved.mapping.stream)

@@ -25,6 +25,9 @@ from millrace.data.rows import column as column_of
 from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
+# Which form of frames this is; `guest` says the same.
+FORM = 2
+
 # Text of a column travels in one piece, between its values one of these, whichever no value has.
 _SEPARATORS = ("\x1f", "\x1e", "\x00", "\n")
 

@@ -20,6 +20,8 @@ from array import array
 from decimal import Decimal
 from typing import Any, BinaryIO
 
+# As in `frames`: which form of frames this is.
+_FORM = 2
 _UTC = dt.timezone.utc  # noqa: UP017  `datetime.UTC` and this are one; this name is older
 _EPOCH = dt.datetime(1970, 1, 1)
 _EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=_UTC)
@@ -61,7 +63,7 @@ def main(setting: dict[str, Any]) -> None:
         _write(target, {"error": {"message": wrong.message, "line": wrong.line, "hint": wrong.hint}}, [])
         return
     wanted = sorted(script.event_types) if script.event_types is not None else None
-    _write(target, {"event_types": wanted}, [])
+    _write(target, {"form": _FORM, "event_types": wanted}, [])
     work = Work(script, memoryview(progress).cast("q"))
     # What is there now stays; what a slice leaves behind seldom has circles.
     gc.collect()

@@ -22,15 +22,17 @@ import pyarrow as pa
 from millrace.data.batch import Batch
 from millrace.engine.python import jail
 from millrace.engine.python.assembly import Assembly
-from millrace.engine.python.frames import Answer, Garbage, answered, frame, request, slices, visible
+from millrace.engine.python.frames import FORM, Answer, Garbage, answered, frame, request, slices, visible
 from millrace.engine.python.jail import Sandbox, probe
 from millrace.engine.steps import Output, Stepped
-from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
 __all__ = ["PythonStep", "Sandbox", "ScriptLimits", "probe"]
 
 # Rows that go to a guest at a time: enough to make a frame worth it, few enough to share between guests.
 SLICE = 2_000
+# Processes that a batch may cost. Rows around the later ones are refused, not tried again.
+MOST_FALLS = 100
 _LOOK_S = 0.02
 _START_S = 20.0
 
@@ -51,6 +53,37 @@ class _Fallen(Exception):
     def __init__(self, code: str, message: str, event: int | None) -> None:
         super().__init__(message)
         self.code, self.message, self.event = code, message, event
+
+
+@dataclass(frozen=True, slots=True)
+class _Greeting:
+    event_types: frozenset[str] | None
+
+
+def _greeting(said: bytes) -> _Greeting:
+    """What a guest says first. Raises ConfigError for a script that cannot be one, Garbage for anything else."""
+    try:
+        found = orjson.loads(said)
+    except ValueError:
+        raise Garbage("no greeting") from None
+    match found:
+        case {"error": {"message": str(message), "line": int() | None as line, "hint": str() | None as hint}}:
+            raise ConfigError(
+                f"the script cannot be used: {message}",
+                hint=hint or "Mend that line.",
+                path=None if line is None else f"line {line}",
+                code="script",
+            )
+        case {"form": form, "event_types": list() | None as names} if form == FORM:
+            return _Greeting(None if names is None else frozenset(map(str, cast("list[Any]", names))))
+        case {"form": int()}:
+            raise EnvironmentProblem(
+                "the programs of this installation are not of one version: it was changed while Millrace ran",
+                hint="Start Millrace again.",
+                code="changed_installation",
+            )
+        case _:
+            raise Garbage("no greeting")
 
 
 class Guest:
@@ -78,24 +111,18 @@ class Guest:
         self._selector.register(self._reader, selectors.EVENT_READ)
         try:
             said = self.ask(frame({"source": source, "free": free}), patience_s=_START_S + limits.seconds_per_event)
-            greeting = cast("dict[str, Any]", orjson.loads(said))
-        except (_Fallen, ValueError) as fallen:
+            greeting = _greeting(said)
+        except (_Fallen, Garbage) as fallen:
             self.close()
             raise ConfigError(
                 "the script ends its process, or hangs, before it sees an event",
                 hint="Look at what stands outside of its functions.",
                 code="script",
             ) from fallen
-        if (error := greeting.get("error")) is not None:
+        except BaseException:
             self.close()
-            raise ConfigError(
-                f"the script cannot be used: {error['message']}",
-                hint=error.get("hint") or "Mend that line.",
-                path=None if error.get("line") is None else f"line {error['line']}",
-                code="script",
-            )
-        wanted = greeting.get("event_types")
-        self.event_types = None if wanted is None else frozenset(str(one) for one in wanted)
+            raise
+        self.event_types = greeting.event_types
 
     @property
     def alive(self) -> bool:
@@ -184,6 +211,12 @@ class Guest:
         self.close()
         return _Fallen(code, message, max(at if at <= self._count else 0, self._seen) - 1 if at > 0 else None)
 
+    def kill(self) -> None:
+        """The process ends, and whoever waits for its answer learns of it. For other threads."""
+        for pid in jail.children(self._process.pid) or [self._process.pid]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         """The process is gone. May be called twice."""
         if self._process.poll() is None:
@@ -237,6 +270,8 @@ class PythonStep:
         self._free = free
         self._traced = traced
         self._idle: list[Guest] = []
+        self._guests: set[Guest] = set()
+        self._closed = False
         self.printed: list[str] = []
         self._assembly = Assembly()
         first = self._guest()
@@ -245,6 +280,7 @@ class PythonStep:
         self._workers = workers or min(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._workers, "millrace-script")
         self._until = math.inf
+        self._falls = 0
 
     def apply(self, batch: Batch, key: tuple[str, ...] = ()) -> Stepped:
         """What the script makes of the rows; see `Step.apply`."""
@@ -253,28 +289,49 @@ class PythonStep:
             return Stepped((Output(batch.stream, batch.rows, origin),))
         seen = visible(batch.rows.schema, key)
         parts = list(slices(batch.rows, SLICE))
-        self._until = time.monotonic() + self._limits.seconds_per_batch
+        self._until, self._falls = time.monotonic() + self._limits.seconds_per_batch, 0
         jobs = [self._pool.submit(self._sliced, batch.stream, rows, seen, key) for _, rows in parts]
-        answers = [job.result() for job in jobs]
+        try:
+            answers = [job.result() for job in jobs]
+        except BaseException:
+            # Somebody pressed Ctrl-C, or no process can be started: nobody waits for the others.
+            self.close()
+            raise
         for answer in answers:
             self.printed.extend(answer.printed[: max(0, 100 - len(self.printed))])
         return self._assembly.assembled(batch, key, [start for start, _ in parts], answers)
 
     def close(self) -> None:
+        self._closed = True
         # Guests first: they end with the threads that started them, and would leave remains.
         while self._idle:
-            self._idle.pop().close()
+            self._drop(self._idle.pop())
+        for guest in list(self._guests):
+            guest.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        # What came to be meanwhile.
+        for guest in list(self._guests):
+            self._drop(guest)
 
     def _guest(self) -> Guest:
-        return Guest(self._source, self._wall, self._limits, free=self._free)
+        if self._closed:
+            raise MillraceError("the step is closed", code="closed_step")
+        made = Guest(self._source, self._wall, self._limits, free=self._free)
+        self._guests.add(made)
+        if self._closed:
+            made.kill()
+        return made
+
+    def _drop(self, guest: Guest) -> None:
+        guest.close()
+        self._guests.discard(guest)
 
     def _ready(self) -> Guest:
         while self._idle:
             with suppress(IndexError):
                 if (guest := self._idle.pop()).alive:
                     return guest
-                guest.close()
+                self._drop(guest)
         return self._guest()
 
     def _sliced(self, stream: str, rows: pa.RecordBatch, seen: Sequence[str], key: Sequence[str]) -> Answer:
@@ -292,12 +349,14 @@ class PythonStep:
                 body = guest.ask(message, count=rows.num_rows, until=self._until)
                 answer = answered(body, rows.num_rows, {name for name in rows.schema.names if name not in seen})
             except Garbage as garbage:
-                guest.close()
                 raise _Fallen(
                     "TRANSFORM_ERROR", f"the script's process answered with nonsense: {garbage}", None
                 ) from None
-        except _Fallen as fallen:
-            return self._around(stream, rows, seen, key, fallen)
+        except BaseException as wrong:
+            self._drop(guest)
+            if isinstance(wrong, _Fallen):
+                return self._around(stream, rows, seen, key, wrong)
+            raise
         self._idle.append(guest)
         return answer
 
@@ -307,6 +366,14 @@ class PythonStep:
         count = rows.num_rows
         if count == 1:
             return Answer.refused(fallen.code, fallen.message)
+        self._falls += 1
+        if self._falls > MOST_FALLS:
+            return Answer.refused(
+                "TRANSFORM_LIMIT",
+                f"the script ended {MOST_FALLS} processes at other events of the same batch; this one was not tried again. "
+                f"The last time: {fallen.message}",
+                count,
+            )
         if fallen.event is not None and 0 <= fallen.event < count:
             at = fallen.event
             parts = [(0, at), (at, 1), (at + 1, count - at - 1)]
