@@ -55,7 +55,7 @@ class Event:
         """An event as it comes from the source. Properties are taken as they are, a plain dict is copied."""
         event = cls.__new__(cls)
         event._name = name
-        event._properties = properties if isinstance(properties, Properties) else owned(properties)
+        event._properties = properties if isinstance(properties, Properties) else _received(properties)
         event._keys = primary_keys
         event._modified_at = source_modified_at
         event._origin = None
@@ -156,6 +156,13 @@ METHODS = sorted(name for name, found in vars(Event).items() if name[0] != "_" a
 
 for _alias, _method in ALIASES.items():
     setattr(Event, _alias, getattr(Event, _method))
+
+
+def _received(properties: dict[str, Any]) -> Properties:
+    """Those of a plain dict. Its dicts and lists count as handed out: nobody sees when they change."""
+    made = owned(properties)
+    made.touched = {key for key, value in dict.items(made) if isinstance(value, (dict, list))} or None
+    return made
 
 
 def _name(name: Any) -> str:

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 _NOTHING: frozenset[str] = frozenset()
 _MISSING = object()
 
-# Values that nobody can change in place.
-_PLAIN = frozenset((str, int, float, bool))
+_get: Callable[[dict[str, Any], str], Any] = dict.__getitem__
+_get_or: Callable[[dict[str, Any], str, Any], Any] = dict.get
+_put: Callable[[dict[str, Any], str, Any], None] = dict.__setitem__
 
 # Numbers that a float or 64 bits may not hold; inside strings it matches too, which only costs time.
 _LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
@@ -52,7 +53,7 @@ def owned(properties: Mapping[str, Any]) -> Properties:
     for key, value in dict.items(made):
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  as above
             raise TypeError(f"the name of a field must be text, not {key!r}")
-        if value.__class__ not in _PLAIN and isinstance(value, (dict, list)):
+        if isinstance(value, (dict, list)):
             dict.__setitem__(made, key, nested(value))
     return made
 
@@ -70,9 +71,7 @@ def nested(value: Any) -> Any:
 
 def decoded(text: str) -> Any:
     """The value of JSON text, dicts in it `Nested`. A number that a float would change is a Decimal."""
-    if _LONG_NUMBER.search(text) is None:
-        return nested(Properties.loads(text))
-    return nested(json.loads(text, parse_float=_number))
+    return _decode(text) if _LONG_NUMBER.search(text) is None else _decode_exactly(text)
 
 
 def _number(text: str) -> float | Decimal:
@@ -80,18 +79,21 @@ def _number(text: str) -> float | Decimal:
     return near if Decimal(repr(near)) == exact else exact
 
 
+_decode = json.JSONDecoder(object_pairs_hook=Nested).decode
+_decode_exactly = json.JSONDecoder(object_pairs_hook=Nested, parse_float=_number).decode
+
+
 class Properties(Nested):
     """The properties of one event, live: what is changed here is changed in the event.
 
-    ``lazy`` names the fields whose value is still JSON text; it is read when somebody asks for it. ``touched`` has the
-    fields that were set, deleted, or whose value was handed out and may have been changed in place; None while there
-    is none. Whoever gave the values needs to look at those alone.
+    ``lazy`` names the fields whose value comes as JSON text, which is read when somebody asks for it; other values
+    must be such that nobody can change them in place. ``touched`` has the fields that were set, deleted, or whose value
+    was handed out and may have been changed in place; None while there is none. Whoever gave the values needs to look
+    at those alone.
     """
 
     touched: set[str] | None = None
     lazy: frozenset[str] = _NOTHING
-    # Whoever has a faster one puts it here.
-    loads: ClassVar[Callable[[str], Any]] = json.loads
 
     def _touch(self, key: str) -> None:
         if self.touched is None:
@@ -100,12 +102,10 @@ class Properties(Nested):
             self.touched.add(key)
 
     def _touch_all(self) -> None:
-        """Everything that can change in place is handed out: its fields count as touched."""
-        for key, value in list(dict.items(self)):
-            if key in self.lazy and not (self.touched and key in self.touched):
-                self._opened(key, value)
-            elif isinstance(value, (dict, list)):
-                self._touch(key)
+        """Every lazy field is handed out."""
+        for key in self.lazy:
+            if key in self:
+                self._handed_out(key)
 
     def _opened(self, key: str, text: str) -> Any:
         value = decoded(text)
@@ -115,27 +115,20 @@ class Properties(Nested):
 
     # Reading.
 
+    # Most fields are not lazy, and most scripts do little else than reading: this is the way that measures fastest.
     def __getitem__(self, key: str) -> Any:
-        value = dict.__getitem__(self, key)
-        # Classes first: most values are scalars, which need no more than this.
-        if value.__class__ in _PLAIN and key not in self.lazy:
-            return value
-        return self._handed_out(key, value)
+        if key in self.lazy:
+            return self._handed_out(key)
+        return _get(self, key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        value = dict.get(self, key, _MISSING)
-        if value is _MISSING:
-            return default
-        if value.__class__ in _PLAIN and key not in self.lazy:
-            return value
-        return self._handed_out(key, value)
+        if key in self.lazy and key in self:
+            return self._handed_out(key)
+        return _get_or(self, key, default)
 
-    def _handed_out(self, key: str, value: Any) -> Any:
-        if key in self.lazy and not (self.touched and key in self.touched):
-            return self._opened(key, value)
-        if isinstance(value, (dict, list)):
-            self._touch(key)
-        return value
+    def _handed_out(self, key: str) -> Any:
+        value = _get(self, key)
+        return value if self.touched and key in self.touched else self._opened(key, value)
 
     # With `__iter__` of its own, `dict(properties)` and `**properties` ask `keys` and `__getitem__`.
     def __iter__(self) -> Iterator[str]:
@@ -184,11 +177,12 @@ class Properties(Nested):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
             raise TypeError(f"the name of a field must be text, not {key!r}")
-        if self.touched is None:
+        touched = self.touched
+        if touched is None:
             self.touched = {key}
         else:
-            self.touched.add(key)
-        dict.__setitem__(self, key, value)
+            touched.add(key)
+        _put(self, key, value)
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)
