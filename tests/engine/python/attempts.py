@@ -44,7 +44,7 @@ WIN_WITHOUT_A_WALL: dict[str, str] = {
     """,
     "reads the command lines of others": """
         import os
-        return [open(f'/proc/{n}/cmdline').read() for n in os.listdir('/proc') if n.isdigit()][0:1] or None
+        return open('/proc/%d/cmdline' % HOST['victim']).read()
     """,
     "reads its own memory map": """
         return open('/proc/self/maps').read()[:100]

@@ -213,6 +213,8 @@ class Guest:
 
     def kill(self) -> None:
         """The process ends, and whoever waits for its answer learns of it. For other threads."""
+        if not self.alive:
+            return
         for pid in jail.children(self._process.pid) or [self._process.pid]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -370,7 +372,7 @@ class PythonStep:
         if self._falls > MOST_FALLS:
             return Answer.refused(
                 "TRANSFORM_LIMIT",
-                f"the script ended {MOST_FALLS} processes at other events of the same batch; this one was not tried again. "
+                f"the script ended {MOST_FALLS} processes at other events of the batch; this one was not tried again. "
                 f"The last time: {fallen.message}",
                 count,
             )

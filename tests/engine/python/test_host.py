@@ -1,0 +1,195 @@
+"""What becomes of events around one that goes wrong, and of processes when nobody wants them any more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from millrace.data.batch import Batch
+from millrace.engine.python import frames, host
+from millrace.engine.python.host import PythonStep, ScriptLimits
+from millrace.engine.steps import Stepped
+from millrace.errors import ConfigError, MillraceError
+
+SHORT = ScriptLimits(seconds_per_event=0.4, memory_bytes=64 << 20, output_bytes=4 << 20)
+
+
+def script(body: str) -> str:
+    """At event 5 the body happens; all others are marked."""
+    return (
+        "def transform(event):\n    p = event.getProperties()\n    if p['n'] == 5:\n"
+        + textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
+        + "\n    p['ok'] = True\n    return event\n"
+    )
+
+
+def applied(source: str, count: int = 12, limits: ScriptLimits = SHORT) -> Stepped:
+    step = PythonStep(source, limits=limits, free=True)
+    try:
+        return step.apply(Batch("orders", pa.record_batch({"n": pa.array(range(count))})), ("n",))
+    finally:
+        step.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ("while True: pass", "TRANSFORM_TIMEOUT", "0.4 s"),
+        ("import time; time.sleep(60)", "TRANSFORM_TIMEOUT", "0.4 s"),
+        ("import os; os._exit(3)", "TRANSFORM_LIMIT", "ended its process"),
+        ("import ctypes; ctypes.string_at(0)", "TRANSFORM_LIMIT", "ended its process"),
+        ("p['x'] = bytearray(1 << 30)", "TRANSFORM_LIMIT", "MemoryError"),
+        ("p['x'] = 'x' * (5 << 20)", "TRANSFORM_LIMIT", "too large"),
+        ("return [type(event)('c', {'n': n}) for n in range(10_001)]", "TRANSFORM_RESULT", "10,000"),
+        ("return 7", "TRANSFORM_RESULT", "int"),
+        ("raise ValueError('no')", "TRANSFORM_ERROR", "ValueError: no"),
+        ("import os; os.write(1, bytes(100))", "TRANSFORM_ERROR", ""),
+        ("import os; os.close(1)", "TRANSFORM_LIMIT", "ended its process"),
+    ],
+)
+def test_what_goes_wrong_refuses_its_event_with_its_code_and_no_other(body: str, code: str, words: str) -> None:
+    found = applied(script(body))
+    assert [(row, one) for row, one, _ in found.refused] == [(5, code)]
+    assert words in found.refused[0][2]
+    [output] = found.outputs
+    assert output.origin.to_pylist() == [n for n in range(12) if n != 5]
+    assert output.rows.column("n").to_pylist() == output.origin.to_pylist()
+    assert output.rows.column("ok").to_pylist() == [True] * 11
+
+
+def test_an_event_may_have_ten_thousand_children() -> None:
+    body = "return [type(event)('c', {'at': n}) for n in range(10_000)]"
+    found = applied(script(body))
+    assert found.refused == ()
+    assert {output.stream: output.rows.num_rows for output in found.outputs} == {"orders": 11, "c": 10_000}
+
+
+def test_many_processes_that_end_are_bounded_and_no_event_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "MOST_FALLS", 4)
+    source = """
+import os
+def transform(event):
+    if event.getProperties()["n"] % 3 == 0:
+        os._exit(1)
+    return event
+"""
+    found = applied(source, 60)
+    passed = [row for output in found.outputs for row in output.origin.to_pylist()]
+    refused = [row for row, _, _ in found.refused]
+    assert sorted(passed + refused) == list(range(60))
+    assert passed == [1, 2, 4, 5, 7, 8]
+    assert "not tried again" in found.refused[-1][2]
+
+
+def test_a_batch_has_a_limit_of_its_own() -> None:
+    source = "import time\ndef transform(event):\n    time.sleep(0.1)\n    return event\n"
+    limits = ScriptLimits(seconds_per_event=0.4, seconds_per_batch=0.6, memory_bytes=64 << 20)
+    began = time.monotonic()
+    found = applied(source, 100, limits)
+    assert time.monotonic() - began < 10
+    assert {code for _, code, _ in found.refused} == {"TRANSFORM_TIMEOUT"}
+    assert len(found.refused) + sum(output.rows.num_rows for output in found.outputs) == 100
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos._exit(0)",
+        "import os\nos.write(1, b'x' * 9)\nos._exit(0)",
+        "import os\nt = b'[1]'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)",
+        """import os\nt = b'{"error": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)""",
+        """import os\nt = b'{"form": 2, "event_types": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)""",
+        "import os\nos.close(1)\ndef transform(event): return event",
+    ],
+)
+def test_a_script_that_falls_before_its_first_event_is_a_clear_error(source: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        PythonStep(source, limits=SHORT, free=True)
+    assert wrong.value.code == "script"
+    assert wrong.value.hint
+
+
+def test_programs_of_two_versions_are_told_from_a_bad_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "FORM", frames.FORM + 1)
+    with pytest.raises(MillraceError) as wrong:
+        PythonStep("def transform(event): return event")
+    assert wrong.value.code == "changed_installation"
+
+
+def test_closing_a_step_ends_what_it_waits_for() -> None:
+    limits = ScriptLimits(seconds_per_event=120)
+    step = PythonStep("def transform(event):\n    while True: pass", limits=limits, workers=2)
+    pids = {guest._process.pid for guest in step._guests}
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            step.apply(Batch("orders", pa.record_batch({"n": pa.array(range(5000))})))
+        except MillraceError as wrong:
+            errors.append(wrong)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while len(step._guests) < 2 or not any(guest._progress[0] for guest in list(step._guests)):
+        assert thread.is_alive()
+        thread.join(0.01)
+    pids |= {guest._process.pid for guest in step._guests}
+    began = time.monotonic()
+    step.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 20
+    assert [one.code for one in errors] == ["closed_step"]
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    step.close()
+
+
+WAITS = """
+import sys, threading
+import pyarrow as pa
+from millrace.data.batch import Batch
+from millrace.engine.python.host import PythonStep, ScriptLimits
+
+step = PythonStep("def transform(event):\\n    while True: pass", limits=ScriptLimits(seconds_per_event=120), workers=1)
+def told():
+    while not any(guest._progress[0] for guest in list(step._guests)):
+        pass
+    print(*(guest._process.pid for guest in step._guests), flush=True)
+threading.Thread(target=told, daemon=True).start()
+try:
+    step.apply(Batch("orders", pa.record_batch({"n": [1]})))
+finally:
+    step.close()
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_process_is_left_when_the_host_is_stopped(sent: signal.Signals, code: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert pids
+    process.send_signal(sent)
+    process.stdout.close()
+    assert process.wait(20) == code
+    until = time.monotonic() + 10
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < until, "a guest outlives its host"
+        os.sched_yield()
+
+
+def _runs(pid: int) -> bool:
+    """It is there, and not only its remains, which wait for the machine's first process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
