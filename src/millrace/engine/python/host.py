@@ -76,7 +76,7 @@ def _greeting(said: bytes) -> _Greeting:
             )
         case {"form": form, "event_types": list() | None as names} if form == FORM:
             return _Greeting(None if names is None else frozenset(map(str, cast("list[Any]", names))))
-        case {"form": int()}:
+        case {"form": int() as form} if form != FORM:
             raise EnvironmentProblem(
                 "the programs of this installation are not of one version: it was changed while Millrace ran",
                 hint="Start Millrace again.",
