@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,17 @@ def test_typical_scripts_do_what_they_say(name: str):
 
 def test_the_template_lets_events_pass():
     assert ran(TEMPLATE) == [("orders", {"id": 1})]
+
+
+def test_the_script_of_the_guide_does_what_the_guide_says():
+    guide = Path(__file__).parents[2] / "docs/guides/transformations-python.md"
+    text = guide.read_text().partition("```python\n")[2].partition("```")[0]
+    given = {"id": 1, "created": 1767225600, "lines": [{"sku": "a"}]}
+    assert ran(text, Event.received("orders", given, primary_keys=["id"])) == [
+        ("orders", {"id": 1, "created": 1767225600, "day": "2026-01-01"}),
+        ("order_lines", {"order_id": 1, "line": 0, "sku": "a"}),
+    ]
+    assert ran(text, event(id=1, status="test")) == []
 
 
 def test_scripts_of_python_2_find_their_names():
