@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
+from tests import bubblewrap
+from tests import postgres as servers
 from tests.buckets import bucket, s3
-from tests.postgres import database, postgres, pytest_report_header
+from tests.postgres import database, postgres
 
 pytest.register_assert_rewrite("millrace.connect.testing")
 
@@ -14,7 +16,11 @@ pytest.register_assert_rewrite("millrace.connect.testing")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-__all__ = ["bucket", "database", "postgres", "pytest_report_header", "s3"]
+__all__ = ["bucket", "database", "postgres", "s3"]
+
+
+def pytest_report_header() -> list[str]:
+    return [servers.pytest_report_header(), bubblewrap.pytest_report_header()]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

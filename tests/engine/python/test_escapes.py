@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests import bubblewrap
 from tests.engine.python.attempts import NEVER_WIN, WIN_WITHOUT_A_WALL
 
 from millrace.data.batch import Batch
@@ -24,7 +25,9 @@ from millrace.engine.python.host import PythonStep, ScriptLimits
 from millrace.engine.steps import Stepped
 
 ATTEMPTS = WIN_WITHOUT_A_WALL | NEVER_WIN
-WALLS: tuple[jail.Wall, ...] = ("bubblewrap", "namespaces", "landlock")
+WALLS: tuple[jail.Wall, ...] = (
+    ("bubblewrap", "namespaces", "landlock") if bubblewrap.installed() else ("namespaces", "landlock")
+)
 # Behind Landlock alone stand the same locks as behind the others, so that what wins nothing in files, processes and
 # the network is tried behind those.
 TRIED = [(name, wall) for name in ATTEMPTS for wall in WALLS if wall != "landlock" or name in WIN_WITHOUT_A_WALL]

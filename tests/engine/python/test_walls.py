@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.engine.python.test_escapes import WALLS
 
 import millrace
 from millrace.data.batch import Batch
@@ -75,16 +76,15 @@ def test_every_wall_holds_for_an_ordinary_user() -> None:
     assert done.returncode == 0, done.stderr
     user, found = json.loads(done.stdout)
     assert user != 0
-    assert len(found) == 3 * len(TRIED)
+    assert len(found) == len(WALLS) * len(TRIED)
     assert {name: one for name, one in found.items() if one != [None, None, [], []]} == {}
 
 
 def test_what_this_machine_offers_is_told() -> None:
     found = jail.probe()
-    assert found.wall == "bubblewrap"
+    assert found.wall == WALLS[0]
     assert found.safe
-    assert "bubblewrap" in found.told
-    assert found.tried == {}
+    assert found.wall in found.told
 
 
 @pytest.fixture
