@@ -276,3 +276,17 @@ def test_a_policy_that_means_nothing_is_told_with_its_line(made: Rig, tmp_path: 
     (problem,) = caught.value.problems
     assert (problem.path or "").startswith("pipelines.yaml:7 pipelines.p.")
     assert told in (None, problem.hint)
+
+
+def test_what_tells_made_rows_apart_stays_over_runs(made: Rig):
+    script = (
+        "from millrace.api import Event\n\ndef transform(event):\n    p = event.getProperties()\n"
+        "    return [event] + [Event('parts', {'id': p['id'], 'at': at}) for at in range(p['n'])]\n"
+    )
+    made.script.tales["orders", "incremental"] = [[[{"id": 1, "n": 1}]], [[{"id": 2, "n": 2}]]]
+    deploy(made.home, PIPELINE, "python", script)
+    made.run()
+    assert made.rows("parts", "id") == [1]
+    record = made.run()
+    assert record.balance.rejected == {"steps/TRANSFORM_RESULT": 1}
+    assert made.rows("parts", "id") == [1]

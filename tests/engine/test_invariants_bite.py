@@ -113,8 +113,8 @@ MUTATIONS = {
         INVARIANTS + "test_i5_a_run_accounts_for_every_row",
     ),
     "I6 misfits become null": Mutation(
-        "engine/mapping.py",
-        'misfits.setdefault(row, ("INCOMPATIBLE_TYPE", text))  # I6',
+        "engine/shaping.py",
+        "self.misfits.setdefault(row, (code, text))  # I6",
         "pass",
         "tests/engine/test_sync.py::test_without_auto_mapping_what_does_not_fit_is_rejected",
     ),

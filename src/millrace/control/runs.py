@@ -121,7 +121,9 @@ class Crew:
         strategy = strategy_of(self.home, self.pipeline)
         if deployed is None or deployed.kind == "none":
             return Flight(version=deployed and deployed.version, raw=raw, strategy=strategy)
-        step = transformations.step(self.home, deployed.kind, deployed.text)
+        # An event type that code made in an earlier run is told apart as its table was made for.
+        keys = {one.stream: one.key for one in self.books.mappings() if one.source is not None and one.parent is None}
+        step = transformations.step(self.home, deployed.kind, deployed.text, keys=keys)
         self._stack.callback(step.close)
         return Flight(step, deployed.version, raw, strategy)
 

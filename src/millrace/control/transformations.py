@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import getpass
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -151,8 +152,11 @@ def checked(home: Home, kind: Kind, text: str) -> None:
     step(home, kind, text).close()
 
 
-def step(home: Home, kind: Kind, text: str) -> Step:
-    """The transformation as the step that runs it. Raises ConfigError for a text that cannot be one."""
+def step(home: Home, kind: Kind, text: str, *, keys: Mapping[str, tuple[str, ...]] | None = None) -> Step:
+    """The transformation as the step that runs it. ``keys``: what tells rows apart in event types that it made before.
+
+    Raises ConfigError for a text that cannot be one.
+    """
     from millrace.control import tokens
 
     if kind == "blocks":
@@ -163,7 +167,7 @@ def step(home: Home, kind: Kind, text: str) -> Step:
     from millrace.control.settings import workspace
     from millrace.engine.python.host import PythonStep
 
-    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python)
+    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python, keys=keys)
 
 
 def whoami() -> str:

@@ -88,11 +88,6 @@ def inferred(values: Values) -> pa.Array | None:
     return _inferred(values)
 
 
-def column(values: Values) -> pa.Array | None:
-    """The values as an array, typed as `to_batch` types a field of them; None where all are null. Raises DataError."""
-    return _inferred(values)
-
-
 def _inferred(values: Values) -> pa.Array | None:
     """The values in the type that they say; None where all are null."""
     groups: dict[_Group, Values] = {}

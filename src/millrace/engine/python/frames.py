@@ -21,7 +21,7 @@ from millrace.data.cast import cast as exactly
 from millrace.data.columns import SOURCE_MODIFIED_AT, is_ours
 from millrace.data.compute import pc
 from millrace.data.exact import of_type
-from millrace.data.rows import column as column_of
+from millrace.data.rows import inferred
 from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
@@ -324,7 +324,7 @@ def _alike(kind: Any, values: list[Any]) -> pa.Array | None:
         case None:
             if any(isinstance(value, dict) for value in values):
                 raise Garbage("no values")
-            return column_of([_decoded(*value) if isinstance(value, list) else value for value in values])
+            return inferred([_decoded(*value) if isinstance(value, list) else value for value in values])
         case "json":
             for text in values:
                 _check_json(text)
@@ -334,7 +334,7 @@ def _alike(kind: Any, values: list[Any]) -> pa.Array | None:
         case "time" | "timestamp" | "timestamptz":
             return pa.array(values, pa.int64()).view(_MICROS[kind])
         case _:
-            return column_of([_decoded(kind, value) for value in values])
+            return inferred([_decoded(kind, value) for value in values])
 
 
 _MICROS = {"time": types.TIME, "timestamp": types.TIMESTAMP, "timestamptz": types.TIMESTAMPTZ}

@@ -171,7 +171,7 @@ class Work:
                 number=number,
             )
             try:
-                events = script(event).events
+                events = script.events(event)
             except self._failed as failure:
                 text = f"{failure.message}\n{failure.trace}".strip() if head["traced"] else failure.message
                 failed.append((number, failure.code, text[:4000]))

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -251,8 +251,9 @@ class Guest:
 class PythonStep:
     """A script as a step (`millrace.engine.steps.Step`). Its guests live until it is closed.
 
-    ``trusted``: it may run where this machine offers no wall. ``wall``: this one, for tests. Raises ConfigError for a
-    script that cannot be one, with its line, and where there is no wall.
+    ``trusted``: it may run where this machine offers no wall. ``wall``: this one, for tests. ``keys``: the fields that
+    tell rows apart in event types that it made before. Raises ConfigError for a script that cannot be one, with its
+    line, and where there is no wall.
     """
 
     def __init__(
@@ -265,6 +266,7 @@ class PythonStep:
         wall: jail.Wall | None = None,
         free: bool = False,
         traced: bool = False,
+        keys: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._source = source
         self._limits = limits or ScriptLimits()
@@ -275,7 +277,7 @@ class PythonStep:
         self._guests: set[Guest] = set()
         self._closed = False
         self.printed: list[str] = []
-        self._assembly = Assembly()
+        self._assembly = Assembly(dict(keys or {}))
         first = self._guest()
         self.event_types = first.event_types
         self._idle.append(first)
