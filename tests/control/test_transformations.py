@@ -183,6 +183,25 @@ def test_a_file_of_pipelines_deploys_a_script_once(made: Rig, tmp_path: Path):
     assert len(history(made.home, "p")) == 2
 
 
+@pytest.mark.parametrize(
+    ("transformation", "place"),
+    [
+        ("{python: ./bad}", "pipelines.p.transformation, line 1"),
+        ("{blocks: [{id: x, type: HASH_FIELDS, settings: {algorithm: MD6}}]}", ".transformation.blocks.0.settings.alg"),
+    ],
+)
+def test_a_transformation_that_cannot_be_one_is_told_with_its_place_in_the_file(
+    transformation: str, place: str, made: Rig, tmp_path: Path
+):
+    (tmp_path / "bad").write_text("def transform(event)\n    return event\n")
+    file = pipelines_file(tmp_path, made, f"    transformation: {transformation}\n")
+    with pytest.raises(ConfigError) as caught:
+        apply.apply_file(made.home, file)
+    for problem in getattr(caught.value, "problems", (caught.value.problem,)):
+        assert str(problem.path).startswith("pipelines.yaml:4 ")
+        assert place in str(problem.path)
+
+
 def test_a_script_may_stand_in_the_file_and_comes_back_in_an_export(made: Rig, tmp_path: Path):
     from millrace.control.export import export
 

@@ -193,7 +193,8 @@ def _transformation(home: Home, wanted: WantedPipeline, old: Pipeline | None, *,
     after = wanted.transformation
     if after is None or (deployed is not None and (deployed.kind, deployed.text) == after):
         return ()
-    transformations.checked(home, *after)
+    with _at("transformation"):
+        transformations.checked(home, *after)
     if not dry_run:
         transformations.deploy(home, wanted.name, *after, reason="applied from a file")
     before = f"version {deployed.version}" if deployed and deployed.kind != "none" else None
@@ -238,8 +239,19 @@ def _at(place: str) -> Generator[None]:
     try:
         yield
     except MillraceError as error:
-        error.path = f"{place}.{error.path}" if error.path else place
+        from millrace.engine.blocks.mistakes import BlocksError
+
+        error.path = _below(place, error.path)
+        if isinstance(error, BlocksError):
+            error.problems = tuple(replace(one, path=_below(place, one.path)) for one in error.problems)
         raise
+
+
+def _below(place: str, path: str | None) -> str:
+    if not path:
+        return place
+    # A line of a text that the file names is no key of the file.
+    return f"{place}, {path}" if path.startswith("line ") else f"{place}.{path}"
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:
