@@ -140,21 +140,22 @@ def test_events_that_failed_can_be_tried_with_a_mended_script(made: Rig):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "told"),
     [
-        "{",
-        "[]",
-        '{"event_name": "x"}',
-        '{"event_name": 3, "properties": {}}',
-        '{"properties": []}',
-        '{"properties": {}, "more": 1}',
+        ("{", "no JSON"),
+        ("[]", "another JSON value"),
+        ('{"event_name": "x"}', "'properties' of an event are missing"),
+        ('{"event_name": 3, "properties": {}}', "'event_name' of an event must be text"),
+        ('{"properties": []}', "must be an object"),
+        ('{"properties": {}, "more": 1}', "has no 'more'"),
     ],
 )
-def test_a_line_that_is_no_event_is_told_with_its_place(line: str, tmp_path: Path):
+def test_a_line_that_is_no_event_is_told_with_its_place(line: str, told: str, tmp_path: Path):
     file = tmp_path / "events.jsonl"
     file.write_text('{"event_name": "a", "properties": {}}\n\n' + line + "\n")
     with pytest.raises(ConfigError) as caught:
         trials.read_events(file)
+    assert told in caught.value.message
     assert (caught.value.code, caught.value.path) == ("no_event", "events.jsonl:3")
 
 

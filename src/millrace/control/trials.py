@@ -118,11 +118,16 @@ def parsed(text: str, place: str) -> Event:
         found = json_text.loads(text)
     except ValueError as wrong:
         raise ConfigError(f"this is no JSON: {wrong}", hint=_FORM, path=place, code="no_event") from wrong
-    if not isinstance(found, dict) or set(found) - {"event_name", "properties"} or "properties" not in found:
-        raise ConfigError("this is no event", hint=_FORM, path=place, code="no_event")
-    name, properties = found.get("event_name", "event"), found["properties"]
-    if not isinstance(name, str) or not isinstance(properties, dict):
-        raise ConfigError("this is no event", hint=_FORM, path=place, code="no_event")
+    if not isinstance(found, dict):
+        raise ConfigError("this is no event, but another JSON value", hint=_FORM, path=place, code="no_event")
+    if unknown := sorted(set(found) - {"event_name", "properties"}):
+        raise ConfigError(f"an event has no {unknown[0]!r}", hint=_FORM, path=place, code="no_event")
+    name, properties = found.get("event_name", "event"), found.get("properties")
+    if not isinstance(name, str):
+        raise ConfigError("the 'event_name' of an event must be text", hint=_FORM, path=place, code="no_event")
+    if not isinstance(properties, dict):
+        wrong = "must be an object" if "properties" in found else "are missing"
+        raise ConfigError(f"the 'properties' of an event {wrong}", hint=_FORM, path=place, code="no_event")
     return Event(name, properties)
 
 
