@@ -6,7 +6,7 @@ STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types generated golden bench crash check new-source new-destination clean
+.PHONY: help setup demo test lint types generated golden bench bench-flight crash check new-source new-destination clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ $(BENCH_STAMP): $(STAMP)
 
 bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md
 	@$(BIN)/python -m tests.bench
+
+bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain Python, in one run each
+	@$(BIN)/python -m tests.bench.scripts
+	@$(BIN)/python -m tests.bench.blocks
+	@$(BIN)/python -m tests.bench.nesting
 
 check: setup  ## What each connector's folder still lacks, in words
 	@$(BIN)/python tools/check.py

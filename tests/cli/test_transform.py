@@ -158,3 +158,12 @@ def test_a_transformation_goes_from_a_sample_to_a_rollback(shop: Shop, tmp_path:
         2,
         1,
     ]
+
+
+def test_personal_data_is_found(tmp_path: Path):
+    events = [{"event_name": "people", "properties": {"id": n, "who": f"ann{n}@example.org"}} for n in range(3)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    asked = ask("transform", "detect", "--events", tmp_path / "events.jsonl", "--json", home=tmp_path / "none")
+    (found,) = json.loads(asked.out)
+    assert (found["event_name"], found["field"], found["rows"], found["share"]) == ("people", "who", 3, 1.0)
+    assert "mail" in found["kind"].lower()

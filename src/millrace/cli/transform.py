@@ -20,7 +20,7 @@ from millrace.errors import ConfigError
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.transformations import Transformation
-    from millrace.control.trials import DryRun, Effect, Event, Outcome, Trial
+    from millrace.control.trials import DryRun, Effect, Event, Outcome, Personal, Trial
 
 PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
@@ -296,6 +296,35 @@ def explain(
     face.answer({"python": script}, script.splitlines())
 
 
+@command(
+    group,
+    "detect",
+    examples=["millrace transform detect clevertap", "millrace transform detect --events events.jsonl --json"],
+)
+def detect(
+    face: Face,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="PIPELINE", help="Whose samples; left out: only --events.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Events, one JSON object a line.")
+    ] = None,
+    stream: Annotated[str | None, OBJECT] = None,
+) -> None:
+    """Say which fields seem to hold personal data: by their values or by their names."""
+    from millrace.control import trials
+
+    if events is not None:
+        given = trials.read_events(events)
+    elif pipeline is None:
+        raise ConfigError("no events are given", hint="Give a file with --events, or name a pipeline.", code="usage")
+    else:
+        with face.open() as home:
+            given = trials.sampled(home, pipeline, stream)
+    found = trials.personal(given)
+    face.answer(found, _personal(found, len(given)))
+
+
 @command(group, "sandbox", examples=["millrace transform sandbox"])
 def sandbox(face: Face) -> None:
     """Tell which wall this machine puts around users' Python."""
@@ -412,6 +441,15 @@ def _changes(before: Event, after: Event) -> Iterator[str]:
             yield f"  + {name}: {json.dumps(is_, ensure_ascii=False)}"
         elif was != is_:
             yield f"  ~ {name}: {json.dumps(was, ensure_ascii=False)} → {json.dumps(is_, ensure_ascii=False)}"
+
+
+def _personal(found: Sequence[Personal], events: int) -> Iterator[str]:
+    if not found:
+        yield f"Nothing in {count(events, 'event')} looks like personal data."
+        return
+    rows = [(one.event_name, one.field, one.kind, one.by, f"{one.share:.0%}") for one in found]
+    yield from table(("event type", "field", "holds", "told by", "of its events"), rows)
+    yield dim("Hide a field with the blocks HASH_FIELDS, MASK_FIELDS, TOKENISE_FIELDS or DROP_FIELDS.")
 
 
 def _history(found: Sequence[Transformation], pipeline: str, now: datetime) -> Iterator[str]:

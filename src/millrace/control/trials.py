@@ -183,6 +183,29 @@ def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | Non
     return Trial(tuple(outcomes), _effects(before, mappings), printed)
 
 
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """A field of an event type that seems to hold personal data: what kind, told by its values or its name."""
+
+    event_name: str
+    field: str
+    kind: str
+    by: str
+    rows: int
+    share: float
+
+
+def personal(events: Sequence[Event]) -> list[Personal]:
+    """Fields of these events that seem to hold personal data, also inside of nested values."""
+    from millrace.engine.blocks.detect import detect
+
+    found: list[Personal] = []
+    for name in dict.fromkeys(event.event_name for event in events):
+        rows = to_batch([event.properties for event in events if event.event_name == name], None)
+        found += [Personal(name, one.field, one.kind, one.by, one.rows, one.share) for one in detect(rows)]
+    return found
+
+
 def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 20) -> DryRun:
     """The step over the last rows that were read or staged; nothing is written.
 
