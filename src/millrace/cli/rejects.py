@@ -75,10 +75,10 @@ def list_(
     with face.open() as home:
         if files:
             by_file = rejects.listed(home, choice, state=state)
-            face.answer(by_file, _listed(by_file, now))
+            face.answer(by_file, _listed(by_file, now, choice))
             return
         found = rejects.grouped(home, choice, state=state)
-    face.answer(found, _grouped(found, now))
+    face.answer(found, _grouped(found, now, choice))
 
 
 @command(
@@ -235,9 +235,9 @@ def _choice(
     return Choice(pipeline, stream, stage, code, run, file, (name, value) if where is not None else None)
 
 
-def _grouped(found: Sequence[Grouped], now: datetime) -> Iterator[str]:
+def _grouped(found: Sequence[Grouped], now: datetime, choice: Choice) -> Iterator[str]:
     if not found:
-        yield "No rejects: every row that was read could pass."
+        yield _none(choice)
         return
     states = any(one.state != "open" for one in found)
     rows = [
@@ -262,9 +262,9 @@ def _grouped(found: Sequence[Grouped], now: datetime) -> Iterator[str]:
     yield from _told(sum(one.rows for one in found if one.state == "open"))
 
 
-def _listed(found: Sequence[RejectGroup], now: datetime) -> Iterator[str]:
+def _listed(found: Sequence[RejectGroup], now: datetime, choice: Choice) -> Iterator[str]:
     if not found:
-        yield "No rejects: every row that was read could pass."
+        yield _none(choice)
         return
     states = any(one.state != "open" for one in found)
     rows = [
@@ -284,6 +284,12 @@ def _listed(found: Sequence[RejectGroup], now: datetime) -> Iterator[str]:
     heads = ("pipeline", "run", "file", "object", "where/why", "rows", *(["state"] if states else []))
     yield from table((*heads, "since", "for example"), rows)
     yield from _told(sum(one.rows for one in found if one.state == "open"))
+
+
+def _none(choice: Choice) -> str:
+    from millrace.control.rejects import Choice
+
+    return "No rejects: every row that was read could pass." if choice == Choice() else "No rejects of that choice."
 
 
 def _told(waiting: int) -> Iterator[str]:
