@@ -87,6 +87,20 @@ def test_a_trial_reads_like_this(files: Path):
     assert "3 events in, 2 out, 1 dropped, 1 failed" in asked.out
 
 
+def test_a_failed_event_shows_the_way_through_the_script(files: Path):
+    (files / "deep.py").write_text(
+        "def city(p):\n    return p['address']['city']\n\n\n"
+        "def transform(event):\n    city(event.getProperties())\n    return event\n"
+    )
+    words = ["transform", "test", "--script", files / "deep.py", "--events", files / "events.jsonl"]
+    asked = ask(*words, "--json", home=files / "none")
+    error = json.loads(asked.out.splitlines()[2])["error"]
+    assert (error["line"], error["frames"]) == (2, ["line 6, in transform", "line 2, in city"])
+    assert error["message"] == "KeyError: there is no key 'address' (line 2)"
+    read = ask(*words, home=files / "none")
+    assert "(line 2)\n    line 6, in transform\n    line 2, in city\n" in read.out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

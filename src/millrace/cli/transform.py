@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -145,7 +145,7 @@ def test(
             found = trials.sampled(home, pipeline, stream)
         if not found:
             raise ConfigError("there are no events to try it on", hint="Give some with --events.", code="no_events")
-        with closing(transformations.step(home, text.kind, text.text)) as step:
+        with closing(transformations.step(home, text.kind, text.text, traced=True)) as step:
             trial = trials.test(home, step, found, pipeline=pipeline)
     if face.json:
         for outcome in trial.outcomes:
@@ -379,7 +379,7 @@ def _plain(event: Event) -> dict[str, Any]:
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
-    error = outcome.error and {"code": outcome.error.code, "message": outcome.error.message}
+    error = outcome.error and asdict(outcome.error)
     return {"output": [_plain(one) for one in outcome.output], "error": error}
 
 
@@ -402,6 +402,7 @@ def _became(outcome: Outcome) -> Iterator[str]:
         head, *more = outcome.error.message.splitlines() or [""]
         yield f"  {mark('bad')} {outcome.error.code}: {head}"
         yield from (f"    {line}" for line in more)
+        yield from (dim(f"    {frame}") for frame in outcome.error.frames)
     elif not outcome.output:
         yield f"  {mark('idle')} dropped"
     for after in outcome.output:

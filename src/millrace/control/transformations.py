@@ -152,8 +152,17 @@ def checked(home: Home, kind: Kind, text: str) -> None:
     step(home, kind, text).close()
 
 
-def step(home: Home, kind: Kind, text: str, *, keys: Mapping[str, tuple[str, ...]] | None = None) -> Step:
+def step(
+    home: Home,
+    kind: Kind,
+    text: str,
+    *,
+    keys: Mapping[str, tuple[str, ...]] | None = None,
+    traced: bool = False,
+) -> Step:
     """The transformation as the step that runs it. ``keys``: what tells rows apart in event types that it made before.
+
+    ``traced``: after the message of a row that a script refuses stand the script's own frames, one a line.
 
     Raises ConfigError for a text that cannot be one.
     """
@@ -167,7 +176,7 @@ def step(home: Home, kind: Kind, text: str, *, keys: Mapping[str, tuple[str, ...
     from millrace.control.settings import workspace
     from millrace.engine.python.host import PythonStep
 
-    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python, keys=keys)
+    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python, keys=keys, traced=traced)
 
 
 def whoami() -> str:

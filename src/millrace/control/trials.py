@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -47,10 +48,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an event could not pass."""
+    """Why an event could not pass.
+
+    ``line`` of the script, where it failed in one; ``frames`` are its own functions on the way there, the outermost
+    first, where the step was traced.
+    """
 
     code: str
     message: str
+    line: int | None = None
+    frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,8 +368,23 @@ def _outcomes(stepped: Stepped, count: int) -> list[Outcome]:
             came[row].append(event)
     outcomes = [Outcome(tuple(events)) for events in came]
     for row, code, message in stepped.refused:
-        outcomes[row] = Outcome(error=Failure(code, message))
+        outcomes[row] = Outcome(error=_failure(code, message))
     return outcomes
+
+
+# A frame as `scripting.script` writes it.
+_FRAME = re.compile(r"line (\d+), in \S+|… \d+ more")
+
+
+def _failure(code: str, message: str) -> Failure:
+    """The frames of a traced step, which stand after its message, on their own."""
+    head, *rest = message.split("\n")
+    at = len(rest)
+    while at and _FRAME.fullmatch(rest[at - 1]):
+        at -= 1
+    frames = tuple(rest[at:])
+    line = _FRAME.fullmatch(frames[-1]) if frames else None
+    return Failure(code, "\n".join((head, *rest[:at])), int(line[1]) if line and line[1] else None, frames)
 
 
 def _shown(stream: str, rows: pa.RecordBatch) -> list[Event]:
