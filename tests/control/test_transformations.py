@@ -13,6 +13,7 @@ from tests.engine.kit import PIPELINE, Rig, rig, types
 from millrace.control import apply, transformations, trials
 from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
 from millrace.data.batch import Checkpoint
+from millrace.engine.stage import Stage
 from millrace.errors import ConfigError
 
 __all__ = ["rig", "types"]
@@ -107,6 +108,19 @@ def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
     assert made.rows("orders", "n", order="id") == ["4", "0", "-1", "x"]
 
 
+def test_an_event_type_that_nobody_saw_is_no_event_type_without_samples(made: Rig):
+    made.run()
+    assert len(trials.sampled(made.home, PIPELINE, "ORDERS")) == 2
+    with pytest.raises(ConfigError, match="there is no event type 'nosuch'") as wrong:
+        trials.sampled(made.home, PIPELINE, "nosuch")
+    assert wrong.value.hint == "There are: orders."
+    with (
+        closing(Stage(made.home.stage_url)) as stage,
+        pytest.raises(ConfigError, match="there is no event type 'nosuch'"),
+    ):
+        trials.failed(made.home, stage, PIPELINE, "nosuch")
+
+
 def test_a_dry_run_says_what_would_become_of_staged_rows(made: Rig):
     made.run()
     with closing(transformations.step(made.home, "python", DOUBLE)) as step:
@@ -126,8 +140,6 @@ def test_a_dry_run_needs_rows(made: Rig):
 
 
 def test_events_that_failed_can_be_tried_with_a_mended_script(made: Rig):
-    from millrace.engine.stage import Stage
-
     made.script.tales["orders", "incremental"] = [[[{"id": 1, "n": 0}, {"id": 2, "n": 5}], Checkpoint(1)]]
     deploy(made.home, PIPELINE, "python", PICKY)
     made.run()

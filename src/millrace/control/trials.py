@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from millrace.connect.destination import Strategy
 from millrace.connect.source import Stream
-from millrace.control import pipelines, rejects, runs
+from millrace.control import mapping_versions, pipelines, rejects, runs
 from millrace.control.ledger import Books
 from millrace.control.tables import raw_files, samples, segments
 from millrace.data import json_text, types
@@ -142,19 +142,23 @@ _FORM = 'Write events as {"event_name": "orders", "properties": {"id": 1}}.'
 
 
 def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]:
-    """Samples that the pipeline keeps, of one object or of all."""
+    """Samples that the pipeline keeps, of one event type or of all. Raises ConfigError for one that it never saw."""
     found = pipelines.find(home, pipeline)
     query = sa.select(samples).where(samples.c.pipeline_id == found.id)
     if stream is not None:
-        query = query.where(sa.func.lower(samples.c.stream) == stream.lower())
+        query = query.where(samples.c.stream == _seen(home, pipeline, stream))
     with home.database.reading() as connection:
         rows = connection.execute(query.order_by(samples.c.stream, samples.c.number)).all()
     return [_event(row.stream, row.row, row.types) for row in rows]
 
 
 def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *, limit: int = 10) -> list[Event]:
-    """Events that a transformation of the pipeline could not let pass, as they went in."""
-    choice = rejects.Choice(pipeline=pipeline, stream=stream, stage="steps")
+    """Events that a transformation of the pipeline could not let pass, as they went in.
+
+    Raises ConfigError for an event type that the pipeline never saw.
+    """
+    name = None if stream is None else _seen(home, pipeline, stream)
+    choice = rejects.Choice(pipeline=pipeline, stream=name, stage="steps")
     found: list[Event] = []
     for one in rejects.replayable(home, stage, choice):
         for batch in one.rows.to_batches():
@@ -163,6 +167,17 @@ def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *
                 if len(found) == limit:
                     return found
     return found
+
+
+def _seen(home: Home, pipeline: str, stream: str) -> str:
+    """The event type by its name in any case of letters, among those of which there is a mapping or a row."""
+    found = pipelines.find(home, pipeline)
+    known = set(mapping_versions.latest(home, found))
+    with home.database.reading() as connection:
+        query = sa.select(samples.c.stream).where(samples.c.pipeline_id == found.id)
+        known.update(connection.execute(query.distinct()).scalars())
+    known.update(one.stream for one in rejects.grouped(home, rejects.Choice(pipeline=pipeline), state=None))
+    return mapping_versions.named(sorted(known), stream)
 
 
 def _failed(row: dict[str, JSON]) -> Event:
