@@ -71,3 +71,11 @@ def test_mended_rows_go_on(failed: Rig, capsys: pytest.CaptureFixture[str], depl
     assert run["balance"]["even"]
     assert failed.rows("items", "id") == [22]
     assert failed.rejected() == {"TRANSFORM_ERROR": 2}
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "export"])
+def test_a_name_that_is_not_there_is_no_empty_list(failed: Rig, capsys: pytest.CaptureFixture[str], verb: str):
+    wrong = told(failed, capsys, "rejects", verb, "--pipeline", "nosuch", code=2)["error"]
+    assert (wrong["code"], PIPELINE in wrong["hint"]) == ("unknown_pipeline", True)
+    wrong = told(failed, capsys, "rejects", verb, "--stage", "nosuch", code=2)["error"]
+    assert wrong["hint"] == "Stages: source, steps, mapping, load."

@@ -20,6 +20,7 @@ from millrace.cli.text import ago, bold, count, dim, table
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
+    from millrace.control.home import Home
     from millrace.control.records import RunRecord
     from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
     from millrace.engine.meter import Meter
@@ -31,6 +32,9 @@ STAGE = typer.Option(metavar="STAGE", help="Only rows refused there: source, ste
 FILE = typer.Option("--file", metavar="N", help="Only rows of this file (`millrace rejects list --files`).")
 WHERE = typer.Option(metavar="FIELD=VALUE", help="Only rows whose field has this value.")
 FLOW = typer.Option("--pipeline", "-p", metavar="NAME", help="Only rows of this pipeline.")
+
+# Where rows are refused.
+STAGES = ("source", "steps", "mapping", "load")
 
 group = noun("rejects", "Rows that could not pass, each with its reason.")
 
@@ -73,6 +77,7 @@ def list_(
     choice, state = _choice(pipeline, stream, stage, code, run), None if all_ else "open"
     now = datetime.now(UTC)
     with face.open() as home:
+        _check(home, pipeline)
         if files:
             by_file = rejects.listed(home, choice, state=state)
             face.answer(by_file, _listed(by_file, now, choice))
@@ -101,6 +106,7 @@ def show(
 
     choice = _choice(pipeline, stream, stage, code, run, number, where)
     with face.open() as home, closing(Stage(home.stage_url)) as files:
+        _check(home, pipeline)
         rows = list(rejects.rows(home, files, choice, limit=limit))
     face.answer(rows, _rows(rows))
 
@@ -127,6 +133,7 @@ def export(
 
     choice = _choice(pipeline, stream, stage, code, run, number, where)
     with face.open() as home, closing(Stage(home.stage_url)) as files:
+        _check(home, pipeline)
         if file is None:
             rejects.export(home, files, choice, sys.stdout)
             return
@@ -200,7 +207,7 @@ def discard(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Give rejected rows up for good. Export them before, if in doubt."""
-    from millrace.control import pipelines, rejects
+    from millrace.control import rejects
 
     choice = _choice(pipeline, stream, stage, code, run, number)
     if choice == _choice():
@@ -208,12 +215,19 @@ def discard(
             "no rejects are chosen", hint="Name a pipeline, an object, a stage, a code, a run or a file.", code="usage"
         )
     with face.open() as home:
-        if pipeline is not None:
-            pipelines.find(home, pipeline)
+        _check(home, pipeline)
         rows = sum(one.rows for one in rejects.grouped(home, choice))
         confirmed(face, f"{count(rows, 'rejected row')} will be gone for good. Loaded rows stay.", yes or not rows)
         done = Counted(rejects.discard(home, choice))
     face.answer(done, [f"Discarded {count(done.rows, 'row')}."])
+
+
+def _check(home: Home, pipeline: str | None) -> None:
+    """Raises ConfigError for a pipeline that is not there: that it has no rejects is no answer."""
+    from millrace.control import pipelines
+
+    if pipeline is not None:
+        pipelines.find(home, pipeline)
 
 
 def _choice(
@@ -227,6 +241,10 @@ def _choice(
 ) -> Choice:
     from millrace.control.rejects import Choice
 
+    if stage is not None and stage not in STAGES:
+        raise ConfigError(
+            f"rows are not refused at {stage!r}", hint=f"Stages: {', '.join(STAGES)}.", code="usage", path="--stage"
+        )
     name, equals, value = (where or "").partition("=")
     if where is not None and not (name and equals):
         raise ConfigError(
