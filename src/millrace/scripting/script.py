@@ -20,6 +20,8 @@ _MODULE = "transformation"
 
 # The bit of a function's flags that says `*args`; `inspect` has it, and takes long to import.
 _VARARGS = 0x04
+# Those of functions whose call gives something to be awaited, or to be asked for one value after the other.
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 # Frames of a trace that are told from each end, and the length of a message.
 _FRAMES = 10
@@ -207,6 +209,10 @@ def _check_parameters(transform: Any) -> None:
     code = getattr(transform, "__code__", None)
     if code is None:
         return
+    if code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+        raise ScriptError("transform cannot be async", code.co_firstlineno, "Write: def transform(event): …")
+    if code.co_flags & _GENERATOR:
+        raise ScriptError("transform cannot yield", code.co_firstlineno, "Return a list of events instead.")
     needed = code.co_argcount - len(transform.__defaults__ or ())
     named = code.co_kwonlyargcount - len(transform.__kwdefaults__ or ())
     takes_any = code.co_flags & _VARARGS
