@@ -64,7 +64,7 @@ class Scripted:
 def deploy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]:
     """Deploys a transformation of the test's own; each call is a new version."""
     known: dict[str, Scripted] = {}
-    monkeypatch.setattr(transformations, "step", lambda home, kind, text: known[text])
+    monkeypatch.setattr(transformations, "step", lambda home, kind, text, **_: known[text])
 
     def deployed(judge: Callable[[dict[str, Any]], list[tuple[str, dict[str, Any]]]]) -> Scripted:
         step = known[str(len(known))] = Scripted(judge)
