@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import pipelines, raw, retention
+from millrace.control import pipelines, raw, rejects, retention
+from millrace.control import replay as replaying
 from millrace.data.batch import Batch, Checkpoint, Refused
 from millrace.data.columns import INGESTED_AT, REJECTS, ours
 from millrace.engine.raw import RawDraft, in_order
@@ -199,6 +200,25 @@ def test_a_replay_that_dies_doubles_and_loses_nothing(rig: Rig, deploy: Any, whe
     again(rig, into_fresh=fresh)
     rows = [(1, 6), (2, 1)] if mode == "merge" else [(1, 1), (1, 6), (2, 1)]
     assert rig.rows("items", "id", "n", order="1, 2") == rows
+
+
+def test_a_replay_says_that_rows_were_mended_since_they_were_read(rig: Rig, deploy: Any, tmp_path: Path):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    file = tmp_path / "rejects.jsonl"
+    rejects.export_to(rig.home, Stage(rig.home.stage_url), rejects.Choice(PIPELINE, "items"), file)
+    file.write_text(file.read_text().replace('"n":0', '"n":7'))
+    deploy(fixed)
+    replaying.mend(rig.home, PIPELINE, file, clock=rig.clock)
+    assert rig.rows("items", "n") == [7 + 1]
+    assert {one.stream: one.state for one in rejects.listed(rig.home, state=None)}["items"] == "mended"
+    (note,) = [note for note in again(rig).notes if note.code == "mended_undone"]
+    assert note.message.startswith("rows of items were mended by hand")
+    assert rig.rows("items", "n") == [0 + 1]
+    assert "mended_undone" not in [note.code for note in again(rig, only=["others"]).notes]
 
 
 def test_a_replay_that_cannot_end_has_changed_nothing(rig: Rig, deploy: Any):

@@ -339,22 +339,25 @@ def _attempts(entry: Entry) -> dict[tuple[str, str, str], int]:
     query = (
         sa.select(g.stream, g.stage, g.code, sa.func.max(g.attempts).label("attempts"))
         .join(reject_files, files.id == g.file_id)
-        .where(files.pipeline_id == entry.pipeline, g.state == "replayed", g.closed_at >= began)
+        .where(files.pipeline_id == entry.pipeline, g.state.in_(("replayed", "mended")), g.closed_at >= began)
         .group_by(g.stream, g.stage, g.code)
     )
     return {(row.stream, row.stage, row.code): row.attempts for row in entry.connection.execute(query)}
 
 
-def replay(entry: Entry, file: int, stream: str, stage: str, code: str, *, asked: bool = True) -> None:
+def replay(
+    entry: Entry, file: int, stream: str, stage: str, code: str, *, asked: bool = True, mended: bool = False
+) -> None:
     """The group's rows are in this commit. Raises Stale when they were replayed or discarded meanwhile.
 
-    Unless somebody ``asked`` for it, it counts as one more attempt.
+    Unless somebody ``asked`` for it, it counts as one more attempt. ``mended``: some of its rows are as a person wrote
+    them.
     """
     g = reject_groups.c
     updated = entry.connection.execute(
         sa.update(reject_groups)
         .where(g.file_id == file, g.stream == stream, g.stage == stage, g.code == code, g.state == "open")
-        .values(state="replayed", closed_at=entry.now, attempts=0 if asked else g.attempts + 1)
+        .values(state="mended" if mended else "replayed", closed_at=entry.now, attempts=0 if asked else g.attempts + 1)
     )
     if updated.rowcount != 1:
         raise Stale(f"rejects {stage}/{code} of {stream} were replayed or discarded meanwhile")

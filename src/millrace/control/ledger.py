@@ -107,13 +107,18 @@ class Books:
             query = sa.select(sa.func.count()).where(samples.c.pipeline_id == self.feed, samples.c.stream == stream)
             return connection.execute(query).scalar_one()
 
-    def commit(self, commit: Commit, *, replayed: Sequence[Group] = (), asked: bool = True) -> None:
+    def commit(
+        self, commit: Commit, *, replayed: Sequence[Group] = (), asked: bool = True, mended: bool = False
+    ) -> None:
         """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it.
 
-        ``asked``: somebody asked for that replay; else it counts as an attempt.
+        ``asked``: somebody asked for that replay; else it counts as an attempt. ``mended``: rows of each of the groups
+        are as a person wrote them.
         """
         with self._entry() as entry:
-            self._keep(entry, commit, replayed, asked)
+            for group in replayed:
+                commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked, mended=mended)
+            self._keep(entry, commit)
 
     def commit_all(self, kept: Sequence[Commit], *, fresh: Sequence[str] = (), replayed: Sequence[Group] = ()) -> None:
         """All of the commits are kept, in their order, or none of them (I1).
@@ -127,18 +132,16 @@ class Books:
             for group in replayed:
                 commits.replay(entry, group.file, group.stream, group.stage, group.code)
             for commit in kept:
-                self._keep(entry, commit, (), True)
+                self._keep(entry, commit)
             for table in fresh:
                 generation = current_tables(entry.connection, self.feed)[table].generation
                 where = commits.named(entry, table, generation)
                 entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
 
-    def _keep(self, entry: Entry, commit: Commit, replayed: Sequence[Group], asked: bool) -> None:
+    def _keep(self, entry: Entry, commit: Commit) -> None:
         commits.balanced(commit)  # I5
         commits.keep_mappings(entry, commit.mappings)
         commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
-        for group in replayed:
-            commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked)
         for file in commit.rejects:
             commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
         commits.keep_raw(entry, commit.raw)
@@ -149,9 +152,9 @@ class Books:
         commits.keep_time(entry, commit.ingested_at_ms)
         counts.add(entry.connection, commits.counted(entry, commit))
 
-    def replaying(self, groups: Sequence[Group], *, asked: bool = True) -> Replaying:
-        """A ledger whose next commit says that these groups of rejects were replayed, because somebody ``asked``."""
-        return Replaying(self, groups, asked)
+    def replaying(self, groups: Sequence[Group], *, asked: bool = True, mended: bool = False) -> Replaying:
+        """A ledger whose next commit says that these groups were replayed, because somebody ``asked``, or mended."""
+        return Replaying(self, groups, asked, mended)
 
     def mapping(self, stream: str, version: int | None) -> Mapping | None:
         """That version of a stream's mapping; None where it is not known."""
@@ -286,10 +289,11 @@ class Replaying:
     So that commit must hold all of their rows: the replayed source gives one checkpoint, at its end.
     """
 
-    def __init__(self, books: Books, groups: Sequence[Group], asked: bool) -> None:
+    def __init__(self, books: Books, groups: Sequence[Group], asked: bool, mended: bool) -> None:
         self._books = books
         self._groups = tuple(groups)
         self._asked = asked
+        self._mended = mended
 
     def cursor(self, stream: str, lane: Lane) -> JSON:
         return self._books.cursor(stream, lane)
@@ -307,5 +311,5 @@ class Replaying:
         return self._books.sampled(stream)
 
     def commit(self, commit: Commit) -> None:
-        self._books.commit(commit, replayed=self._groups, asked=self._asked)
+        self._books.commit(commit, replayed=self._groups, asked=self._asked, mended=self._mended)
         self._groups = ()

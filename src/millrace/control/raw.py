@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.connect.source import Clock, Reading, Stream
+from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import records, retention, runs
 from millrace.control.ledger import Books, Group, Recall
 from millrace.control.records import RunRecord
@@ -57,6 +57,9 @@ def replay(
     All of it is committed in one transaction, so that an interrupted replay has changed nothing. Rejects of rows that
     went through it again are closed in the same one. Raises ConfigError where rows would be doubled (append, history)
     or an older version would take the place of a newer one, because not all rows of that time were kept.
+
+    Rows go as they were read: one that a person mended since then is not known to be another version of the one that
+    was read. A note tells of such rows.
     """
     if since is None and not into_fresh:
         raise ConfigError("no day is named", hint="Say --since DATE, or --into-fresh for all.", code="usage")
@@ -81,6 +84,7 @@ def replay(
                 fresh = sorted(chosen.tables) if into_fresh else []
                 ours.books.commit_all(together.commits, fresh=fresh, replayed=chosen.rejects(only, into_fresh))
                 wake()
+                chosen.tell_mended(only)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
 
@@ -156,6 +160,29 @@ class _Chosen:
                         "would lack them",
                         hint="Read them from the source: `millrace resync --mode drop-and-load`.",
                         code="raw_not_whole",
+                    )
+
+    def tell_mended(self, only: Sequence[str]) -> None:
+        """A note names objects of which rows were mended since the first of these was read."""
+        g, files = reject_groups.c, reject_files.c
+        query = (
+            sa.select(g.stream, sa.func.max(g.closed_at).label("at"))
+            .join(reject_files, files.id == g.file_id)
+            .where(files.pipeline_id == self._pipeline, g.state == "mended", g.closed_at >= self.first)
+            .group_by(g.stream)
+            .order_by(g.stream)
+        )
+        wanted = {name.lower() for name in only}
+        with self.ours.home.database.reading() as connection:
+            for row in connection.execute(query):
+                if not wanted or row.stream.lower() in wanted:
+                    self.ours.note(
+                        Note(
+                            "mended_undone",
+                            f"rows of {row.stream} were mended by hand, the last on {row.at:%Y-%m-%d %H:%M} UTC; where "
+                            "the row that was read passes now, it has taken the place of the mended one: look at them, "
+                            "and mend them at the source or in the transformation",
+                        )
                     )
 
     def rejects(self, only: Sequence[str], into_fresh: bool) -> list[Group]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.engine.stage import Stage
 
-State: TypeAlias = Literal["open", "replayed", "discarded", "purged"]
+State: TypeAlias = Literal["open", "replayed", "mended", "discarded", "purged"]
 
 
 @dataclass(frozen=True, slots=True)

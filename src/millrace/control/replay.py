@@ -87,7 +87,7 @@ def mend(
                 code="not_open",
             )
         for number, texts in lines.items():
-            _all_there(file, found[number], texts)
+            found[number] = _touched(file, found[number], texts)
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
             for number, texts in lines.items():
@@ -178,7 +178,7 @@ def _again(
             replayed(batches, back, chosen=chosen),
             reading,
             mappings=mappings,
-            ledger=ours.books.replaying(found.of(name), asked=asked),
+            ledger=ours.books.replaying(found.of(name), asked=asked, mended=texts is not None),
             draft=Draft(sync.stage, ours.books.feed),
             whole=True,
             clock=sync.clock,
@@ -238,14 +238,23 @@ def _lines(file: Path) -> dict[int, dict[int, str]]:
     return found
 
 
-def _all_there(file: Path, found: Replayable, texts: Mapping[int, str]) -> None:
-    open_ = {number for batch in found.batches() for number in batch[NUMBER].to_pylist() if number in texts}
+def _touched(file: Path, found: Replayable, texts: Mapping[int, str]) -> Replayable:
+    """The groups that have rows among the texts: the others stay as they are. Raises ConfigError for a missing row."""
+    open_: set[int] = set()
+    touched: set[tuple[str, str, str]] = set()
+    names = (NUMBER, "stream", "stage", "code")
+    for batch in found.batches():
+        for number, *group in zip(*(batch[name].to_pylist() for name in names), strict=True):
+            if number in texts:
+                open_.add(number)
+                touched.add((group[0], group[1], group[2]))
     if gone := sorted(texts.keys() - open_):
         raise ConfigError(
             f"{file}: row {gone[0]} of file {found.file} is not an open reject",
             hint="Export what is open and mend that.",
             code="not_open",
         )
+    return replace(found, groups=tuple(one for one in found.groups if (one.stream, one.stage, one.code) in touched))
 
 
 def _changed_at(ours: Crew) -> datetime:

@@ -348,7 +348,12 @@ def _verdict(
         else:
             said.append(f"It was loaded into {last.table} and is not there now: deleted or changed at the destination")
     if not said and failed:
-        become = {"replayed": "replayed", "discarded": "given up by hand", "purged": "given up after its time"}
+        become = {
+            "replayed": "replayed",
+            "mended": "replayed with rows that were mended by hand",
+            "discarded": "given up by hand",
+            "purged": "given up after its time",
+        }
         said.append(f"It failed at {failed[-1].stage} ({failed[-1].code}) and was {become[failed[-1].state]}")
     if not said and read:
         version = _deployed_at(ours, read[-1].at)
