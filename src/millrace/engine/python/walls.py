@@ -31,10 +31,13 @@ def enclose(readable: list[str]) -> None:
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")
     _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE)
+    # What lies below the folder that is covered is still reached by descriptors that were opened before.
+    opened = {path: os.open(path, os.O_PATH) for path in readable}
     root = "/tmp"  # noqa: S108  a folder that every machine has; it is covered, not written to
     _mount(libc, "tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV)
-    for path in readable:
-        _bind(libc, path, root + path)
+    for path, descriptor in opened.items():
+        _bind(libc, f"/proc/self/fd/{descriptor}", root + path)
+        os.close(descriptor)
     os.chdir(root)
     os.mkdir("old")  # noqa: PTH102  bare on purpose
     number = _PIVOT_ROOT[os.uname().machine]
