@@ -119,7 +119,7 @@ QUERIES = (
     "SELECT event_name, count(*) AS events, count(DISTINCT object_id) AS devices "
     "FROM shop_events GROUP BY ALL ORDER BY events DESC LIMIT 8",
     "SELECT date_trunc('day', ts) AS day, count(*) AS orders, "
-    "round(sum((event_props ->> 'Amount')::DOUBLE)) AS amount FROM shop_events "
+    "round(sum(try_cast(event_props ->> 'Amount' AS DOUBLE))) AS amount FROM shop_events "
     "WHERE event_name = 'Charged' GROUP BY ALL ORDER BY day DESC LIMIT 5",
     "SELECT json_type(event_props -> 'Room') AS type_of_room, count(*) AS events FROM travel_events "
     "WHERE event_name = 'Room Booked' GROUP BY ALL ORDER BY ALL",

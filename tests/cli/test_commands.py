@@ -343,6 +343,12 @@ def test_a_command_that_is_none_is_told_in_words_and_in_json():
     assert ask("runs", "--limit", "many", "--json").json["error"]["code"] == "usage"
 
 
+def test_a_choice_that_is_none_is_told_with_those_that_there_are():
+    asked = ask("mapping", "set", "shop", "orders", "--auto", "maybe")
+    assert asked.code == 2
+    assert "'--auto': 'maybe' is not one of 'on', 'off', 'pipeline'." in asked.err
+
+
 def test_without_a_home_the_next_step_is_told(tmp_path: Path):
     asked = ask("status", home=tmp_path / "none")
     assert asked.code == 2
@@ -440,3 +446,9 @@ def test_simulate_serves_until_ctrl_c(tmp_path: Path):
     assert process.returncode == 0
     assert "passcode" in said
     assert ask("simulate", "clevertap", "--now", "yesterday", "--json").json["error"]["code"] == "usage"
+
+
+def test_a_query_whose_values_cannot_be_read_is_told(shop: Shop):
+    asked = shop.ask("query", "SELECT 'a'::INT")
+    assert asked.code == 2
+    assert "the statement failed: Conversion Error" in asked.err

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from millrace.connect.source import Context, Reading, Stream
+from millrace.connect.sql.refusals import RowsRefused
 from millrace.control import connections
 from millrace.control.clock import clock as machine_clock
 from millrace.data.batch import Batch, Checkpoint, Passed, Refused
@@ -76,4 +77,11 @@ def query(home: Home, destination: str | None, sql: str, *, limit: int | None = 
         destination = known[0].name
     found = connections.find(home, "destination", destination)
     with closing(connections.build_destination(home, found.id, Context(clock=machine_clock()))) as opened:
-        return opened.query(sql, limit=limit)
+        try:
+            return opened.query(sql, limit=limit)
+        except RowsRefused as refused:
+            raise ConfigError(
+                f"the statement failed: {refused.message}",
+                hint="Mend the statement; where values cannot be read as another type, TRY_CAST gives none instead.",
+                code="query",
+            ) from refused
