@@ -378,6 +378,11 @@ def _unnested(batch: Batch, parts: list[Nested], made: Made | None, way: _Way) -
     before = dict(way.mappings.by_stream)
     while True:
         shapes = [_shaped(part.stream, part.rows, way) for part in parts]
+        out = set(parts[0].origin.take(pa.array(shapes[0].out, pa.int64())).to_pylist())
+        if any(out.intersection(part.origin.to_pylist()) for part in parts[1:] if out):
+            way.mappings.by_stream.update(before)
+            parts = [parts[0], *without(parts[1:], out)]
+            continue
         found = {
             row: (code, text)
             for part, shaped in zip(parts, shapes, strict=True)
@@ -397,7 +402,10 @@ def _unnested(batch: Batch, parts: list[Nested], made: Made | None, way: _Way) -
     filtered: Counter[str] = Counter()
     for part, shaped in zip(parts, shapes, strict=True):
         if part.parent is not None:
-            created[part.stream] += part.rows.num_rows
+            # What is filtered is counted where it was read.
+            gone = sum(shaped.filtered.values())
+            created[part.stream] += part.rows.num_rows - gone
+            created[batch.stream] += gone
         filtered.update(shaped.filtered)
         pairs = way.mappings.state.pairs(part.stream)
         _stage(replace(shaped, mapping=replace(shaped.mapping, nested=pairs)), way)

@@ -27,7 +27,8 @@ class Shaped:
 
     ``misfits``: row numbers of the batch, each with code and message; those rows are not in ``rows``. ``filtered``:
     rows left out on purpose, by reason: rows of the batch = rows + misfits + filtered (I5). ``discarded``: values that
-    the policy left out of rows that are loaded, by field and code.
+    the policy left out of rows that are loaded, by field and code. ``out``: row numbers of those that the policy for
+    fields or values left out.
     """
 
     mapping: Mapping
@@ -35,6 +36,7 @@ class Shaped:
     misfits: tuple[tuple[int, str, str], ...] = ()
     filtered: Dict[str, int] = field(default_factory=dict[str, int])
     discarded: Dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    out: tuple[int, ...] = ()
 
 
 def shape(
@@ -155,9 +157,10 @@ class _Shaping:
 
     def ended(self, mapping: Mapping, rows: pa.RecordBatch) -> Shaped:
         """The rows that pass, and an account of the others (I5)."""
+        out: tuple[int, ...] = ()
         if self.dropped is not None:
-            out = set(pc.indices_nonzero(self.dropped).to_pylist()) if self.misfits else set[int]()
-            self.misfits = {row: why for row, why in self.misfits.items() if row not in out}
+            out = tuple(pc.indices_nonzero(self.dropped).to_pylist())
+            self.misfits = {row: self.misfits[row] for row in self.misfits.keys() - set(out)}
         if self.misfits or self.dropped is not None:
             keep = pa.repeat(pa.scalar(True), rows.num_rows)
             if self.dropped is not None:
@@ -168,7 +171,7 @@ class _Shaping:
                 keep = pc.and_(keep, pc.invert(pc.is_in(places, value_set=bad)))
             rows = rows.filter(keep)
         misfits = tuple((row, code, text) for row, (code, text) in sorted(self.misfits.items()))
-        return Shaped(mapping, rows, misfits, dict(self.filtered), dict(self.discarded))
+        return Shaped(mapping, rows, misfits, dict(self.filtered), dict(self.discarded), out)
 
     def _fit(self, column: MappedColumn, array: pa.Array) -> tuple[MappedColumn, pa.Array]:
         if pa.types.is_null(array.type):
