@@ -77,7 +77,7 @@ def test_full_and_since_exclude_each_other(shop: Shop):
     assert (asked.code, asked.json["error"]["code"]) == (2, "usage")
 
 
-@pytest.mark.parametrize("verb", ["run", "reconcile"])
+@pytest.mark.parametrize("verb", ["run", "reconcile", "replay"])
 @pytest.mark.parametrize("text", ["foo", "31.01.2026", "2026-13-01", "20260131", "2026-W05-1"])
 def test_a_day_that_is_none_is_told_with_the_way_to_write_one(shop: Shop, verb: str, text: str):
     asked = shop.ask(verb, "clevertap", "--since", text)
@@ -85,6 +85,11 @@ def test_a_day_that_is_none_is_told_with_the_way_to_write_one(shop: Shop, verb: 
     assert repr(text) in asked.err
     assert "2026-01-31" in asked.err
     assert "%Y" not in asked.err
+
+
+def test_a_replay_of_a_pipeline_that_is_not_there_says_so_before_it_asks_for_a_day(shop: Shop):
+    asked = shop.ask("replay", "clevertab", "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "unknown_pipeline")
 
 
 def test_load_has_nothing_to_do_when_nothing_waits(shop: Shop):

@@ -117,6 +117,18 @@ def test_what_cannot_be_tried_is_told(files: Path, words: list[str], told: str):
     assert told in asked.err
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "place"),
+    [("--script", "def transform(event):\n    x =\n    return event\n", ":2"), ("--blocks", '{"blocks":\n x}', ":2:2")],
+)
+def test_what_is_wrong_with_a_file_is_told_with_its_name_and_line(files: Path, option: str, text: str, place: str):
+    (files / "bad").write_text(text)
+    words = ["transform", "test", option, files / "bad", "--events", files / "events.jsonl"]
+    asked = ask(*words, home=files / "none")
+    assert asked.code == 2
+    assert f"\n  at {files / 'bad'}{place}\n" in asked.err
+
+
 def test_a_chain_is_explained_as_a_script_that_does_the_same(files: Path):
     asked = ask("transform", "explain", "--blocks", files / "chain.json", home=files / "none")
     assert asked.code == 0

@@ -124,7 +124,8 @@ def spoken(problems: Iterable[Problem], sign: str = "✗", colour: str = "red") 
         yield typer.style(f"{sign} {head}", fg=colour)
         yield from (f"  {line}" for line in more)
         if problem.path:
-            yield f"  {'at' if ':' in problem.path else 'setting'} {problem.path}"
+            place = ":" in problem.path or problem.path.startswith("line ")
+            yield f"  {'at' if place else 'setting'} {problem.path}"
         if problem.hint:
             yield f"  → {problem.hint}"
         yield dim("  " + " · ".join(filter(None, (problem.code, problem.docs))))

@@ -61,6 +61,8 @@ def _misused(wrong: Exception, face: Face) -> int:
     context = getattr(wrong, "ctx", None)
     path = context.command_path if context else NAME
     told = getattr(wrong, "format_message", lambda: str(wrong))()
+    # Typer hands on what pydantic sets before its own words.
+    told = told.replace(": Value error, ", ": ", 1)
     if type(wrong).__name__ == "NoArgsIsHelpError":
         say(told)
         return 0

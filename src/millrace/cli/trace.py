@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from millrace.cli.face import Face, command
+from millrace.cli.nouns import day
 from millrace.cli.pipelines import OBJECT, PIPELINE, each, ended
 from millrace.cli.text import bold, count, dim, mark
 
@@ -60,8 +61,7 @@ def replay(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
     since: Annotated[
-        datetime | None,
-        typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Rows read from this day on (UTC): 2026-01-31."),
+        date | None, typer.Option(metavar="DATE", parser=day, help="Rows read from this day on (UTC): 2026-01-31.")
     ] = None,
     only: Annotated[list[str] | None, OBJECT] = None,
     into_fresh: Annotated[
@@ -74,14 +74,15 @@ def replay(
     and rows that the transformation leaves out today stay there as they are. Failed rows try again with
     `millrace rejects replay` instead.
     """
+    from millrace.control import pipelines
     from millrace.control.raw import replay as replayed
 
     with face.open() as home:
+        pipelines.find(home, pipeline)
 
         def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            day = since.date() if since else None
             return replayed(
-                home, name, since=day, only=only or (), into_fresh=into_fresh, meter=meter, stopping=stopping
+                home, name, since=since, only=only or (), into_fresh=into_fresh, meter=meter, stopping=stopping
             )
 
         ended(face, each(face, home, [pipeline], one))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import ago, bold, count, dim, mark, say, table
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -33,10 +34,24 @@ group = noun("transform", "What happens to rows in flight: drafts, trials, versi
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A transformation as it is written: its kind and its text."""
+    """A transformation as it is written: its kind, its text, and the file that it is in, if any."""
 
     kind: Literal["python", "blocks"]
     text: str
+    file: Path | None = None
+
+    @contextmanager
+    def placed(self) -> Generator[None]:
+        """An error about a line of the text names its file too."""
+        try:
+            yield
+        except MillraceError as error:
+            if self.file is not None and (at := _LINE.fullmatch(error.path or "")):
+                error.path = ":".join((str(self.file), *filter(None, at.groups())))
+            raise
+
+
+_LINE = re.compile(r"line (\d+)(?:, column (\d+))?")
 
 
 def join(app: typer.Typer) -> None:
@@ -145,7 +160,7 @@ def test(
             found = trials.sampled(home, pipeline, stream)
         if not found:
             raise ConfigError("there are no events to try it on", hint="Give some with --events.", code="no_events")
-        with closing(transformations.step(home, text.kind, text.text, traced=True)) as step:
+        with text.placed(), closing(transformations.step(home, text.kind, text.text, traced=True)) as step:
             trial = trials.test(home, step, found, pipeline=pipeline)
     if face.json:
         for outcome in trial.outcomes:
@@ -172,7 +187,7 @@ def dry_run(
 
     with face.open() as home:
         text = _text(home, pipeline, script, blocks, drafted=True)
-        with closing(transformations.step(home, text.kind, text.text)) as step:
+        with text.placed(), closing(transformations.step(home, text.kind, text.text)) as step:
             done = trials.dry_run(home, pipeline, step, last=last)
     face.answer(done, _dry_run(done))
 
@@ -217,7 +232,8 @@ def deploy(
 
     with face.open() as home:
         text = _text(home, pipeline, script, blocks, drafted=True)
-        made = transformations.deploy(home, pipeline, text.kind, text.text, reason=reason)
+        with text.placed():
+            made = transformations.deploy(home, pipeline, text.kind, text.text, reason=reason)
     face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed. It holds from the next run on."])
 
 
@@ -292,7 +308,8 @@ def explain(
         text = _text(home, pipeline, None, blocks)
     if text.kind != "blocks":
         raise ConfigError("this transformation is Python already", hint="Name a chain of blocks.", code="usage")
-    script = explained(parse(text.text))
+    with text.placed():
+        script = explained(parse(text.text))
     face.answer({"python": script}, script.splitlines())
 
 
@@ -352,7 +369,7 @@ def _text(home: Home, pipeline: str | None, script: Path | None, blocks: Path | 
         raise ConfigError("--script and --blocks exclude each other", hint="Give one of them.", code="usage")
     if (file := script or blocks) is not None:
         try:
-            return Text("python" if script else "blocks", file.read_text(encoding="utf-8-sig"))
+            return Text("python" if script else "blocks", file.read_text(encoding="utf-8-sig"), file)
         except (OSError, UnicodeDecodeError) as wrong:
             raise ConfigError(
                 f"{file} cannot be read: {wrong}", hint="Give a text file in UTF-8.", path=str(file), code="no_file"
