@@ -133,6 +133,21 @@ def test_any_field_will_do_and_several_with_commas(rig: Rig):
         of(rig, "1", only="nothing")
 
 
+def test_a_field_that_nobody_saw_is_told_with_those_that_there_are(rig: Rig, deploy: Any):
+    rig.script.stream("items", [[{"id": 1, "mail": "a=b", "town": "x"}], Checkpoint(1)], key=("id",))
+    rig.create()
+    deploy(lambda row: [("", {"id": row["id"], "mail": row["mail"]})])
+    rig.run()
+    assert of(rig, "mail=a=b").found, "a value may have the sign in it"
+    assert not of(rig, "town=y").found, "the source has the field, though the steps leave it out"
+    with pytest.raises(ConfigError, match="no event type has a field 'mial'") as wrong:
+        of(rig, "mial=b=c")
+    assert wrong.value.hint and wrong.value.hint.startswith("Fields: mail, ")
+    with pytest.raises(ConfigError) as wrong:
+        of(rig, "ID=1")
+    assert wrong.value.hint and wrong.value.hint.startswith("Fields: id, ")
+
+
 def test_a_field_whose_column_was_renamed_is_found_in_segments_from_before(rig: Rig):
     from millrace.engine.ledger import Commit
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from millrace.connect.source import Clock
-from millrace.control import runs
+from millrace.control import fields, runs
 from millrace.control.commits import current_tables, latest_mappings
 from millrace.control.sightings import Failed, Gone, Held, Read, Staged, Trace
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
@@ -38,8 +38,8 @@ def trace(home: Home, pipeline: str, key: str, *, only: str | None = None, clock
     """Where the row went whose key this is: a value, or ``field=value`` of any fields, several with commas between.
 
     Nothing is put on record and nobody waits for it. Files are read as far as the stage still has them, their
-    checksums verified. Raises ConfigError for an object that is not there, or a value without a field where the key
-    has several.
+    checksums verified. Raises ConfigError for an object that is not there, a value without a field where the key has
+    several, or a field that nobody ever saw.
     """
     with runs.visit(home, pipeline, clock=clock) as ours:
         sought = _sought(ours, key, only)
@@ -49,6 +49,10 @@ def trace(home: Home, pipeline: str, key: str, *, only: str | None = None, clock
         read = _last(_read(ours, search, sought))
         staged = _last(_staged(ours, search, sought))
         failed = _last(_failed(ours, search, sought))
+        if not (read or staged or failed or held):
+            # Only now: rows may have fields that no mapping and no sample shows.
+            names = dict.fromkeys(name for one in sought for name in one.pairs)
+            fields.check(home, ours.books.feed, names, {one.stream: one.mapping for one in sought})
         gone = tuple(_gone(ours, sought, only))
         return Trace(
             pipeline=ours.pipeline.name,
