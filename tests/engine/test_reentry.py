@@ -273,15 +273,35 @@ def test_mended_rows_that_are_not_open_rejects_are_refused_whole(rig: Rig, deplo
     lines = exported(rig, tmp_path)
     deploy(fixed)
     with pytest.raises(ConfigError, match="row 99 of file"):
-        mend(rig, tmp_path, [lines[0], lines[1] | {"number": 99}])
+        mend(rig, tmp_path, [lines[0], lines[1] | {"number": 99, "id": "of none"}])
     with pytest.raises(ConfigError, match="comes twice"):
         mend(rig, tmp_path, [lines[0], lines[0]])
     with pytest.raises(ConfigError, match="needs file, number and row"):
         mend(rig, tmp_path, [{"row": {"id": 1}}])
     assert rig.rejected() == {"TRANSFORM_ERROR": 2}
     mend(rig, tmp_path, lines)
-    with pytest.raises(ConfigError, match="are not open"):
+    with pytest.raises(ConfigError, match="is not an open reject"):
         mend(rig, tmp_path, lines)
+
+
+def test_an_export_can_be_mended_bit_by_bit(rig: Rig, deploy: Any, tmp_path: Path):
+    same = {"id": None, "v": "twin"}
+    rows = [same, same, {"id": None, "v": "b"}, {"id": 4, "v": "c"}]
+    rig.script.stream("items", [rows, Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(1), Checkpoint(1)], [], key=("id",))
+    rig.create()
+    deploy(lambda row: [("", row)] if "v" in row else failing(row))
+    rig.run()
+    lines = exported(rig, tmp_path)
+    (other,) = [line for line in lines if line["stream"] == "others"]
+    lines.remove(other)
+    for id_, line in enumerate(lines, 1):
+        mend(rig, tmp_path, [line | {"row": line["row"] | {"id": id_}}])
+        assert rig.rows("items", "id") == [*range(1, id_ + 1), 4]
+        with pytest.raises(ConfigError, match="is not an open reject"):
+            mend(rig, tmp_path, [*lines[: max(2, id_)], other])
+    assert rig.rows("items", "v") == ["b", "c", "twin", "twin"]
+    assert exported(rig, tmp_path) == [other], "what was not mended stays in its file"
 
 
 def test_a_load_that_refused_rows_names_them_by_the_columns_of_that_time(rig: Rig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -89,7 +90,11 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One rejected row; ``row`` is JSON text. ``file`` and ``number`` say which one it is."""
+    """One rejected row; ``row`` is JSON text. ``file`` and ``number`` say which one it is.
+
+    ``id`` finds it again when it lies in another file since, because rows beside it were mended or replayed. Rows that
+    are the same in all that is shown of them, and were refused at the same time, share it.
+    """
 
     file: int
     number: int
@@ -99,6 +104,11 @@ class Rejected:
     message: str
     row: str
     rejected_at: datetime
+
+    @property
+    def id(self) -> str:
+        parts = (self.stream, self.stage, self.code, self.message, self.row, self.rejected_at.isoformat())
+        return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
 
 
 _SHOWN = ("number", "stream", "stage", "code", "message", "row", "rejected_at")
@@ -252,7 +262,7 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
 def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> int:
     """Open rejects are in ``target``, one JSON object a line, the row itself as JSON under `row`; how many.
 
-    `file` and `number` say which row it is, so that a mended line finds its way back (`millrace rejects mend`).
+    `file`, `number` and `id` say which row it is, so that a mended line finds its way back (`millrace rejects mend`).
     """
     import orjson
 
@@ -261,6 +271,7 @@ def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> 
         line = {
             "file": one.file,
             "number": one.number,
+            "id": one.id,
             "stream": one.stream,
             "stage": one.stage,
             "code": one.code,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
 from millrace.engine.replay import NUMBER, Return, mended, replayed
-from millrace.engine.stage import Draft
+from millrace.engine.stage import Draft, Stage
 from millrace.errors import ConfigError, MillraceError, Stale
 
 if TYPE_CHECKING:
@@ -69,25 +69,25 @@ def mend(
 ) -> RunRecord:
     """Rejects of one pipeline have gone their way as ``file`` has them: lines of `millrace rejects export`, edited.
 
-    Rows that the file does not name stay rejects, as they were. Raises ConfigError for a line that names none, or one
-    that is no longer open.
+    Rows that the file does not name stay rejects, as they were. They may lie in another file of rejects then; lines
+    of the export from before find them all the same. Raises ConfigError for a line that names none, or one that is no
+    longer open.
     """
-    lines = _lines(file)
+    said = _lines(file)
     with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
-        found = {
-            number: one
-            for number in lines
-            for one in rejects.replayable(home, sync.stage, Choice(pipeline, file=number))
-        }
-        if gone := sorted(lines.keys() - found.keys()):
-            raise ConfigError(
-                f"{file}: rejects of file {gone[0]} are not open in pipeline {pipeline}",
-                hint="They were replayed or discarded meanwhile. Export what is open and mend that.",
-                code="not_open",
-            )
-        for number, texts in lines.items():
-            found[number] = _touched(file, found[number], texts)
+        found: dict[int, Replayable] = {}
+        lines: dict[int, dict[int, str]] = {}
+        moved: list[_Line] = []
+        for number, of_file in said.items():
+            for one in rejects.replayable(home, sync.stage, Choice(pipeline, file=number)):
+                open_ = _touched(one, of_file.keys())
+                if open_.rows:
+                    found[number] = open_.left
+                    lines[number] = {which: of_file[which].text for which in sorted(open_.rows)}
+            moved += [line for which, line in of_file.items() if which not in lines.get(number, {})]
+        if moved:
+            _find_moved(home, sync.stage, pipeline, file, moved, found, lines)
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
             for number, texts in lines.items():
@@ -204,11 +204,21 @@ def _mended_only(texts: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Arra
     return chosen
 
 
-def _lines(file: Path) -> dict[int, dict[int, str]]:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One row of an edited export: where it was, and what it shall be. ``id`` None: of an export that had none."""
+
+    file: int
+    number: int
+    id: str | None
+    text: str
+
+
+def _lines(file: Path) -> dict[int, dict[int, _Line]]:
     """The rows of an edited export: by number of the file of rejects, then by number of the row."""
     from millrace.data import json_text
 
-    found: dict[int, dict[int, str]] = {}
+    found: dict[int, dict[int, _Line]] = {}
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
@@ -232,29 +242,71 @@ def _lines(file: Path) -> dict[int, dict[int, str]]:
             )
         if which in found.setdefault(of, {}):
             raise ConfigError(f"row {which} of file {of} comes twice", path=at, code="bad_line")
-        found[of][which] = json_text.dumps(row)
+        id_ = said.get("id")
+        found[of][which] = _Line(of, which, id_ if isinstance(id_, str) else None, json_text.dumps(row))
     if not found:
         raise ConfigError(f"{file} has no line", code="bad_line")
     return found
 
 
-def _touched(file: Path, found: Replayable, texts: Mapping[int, str]) -> Replayable:
-    """The groups that have rows among the texts: the others stay as they are. Raises ConfigError for a missing row."""
-    open_: set[int] = set()
-    touched: set[tuple[str, str, str]] = set()
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Which of some rows of a file are open, and the file with the groups alone in which these are."""
+
+    rows: frozenset[int]
+    left: Replayable
+
+
+def _touched(found: Replayable, numbers: Collection[int]) -> _Touched:
+    """The groups that have some of these rows: the others stay as they are."""
+    rows: set[int] = set()
+    groups: set[tuple[str, str, str]] = set()
     names = (NUMBER, "stream", "stage", "code")
     for batch in found.batches():
-        for number, *group in zip(*(batch[name].to_pylist() for name in names), strict=True):
-            if number in texts:
-                open_.add(number)
-                touched.add((group[0], group[1], group[2]))
-    if gone := sorted(texts.keys() - open_):
+        for number, stream, stage, code in zip(*(batch[name].to_pylist() for name in names), strict=True):
+            if number in numbers:
+                rows.add(number)
+                groups.add((stream, stage, code))
+    mine = tuple(one for one in found.groups if (one.stream, one.stage, one.code) in groups)
+    return _Touched(frozenset(rows), replace(found, groups=mine))
+
+
+def _find_moved(
+    home: Home,
+    stage: Stage,
+    pipeline: str,
+    file: Path,
+    moved: Sequence[_Line],
+    found: dict[int, Replayable],
+    lines: dict[int, dict[int, str]],
+) -> None:
+    """Lines whose rows lie in another file of rejects since are among the ``lines`` of that one.
+
+    Each finds a row of its own. Raises ConfigError for one whose row is not open.
+    """
+    wanted: dict[str, list[_Line]] = {}
+    for line in moved:
+        if line.id is not None:
+            wanted.setdefault(line.id, []).append(line)
+    left = {(line.file, line.number) for line in moved}
+    for row in rejects.rows(home, stage, Choice(pipeline)) if wanted else ():
+        if row.number in lines.get(row.file, {}) or not (same := wanted.get(row.id)):
+            continue
+        line = same.pop(0)
+        left.remove((line.file, line.number))
+        lines.setdefault(row.file, {})[row.number] = line.text
+        if not left:
+            break
+    if left:
+        of, number = min(left)
         raise ConfigError(
-            f"{file}: row {gone[0]} of file {found.file} is not an open reject",
-            hint="Export what is open and mend that.",
+            f"{file}: row {number} of file {of} is not an open reject of pipeline {pipeline}",
+            hint="It was mended, replayed or discarded meanwhile. Export what is open and mend that.",
             code="not_open",
         )
-    return replace(found, groups=tuple(one for one in found.groups if (one.stream, one.stage, one.code) in touched))
+    for number, texts in lines.items():
+        for one in rejects.replayable(home, stage, Choice(pipeline, file=number)):
+            found[number] = _touched(one, texts.keys()).left
 
 
 def _changed_at(ours: Crew) -> datetime:
