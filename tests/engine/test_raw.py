@@ -221,6 +221,20 @@ def test_a_replay_says_that_rows_were_mended_since_they_were_read(rig: Rig, depl
     assert "mended_undone" not in [note.code for note in again(rig, only=["others"]).notes]
 
 
+@pytest.mark.parametrize("into_fresh", [False, True])
+def test_a_replay_says_that_rows_fail_that_were_loaded(rig: Rig, deploy: Any, into_fresh: bool):
+    rig.script.stream("items", [items(1, 2, 3, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(lambda row: fixed(row) if row["id"] > 1 else failing(row))
+    rig.run()
+    assert "failed_anew" not in [note.code for note in again(rig).notes], "what failed before fails again"
+    deploy(lambda row: fixed(row) if row["id"] > 2 else failing(row))
+    record = again(rig, None if into_fresh else LONG_AGO, into_fresh=into_fresh)
+    (note,) = [note for note in record.notes if note.code == "failed_anew"]
+    assert note.message.startswith("2 rows failed (TRANSFORM_ERROR), of which 1 were open rejects before")
+    assert (rig.rows("items", "id"), rig.rejected()) == ([3] if into_fresh else [2, 3], {"TRANSFORM_ERROR": 2})
+
+
 def test_a_replay_that_cannot_end_has_changed_nothing(rig: Rig, deploy: Any):
     rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(2)], [], key=("id",))
     keeping(rig)

@@ -82,8 +82,10 @@ def replay(
         with sync.loading() as wake:
             if _ingest(ours, sync, chosen, together, into_fresh=into_fresh):
                 fresh = sorted(chosen.tables) if into_fresh else []
-                ours.books.commit_all(together.commits, fresh=fresh, replayed=chosen.rejects(only, into_fresh))
+                closed = chosen.rejects(only, into_fresh)
+                ours.books.commit_all(together.commits, fresh=fresh, replayed=[group for group, _ in closed])
                 wake()
+                _tell_failed(ours, together.commits, sum(rows for _, rows in closed), into_fresh=into_fresh)
                 chosen.tell_mended(only)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
@@ -185,20 +187,22 @@ class _Chosen:
                         )
                     )
 
-    def rejects(self, only: Sequence[str], into_fresh: bool) -> list[Group]:
-        """Open groups of which every row goes its way again with these files."""
+    def rejects(self, only: Sequence[str], into_fresh: bool) -> list[tuple[Group, int]]:
+        """Open groups of which every row goes its way again with these files, and how many rows each has."""
         g, files = reject_groups.c, reject_files.c
         query = (
-            sa.select(g.file_id, g.stream, g.stage, g.code, *files)
+            sa.select(g.file_id, g.stream, g.stage, g.code, g.rows, run_log.c.kind, *files)
             .join(reject_files, files.id == g.file_id)
+            .outerjoin(run_log, run_log.c.id == files.run_id)
             .where(files.pipeline_id == self._pipeline, g.state == "open", files.counted.is_(True))
             .where(g.stage != "source")
         )
         if self.since is not None:
             query = query.where(files.created_at >= self.since)
         wanted = {name.lower() for name in only}
-        found: list[Group] = []
+        found: list[tuple[Group, int]] = []
         with self.ours.home.database.reading() as connection:
+            left_out = self._left_out(connection)
             for row in connection.execute(query):
                 table = self.tables.get(row.parked_table)
                 if row.stage == "load":
@@ -206,14 +210,27 @@ class _Chosen:
                 else:
                     mine = [one.at for one in self.tables.values() if one.stream == row.stream]
                     begins = mine or [one.at for one in self.tables.values()]
-                    again = row.run_id in self.runs and all(begin <= row.created_at for begin in begins)
+                    again = all(begin <= row.created_at for begin in begins)
+                    if row.kind == "RAW_REPLAY":
+                        # Its rows are of any files from before it, so all of these must go again.
+                        first = min(begins, default=None)
+                        again &= not any(at <= row.created_at and (first is None or at >= first) for at in left_out)
+                    else:
+                        again &= row.run_id in self.runs
                 if again and (not wanted or row.stream.lower() in wanted):
-                    found.append(Group(row.file_id, row.stream, row.stage, row.code))
+                    found.append((Group(row.file_id, row.stream, row.stage, row.code), row.rows))
         return found
 
     @property
     def _pipeline(self) -> str:
         return self.ours.books.feed
+
+    def _left_out(self, connection: sa.Connection) -> list[datetime]:
+        """When the files were kept, or had been, that are not among these."""
+        f = raw_files.c
+        mine = {file.path for file in self.files}
+        found = connection.execute(sa.select(f.path, f.created_at).where(f.pipeline_id == self._pipeline))
+        return [row.created_at for row in found if row.path not in mine]
 
     def _kept(self, connection: sa.Connection) -> set[int]:
         """Runs of which rows were kept. Rows of objects that are not chosen were kept with them."""
@@ -326,6 +343,26 @@ def _ingest(ours: Crew, sync: Sync, chosen: _Chosen, together: _Together, *, int
             if not finished:
                 return False
     return True
+
+
+def _tell_failed(ours: Crew, commits: Sequence[Commit], closed: int, *, into_fresh: bool) -> None:
+    """A note tells of rows that failed now and had not failed before: what was loaded of them is at issue.
+
+    ``closed``: open rejects that went through it again. Which of them failed again is not known, so it tells the least.
+    """
+    files = [file for commit in commits for file in commit.rejects]
+    failed = sum(file.rows for file in files)
+    if failed <= closed:
+        return
+    codes = sorted({code for file in files for _, _, code in file.counts})
+    loaded = "is not in the fresh tables" if into_fresh else "stays in the tables as it was"
+    ours.note(
+        Note(
+            "failed_anew",
+            f"{failed} rows failed ({', '.join(codes)}), of which {closed or 'none'} were open rejects before: what "
+            f"was loaded of the others {loaded}, and they are rejects now",
+        )
+    )
 
 
 def _by_stream(files: Sequence[RawFile]) -> list[list[RawFile]]:
