@@ -52,7 +52,7 @@ def test_a_row_is_followed_from_its_reading_over_its_versions_to_its_table(rig: 
     assert {one.path for one in (*found.read, *found.staged)} == files
 
 
-def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any):
+def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any, capsys: pytest.CaptureFixture[str]):
     rig.script.stream("items", [items(1, 2), Checkpoint(1)], [], key=("id",))
     rig.create()
     deploy(failing)
@@ -66,6 +66,14 @@ def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any):
     rig.run()
     found = of(rig, "2")
     assert [(one.what, one.rows) for one in found.gone] == [("rejects", 2)], "they were closed"
+    ((closed,),) = [one.closed for one in found.gone]
+    assert (closed.stream, closed.stage, closed.code, closed.state, closed.rows) == (
+        "items", "steps", "TRANSFORM_ERROR", "replayed", 2,
+    )  # fmt: skip
+    assert (closed.run, closed.transformation, closed.at) == (failed.run, failed.transformation, failed.at)
+    assert main(["trace", PIPELINE, "2", "--home", str(rig.home.path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "items at steps: TRANSFORM_ERROR" in line]
+    assert "2 rows, run 1, transformation 1, mapping 1, replayed 20" in line
     assert found.verdict == "It is at the destination, in items."
 
 

@@ -119,6 +119,11 @@ def _told(found: Trace) -> Iterator[str]:
     for gone in found.gone:
         what = f"{count(gone.files, 'file')} with {count(gone.rows, 'row')}"
         yield dim(f"  no longer on the stage: {gone.what}, {what}, the last of {gone.last_at:%Y-%m-%d %H:%M}")
+        for one in gone.closed:
+            then = f", {one.state} {one.closed_at:%Y-%m-%d %H:%M}" if one.closed_at is not None else ""
+            versions = _versions(one.mapping, one.transformation)
+            what = f"{one.stream} at {one.stage}: {one.code}, {count(one.rows, 'row')}, run {one.run}{versions}"
+            yield dim(f"    {one.at:%Y-%m-%d %H:%M}  {what}{then}")
     for name, why in sorted(found.unasked.items()):
         yield f"  {mark('look')} {name}: {why}"
     failed = any(one.state == "open" for one in found.failed)

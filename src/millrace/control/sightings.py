@@ -71,13 +71,36 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """Rejects that are no longer open, and whose rows are gone: which rows they were is not known any more.
+
+    ``state``: replayed, mended, discarded or purged, at ``closed_at``.
+    """
+
+    stream: str
+    stage: str
+    code: str
+    state: str
+    rows: int
+    run: int
+    at: datetime
+    closed_at: datetime | None
+    mapping: int | None
+    transformation: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
-    """Files that are no longer on the stage, of which only the books know: what they held, and until when."""
+    """Files that are no longer on the stage, of which only the books know: what they held, and until when.
+
+    ``closed``: of rejects, the latest groups.
+    """
 
     what: str
     files: int
     rows: int
     last_at: datetime
+    closed: tuple[Closed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

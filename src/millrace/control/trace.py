@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from millrace.connect.source import Clock
 from millrace.control import fields, runs
 from millrace.control.commits import current_tables, latest_mappings
-from millrace.control.sightings import Failed, Gone, Held, Read, Staged, Trace
+from millrace.control.sightings import Closed, Failed, Gone, Held, Read, Staged, Trace
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
 from millrace.data import json_text, types
 from millrace.data.compute import pc
@@ -323,7 +323,34 @@ def _gone(ours: Crew, sought: Sequence[_Sought], only: str | None) -> Iterator[G
     for what, query in (("staged rows", loaded), ("rows as they were read", kept), ("rejects", refused)):
         (row,) = _rows(ours, query)
         if row[0]:
-            yield Gone(what, row[0], int(row[1]), row[2])
+            closed = tuple(_closed(ours, sought)) if what == "rejects" else ()
+            yield Gone(what, row[0], int(row[1]), row[2], closed)
+
+
+def _closed(ours: Crew, sought: Sequence[_Sought]) -> Iterator[Closed]:
+    """What the books say of rejects that are no longer on the stage, the oldest first."""
+    g, files = reject_groups.c, reject_files.c
+    query = (
+        sa.select(reject_groups, files.run_id, files.created_at)
+        .join(reject_files, files.id == g.file_id)
+        .where(files.pipeline_id == ours.books.feed, files.kept.is_(False))
+        .where(g.stream.in_([one.stream for one in sought]))
+        .order_by(files.id.desc(), g.stream, g.stage, g.code)
+        .limit(MOST)
+    )
+    for row in reversed(_rows(ours, query)):
+        yield Closed(
+            stream=row.stream,
+            stage=row.stage,
+            code=row.code,
+            state=row.state,
+            rows=row.rows,
+            run=row.run_id,
+            at=row.created_at,
+            closed_at=row.closed_at,
+            mapping=row.mapping_version,
+            transformation=row.transformation,
+        )
 
 
 def _verdict(
