@@ -113,6 +113,7 @@ def test_rejects_are_exported_line_by_line(home: Home, stage: Stage, rejected: B
     assert json.loads(text) == {
         "file": one.file,
         "number": 1,
+        "id": one.id,
         "stream": "Events",
         "stage": "mapping",
         "code": "B",
