@@ -10,6 +10,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from millrace.engine.python.jail import Wall
+
+
+def walls() -> tuple[Wall, ...]:
+    """The walls that tests stand behind here."""
+    return ("bubblewrap", "namespaces", "landlock") if installed() else ("namespaces", "landlock")
+
 
 @cache
 def installed() -> bool:

@@ -25,9 +25,7 @@ from millrace.engine.python.host import PythonStep, ScriptLimits
 from millrace.engine.steps import Stepped
 
 ATTEMPTS = WIN_WITHOUT_A_WALL | NEVER_WIN
-WALLS: tuple[jail.Wall, ...] = (
-    ("bubblewrap", "namespaces", "landlock") if bubblewrap.installed() else ("namespaces", "landlock")
-)
+WALLS = bubblewrap.walls()
 # Behind Landlock alone stand the same locks as behind the others, so that what wins nothing in files, processes and
 # the network is tried behind those.
 TRIED = [(name, wall) for name in ATTEMPTS for wall in WALLS if wall != "landlock" or name in WIN_WITHOUT_A_WALL]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests import bubblewrap
 
 from millrace.data.batch import Batch
 from millrace.engine.python import frames, host
@@ -159,7 +160,10 @@ import pyarrow as pa
 from millrace.data.batch import Batch
 from millrace.engine.python.host import PythonStep, ScriptLimits
 
-step = PythonStep("def transform(event):\\n    while True: pass", limits=ScriptLimits(seconds_per_event=120), workers=1)
+step = PythonStep(
+    "def transform(event):\\n    while True: pass",
+    limits=ScriptLimits(seconds_per_event=120), workers=1, wall=sys.argv[1],
+)
 def told():
     while not any(guest._progress[0] for guest in list(step._guests)):
         pass
@@ -172,15 +176,16 @@ finally:
 """
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)])
-def test_no_process_is_left_when_the_host_is_stopped(sent: signal.Signals, code: int) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize("wall", bubblewrap.walls())
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_when_the_host_is_stopped(sent: signal.Signals, wall: str) -> None:
+    process = subprocess.Popen([sys.executable, "-c", WAITS, wall], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert pids
     process.send_signal(sent)
     process.stdout.close()
-    assert process.wait(20) == code
+    assert process.wait(20) == -sent
     until = time.monotonic() + 10
     while any(_runs(pid) for pid in pids):
         assert time.monotonic() < until, "a guest outlives its host"

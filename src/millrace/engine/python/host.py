@@ -162,7 +162,8 @@ class Guest:
                         parts = [b"".join(parts)]
                         wanted = int.from_bytes(parts[0][:8], "little")
                         if wanted > self._limits.output_bytes:
-                            raise self._fallen("TRANSFORM_LIMIT", "the events that came out are too large together")
+                            text = "the events that came out are too large together"
+                            raise self._fallen("TRANSFORM_LIMIT", text, late=True)
                 now, at = time.monotonic(), self._progress[0]
                 # The script can write there too. It counts only forwards and not beyond the last event, so it ends.
                 if self._seen < at <= count:
@@ -171,9 +172,12 @@ class Guest:
                     raise self._fallen("TRANSFORM_TIMEOUT", f"the script took more than {patience:g} s for one event")
                 if now > until:
                     raise self._fallen("TRANSFORM_TIMEOUT", "the batch took longer than a batch may take")
-        except OSError as broken:
+        except OSError:
+            told = self._told()
             raise self._fallen(
-                "TRANSFORM_LIMIT", f"the script ended its process (more memory than it may have?){self._told(broken)}"
+                "TRANSFORM_LIMIT",
+                f"the script ended its process (more memory than it may have?){told}",
+                late=self.alive,
             ) from None
         finally:
             if writing and self._process.poll() is None:
@@ -181,7 +185,7 @@ class Guest:
                     self._selector.unregister(self._writer)
         whole = b"".join(parts)
         if len(whole) != wanted + 8:
-            raise self._fallen("TRANSFORM_ERROR", "the script wrote into the pipes of its process")
+            raise self._fallen("TRANSFORM_ERROR", "the script wrote into the pipes of its process", late=True)
         return whole[8:]
 
     def _send(self, left: memoryview) -> int:
@@ -199,17 +203,19 @@ class Guest:
             raise BrokenPipeError("closed")
         return part
 
-    def _told(self, broken: OSError) -> str:
-        del broken
+    def _told(self) -> str:
+        """The signal that ended the process, in words; nothing where it runs on."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         code = self._process.returncode
         return f"; signal {-code}" if code is not None and code < 0 else ""
 
-    def _fallen(self, code: str, message: str) -> _Fallen:
+    def _fallen(self, code: str, message: str, *, late: bool = False) -> _Fallen:
+        """``late``: the script may have gone on to other events before it was noticed, so which one it was is open."""
         at = self._progress[0]
         self.close()
-        return _Fallen(code, message, max(at if at <= self._count else 0, self._seen) - 1 if at > 0 else None)
+        known = at > 0 and not late
+        return _Fallen(code, message, max(at if at <= self._count else 0, self._seen) - 1 if known else None)
 
     def kill(self) -> None:
         """The process ends, and whoever waits for its answer learns of it. For other threads."""

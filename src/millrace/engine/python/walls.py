@@ -16,6 +16,7 @@ _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 )  # fmt: skip
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
+_PR_SET_PDEATHSIG = 1
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 
@@ -25,7 +26,7 @@ def enclose(readable: list[str]) -> None:
     It is the first process of a process table of its own. Its parent, which stays outside of that, waits for it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
+    user, group, host = os.getuid(), os.getgid(), os.getppid()
     _done(libc.unshare(_NEWUSER | _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET), "unshare")
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{user} {user} 1")
@@ -48,6 +49,10 @@ def enclose(readable: list[str]) -> None:
     _mount(libc, None, "/", None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     child = os.fork()
     if child:
+        # Whoever kills the host does not tell us; the guest goes with this process.
+        libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+        if os.getppid() != host:
+            os._exit(1)
         _, status = os.waitpid(child, 0)
         os._exit(0 if status == 0 else 1)
 
