@@ -78,12 +78,35 @@ def test_blocks_are_tried_on_a_file_too(files: Path):
     assert [len(json.loads(line)["output"]) for line in asked.out.splitlines()] == [1, 1, 0]
 
 
+# The numbers of the reference's own example, and those that a reader of JSON might take for others.
+NUMBERS = """\
+{"event_name": "deals", "properties": {"price": 100, "isactive": false}}
+{"event_name": "deals", "properties": {"price": 9007199254740993, "isactive": true, "total": 12345678901234567890}}
+{"event_name": "deals", "properties": {"price": 100000000000000000000.5, "in": {"n": 100000000000000000000.5}}}
+"""
+
+
+def test_numbers_come_out_as_numbers_with_all_their_digits(files: Path):
+    (files / "numbers.jsonl").write_text(NUMBERS)
+    (files / "prices.json").write_text(json.dumps({"kind": "DRAG_DROP", "version": 1, "blocks": [
+        {"type": "CHANGE_FIELD_VALUES", "settings": {"value": "1.2 * $self"},
+         "event_filters": [{"on": "EVENT_FIELD", "field": "isactive", "op": "IS_FALSE"}],
+         "field_filters": [{"on": "FIELD_NAME", "op": "IN", "value": "price"}]}]}))  # fmt: skip
+    words = ["transform", "test", "--blocks", files / "prices.json", "--events", files / "numbers.jsonl"]
+    asked = ask(*words, "--json", home=files / "none")
+    assert [line.partition('"properties":')[2] for line in asked.out.splitlines()] == [
+        '{"price":120.0,"isactive":false}}],"error":null}',
+        '{"price":9007199254740993,"isactive":true,"total":12345678901234567890}}],"error":null}',
+        '{"price":100000000000000000000.5,"in":{"n":100000000000000000000.5}}}],"error":null}',
+    ]
+
+
 def test_a_trial_reads_like_this(files: Path):
     asked = ask(
         "transform", "test", "--script", files / "good.py", "--events", files / "events.jsonl", home=files / "none"
     )
     assert "✗ TRANSFORM_ERROR: KeyError: there is no key 'address' (line 8)" in asked.out
-    assert '→ cities {"city": "PUNE"}' in asked.out
+    assert '→ cities {"city":"PUNE"}' in asked.out
     assert "3 events in, 2 out, 1 dropped, 1 failed" in asked.out
 
 

@@ -210,6 +210,13 @@ def test_rows_have_the_json_form_of_each_type(name: str, values: list[Any], show
     assert to_batch(rows, batch.schema) == batch or name == "DOUBLE"
 
 
+def test_exact_rows_have_their_numbers_as_numbers() -> None:
+    rows = [{"l": 2**60, "d": Decimal("1.50"), "s": {"d": Decimal("2.5")}, "t": dt.date(2024, 1, 2), "f": math.nan}]
+    schema = pa.schema([("s", types.parse("STRUCT(d DECIMAL(3,1))"))])
+    (row,) = to_rows(to_batch(rows, schema), numbers="exact")
+    assert row == {"s": {"d": Decimal("2.5")}, "l": 2**60, "d": Decimal("1.50"), "t": "2024-01-02", "f": "NaN"}
+
+
 def test_json_is_parsed_with_every_digit() -> None:
     texts = [
         '{"a":1}',

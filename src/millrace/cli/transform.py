@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -111,7 +110,7 @@ def sample(
     if not found:
         what = "no event that a transformation could not let pass" if failed else "no samples yet: run it first"
         face.remark(f"{pipeline} has {what}.")
-    face.answer([_plain(one) for one in found], (json.dumps(_plain(one), ensure_ascii=False) for one in found))
+    face.answer([_plain(one) for one in found], (_written(_plain(one)) for one in found))
 
 
 @command(
@@ -164,7 +163,7 @@ def test(
             trial = trials.test(home, step, found, pipeline=pipeline)
     if face.json:
         for outcome in trial.outcomes:
-            say(json.dumps(_outcome(outcome), ensure_ascii=False))
+            say(_written(_outcome(outcome)))
     else:
         for line in _trial(found, trial):
             say(line)
@@ -391,6 +390,13 @@ def _called(one: Transformation) -> str:
     return "the draft" if one.version == 0 else f"version {one.version}"
 
 
+def _written(value: object) -> str:
+    """Compact JSON, numbers with all their digits."""
+    from millrace.data import json_text
+
+    return json_text.dumps(value)
+
+
 def _plain(event: Event) -> dict[str, Any]:
     return {"event_name": event.event_name, "properties": event.properties}
 
@@ -402,7 +408,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _trial(events: Sequence[Event], trial: Trial) -> Iterator[str]:
     for event, outcome in zip(events, trial.outcomes, strict=True):
-        yield f"{bold(event.event_name)} {json.dumps(event.properties, ensure_ascii=False)}"
+        yield f"{bold(event.event_name)} {_written(event.properties)}"
         yield from _became(outcome)
     for line in trial.printed:
         yield dim(f"printed: {line}")
@@ -423,7 +429,7 @@ def _became(outcome: Outcome) -> Iterator[str]:
     elif not outcome.output:
         yield f"  {mark('idle')} dropped"
     for after in outcome.output:
-        yield f"  → {after.event_name} {json.dumps(after.properties, ensure_ascii=False)}"
+        yield f"  → {after.event_name} {_written(after.properties)}"
 
 
 def _effects(effects: Sequence[Effect]) -> Iterator[str]:
@@ -436,7 +442,7 @@ def _dry_run(done: DryRun) -> Iterator[str]:
         yield dim(f"These rows went through version {done.through} when they were read.")
     for difference in done.differences:
         before = difference.before
-        yield f"{bold(before.event_name)} {json.dumps(before.properties, ensure_ascii=False)}"
+        yield f"{bold(before.event_name)} {_written(before.properties)}"
         for after in difference.after:
             yield from _changes(before, after)
         if not difference.after:
@@ -454,11 +460,11 @@ def _changes(before: Event, after: Event) -> Iterator[str]:
     for name in dict.fromkeys([*before.properties, *after.properties]):
         was, is_ = before.properties.get(name), after.properties.get(name)
         if name not in after.properties:
-            yield f"  - {name}: {json.dumps(was, ensure_ascii=False)}"
+            yield f"  - {name}: {_written(was)}"
         elif name not in before.properties:
-            yield f"  + {name}: {json.dumps(is_, ensure_ascii=False)}"
+            yield f"  + {name}: {_written(is_)}"
         elif was != is_:
-            yield f"  ~ {name}: {json.dumps(was, ensure_ascii=False)} → {json.dumps(is_, ensure_ascii=False)}"
+            yield f"  ~ {name}: {_written(was)} → {_written(is_)}"
 
 
 def _personal(found: Sequence[Personal], events: int) -> Iterator[str]:

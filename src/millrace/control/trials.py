@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event on trial. ``types``: logical types of properties that JSON has no form for."""
+    """One event on trial. ``types``: logical types of properties that JSON has no form for.
+
+    Numbers among the properties are exact: int, float, or Decimal.
+    """
 
     event_name: str
     properties: dict[str, JSON]
@@ -407,7 +411,7 @@ def _shown(stream: str, rows: pa.RecordBatch) -> list[Event]:
     names = [one.name for one in rows.schema if not is_ours(one)]
     return [
         Event(stream, {name: value for name, value in row.items() if value is not None})
-        for row in to_rows(rows.select(names))
+        for row in to_rows(rows.select(names), numbers="exact")
     ]
 
 
@@ -435,5 +439,15 @@ def _row(event: Event) -> pa.RecordBatch:
 
 
 def _event(stream: str, row: str, kinds: dict[str, str]) -> Event:
+    """The event of a row that was kept as JSON text; numbers that stand there as text are numbers again."""
     found = json_text.loads(row)
-    return Event(stream, {name: value for name, value in found.items() if value is not None}, kinds)
+    return Event(
+        stream, {name: _number(value, kinds.get(name)) for name, value in found.items() if value is not None}, kinds
+    )
+
+
+def _number(value: JSON, kind: str | None) -> JSON:
+    if kind is None or not isinstance(value, str):
+        return value
+    type_ = types.parse(kind)
+    return int(value) if types.is_integer(type_) else Decimal(value) if types.is_decimal(type_) else value

@@ -66,16 +66,18 @@ def to_batch(rows: list[dict[str, JSON]], schema: pa.Schema | None) -> pa.Record
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=kept))
 
 
-def to_rows(batch: pa.RecordBatch) -> list[dict[str, JSON]]:
+def to_rows(batch: pa.RecordBatch, *, numbers: Literal["safe", "exact"] = "safe") -> list[dict[str, JSON]]:
     """The rows as dicts of values that JSON can say, in the forms of loading.md 13.
 
     Integers beyond 2^53, decimals, dates, bytes, NaN and infinities are strings, so that nothing is lost; `to_batch`
     with the batch's schema gives the same batch. A value without any such form (nanoseconds, say) is shown as text.
+    With "exact", integers and decimals are int and Decimal, which `json_text.dumps` writes as numbers.
     """
     if not batch.num_columns:
         return [{} for _ in range(batch.num_rows)]
-    names = batch.schema.names
-    return [dict(zip(names, row, strict=True)) for row in zip(*map(_shown, batch.columns), strict=True)]
+    names, exact = batch.schema.names, numbers == "exact"
+    columns = [_shown(column, exact=exact) for column in batch.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def to_json(batch: pa.RecordBatch) -> list[str]:
@@ -275,10 +277,10 @@ _ARRAY_OF: dict[_Group, Callable[[Values], pa.Array]] = {
 }
 
 
-def _shown(column: pa.Array) -> Values:
-    """The values of a column as JSON values."""
+def _shown(column: pa.Array, *, exact: bool) -> Values:
+    """The values of a column as JSON values; ``exact``: with numbers of Python."""
     start = entered(column)
-    shown = _values(start.values)
+    shown = _values(start.values, exact)
     if start.bad is not None:
         for row, bad in enumerate(start.bad.to_pylist()):
             if bad:
@@ -286,8 +288,10 @@ def _shown(column: pa.Array) -> Values:
     return shown
 
 
-def _values(values: pa.Array) -> Values:
+def _values(values: pa.Array, exact: bool) -> Values:
     match types.kind(values.type):
+        case "LONG" | "DECIMAL" if exact:
+            return values.to_pylist()
         case "LONG":
             return [
                 value if value is None or -_JSON_EXACT <= value <= _JSON_EXACT else str(value)
@@ -308,10 +312,10 @@ def _values(values: pa.Array) -> Values:
             return list(map(_parsed, values.storage.to_pylist()))
         case "STRUCT":
             names = [values.type.field(i).name for i in range(values.type.num_fields)]
-            rows: Iterable[Any] = zip(*map(_values, values.flatten()), strict=True)
+            rows: Iterable[Any] = zip(*(_values(one, exact) for one in values.flatten()), strict=True)
             return _unless_null(values, [dict(zip(names, row, strict=True)) for row in rows])
         case "ARRAY":
-            items, ends = _values(list_items(values)), list_offsets(values).to_pylist()
+            items, ends = _values(list_items(values), exact), list_offsets(values).to_pylist()
             return _unless_null(values, [items[ends[row] : ends[row + 1]] for row in range(len(values))])
         case _:
             return types.storage(values).to_pylist()

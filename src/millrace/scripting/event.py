@@ -82,7 +82,8 @@ class Event:
             return
         self._properties = owned(properties)
         # Whoever holds the old ones is told too.
-        old.touched = self._properties.touched = {*old.keys(), *(old.touched or ()), *self._properties.keys()}
+        names = (*self._properties.keys(), *old.keys(), *(old.touched or ()))
+        old.touched = self._properties.touched = dict.fromkeys(names)
 
     def getPrimaryKeys(self) -> list[str]:
         """Names of the fields that identify the event: those of the event that it was made from, where it has them."""
@@ -161,7 +162,7 @@ for _alias, _method in ALIASES.items():
 def _received(properties: dict[str, Any]) -> Properties:
     """Those of a plain dict. Its dicts and lists count as handed out: nobody sees when they change."""
     made = owned(properties)
-    made.touched = {key for key, value in dict.items(made) if isinstance(value, (dict, list))} or None
+    made.touched = {key: None for key, value in dict.items(made) if isinstance(value, (dict, list))} or None
     return made
 
 

@@ -88,18 +88,18 @@ class Properties(Nested):
 
     ``lazy`` names the fields whose value comes as JSON text, which is read when somebody asks for it; other values
     must be such that nobody can change them in place. ``touched`` has the fields that were set, deleted, or whose value
-    was handed out and may have been changed in place; None while there is none. Whoever gave the values needs to look
-    at those alone.
+    was handed out and may have been changed in place, in the order in which that happened first, so that new columns
+    come in the order of the script; None while there is none. Whoever gave the values needs to look at those alone.
     """
 
-    touched: set[str] | None = None
+    touched: dict[str, None] | None = None
     lazy: frozenset[str] = _NOTHING
 
     def _touch(self, key: str) -> None:
         if self.touched is None:
-            self.touched = {key}
+            self.touched = {key: None}
         else:
-            self.touched.add(key)
+            self.touched[key] = None
 
     def _touch_all(self) -> None:
         """Every lazy field is handed out."""
@@ -179,9 +179,9 @@ class Properties(Nested):
             raise TypeError(f"the name of a field must be text, not {key!r}")
         touched = self.touched
         if touched is None:
-            self.touched = {key}
+            self.touched = {key: None}
         else:
-            touched.add(key)
+            touched[key] = None
         _put(self, key, value)
 
     def __delitem__(self, key: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from millrace.engine.blocks.aliases import NAMES
 from millrace.engine.blocks.mistakes import BlocksError
 from millrace.engine.blocks.model import MAX_BLOCKS, TYPES, parse, schema
 from millrace.errors import ConfigError
@@ -73,8 +74,12 @@ def test_blocks_without_an_id_get_the_number_that_is_free() -> None:
          "Block b1 (RENAME_FIELDS, number 1), settings: a new name is given either as 'name' or as 'formula'."),
         ({"type": "DROP_EVENTS", "event_filters": [{"on": "EVENT_FIELD"}]},
          "Block b1 (DROP_EVENTS, number 1), event_filters.1: EVENT_FIELD needs a 'field'."),
-        ({"type": "DROP_EVENTS", "field_filters": []},
+        ({"type": "DROP_EVENTS", "field_filters": [{"on": "ALL_FIELDS"}]},
          "Block b1 (DROP_EVENTS, number 1), field_filters: unknown key 'field_filters'."),
+        ({"type": "DROP_EVENTS", "settings": {"name": "a"}},
+         "Block b1 (DROP_EVENTS, number 1), settings: unknown key 'settings'."),
+        ({"type": "ADD_FIELD", "settings": {"name": "a", "field_name": "b", "value": "1"}},
+         "Block b1 (ADD_FIELD, number 1), settings.field_name: unknown key 'field_name'."),
         ({"type": "MASK_FIELDS", "settings": {"keep_first": "many"}},
          "Block b1 (MASK_FIELDS, number 1), settings.keep_first: 'many' cannot stand here: Input should be a valid "
          "integer, unable to parse string as an integer."),
@@ -88,13 +93,68 @@ def test_mistakes_hint_at_the_nearest_word() -> None:
     for block, near in (
         ({"type": "HASH_FEILDS"}, "HASH_FIELDS"),
         ({**HASH, "settings": {"algoritm": "MD5"}}, "algorithm"),
-        ({**HASH, "settings": {"algorithm": "SHA256"}}, "SHA-256"),
+        ({**HASH, "settings": {"algorithm": "SHA-265"}}, "SHA-256"),
         ({**HASH, "event_filter": []}, "event_filters"),
         ({**HASH, "field_filters": [{"on": "FIELD_NAME", "op": "EQUAL", "value": "a"}]}, "EQUALS"),
     ):
         with pytest.raises(BlocksError) as caught:
             parse([block])
         assert caught.value.hint == f"Did you mean {near}?"
+
+
+def test_a_part_that_is_empty_says_nothing_also_where_a_block_has_no_such_part() -> None:
+    empty: JSON = {"event_filters": [], "field_filters": [], "settings": {}}
+    for type_ in ("DROP_EVENTS", "DROP_FIELDS", "PARSE_JSON_FROM_STRING", "FLATTEN_JSON"):
+        assert parse([{"type": type_, **empty}]) == parse([{"type": type_}])
+    branch = {"type": "IF_ELSE", "condition": [{"on": "ALL_EVENTS"}], "true": [{"type": "DROP_EVENTS", **empty}]}
+    assert [block.kind for block in parse([branch]).blocks] == ["IF_ELSE"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "given", "ours"),
+    [
+        ("ADD_FIELD", {"field_name": "a", "formula": "b + 1"}, {"name": "a", "value": "b + 1"}),
+        ("ADD_FIELD", {"field": "a", "value_or_formula": 5}, {"name": "a", "value": 5}),
+        ("CHANGE_FIELD_VALUES", {"formula": "$null"}, {"value": "$null"}),
+        ("CHANGE_DATETIME_FIELD_VALUES", {"datetime_unit": "Day of month", "amount": 1},
+         {"unit": "DAY_OF_MONTH", "amount": 1}),
+        ("CHANGE_DATETIME_FIELD_VALUES", {"unit": "AM/PM", "amount": 1}, {"unit": "AM_PM", "amount": 1}),
+        ("FIND_REPLACE", {"find": "a", "replace": "b", "case": "ignore", "regex": "no"},
+         {"find": "a", "replace": "b", "match_case": "IGNORE", "regex": False}),
+        ("FIND_REPLACE", {"find": "a", "replace": "b", "match_case": True},
+         {"find": "a", "replace": "b", "match_case": "EXACT"}),
+        ("FIND_REPLACE", {"find": "a", "replace": "b", "match_case": False},
+         {"find": "a", "replace": "b", "match_case": "IGNORE"}),
+        ("FORMAT_NUMBER_TO_STRING", {"number_of_decimals": 2}, {"decimals": 2}),
+        ("HASH_FIELDS", {"algorithm": "sha256"}, {"algorithm": "SHA-256"}),
+        ("MASK_FIELDS", {"mask_character": "#"}, {"character": "#"}),
+        ("MODIFY_TEXT_CASING", {"case": "snake case"}, {"casing": "SNAKE_CASE"}),
+        ("PARSE_DATE_FROM_STRING", {"format": "yyyy", "target": "Datetime"}, {"format": "yyyy", "to": "DATETIME"}),
+        ("RENAME_EVENTS", {"new_name": "people"}, {"name": "people"}),
+        ("RENAME_FIELDS", {"new_name": "b"}, {"name": "b"}),
+        ("ROUND_OFF_DECIMAL_FIELDS", {"digits": 2}, {"decimals": 2}),
+        ("SPLIT_FIELDS", {"delimiter": ",", "result": "new fields"}, {"delimiter": ",", "into": "FIELDS"}),
+    ],
+)  # fmt: skip
+def test_settings_are_known_by_the_words_of_the_reference_too(type_: str, given: JSON, ours: JSON) -> None:
+    assert parse([{"type": type_, "settings": given}]) == parse([{"type": type_, "settings": ours}])
+
+
+def test_every_other_name_leads_to_a_setting_that_there_is() -> None:
+    for type_, names in NAMES.items():
+        settings: Any = TYPES[type_].model_fields["settings"].annotation
+        assert {*names.values()} <= {*settings.model_fields}
+        assert not {*names} & {*settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(7, "7"), (-3, "-3"), (12345678901234567890, "12345678901234567890"), (0.1, "0.1"), (1e21, "1" + "0" * 21),
+     (True, "true"), (None, "$null")],
+)  # fmt: skip
+def test_a_number_in_the_place_of_a_formula_keeps_its_digits(value: Any, text: str) -> None:
+    (block,) = parse(json.dumps([{"type": "CHANGE_FIELD_VALUES", "settings": {"value": value}}])).blocks
+    assert block.model_dump()["settings"] == {"value": text}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Literal, NoReturn, TypeAlias
 
-from millrace.engine.blocks import scalar, signatures
+from millrace.engine.blocks import signatures
 from millrace.engine.blocks.signatures import Form
 from millrace.errors import ConfigError
 
@@ -342,8 +342,6 @@ class _Parser:
         if not (sign == "+" and "text" in forms):
             for side in (left, right):
                 self._must(token, side, "number", f"{sign} takes numbers")
-        if sign == "/" and isinstance(right, Constant) and scalar.is_number(right.value) and not right.value:
-            self._fail(token, "this divides by zero")
         return Binary(sign, left, right)
 
 

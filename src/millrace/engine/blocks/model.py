@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_
 
 from pydantic import Field, ValidationError
 
+from millrace.engine.blocks.aliases import usual
 from millrace.engine.blocks.block import Block, Part, Passage
 from millrace.engine.blocks.event_blocks import AddField, DropEvents, RenameEvents
 from millrace.engine.blocks.field_blocks import DropFields, RenameFields
@@ -210,7 +211,7 @@ def _with_ids(blocks: JSON, ids: dict[int, str]) -> JSON:
     found: list[JSON] = []
     for block in cast("list[JSON]", blocks):
         if isinstance(block, dict) and id(block) in ids:
-            one = {**cast("dict[str, JSON]", block), "id": ids[id(block)]}
+            one = {**usual(cast("dict[str, JSON]", block), TYPES), "id": ids[id(block)]}
             found.append({k: _with_ids(v, ids) if k in ("true", "false") else v for k, v in one.items()})
         else:
             found.append(block)

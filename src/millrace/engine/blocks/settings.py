@@ -40,7 +40,7 @@ def _as_formula(given: Any) -> Any:
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, (int, float, Decimal)):
-        return f"{Decimal(repr(given)) if isinstance(given, float) else given:f}"
+        return f"{given if isinstance(given, Decimal) else Decimal(repr(given)):f}"
     return given
 
 
