@@ -57,6 +57,13 @@ class AuthError(ConfigError):
     code = "auth"
 
 
+class Forbidden(MillraceError):
+    """Whoever asks may not do this; somebody else may."""
+
+    code = "forbidden"
+    exit_code = 2
+
+
 class EnvironmentProblem(MillraceError):
     """This machine must be mended: a full disk, a locked file, a missing driver, a damaged stage."""
 

@@ -14,9 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from millrace.control import connections, leases, pipelines, records, tables
+from millrace.control.actors import FIRST_TEAM
 from millrace.control.db import Database, open_database
 from millrace.control.home import Home
 from millrace.control.ledger import Books
+from millrace.control.numbers import following
 from millrace.data.batch import Segment
 from millrace.engine.ledger import Commit, RejectFile
 from millrace.engine.mapping import Mapping
@@ -94,6 +96,8 @@ def add_pipeline(database: Database, name: str = "events") -> str:
                     secret_keys=[],
                     created_at=NOW,
                     changed_at=NOW,
+                    team_id=FIRST_TEAM,
+                    number=following(connection, "connection"),
                 )
             )
         connection.execute(
@@ -112,6 +116,8 @@ def add_pipeline(database: Database, name: str = "events") -> str:
                 ingested_at_ms=0,
                 created_at=NOW,
                 changed_at=NOW,
+                team_id=FIRST_TEAM,
+                number=following(connection, "pipeline"),
             )
         )
     return ids[2]

@@ -17,6 +17,7 @@ from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.control import secrets
 from millrace.control.findings import findings, nearest
+from millrace.control.numbers import following
 from millrace.control.tables import connections, pipelines, tables
 from millrace.errors import ConfigError
 
@@ -43,6 +44,7 @@ class Connection:
     id: str
     kind: Kind
     name: str
+    number: int
     type: str
     config: Mapping[str, Any]
     secret_keys: tuple[str, ...]
@@ -88,9 +90,11 @@ def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, A
         "sealed": secrets.seal(home.key, hidden) if hidden else None,
         "created_at": now,
         "changed_at": now,
+        "team_id": home.actor.team_id,
     }
     with home.database.transaction() as connection, _unique(kind, name):
-        connection.execute(sa.insert(connections).values(row))
+        number = following(connection, "connection")
+        connection.execute(sa.insert(connections).values(row | {"number": number}))
     return find(home, kind, name)
 
 
@@ -159,7 +163,8 @@ def remove(home: Home, kind: Kind, name: str) -> None:
 
 def listed(home: Home, kind: Kind | None = None) -> list[Connection]:
     """All connections, or those of one kind, by name."""
-    query = sa.select(connections).order_by(connections.c.kind.desc(), connections.c.name)
+    query = sa.select(connections).where(connections.c.team_id == home.actor.team_id)
+    query = query.order_by(connections.c.kind.desc(), connections.c.name)
     if kind is not None:
         query = query.where(connections.c.kind == kind)
     with home.database.reading() as connection:
@@ -170,7 +175,9 @@ def find(home: Home, kind: Kind, name: str) -> Connection:
     """The connection of that name. Raises ConfigError when there is none."""
     with home.database.reading() as connection:
         row = connection.execute(
-            sa.select(connections).where(connections.c.kind == kind, connections.c.name == name)
+            sa.select(connections).where(
+                connections.c.team_id == home.actor.team_id, connections.c.kind == kind, connections.c.name == name
+            )
         ).one_or_none()
     if row is None:
         known = [one.name for one in listed(home, kind)]
@@ -284,6 +291,7 @@ def checked_name(name: str, what: str) -> str:
 def _connection(row: Any) -> Connection:
     return Connection(
         id=row.id,
+        number=row.number,
         kind=row.kind,
         name=row.name,
         type=row.type,

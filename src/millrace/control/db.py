@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from millrace.errors import EnvironmentProblem, Transient
 
 # The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
-HEAD = "0002"
+HEAD = "0003"
 
 # Our tables live in a schema of their own in PostgreSQL, so that the database may serve other things too.
 SCHEMA = "millrace"
@@ -25,6 +25,7 @@ SCHEMA = "millrace"
 BUSY_TIMEOUT_S = 30.0
 
 _READING = "millrace_reading"
+_UNCHECKED = "millrace_unchecked"
 _CREATING_LOCK = 0x6D696C6C
 
 
@@ -57,6 +58,25 @@ class Database:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def rebuilding(self) -> Generator[sa.Connection]:
+        """One transaction in which tables may be made anew.
+
+        SQLite can change a table only by making another in its place, and must not take the rows that refer to the
+        old one along with it. What refers to nothing in the end is an error.
+        """
+        with self._translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_UNCHECKED: True})
+            with connection.begin():
+                yield connection
+                if self.is_sqlite and (loose := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
+                    raise EnvironmentProblem(
+                        f"rows of the control database {self.shown} refer to rows that are not there: {loose[:3]}",
+                        hint="Restore it from a backup. Nothing was changed.",
+                        code="damaged_database",
+                    )
+            connection.invalidate()  # it does not check what refers to what
 
     def now(self) -> datetime:
         """The moment by the clock that all users of this database share: the server's, or this machine's."""
@@ -98,7 +118,7 @@ def open_database(url: str) -> Database:
             # Imported here: only an upgrade needs Alembic, and it takes as long to import as a small sync.
             from millrace.control.migrations.upgrade import upgrade
 
-            with database.transaction() as connection:
+            with database.rebuilding() as connection:
                 _alone(connection)
                 upgrade(connection, HEAD)
                 _sign(connection)
@@ -196,6 +216,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get(_READING, False)
+    if connection.get_execution_options().get(_UNCHECKED, False):
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
@@ -219,6 +241,7 @@ def _revision(database: Database) -> str | None:
 
 def _create(database: Database) -> str:
     """The schema is there, made by us or by another process in the same moment; its revision."""
+    from millrace.control.migrations.first_team import add_first_team
     from millrace.control.tables import metadata
 
     with database.transaction() as connection:
@@ -233,6 +256,7 @@ def _create(database: Database) -> str:
         if found is not None:
             return found
         metadata.create_all(connection, checkfirst=False)
+        add_first_team(connection)
         connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
         _sign(connection)
     return HEAD

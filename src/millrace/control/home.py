@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from millrace.control.actors import OPERATOR, Actor
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ STAGE = "stage"
 class Home:
     """Where the state of a Millrace lives. Opening it is cheap; the database is opened at its first use."""
 
-    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, env: Mapping[str, str], actor: Actor = OPERATOR) -> None:
         self.path = path
+        self.actor = actor
+        """Who asks: functions of `control` check what that one may, and see the things of its team alone."""
         self._env = env
         self.database_url = env.get("MILLRACE_DATABASE_URL") or f"sqlite:///{path / DATABASE}"
 
@@ -60,6 +63,12 @@ class Home:
             cls.open(Path(folder) / FOLDER, create=True, env={}) as home,
         ):
             yield home
+
+    def acting(self, actor: Actor) -> Home:
+        """The same home, asked by ``actor``. It shares our connections to the database, and is not closed."""
+        other = Home(self.path, self._env, actor)
+        other.__dict__["database"] = self.database
+        return other
 
     @cached_property
     def database(self) -> Database:

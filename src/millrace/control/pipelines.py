@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from millrace.control import connections, leases
 from millrace.control.findings import nearest
+from millrace.control.numbers import following
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
 from millrace.errors import ConfigError
@@ -52,6 +53,8 @@ class Pipeline:
     """A saved pipeline. ``objects`` None: every stream is selected."""
 
     id: str
+    number: int
+    team_id: str
     name: str
     source: str
     source_id: str
@@ -121,6 +124,7 @@ def create(home: Home, wish: Wish) -> Pipeline:
                 sa.insert(pipelines).values(
                     _row(home, wish)
                     | {"id": id_, "state": "ACTIVE", "ingested_at_ms": 0, "created_at": now, "changed_at": now}
+                    | {"team_id": home.actor.team_id, "number": following(connection, "pipeline")}
                 )
             )
             _choose(connection, id_, wish)
@@ -183,15 +187,15 @@ def remove(home: Home, name: str) -> None:
 def listed(home: Home) -> list[Pipeline]:
     """All pipelines, by name."""
     with home.database.reading() as connection:
-        return _read(connection, sa.true())
+        return _read(connection, pipelines.c.team_id == home.actor.team_id)
 
 
 def find(home: Home, name: str) -> Pipeline:
     """The pipeline of that name. Raises ConfigError when there is none."""
     with home.database.reading() as connection:
-        found = _read(connection, pipelines.c.name == name)
-        known = list(connection.execute(sa.select(pipelines.c.name).order_by(pipelines.c.name)).scalars())
+        found = _read(connection, (pipelines.c.name == name) & (pipelines.c.team_id == home.actor.team_id))
     if not found:
+        known = [one.name for one in listed(home)]
         hint = nearest(name, known, what="There are") if known else "There is none yet: see `millrace apply --help`."
         raise ConfigError(f"there is no pipeline {name!r}", hint=hint, code="unknown_pipeline")
     return found[0]
@@ -349,6 +353,8 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Pipe
     return [
         Pipeline(
             id=row.id,
+            number=row.number,
+            team_id=row.team_id,
             name=row.name,
             source=row.source,
             source_id=row.source_id,

@@ -184,7 +184,8 @@ def has_ended(database: Database, pipeline_id: str) -> bool:
 def run_record(home: Home, run_id: int) -> RunRecord:
     """One run. Raises ConfigError when there is none of that number."""
     with home.database.reading() as connection:
-        found = _records(connection, sa.select(runs).where(runs.c.id == run_id))
+        ours = pipelines.c.team_id == home.actor.team_id
+        found = _records(connection, sa.select(runs).join(pipelines).where(runs.c.id == run_id, ours))
     if not found:
         raise ConfigError(f"there is no run {run_id}", hint="See `millrace runs`.", code="unknown_run")
     return found[0]
@@ -192,9 +193,10 @@ def run_record(home: Home, run_id: int) -> RunRecord:
 
 def run_records(home: Home, pipeline: str | None = None, *, limit: int = 50) -> list[RunRecord]:
     """The latest runs, of one pipeline by name or of all, the newest first."""
-    query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+    query = sa.select(runs).join(pipelines).where(pipelines.c.team_id == home.actor.team_id)
     if pipeline is not None:
-        query = query.join(pipelines).where(pipelines.c.name == pipeline)
+        query = query.where(pipelines.c.name == pipeline)
+    query = query.order_by(runs.c.id.desc()).limit(limit)
     with home.database.reading() as connection:
         return _records(connection, query)
 

@@ -175,7 +175,7 @@ class Replayable:
 def listed(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[RejectGroup]:
     """Groups of rejects, the latest first; ``state`` None lists those that were closed too."""
     with home.database.reading() as connection:
-        found = connection.execute(_query(choice or Choice(), state)).all()
+        found = connection.execute(_query(home, choice or Choice(), state)).all()
     return [
         RejectGroup(
             pipeline=row.pipeline,
@@ -198,7 +198,7 @@ def listed(home: Home, choice: Choice | None = None, *, state: State | None = "o
 
 def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[Grouped]:
     """Rejects of all files by pipeline, stream, stage and code, most rows first. The files are not read."""
-    listed = _query(choice or Choice(), state).order_by(None).subquery()
+    listed = _query(home, choice or Choice(), state).order_by(None).subquery()
     g = listed.c
     by = (g.pipeline, g.stream, g.stage, g.code, g.state)
     query = (
@@ -309,23 +309,23 @@ def discard(home: Home, choice: Choice) -> int:
             code="usage",
         )
     with home.database.transaction() as connection:
-        return _close(connection, choice, "discarded", datetime.now(UTC))
+        return _close(home, connection, choice, "discarded", datetime.now(UTC))
 
 
 def dismiss(home: Home, pipeline: str, streams: Iterable[str]) -> int:
     """Open rejects of streams that are skipped from now on count no more (pipelines.md 11.2); how many rows."""
     with home.database.transaction() as connection:
         now = datetime.now(UTC)
-        return sum(_close(connection, Choice(pipeline, stream), "discarded", now) for stream in streams)
+        return sum(_close(home, connection, Choice(pipeline, stream), "discarded", now) for stream in streams)
 
 
-def _close(connection: sa.Connection, choice: Choice, state: State, now: datetime) -> int:
+def _close(home: Home, connection: sa.Connection, choice: Choice, state: State, now: datetime) -> int:
     """One statement, however many groups there are."""
     files = reject_files.c
     mine = (
         sa.select(files.id)
         .join(pipelines, pipelines.c.id == files.pipeline_id)
-        .where(files.counted.is_(True), *_of_file(choice))
+        .where(files.counted.is_(True), *_of_file(home, choice))
     )
     updated = (
         sa.update(reject_groups)
@@ -339,7 +339,7 @@ def _close(connection: sa.Connection, choice: Choice, state: State, now: datetim
 def replayable(home: Home, stage: Stage, choice: Choice | None = None) -> Iterator[Replayable]:
     """Open rejects of the choice, file by file, oldest first, with what `Books.replaying` takes to close them."""
     with home.database.reading() as connection:
-        found = connection.execute(_query(choice or Choice(), "open", newest_first=False)).all()
+        found = connection.execute(_query(home, choice or Choice(), "open", newest_first=False)).all()
     yield from files_of(stage, found)
 
 
@@ -362,7 +362,7 @@ def files_of(stage: Stage, found: Iterable[Any]) -> Iterator[Replayable]:
 def waiting(home: Home, pipeline: str) -> Sequence[Any]:
     """Rows of the database on the pipeline's open groups, oldest file first."""
     with home.database.reading() as connection:
-        return connection.execute(_query(Choice(pipeline), "open", newest_first=False)).all()
+        return connection.execute(_query(home, Choice(pipeline), "open", newest_first=False)).all()
 
 
 def count_open(connection: sa.Connection) -> dict[str, int]:
@@ -376,7 +376,7 @@ def count_open(connection: sa.Connection) -> dict[str, int]:
     return {row.pipeline_id: int(row.n) for row in connection.execute(query)}
 
 
-def _query(choice: Choice, state: State | None, *, newest_first: bool = True) -> sa.Select[Any]:
+def _query(home: Home, choice: Choice, state: State | None, *, newest_first: bool = True) -> sa.Select[Any]:
     groups, files = reject_groups.c, reject_files.c
     query = (
         sa.select(
@@ -395,13 +395,14 @@ def _query(choice: Choice, state: State | None, *, newest_first: bool = True) ->
     )
     if state is not None:
         query = query.where(groups.state == state)
-    return query.where(*_of_file(choice), *_of_group(choice))
+    return query.where(*_of_file(home, choice), *_of_group(choice))
 
 
-def _of_file(choice: Choice) -> list[sa.ColumnElement[bool]]:
+def _of_file(home: Home, choice: Choice) -> list[sa.ColumnElement[bool]]:
     files = reject_files.c
     wanted = {pipelines.c.name: choice.pipeline, files.run_id: choice.run, files.id: choice.file}
-    return [column == value for column, value in wanted.items() if value is not None]
+    ours = pipelines.c.team_id == home.actor.team_id
+    return [ours, *(column == value for column, value in wanted.items() if value is not None)]
 
 
 def _of_group(choice: Choice) -> list[sa.ColumnElement[bool]]:

@@ -98,6 +98,23 @@ settings = Table(
     Column("changed_at", Moment, nullable=False),
 )
 
+# Who works together: connections and pipelines belong to one team, and are not there for others.
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Free, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+# The last number that was given to a thing of each kind.
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
 connections = Table(
     "connections",
     metadata,
@@ -111,14 +128,16 @@ connections = Table(
     Column("sealed", LargeBinary),
     Column("created_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
-    UniqueConstraint("kind", "name"),
+    Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
+    Column("number", BigInteger, nullable=False, unique=True),
+    UniqueConstraint("team_id", "kind", "name"),
 )
 
 pipelines = Table(
     "pipelines",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("name", String(255), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
     Column("source_id", String(36), ForeignKey("connections.id"), nullable=False),
     Column("destination_id", String(36), ForeignKey("connections.id"), nullable=False),
     Column("load_mode", String(16), nullable=False),
@@ -131,6 +150,9 @@ pipelines = Table(
     Column("ingested_at_ms", BigInteger, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
+    Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
+    Column("number", BigInteger, nullable=False, unique=True),
+    UniqueConstraint("team_id", "name"),
 )
 
 # The streams that a pipeline reads; no row at all means every stream.
