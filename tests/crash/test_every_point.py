@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from tests.crash.points import Killed, Points, counting
@@ -21,6 +21,7 @@ from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
 NAMES = ("Charged", "Search", "Broken")
+DAYS = (0, 1)
 KINDS = [("duckdb", "merge"), ("duckdb", "append"), ("postgres", "merge"), ("postgres", "append")]
 
 
@@ -51,35 +52,94 @@ def project() -> Iterator[Simulator]:
         ],
     )
     started.faults.set([{"effect": "bad_ts", "event": "Broken", "form": "impossible", "records": 0}])
+    # What lives as long as the tests do is not looked at again after each death.
+    gc.collect()
+    gc.freeze()
     yield started
+    gc.unfreeze()
     started.stop()
 
 
+class Keeper(Protocol):
+    """What a destination holds, kept under a name and brought back."""
+
+    def keep(self, name: str) -> None: ...
+
+    def bring_back(self, name: str) -> None: ...
+
+
+class Files:
+    """A destination in a file of the trial's folder is kept with it."""
+
+    def keep(self, name: str) -> None:
+        pass
+
+    def bring_back(self, name: str) -> None:
+        pass
+
+
+class Templates:
+    """A PostgreSQL database, kept as databases that it can be made from."""
+
+    def __init__(self, server: Database, database: Database) -> None:
+        self._server, self._name = server, database.name
+
+    def keep(self, name: str) -> None:
+        self._server.run(f'CREATE DATABASE "{self._name}_{name}" TEMPLATE "{self._name}"')
+
+    def bring_back(self, name: str) -> None:
+        self._server.run(
+            f'DROP DATABASE "{self._name}" WITH (FORCE)',
+            f'CREATE DATABASE "{self._name}" TEMPLATE "{self._name}_{name}"',
+        )
+
+    def drop(self) -> None:
+        self._server.run(*(f'DROP DATABASE IF EXISTS "{self._name}_{day}"' for day in DAYS))
+
+
 class Trial:
-    """Both days of the project, run by a Millrace that dies at one point; ``fresh`` makes an empty destination."""
+    """Two days of the project. Every trial of a day begins with what the days before it left, undisturbed."""
 
-    def __init__(self, project: Simulator, folder: Path, kind: str, mode: Any, fresh: Callable[[], dict[str, Any]]):
-        self.project, self.folder, self.kind, self.mode, self.fresh = project, folder, kind, mode, fresh
-        self.number = 0
+    def __init__(self, project: Simulator, folder: Path, kind: str, mode: Any, config: dict[str, Any], keeper: Keeper):
+        self._project, self._folder, self._keeper = project, folder, keeper
+        folder.joinpath("now").mkdir()
+        settings = {"lookback_days": 2, "window_days": 31}
+        self._world = World(project, folder / "now", kind, config, mode, settings)
+        self._world.events(*NAMES)
+        self._world.create()
+        self._world.home.close()
 
-    def __call__(self, points: Points) -> Outcome:
-        self.number += 1
-        folder = self.folder / str(self.number)
-        folder.mkdir()
-        self.project.clock.set(START)
-        world = World(self.project, folder, self.kind, self.fresh(), self.mode, {"lookback_days": 2, "window_days": 31})
-        world.events(*NAMES)
-        world.create()
-        world.home.close()
-        for day in (0, 1):
-            self.project.clock.set(START + timedelta(days=day))
-            with counting(points):
-                died = self._run(world)
-            if died:
-                assert not self._run(world)
+    def undisturbed(self) -> tuple[list[Points], Outcome]:
+        """The points of each day, and what stands in the end. The beginning of each day is kept."""
+        passed: list[Points] = []
+        for day in DAYS:
+            shutil.copytree(self._folder / "now", self._folder / f"day{day}")
+            self._keeper.keep(str(day))
+            passed.append(Points())
+            assert not self._day(day, passed[-1])
+        return passed, self._outcome()
+
+    def __call__(self, day: int, point: tuple[str, int]) -> Outcome:
+        """What stands in the end, when the run of that day dies at the point, and runs again."""
+        shutil.rmtree(self._folder / "now")
+        shutil.copytree(self._folder / f"day{day}", self._folder / "now")
+        self._keeper.bring_back(str(day))
+        if self._day(day, Points(point)):
+            assert not self._run(self._world)
+        for later in DAYS[day + 1 :]:
+            assert not self._day(later, Points())
+        return self._outcome()
+
+    def _day(self, day: int, points: Points) -> bool:
+        self._project.clock.set(START + timedelta(days=day))
+        with counting(points):
+            return self._run(self._world)
+
+    def _outcome(self) -> Outcome:
+        world = self._world
+        world.home = Home.open(world.folder / world.home_folder, env={})
         outcome = Outcome(world.rows(), self._rejected(world))
         world.close()
-        shutil.rmtree(folder)
         return outcome
 
     def _run(self, world: World) -> bool:
@@ -102,36 +162,30 @@ class Trial:
 
 
 @pytest.fixture
-def trial(request: pytest.FixtureRequest, project: Simulator, tmp_path: Path) -> Trial:
+def trial(request: pytest.FixtureRequest, project: Simulator, tmp_path: Path) -> Iterator[Trial]:
     kind, mode = request.param
     if kind == "duckdb":
-        return Trial(project, tmp_path, kind, mode, dict)
+        yield Trial(project, tmp_path, kind, mode, {}, Files())
+        return
     database: Database = request.getfixturevalue("database")
-    made = 0
-
-    def fresh() -> dict[str, Any]:
-        nonlocal made
-        made += 1
-        database.run(f"CREATE SCHEMA s{made}")
-        return database.settings(schema_name=f"s{made}")
-
-    return Trial(project, tmp_path, kind, mode, fresh)
+    templates = Templates(request.getfixturevalue("postgres"), database)
+    yield Trial(project, tmp_path, kind, mode, database.settings(), templates)
+    templates.drop()
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("trial", KINDS, indirect=True, ids=["-".join(kind) for kind in KINDS])
 def test_a_run_that_dies_anywhere_ends_like_an_undisturbed_one(trial: Trial):
-    whole = Points()
-    expected = trial(whole)
+    passed, expected = trial.undisturbed()
     assert len(expected.rows) >= 7
     assert expected.rejected == {"BAD_TIMESTAMP": 1}
-    points = whole.all()
-    assert {name.split()[-1] for name, _ in points} >= {"fsync", "rename", "write", "http", "commit", "execute"}
+    names = {name.split()[-1] for points in passed for name, _ in points.all()}
+    assert names >= {"fsync", "rename", "write", "http", "commit", "execute"}
     wrong: list[str] = []
-    for point in points:
-        points_of_run = Points(point)
-        outcome = trial(points_of_run)
+    tried = [(day, point) for day in DAYS for point in passed[day].all()]
+    for day, point in tried:
+        outcome = trial(day, point)
         if outcome != expected:
-            wrong.append(f"{point}: {len(outcome.rows)} rows, {outcome.rejected}")
-    print(f"{len(points)} points")
-    assert wrong == [], f"{len(wrong)} of {len(points)} points end differently"
+            wrong.append(f"day {day}, {point}: {len(outcome.rows)} rows, {outcome.rejected}")
+    print(f"{len(tried)} points")
+    assert wrong == [], f"{len(wrong)} of {len(tried)} points end differently"

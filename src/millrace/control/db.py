@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.util import LRUCache
 
 from millrace.errors import EnvironmentProblem, Transient
 
@@ -27,6 +28,9 @@ BUSY_TIMEOUT_S = 30.0
 _READING = "millrace_reading"
 _UNCHECKED = "millrace_unchecked"
 _CREATING_LOCK = 0x6D696C6C
+
+# Statements that were compiled stay so for all homes that a process opens: to compile one takes longer than to run it.
+_compiled: LRUCache[Any, Any] = LRUCache(1000)
 
 
 class Database:
@@ -172,11 +176,18 @@ def _engine(url: str) -> sa.Engine:
                 code="database_url",
             )
         if parsed.get_backend_name() == "sqlite":
-            engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+            engine = sa.create_engine(
+                parsed, connect_args={"timeout": BUSY_TIMEOUT_S}, execution_options={"compiled_cache": _compiled}
+            )
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
-            engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+            engine = sa.create_engine(
+                parsed,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 10},
+                execution_options={"compiled_cache": _compiled},
+            )
             if "options" not in parsed.query:
                 # Before SQLAlchemy asks for the default schema, so that it finds ours.
                 event.listen(engine, "connect", _prepare_postgresql, insert=True)
