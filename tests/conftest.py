@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import bubblewrap
 from tests import postgres as servers
 from tests.buckets import bucket, s3
@@ -15,6 +16,10 @@ pytest.register_assert_rewrite("millrace.connect.testing")
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and processes inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says something of the machine, which others use too, and nothing of the law that it shows.
+settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("millrace")
 
 __all__ = ["bucket", "database", "postgres", "s3"]
 
