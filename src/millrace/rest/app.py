@@ -1,0 +1,87 @@
+"""The web application: the APIs, whether it is well, and what holds for every request."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from millrace.control.actors import Actor
+from millrace.control.home import Home
+from millrace.errors import MillraceError
+from millrace.rest import problems
+from millrace.rest.asking import Authenticate
+from millrace.rest.envelope import Envelope
+from millrace.rest.rates import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a caller may take. A route that needs larger bodies says so itself (``max_body_size``).
+
+    ``threads``: requests that are worked on at once; SQLAlchemy keeps fifteen connections to the control database.
+    """
+
+    requests_a_minute: int = 100
+    failures_a_minute: int = 100
+    body_bytes: int = 1 << 20
+    body_timeout_s: float = 30.0
+    threads: int = 12
+
+
+def application(home: Home, *, limits: Limits | None = None, authenticate: Authenticate | None = None) -> FastAPI:
+    """The APIs over ``home``, which stays open. ``authenticate`` tells who holds an API key."""
+    limits = limits or Limits()
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncGenerator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = limits.threads
+        yield
+
+    app = FastAPI(
+        title="Millrace",
+        version=version("millrace"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=running,
+        max_body_size=limits.body_bytes,
+        strict_content_type=False,
+        redirect_slashes=False,
+    )
+    app.state.home = home
+    app.state.authenticate = authenticate or _by_key
+    app.state.rates = Rates(limits.requests_a_minute)
+    app.state.failures = Rates(limits.failures_a_minute)
+    problems.install(app)
+    app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
+    app.add_api_route("/healthz", _alive, include_in_schema=False)
+    app.add_api_route("/readyz", _ready, include_in_schema=False)
+    return app
+
+
+def _by_key(home: Home, key: str, secret: str) -> Actor:
+    return importlib.import_module("millrace.control.keys").authenticate(home, key, secret)
+
+
+def _alive() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+def _ready(request: Request) -> Response:
+    """The control database answers too: requests may come."""
+    home: Home = request.app.state.home
+    try:
+        with home.database.reading() as connection:
+            connection.execute(sa.select(1))
+    except MillraceError as error:
+        return JSONResponse({"status": "unavailable", "code": error.code}, 503)
+    return JSONResponse({"status": "ready"})

@@ -1,0 +1,223 @@
+"""Errors as answers: a status code and one shape of body, whatever went wrong. No internals, no secrets (I7)."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from millrace.errors import (
+    ConfigError,
+    DataError,
+    EnvironmentProblem,
+    Forbidden,
+    MillraceError,
+    Stale,
+    Transient,
+)
+
+log = logging.getLogger("millrace.rest")
+
+# What a path names and is not there. Unknown keys and types stand in a body: those are the caller's to mend.
+NOT_FOUND = frozenset(
+    {
+        "no_table",
+        "not_found",
+        "unknown_connection",
+        "unknown_destination",
+        "unknown_event_type",
+        "unknown_job",
+        "unknown_key_pair",
+        "unknown_object",
+        "unknown_pipeline",
+        "unknown_position",
+        "unknown_run",
+        "unknown_source",
+        "unknown_user",
+        "unknown_version",
+    }
+)
+
+# What is asked contradicts what there is now.
+CONFLICT = frozenset(
+    {
+        "already_running",
+        "fixed_after_load",
+        "in_use",
+        "last_administrator",
+        "name_taken",
+        "rows_waiting",
+        "table_taken",
+        "wrong_state",
+    }
+)
+
+DEFAULT_RETRY_S = 5
+
+
+class Unauthenticated(MillraceError):
+    """The request says not who asks, or nobody believes it."""
+
+    code = "unauthenticated"
+
+
+class BadRequest(ConfigError):
+    """A parameter is missing or wrong; ``path`` says which one."""
+
+    code = "invalid_parameter"
+
+
+class NotBuilt(MillraceError):
+    """An operation of the reference that this product does not have yet."""
+
+    code = "not_implemented"
+
+
+class Fault(BaseModel):
+    """What went wrong. `code` stays the same; `message` and `hint` are for people."""
+
+    code: str = Field(examples=["INVALID_PARAMETER"])
+    message: str
+    hint: str | None = None
+    field: str | None = Field(None, description="The parameter or the key of the body that is meant.")
+    request_id: str | None = Field(None, description="Names this request in the log of the server.")
+
+
+class ProblemBody(BaseModel):
+    """The body of every answer that is no success."""
+
+    success: bool = Field(False, examples=[False])
+    error: Fault
+
+
+def install(app: FastAPI) -> None:
+    """Every error of a request of ``app`` is answered in the one shape."""
+    app.add_exception_handler(MillraceError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _by_status)
+    app.add_exception_handler(ResponseValidationError, unforeseen)
+
+
+def status_of(error: MillraceError) -> int:
+    """The status code of an error."""
+    if error.code in NOT_FOUND:
+        return HTTPStatus.NOT_FOUND
+    if error.code in CONFLICT:
+        return HTTPStatus.CONFLICT
+    match error:
+        case Unauthenticated():
+            return HTTPStatus.UNAUTHORIZED
+        case Forbidden():
+            return HTTPStatus.FORBIDDEN
+        case NotBuilt():
+            return HTTPStatus.NOT_IMPLEMENTED
+        case Stale():
+            return HTTPStatus.CONFLICT
+        case Transient() | EnvironmentProblem():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case ConfigError() | DataError():
+            return HTTPStatus.BAD_REQUEST
+        case _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def answer(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    hint: str | None = None,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem as a response."""
+    fault = Fault(code=code.upper(), message=message, hint=hint, field=field, request_id=request_id(request))
+    body = ProblemBody(success=False, error=fault)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers=dict(headers or {}))
+
+
+def request_id(request: Request) -> str | None:
+    """The id of the request, where the envelope gave it one."""
+    return getattr(request.state, "request_id", None)
+
+
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MillraceError)
+    status = status_of(error)
+    if isinstance(error, EnvironmentProblem):
+        # Its words name files and databases of this machine: those are for the operator alone.
+        log.error("request %s: %s: %s", request_id(request), error.code, error.message)
+        message = "the server cannot work now; its operator must mend it"
+        return answer(request, status, error.code, message, headers={"Retry-After": "60"})
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return await unforeseen(request, error)
+    headers: dict[str, str] = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Basic realm="Millrace", charset="UTF-8"'
+    if isinstance(error, Transient) and status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(int(error.retry_after_s or DEFAULT_RETRY_S))
+    return answer(request, status, error.code, error.message, hint=error.hint, field=_field(error), headers=headers)
+
+
+def _field(error: MillraceError) -> str | None:
+    """The key that an error names; never a file or a variable of this machine."""
+    return error.path if error.path and "/" not in error.path and not error.path.isupper() else None
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        where = found[0]["loc"][-1]
+        reason = found[0].get("ctx", {}).get("error", "it cannot be read")
+        return answer(request, 400, "invalid_json", f"the body is no JSON: {reason} (character {where})")
+    content = request.headers.get("content-type", "")
+    if found and found[0]["loc"] == ("body",) and content and "json" not in content:
+        message = "the body must be JSON"
+        return answer(request, 400, "invalid_parameter", message, hint="Send Content-Type: application/json.")
+    said = "; ".join(f"{_path(one['loc'])}: {_wrong(one)}" for one in found[:10])
+    field = _path(found[0]["loc"]) if found else None
+    return answer(request, 400, "invalid_parameter", said or "the request is not valid", field=field)
+
+
+def _path(loc: Sequence[Any]) -> str:
+    """`schedule.frequency` for a place in the body, `limit` for a parameter."""
+    return ".".join(str(step) for step in loc[1:]) or str(loc[0])
+
+
+def _wrong(one: Mapping[str, Any]) -> str:
+    """What is wrong with a value, never the value itself: it may be a secret."""
+    if one["type"] == "extra_forbidden":
+        return "there is no such key"
+    return str(one["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+
+
+_WORDS = {
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address does not take that method"),
+    408: ("timeout", "the body of the request came too slowly"),
+    413: ("too_large", "the body of the request is too large"),
+}
+
+
+async def _by_status(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code, message = _WORDS.get(error.status_code, ("bad_request", "the request cannot be understood"))
+    return answer(request, error.status_code, code, message, headers=error.headers)
+
+
+async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours. The log has the kind of error and its place, not its words: they may hold values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    way = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
+    log.error("request %s failed: %s at %s", request_id(request), type(error).__name__, way)
+    return answer(request, 500, "internal", "something went wrong in Millrace; its log says more")
