@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.postgres import Database
 
 from millrace.control import leases, mapping_edits, mapping_views, mappings, runs
 from millrace.control.mapping_views import Overview
 from millrace.control.mappings import By
+from millrace.control.tables import segments
 from millrace.data.batch import Checkpoint
 from millrace.engine.policy import BY_HAND, Policy
 from millrace.errors import ConfigError, MillraceError
@@ -55,6 +57,18 @@ def test_every_change_is_a_version_with_its_author_and_its_reason(rig: Rig):
     assert mappings.diff(rig.home, *HERE) == list(plan.differences)
     assert mappings.skip(rig.home, *HERE).version == before + 2
     assert mappings.kept(rig.home, *HERE).author  # the user of the operating system
+
+
+def test_all_that_one_commit_finds_is_one_version_and_rows_carry_no_other(rig: Rig):
+    words = [items(1, a=1), items(2, b=1), items(3, a="x"), Checkpoint(1)]
+    rig.script.stream("items", words, [items(4, c=1), Checkpoint(2)], key=("id",))
+    rig.create().run()
+    assert [one.mapping.version for one in mappings.versions(rig.home, *HERE)] == [1]
+    rig.run()
+    assert [one.mapping.version for one in mappings.versions(rig.home, *HERE)] == [2, 1]
+    with rig.home.database.reading() as connection:
+        carried = connection.execute(sa.select(segments.c.mapping_version).order_by(segments.c.number)).scalars().all()
+    assert (set(carried), carried[-1]) == ({1, 2}, 2)
 
 
 def test_a_dry_run_says_all_and_changes_nothing(rig: Rig):

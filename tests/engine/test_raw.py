@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, items, rig, types
@@ -17,6 +18,7 @@ from tests.engine.scripted import deploy, failing, fixed
 
 from millrace.control import pipelines, raw, rejects, retention
 from millrace.control import replay as replaying
+from millrace.control.tables import raw_files, reject_files
 from millrace.data.batch import Batch, Checkpoint, Refused
 from millrace.data.columns import INGESTED_AT, REJECTS, ours
 from millrace.engine.raw import RawDraft, in_order
@@ -39,6 +41,15 @@ def again(rig: Rig, since: date | None = LONG_AGO, **more: Any) -> Any:
 
 def kept(rig: Rig) -> list[Path]:
     return [path for path in rig.staged() if "raw" in path.parts]
+
+
+def long_ago(rig: Rig, *tables: Any) -> None:
+    """What the books have in these tables is five days older."""
+    with rig.home.database.transaction() as connection:
+        for table in tables:
+            for row in connection.execute(sa.select(table)).all():
+                earlier = row.created_at - timedelta(days=5)
+                connection.execute(sa.update(table).where(table.c.id == row.id).values(created_at=earlier))
 
 
 def plus(n: int) -> Any:
@@ -162,6 +173,60 @@ def test_rejects_of_rows_that_are_replayed_are_closed_with_them(rig: Rig, deploy
     again(rig)
     assert rig.rows("items", "id") == [2]
     assert (rig.rejected(), rig.rejected("replayed")) == ({"TRANSFORM_ERROR": 1}, {"TRANSFORM_ERROR": 2})
+
+
+def test_rows_that_failed_and_came_back_by_themselves_are_among_those_that_were_kept(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, 2, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    deploy(lambda row: failing(row) if row["id"] == 1 else plus(1)(row))
+    rig.run()
+    assert rig.rows("items", "id", "n") == [(2, 1)], "a run that reads nothing of its own"
+    deploy(plus(5))
+    again(rig)
+    assert rig.rows("items", "id", "n") == [(1, 5), (2, 5)]
+    assert rig.rejected() == {}
+    deploy(plus(7))
+    again(rig, None, into_fresh=True)
+    assert rig.rows("items", "id", "n") == [(1, 7), (2, 7)]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_fresh_table_does_not_lack_rows_that_failed_before_any_were_kept(rig: Rig, deploy: Any, asked: bool):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(2)], [], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    found = pipelines.find(rig.home, PIPELINE)
+    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={"keep_raw_s": 86400}))
+    if asked:
+        rig.run()
+    deploy(plus(1))
+    if asked:
+        rig.replay()
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2]
+    with pytest.raises(ConfigError) as caught:
+        again(rig, None, into_fresh=True)
+    assert caught.value.code == "raw_not_whole"
+
+
+def test_rejects_that_came_back_stay_open_where_their_own_day_is_not_replayed(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [items(2, n=0), Checkpoint(2)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    long_ago(rig, raw_files, reject_files)
+    deploy(failing)
+    rig.run()
+    assert rig.rejected() == {"TRANSFORM_ERROR": 2}
+    deploy(plus(1))
+    again(rig, datetime.now(UTC).date() - timedelta(days=2))
+    assert rig.rows("items", "id") == [2]
+    assert rig.rejected() == {"TRANSFORM_ERROR": 1}
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2]
 
 
 def test_rows_that_the_source_gave_back_later_are_kept_in_their_place(rig: Rig, deploy: Any):

@@ -137,7 +137,7 @@ def test_the_commit_says_which_transformation_the_rows_went_through(desk: Desk):
 
         from millrace.control.tables import reject_groups, segments
 
-        assert connection.execute(sa.select(segments.c.transformation, segments.c.mapping_version)).all() == [(3, 2)]
+        assert connection.execute(sa.select(segments.c.transformation, segments.c.mapping_version)).all() == [(3, 1)]
         assert connection.execute(sa.select(reject_groups.c.transformation)).scalars().all() == [3]
 
 

@@ -138,8 +138,13 @@ def keep_tables(entry: Entry, names: dict[str, str]) -> dict[str, Any]:
     return current_tables(entry.connection, entry.pipeline)
 
 
-def keep_segments(entry: Entry, staged: Sequence[Segment], *, transformation: int | None = None) -> None:
-    """Segments are numbered on from the last one of their table, without a gap, in the order given."""
+def keep_segments(
+    entry: Entry, staged: Sequence[Segment], *, transformation: int | None = None, replayed: int | None = None
+) -> None:
+    """Segments are numbered on from the last one of their table, without a gap, in the order given.
+
+    ``replayed``: the file of rejects that their rows came back from.
+    """
     if not staged:
         return
     known = keep_tables(entry, {segment.table: segment.stream for segment in staged})
@@ -164,6 +169,7 @@ def keep_segments(entry: Entry, staged: Sequence[Segment], *, transformation: in
                 "refused_rows": 0,
                 "mapping_version": segment.mapping_version,
                 "transformation": transformation,
+                "replayed_file": replayed,
                 "staged_at": entry.now,
             }
         )
@@ -204,9 +210,15 @@ def keep_samples(entry: Entry, found: Sequence[Sample]) -> None:
 
 
 def keep_reject(
-    entry: Entry, file: RejectFile, *, parked: tuple[str, int, int] | None, transformation: int | None = None
+    entry: Entry,
+    file: RejectFile,
+    *,
+    parked: tuple[str, int, int] | None,
+    transformation: int | None = None,
+    replayed: int | None = None,
 ) -> None:
-    """The file and its groups are kept. ``parked``: the load that it waits for (table, generation, number)."""
+    """The file and its groups are kept. ``parked``: the load that it waits for (table, generation, number);
+    ``replayed``: the file of rejects whose rows failed again."""
     table, generation, upto = parked or (None, None, None)
     inserted = entry.connection.execute(
         sa.insert(reject_files).values(
@@ -221,6 +233,7 @@ def keep_reject(
             parked_upto=upto,
             counted=parked is None,
             created_at=entry.now,
+            replayed_file=replayed,
         )
     )
     assert inserted.inserted_primary_key is not None

@@ -110,7 +110,8 @@ class Books:
     def commit(
         self, commit: Commit, *, replayed: Sequence[Group] = (), asked: bool = True, mended: bool = False
     ) -> None:
-        """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects whose rows are all in it.
+        """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects, of one file, whose rows are
+        all in it.
 
         ``asked``: somebody asked for that replay; else it counts as an attempt. ``mended``: rows of each of the groups
         are as a person wrote them.
@@ -118,7 +119,7 @@ class Books:
         with self._entry() as entry:
             for group in replayed:
                 commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked, mended=mended)
-            self._keep(entry, commit)
+            self._keep(entry, commit, replayed=next((group.file for group in replayed), None))
 
     def commit_all(self, kept: Sequence[Commit], *, fresh: Sequence[str] = (), replayed: Sequence[Group] = ()) -> None:
         """All of the commits are kept, in their order, or none of them (I1).
@@ -138,12 +139,12 @@ class Books:
                 where = commits.named(entry, table, generation)
                 entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
 
-    def _keep(self, entry: Entry, commit: Commit) -> None:
+    def _keep(self, entry: Entry, commit: Commit, *, replayed: int | None = None) -> None:
         commits.balanced(commit)  # I5
         commits.keep_mappings(entry, commit.mappings)
-        commits.keep_segments(entry, commit.segments, transformation=commit.transformation)
+        commits.keep_segments(entry, commit.segments, transformation=commit.transformation, replayed=replayed)
         for file in commit.rejects:
-            commits.keep_reject(entry, file, parked=None, transformation=commit.transformation)
+            commits.keep_reject(entry, file, parked=None, transformation=commit.transformation, replayed=replayed)
         commits.keep_raw(entry, commit.raw)
         commits.keep_samples(entry, commit.samples)
         commits.keep_marks(entry, commit.stream, commit.marks)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import records, retention, runs
 from millrace.control.ledger import Books, Group, Recall
+from millrace.control.origins import Origins
 from millrace.control.records import RunRecord
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
 from millrace.control.tables import runs as run_log
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.runs import Crew
     from millrace.engine.sync import Sync
-
-# Runs of these kinds read nothing from the source by themselves.
-_UNREAD = ("REPLAY", "RAW_REPLAY", "LOAD")
 
 
 def replay(
@@ -91,11 +89,6 @@ def replay(
     return records.run_record(home, ours.run_id)
 
 
-def _read() -> sa.ColumnElement[bool]:
-    """The run read from the source; of one that is off the record long since that is taken for granted."""
-    return sa.or_(run_log.c.kind.is_(None), run_log.c.kind.not_in(_UNREAD))
-
-
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """Since when a table has its rows: its generation, and the one in which the source was read to its end anew."""
@@ -119,17 +112,12 @@ class _Chosen:
 
     def check_gaps(self) -> None:
         """Raises ConfigError when rows were read meanwhile that were not kept: they would be taken for older."""
-        s, r = segments.c, run_log.c
-        read = (
-            sa.select(s.run_id, sa.func.min(s.staged_at).label("at"))
-            .outerjoin(run_log, r.id == s.run_id)
-            .where(s.pipeline_id == self._pipeline, s.staged_at >= self.first, _read())
-            .group_by(s.run_id)
-        )
         f = raw_files.c
         gone = sa.select(f.run_id).where(f.pipeline_id == self._pipeline, f.kept.is_(False), f.created_at >= self.first)
         with self.ours.home.database.reading() as connection:
-            lost = {row.run_id for row in connection.execute(read)} - self._kept(connection)
+            read = self._read(connection, segments.c.staged_at >= self.first)
+            # Runs of a pipeline follow one another, so an earlier one read earlier rows.
+            lost = {run for run in read if run >= min(self.runs)} - self._kept(connection)
             lost |= set(connection.execute(gone).scalars())
         if lost := sorted(lost):
             raise ConfigError(
@@ -140,26 +128,15 @@ class _Chosen:
 
     def check_whole(self) -> None:
         """Raises ConfigError when a table has rows of a time from which none were kept."""
-        s, r = segments.c, run_log.c
+        s = segments.c
         with self.ours.home.database.reading() as connection:
             kept = self._kept(connection)
             for table, begun in sorted(self.tables.items()):
-                query = (
-                    sa.select(s.run_id)
-                    .outerjoin(run_log, r.id == s.run_id)
-                    .where(
-                        s.pipeline_id == self._pipeline,
-                        s.table_name == table,
-                        s.generation >= begun.read,
-                        _read(),
-                    )
-                )
-                brought = set(connection.execute(query).scalars())
+                brought = self._read(connection, s.table_name == table, s.generation >= begun.read)
                 lacking = (brought - kept) | self._forgotten(connection, brought)
                 if lacking:
                     raise ConfigError(
-                        f"the rows of {table} that run {min(lacking)} brought are not kept, so a fresh table "
-                        "would lack them",
+                        f"rows of {table} that run {min(lacking)} read are not kept, so a fresh table would lack them",
                         hint="Read them from the source: `millrace resync --mode drop-and-load`.",
                         code="raw_not_whole",
                     )
@@ -203,20 +180,25 @@ class _Chosen:
         found: list[tuple[Group, int]] = []
         with self.ours.home.database.reading() as connection:
             left_out = self._left_out(connection)
-            for row in connection.execute(query):
+            origins = Origins(connection, self._pipeline)
+            for row in connection.execute(query).all():
                 table = self.tables.get(row.parked_table)
                 if row.stage == "load":
                     again = into_fresh and table is not None and table.generation == row.parked_generation
                 else:
                     mine = [one.at for one in self.tables.values() if one.stream == row.stream]
                     begins = mine or [one.at for one in self.tables.values()]
-                    again = all(begin <= row.created_at for begin in begins)
                     if row.kind == "RAW_REPLAY":
                         # Its rows are of any files from before it, so all of these must go again.
                         first = min(begins, default=None)
+                        again = all(begin <= row.created_at for begin in begins)
                         again &= not any(at <= row.created_at and (first is None or at >= first) for at in left_out)
                     else:
-                        again &= row.run_id in self.runs
+                        after = [*begins, *([self.since] if self.since is not None else [])]
+                        again = all(
+                            read.run in self.runs and all(begin <= read.at for begin in after)
+                            for read in origins.of_rejects(row.id)
+                        )
                 if again and (not wanted or row.stream.lower() in wanted):
                     found.append((Group(row.file_id, row.stream, row.stage, row.code), row.rows))
         return found
@@ -224,6 +206,13 @@ class _Chosen:
     @property
     def _pipeline(self) -> str:
         return self.ours.books.feed
+
+    def _read(self, connection: sa.Connection, *where: sa.ColumnElement[bool]) -> set[int]:
+        """Runs that read the rows of those segments; a replay of raw rows reads none, its rows were kept before."""
+        r = run_log.c
+        again = sa.select(r.id).where(r.pipeline_id == self._pipeline, r.kind == "RAW_REPLAY")
+        found = Origins(connection, self._pipeline).of_segments(*where)
+        return {read.run for read in found} - set(connection.execute(again).scalars())
 
     def _left_out(self, connection: sa.Connection) -> list[datetime]:
         """When the files were kept, or had been, that are not among these."""

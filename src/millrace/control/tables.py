@@ -303,6 +303,8 @@ segments = Table(
     # Under which versions the rows came to be; not known of segments from before those were counted.
     Column("mapping_version", Integer),
     Column("transformation", Integer),
+    # The file of rejects that the rows came back from; empty where they were read.
+    Column("replayed_file", BigInteger),
     ForeignKeyConstraint(
         ["pipeline_id", "table_name", "generation"],
         ["tables.pipeline_id", "tables.name", "tables.generation"],
@@ -329,6 +331,8 @@ reject_files = Table(
     Column("parked_upto", Integer),
     Column("counted", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    # The file of rejects whose rows failed again; empty where they failed for the first time.
+    Column("replayed_file", BigInteger),
     Index("ix_reject_files_pipeline", "pipeline_id", "parked_table"),
     sqlite_autoincrement=True,
 )

@@ -41,7 +41,10 @@ SAMPLES = 10
 
 @dataclass(slots=True)
 class Mappings:
-    """The mappings of one pipeline while it ingests, and which of them changed since the last commit."""
+    """The mappings of one pipeline while it ingests, and which of them changed since the last commit.
+
+    All that changes in a mapping between two commits is one version of it, so every version that rows carry is kept.
+    """
 
     naming: Naming
     by_stream: dict[str, Mapping]
@@ -52,6 +55,11 @@ class Mappings:
     origins: dict[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
     """Of event types that were made of others: the source's stream, and the event type in whose arrays they were."""
     _state: NestingState | None = None
+    _committed: dict[str, int] = field(init=False)
+    """Versions as of the last commit."""
+
+    def __post_init__(self) -> None:
+        self._committed = {stream: mapping.version for stream, mapping in self.by_stream.items()}
 
     @property
     def state(self) -> NestingState:
@@ -94,6 +102,9 @@ class Mappings:
         )
 
     def put(self, mapping: Mapping) -> None:
+        """The mapping holds from now on, as the version after the one that was committed last."""
+        following = self._committed.get(mapping.stream, 0) + 1
+        mapping = replace(mapping, version=min(mapping.version, following))
         if self.by_stream.get(mapping.stream) != mapping:
             self.by_stream[mapping.stream] = mapping
             self.changed.add(mapping.stream)
@@ -101,6 +112,7 @@ class Mappings:
     def taken(self) -> list[Mapping]:
         """Mappings that changed since this was last asked."""
         changed = [self.by_stream[stream] for stream in sorted(self.changed)]
+        self._committed |= {mapping.stream: mapping.version for mapping in changed}
         self.changed.clear()
         return changed
 
@@ -426,8 +438,8 @@ def _shaped(stream: str, rows: pa.RecordBatch, way: _Way) -> Shaped:
 
 
 def _stage(shaped: Shaped, way: _Way) -> None:
-    mapping = shaped.mapping
-    way.mappings.put(mapping)
+    way.mappings.put(shaped.mapping)
+    mapping = way.mappings.of(shaped.mapping.stream)
     way.draft.add(mapping.stream, mapping.table, shaped.rows, mapping.version)
 
 
