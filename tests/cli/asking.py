@@ -31,16 +31,17 @@ class Asked:
         return json.loads(self.out)
 
 
-def ask(*words: str | Path, home: Path | None = None, env: Mapping[str, str] | None = None) -> Asked:
-    """The command, run in this process. stdout and stderr are no terminals."""
+def ask(*words: str | Path, home: Path | None = None, env: Mapping[str, str] | None = None, given: str = "") -> Asked:
+    """The command, run in this process, with ``given`` on its standard input. None of the three is a terminal."""
     out, err = io.StringIO(), io.StringIO()
-    given = [str(word) for word in words] + (["--home", str(home)] if home else [])
+    typed = [str(word) for word in words] + (["--home", str(home)] if home else [])
     with (
         patch.dict(os.environ, {"COLUMNS": "100", **(env or {})}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        patch.object(sys, "stdin", io.StringIO(given)),
     ):
-        code = main(given)
+        code = main(typed)
     return Asked(code, out.getvalue(), err.getvalue())
 
 

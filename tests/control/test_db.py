@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def shape(database: Database) -> dict[str, object]:
                     for c in inspector.get_columns(table)
                 ],
                 inspector.get_pk_constraint(table)["constrained_columns"],
-                sorted(str(sorted(index.items(), key=str)) for index in inspector.get_indexes(table)),
+                sorted(json.dumps(index, default=str, sort_keys=True) for index in inspector.get_indexes(table)),
                 sorted(str(sorted(one.items(), key=str)) for one in inspector.get_unique_constraints(table)),
                 sorted(
                     str((key["constrained_columns"], key["referred_table"], key["referred_columns"], key["options"]))

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import typer
 
-from millrace.cli import connections, files, mapping, pipelines, rejects, runs, simulate, tables, trace, transform
+from millrace.cli import (
+    connections,
+    files,
+    mapping,
+    people,
+    pipelines,
+    rejects,
+    runs,
+    simulate,
+    tables,
+    trace,
+    transform,
+)
 from millrace.cli.answers import encode
 from millrace.cli.face import WIDTH, Face, answer_error, spoken
 from millrace.cli.nouns import Day
@@ -31,7 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": WIDTH},
 )
-for module in (files, pipelines, runs, rejects, trace, transform, mapping, tables, connections, simulate):
+for module in (files, pipelines, runs, rejects, trace, transform, mapping, tables, connections, people, simulate):
     module.join(app)
 
 

@@ -48,6 +48,8 @@ class Actor:
     team_id: str = FIRST_TEAM
     user_id: str | None = None
     permissions: frozenset[Permission] = frozenset()
+    address: str | None = None
+    """Where the request came from, for the activity log; None for what was typed on this machine."""
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

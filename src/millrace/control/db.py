@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from sqlalchemy.util import LRUCache
 from millrace.errors import EnvironmentProblem, Transient
 
 # The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
-HEAD = "0004"
+HEAD = "0005"
 
 # Our tables live in a schema of their own in PostgreSQL, so that the database may serve other things too.
 SCHEMA = "millrace"
@@ -39,6 +40,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        self._mine = threading.local()
 
     @property
     def is_sqlite(self) -> bool:
@@ -51,7 +53,23 @@ class Database:
         SQLite takes its one write lock at the start, so that what is read here is still true at the commit.
         """
         with self._translated(), self.engine.begin() as connection:
+            outer, self._mine.connection = self._mine_now(), connection
+            try:
+                yield connection
+            finally:
+                self._mine.connection = outer
+
+    @contextmanager
+    def joining(self) -> Generator[sa.Connection]:
+        """The transaction in which this thread is already, else one of its own."""
+        if (connection := self._mine_now()) is not None:
             yield connection
+        else:
+            with self.transaction() as connection:
+                yield connection
+
+    def _mine_now(self) -> sa.Connection | None:
+        return getattr(self._mine, "connection", None)
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
@@ -252,8 +270,11 @@ def _revision(database: Database) -> str | None:
 
 def _create(database: Database) -> str:
     """The schema is there, made by us or by another process in the same moment; its revision."""
+    from millrace.control import people_tables
     from millrace.control.migrations.first_team import add_first_team
     from millrace.control.tables import metadata
+
+    del people_tables  # its tables are in `metadata` now
 
     with database.transaction() as connection:
         _alone(connection)

@@ -122,9 +122,7 @@ class _Writing:
         if planned.cron:
             whole["schedule"] = {"cron": planned.cron, "timezone": planned.timezone}
         elif planned.every_s:
-            whole["schedule"] = {"every": schedule.spelled(planned.every_s)} | (
-                {"at": planned.at} if planned.at else {}
-            )
+            whole["schedule"] = {"every": schedule.spelled(planned.every_s)}
         if one.objects is not None:
             own = any(one.objects.values())
             whole["objects"] = (

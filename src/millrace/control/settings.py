@@ -38,6 +38,11 @@ class Workspace:
     """Sources allow the shorter intervals of workspaces of old."""
     allow_unsandboxed_python: bool = False
     """Users' Python runs even where this machine offers no wall around it."""
+    password_memory_mib: int = 64
+    password_passes: int = 3
+    """What one hash of a password costs (Argon2id); the defaults are those of RFC 9106, 4, for little memory."""
+    allow_private_addresses: bool = False
+    """Requests that users aim may reach addresses of this machine and its network."""
 
 
 def workspace(database: Database) -> Workspace:
@@ -98,9 +103,14 @@ def _check(key: str, value: Any) -> None:
         least = 1 if key == "reject_retention_days" else 0
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise ConfigError(f"{key} must be a whole number of days from {least} to {most}, not {value!r}", path=key)
+    for name, least, most in (("password_memory_mib", 8, 1024), ("password_passes", 1, 20)):
+        if key == name and (not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most):
+            raise ConfigError(f"{key} must be a whole number from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):
         raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {value!r}", path=key)
-    if key in ("legacy_frequency", "allow_unsandboxed_python") and not isinstance(value, bool):
+    if key in ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses") and not isinstance(
+        value, bool
+    ):
         raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
