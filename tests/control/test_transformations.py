@@ -131,6 +131,27 @@ def test_a_dry_run_says_what_would_become_of_staged_rows(made: Rig):
     assert not made.query("SELECT 1 FROM information_schema.columns WHERE column_name = 'twice'")
 
 
+MAKING = (
+    "from millrace.api import Event\n\n\ndef transform(event):\n"
+    "    return [event, Event('copies', {'of': event.getProperties()['id']})]\n"
+)
+
+
+def test_a_dry_run_leaves_out_rows_that_came_about_in_flight_and_shows_some_of_each_outcome(made: Rig):
+    made.script.tales["orders", "incremental"] = [[[{"id": n, "n": min(n, 8) % 3 - 1} for n in range(40)]]]
+    deploy(made.home, PIPELINE, "python", MAKING)
+    made.run()
+    assert made.rows("copies", "count(*)") == [40]
+    with closing(transformations.step(made.home, "python", PICKY)) as step:
+        done = trials.dry_run(made.home, PIPELINE, step)
+    assert (done.rows, done.through) == (40, 1)
+    assert done.counts == {"unchanged": 0, "changed": 34, "split": 0, "dropped": 3, "failed": 3}
+    assert [one.became for one in done.differences].count("changed") == 5
+    failed = [one.error for one in done.differences if one.became == "failed"]
+    assert [one and one.message for one in failed] == ["ZeroDivisionError: division by zero (line 5)"] * 3
+    assert all(not one.after and one.error is None for one in done.differences if one.became == "dropped")
+
+
 def test_a_dry_run_needs_rows(made: Rig):
     with (
         closing(transformations.step(made.home, "python", DOUBLE)) as step,

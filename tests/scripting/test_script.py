@@ -168,6 +168,9 @@ def test_scripts_of_python_2_find_their_names():
         ("\ndef transform(event):\n    yield event\n", 2, "cannot yield"),
         ("def transform(event): return 1 <> 2\n", 1, "`!=`"),
         ("def transform(event): return `1`\n", 1, "repr(x)"),
+        ("def transform(event): return 5L\n", 1, "write `5` in place of `5L`"),
+        ("MODE = 0755\ndef transform(event): return event\n", 1, "write `0o755` in place of `0755`"),
+        ("WORD = ur'a'\ndef transform(event): return event\n", 1, "in place of `ur"),
         ("def transform(event): return event.__class__\n", 1, "use type(x)"),
         ("x = '" + "a" * 300_000 + "'\ndef transform(event): return event\n", None, "256 KiB"),
     ],
@@ -339,6 +342,25 @@ def test_allowed_modules_can_be_imported(module: str):
 def test_other_modules_cannot(module: str):
     with pytest.raises(ScriptError):
         compiled(f"import {module}\ndef transform(event): return event")
+
+
+# Functions in C that import something in the name of whoever calls them.
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "datetime.datetime.strptime('01.02.2024', '%d.%m.%Y').isoformat()",
+        "time.strptime('2024', '%Y').tm_year",
+        "'é'.encode('ascii', 'namereplace')",
+        "'müller'.encode('idna')",
+        "copy.deepcopy(collections.OrderedDict(a=1))",
+        "datetime.datetime(2024, 1, 2).strftime('%A')",
+        "format(decimal.Decimal('1234.5'), ',.2f')",
+        "functools.reduce(lambda a, b: a + b, [1, 2])",
+    ],
+)
+def test_functions_of_allowed_modules_work(asked: str):
+    names = "collections, copy, datetime, decimal, functools, time"
+    assert ran(f"import {names}\ndef transform(event):\n    event.getProperties()['x'] = {asked}\n    return event")
 
 
 def test_io_has_streams_in_memory_and_nothing_else():

@@ -445,8 +445,10 @@ def _dry_run(done: DryRun) -> Iterator[str]:
         yield f"{bold(before.event_name)} {_written(before.properties)}"
         for after in difference.after:
             yield from _changes(before, after)
-        if not difference.after:
-            yield f"  {mark('idle')} dropped or failed"
+        if difference.error is not None:
+            yield f"  {mark('bad')} {difference.error.message.splitlines()[0]}"
+        elif not difference.after:
+            yield f"  {mark('idle')} dropped"
     yield from _effects(done.effects)
     for reason, rows in sorted(done.failures.items(), key=lambda pair: -pair[1]):
         yield f"  {mark('bad')} {count(rows, 'row')}: {reason.splitlines()[0]}"

@@ -35,6 +35,10 @@ def _types(annotation: Any) -> set[Any]:
 class SourceConfig(Settings):
     """Settings that every source has."""
 
+    def account(self) -> str:
+        """What counts as one and the same system, a host or an account, however many connections lead there."""
+        return self.model_dump_json(exclude=set(self.secret_keys()))
+
 
 class DestinationConfig(Settings):
     """Settings that every destination has."""

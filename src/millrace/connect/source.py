@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from millrace.connect.config import SourceConfig
+from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
 from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.errors import ConfigError
 
@@ -184,9 +185,17 @@ class Source(ABC, Generic[C]):
     Config: ClassVar[type[SourceConfig]]
     title: ClassVar[str]
 
+    defers_when_empty: ClassVar[bool] = False
+    """Reads that find nothing come at growing intervals, unless the pipeline says otherwise."""
+
     def __init__(self, config: C, context: Context | None = None) -> None:
         self.config = config
         self.context = context or Context()
+
+    @classmethod
+    def frequency(cls, *, legacy: bool = False) -> Frequency:
+        """The intervals that pipelines from this source may have. ``legacy``: as in `check_frequency`."""
+        return USUAL_LEGACY if legacy else USUAL
 
     @classmethod
     def check_frequency(cls, every_s: int, *, legacy: bool = False) -> None:

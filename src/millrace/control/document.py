@@ -349,6 +349,9 @@ class _Reading:
                 every_s = schedules.often_enough(schedules.seconds(part.every))
                 self._frequency(source, every_s)
                 planned = replace(planned, every_s=every_s)
+        if part.at is not None:
+            with _Told(self.tree, (*at, "at")):
+                planned = replace(planned, at=schedules.start_of_day(part.at, planned.every_s))
         if part.cron is not None:
             with _Told(self.tree, (*at, "cron")):
                 gap_s = schedules.cron(part.cron).shortest_gap_s()

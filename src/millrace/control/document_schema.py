@@ -39,6 +39,7 @@ class SchedulePart(Part):
     every: str | None = Field(None, description="Interval between two runs: 30m, 6h, 1d.", examples=["6h"])
     cron: str | None = Field(None, description="Cron expression of five fields.", examples=["0 */6 * * *"])
     timezone: str = Field("UTC", description="Time zone of the cron expression, as an IANA name.")
+    at: str | None = Field(None, description="With every: 1d, the time of day in UTC.", examples=["03:30"])
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SchedulePart:

@@ -122,7 +122,9 @@ class _Writing:
         if planned.cron:
             whole["schedule"] = {"cron": planned.cron, "timezone": planned.timezone}
         elif planned.every_s:
-            whole["schedule"] = {"every": schedule.spelled(planned.every_s)}
+            whole["schedule"] = {"every": schedule.spelled(planned.every_s)} | (
+                {"at": planned.at} if planned.at else {}
+            )
         if one.objects is not None:
             own = any(one.objects.values())
             whole["objects"] = (

@@ -26,18 +26,24 @@ WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "we
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Every ``every_s`` seconds, or at the times of ``cron`` in ``timezone``; neither: only on demand."""
+    """Every ``every_s`` seconds, or at the times of ``cron`` in ``timezone``; neither: only on demand.
+
+    ``at``: a time of day, hh:mm in UTC, from which an interval of 24 hours counts.
+    """
 
     every_s: int | None = None
     cron: str | None = None
     timezone: str = "UTC"
+    at: str | None = None
 
 
 def to_json(schedule: Schedule) -> JSON:
     """The schedule as it is saved; None for on demand."""
     if schedule.cron:
         return {"cron": schedule.cron, "timezone": schedule.timezone}
-    return {"every_s": schedule.every_s} if schedule.every_s else None
+    if not schedule.every_s:
+        return None
+    return {"every_s": schedule.every_s} | ({"at": schedule.at} if schedule.at else {})
 
 
 def from_json(saved: JSON) -> Schedule:
@@ -49,7 +55,18 @@ def told(schedule: Schedule) -> str:
     """`every 6h`, `cron 0 */6 * * * (UTC)`, `on demand`."""
     if schedule.cron:
         return f"cron {schedule.cron} ({schedule.timezone})"
-    return f"every {spelled(schedule.every_s)}" if schedule.every_s else "on demand"
+    if not schedule.every_s:
+        return "on demand"
+    return f"every {spelled(schedule.every_s)}" + (f" at {schedule.at} UTC" if schedule.at else "")
+
+
+def start_of_day(text: str, every_s: int | None) -> str:
+    """The time of day hh:mm. Raises ConfigError where it is none, or the interval is not 24 hours."""
+    if re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text) is None:
+        raise ConfigError(f"{text!r} is not a time of day", hint="Write hours and minutes in UTC: 03:30.", path="at")
+    if every_s != SECONDS["d"]:
+        raise ConfigError("a start time goes only with an interval of 24 hours", hint="Write every: 1d.", path="at")
+    return text
 
 
 def seconds(text: str) -> int:

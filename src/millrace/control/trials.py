@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -89,12 +89,17 @@ class Trial:
     printed: tuple[str, ...] = ()
 
 
+Became: TypeAlias = Literal["unchanged", "changed", "split", "dropped", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row before and after; ``after`` is empty where it was dropped or failed."""
+    """One row before and after; ``after`` is empty where it was dropped or failed, for which ``error`` says why."""
 
     before: Event
     after: tuple[Event, ...]
+    became: Became = "changed"
+    error: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +237,17 @@ def personal(events: Sequence[Event]) -> list[Personal]:
     return found
 
 
-def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 20) -> DryRun:
+def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 5) -> DryRun:
     """The step over the last rows that were read or staged; nothing is written.
 
-    Rows as they were read are taken where the pipeline keeps them, else rows of the stage. Raises ConfigError when
-    there are none.
+    Rows as they were read are taken where the pipeline keeps them, else rows of the stage: those of event types that
+    the source gives, if there are any, as those that came about in flight never enter a transformation. ``shown``:
+    how many rows of each outcome are told. Raises ConfigError when there are none.
     """
     mappings = _mappings(home, pipeline)
     before = dict(mappings.by_stream)
     strategy = runs.strategy_of(home, pipelines.find(home, pipeline))
-    counts: Counter[str] = Counter(dict.fromkeys(("unchanged", "changed", "split", "dropped", "failed"), 0))
+    counts: Counter[str] = Counter(dict.fromkeys(get_args(Became), 0))
     failures: Counter[str] = Counter()
     differences: list[Difference] = []
     rows = 0
@@ -258,8 +264,8 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
                 counts[became] += 1
                 if outcome.error is not None:
                     failures[f"{outcome.error.code}: {outcome.error.message}"] += 1
-                if became != "unchanged" and len(differences) < shown:
-                    differences.append(Difference(event, outcome.output))
+                if became != "unchanged" and counts[became] <= shown:
+                    differences.append(Difference(event, outcome.output, became, outcome.error))
     if not rows:
         raise ConfigError(
             f"pipeline {pipeline!r} has no rows on its stage to try the draft on",
@@ -269,7 +275,7 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
     return DryRun(rows, dict(counts), dict(failures), tuple(differences), _effects(before, mappings), through)
 
 
-def _became(event: Event, outcome: Outcome) -> str:
+def _became(event: Event, outcome: Outcome) -> Became:
     if outcome.error is not None:
         return "failed"
     if not outcome.output:
@@ -296,7 +302,9 @@ def _latest(home: Home, ours: Crew, mappings: Mappings, last: int) -> Iterator[t
             .where(s.pipeline_id == ours.pipeline.id, s.state != "dropped")
             .order_by(s.staged_at.desc(), s.number.desc())
         ).all()
-    for row in raw or staged:
+        query = sa.select(samples.c.stream).where(samples.c.pipeline_id == ours.pipeline.id)
+        given = set(connection.execute(query.distinct()).scalars())
+    for row in raw or [row for row in staged if row.stream in given] or staged:
         if last <= 0:
             return
         mapping = None if raw else mappings.by_stream.get(row.stream)

@@ -28,6 +28,9 @@ ALLOWED = frozenset(_ALLOWED.split())
 
 API = ("millrace.api", "millrace", "io.hevo.api")
 
+# What functions in C import in the name of the script that calls them: `datetime.strptime` its other half.
+_BEHIND = frozenset({"_strptime", "copyreg", "unicodedata", "warnings"})
+
 # Names of the builtins that scripts have. What is missing reaches files, other code or the process.
 BUILTINS = tuple(
     name
@@ -139,10 +142,11 @@ def environment(name: str, printed: list[str], *, most_lines: int = 100) -> dict
             raise ImportError("a script has no modules beside it to import from")
         if name in own:
             return own[name] if fromlist else own[name.partition(".")[0]]
-        try:
-            _check_module(name)
-        except NotAllowed as wrong:
-            raise ImportError(str(wrong)) from None
+        if name not in _BEHIND:
+            try:
+                _check_module(name)
+            except NotAllowed as wrong:
+                raise ImportError(str(wrong)) from None
         found = importlib.import_module(name)
         for part in fromlist or ():
             if _allowed(f"{name}.{part}") and part != "*" and not hasattr(found, part):

@@ -200,6 +200,12 @@ def _syntax(source: str, wrong: SyntaxError) -> str:
         return "write `raise Error(text)` in place of `raise Error, text`"
     if "<>" in line:
         return "write `!=` in place of `<>`"
+    if (long := re.search(r"\b(\d+)[lL]\b", line)) is not None:
+        return f"write `{long[1]}` in place of `{long[0]}`"
+    if "leading zeros" in wrong.msg and (octal := re.search(r"\b0+([0-7]+)\b", line)) is not None:
+        return f"write `0o{octal[1]}` in place of `{octal[0]}`"
+    if re.search(r"\bur['\"]", line, re.IGNORECASE):
+        return 'write `r"…"` in place of `ur"…"`'
     if line.count("`") > 1:
         return "write `repr(x)` in place of backquotes"
     return f"{type(wrong).__name__}: {wrong.msg}"

@@ -52,6 +52,8 @@ def applied(source: str, count: int = 12, limits: ScriptLimits = SHORT) -> Stepp
         ("p['x'] = 'x' * (5 << 20)", "TRANSFORM_LIMIT", "too large"),
         ("return [type(event)('c', {'n': n}) for n in range(10_001)]", "TRANSFORM_RESULT", "10,000"),
         ("return 7", "TRANSFORM_RESULT", "int"),
+        ("p['x'] = 1; p['tags'] = {1}", "TRANSFORM_RESULT", "the field tags: TypeError: a value of type set cannot be"),
+        ("p['x'] = [float('nan')]", "TRANSFORM_RESULT", "the field x: ValueError"),
         ("raise ValueError('no')", "TRANSFORM_ERROR", "ValueError: no"),
         ("import os; os.write(1, bytes(100))", "TRANSFORM_ERROR", ""),
         ("import os; os.close(1)", "TRANSFORM_LIMIT", "ended its process"),

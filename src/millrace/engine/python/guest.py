@@ -191,7 +191,7 @@ class Work:
                     plain.append(number)
             except (ValueError, TypeError, RecursionError, MemoryError, OverflowError) as wrong:
                 code = "TRANSFORM_LIMIT" if isinstance(wrong, MemoryError) else "TRANSFORM_RESULT"
-                failed.append((number, code, f"{type(wrong).__name__}: {wrong}"[:4000]))
+                failed.append((number, code, f"{self._place(events, wrong)}{type(wrong).__name__}: {wrong}"[:4000]))
         progress[0] = 0
         return {
             "plain": plain,
@@ -268,6 +268,17 @@ class Work:
                 group = groups[key] = _Group(*key)
             group.add(number, place, fields, gone)
         return True
+
+    def _place(self, events: list[Any], wrong: Exception) -> str:
+        """The field whose value goes wrong in that way, for the message."""
+        for event in events:
+            for key, value in dict.items(event.getProperties()):
+                try:
+                    _encoded(value, self._json)
+                except Exception as again:
+                    if type(again) is type(wrong):
+                        return f"the field {key}: "[:200]
+        return ""
 
     def _as_before(self, key: str, value: Any, number: int) -> bool:
         """The value of a field of JSON, which was handed out and may have been changed in place, says what it said."""

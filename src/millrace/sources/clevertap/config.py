@@ -96,6 +96,9 @@ class Config(SourceConfig):
     def place(self) -> Region:
         return _BY_NAME[self.region.lower()]
 
+    def account(self) -> str:
+        return self.project_id
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)

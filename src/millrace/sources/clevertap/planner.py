@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from millrace.connect.frequency import DAY_S, HOUR_S, MINUTE_S, Frequency
 from millrace.errors import ConfigError
 
 Days = tuple[date, date]
+
+# Of the reference's page of the source: today's workspaces, and those from before its release 2.21.
+FREQUENCY = Frequency(6 * HOUR_S, 30 * MINUTE_S, DAY_S)
+LEGACY_FREQUENCY = Frequency(30 * MINUTE_S, 5 * MINUTE_S, DAY_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def check_frequency(seconds: float, *, legacy: bool = False) -> None:
 
     Between 30 minutes (5 for workspaces with the legacy limits) and 24 hours; from one hour on, whole hours.
     """
-    least = 5 if legacy else 30
+    least = (LEGACY_FREQUENCY if legacy else FREQUENCY).shortest_s // MINUTE_S
     hint = f"Choose {least} minutes or more, or a whole number of hours from 1 to 24."
     if seconds < least * 60:
         raise ConfigError(f"every {seconds / 60:g} minutes is too often for CleverTap", hint=hint, path="schedule")

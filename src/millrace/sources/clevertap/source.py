@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
+from millrace.connect.frequency import Frequency
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Count, Countable, Memory, Reading, Seen, Slice, Stream, Verdict
 from millrace.connect.source import Source as AnySource
@@ -19,6 +20,8 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
 from millrace.sources.clevertap.notes import Notes, some
 from millrace.sources.clevertap.planner import (
+    FREQUENCY,
+    LEGACY_FREQUENCY,
     Unit,
     check_frequency,
     history,
@@ -47,6 +50,10 @@ class Source(AnySource[Config]):
         super().__init__(config, context)
         self._client: CleverTap | None = None
         self._notes = Notes(config, self.context)
+
+    @classmethod
+    def frequency(cls, *, legacy: bool = False) -> Frequency:
+        return LEGACY_FREQUENCY if legacy else FREQUENCY
 
     @classmethod
     def check_frequency(cls, every_s: int, *, legacy: bool = False) -> None:
