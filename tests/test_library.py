@@ -13,7 +13,7 @@ import pytest
 import millrace
 from millrace.connect.source import Context
 from millrace.data import columns
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError
 from millrace.library import joined
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
@@ -73,6 +73,23 @@ def test_batches_come_one_by_one_and_objects_are_known_by_name(config: dict[str,
     assert first.num_rows
     batches.close()  # pyright: ignore[reportAttributeAccessIssue]  # a generator
     assert stream.rejected.num_rows == 0
+
+
+def test_a_table_with_gaps_is_none(config: dict[str, object]):
+    simulator = config["ledger"]
+    assert isinstance(simulator, Simulator)
+    simulator.faults.set([{"effect": "stuck_cursor", "step": "page", "event": "Charged"}])
+    reader = millrace.read("clevertap", settings(config), context=Context(clock=Frozen()))
+    try:
+        with pytest.raises(MillraceError, match="'Charged'") as told:
+            reader.arrow()
+        assert told.value.code == "incomplete"
+        found: list[pa.RecordBatch] = []
+        with pytest.raises(MillraceError):
+            found.extend(reader.batches())
+    finally:
+        simulator.faults.clear()
+    assert reader.arrow().num_rows > sum(batch.num_rows for batch in found) > 0
 
 
 def test_an_object_that_is_not_there_is_told(config: dict[str, object]):

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from millrace.control.records import RunRecord
 
 log = logging.getLogger("millrace")
+LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 
 
 def run(
@@ -135,12 +136,26 @@ class StreamReader:
     rejected: pa.Table = field(default_factory=lambda: REJECTS.empty_table())
 
     def arrow(self) -> pa.Table:
-        """All rows, from the beginning. Columns that came late are null before; types are the widest met."""
+        """All rows, from the beginning. Columns that came late are null before; types are the widest met.
+
+        Raises MillraceError "incomplete" when some of them could not be read: no table is better than one with gaps.
+        """
         return joined(list(self.batches()), self.stream.schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows as they come, from the beginning. Columns may come and widen from one batch to the next."""
-        source = self.reader.kind(self.reader.config, self.reader.context)
+        """The rows as they come, from the beginning. Columns may come and widen from one batch to the next.
+
+        Raises MillraceError "incomplete" behind the last of them when some could not be read.
+        """
+        missing: list[str] = []
+        context = self.reader.context
+
+        def heard(note: Note) -> None:
+            context.note(note)
+            if note.level == "error":
+                missing.append(note.message)
+
+        source = self.reader.kind(self.reader.config, replace(context, note=heard))
         memory = Recollection()
         refused: list[pa.RecordBatch] = []
         lanes: tuple[Lane, ...] = ("historical",) if self.stream.historical else ("incremental",)
@@ -148,6 +163,12 @@ class StreamReader:
             for lane in lanes:
                 for item in source.read(Reading(self.stream, lane, memory=memory)):
                     yield from self._rows(item, memory, refused)
+            if missing:
+                raise MillraceError(
+                    f"{self.stream.name} could not be read whole: {'; '.join(missing)}",
+                    hint="Read it again. What was read comes from batches(), before this error.",
+                    code="incomplete",
+                )
         finally:
             source.close()
             self.rejected = pa.Table.from_batches(refused, REJECTS)
@@ -212,4 +233,4 @@ def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _log_note(note: Note) -> None:
-    log.log(logging.WARNING if note.level == "warning" else logging.INFO, "%s", note.message)
+    log.log(LEVELS.get(note.level, logging.INFO), "%s", note.message)

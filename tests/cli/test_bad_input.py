@@ -17,6 +17,8 @@ from tests.cli.asking import Asked, ask
 from tests.cli.conftest import ACCOUNT, Shop, shift_s
 from tests.postgres import Database
 
+from millrace.engine import sync as syncing
+
 
 def rows(shop: Shop) -> int:
     with duckdb.connect(str(shop.folder / "warehouse.duckdb"), read_only=True) as connection:
@@ -93,26 +95,48 @@ def test_a_locked_warehouse_is_told_with_the_process_that_holds_it_and_what_was_
     assert rows(fresh) == waiting
 
 
-def test_a_postgresql_that_goes_away_leaves_rows_staged_and_the_next_run_loads_them(fresh: Shop, database: Database):
+@contextmanager
+def cutting(database: Database) -> Iterator[None]:
+    """The server ends every connection that writes into the table, in the middle of the statement."""
+    cut = "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
+    body = "$$BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END$$"
+    each = "CREATE TRIGGER cut BEFORE INSERT OR UPDATE ON events FOR EACH ROW EXECUTE FUNCTION cut()"
+    database.run(f"{cut} {body}", each)
+    try:
+        yield
+    finally:
+        database.run("DROP FUNCTION cut CASCADE")
+
+
+def test_a_postgresql_that_goes_away_leaves_rows_staged_and_the_next_run_loads_them(
+    fresh: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(syncing, "LOAD_WAITS_S", (0.0,))
     settings = database.settings()
+    monkeypatch.setenv("PGPASS", settings["db_password"] or "none")
     text = fresh.file.read_text().replace(
         "{type: duckdb, config: {path: ./warehouse.duckdb}}",
         f"{{type: postgres, config: {{db_host: {settings['db_host']}, db_port: 1, db_name: {settings['db_name']}, "
         f"db_user: {settings['db_user']}, db_password: '${{PGPASS:-none}}', connect_timeout_s: 1}}}}",
     )
     fresh.file.write_text(text)
-    os.environ["PGPASS"] = settings["db_password"] or "none"
-    try:
-        asked = fresh.ask("run", fresh.file)
-        told(asked, 3, "PostgreSQL")
-        waiting = fresh.ask("status", "--json").json[0]
-        assert waiting["waiting_rows"] > 1000
-        fresh.file.write_text(text.replace("db_port: 1,", f"db_port: {settings['db_port']},"))
-        assert fresh.ask("run", fresh.file).code == 0
-    finally:
-        del os.environ["PGPASS"]
-    ((found, distinct),) = database.run("SELECT count(*), count(DISTINCT __hevo_id) FROM events")
-    assert found == distinct > 1000
+    asked = fresh.ask("run", fresh.file)
+    told(asked, 3, "PostgreSQL")
+    waiting = fresh.ask("status", "--json").json[0]
+    assert waiting["waiting_rows"] > 1000
+    fresh.file.write_text(text.replace("db_port: 1,", f"db_port: {settings['db_port']},"))
+    assert fresh.ask("run", fresh.file).code == 0
+    everything = "SELECT count(*), count(DISTINCT __hevo_id), max(__hevo__loaded_at) FROM events"
+    before = database.run(everything)
+    assert before[0][0] == before[0][1] > 1000
+    with cutting(database):
+        told(again(fresh), 3, "PostgreSQL")
+        assert database.run(everything) == before, "nothing that was loaded is harmed"
+        assert fresh.ask("status", "--json").json[0]["waiting_rows"] > 0
+    database.run("DELETE FROM events WHERE ts > '2026-03-10'")  # what waits has them
+    assert fresh.ask("load").code == 0
+    assert fresh.ask("status", "--json").json[0]["waiting_rows"] == 0
+    assert database.run("SELECT count(*), count(DISTINCT __hevo_id) FROM events") == [before[0][:2]]
 
 
 @pytest.mark.parametrize("how", [(), ("--since", "2026-03-01"), ("--full",)])
@@ -133,6 +157,17 @@ def test_a_clock_that_went_back_is_told_and_no_row_is_taken_for_old(fresh: Shop)
     record = fresh.ask("runs", "--limit", "1", "--json").json[0]
     assert record["load"].get("stale", 0) == 0
     assert rows(fresh) == before
+
+
+def test_days_that_could_not_be_read_are_told_as_a_failure(fresh: Shop):
+    fresh.simulator.faults.set([{"effect": "stuck_cursor", "step": "page", "event": "Charged"}])
+    try:
+        asked = fresh.ask("run", fresh.file)
+    finally:
+        fresh.simulator.faults.clear()
+    assert asked.code == 1
+    assert "✗ 'Charged', 2026-02-12 to 2026-03-14, not read to the end" in asked.out, asked
+    assert fresh.ask("run", "clevertap").code == 0
 
 
 def test_a_stage_that_cannot_be_written_is_told_and_nothing_is_harmed(fresh: Shop):
@@ -159,7 +194,8 @@ def test_a_full_stage_is_told_and_the_next_run_goes_on(fresh: Shop):
         text=True,
         check=False,
     )
-    assert ended.returncode in (1, 3), ended
+    assert ended.returncode == 3, ended
+    assert "stage" in ended.stdout + ended.stderr
     assert "→" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     assert fresh.ask("run", fresh.file).code == 0

@@ -196,6 +196,10 @@ def test_query_answers_as_table_csv_and_json(shop: Shop, tmp_path: Path):
     assert table[-2].split() == ["1", "x,y", "-", "0.10"]
     numbers = shop.ask("query", "SELECT 20260314100000 AS a, -1234567 AS b, 0.00012345::DOUBLE AS c").out.splitlines()
     assert numbers[-2].split() == ["20260314100000", "-1234567", "0.00012345"]
+    moments = "SELECT TIMESTAMP '2026-03-14 09:15:02.5' AS a, TIMESTAMPTZ '2026-03-14 09:15:02+01' AS b, true AS c"
+    assert (
+        shop.ask("query", moments).out.splitlines()[-2] == "2026-03-14 09:15:02.500000  2026-03-14 08:15:02 UTC  true"
+    )
     assert shop.ask("query", sql, "--json").json["rows"] == [[1, "x,y", None, "0.10"]]
     assert shop.ask("query", sql, "--format", "json").json["columns"][0]["name"] == "a"
     file = tmp_path / "rows.csv"

@@ -27,7 +27,7 @@ def test_all_that_a_person_wants_to_know_is_told():
         "loaded 10,000",
         "filtered 180",
         "rejected 3",
-        "history 40 %",
+        "40 % done",
         "awaiting CleverTap to prepare Charged",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -145,15 +146,19 @@ class TestDuckDB(SqlDestinationContract):
         assert error.value.path == "path"
 
     def test_a_folder_in_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="is a folder"):
+        with pytest.raises(ConfigError, match="is a folder") as told:
             Destination(Config(path=tmp_path)).schema("t")
+        assert told.value.hint
 
     def test_a_file_of_another_kind_is_left_alone(self) -> None:
-        content = b"name;value\n" * 1000
-        self.path.write_bytes(content)
-        with pytest.raises(ConfigError, match="is not a DuckDB database"):
-            Destination(Config(path=self.path)).schema("t")
-        assert self.path.read_bytes() == content
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("CREATE TABLE t (v)")
+        for content in (b"name;value\n" * 1000, self.path.read_bytes()):
+            self.path.write_bytes(content)
+            with pytest.raises(ConfigError, match="is not a DuckDB database") as told:
+                Destination(Config(path=self.path)).schema("t")
+            assert told.value.hint
+            assert self.path.read_bytes() == content
 
     def test_a_connection_test_says_what_is_wrong(self, tmp_path: Path) -> None:
         (verdict,) = Destination(Config(path=tmp_path / "nowhere" / "x.duckdb")).check()

@@ -182,6 +182,8 @@ def test_rows_that_do_not_balance_are_refused(desk: Desk, segment: Make) -> None
     with pytest.raises(MillraceError, match="11 rows were read, but 10 staged") as caught:
         books.commit(commit(read=11, segments=[segment(10)]))
     assert caught.value.code == "unbalanced"
+    with pytest.raises(MillraceError, match="Orders: 0 rows were read and 1 created, but 0 staged"):
+        books.commit(commit(read=11, segments=[segment(10)], created={"Orders": 1, "Events": -1}))
     assert books.cursor("Events", "incremental") is None
 
 

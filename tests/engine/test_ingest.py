@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.engine.kit import START, Desk, desk, items, rig, types
 
+from millrace.control.records import run_record
 from millrace.data.batch import Batch, Checkpoint, Mark, Passed, Refused
 from millrace.data.columns import REJECTS
 from millrace.engine.ingest import FLUSH_SECONDS
@@ -23,8 +24,8 @@ def small(desk: Desk, **limits: int) -> Draft:
     return desk.draft
 
 
-def refused(*rows: str) -> Refused:
-    same = {"stream": "items", "stage": "source", "code": "BAD", "message": "it is bad", "rejected_at": START}
+def refused(*rows: str, stream: str = "items") -> Refused:
+    same = {"stream": stream, "stage": "source", "code": "BAD", "message": "it is bad", "rejected_at": START}
     return Refused(pa.RecordBatch.from_pylist([same | {"row": row} for row in rows], schema=REJECTS))
 
 
@@ -160,6 +161,14 @@ def test_a_batch_of_another_stream_makes_a_table_of_its_own(desk: Desk):
     desk.ingest(items(1), Batch("made", made), Checkpoint(1))
     assert (desk.segments(), desk.segments("made")) == ([1], [3])
     assert desk.shelved("made").mapping.mode == "append"
+
+
+def test_every_stream_of_a_read_of_many_is_even(desk: Desk):
+    made = pa.RecordBatch.from_pydict({"n": [1, 2, 3]})
+    desk.ingest(items(1), Batch("made", made), refused("{}", stream="made"), Passed(2, "seen"), Checkpoint(1))
+    record = run_record(desk.crew.home, desk.crew.run_id)
+    assert (record.balance.read, record.balance.created, record.balance.even) == (7, 0, True)
+    assert {name: balance.even for name, balance in record.streams.items()} == {"items": True, "made": True}
 
 
 def test_rows_of_a_new_shape_open_another_segment(desk: Desk):

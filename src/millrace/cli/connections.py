@@ -31,7 +31,7 @@ EXAMPLES: dict[Kind, tuple[str, str, str]] = {
         "clevertap project_id=AAA-BBB-CCCC 'passcode=${CLEVERTAP_PASSCODE}' region=EU events_file=events.csv",
         "region=US",
     ),
-    "destination": ("warehouse", "duckdb path=warehouse.duckdb", "path=elsewhere.duckdb"),
+    "destination": ("warehouse", "duckdb path=warehouse.duckdb", "lock_timeout_s=60"),
 }
 
 

@@ -46,7 +46,7 @@ def join(app: typer.Typer) -> None:
         app,
         "run",
         examples=[
-            "millrace run pipelines.yaml                  apply the file, then run its pipelines",
+            "millrace run pipelines.yaml                     apply the file, then run its pipelines",
             "millrace run                                    run every saved pipeline",
             "millrace run clevertap --only Events            run one pipeline, one object",
             "millrace run clevertap --since 2026-01-15       read these days once more",

@@ -45,7 +45,7 @@ class Pace:
 
 
 def facts(meter: Meter, per_second: float) -> list[str]:
-    """What a person wants to know: read 12,481 · 3,100 rows/s · 4.1 MB · loaded 10,000 · history 40 %."""
+    """What a person wants to know: read 12,481 · 3,100 rows/s · 4.1 MB · loaded 10,000 · 40 % done."""
     told = [f"read {meter.read:,}"]
     if per_second >= 1:
         told.append(f"{per_second:,.0f} rows/s")
@@ -57,7 +57,7 @@ def facts(meter: Meter, per_second: float) -> list[str]:
     if meter.rejected:
         told.append(f"rejected {meter.rejected:,}")
     if meter.progress is not None:
-        told.append(f"history {shared(meter.progress)}")
+        told.append(f"{shared(meter.progress)} done")
     if meter.awaiting:
         told.append(f"awaiting {meter.awaiting}")
     return told

@@ -14,6 +14,7 @@ from millrace.cli.text import State, ago, bold, dim, mark, span, table
 if TYPE_CHECKING:
     from millrace.control.records import Balance, RunRecord
 
+LEVELS: dict[str, State] = {"error": "bad", "warning": "look"}
 OUTCOMES: dict[str, State] = {
     "COMPLETED": "good",
     "COMPLETED_WITH_FAILURES": "look",
@@ -78,7 +79,7 @@ def account(record: RunRecord) -> Iterator[str]:
     if record.noted:
         yield dim(f"  noted: {_listing(record.noted)}")
     for note in record.notes:
-        yield f"  {mark('look' if note.level == 'warning' else 'idle')} {note.message}"
+        yield f"  {mark(LEVELS.get(note.level, 'idle'))} {note.message}"
     if record.error:
         yield from (f"  {line}" for line in spoken([record.error]))
 

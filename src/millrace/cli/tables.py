@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -134,9 +135,22 @@ def written(rows: pa.Table, file: Path | None) -> None:
 
 
 def _cut(value: object) -> object:
-    """The value as it can be copied: numbers as they are, without separators and not rounded."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
+    """The value as it can be copied into SQL: nothing is rounded, and a time without a zone gets none."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case datetime():
+            zone = "" if value.tzinfo is None else " UTC"
+            moment = value if value.tzinfo is None else value.astimezone(UTC)
+            return f"{moment.replace(tzinfo=None)}{zone}"
+        case _:
+            return _shortened(value)
+
+
+def _shortened(value: object) -> object:
+    """Bytes as hexadecimal digits; a long text ends with an ellipsis."""
     if isinstance(value, bytes):
         value = value.hex()
     if isinstance(value, (str, dict, list, tuple)):

@@ -47,7 +47,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A word to the user about a run. ``level`` warning means a person may want to act."""
+    """A word to the user about a run. ``level``: info; warning, a person may want to act; error, rows are missing."""
 
     code: str
     message: str

@@ -45,22 +45,28 @@ class Entry:
 
 
 def balanced(commit: Commit) -> None:
-    """Every row that was read or created is staged, filtered or rejected (I5).
+    """Every row that was read or created is staged, filtered or rejected, for every event type (I5).
 
     Raises MillraceError "unbalanced" otherwise.
     """
-    staged = sum(segment.rows for segment in commit.segments)
-    rejected = sum(file.rows for file in commit.rejects)
-    passed = sum(commit.passed.values())
-    created = sum(commit.created.values())
-    if commit.read + created != staged + passed + rejected:
-        made = f" and {created} created" if created else ""
-        raise MillraceError(
-            f"{commit.stream}: {commit.read} rows were read{made}, but {staged} staged, {passed} filtered and "
-            f"{rejected} rejected; nothing of this commit was kept",
-            hint="This is a fault of Millrace or of a connector. Please report it.",
-            code="unbalanced",
-        )
+    staged, rejected = Counter[str](), Counter[str]()
+    for segment in commit.segments:
+        staged[segment.stream] += segment.rows
+    for file in commit.rejects:
+        for (stream, _, _), rows in file.counts.items():
+            rejected[stream] += rows
+    for stream in (commit.stream, *sorted({*commit.created, *staged, *rejected} - {commit.stream})):
+        # What is filtered is counted where it was read.
+        read, passed = (commit.read, sum(commit.passed.values())) if stream == commit.stream else (0, 0)
+        created = commit.created.get(stream, 0)
+        if read + created != staged[stream] + passed + rejected[stream]:
+            made = f" and {created} created" if created else ""
+            raise MillraceError(
+                f"{stream}: {read} rows were read{made}, but {staged[stream]} staged, {passed} filtered and "
+                f"{rejected[stream]} rejected; nothing of this commit was kept",
+                hint="This is a fault of Millrace or of a connector. Please report it.",
+                code="unbalanced",
+            )
 
 
 def latest_mappings(connection: sa.Connection, pipeline: str) -> dict[str, Any]:

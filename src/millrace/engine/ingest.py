@@ -237,6 +237,9 @@ def ingest(
                 elif isinstance(item, Refused):
                     draft.reject(item.rows)
                     count = item.rows.num_rows
+                    for other, rows in Counter[str](item.rows.column("stream").to_pylist()).items():
+                        if other != stream:
+                            pending.created.update({other: rows, stream: -rows})
                 else:
                     batch = _batch(stream, item)
                     now = _milliseconds(clock.now())

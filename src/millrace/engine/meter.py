@@ -20,7 +20,7 @@ class Meter:
     size_bytes: int = 0
     """Bytes of staged files."""
     progress: float | None = None
-    """Share of the historical lane that is done, 0 to 1."""
+    """Share of the lane that is read now, 0 to 1; None where the source does not say."""
     awaiting: str = ""
     stage: str = ""
     """What goes on: reading events, loading, ending."""

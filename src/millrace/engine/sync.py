@@ -131,6 +131,7 @@ class Sync:
             load_mode=mappings.of(stream.name).mode,
             slices=slices,
         )
+        self.meter.progress = None
         self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")
 
         def after_commit() -> None:
@@ -205,7 +206,7 @@ class Sync:
             ended = True
         finally:
             # Rows that were committed are loaded even when reading failed; that error goes first.
-            self.meter.stage = "loading"
+            self.meter.stage, self.meter.progress = "loading", None
             error = loader.finish()
             if ended and error is not None:
                 raise error
@@ -260,6 +261,7 @@ class _Loader(threading.Thread):
                 destination.close()
                 self._sync.meter.awaiting = f"the destination: {failure.message}"
                 self._sync.clock.sleep(failure.retry_after_s or wait)
+                self._sync.meter.awaiting = ""
                 destination = self._sync.open_destination()
             else:
                 return destination

@@ -146,7 +146,12 @@ class Destination(SqlDestination[Config]):
         """The path can hold a database, or the error says which part of it cannot."""
         path = Path(self._file)
         if path.is_dir():
-            raise ConfigError(f"{self.config.path} is a folder, not a DuckDB file.", path="path", code="bad_path")
+            raise ConfigError(
+                f"{self.config.path} is a folder, not a DuckDB file.",
+                hint="Give the path of a file; it is made when there is none.",
+                path="path",
+                code="bad_path",
+            )
         if not path.parent.is_dir():
             raise ConfigError(
                 f"The folder {path.parent} of the DuckDB file does not exist.",
@@ -161,6 +166,8 @@ class Destination(SqlDestination[Config]):
                 path="path",
                 code="not_writable",
             )
+        if _of_another_kind(path):
+            raise self._no_database()
 
     @contextmanager
     def translated(self) -> Generator[None]:
@@ -187,12 +194,7 @@ class Destination(SqlDestination[Config]):
                 code="memory",
             )
         if "not a valid DuckDB database file" in text:
-            return ConfigError(
-                f"{self.config.path} exists and is not a DuckDB database.",
-                hint="Choose another path.",
-                path="path",
-                code="bad_path",
-            )
+            return self._no_database()
         if isinstance(error, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException)):
             return EnvironmentProblem(
                 f"The DuckDB file {self.config.path} cannot be used: {text}",
@@ -200,6 +202,14 @@ class Destination(SqlDestination[Config]):
                 path="path",
             )
         return ConfigError(f"DuckDB refuses a statement: {text}", code="sql")
+
+    def _no_database(self) -> ConfigError:
+        return ConfigError(
+            f"{self.config.path} exists and is not a DuckDB database.",
+            hint="Choose another path.",
+            path="path",
+            code="bad_path",
+        )
 
     def _no_room(self) -> EnvironmentProblem:
         return EnvironmentProblem(
@@ -338,6 +348,17 @@ def _first(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:
         if left <= 0:
             break
     return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _of_another_kind(path: Path) -> bool:
+    """Whether the file is none of DuckDB's, which it would look up an extension for on the network (SQLite's)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    # Source: https://duckdb.org/docs/current/internals/storage. A shorter file may be one that is just being made.
+    return len(head) == 12 and head[8:] != b"DUCK"
 
 
 def _lock_holder(text: str) -> str | None:

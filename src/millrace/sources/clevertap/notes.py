@@ -11,12 +11,14 @@ from millrace.data.batch import JSON, Mark
 from millrace.errors import ConfigError
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import SEPARATOR, day_of
-from millrace.sources.clevertap.planner import Unit
+from millrace.sources.clevertap.planner import Unit, number
 from millrace.sources.clevertap.state import Standings
 from millrace.sources.clevertap.sweep import Sweep
 
-# The part, of no event, with the names of which it was told that they cannot be exported: a JSON array.
+# Parts, of no event, that all lanes share: the names of which it was told that they cannot be exported, a JSON array;
+# and those of which it was told that CleverTap does not know them, each with the local day, a JSON object.
 _TOLD = f"{SEPARATOR}not_exportable"
+_TOLD_UNKNOWN = f"{SEPARATOR}invalid"
 
 
 class Notes:
@@ -57,19 +59,7 @@ class Notes:
         Raises ConfigError for names that CleverTap does not know, where the settings want that.
         """
         self._failures(sweep.tally.failures, today)
-        marks = self._not_exportable(standings, sweep, memory)
-        if unknown := standings.unreported("invalid", today):
-            if self._config.on_invalid_event == "fail":
-                raise ConfigError(
-                    f"CleverTap does not know these event names: {some(unknown)}",
-                    hint="Spelling and case must be exact. Correct the file, or set on_invalid_event: skip.",
-                    path="events_file",
-                    code="invalid_event",
-                )
-            self.say(
-                "invalid_event",
-                f"CleverTap does not know these event names (spelling and case must be exact): {some(sorted(unknown))}",
-            )
+        marks = [*self._not_exportable(standings, sweep, memory), *self._unknown(sweep, today, memory)]
         tally = sweep.tally
         seen_before = any(day_of(part) for part in memory.parts())
         if tally.served and not (tally.read or tally.failures or tally.stopped or seen_before):
@@ -98,6 +88,27 @@ class Notes:
                 f"CleverTap takes {today} for the future: check the clock of this machine, and set `timezone` to the "
                 "time zone of the project",
             )
+
+    def _unknown(self, sweep: Sweep, today: date, memory: Memory) -> Sequence[Mark]:
+        """Names that CleverTap does not know are asked for in each run, and told once a day."""
+        unknown = sorted(sweep.tally.unknown)
+        if unknown and self._config.on_invalid_event == "fail":
+            raise ConfigError(
+                f"CleverTap does not know these event names: {some(unknown)}",
+                hint="Spelling and case must be exact. Correct the file, or set on_invalid_event: skip.",
+                path="events_file",
+                code="invalid_event",
+            )
+        before = {name: day for data in memory.recall(_TOLD_UNKNOWN) for name, day in json.loads(data).items()}
+        told = {name for name, day in before.items() if day == number(today)}
+        if new := [name for name in unknown if name not in told]:
+            self.say(
+                "invalid_event",
+                f"CleverTap does not know these event names (spelling and case must be exact): {some(new)}",
+            )
+        now = dict.fromkeys(sorted(told.union(unknown) - sweep.tally.exported), number(today))
+        data = json.dumps(now).encode() if now else None
+        return () if now == before else (Mark(_TOLD_UNKNOWN, data, replace=True),)
 
     def _not_exportable(self, standings: Standings, sweep: Sweep, memory: Memory) -> Sequence[Mark]:
         """All lanes share what was told, so that a name is told once, and again only after it was served meanwhile."""

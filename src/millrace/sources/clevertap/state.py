@@ -28,7 +28,6 @@ class Standing:
     status: Trouble
     since: datetime
     tried: datetime
-    reported_on: date | None = None
 
 
 @dataclass(slots=True)
@@ -52,21 +51,9 @@ class Standings:
         known = self.names.get(name)
         return known is not None and known.status == "not_exportable" and now - known.tried < _RETRY_EXPORT
 
-    def unreported(self, status: Trouble, today: date) -> list[str]:
-        """Names to report today; they count as reported then."""
-        found = [name for name, known in self.names.items() if known.status == status and known.reported_on != today]
-        for name in found:
-            self.names[name].reported_on = today
-        return found
-
     def as_json(self) -> JSON:
         return {
-            name: {
-                "status": known.status,
-                "since": _moment(known.since),
-                "tried": _moment(known.tried),
-                **({"reported_on": number(known.reported_on)} if known.reported_on else {}),
-            }
+            name: {"status": known.status, "since": _moment(known.since), "tried": _moment(known.tried)}
             for name, known in self.names.items()
         }
 
@@ -193,10 +180,7 @@ def _standings(written: JSON) -> Standings:
     return Standings(
         {
             name: Standing(
-                known["status"],
-                datetime.fromisoformat(known["since"]),
-                datetime.fromisoformat(known["tried"]),
-                day_from(known["reported_on"]) if known.get("reported_on") else None,
+                known["status"], datetime.fromisoformat(known["since"]), datetime.fromisoformat(known["tried"])
             )
             for name, known in written.items()
         }

@@ -53,6 +53,8 @@ class Tally:
     stopped: int = 0
     exported: set[str] = field(default_factory=set[str])
     """Names that were served."""
+    unknown: set[str] = field(default_factory=set[str])
+    """Names that CleverTap does not know."""
     failures: dict[Unit, str] = field(default_factory=dict[Unit, str])
 
 
@@ -199,6 +201,8 @@ class Sweep:
             self.tally.failures[unit] = text
         if outcome in ("invalid", "not_exportable"):
             self._skipped.add(unit.event)
+        if outcome == "invalid":
+            self.tally.unknown.add(unit.event)
         marks = walk.known.compacted() if walk is not None and outcome == "done" else []
         return [*marks, *self._ends(unit, outcome, text)]
 
