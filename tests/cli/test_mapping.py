@@ -75,6 +75,24 @@ def test_event_types_are_skipped_and_included_again(own: Shop):
     assert own.ask("mapping", "list", "--json").json["clevertap"][0]["status"] == "AUTO_MAPPED"
 
 
+def test_event_types_are_unmapped_and_mapped_automatically_again(own: Shop):
+    assert own.ask("mapping", "unmap", "clevertap", "--all", "--yes", "--json").json == [], "it is mapped automatically"
+    assert own.ask("mapping", "set", "clevertap", "Events", "--auto", "off", "--yes").code == 0
+    assert own.ask("mapping", "unmap", "clevertap", "Events").code == 2
+    assert own.ask("mapping", "unmap", "clevertap", "Events", "--yes").code == 0
+    assert own.ask("mapping", "list", "--json").json["clevertap"][0]["status"] == "UNMAPPED"
+    assert own.ask("mapping", "auto", "clevertap", "--all").code == 0
+    back = own.ask("mapping", "restore", "clevertap", "Events", "1", "--yes")
+    assert back.code == 0, back
+    assert own.ask("mapping", "list", "--json").json["clevertap"][0]["status"] == "AUTO_MAPPED"
+
+
+def test_a_status_that_there_is_not_is_told_with_those_that_there_are(shop: Shop):
+    asked = shop.ask("mapping", "list", "--status", "BROKEN")
+    assert asked.code == 2
+    assert "INCOMPLETE" in asked.err
+
+
 def test_who_names_no_event_type_must_say_all(shop: Shop):
     assert shop.ask("mapping", "skip", "clevertap").code == 2
     assert shop.ask("mapping", "set", "clevertap", "Events").code == 2
@@ -102,6 +120,7 @@ def test_a_file_is_told_all_that_is_wrong_with_its_lines(own: Shop):
 def test_a_table_is_deleted_when_it_was_confirmed(own: Shop):
     refused = own.ask("mapping", "delete-table", "clevertap", "Events")
     assert refused.code == 2
+    assert "what runs at once:" in refused.err and "DROP TABLE" in refused.err
     assert own.ask("query", "SELECT count(*) FROM events").code == 0
     assert own.ask("mapping", "delete-table", "clevertap", "Events", "--yes").code == 0
     assert own.ask("query", "SELECT count(*) FROM events").code != 0

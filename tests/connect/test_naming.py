@@ -14,6 +14,7 @@ from millrace.connect.naming import Case, Rules, compress, sanitize, unique
 from millrace.errors import ConfigError
 
 
+@pytest.mark.spec("loading.21.3")
 @pytest.mark.parametrize(
     ("name", "lower", "upper"),
     [
@@ -37,6 +38,7 @@ def test_classic_rules_leave_the_case_where_the_destination_keeps_it() -> None:
     assert sanitize("Order No.", rules="classic", case="keep", table=False) == "Order_No"
 
 
+@pytest.mark.spec("loading.21.3")
 @pytest.mark.parametrize(
     ("name", "column", "table"),
     [
@@ -84,6 +86,7 @@ LAST_WORD = "this_table_name_is_too_long_andTheLastWordIsLongerThanTheLimitByIts
 WORDS = "this_is_a_very_long_table_name_that_must_be_abbreviated_for_the_destination"
 
 
+@pytest.mark.spec("loading.21.3")
 @pytest.mark.parametrize(
     ("name", "limit", "expected"),
     [

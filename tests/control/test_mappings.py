@@ -81,6 +81,17 @@ def test_a_dry_run_says_all_and_changes_nothing(rig: Rig):
     assert rig.rows("items", "n") == [5]
 
 
+def test_a_field_that_no_row_ever_had_is_warned_of(rig: Rig):
+    given(rig, items(1, name="x")).run()
+    plan = mappings.ignore(rig.home, *HERE, "nmae", By(dry_run=True))
+    assert [(one.code, one.field, one.hint) for one in plan.warnings] == [
+        ("UNSEEN_FIELD", "nmae", "Did you mean 'name'?")
+    ]
+    seen = overview(rig).version
+    assert mappings.reset(rig.home, *HERE).warnings == ()
+    assert mappings.restore(rig.home, *HERE, seen).warnings == ()
+
+
 def test_nothing_is_kept_where_nothing_differs(rig: Rig):
     given(rig, items(1)).run()
     before = mappings.versions(rig.home, *HERE)
@@ -332,6 +343,8 @@ def test_a_table_is_deleted_only_when_no_row_waits_or_they_may_go_with_it(rig: R
     with pytest.raises(ConfigError) as refused:
         mappings.delete_table(rig.home, *HERE)
     assert refused.value.code == "rows_waiting"
+    plan = mappings.delete_table(rig.home, *HERE, By(dry_run=True), discard_waiting=True)
+    assert (plan.ddl, plan.at_once) == (('DROP TABLE IF EXISTS "warehouse"."main"."items"',), True)
     assert rig.exists("items")
     mappings.delete_table(rig.home, *HERE, discard_waiting=True)
     assert not rig.exists("items")
@@ -347,6 +360,10 @@ def test_many_event_types_are_changed_where_their_status_allows_it(rig: Rig):
     assert [one.event_type for one in mappings.bulk(rig.home, PIPELINE, "skip")] == ["c"]
     assert mappings.bulk(rig.home, PIPELINE, "unmap") == []
     assert len(mappings.bulk(rig.home, PIPELINE, "include")) == 3
+    assert mappings.bulk(rig.home, PIPELINE, "auto") == []
+    mappings.set_auto(rig.home, PIPELINE, "b", False)
+    assert [one.event_type for one in mappings.bulk(rig.home, PIPELINE, "unmap")] == ["b"]
+    assert [one.event_type for one in mappings.bulk(rig.home, PIPELINE, "auto")] == ["b"]
     with pytest.raises(ConfigError, match="no event type 'd'"):
         mappings.bulk(rig.home, PIPELINE, "skip", ["d"])
 
@@ -379,7 +396,7 @@ def test_the_pipelines_policy_holds_for_event_types_that_come_later(rig: Rig):
 # How a mapping stands.
 
 
-@pytest.mark.spec("loading 21.10")
+@pytest.mark.spec("loading.21.10")
 def test_the_status_follows_what_becomes_of_an_event_type(rig: Rig):
     given(rig, items(1), items(2, n=1))
     staged(rig)
@@ -423,7 +440,7 @@ def test_a_destination_that_does_not_answer_leaves_the_mapping_to_be_seen_and_ch
 # What the destination has become meanwhile (loading.md 15.5).
 
 
-@pytest.mark.spec("loading 21.7")
+@pytest.mark.spec("loading.21.7")
 @pytest.mark.parametrize("auto", [True, False])
 def test_a_table_or_a_column_that_was_dropped_is_made_again(rig: Rig, auto: bool):
     given(rig, items(1, n=5), items(2, n=6), items(3, n=7)).run()
@@ -436,7 +453,7 @@ def test_a_table_or_a_column_that_was_dropped_is_made_again(rig: Rig, auto: bool
     assert rig.rows("items", "id", "n") == [(1, 5), (2, 6), (3, 7)]  # all of it was still on the stage
 
 
-@pytest.mark.spec("loading 21.5")
+@pytest.mark.spec("loading.21.5")
 def test_a_column_widens_from_integers_over_fractions_to_text_and_keeps_every_value(rig: Rig):
     given(rig, items(1, v=7), items(2, v=2**40), items(3, v=1.5), items(4, v="abc"))
     found: list[str | None] = []
@@ -447,7 +464,7 @@ def test_a_column_widens_from_integers_over_fractions_to_text_and_keeps_every_va
     assert rig.rows("items", "v", order="id") == ["7", str(2**40), "1.5", "abc"]
 
 
-@pytest.mark.spec("loading 21.5")
+@pytest.mark.spec("loading.21.5")
 def test_without_auto_mapping_values_that_do_not_fit_are_failed_events(rig: Rig):
     given(rig, items(1, v=7), items(2, v=2**40), items(3, v=1.5), items(4, v="abc"), items(5, v="8")).run()
     mappings.set_auto(rig.home, *HERE, False)
@@ -457,7 +474,7 @@ def test_without_auto_mapping_values_that_do_not_fit_are_failed_events(rig: Rig)
     assert rig.rows("items", "id", "v") == [(1, 7), (5, 8)]
 
 
-@pytest.mark.spec("loading 21.3")
+@pytest.mark.spec("loading.21.3")
 def test_two_columns_that_are_one_after_sanitizing_keep_their_names_over_restarts(rig: Rig):
     given(rig, [{"id": 1, "a b": 1}], [{"id": 2, "a-b": 2}], [{"id": 3, "a-b": 3, "a b": 4}])
     for _ in range(3):

@@ -107,6 +107,18 @@ def test_an_event_type_that_is_met_later_has_no_table_unless_tables_evolve(
     assert shaped(after.mapping, {"a": 1}).rows.num_rows == 1  # the policy was changed since
 
 
+def test_metadata_have_their_columns_before_anybody_maps_the_event_type():
+    late = first(Stream("New", key=("__hevo_id",)), NAMING, "merge", taken=NONE, auto=False)
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(["x"]), pa.array([1])], schema=pa.schema([ours("__hevo_id", pa.string()), ("a", pa.int64())])
+    )
+    after = shape(late, rows, NAMING, 7)
+    assert [code for _, code, _ in after.misfits] == ["UNMAPPED_EVENT_TYPE"]
+    assert [column.name for column in after.mapping.columns] == ["__hevo_id"]
+    assert (after.mapping.mapped, after.mapping.found) == (False, (("a", pa.int64()),))
+    assert shape(after.mapping, rows, NAMING, 7).mapping == after.mapping
+
+
 def test_event_types_chosen_with_the_pipeline_have_tables_whatever_the_policy():
     assert first(Stream("Old"), NAMING, "merge", taken=NONE, policy=preset("BLOCK_ALL"), known=True).mapped
 

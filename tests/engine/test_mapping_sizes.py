@@ -69,7 +69,7 @@ def test_a_longer_value_makes_the_column_longer_and_is_kept():
     assert types.storage(after.rows.column("t")).to_pylist() == ["x" * 300, None]
 
 
-@pytest.mark.spec("loading 21.6")
+@pytest.mark.spec("loading.21.6")
 @pytest.mark.parametrize(
     ("policy", "kept", "codes", "told"),
     [
@@ -88,7 +88,7 @@ def test_a_value_of_70_000_bytes_fails_is_cut_or_is_null_as_the_destination_has_
     assert after.mapping.columns[0].type == types.varchar(65535)
 
 
-@pytest.mark.spec("loading 21.6")
+@pytest.mark.spec("loading.21.6")
 def test_json_is_never_cut():
     after = shaped(mapping(types.VARCHAR), f'["{LONG}"]', oversize="TRUNCATE", type_=types.JSON)
     assert [code for _, code, _ in after.misfits] == ["STRING_TOO_LONG"]
@@ -114,7 +114,7 @@ def test_a_column_of_the_key_is_never_resized():
     assert after.mapping.columns[0].type == made.columns[0].type
 
 
-@pytest.mark.spec("loading 21.9")
+@pytest.mark.spec("loading.21.9")
 def test_six_columns_less_than_the_limit_are_mapped_and_the_next_field_says_why_not():
     most = NAMING.limits.columns - RESERVED_COLUMNS
     assert most == 1594

@@ -22,7 +22,7 @@ def codes(mapping: Mapping, **more: object) -> list[tuple[str, str | None]]:
     return [(one.code, one.field) for one in warnings(mapping, Limits(columns=20), **more)]  # type: ignore[arg-type]
 
 
-@pytest.mark.spec("loading 21.10")
+@pytest.mark.spec("loading.21.10")
 @pytest.mark.parametrize(
     ("mapping", "pending", "error", "stored", "api"),
     [

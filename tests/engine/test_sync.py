@@ -331,8 +331,9 @@ def test_a_full_reload_of_a_table_with_the_longest_name_takes_its_place(rig: Rig
 # Types and tables from end to end (loading.md 14, 15.5, 18, 21).
 
 
+@pytest.mark.spec("loading.21.5")
 @pytest.mark.parametrize("together", [True, False], ids=["one load", "a load each"])
-def test_an_integer_column_widens_with_all_values_kept(rig: Rig, together: bool):  # loading.md 21.5
+def test_an_integer_column_widens_with_all_values_kept(rig: Rig, together: bool):
     kept = [{"id": 1, "v": 7}]
     steps: list[object] = [2**40, 1.5, "abc"]
     schema = pa.schema([("id", pa.int64()), ("v", pa.int32())])
@@ -397,7 +398,8 @@ def manual(rig: Rig, auto: bool) -> None:
     pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=auto))
 
 
-def test_without_auto_mapping_what_does_not_fit_is_rejected(rig: Rig):  # loading.md 21.5
+@pytest.mark.spec("loading.21.5")
+def test_without_auto_mapping_what_does_not_fit_is_rejected(rig: Rig):
     schema = pa.schema([("id", pa.int64()), ("v", pa.int32())])
     rows = [*items(2, v=2**40), *items(3, v=1.5), *items(4, v="abc"), *items(5, v=5)]
     rig.script.stream(
@@ -454,7 +456,8 @@ def test_too_many_rows_that_the_destination_refuses_end_the_run(rig: Rig):
     assert rig.rejected() == {"CONSTRAINT_VIOLATION": 3}
 
 
-def test_a_dropped_column_comes_back_and_a_users_own_is_left_alone(rig: Rig):  # loading.md 21.7
+@pytest.mark.spec("loading.21.7")
+def test_a_dropped_column_comes_back_and_a_users_own_is_left_alone(rig: Rig):
     rig.script.stream(
         "items", [items(1, v="a", w=1), Checkpoint(1)], [items(2, v="b", w=2), Checkpoint(2)], key=("id",)
     )
@@ -466,7 +469,8 @@ def test_a_dropped_column_comes_back_and_a_users_own_is_left_alone(rig: Rig):  #
     assert rig.rows("items", "mine")[0] == "x"
 
 
-def test_a_dropped_table_comes_back_with_what_is_on_the_stage(rig: Rig):  # loading.md 21.7
+@pytest.mark.spec("loading.21.7")
+def test_a_dropped_table_comes_back_with_what_is_on_the_stage(rig: Rig):
     rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], key=("id",))
     rig.create()
     rig.run()
@@ -476,7 +480,8 @@ def test_a_dropped_table_comes_back_with_what_is_on_the_stage(rig: Rig):  # load
     assert record.balance.even
 
 
-def test_fields_beyond_the_limit_stay_without_a_column(rig: Rig):  # loading.md 21.9
+@pytest.mark.spec("loading.21.9")
+def test_fields_beyond_the_limit_stay_without_a_column(rig: Rig):
     fits = 4096 - 6
     wide = pa.RecordBatch.from_arrays(
         [pa.array([n], pa.int8()) for n in [1, *([3] * fits)]],

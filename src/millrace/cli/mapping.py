@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from millrace.control.mapping_plans import By, Edit, Plan
     from millrace.control.mapping_versions import Difference, Kept
     from millrace.control.mapping_views import Field, Overview, Shown
-    from millrace.control.mappings import Policy
+    from millrace.control.mappings import Bulk, Policy
 
 EVENT_TYPE = typer.Argument(metavar="EVENT_TYPE", help="Name of an event type.")
 EVENT_TYPES = typer.Argument(metavar="EVENT_TYPE...", help="Names of event types; left out with --all.")
@@ -240,6 +240,33 @@ def reset(
     _bulk(face, pipeline, "reset", event_types, all_, reason, dry_run=dry_run, yes=yes)
 
 
+@command(group, "auto", examples=["millrace mapping auto shop visits", "millrace mapping auto shop --all"])
+def auto_(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
+    all_: Annotated[bool, ALL] = False,
+    reason: Annotated[str | None, REASON] = None,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+) -> None:
+    """Map event types automatically that are mapped by hand, or not at all."""
+    _bulk(face, pipeline, "auto", event_types, all_, reason, dry_run=dry_run, yes=True)
+
+
+@command(group, "unmap", examples=["millrace mapping unmap shop visits", "millrace mapping unmap shop --all --dry-run"])
+def unmap_(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
+    all_: Annotated[bool, ALL] = False,
+    reason: Annotated[str | None, REASON] = None,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    yes: Annotated[bool, YES] = False,
+) -> None:
+    """Take event types that are mapped by hand from their tables: rows wait as rejects. The tables stay."""
+    _bulk(face, pipeline, "unmap", event_types, all_, reason, dry_run=dry_run, yes=yes)
+
+
 @command(group, "restore", examples=["millrace mapping restore shop orders 4 --reason 'the new types were wrong'"])
 def restore(
     face: Face,
@@ -341,7 +368,7 @@ def _edit(face: Face, change: Callable[[Home, By], list[Plan]], by: By, yes: boo
 def _bulk(
     face: Face,
     pipeline: str,
-    what: Literal["skip", "include", "reset"],
+    what: Bulk,
     event_types: list[str] | None,
     every: bool,
     reason: str | None,
@@ -380,7 +407,7 @@ def _plan(plan: Plan) -> Iterator[str]:
     if plan.ddl is None:
         yield f"  {dim(f'the destination could not be asked what changes there: {plan.unasked}')}"
     elif plan.ddl:
-        yield "  the next load runs:"
+        yield f"  {'what runs at once' if plan.at_once else 'the next load runs'}:"
         yield from (f"    {line}" for one in plan.ddl for line in one.splitlines())
     if plan.waiting_rows:
         yield f"  {count(plan.waiting_rows, 'row')} on the stage still come in the shape in which they were staged"

@@ -105,7 +105,7 @@ class Table:
 class Change:
     """One change that was made to a table: what, on which column, and the statement that did it."""
 
-    kind: Literal["create", "add", "widen", "rename"]
+    kind: Literal["create", "add", "widen", "rename", "drop"]
     table: str
     column: str | None
     statement: str
@@ -259,6 +259,12 @@ class Destination(ABC, Generic[D]):
     @abstractmethod
     def drop(self, table: str) -> None:
         """The table is gone. Nothing happens when there is none."""
+
+    def dropping(self, table: str) -> list[Change]:
+        """What `drop` would do, with its statement; nothing is changed. Empty where there are no statements, or no
+        such table."""
+        del table
+        return []
 
     @abstractmethod
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:

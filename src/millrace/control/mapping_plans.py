@@ -18,7 +18,7 @@ from millrace.connect.source import Context
 from millrace.control import commits, connections, leases, pipelines, runs
 from millrace.control.clock import clock as machine_clock
 from millrace.control.findings import nearest
-from millrace.control.mapping_versions import Difference, differences, latest, named
+from millrace.control.mapping_versions import Difference, differences, latest, named, versions
 from millrace.control.tables import mappings, segments
 from millrace.data.batch import LoadMode
 from millrace.engine import editing
@@ -52,9 +52,9 @@ ME = By()
 class Plan:
     """What an edit makes of a mapping, or would make of it.
 
-    ``ddl`` are the statements with which the next load changes the table; None where the destination could not be
-    asked, and ``unasked`` says why. ``waiting_rows`` are staged and not loaded: they are loaded in the shape in which
-    they were staged.
+    ``ddl`` are the statements with which the next load changes the table (or, ``at_once``, the edit itself); None where
+    the destination could not be asked, and ``unasked`` says why. ``waiting_rows`` are staged and not loaded: they are
+    loaded in the shape in which they were staged.
     """
 
     pipeline: str
@@ -68,6 +68,7 @@ class Plan:
     warnings: tuple[Warned, ...] = ()
     waiting_rows: int = 0
     dry_run: bool = False
+    at_once: bool = False
 
 
 @dataclass(slots=True)
@@ -194,10 +195,34 @@ def _plan(at: Around, made: Mapping, *, dry_run: bool) -> Plan:
         differences=tuple(differ),
         ddl=statements,
         unasked=unasked,
-        warnings=tuple(warnings(made, at.naming.limits, table=there, policy=policy)),
+        warnings=(*warnings(made, at.naming.limits, table=there, policy=policy), *_unseen(at, made)),
         waiting_rows=at.waiting_rows,
         dry_run=dry_run,
     )
+
+
+def _unseen(at: Around, made: Mapping) -> list[Warned]:
+    """Fields that the edit names for the first time though rows were seen: perhaps they are spelled wrong."""
+    known = _fields(at.mapping)
+    if not known or not (new := _fields(made) - known):
+        return []
+    for one in versions(at.home, at.pipeline.name, made.stream):
+        new -= _fields(one.mapping)
+    return [
+        Warned(
+            "UNSEEN_FIELD",
+            name,
+            f"no row of {made.stream} had a field {name} so far",
+            nearest(name, sorted(known), what="Fields"),
+        )
+        for name in sorted(new)
+    ]
+
+
+def _fields(mapping: Mapping) -> set[str]:
+    """Fields of the user's that the mapping knows."""
+    named = {column.source for column in mapping.columns if not column.ours}
+    return named | {*mapping.ignored} | {name for name, _ in (*mapping.unmapped, *mapping.found)}
 
 
 def keep(entry: commits.Entry, made: Mapping, by: By) -> None:

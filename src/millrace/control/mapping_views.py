@@ -6,7 +6,7 @@ from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from millrace.control.tables import segments
 from millrace.data import types
 from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.standing import ApiStatus, Pending, Status, Warned, standing, warnings
-from millrace.errors import MillraceError
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -76,7 +76,10 @@ class Shown:
 
 def listed(home: Home, pipeline: str, *, status: str | None = None, search: str | None = None) -> list[Overview]:
     """Every event type of the pipeline by name; with ``status`` (stored or of the API) or ``search`` (part of the name
-    of event type or table) those of them."""
+    of event type or table) those of them. Raises ConfigError for a status that there is not."""
+    if status is not None and status.upper() not in (known := (*get_args(Status), *get_args(ApiStatus))):
+        hint = f"There are: {', '.join(dict.fromkeys(known))}."
+        raise ConfigError(f"{status!r} is not the status of a mapping", hint=hint, code="usage", path="--status")
     found = pipelines.find(home, pipeline)
     limits = runs.naming(home, found).limits
     policy = found.schema_policy

@@ -131,8 +131,9 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
                 code="rows_waiting",
             )
         made = replace(at.mapping, version=at.mapping.version + 1, staged=())
+        destination = at.destination()
+        statements = tuple(change.statement for change in destination.dropping(made.table))
         if not by.dry_run:
-            destination = at.destination()
             destination.drop(fresh_name(made.table, type(destination).limits))
             destination.drop(made.table)
             why = replace(by, reason=by.reason or f"the table {made.table} was deleted")
@@ -143,7 +144,17 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
                     shelving.renew(entry, made.table, fresh=False)
                 keep(entry, made, why)
     gone = Difference("table at the destination", made.table, None)
-    return Plan(pipeline, made.stream, made.table, made.version, True, (gone,), dry_run=by.dry_run)
+    return Plan(
+        pipeline,
+        made.stream,
+        made.table,
+        made.version,
+        True,
+        (gone,),
+        ddl=statements,
+        dry_run=by.dry_run,
+        at_once=True,
+    )
 
 
 def bulk(home: Home, pipeline: str, what: Bulk, event_types: Sequence[str] | None = None, by: By = ME) -> list[Plan]:

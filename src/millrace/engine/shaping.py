@@ -60,7 +60,7 @@ def shape(
     chosen = policy_of(mapping, policy)
     if not mapping.mapped:
         if chosen.tables != "evolve":
-            return _homeless(mapping, batch, chosen.tables)
+            return _homeless(mapping, batch, chosen.tables, naming)
         mapping = replace(mapping, mapped=True, version=mapping.version + 1)
     mapping = widened_by(mapping, batch.schema, naming, policy=policy, rows=batch)
     made = _Shaping(mapping, batch, naming, chosen, oversize)
@@ -101,8 +101,10 @@ def _none_of(mapping: Mapping, batch: pa.RecordBatch, reason: str) -> Shaped:
     return Shaped(mapping, batch.slice(0, 0), filtered=filtered)
 
 
-def _homeless(mapping: Mapping, batch: pa.RecordBatch, action: Action) -> Shaped:
-    """No row passes, because the stream has no table. What its fields are is kept for whoever maps it."""
+def _homeless(mapping: Mapping, batch: pa.RecordBatch, action: Action, naming: Naming) -> Shaped:
+    """No row passes, because the stream has no table. What its fields are is kept for whoever maps it, and metadata
+    have their columns, so that the table is shown as it will be."""
+    mapping = widened_by(mapping, pa.schema([one for one in batch.schema if columns.is_ours(one)]), naming)
     mapping = learned(mapping, [one for one in batch.schema if not columns.is_ours(one)])
     if action != "freeze":
         return _none_of(mapping, batch, "unmapped_event_type")

@@ -56,9 +56,7 @@ def items(nested: Nested, *names: str) -> list[tuple[Any, ...]]:
     return [tuple(row.get(name) for name in names) for row in live(nested)]
 
 
-# Acceptance test 4 of loading.md 21.
-
-
+@pytest.mark.spec("loading.21.4")
 def test_collapse_makes_text_of_every_object_and_array() -> None:
     rows = made("COLLAPSE", ORGS)["orgs"].rows
     assert set(shape(rows).values()) == {"VARCHAR"}
@@ -73,6 +71,7 @@ def test_collapse_makes_text_of_every_object_and_array() -> None:
     ]
 
 
+@pytest.mark.spec("loading.21.4")
 def test_native_hands_json_on_untouched() -> None:
     batch = to_batch([ORGS], None)
     (only,) = parsed("orgs", batch, "NATIVE", key=("_id",), state=NestingState())
@@ -80,6 +79,7 @@ def test_native_hands_json_on_untouched() -> None:
     assert shape(only.rows)["contact"] == "JSON"
 
 
+@pytest.mark.spec("loading.21.4")
 def test_natural_keeps_objects_and_makes_text_of_arrays() -> None:
     rows = made("NATURAL", ORGS)["orgs"].rows
     assert shape(rows) == {
@@ -92,6 +92,7 @@ def test_natural_keeps_objects_and_makes_text_of_arrays() -> None:
     assert rows.column("address").to_pylist() == [{"city": "Pune", "zip": 411001, "lines": '["MG Road","Camp"]'}]
 
 
+@pytest.mark.spec("loading.21.4")
 def test_collapse_except_arrays_keeps_arrays_that_are_not_inside_others() -> None:
     rows = made("COLLAPSE_EXCEPT_ARRAYS", ORGS)["orgs"].rows
     assert shape(rows)["address"] == "STRUCT(city VARCHAR, zip INTEGER, lines VARCHAR)"
@@ -102,6 +103,7 @@ def test_collapse_except_arrays_keeps_arrays_that_are_not_inside_others() -> Non
     assert rows.column("tags").to_pylist() == [["x", "y"]]
 
 
+@pytest.mark.spec("loading.21.4")
 def test_flat_makes_columns_of_objects_and_text_of_arrays() -> None:
     rows = made("FLAT", ORGS)["orgs"].rows
     assert rows.to_pylist() == [
@@ -117,6 +119,7 @@ def test_flat_makes_columns_of_objects_and_text_of_arrays() -> None:
     ]
 
 
+@pytest.mark.spec("loading.21.4")
 def test_split_makes_columns_of_objects_and_event_types_of_arrays() -> None:
     found = made("SPLIT", ORGS)
     assert list(found) == ["orgs", "orgs_address_lines", "orgs_contact", "orgs_contact_phone_no", "orgs_tags"]

@@ -417,9 +417,16 @@ class SqlDestination(Destination[D]):
 
     def drop(self, table: str) -> None:
         with self.connected(keep=True), self.transaction():
-            self.execute(f"DROP TABLE IF EXISTS {self.target(table)}")
+            self.execute(self._drop(table))
             if self.found(self.loads) is not None:
                 self.execute(f"DELETE FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)}", table)
+
+    def dropping(self, table: str) -> list[Change]:
+        with self.connected(keep=True):
+            return [Change("drop", table, None, self._drop(table))] if self.found(table) is not None else []
+
+    def _drop(self, table: str) -> str:
+        return f"DROP TABLE IF EXISTS {self.target(table)}"
 
     def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
         d = self.dialect

@@ -57,7 +57,7 @@ class CompatibilityContract(ABC):
     def config(self) -> dict[str, Any]:
         """Settings in JSON's types; the same place each time within a test."""
 
-    @pytest.mark.spec("loading 16")
+    @pytest.mark.spec("loading.16")
     @pytest.mark.parametrize("name", COLUMNS)
     def test_a_column_takes_what_the_compatibility_table_says(self, name: str) -> None:
         found = registry.destination(self.type_)

@@ -295,8 +295,12 @@ class DestinationContract(ABC):
 
     def test_a_dropped_table_is_gone_with_its_note(self, destination: Destination[Any]) -> None:
         made, given = counted("dropped")
+        assert destination.dropping("dropped") == []
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 7, given))
+        planned = destination.dropping("dropped")
+        assert [one.kind for one in planned] in (["drop"], []), "no statement where there is no SQL"
+        assert destination.schema("dropped") is not None
         destination.drop("dropped")
         destination.drop("dropped")
         assert destination.schema("dropped") is None
