@@ -80,13 +80,17 @@ class Stage:
 
     def read(self, path: str, checksum: str) -> pa.RecordBatchReader:
         """The rows of a staged file. Raises EnvironmentProblem when it is gone or is not what was staged."""
+        # A file is read batch by batch: a load that mapped it would hold as much of it as it has read.
         try:
             if self._store is not None:
                 with _in_bucket(f"the stage {self.root}"):
-                    buffer = pa.py_buffer(bytes(self._store.get(path).bytes()))
+                    source: Any = bytes(self._store.get(path).bytes())
+                found = hashlib.sha256(source).hexdigest()
             else:
-                buffer = pa.memory_map(str(self.folder / path)).read_buffer()
-        except (FileNotFoundError, pa.ArrowInvalid) as gone:
+                with (self.folder / path).open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                source = pa.OSFile(str(self.folder / path))
+        except FileNotFoundError as gone:
             raise EnvironmentProblem(
                 f"the staged file {path} is gone",
                 hint="Restore it, or read its rows from the source again: `millrace resync`, in append mode with "
@@ -94,7 +98,7 @@ class Stage:
                 path=self.root,
                 code="stage_damaged",
             ) from gone
-        if hashlib.sha256(buffer).hexdigest() != checksum:
+        if found != checksum:
             raise EnvironmentProblem(
                 f"the staged file {path} has changed since it was written (its checksum differs)",
                 hint="Nothing of it was loaded. Restore it, or read its rows from the source again: `millrace resync`, "
@@ -102,7 +106,7 @@ class Stage:
                 path=self.root,
                 code="stage_damaged",
             )
-        return pa.ipc.open_stream(buffer)
+        return pa.ipc.open_stream(source)
 
     def delete(self, path: str) -> None:
         """The file is gone. Nothing happens when there is none."""

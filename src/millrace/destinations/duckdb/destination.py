@@ -26,7 +26,7 @@ from millrace.connect.sql.statements import Found
 from millrace.errors import ConfigError, EnvironmentProblem
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
-MEMORY = "200MB"
+MEMORY = "120MB"
 _PAUSE_S = 0.05
 
 _writers: dict[str, threading.RLock] = {}
