@@ -85,3 +85,12 @@ def test_nothing_typed_is_answered_with_help():
     asked = ask()
     assert asked.code == 0
     assert asked.out.startswith("Usage: millrace")
+
+
+def test_a_command_lets_arrow_give_memory_back():
+    probe = (
+        "import sys\nfrom millrace.cli.main import main\nmain(['version'])\nassert 'pyarrow' not in sys.modules\n"
+        "import pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["system"]

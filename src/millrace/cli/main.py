@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
+from typing import Any
 
 import typer
 
@@ -25,6 +27,7 @@ from millrace.cli.answers import encode
 from millrace.cli.face import WIDTH, Face, answer_error, spoken
 from millrace.cli.nouns import Day
 from millrace.cli.text import say, warn
+from millrace.control import process
 from millrace.errors import Problem
 
 NAME = "millrace"
@@ -49,10 +52,11 @@ for module in (files, pipelines, runs, rejects, trace, transform, mapping, table
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of one command: 0 fine, 1 failed, 2 your input, 3 the environment, 130 interrupted."""
+    process.begin()
     words = list(sys.argv[1:] if argv is None else argv)
     face = Face(json="--json" in words, quiet="--quiet" in words or "-q" in words, debug="--debug" in words)
     try:
-        code = typer.main.get_command(app).main(words, prog_name=NAME, standalone_mode=False)
+        code = _commands(words).main(words, prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
@@ -66,6 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _misused(wrong, face)
     except Exception as error:
         return answer_error(error, face)
+
+
+def _commands(words: Sequence[str]) -> Any:
+    """The commands of the app, or the one that is asked for alone: to make all takes longer than many a command."""
+    name = words[0] if words else ""
+    one = copy(app)
+    one.registered_commands = [found for found in app.registered_commands if found.name == name]
+    one.registered_groups = [
+        found for found in app.registered_groups if found.typer_instance and found.typer_instance.info.name == name
+    ]
+    if one.registered_commands or one.registered_groups:
+        return typer.main.get_group(one)
+    return typer.main.get_command(app)
 
 
 def _misused(wrong: Exception, face: Face) -> int:
