@@ -7,32 +7,31 @@ import socket
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from tests.control.people import PASSWORD, cheap, joined
 
-from millrace.control.actors import EVERYTHING, FIRST_TEAM, Actor
+from millrace.control import keys as control_keys
+from millrace.control import teams
 from millrace.control.home import Home
-from millrace.errors import AuthError
 from millrace.rest.app import Limits, application
 from millrace.rest.listening import config
 
 # Nobody of these tests is told to slow down, but where that is tested.
 MANY = Limits(requests_a_minute=1_000_000, failures_a_minute=1_000_000)
 
-KEYS = {
-    ("admin", "s3cret"): Actor("key", "admin@example.com", FIRST_TEAM, "u-1", EVERYTHING),
-    ("observer", "s3cret"): Actor("key", "observer@example.com", FIRST_TEAM, "u-2", frozenset({"view"})),
-    ("stranger", "s3cret"): Actor("key", "stranger@example.com", "another-team", "u-3", EVERYTHING),
-}
 
+@dataclass(frozen=True)
+class Keys:
+    """Pairs of people with different roles; the stranger is an administrator of another team."""
 
-def by_table(home: Home, key: str, secret: str) -> Actor:
-    if (key, secret) not in KEYS:
-        raise AuthError("there is no such key")
-    return KEYS[key, secret]
+    admin: tuple[str, str]
+    observer: tuple[str, str]
+    stranger: tuple[str, str]
 
 
 @contextmanager
@@ -51,16 +50,37 @@ def served(app: FastAPI) -> Generator[str]:
             thread.join()
 
 
+def issued(home: Home) -> Keys:
+    """Keys of an administrator and an observer of the first team, and of a stranger."""
+    joined(home, "admin@example.com", "TEAM_ADMIN")
+    joined(home, "observer@example.com", "OBSERVER")
+    other = teams.create(home, "others", "stranger@example.org", PASSWORD)
+    pairs = [
+        control_keys.create(at, email)
+        for at, email in (
+            (home, "admin@example.com"),
+            (home, "observer@example.com"),
+            (home.acting(home.actor.of(other.id)), "stranger@example.org"),
+        )
+    ]
+    return Keys(*((pair.key, pair.secret) for pair in pairs))
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One for all tests of a file: a server takes longer to start than a test to run."""
     with Home.open(tmp_path_factory.mktemp("rest") / "home", create=True, env={}) as home:
-        yield home
+        yield cheap(home)
+
+
+@pytest.fixture(scope="module")
+def keys(home: Home) -> Keys:
+    return issued(home)
 
 
 @pytest.fixture(scope="module")
 def app(home: Home) -> FastAPI:
-    return application(home, limits=MANY, authenticate=by_table)
+    return application(home, limits=MANY)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +90,7 @@ def url(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def client(url: str) -> Iterator[httpx.Client]:
+def client(url: str, keys: Keys) -> Iterator[httpx.Client]:
     """An administrator."""
-    with httpx.Client(base_url=url, auth=("admin", "s3cret"), timeout=30) as client:
+    with httpx.Client(base_url=url, auth=keys.admin, timeout=30) as client:
         yield client

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict
-from tests.rest.conftest import MANY, by_table, served
+from tests.rest.conftest import MANY, Keys, served
 
 from millrace.control.home import Home
 from millrace.errors import ConfigError, EnvironmentProblem, Forbidden, MillraceError, Stale, Transient
@@ -42,9 +42,9 @@ ERRORS: dict[str, tuple[Callable[[], Exception], int, str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def app(home: Home) -> FastAPI:
-    app = application(home, limits=MANY, authenticate=by_table)
+def probed(home: Home, limits: Limits) -> FastAPI:
+    """The application with routes that do what a test asks for."""
+    app = application(home, limits=limits)
     router = APIRouter(prefix="/t", route_class=KeyRoute)
 
     @router.get("/who")
@@ -63,8 +63,17 @@ def app(home: Home) -> FastAPI:
     return app
 
 
-def basic(text: str) -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+@pytest.fixture(scope="module")
+def app(home: Home) -> FastAPI:
+    return probed(home, MANY)
+
+
+def basic(text: str) -> Callable[[Keys], dict[str, str]]:
+    def header(keys: Keys) -> dict[str, str]:
+        pair = text.format(key=keys.admin[0], secret=keys.admin[1])
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+    return header
 
 
 def test_whoever_has_a_key_is_let_in(client: httpx.Client) -> None:
@@ -73,13 +82,13 @@ def test_whoever_has_a_key_is_let_in(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, basic("admin:wrong"), basic("nobody:s3cret"), basic("admin"), basic(":"), basic("a:\0"),
-     {"Authorization": "Basic ???"}, {"Authorization": "Bearer x"}, {"Authorization": "Basic"},
+    [{}, basic("{key}:wrong"), basic("nobody:{secret}"), basic("{key}"), basic(":"), basic("a:\0"),
+     basic("{key}\n:{secret}"), {"Authorization": "Basic ???"}, {"Authorization": "Bearer x"}, {"Authorization": "Basic"},
      {"Authorization": "Basic /////w=="}],
-    ids=["none", "secret", "key", "no-colon", "empty", "nul", "no-base64", "scheme", "bare", "no-text"],
+    ids=["none", "secret", "key", "no-colon", "empty", "nul", "line", "no-base64", "scheme", "bare", "no-text"],
 )  # fmt: skip
-def test_nobody_else_is(url: str, headers: dict[str, str]) -> None:
-    answer = httpx.get(f"{url}/t/who", headers=headers)
+def test_nobody_else_is(url: str, keys: Keys, headers: dict[str, str] | Callable[[Keys], dict[str, str]]) -> None:
+    answer = httpx.get(f"{url}/t/who", headers=headers(keys) if callable(headers) else headers)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "UNAUTHENTICATED"
     assert answer.headers["WWW-Authenticate"].startswith("Basic ")
@@ -150,10 +159,9 @@ def test_an_unfit_request_id_is_replaced(client: httpx.Client) -> None:
     assert len(answer.headers["X-Request-Id"]) == 32
 
 
-def test_a_user_is_told_to_slow_down_after_so_many_requests_and_others_are_not(home: Home, app: FastAPI) -> None:
-    few = application(home, limits=Limits(requests_a_minute=3), authenticate=by_table)
-    few.router.routes.extend(app.router.routes)
-    with served(few) as url, httpx.Client(base_url=url, auth=("admin", "s3cret")) as client:
+def test_a_user_is_told_to_slow_down_after_so_many_requests_and_others_are_not(home: Home, keys: Keys) -> None:
+    few = probed(home, Limits(requests_a_minute=3))
+    with served(few) as url, httpx.Client(base_url=url, auth=keys.admin) as client:
         first = client.get("/t/who")
         assert first.headers["X-RateLimit-Limit"] == "3"
         assert first.headers["X-RateLimit-Remaining"] == "2"
@@ -164,14 +172,13 @@ def test_a_user_is_told_to_slow_down_after_so_many_requests_and_others_are_not(h
         assert over.status_code == 429
         assert over.json()["error"]["message"] == "Request rate limit exceeded"
         assert over.headers["Retry-After"] == over.headers["X-RateLimit-Reset"]
-        assert client.get("/t/who", auth=("observer", "s3cret")).status_code == 200
+        assert client.get("/t/who", auth=keys.observer).status_code == 200
 
 
-def test_keys_cannot_be_guessed_at_leisure(home: Home, app: FastAPI) -> None:
-    few = application(home, limits=Limits(failures_a_minute=2), authenticate=by_table)
-    few.router.routes.extend(app.router.routes)
+def test_keys_cannot_be_guessed_at_leisure(home: Home, keys: Keys) -> None:
+    few = probed(home, Limits(failures_a_minute=2))
     with served(few) as url:
-        statuses = [httpx.get(f"{url}/t/who", auth=("admin", f"guess{n}")).status_code for n in range(3)]
+        statuses = [httpx.get(f"{url}/t/who", auth=(keys.admin[0], f"guess{n}")).status_code for n in range(3)]
         assert statuses == [401, 401, 429]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +15,10 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
-from millrace.control import secrets
+from millrace.control import pages, secrets
 from millrace.control.findings import findings, nearest
 from millrace.control.numbers import following
+from millrace.control.pages import Page
 from millrace.control.tables import connections, pipelines, tables
 from millrace.errors import ConfigError
 
@@ -184,6 +185,34 @@ def find(home: Home, kind: Kind, name: str) -> Connection:
         hint = nearest(name, known, what=f"There are {kind}s") if known else f"There is no {kind} yet."
         raise ConfigError(f"there is no {kind} {name!r}", hint=hint, code=f"unknown_{kind}")
     return _connection(row)
+
+
+def numbered(home: Home, kind: Kind, number: int) -> Connection:
+    """The connection of that number. Raises ConfigError when there is none of this kind."""
+    ours = (connections.c.team_id == home.actor.team_id, connections.c.kind == kind, connections.c.number == number)
+    with home.database.reading() as connection:
+        row = connection.execute(sa.select(connections).where(*ours)).one_or_none()
+    if row is None:
+        raise ConfigError(f"there is no {kind} {number}", code=f"unknown_{kind}")
+    return _connection(row)
+
+
+def page(home: Home, kind: Kind, *, after: str | None = None, limit: int = 100) -> Page[Connection]:
+    """Connections of a kind by their numbers, from the one after the cursor on."""
+    query = sa.select(connections).where(connections.c.team_id == home.actor.team_id, connections.c.kind == kind)
+    if after is not None:
+        query = query.where(connections.c.number > pages.number(after))
+    query = query.order_by(connections.c.number).limit(pages.checked_limit(limit) + 1)
+    with home.database.reading() as connection:
+        found = [_connection(row) for row in connection.execute(query)]
+    return pages.cut(found, limit, lambda one: str(one.number))
+
+
+def by_ids(home: Home, ids: Iterable[str]) -> dict[str, Connection]:
+    """Connections by their ids, which come from pipelines."""
+    with home.database.reading() as connection:
+        rows = connection.execute(sa.select(connections).where(connections.c.id.in_(set(ids))))
+        return {row.id: _connection(row) for row in rows}
 
 
 def by_id(home: Home, id_: str) -> Connection:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow as pa
 import sqlalchemy as sa
 
-from millrace.control import commits, pipelines, runs
+from millrace.control import commits, pages, pipelines, runs, tables
 from millrace.control.mapping_plans import around
 from millrace.control.mapping_versions import kept
+from millrace.control.pages import Page
 from millrace.control.records import RunRecord, latest_runs
 from millrace.control.tables import segments
 from millrace.data import types
@@ -99,6 +100,36 @@ def listed(home: Home, pipeline: str, *, status: str | None = None, search: str 
         if (status is None or status.upper() in (one.status, one.mapping_status))
         and (search is None or search.casefold() in f"{one.event_type} {one.table or ''}".casefold())
     ]
+
+
+def page(
+    home: Home, pipeline: str, *, search: str | None = None, after: str | None = None, limit: int = 100
+) -> Page[Overview]:
+    """Event types of the pipeline by name, after the cursor; with ``search`` those whose name has it."""
+    found = pipelines.find(home, pipeline)
+    limits = runs.naming(home, found).limits
+    m = tables.mappings.c
+    with home.database.reading() as connection:
+        # Names are escaped in the database, so it cannot put them in order. Mappings are read for one page alone.
+        known = connection.execute(sa.select(m.stream).where(m.pipeline_id == found.id).distinct()).scalars()
+        wanted = [name for name in sorted(known) if search is None or search.casefold() in name.casefold()]
+        names = [name for name in wanted if after is None or name > after][: pages.checked_limit(limit) + 1]
+        of = (m.pipeline_id == found.id, m.stream.in_(names))
+        newest = sa.select(m.stream, sa.func.max(m.version).label("version")).where(*of).group_by(m.stream).subquery()
+        query = sa.select(tables.mappings).where(*of)
+        rows = connection.execute(
+            query.join(newest, sa.and_(m.stream == newest.c.stream, m.version == newest.c.version))
+        )
+        latest = {row.stream: row for row in rows}
+        pending = _pending(connection, found.id)
+        last = latest_runs(connection, [found.id]).get(pipeline)
+    views: list[Overview] = []
+    for name in names:
+        mapping = Mapping.from_json(latest[name].mapping)
+        warned = warnings(mapping, limits, policy=found.schema_policy)
+        error = _said(last, mapping)
+        views.append(_overview(mapping, latest[name].created_at, warned, pending.get(mapping.table), error))
+    return pages.cut(views, limit, lambda one: one.event_type)
 
 
 def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = None, ask: bool = True) -> Shown:
@@ -188,18 +219,18 @@ def _pending(connection: sa.Connection, pipeline_id: str) -> dict[str, Pending]:
         .where(s.pipeline_id == pipeline_id, s.state != "dropped")
         .order_by(s.number)
     )
-    tables = commits.current_tables(connection, pipeline_id)
+    current = commits.current_tables(connection, pipeline_id)
     loaded: dict[str, int] = {}
     waiting: dict[str, int] = {}
     for row in connection.execute(query):
-        table = tables.get(row.table_name)
+        table = current.get(row.table_name)
         if table is None or table.generation != row.generation:
             continue
         into = waiting if row.number > table.loaded else loaded
         into[row.table_name] = max(into.get(row.table_name, 0), row.mapping_version or 0)
     found: dict[str, Pending] = {}
     for name, version in waiting.items():
-        if not tables[name].loaded:
+        if not current[name].loaded:
             found[name] = "CREATING_TABLE"
         elif version > loaded.get(name, version):
             found[name] = "ALTERING"

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from millrace.control import connections, leases
+from millrace.control import connections, leases, pages
 from millrace.control.findings import nearest
 from millrace.control.numbers import following
+from millrace.control.pages import Page
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
 from millrace.errors import ConfigError
@@ -201,6 +202,25 @@ def find(home: Home, name: str) -> Pipeline:
     return found[0]
 
 
+def numbered(home: Home, number: int) -> Pipeline:
+    """The pipeline of that number. Raises ConfigError when there is none."""
+    with home.database.reading() as connection:
+        found = _read(connection, (pipelines.c.number == number) & (pipelines.c.team_id == home.actor.team_id))
+    if not found:
+        raise ConfigError(f"there is no pipeline {number}", code="unknown_pipeline")
+    return found[0]
+
+
+def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Pipeline]:
+    """Pipelines by their numbers, from the one after the cursor on."""
+    wanted = pipelines.c.team_id == home.actor.team_id
+    if after is not None:
+        wanted &= pipelines.c.number > pages.number(after)
+    with home.database.reading() as connection:
+        found = _read(connection, wanted, by_number=True, limit=pages.checked_limit(limit) + 1)
+    return pages.cut(found, limit, lambda one: str(one.number))
+
+
 def has_history(home: Home, name: str) -> bool:
     """The pipeline has committed something before: its next run is not its first."""
     found = find(home, name)
@@ -330,7 +350,9 @@ def _choose(connection: sa.Connection, id_: str, wish: Wish) -> None:
         connection.execute(sa.insert(objects), rows)
 
 
-def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Pipeline]:
+def _read(
+    connection: sa.Connection, where: sa.ColumnElement[bool], *, by_number: bool = False, limit: int | None = None
+) -> list[Pipeline]:
     source, destination = connections.connections.alias(), connections.connections.alias()
     query = (
         sa.select(
@@ -343,7 +365,8 @@ def _read(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Pipe
         .join(source, source.c.id == pipelines.c.source_id)
         .join(destination, destination.c.id == pipelines.c.destination_id)
         .where(where)
-        .order_by(pipelines.c.name)
+        .order_by(pipelines.c.number if by_number else pipelines.c.name)
+        .limit(limit)
     )
     rows = connection.execute(query).all()
     chosen: dict[str, dict[str, Mode | None]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from millrace.control.actors import Actor
 from millrace.control.home import Home
 from millrace.errors import MillraceError
 from millrace.rest import problems
-from millrace.rest.asking import Authenticate
 from millrace.rest.envelope import Envelope
+from millrace.rest.public.router import router as public
 from millrace.rest.rates import Rates
 
 
@@ -36,8 +34,8 @@ class Limits:
     threads: int = 12
 
 
-def application(home: Home, *, limits: Limits | None = None, authenticate: Authenticate | None = None) -> FastAPI:
-    """The APIs over ``home``, which stays open. ``authenticate`` tells who holds an API key."""
+def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
+    """The APIs over ``home``, which stays open."""
     limits = limits or Limits()
 
     @asynccontextmanager
@@ -57,18 +55,14 @@ def application(home: Home, *, limits: Limits | None = None, authenticate: Authe
         redirect_slashes=False,
     )
     app.state.home = home
-    app.state.authenticate = authenticate or _by_key
     app.state.rates = Rates(limits.requests_a_minute)
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
+    app.include_router(public)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     return app
-
-
-def _by_key(home: Home, key: str, secret: str) -> Actor:
-    return importlib.import_module("millrace.control.keys").authenticate(home, key, secret)
 
 
 def _alive() -> dict[str, str]:

@@ -12,14 +12,11 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBasic
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control.actors import Actor
+from millrace.control import keys
 from millrace.control.home import Home
 from millrace.errors import AuthError
 from millrace.rest.problems import Unauthenticated, answer
 from millrace.rest.rates import Rates
-
-# Raises AuthError for a pair that nobody has, or has no more.
-Authenticate: TypeAlias = Callable[[Home, str, str], Actor]
 
 _basic = HTTPBasic(auto_error=False, scheme_name="key", description="API key as the user, its secret as the password.")
 
@@ -37,7 +34,7 @@ class KeyRoute(APIRoute):
         return guarded
 
 
-def asking(request: Request, _: Annotated[Any, Security(_basic)] = None) -> Home:
+async def asking(request: Request, _: Annotated[Any, Security(_basic)] = None) -> Home:
     """The home, asked by whoever sent the request."""
     return request.state.home
 
@@ -71,7 +68,7 @@ async def _let_in(request: Request) -> Response | None:
         return _too_many(request, count.headers)
     key, secret = pair(request)
     try:
-        actor = await run_in_threadpool(state.authenticate, state.home, key, secret)
+        actor = await run_in_threadpool(keys.authenticate, state.home, key, secret, address=address)
     except AuthError as error:
         failures.count(address)
         raise Unauthenticated("key or secret is not valid", hint="Make a new key, or ask its owner.") from error

@@ -41,6 +41,7 @@ NOT_FOUND = frozenset(
         "unknown_position",
         "unknown_run",
         "unknown_source",
+        "unknown_table",
         "unknown_user",
         "unknown_version",
     }
@@ -50,6 +51,7 @@ NOT_FOUND = frozenset(
 CONFLICT = frozenset(
     {
         "already_running",
+        "email_taken",
         "fixed_after_load",
         "in_use",
         "last_administrator",

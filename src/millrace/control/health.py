@@ -1,0 +1,33 @@
+"""Whether pipelines are well, by how their last run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control.tables import pipelines, runs
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+Health: TypeAlias = Literal["OK", "FAILED"]
+
+# How runs end that say something about the pipeline.
+_TOLD = ("COMPLETED", "COMPLETED_WITH_FAILURES", "FAILED", "DEFERRED", "DEFERRED_WITH_FAILURES")
+
+
+def healths(home: Home, pipeline_ids: Sequence[str]) -> dict[str, Health]:
+    """The health of each pipeline; one that never ran is well."""
+    # One step into the index for each pipeline, however many runs it has.
+    last = (
+        sa.select(runs.c.status)
+        .where(runs.c.pipeline_id == pipelines.c.id, runs.c.status.in_(_TOLD))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = sa.select(pipelines.c.id, last.label("status")).where(pipelines.c.id.in_(pipeline_ids))
+    with home.database.reading() as connection:
+        return {row.id: "FAILED" if row.status == "FAILED" else "OK" for row in connection.execute(query)}

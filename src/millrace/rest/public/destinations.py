@@ -1,0 +1,132 @@
+"""Destinations (api.md A6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from millrace.control import connections
+from millrace.control.connections import Connection
+from millrace.control.table_stats import table_stats
+from millrace.errors import ConfigError
+from millrace.rest.asking import KeyRoute
+from millrace.rest.cursors import opened
+from millrace.rest.permits import CreatingDestinations, EditingDestinations, Viewing
+from millrace.rest.public import kinds
+from millrace.rest.public.kinds import TypeTold
+from millrace.rest.public.shapes import Asked, Data, DestinationId, Limit, Listed, StartingAfter, Told, listed, moment
+
+router = APIRouter(prefix="/destinations", tags=["destinations"], route_class=KeyRoute)
+
+
+class DestinationTold(Told):
+    """A destination, without its secrets."""
+
+    id: int
+    name: str
+    type: TypeTold
+    status: Literal["ACTIVE"] = "ACTIVE"
+    config: Mapping[str, Any]
+    created_ts: int | None
+    updated_ts: int | None
+
+
+class NewDestination(Asked):
+    """A destination to be made."""
+
+    name: str = Field(min_length=1, max_length=255)
+    type: str = Field(min_length=1, max_length=64, examples=["POSTGRES"])
+    config: dict[str, Any]
+
+
+class ChangedDestination(Asked):
+    """Other settings of a destination. Secrets that are left out stay; the type cannot change."""
+
+    type: str | None = Field(None, min_length=1, max_length=64)
+    name: str | None = Field(None, min_length=1, max_length=255)
+    config: dict[str, Any] | None = None
+
+
+class StatsTold(Told):
+    """What a table took in the last `duration` seconds."""
+
+    table_name: str
+    duration: int
+    events_loaded: int
+    events_failed: int
+    last_loaded_ts: int | None
+
+
+@router.get("")
+def destinations_listed(
+    home: Viewing, limit: Limit = 20, starting_after: StartingAfter = None
+) -> Listed[DestinationTold]:
+    """Destinations by their numbers."""
+    found = connections.page(home, "destination", after=opened(starting_after), limit=limit)
+    return listed(found, [_told(one) for one in found.items])
+
+
+@router.post("", status_code=201)
+def destination_created(home: CreatingDestinations, body: NewDestination) -> Data[DestinationTold]:
+    """A destination that pipelines can load into."""
+    return Data(data=_told(connections.create(home, "destination", body.name, kinds.ours(body.type), body.config)))
+
+
+@router.get("/{destination_id}")
+def destination_read(home: Viewing, destination_id: DestinationId) -> Data[DestinationTold]:
+    """One destination."""
+    return Data(data=_told(connections.numbered(home, "destination", destination_id)))
+
+
+@router.put("/{destination_id}")
+def destination_changed(
+    home: EditingDestinations, destination_id: DestinationId, body: ChangedDestination
+) -> Data[DestinationTold]:
+    """The destination has other settings from the next load on."""
+    found = connections.numbered(home, "destination", destination_id)
+    if body.type is not None and kinds.ours(body.type) != found.type:
+        raise ConfigError(
+            "the type of a destination cannot change",
+            hint="Make a new destination.",
+            path="type",
+            code="invalid_parameter",
+        )
+    changed = connections.change(
+        home, "destination", found.name, new_name=body.name, config=body.config, keep_secrets=True
+    )
+    return Data(data=_told(changed))
+
+
+@router.get("/{destination_id}/tables/{table_name:path}/stats")
+def table_statistics(
+    home: Viewing,
+    destination_id: DestinationId,
+    table_name: str,
+    duration: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds back from now.")] = 86400,
+) -> Data[StatsTold]:
+    """Rows that a table took lately."""
+    found = connections.numbered(home, "destination", destination_id)
+    stats = table_stats(home, found, table_name, duration)
+    return Data(
+        data=StatsTold(
+            table_name=stats.table,
+            duration=stats.duration_s,
+            events_loaded=stats.rows_loaded,
+            events_failed=stats.rows_failed,
+            last_loaded_ts=moment(stats.last_loaded_at),
+        )
+    )
+
+
+def _told(found: Connection) -> DestinationTold:
+    return DestinationTold(
+        id=found.number,
+        name=found.name,
+        type=kinds.told("destination", found.type),
+        config=found.config,
+        created_ts=moment(found.created_at),
+        updated_ts=moment(found.changed_at),
+    )

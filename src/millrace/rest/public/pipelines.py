@@ -1,0 +1,260 @@
+"""Pipelines (api.md A2): list, create, read, delete, pause, source, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import APIRouter
+from pydantic import AliasChoices, Field
+
+from millrace.connect import registry
+from millrace.control import connections, health, pipelines, schedule
+from millrace.control.connections import Connection
+from millrace.control.home import Home
+from millrace.control.pages import Page
+from millrace.control.pipelines import Pipeline, Wish
+from millrace.data.batch import JSON
+from millrace.errors import ConfigError, MillraceError
+from millrace.rest.asking import KeyRoute
+from millrace.rest.cursors import opened
+from millrace.rest.permits import CreatingPipelines, DeletingPipelines, EditingPipelines, Viewing
+from millrace.rest.public import kinds
+from millrace.rest.public.kinds import TypeTold
+from millrace.rest.public.shapes import (
+    Asked,
+    Data,
+    Limit,
+    Listed,
+    OnOff,
+    PipelineId,
+    StartingAfter,
+    Told,
+    listed,
+    moment,
+)
+
+router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
+
+Strategy: TypeAlias = Literal["FLAT", "SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS"]
+
+
+class SourceTold(Told):
+    """The source of a pipeline, without its secrets."""
+
+    id: int
+    name: str
+    type: TypeTold
+    config: Mapping[str, Any]
+
+
+class DestinationTold(Told):
+    """The destination of a pipeline."""
+
+    id: int
+    name: str
+    type: TypeTold
+
+
+class ScheduleTold(Told):
+    """When a pipeline runs. `frequency` in minutes; `cron_expression` in the time of `timezone`."""
+
+    type: Literal["FREQUENCY", "CRON", "ON_DEMAND"]
+    frequency: int | None = None
+    cron_expression: str | None = None
+    timezone: str | None = None
+
+
+class PipelineTold(Told):
+    """A pipeline. Moments are milliseconds since 1970."""
+
+    id: int
+    name: str
+    status: Literal["ACTIVE", "PAUSED", "DRAFT"]
+    health_status: Literal["OK", "FAILED"]
+    source: SourceTold
+    destination: DestinationTold
+    auto_mapping: OnOff
+    destination_table_prefix: str | None
+    json_parsing_strategy: Strategy | None
+    schedule: ScheduleTold
+    created_ts: int | None
+    updated_ts: int | None
+
+
+class NewPipeline(Asked):
+    """A pipeline to be made, with its source."""
+
+    source_type: str = Field(min_length=1, max_length=64, examples=["CLEVERTAP"])
+    source_name: str | None = Field(None, min_length=1, max_length=255)
+    source_config: dict[str, Any]
+    destination_id: int = Field(ge=1, lt=1 << 63)
+    destination_table_prefix: str | None = Field(None, max_length=64)
+    auto_mapping: OnOff = "ENABLED"
+    json_parsing_strategy: Strategy | None = None
+    status: Literal["ACTIVE", "PAUSED", "STREAMING"] = "ACTIVE"
+
+
+class NewStatus(Asked):
+    """Whether a pipeline runs. Some callers say `state`."""
+
+    status: Annotated[Literal["ACTIVE", "PAUSED"], Field(validation_alias=AliasChoices("status", "state"))]
+
+
+class NewSchedule(Asked):
+    """How often a pipeline runs, in minutes."""
+
+    frequency: int = Field(ge=1, le=527_040)
+
+
+@router.get("")
+def pipelines_listed(home: Viewing, limit: Limit = 20, starting_after: StartingAfter = None) -> Listed[PipelineTold]:
+    """Pipelines by their numbers."""
+    found = pipelines.page(home, after=opened(starting_after), limit=limit)
+    return listed(found, told(home, found))
+
+
+@router.post("", status_code=201)
+def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[PipelineTold]:
+    """A pipeline from a new source into a destination that there is."""
+    destination = _destination(home, body.destination_id)
+    name = body.source_name or _free_name(home, body.source_type)
+    options: dict[str, JSON] = {}
+    if body.json_parsing_strategy is not None:
+        options["json_parsing_strategy"] = body.json_parsing_strategy
+    source = connections.create(home, "source", name, kinds.ours(body.source_type), body.source_config)
+    wish = Wish(
+        name=name,
+        source=source.name,
+        destination=destination.name,
+        table_prefix=body.destination_table_prefix or "",
+        auto_mapping=body.auto_mapping == "ENABLED",
+        schedule=None,
+        options=options,
+    )
+    try:
+        made = pipelines.create(home, wish)
+    except MillraceError:
+        connections.remove(home, "source", source.name)
+        raise
+    if body.status == "PAUSED":
+        pipelines.set_state(home, made.name, "PAUSED")
+    return Data(data=one(home, made.number))
+
+
+@router.get("/{pipeline_id}")
+def pipeline_read(home: Viewing, pipeline_id: PipelineId) -> Data[PipelineTold]:
+    """One pipeline."""
+    return Data(data=one(home, pipeline_id))
+
+
+@router.delete("/{pipeline_id}", status_code=204)
+def pipeline_deleted(home: DeletingPipelines, pipeline_id: PipelineId) -> None:
+    """The pipeline is gone; what it loaded stays. One that is gone already is no error."""
+    try:
+        found = pipelines.numbered(home, pipeline_id)
+    except ConfigError:
+        return
+    pipelines.remove(home, found.name)
+    # What was made with the pipeline goes with it. A source that others use stays.
+    if found.source == found.name:
+        with suppress(ConfigError):
+            connections.remove(home, "source", found.source)
+
+
+@router.put("/{pipeline_id}/status")
+def pipeline_status_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewStatus) -> Data[PipelineTold]:
+    """The pipeline runs on its schedule, or it does not."""
+    found = pipelines.numbered(home, pipeline_id)
+    pipelines.set_state(home, found.name, body.status)
+    return Data(data=one(home, pipeline_id))
+
+
+@router.put("/{pipeline_id}/source")
+def pipeline_source_set(home: EditingPipelines, pipeline_id: PipelineId, body: dict[str, Any]) -> Data[PipelineTold]:
+    """The source has other settings from the next run on; secrets that are left out stay."""
+    found = pipelines.numbered(home, pipeline_id)
+    connections.change(home, "source", found.source, config=body, keep_secrets=True)
+    return Data(data=one(home, pipeline_id))
+
+
+@router.get("/{pipeline_id}/schedule")
+def pipeline_schedule(home: Viewing, pipeline_id: PipelineId) -> Data[ScheduleTold]:
+    """When the pipeline runs."""
+    return Data(data=_schedule(pipelines.numbered(home, pipeline_id)))
+
+
+@router.put("/{pipeline_id}/schedule")
+def pipeline_schedule_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewSchedule) -> Data[ScheduleTold]:
+    """The pipeline runs every so many minutes from now on."""
+    found = pipelines.numbered(home, pipeline_id)
+    every_s = schedule.often_enough(body.frequency * 60)
+    registry.source(found.source_type).check_frequency(every_s)
+    wish = replace(found.wish, schedule=schedule.to_json(schedule.Schedule(every_s=every_s)))
+    return Data(data=_schedule(pipelines.change(home, found.name, wish)))
+
+
+def told(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
+    """Pipelines as they are shown, with two questions to the database for all of them together."""
+    sources = connections.by_ids(home, (found.source_id for found in page.items))
+    destinations = connections.by_ids(home, (found.destination_id for found in page.items))
+    well = health.healths(home, [found.id for found in page.items])
+    return [
+        _told(found, sources[found.source_id], destinations[found.destination_id], well[found.id])
+        for found in page.items
+    ]
+
+
+def one(home: Home, number: int) -> PipelineTold:
+    """The pipeline of that number as it is shown. Raises ConfigError when there is none."""
+    return told(home, Page((pipelines.numbered(home, number),)))[0]
+
+
+def _told(found: Pipeline, source: Connection, destination: Connection, well: health.Health) -> PipelineTold:
+    return PipelineTold(
+        id=found.number,
+        name=found.name,
+        status=found.state,
+        health_status=well,
+        source=SourceTold(
+            id=source.number, name=found.name, type=kinds.told("source", source.type), config=source.config
+        ),
+        destination=DestinationTold(
+            id=destination.number, name=destination.name, type=kinds.told("destination", destination.type)
+        ),
+        auto_mapping="ENABLED" if found.auto_mapping else "DISABLED",
+        destination_table_prefix=found.table_prefix or None,
+        json_parsing_strategy=found.options.get("json_parsing_strategy"),
+        schedule=_schedule(found),
+        created_ts=moment(found.created_at),
+        updated_ts=moment(found.changed_at),
+    )
+
+
+def _schedule(found: Pipeline) -> ScheduleTold:
+    saved = schedule.from_json(found.schedule)
+    if saved.cron is not None:
+        return ScheduleTold(type="CRON", cron_expression=saved.cron, timezone=saved.timezone)
+    if saved.every_s is not None:
+        # The API knows whole minutes; nobody runs again sooner than it says.
+        return ScheduleTold(type="FREQUENCY", frequency=-(-saved.every_s // 60))
+    return ScheduleTold(type="ON_DEMAND")
+
+
+def _destination(home: Home, number: int) -> Connection:
+    """A destination that a body names. Raises ConfigError of the body where there is none."""
+    try:
+        return connections.numbered(home, "destination", number)
+    except ConfigError as error:
+        raise ConfigError(error.message, path="destination_id", code="invalid_parameter") from error
+
+
+def _free_name(home: Home, type_: str) -> str:
+    """A name for a pipeline that was given none: the title of its source, with the first number that is free."""
+    title = kinds.source_of(type_).title
+    taken = {found.name for found in pipelines.listed(home)} | {
+        found.name for found in connections.listed(home, "source")
+    }
+    return next(name for n in range(1, len(taken) + 2) if (name := title if n == 1 else f"{title} {n}") not in taken)
