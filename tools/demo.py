@@ -83,6 +83,7 @@ def main() -> int:
     with Simulator(settings, port=0) as simulator:
         write_files(simulator)
         add_broken(simulator, now - timedelta(days=3))
+        add_booking(simulator, now - timedelta(days=3), room=101)
         simulator.faults.set(ALWAYS + FAULTS_OF_THE_FIRST_DAY)
         say("In flight: shop makes an order of each purchase in Python; travel goes through blocks. First on paper.")
         command("transform", "test", "--script", str(FOLDER / "shop.py"), "--events", str(FOLDER / "samples.jsonl"))
@@ -94,6 +95,8 @@ def main() -> int:
         say("Day 2. The clock has moved; rows came late, twice, cut in the middle, and one property changed its type.")
         for name in PROJECTS:
             command("run", name)
+        say("The column that the blocks made of that property was a number on day 1; it has become text, 101 and all.")
+        command("mapping", "diff", "travel", "Events")
         say("What could not pass: two rows had a time that is none, and one an amount that the script cannot read.")
         command("rejects", "list")
         say("The script is mended, tried on what failed, and deployed; the next run lets that event try again.")
@@ -207,21 +210,26 @@ def add_broken(simulator: Simulator, at: datetime) -> None:
     )
 
 
-def add_drift(simulator: Simulator, now: datetime) -> None:
-    """One property is a number in the morning and text at noon."""
-    for hour, room in ((1, 101), (2, "101 B"), (3, ["101", "102"])):
-        simulator.add_events(
-            PROJECTS["travel"].id,
-            [
-                {
-                    "event_name": "Room Booked",
-                    "objectId": f"__demo{hour}",
-                    "epoch_s": int((now - timedelta(hours=hour)).timestamp()),
-                    "event_props": {"Room": room, "Nights": hour},
-                }
-            ],
-        )
+def add_booking(simulator: Simulator, at: datetime, *, room: object) -> None:
+    """Somebody booked a room."""
+    simulator.add_events(
+        PROJECTS["travel"].id,
+        [
+            {
+                "event_name": "Room Booked",
+                "objectId": f"__demo{at:%d%H}",
+                "profile": {"identity": "ann@example.com"},
+                "epoch_s": int(at.timestamp()),
+                "event_props": {"Room": room, "Nights": 2},
+            }
+        ],
+    )
 
+
+def add_drift(simulator: Simulator, now: datetime) -> None:
+    """A property that was a number is text and a list, and an amount is none."""
+    for hour, room in ((1, 101), (2, "101 B"), (3, ["101", "102"])):
+        add_booking(simulator, now - timedelta(hours=hour), room=room)
     simulator.add_events(
         PROJECTS["shop"].id,
         [

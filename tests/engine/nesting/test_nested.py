@@ -13,6 +13,7 @@ import pytest
 from millrace.connect import registry
 from millrace.data import columns, types
 from millrace.data.rows import to_batch
+from millrace.engine.nesting.children import MANY, digests
 from millrace.engine.nesting.names import NestingState
 from millrace.engine.nesting.nested import Nested, parsed, without
 
@@ -221,6 +222,12 @@ def test_an_event_without_a_key_gets_an_id_for_its_items() -> None:
     assert found["orgs_tags"].rows.column(columns.REF_ID).to_pylist() == ids
     assert found["orgs_tags"].key == ()
     assert found["orgs_tags"].marks == 0
+
+
+def test_many_keys_are_hashed_as_few_are() -> None:
+    texts = ["o1|contact|0", "", "é|\x00|1", "a'b\\"] * (MANY // 4)
+    assert digests(pa.array(texts)).to_pylist() == [sha(text) for text in texts]
+    assert digests(pa.array(texts[:4])).to_pylist() == [sha(text) for text in texts[:4]]
 
 
 # Names.

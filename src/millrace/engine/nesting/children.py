@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.engine.nesting.levels import Items, Numbers, Path
 from millrace.engine.nesting.names import VALUE
+
+if TYPE_CHECKING:
+    import duckdb
 
 # Metadata of an event that the rows of its arrays have too, so that they are as new as it is.
 INHERITED = (columns.OP_TYPE, columns.INGESTED_AT, columns.SOURCE_MODIFIED_AT)
@@ -54,8 +58,16 @@ def joined(key: list[pa.Array]) -> pa.StringArray:
     return pc.binary_join_element_wise(*escaped, "|")
 
 
+# From so many texts on, DuckDB hashes them sooner than a loop.
+MANY = 8_000
+
+
 def digests(texts: pa.StringArray) -> pa.StringArray:
     """SHA-256 of each text, in hex."""
+    if len(texts) >= MANY:
+        with _duckdb().cursor() as session:
+            found = session.from_arrow(pa.table({"text": texts})).project("sha256(text)").to_arrow_table()
+        return found.column(0).combine_chunks().cast(pa.string())
     fresh = hashlib.sha256()
     digest: list[bytes] = []
     for text in texts.cast(pa.binary()).to_numpy(zero_copy_only=False).tolist():
@@ -64,6 +76,14 @@ def digests(texts: pa.StringArray) -> pa.StringArray:
         digest.append(one.digest())
     ends = np.arange(0, 64 * len(digest) + 1, 64, dtype=np.int32)
     return pa.StringArray.from_buffers(len(digest), pa.py_buffer(ends), pa.py_buffer(b"".join(digest).hex().encode()))
+
+
+@functools.cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """A database in memory; each thread that asks it takes a cursor of its own."""
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"threads": 1})
 
 
 @dataclass(frozen=True, slots=True)
