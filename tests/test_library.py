@@ -132,6 +132,10 @@ def test_a_name_that_the_library_lacks_is_an_attribute_error():
     assert millrace.__version__
 
 
+def test_programs_that_use_the_library_see_its_types():
+    assert (Path(millrace.__file__).parent / "py.typed").is_file()
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(ConfigError) as told:
         millrace.run(tmp_path / "none.yaml", home=tmp_path / "home")

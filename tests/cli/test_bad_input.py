@@ -170,6 +170,13 @@ def test_days_that_could_not_be_read_are_told_as_a_failure(fresh: Shop):
     assert fresh.ask("run", "clevertap").code == 0
 
 
+def test_a_clock_that_cannot_be_set_apart_is_told_before_there_is_a_run(shop: Shop):
+    before = shop.ask("runs", "--json").json
+    env = {"CLEVERTAP_PASSCODE": ACCOUNT.passcode, "MILLRACE_CLOCK_SHIFT_S": "an hour"}
+    assert ask("run", "clevertap", home=shop.home, env=env).code == 2
+    assert shop.ask("runs", "--json").json == before
+
+
 def test_a_stage_that_cannot_be_written_is_told_and_nothing_is_harmed(fresh: Shop):
     assert fresh.ask("run", fresh.file).code == 0
     before = rows(fresh)

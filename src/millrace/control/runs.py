@@ -162,6 +162,7 @@ def crew(
     Raises AlreadyRunning when another process has it. A run that another worker overtook ends as cancelled (I4).
     """
     process.settle()
+    clock = clock or machine_clock()
     pipeline = pipelines.find(home, name)
     hidden = connections.secrets_of(home, pipeline)
     with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
@@ -170,7 +171,7 @@ def crew(
         ours = Crew(
             home=home,
             pipeline=pipeline,
-            clock=clock or machine_clock(),
+            clock=clock,
             meter=meter or Meter(),
             stopping=stopping or threading.Event(),
             books=Books(home.database, pipeline.id, run_id, lease),

@@ -65,7 +65,7 @@ def test_regions_are_known_by_label_code_and_alias(given: str, code: str) -> Non
         ({"max_concurrency": 4}, "max_concurrency"),
         ({"row_identity": "row"}, "row_identity"),
         ({"event_source": "api"}, "event_source"),
-        ({"base_url": "http://example.org"}, "for this machine only"),
+        ({"base_url": "http://example.org"}, "is for this machine and"),
         ({"base_url": "ftp://example.org"}, "must be like"),
         ({"base_url": "https://user@example.org"}, "scheme, host, port and path"),
         ({"base_url": "https://example.org/?a=b"}, "scheme, host, port and path"),
@@ -82,6 +82,23 @@ def test_a_schema_needs_no_file_and_a_loopback_address_may_be_http() -> None:
     del (plain := dict(GOOD))["events_file"]
     config = Config(**plain, event_source="schema", base_url="http://127.0.0.1:8090/r/in1/")
     assert config.base_urls == ("http://127.0.0.1:8090/r/in1",)
+
+
+def test_hosts_that_the_machines_administrator_names_may_be_asked_without_encryption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MILLRACE_HTTP_HOSTS", "simulator,other.internal")
+    assert Config.model_validate(GOOD | {"base_url": "http://Simulator:8741/r/eu1"}).base_urls == (
+        "http://Simulator:8741/r/eu1",
+    )
+    with pytest.raises(ValidationError):
+        Config.model_validate(GOOD | {"base_url": "http://third.internal"})
+
+
+def test_a_file_that_is_not_named_hides_nothing_else_that_is_wrong() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Config.model_validate({"project_id": "AAA-BBB-CCCC", "passcode": "", "regoin": "EU"})
+    assert "regoin" in str(refused.value) and "passcode is empty" in str(refused.value)
 
 
 def test_odd_shapes_are_told_without_the_passcode_and_never_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -56,6 +57,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def may_be_plain(host: str) -> bool:
+    """Whether credentials may go to the host without encryption: this machine, or one in $MILLRACE_HTTP_HOSTS."""
+    return is_loopback(host) or host in os.environ.get("MILLRACE_HTTP_HOSTS", "").lower().split(",")
 
 
 @cache

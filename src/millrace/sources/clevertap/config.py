@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
-from millrace.connect.http.client import is_loopback
+from millrace.connect.http.client import may_be_plain
 from millrace.sources.clevertap import events_file
 
 
@@ -58,6 +58,7 @@ class Config(SourceConfig):
         "EU",
         description="Region of the project: EU, US, India, Singapore, Indonesia or UAE; the codes eu1, us1, in1, sg1, "
         "aps3, mec1 and `global` are understood too.",
+        json_schema_extra={"examples": [region.label for region in REGIONS]},
     )
     events_file: str | None = Field(
         None,
@@ -174,25 +175,21 @@ class Config(SourceConfig):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url must be like https://host or http://127.0.0.1:8090")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        if parts.scheme == "http" and not may_be_plain(parts.hostname):
             raise ValueError(
-                "base_url with http:// is for this machine only, the passcode would be readable; use https"
+                "base_url with http:// is for this machine and for hosts in MILLRACE_HTTP_HOSTS only, the passcode "
+                "would be readable; use https"
             )
         if parts.username or parts.query or parts.fragment:
             raise ValueError("base_url takes scheme, host, port and path alone")
         return value.rstrip("/")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _file_or_schema(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("event_source") != "schema" and not values.get("events_file"):
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.event_source != "schema" and not self.events_file:
             raise ValueError(
                 "events_file is missing: name the CSV of event names, or set event_source: schema to do without"
             )
-        return values
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
         if self.deep_lookback_days and self.deep_lookback_days < self.lookback_days:
             raise ValueError("deep_lookback_days must not be shorter than lookback_days (or 0, to turn it off)")
         return self
