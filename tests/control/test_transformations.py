@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import apply, transformations, trials
+from millrace.control import apply, settings, transformations, trials
 from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
 from millrace.data.batch import Checkpoint
 from millrace.engine.stage import Stage
@@ -129,6 +129,21 @@ def test_a_dry_run_says_what_would_become_of_staged_rows(made: Rig):
     assert done.differences[0].after[0].properties["twice"] in (8, 10)
     assert [effect.change for effect in done.effects] == ["adds column twice INTEGER"]
     assert not made.query("SELECT 1 FROM information_schema.columns WHERE column_name = 'twice'")
+
+
+def test_the_limits_of_scripts_are_settings(made: Rig):
+    settings.change(made.home, script_seconds=0.3, script_memory_mib=96)
+    text = (
+        "def transform(event):\n    p = event.getProperties()\n"
+        "    if p['n'] == 1:\n        while True: pass\n"
+        "    if p['n'] == 2:\n        p['x'] = len(bytearray(128 << 20))\n    return event\n"
+    )
+    given = [trials.Event("orders", {"id": n, "n": n}) for n in range(3)]
+    with closing(transformations.step(made.home, "python", text)) as step:
+        whole, slow, large = trials.test(made.home, step, given).outcomes
+    assert whole.error is None
+    assert slow.error is not None and slow.error.message == "the script took more than 0.3 s for one event"
+    assert large.error is not None and large.error.code == "TRANSFORM_LIMIT"
 
 
 MAKING = (

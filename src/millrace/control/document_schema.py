@@ -163,6 +163,12 @@ class SettingsPart(Part):
     allow_unsandboxed_python: bool | None = Field(
         None, description="Run users' Python even where this machine offers no sandbox. Only for scripts you trust."
     )
+    script_seconds: float | None = Field(
+        None, ge=0.1, le=600, description="Seconds that a script may take for one event: 5, where nothing is said."
+    )
+    script_memory_mib: int | None = Field(
+        None, ge=64, le=16384, description="MiB of memory for each process of a script: 256, where nothing is said."
+    )
 
 
 class DocumentPart(Part):

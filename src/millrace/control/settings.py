@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Naming = Literal["edge", "classic"]
 
+# The least and the most of the limits of scripts. Python alone takes some 40 MiB.
+_OF_SCRIPTS = {"script_seconds": (0.1, 600, "seconds"), "script_memory_mib": (64, 16384, "MiB")}
+
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,19}")
 
 
@@ -43,6 +46,10 @@ class Workspace:
     """What one hash of a password costs (Argon2id); the defaults are those of RFC 9106, 4, for little memory."""
     allow_private_addresses: bool = False
     """Requests that users aim may reach addresses of this machine and its network."""
+    script_seconds: float = 5.0
+    """What a script may take for one event."""
+    script_memory_mib: int = 256
+    """What each process of a script may have."""
 
 
 def workspace(database: Database) -> Workspace:
@@ -112,6 +119,11 @@ def _check(key: str, value: Any) -> None:
         value, bool
     ):
         raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
+    if key in _OF_SCRIPTS:
+        least, most, unit = _OF_SCRIPTS[key]
+        number = isinstance(value, int if key == "script_memory_mib" else (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            raise ConfigError(f"{key} must be {least:g} to {most:g} {unit}, not {value!r}", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
 

@@ -174,9 +174,15 @@ def step(
 
         return BlockStep(parse(text), keys=tokens.keys(home))
     from millrace.control.settings import workspace
-    from millrace.engine.python.host import PythonStep
+    from millrace.engine.python.host import PythonStep, ScriptLimits
 
-    return PythonStep(text, trusted=workspace(home.database).allow_unsandboxed_python, keys=keys, traced=traced)
+    ours = workspace(home.database)
+    limits = ScriptLimits(
+        seconds_per_event=ours.script_seconds,
+        seconds_per_batch=max(ScriptLimits().seconds_per_batch, 10 * ours.script_seconds),
+        memory_bytes=ours.script_memory_mib << 20,
+    )
+    return PythonStep(text, trusted=ours.allow_unsandboxed_python, limits=limits, keys=keys, traced=traced)
 
 
 def whoami() -> str:
