@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,24 @@ def test_the_limits_of_scripts_are_settings(made: Rig):
     assert whole.error is None
     assert slow.error is not None and slow.error.message == "the script took more than 0.3 s for one event"
     assert large.error is not None and large.error.code == "TRANSFORM_LIMIT"
+
+
+KINDS = [
+    1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**63, 10**30, 10**37, 10**50, 1.5, True, "a", "1", None, {"a": 1}, [1],
+    [], Decimal("1.50"), Decimal("0.001"), Decimal("1E+5"), Decimal("1E+400"), Decimal("100000000000000000000.5"),
+]  # fmt: skip
+TYPES = (
+    "from millrace.api import Utils\n\n\ndef transform(event):\n    p = event.getProperties()\n"
+    "    p['types'] = ','.join(Utils.getType(p[k]) for k in p)\n    return event\n"
+)
+
+
+def test_an_event_on_trial_is_the_same_alone_and_among_others(made: Rig):
+    given = [trials.Event("orders", {"a": a, "b": b}) for a in KINDS for b in (a, KINDS[0], KINDS[-1])]
+    with closing(transformations.step(made.home, "python", TYPES)) as step:
+        together = trials.test(made.home, step, given).outcomes
+        assert [*together] == [trials.test(made.home, step, [one]).outcomes[0] for one in given]
+    assert len({outcome.output[0].properties["types"] for outcome in together}) > 20
 
 
 MAKING = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -425,25 +425,41 @@ def _shown(stream: str, rows: pa.RecordBatch) -> list[Event]:
 
 def _batches(events: Sequence[Event]) -> Iterator[tuple[Batch, tuple[Event, ...]]]:
     """Events as batches, in order; two share one only where the types of all their fields are the same."""
-    made = [(event, _row(event)) for event in events]
-
-    def alike(one: tuple[Event, pa.RecordBatch]) -> tuple[str, Any]:
-        return one[0].event_name, one[1].schema
-
-    for (name, _), some in groupby(made, alike):
-        group = list(some)
-        rows = pa.Table.from_batches([row for _, row in group]).combine_chunks().to_batches()
-        yield Batch(name, rows[0]), tuple(event for event, _ in group)
+    for _, some in groupby(events, _likeness):
+        group = tuple(some)
+        yield Batch(group[0].event_name, _rows(group)), group
 
 
-def _row(event: Event) -> pa.RecordBatch:
-    schema = pa.schema([pa.field(name, types.parse(kind)) for name, kind in event.types.items()])
+def _likeness(event: Event) -> tuple[object, ...]:
+    """What two events have in common if their fields have the same types, each event taken alone."""
+    kinds = {name: _kind(value) for name, value in event.properties.items() if value is not None}
+    return event.event_name, tuple(kinds.items()), tuple(event.types.items())
+
+
+def _kind(value: JSON) -> object:
+    if isinstance(value, bool):
+        return bool
+    if isinstance(value, int):
+        # 32 bits, 64 bits, or as many digits as it has.
+        size = value.bit_length() if value >= 0 else (~value).bit_length()
+        return size > 31 if size < 64 else (int, len(str(abs(value))))
+    if isinstance(value, Decimal):
+        _, digits, exponent = value.as_tuple()
+        return Decimal, len(digits), exponent
+    return dict if isinstance(value, list) else type(value)
+
+
+def _rows(events: Sequence[Event]) -> pa.RecordBatch:
+    """Events that are alike, as rows; fields without a value are left out."""
+    kinds = events[0].types
+    schema = pa.schema([pa.field(name, types.parse(kind)) for name, kind in kinds.items()])
     try:
-        rows = to_batch([event.properties], schema if event.types else None)
+        rows = to_batch([event.properties for event in events], schema if kinds else None)
     except DataError as wrong:
         raise ConfigError(f"an event cannot be read: {wrong.message}", hint=wrong.hint, code="no_event") from wrong
-    kept = [one.name for one, column in zip(rows.schema, rows.columns, strict=True) if column.null_count == 0]
-    return rows.select(kept)
+    return rows.select(
+        [one.name for one, column in zip(rows.schema, rows.columns, strict=True) if column.null_count < len(column)]
+    )
 
 
 def _event(stream: str, row: str, kinds: dict[str, str]) -> Event:
