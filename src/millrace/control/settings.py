@@ -121,8 +121,8 @@ def _check(key: str, value: Any) -> None:
         raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
     if key in _OF_SCRIPTS:
         least, most, unit = _OF_SCRIPTS[key]
-        number = isinstance(value, int if key == "script_memory_mib" else (int, float)) and not isinstance(value, bool)
-        if not number or not least <= value <= most:
+        number = isinstance(value, int) or (key == "script_seconds" and isinstance(value, float))
+        if not number or isinstance(value, bool) or not least <= float(value) <= most:
             raise ConfigError(f"{key} must be {least:g} to {most:g} {unit}, not {value!r}", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
