@@ -39,6 +39,7 @@ def check(home: Home, name: str | None = None) -> list[Checked]:
 
     Raises ConfigError when there is nothing of that name.
     """
+    home.actor.must("view")
     return [_checked(home, one) for one in _meant(home, name)]
 
 

@@ -16,6 +16,8 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.control import pages, secrets
+from millrace.control.activity import Entity, wrote
+from millrace.control.actors import Permission
 from millrace.control.findings import findings, nearest
 from millrace.control.numbers import following
 from millrace.control.pages import Page
@@ -52,6 +54,15 @@ class Connection:
     created_at: datetime
     changed_at: datetime
 
+    @property
+    def entity(self) -> Entity:
+        return Entity(self.kind, self.id, self.name)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the activity log tells of it: no secret, but which there are."""
+        return {"name": self.name, "type": self.type, "config": self.config, "secrets": list(self.secret_keys)}
+
 
 @dataclass(frozen=True, slots=True)
 class Offered:
@@ -76,6 +87,7 @@ class Offer:
 def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, Any]) -> Connection:
     """The connection is saved. Raises ConfigError when its name is taken, or the connector's Config refuses the
     settings or a file that they name."""
+    home.actor.must(_permission(kind, "create"))
     checked_name(name, kind)
     plain = _plain(config)
     validated(kind, type_, plain, where=name).inspect()
@@ -95,8 +107,10 @@ def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, A
     }
     with home.database.transaction() as connection, _unique(kind, name):
         number = following(connection, "connection")
-        connection.execute(sa.insert(connections).values(row | {"number": number}))
-    return find(home, kind, name)
+        made = connection.execute(sa.insert(connections).values(row | {"number": number}).returning(connections)).one()
+        new = _connection(made)
+        wrote(home, "HIGH", new.entity, "create", f"{kind} {name} was added", after=new.told)
+    return new
 
 
 def change(
@@ -113,6 +127,7 @@ def change(
     With ``keep_secrets``, secrets that ``config`` does not name stay. Raises ConfigError for a config that the
     connector refuses, for a file in it that does so, and for a change of what must stay after a first load.
     """
+    home.actor.must(_permission(kind, "edit"))
     old = find(home, kind, name)
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     if new_name is not None and new_name != name:
@@ -131,8 +146,10 @@ def change(
             "sealed": secrets.seal(home.key, hidden) if hidden else None,
         }
     with home.database.transaction() as connection, _unique(kind, new_name or name):
-        connection.execute(sa.update(connections).where(connections.c.id == old.id).values(values))
-    return find(home, kind, new_name or name)
+        mine = sa.update(connections).where(connections.c.id == old.id)
+        new = _connection(connection.execute(mine.values(values).returning(connections)).one())
+        wrote(home, "MEDIUM", new.entity, "change", f"{kind} {name} was changed", old.told, new.told)
+    return new
 
 
 def differences(home: Home, old: Connection, config: Mapping[str, Any]) -> list[str]:
@@ -146,6 +163,7 @@ def differences(home: Home, old: Connection, config: Mapping[str, Any]) -> list[
 
 def remove(home: Home, kind: Kind, name: str) -> None:
     """The connection is gone. Raises ConfigError when a pipeline uses it."""
+    home.actor.must(_permission(kind, "delete"))
     found = find(home, kind, name)
     with home.database.transaction() as connection:
         used = connection.execute(
@@ -160,10 +178,12 @@ def remove(home: Home, kind: Kind, name: str) -> None:
                 code="in_use",
             )
         connection.execute(sa.delete(connections).where(connections.c.id == found.id))
+        wrote(home, "HIGH", found.entity, "delete", f"{kind} {name} was removed", before=found.told)
 
 
 def listed(home: Home, kind: Kind | None = None) -> list[Connection]:
     """All connections, or those of one kind, by name."""
+    home.actor.must("view")
     query = sa.select(connections).where(connections.c.team_id == home.actor.team_id)
     query = query.order_by(connections.c.kind.desc(), connections.c.name)
     if kind is not None:
@@ -174,6 +194,7 @@ def listed(home: Home, kind: Kind | None = None) -> list[Connection]:
 
 def find(home: Home, kind: Kind, name: str) -> Connection:
     """The connection of that name. Raises ConfigError when there is none."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         row = connection.execute(
             sa.select(connections).where(
@@ -189,6 +210,7 @@ def find(home: Home, kind: Kind, name: str) -> Connection:
 
 def numbered(home: Home, kind: Kind, number: int) -> Connection:
     """The connection of that number. Raises ConfigError when there is none of this kind."""
+    home.actor.must("view")
     ours = (connections.c.team_id == home.actor.team_id, connections.c.kind == kind, connections.c.number == number)
     with home.database.reading() as connection:
         row = connection.execute(sa.select(connections).where(*ours)).one_or_none()
@@ -199,6 +221,7 @@ def numbered(home: Home, kind: Kind, number: int) -> Connection:
 
 def page(home: Home, kind: Kind, *, after: str | None = None, limit: int = 100) -> Page[Connection]:
     """Connections of a kind by their numbers, from the one after the cursor on."""
+    home.actor.must("view")
     query = sa.select(connections).where(connections.c.team_id == home.actor.team_id, connections.c.kind == kind)
     if after is not None:
         query = query.where(connections.c.number > pages.number(after))
@@ -254,6 +277,7 @@ def secrets_of(home: Home, pipeline: Pipeline) -> list[str]:
 
 def discover(home: Home, name: str) -> list[Offer]:
     """What the source of that name offers."""
+    home.actor.must("view")
     from millrace.connect.source import Context
     from millrace.data import types
 
@@ -315,6 +339,19 @@ def checked_name(name: str, what: str) -> str:
             code="bad_name",
         )
     return name
+
+
+def _permission(kind: Kind, verb: Literal["create", "edit", "delete"]) -> Permission:
+    """What a change of a connection asks for: a source is a part of pipelines."""
+    permissions: dict[tuple[Kind, str], Permission] = {
+        ("source", "create"): "pipelines.create",
+        ("source", "edit"): "pipelines.edit",
+        ("source", "delete"): "pipelines.delete",
+        ("destination", "create"): "destinations.create",
+        ("destination", "edit"): "destinations.edit",
+        ("destination", "delete"): "destinations.delete",
+    }
+    return permissions[kind, verb]
 
 
 def _connection(row: Any) -> Connection:

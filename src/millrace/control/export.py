@@ -38,6 +38,7 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
     A source that one pipeline alone uses, under its own name, stands inside of it. Raises ConfigError for an unknown
     name.
     """
+    home.actor.must("view")
     found = [pipelines.find(home, name) for name in names] if names else pipelines.listed(home)
     used = {one.source_id for one in found} | {one.destination_id for one in found}
     kept = [one for one in connections.listed(home) if not names or one.id in used]

@@ -78,6 +78,7 @@ class MappingsPart(Part):
 
 def export_yaml(home: Home, pipeline: str, event_types: list[str] | None = None) -> str:
     """The mappings of the pipeline as a YAML file, of the event types named or of all."""
+    home.actor.must("view")
     known = latest(home, pipelines.find(home, pipeline))
     names = list(known) if event_types is None else [named(known, name) for name in event_types]
     document = {"pipeline": pipeline, "event_types": {name: _part(known[name]) for name in names}}
@@ -137,6 +138,7 @@ def apply_yaml(home: Home, pipeline: str | None, text: str, file: str, by: By = 
     ``pipeline`` None: the file names it. Raises DocumentError with all that is wrong, each with its line; then nothing
     was changed.
     """
+    home.actor.must("mappings.edit")
     tree, shape = _read(text, file)
     if pipeline is None:
         if shape.pipeline is None:
@@ -161,6 +163,7 @@ def apply_yaml(home: Home, pipeline: str | None, text: str, file: str, by: By = 
 
 def apply_file(home: Home, pipeline: str | None, file: Path, by: By = ME) -> list[Plan]:
     """`apply_yaml` of a file."""
+    home.actor.must("mappings.edit")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as wrong:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from millrace.connect.destination import Change, Destination
 from millrace.connect.source import Context
 from millrace.control import commits, connections, leases, pipelines, runs
+from millrace.control.activity import Entity, wrote
 from millrace.control.clock import clock as machine_clock
 from millrace.control.findings import nearest
 from millrace.control.mapping_versions import Difference, differences, latest, named, versions
@@ -145,6 +146,7 @@ def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME, 
     ``create``: an event type that is not known yet gets its first mapping. Raises AlreadyRunning while the pipeline
     runs, and ConfigError where the table cannot follow.
     """
+    home.actor.must("mappings.edit")
     if by.dry_run:
         with closing(around(home, pipelines.find(home, pipeline), event_type, create=create)) as at:
             return _plan(at, _made(at, change), dry_run=True)
@@ -158,7 +160,16 @@ def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME, 
             with home.database.transaction() as connection:
                 leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4
                 keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), made, by)
+                _told(home, plan, found)
     return plan
+
+
+def _told(home: Home, plan: Plan, pipeline: Pipeline) -> None:
+    """The activity log tells what differs. Its entity has the id of the pipeline, whose log it belongs to."""
+    name = f"{pipeline.name}/{plan.event_type}"
+    before, after = ({one.what: getattr(one, side) for one in plan.differences} for side in ("before", "after"))
+    message = f"the mapping of {name} is at version {plan.version}"
+    wrote(home, "MEDIUM", Entity("mapping", pipeline.id, name), "change", message, before, after)
 
 
 def _made(at: Around, change: Edit) -> Mapping:

@@ -42,6 +42,7 @@ class Kept:
 
 def latest(home: Home, pipeline: Pipeline) -> dict[str, Mapping]:
     """The latest mapping of every event type of the pipeline."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         found = commits.latest_mappings(connection, pipeline.id)
         return {stream: Mapping.from_json(row.mapping) for stream, row in sorted(found.items())}
@@ -61,6 +62,7 @@ def named(known: Iterable[str], event_type: str) -> str:
 
 def versions(home: Home, pipeline: str, event_type: str) -> list[Kept]:
     """All versions of the mapping, the latest first."""
+    home.actor.must("view")
     found = pipelines.find(home, pipeline)
     name = named(latest(home, found), event_type)
     query = sa.select(mappings).where(mappings.c.pipeline_id == found.id, mappings.c.stream == name)
@@ -71,6 +73,7 @@ def versions(home: Home, pipeline: str, event_type: str) -> list[Kept]:
 
 def kept(home: Home, pipeline: str, event_type: str, version: int | None = None) -> Kept:
     """One version of the mapping, by default the latest. Raises ConfigError when there is none of that number."""
+    home.actor.must("view")
     several = versions(home, pipeline, event_type)
     found = several[0] if version is None else next((one for one in several if one.mapping.version == version), None)
     if found is None:
@@ -84,6 +87,7 @@ def kept(home: Home, pipeline: str, event_type: str, version: int | None = None)
 
 def diff(home: Home, pipeline: str, event_type: str, a: int | None = None, b: int | None = None) -> list[Difference]:
     """What differs between two versions: by default the latest (``b``) and the one before it (``a``)."""
+    home.actor.must("view")
     after = kept(home, pipeline, event_type, b).mapping
     if a is None:
         earlier = [one.mapping for one in versions(home, pipeline, event_type) if one.mapping.version < after.version]

@@ -78,6 +78,7 @@ class Shown:
 def listed(home: Home, pipeline: str, *, status: str | None = None, search: str | None = None) -> list[Overview]:
     """Every event type of the pipeline by name; with ``status`` (stored or of the API) or ``search`` (part of the name
     of event type or table) those of them. Raises ConfigError for a status that there is not."""
+    home.actor.must("view")
     if status is not None and status.upper() not in (known := (*get_args(Status), *get_args(ApiStatus))):
         hint = f"There are: {', '.join(dict.fromkeys(known))}."
         raise ConfigError(f"{status!r} is not the status of a mapping", hint=hint, code="usage", path="--status")
@@ -106,6 +107,7 @@ def page(
     home: Home, pipeline: str, *, search: str | None = None, after: str | None = None, limit: int = 100
 ) -> Page[Overview]:
     """Event types of the pipeline by name, after the cursor; with ``search`` those whose name has it."""
+    home.actor.must("view")
     found = pipelines.find(home, pipeline)
     limits = runs.naming(home, found).limits
     m = tables.mappings.c
@@ -134,6 +136,7 @@ def page(
 
 def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = None, ask: bool = True) -> Shown:
     """The mapping of an event type, the latest or one version. ``ask``: the destination says what its table is like."""
+    home.actor.must("view")
     found = pipelines.find(home, pipeline)
     of = kept(home, pipeline, event_type, version)
     there: dict[str, pa.DataType] | None = None

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from millrace.control import commits, leases, mapping_edits, pipelines, shelving
+from millrace.control.activity import Entity, wrote
 from millrace.control.mapping_plans import ME, By, Edit, Plan, around, edit, keep, leased
 from millrace.control.mapping_versions import Difference, Kept, diff, differences, kept, latest, named, versions
 from millrace.engine.load import fresh_name
@@ -76,6 +77,7 @@ def unignore(home: Home, pipeline: str, event_type: str, field: str, by: By = ME
 def change_type(home: Home, pipeline: str, event_type: str, field: str, type_: str, by: By = ME) -> Plan:
     """The column of the field has the type of that name (``DECIMAL(10,2)``) and keeps it; a field without a column
     gets one. Raises ConfigError where none of the field's values can be in it (loading.md 16)."""
+    home.actor.must("mappings.edit")
     return edit(home, pipeline, event_type, mapping_edits.typing_as(field, type_), by)
 
 
@@ -123,6 +125,7 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
 
     Raises ConfigError while rows wait on the stage for it, unless they may be discarded with it.
     """
+    home.actor.must("mappings.edit")
     with leased(home, pipeline) as (found, lease), closing(around(home, found, event_type)) as at:
         if at.waiting_rows and not discard_waiting:
             raise ConfigError(
@@ -143,6 +146,8 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
                 if at.place.generation:
                     shelving.renew(entry, made.table, fresh=False)
                 keep(entry, made, why)
+                told = f"table {made.table} of {pipeline} was deleted"
+                wrote(home, "HIGH", Entity("mapping", found.id, f"{pipeline}/{made.stream}"), "delete_table", told)
     gone = Difference("table at the destination", made.table, None)
     return Plan(
         pipeline,
@@ -160,6 +165,7 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
 def bulk(home: Home, pipeline: str, what: Bulk, event_types: Sequence[str] | None = None, by: By = ME) -> list[Plan]:
     """The edit for every event type named, or (None) every one, where its status allows it; others are left out
     (loading.md 15.4)."""
+    home.actor.must("mappings.edit")
     known = latest(home, pipelines.find(home, pipeline))
     names = list(known) if event_types is None else [named(known, name) for name in event_types]
     edits: dict[Bulk, Callable[[], Edit]] = {
@@ -187,5 +193,6 @@ def _allows(mapping: Mapping, what: Bulk) -> bool:
 def ddl(home: Home, pipeline: str, event_type: str) -> list[str]:
     """Statements with which the next load changes the table of the mapping as it is. Raises what the destination
     raises."""
+    home.actor.must("view")
     with closing(around(home, pipelines.find(home, pipeline), event_type)) as at:
         return [one.statement for one in at.changes(at.mapping)]

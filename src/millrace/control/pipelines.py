@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from millrace.control import connections, leases, pages
+from millrace.control.activity import Entity, wrote
 from millrace.control.findings import nearest
 from millrace.control.numbers import following
 from millrace.control.pages import Page
@@ -75,6 +76,10 @@ class Pipeline:
     changed_at: datetime
 
     @property
+    def entity(self) -> Entity:
+        return Entity("pipeline", self.id, self.name)
+
+    @property
     def selected(self) -> frozenset[str] | None:
         """Streams that are read; None for all."""
         return None if self.objects is None else frozenset(self.objects)
@@ -116,6 +121,7 @@ def lease_name(pipeline_id: str) -> str:
 
 def create(home: Home, wish: Wish) -> Pipeline:
     """The pipeline is saved. Raises ConfigError when its name is taken or something in it cannot be."""
+    home.actor.must("pipelines.create")
     wish = _checked(home, wish)
     now = datetime.now(UTC)
     id_ = str(uuid.uuid4())
@@ -129,6 +135,8 @@ def create(home: Home, wish: Wish) -> Pipeline:
                 )
             )
             _choose(connection, id_, wish)
+            entity = Entity("pipeline", id_, wish.name)
+            wrote(home, "HIGH", entity, "create", f"pipeline {wish.name} was created", after=asdict(wish))
     except IntegrityError as cause:
         raise _taken(wish.name) from cause
     return find(home, wish.name)
@@ -140,6 +148,7 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
     Raises ConfigError for what cannot be, and for what must stay: source and destination always; prefix, naming, and
     `history` on or off once a table was loaded (pipelines.md 8.4, loading.md 20.1).
     """
+    home.actor.must("pipelines.edit")
     old = find(home, name)
     wish = _checked(home, wish)
     _stays(home, old, wish)
@@ -151,6 +160,9 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
                 .values(_row(home, wish) | {"changed_at": datetime.now(UTC)})
             )
             _choose(connection, old.id, wish)
+            entity = Entity("pipeline", old.id, wish.name)
+            told = f"pipeline {name} was changed"
+            wrote(home, "MEDIUM", entity, "change", told, asdict(old.wish), asdict(wish))
     except IntegrityError as cause:
         raise _taken(wish.name) from cause
     return find(home, wish.name)
@@ -164,11 +176,14 @@ def differences(home: Home, old: Pipeline, wish: Wish) -> list[str]:
 
 def set_state(home: Home, name: str, state: State) -> Pipeline:
     """The pipeline is active, or paused: then nothing starts it by itself."""
+    home.actor.must("pipelines.edit")
     found = find(home, name)
     with home.database.transaction() as connection:
         connection.execute(
             sa.update(pipelines).where(pipelines.c.id == found.id).values(state=state, changed_at=datetime.now(UTC))
         )
+        told = f"pipeline {name} is {state.lower()}"
+        wrote(home, "MEDIUM", found.entity, "set_state", told, {"state": found.state}, {"state": state})
     return replace(found, state=state)
 
 
@@ -177,22 +192,26 @@ def remove(home: Home, name: str) -> None:
 
     Its files on the stage are left to `retention`. Raises AlreadyRunning while it runs.
     """
+    home.actor.must("pipelines.delete")
     found = find(home, name)
     with (
         leases.held(home.database, lease_name(found.id), what=f"pipeline {name}"),
         home.database.transaction() as connection,
     ):
         connection.execute(sa.delete(pipelines).where(pipelines.c.id == found.id))
+        wrote(home, "HIGH", found.entity, "delete", f"pipeline {name} was deleted", before=asdict(found.wish))
 
 
 def listed(home: Home) -> list[Pipeline]:
     """All pipelines, by name."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         return _read(connection, pipelines.c.team_id == home.actor.team_id)
 
 
 def find(home: Home, name: str) -> Pipeline:
     """The pipeline of that name. Raises ConfigError when there is none."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         found = _read(connection, (pipelines.c.name == name) & (pipelines.c.team_id == home.actor.team_id))
     if not found:
@@ -204,6 +223,7 @@ def find(home: Home, name: str) -> Pipeline:
 
 def numbered(home: Home, number: int) -> Pipeline:
     """The pipeline of that number. Raises ConfigError when there is none."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         found = _read(connection, (pipelines.c.number == number) & (pipelines.c.team_id == home.actor.team_id))
     if not found:
@@ -213,6 +233,7 @@ def numbered(home: Home, number: int) -> Pipeline:
 
 def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Pipeline]:
     """Pipelines by their numbers, from the one after the cursor on."""
+    home.actor.must("view")
     wanted = pipelines.c.team_id == home.actor.team_id
     if after is not None:
         wanted &= pipelines.c.number > pages.number(after)
@@ -223,6 +244,7 @@ def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Pipe
 
 def has_history(home: Home, name: str) -> bool:
     """The pipeline has committed something before: its next run is not its first."""
+    home.actor.must("view")
     found = find(home, name)
     with home.database.reading() as connection:
         query = sa.select(cursors.c.stream).where(cursors.c.pipeline_id == found.id).limit(1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from millrace.control import leases
+from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
 from millrace.control.tables import cursor_history, cursors, marks
 from millrace.errors import ConfigError
@@ -33,6 +34,7 @@ class Position:
 
 def listed(home: Home, pipeline: str) -> list[Position]:
     """The position of every lane that was read, by stream and lane."""
+    home.actor.must("view")
     id_ = find(home, pipeline).id
     with home.database.reading() as connection:
         return of(connection, id_)
@@ -47,6 +49,7 @@ def of(connection: sa.Connection, pipeline_id: str) -> list[Position]:
 
 def history(home: Home, pipeline: str, stream: str, lane: Lane, *, limit: int = 50) -> list[Position]:
     """Earlier positions of a lane, the latest first: the last one of every run, and each that was set by hand."""
+    home.actor.must("view")
     id_ = find(home, pipeline).id
     query = sa.select(cursor_history).where(
         cursor_history.c.pipeline_id == id_, cursor_history.c.stream == stream, cursor_history.c.lane == lane
@@ -71,6 +74,7 @@ def put(
     With ``memory`` False the source forgets what it marked as read, so that rows read again count as new; a table
     with a key takes them without doubling. Raises AlreadyRunning while the pipeline runs.
     """
+    home.actor.must("pipelines.edit")
     position = Position(stream, lane, cursor, progress, datetime.now(UTC), None)
     _put(home, pipeline, [position], memory=memory)
     return position
@@ -81,6 +85,7 @@ def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, m
 
     Raises ConfigError when the run committed nothing, or its history is no longer kept.
     """
+    home.actor.must("pipelines.edit")
     id_ = find(home, pipeline).id
     query = sa.select(cursor_history).where(cursor_history.c.pipeline_id == id_, cursor_history.c.run_id == run)
     if stream is not None:
@@ -107,6 +112,8 @@ def _put(home: Home, pipeline: str, positions: Sequence[Position], *, memory: bo
         with home.database.transaction() as connection:
             leases.confirm(connection, lease, expires_at)  # I4
             for one in positions:
+                entity = Entity("position", id_, f"{pipeline}/{one.stream}/{one.lane}")
+                wrote(home, "MEDIUM", entity, "change", f"{entity.name} was set by hand", after={"cursor": one.cursor})
                 mine = (cursors.c.pipeline_id == id_, cursors.c.stream == one.stream, cursors.c.lane == one.lane)
                 row = {
                     "pipeline_id": id_,

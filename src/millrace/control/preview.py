@@ -25,6 +25,7 @@ def preview(home: Home, source: str, stream: str | None = None, limit: int = 10)
     Rows that the source itself refuses are left out. Raises ConfigError when the object is not there, or is not named
     and not the only one.
     """
+    home.actor.must("view")
     found = connections.find(home, "source", source)
     opened = connections.build_source(home, found.id, Context(clock=machine_clock()))
     with closing(opened):
@@ -65,6 +66,7 @@ def _chosen(streams: list[Stream], name: str | None, source: str) -> Stream:
 
 def query(home: Home, destination: str | None, sql: str, *, limit: int | None = None) -> pa.Table:
     """Rows of one statement at a destination; the only one when it is not named."""
+    home.actor.must("destinations.edit")
     if destination is None:
         known = connections.listed(home, "destination")
         if len(known) != 1:

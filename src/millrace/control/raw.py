@@ -59,6 +59,7 @@ def replay(
     Rows go as they were read: one that a person mended since then is not known to be another version of the one that
     was read. A note tells of such rows.
     """
+    home.actor.must("pipelines.edit")
     if since is None and not into_fresh:
         raise ConfigError("no day is named", hint="Say --since DATE, or --into-fresh for all.", code="usage")
     if only and into_fresh:

@@ -116,6 +116,7 @@ def reconcile(
     ConfigError when no object of the pipeline can be counted, and Cancelled when ``stopping`` was set:
     half a comparison is none.
     """
+    home.actor.must("pipelines.edit" if fix else "view")
     clock = clock or machine_clock()
     today = clock.now().date()
     # One day more: where the system's time zone is ahead of UTC, its today is tomorrow here.

@@ -183,6 +183,7 @@ def has_ended(database: Database, pipeline_id: str) -> bool:
 
 def run_record(home: Home, run_id: int) -> RunRecord:
     """One run. Raises ConfigError when there is none of that number."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         ours = pipelines.c.team_id == home.actor.team_id
         found = _records(connection, sa.select(runs).join(pipelines).where(runs.c.id == run_id, ours))
@@ -193,6 +194,7 @@ def run_record(home: Home, run_id: int) -> RunRecord:
 
 def run_records(home: Home, pipeline: str | None = None, *, limit: int = 50) -> list[RunRecord]:
     """The latest runs, of one pipeline by name or of all, the newest first."""
+    home.actor.must("view")
     query = sa.select(runs).join(pipelines).where(pipelines.c.team_id == home.actor.team_id)
     if pipeline is not None:
         query = query.where(pipelines.c.name == pipeline)

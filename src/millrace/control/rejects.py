@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
+from millrace.control.activity import Entity, wrote
 from millrace.control.failures import Resolution, resolution
 from millrace.control.ledger import Group
 from millrace.control.tables import pipelines, reject_files, reject_groups
@@ -174,6 +175,7 @@ class Replayable:
 
 def listed(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[RejectGroup]:
     """Groups of rejects, the latest first; ``state`` None lists those that were closed too."""
+    home.actor.must("view")
     with home.database.reading() as connection:
         found = connection.execute(_query(home, choice or Choice(), state)).all()
     return [
@@ -198,6 +200,7 @@ def listed(home: Home, choice: Choice | None = None, *, state: State | None = "o
 
 def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[Grouped]:
     """Rejects of all files by pipeline, stream, stage and code, most rows first. The files are not read."""
+    home.actor.must("view")
     listed = _query(home, choice or Choice(), state).order_by(None).subquery()
     g = listed.c
     by = (g.pipeline, g.stream, g.stage, g.code, g.state)
@@ -224,6 +227,7 @@ def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "
 
 def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int | None = None) -> Iterator[Rejected]:
     """Open rejects, row by row. Raises EnvironmentProblem when a file is gone or was changed (its checksum differs)."""
+    home.actor.must("view")
     left = limit
     where = choosing(choice)
     for one in replayable(home, stage, choice):
@@ -264,6 +268,7 @@ def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> 
 
     `file`, `number` and `id` say which row it is, so that a mended line finds its way back (`millrace rejects mend`).
     """
+    home.actor.must("view")
     import orjson
 
     count = 0
@@ -286,6 +291,7 @@ def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> 
 
 def export_to(home: Home, stage: Stage, choice: Choice | None, file: Path) -> int:
     """`export` into a file, which takes its place only when it is whole."""
+    home.actor.must("view")
     draft = file.with_name(f".{file.name}.part")
     try:
         with draft.open("w", encoding="utf-8") as target:
@@ -302,6 +308,7 @@ def export_to(home: Home, stage: Stage, choice: Choice | None, file: Path) -> in
 
 def discard(home: Home, choice: Choice) -> int:
     """Open rejects of the choice are given up for good; how many rows. `retention` deletes their files."""
+    home.actor.must("pipelines.edit")
     if choice.where is not None:
         raise ConfigError(
             "rows are discarded by group, not one by one",
@@ -309,7 +316,11 @@ def discard(home: Home, choice: Choice) -> int:
             code="usage",
         )
     with home.database.transaction() as connection:
-        return _close(home, connection, choice, "discarded", datetime.now(UTC))
+        count = _close(home, connection, choice, "discarded", datetime.now(UTC))
+        told = {key: value for key, value in asdict(choice).items() if value is not None}
+        entity = Entity("rejects", None, choice.pipeline or "all pipelines")
+        wrote(home, "MEDIUM", entity, "discard", f"{count:,} failed events were discarded", after=told)
+    return count
 
 
 def dismiss(home: Home, pipeline: str, streams: Iterable[str]) -> int:

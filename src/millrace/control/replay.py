@@ -45,6 +45,7 @@ def replay(
     A file of rejects is closed in the same transaction in which its rows are staged (I1), so no row is doubled or
     lost however often this is interrupted. Rows of a file that the choice leaves out stay rejects, as they were.
     """
+    home.actor.must("pipelines.edit")
     if choice.pipeline is None:
         raise ConfigError("no pipeline is named", hint="Rejects are replayed for one pipeline: name it.", code="usage")
     with runs.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
@@ -73,6 +74,7 @@ def mend(
     of the export from before find them all the same. Raises ConfigError for a line that names none, or one that is no
     longer open.
     """
+    home.actor.must("pipelines.edit")
     said = _lines(file)
     with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())

@@ -35,7 +35,7 @@ def _all_of(*nouns: str, but: str = "") -> frozenset[Permission]:
 
 _LOOKING: frozenset[Permission] = frozenset({"view"})
 _SHAPING: frozenset[Permission] = frozenset({"transformations.edit", "mappings.edit"})
-_INVITING: frozenset[Permission] = frozenset({"users.edit"})
+_INVITING: frozenset[Permission] = frozenset({"users.edit", "usage.view"})
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "TEAM_ADMIN": EVERYTHING,

@@ -22,6 +22,7 @@ from millrace.control import (
     settings,
     transformations,
 )
+from millrace.control.activity import Severity, wrote
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
@@ -186,14 +187,25 @@ def crew(
                 # Whoever shows it further up does not know what to take out (I7).
                 error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
             records.end_run(home.database, run_id, status, notes=_said(ours, hidden), error=problem)
+            _told(ours, kind, status, error, problem.message)
             raise
         else:
             status = "COMPLETED_WITH_FAILURES" if _failed(ours) else "COMPLETED"
             if ours.stopping.is_set():
                 status = "CANCELLED"
             records.end_run(home.database, run_id, status, notes=_said(ours, hidden))
+            _told(ours, kind, status)
         finally:
             ours.close()
+
+
+def _told(ours: Crew, kind: RunKind, status: RunStatus, error: BaseException | None = None, why: str = "") -> None:
+    """The activity log tells how the run ended: trouble that time mends is HIGH, another failure CRITICAL."""
+    severity: Severity = "LOW"
+    if status == "FAILED":
+        severity = "HIGH" if isinstance(error, Transient) else "CRITICAL"
+    message = f"run {ours.run_id} of {ours.pipeline.name} ({kind}) ended: {status}" + (f", {why}" if why else "")
+    wrote(ours.home, severity, ours.pipeline.entity, "run", message, run_id=ours.run_id)
 
 
 @contextmanager
@@ -293,6 +305,7 @@ def run(
     ``since``: days from that date on are read once more. Raises what the source or the destination raised, after the
     run is on record; what was committed is safe (I8).
     """
+    home.actor.must("pipelines.edit")
     from millrace.control.replay import automatic  # which needs this module
 
     if full:
@@ -325,6 +338,7 @@ def reread(
     stopping: threading.Event | None = None,
 ) -> RunRecord:
     """Those days are read once more; rows that are there already are not doubled."""
+    home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
     with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping) as ours:
         ours.ready()
@@ -341,6 +355,7 @@ def load(
     stopping: threading.Event | None = None,
 ) -> RunRecord:
     """Everything that waits on the stage is at the destination; the source is not asked."""
+    home.actor.must("pipelines.edit")
     with crew(home, pipeline, "LOAD", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = ours.sync()
         ours.meter.stage = "loading"
@@ -366,6 +381,7 @@ def resync(
     evolve-and-merge keeps the table and merges into it; drop-and-load builds a fresh table beside it, which takes its
     place when it is whole. Raises ConfigError where merging would double rows (append without a fresh table).
     """
+    home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
     kind: RunKind = "RESYNC" if mode == "evolve-and-merge" else "RESYNC_WITH_DROP_AND_LOAD"
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
@@ -395,6 +411,7 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     Tables stay, with their rows, unless ``drop_tables``. Raises ConfigError where rows that stay would then be
     doubled, because nothing tells them from those that come again (append).
     """
+    home.actor.must("pipelines.delete")
     with crew(home, pipeline, "RESYNC") as ours:
         shelved = ours.books.tables()
         names = [each.mapping.table for each in shelved]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import sqlalchemy as sa
 
+from millrace.control.activity import Entity, wrote
 from millrace.control.db import Database, upsert
 from millrace.control.tables import reject_groups, segments, settings, tables
 from millrace.errors import ConfigError
@@ -65,6 +66,7 @@ def change(home: Home, **changes: Any) -> Workspace:
 
     Raises ConfigError for a name or a value that cannot be, and for a change that loaded or staged rows forbid.
     """
+    home.actor.must("settings.edit")
     old = workspace(home.database)
     for key, value in changes.items():
         _check(key, value)
@@ -92,6 +94,17 @@ def change(home: Home, **changes: Any) -> Workspace:
             connection.execute(sa.update(segments).where(segments.c.state == "loaded").values(state="dropped"))
         rows = [{"key": key, "value": value, "changed_at": now} for key, value in changed.items()]
         upsert(connection, settings, rows, key=["key"])
+        if changed:
+            before = {key: getattr(old, key) for key in changed}
+            wrote(
+                home,
+                "MEDIUM",
+                Entity("settings", None, "workspace"),
+                "change",
+                "settings were changed",
+                before,
+                changed,
+            )
     return workspace(home.database)
 
 

@@ -100,6 +100,7 @@ class PipelineStatus:
 
 def statuses(home: Home, pipeline: str | None = None) -> list[PipelineStatus]:
     """Every pipeline by name, or the one of that name. Raises ConfigError when there is none of that name."""
+    home.actor.must("view")
     found = pipelines.listed(home) if pipeline is None else [pipelines.find(home, pipeline)]
     now = home.database.now()
     with home.database.reading() as connection:

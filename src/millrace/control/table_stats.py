@@ -29,6 +29,7 @@ class TableStats:
 
 def table_stats(home: Home, destination: Connection, table: str, duration_s: int) -> TableStats:
     """Raises ConfigError when no pipeline loads into a table of that name there."""
+    home.actor.must("view")
     mine = sa.select(pipelines.c.id).where(
         pipelines.c.destination_id == destination.id, pipelines.c.team_id == home.actor.team_id
     )

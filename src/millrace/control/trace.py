@@ -41,6 +41,7 @@ def trace(home: Home, pipeline: str, key: str, *, only: str | None = None, clock
     checksums verified. Raises ConfigError for an object that is not there, a value without a field where the key has
     several, or a field that nobody ever saw.
     """
+    home.actor.must("view")
     with runs.visit(home, pipeline, clock=clock) as ours:
         sought = _sought(ours, key, only)
         stage = ours.stage()

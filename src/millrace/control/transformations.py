@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import sqlalchemy as sa
 
 from millrace.control import pipelines
+from millrace.control.activity import Entity, wrote
 from millrace.control.db import upsert
 from millrace.control.tables import transformations
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
     from millrace.engine.steps import Step
 
 Kind: TypeAlias = Literal["python", "blocks", "none"]
@@ -49,6 +51,7 @@ class Standing:
 
 def standing(home: Home, pipeline: str) -> Standing:
     """Draft and deployed version of a pipeline."""
+    home.actor.must("view")
     found = {one.version: one for one in _versions(home, pipeline)}
     draft = found.pop(DRAFT, None)
     return Standing(pipeline, draft, found[max(found)] if found else None)
@@ -56,11 +59,13 @@ def standing(home: Home, pipeline: str) -> Standing:
 
 def history(home: Home, pipeline: str) -> list[Transformation]:
     """All deployed versions, the latest first."""
+    home.actor.must("view")
     return [one for one in reversed(_versions(home, pipeline)) if one.version != DRAFT]
 
 
 def version(home: Home, pipeline: str, number: int) -> Transformation:
     """One version. Raises ConfigError when there is none of that number."""
+    home.actor.must("view")
     found = {one.version: one for one in _versions(home, pipeline)}
     if number not in found:
         known = ", ".join(str(one) for one in sorted(found) if one != DRAFT) or "none yet"
@@ -74,6 +79,7 @@ def version(home: Home, pipeline: str, number: int) -> Transformation:
 
 def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
     """Lines of a unified diff from one version to another; 0 is the draft. Empty where they are the same."""
+    home.actor.must("view")
     before, after = version(home, pipeline, old), version(home, pipeline, new)
     return list(
         difflib.unified_diff(
@@ -84,6 +90,7 @@ def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
 
 def save_draft(home: Home, pipeline: str, kind: Kind, text: str, *, author: str | None = None) -> Transformation:
     """The draft of the pipeline is this text, whatever it is worth. Running data is not touched."""
+    home.actor.must("transformations.edit")
     found = pipelines.find(home, pipeline)
     row = {
         "pipeline_id": found.id,
@@ -96,6 +103,7 @@ def save_draft(home: Home, pipeline: str, kind: Kind, text: str, *, author: str 
     }
     with home.database.transaction() as connection:
         upsert(connection, transformations, [row], key=["pipeline_id", "version"])
+        _told(home, found, "save_draft", f"the draft of the transformation of {pipeline} was saved")
     return version(home, pipeline, DRAFT)
 
 
@@ -106,6 +114,7 @@ def deploy(
 
     What is deployed already is not deployed again. Raises ConfigError for a text that cannot be one.
     """
+    home.actor.must("transformations.edit")
     found = pipelines.find(home, pipeline)
     checked(home, kind, text)
     with home.database.transaction() as connection:
@@ -125,6 +134,8 @@ def deploy(
                     created_at=home.database.now(),
                 )
             )
+            number = deployed[-1].version + 1 if deployed else 1
+            _told(home, found, "deploy", f"version {number} of the transformation of {pipeline} ({kind}) was deployed")
         connection.execute(sa.delete(transformations).where(mine, transformations.c.version == DRAFT))
     deployed_now = standing(home, pipeline).deployed
     if deployed_now is None:
@@ -134,10 +145,15 @@ def deploy(
 
 def roll_back(home: Home, pipeline: str, to: int, *, author: str | None = None) -> Transformation:
     """The text of an earlier version is deployed again, as a new version."""
+    home.actor.must("transformations.edit")
     if to == DRAFT:
         raise ConfigError("version 0 is the draft", hint="Deploy it: `millrace transform deploy`.", code="usage")
     old = version(home, pipeline, to)
     return deploy(home, pipeline, old.kind, old.text, reason=f"back to version {to}", author=author)
+
+
+def _told(home: Home, pipeline: Pipeline, action: str, message: str) -> None:
+    wrote(home, "MEDIUM", Entity("transformation", pipeline.id, pipeline.name), action, message)
 
 
 def checked(home: Home, kind: Kind, text: str) -> None:

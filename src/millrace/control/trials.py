@@ -152,6 +152,7 @@ _FORM = 'Write events as {"event_name": "orders", "properties": {"id": 1}}.'
 
 def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]:
     """Samples that the pipeline keeps, of one event type or of all. Raises ConfigError for one that it never saw."""
+    home.actor.must("view")
     found = pipelines.find(home, pipeline)
     query = sa.select(samples).where(samples.c.pipeline_id == found.id)
     if stream is not None:
@@ -166,6 +167,7 @@ def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *
 
     Raises ConfigError for an event type that the pipeline never saw.
     """
+    home.actor.must("view")
     name = None if stream is None else _seen(home, pipeline, stream)
     choice = rejects.Choice(pipeline=pipeline, stream=name, stage="steps")
     found: list[Event] = []
@@ -244,6 +246,7 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
     the source gives, if there are any, as those that came about in flight never enter a transformation. ``shown``:
     how many rows of each outcome are told. Raises ConfigError when there are none.
     """
+    home.actor.must("transformations.edit")
     mappings = _mappings(home, pipeline)
     before = dict(mappings.by_stream)
     strategy = runs.strategy_of(home, pipelines.find(home, pipeline))

@@ -1,0 +1,195 @@
+"""The activity log: every change has its line, with its author and what was before, and no line is ever changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.control.conftest import Desk
+from tests.control.people import acting, cheap, joined
+
+from millrace.control import activity, connections, pipelines, positions, rejects, runs, settings, transformations
+from millrace.control.activity import SEVERITIES, Entity, Entry
+from millrace.control.actors import FIRST_TEAM, OPERATOR
+from millrace.control.home import Home
+from millrace.control.people_tables import activity as log
+from millrace.control.tables import teams
+from millrace.errors import ConfigError, MillraceError
+
+THING = Entity("thing", "1", "a thing")
+
+
+def actions(home: Home, **choice: Any) -> list[tuple[str, str]]:
+    """Who was changed and how, the oldest first."""
+    page = activity.listed(home, severity="LOW", limit=1000, **choice)
+    return [(entry.entity.type, entry.action) for entry in reversed(page.items)]
+
+
+def newest(home: Home) -> Entry:
+    return activity.listed(home, severity="LOW").items[0]
+
+
+def test_every_change_has_its_line_with_author_and_what_was_before(home: Home, saved: Desk, tmp_path: Path) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    ada = acting(home, "ada@example.com")
+    start = len(actions(home))
+    pipelines.set_state(ada, "events", "PAUSED")
+    entry = newest(ada)
+    assert (entry.author, entry.author_kind, entry.severity) == ("ada@example.com", "user", "MEDIUM")
+    assert (entry.before, entry.after) == ({"state": "ACTIVE"}, {"state": "PAUSED"})
+    found = pipelines.find(ada, "events")
+    pipelines.change(ada, "events", pipelines.Wish(**{**_wish(found), "load_mode": "append"}))
+    assert (newest(ada).before, newest(ada).after) == ({"load_mode": "merge"}, {"load_mode": "append"})
+    connections.change(ada, "destination", "warehouse", new_name="depot")
+    assert newest(ada).before == {"name": "warehouse"}
+    transformations.save_draft(ada, "events", "python", "def transform(event):\n    return event\n")
+    transformations.deploy(ada, "events", "none", "")
+    positions.put(ada, "events", "Charged", "incremental", "c9")
+    rejects.discard(ada, rejects.Choice("events", code="X"))
+    settings.change(ada, retention_days=3)
+    settings.change(ada, retention_days=3)
+    pipelines.remove(ada, "events")
+    connections.remove(ada, "source", "project")
+    connections.remove(ada, "destination", "depot")
+    assert actions(home)[start:] == [
+        ("pipeline", "set_state"),
+        ("pipeline", "change"),
+        ("destination", "change"),
+        ("transformation", "save_draft"),
+        ("position", "change"),
+        ("rejects", "discard"),
+        ("settings", "change"),
+        ("pipeline", "delete"),
+        ("source", "delete"),
+        ("destination", "delete"),
+    ]
+    assert {entry.author for entry in activity.listed(home, entity="pipeline").items[:2]} == {"ada@example.com"}
+
+
+def _wish(found: pipelines.Pipeline) -> dict[str, Any]:
+    return {key: getattr(found.wish, key) for key in pipelines.Wish.__dataclass_fields__}
+
+
+def test_a_change_that_fails_leaves_no_line_and_a_line_that_fails_leaves_no_change(
+    home: Home, saved: Desk, tmp_path: Path
+) -> None:
+    before = actions(home)
+    with pytest.raises(ConfigError):
+        connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "x.duckdb")})
+    with pytest.raises(ConfigError):
+        connections.remove(home, "source", "project")
+    assert actions(home) == before
+    nowhere = home.acting(OPERATOR.of("no team at all"))
+    with pytest.raises(Exception, match=r"(?i)foreign key|constraint"), home.database.transaction() as connection:
+        connection.execute(sa.insert(teams).values(id="t2", name="lost", created_at=datetime.now(UTC)))
+        activity.wrote(nowhere, "LOW", THING, "x", "x")
+    with home.database.reading() as connection:
+        assert connection.execute(sa.select(teams.c.id)).scalars().all() == [FIRST_TEAM]
+
+
+def test_a_run_tells_how_it_ended_and_a_failure_is_critical(home: Home, saved: Desk) -> None:
+    with pytest.raises(MillraceError), runs.crew(home, "events", "INCREMENTAL") as ours:
+        run = ours.run_id
+        raise ConfigError("the source refused hunter2-not-for-you")
+    entry = newest(home)
+    assert (entry.severity, entry.action, entry.run_id) == ("CRITICAL", "run", run)
+    assert "hunter2" not in entry.message and "refused ***" in entry.message
+    with runs.crew(home, "events", "INCREMENTAL"):
+        pass
+    assert newest(home).severity == "LOW"
+
+
+def test_no_secret_is_told(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:
+    connections.change(home, "source", "project", config=clevertap | {"passcode": "another-secret-9"})
+    activity.wrote(home, "LOW", THING, "x", "x", {"password": "hunter2", "deep": [{"api_key": "k"}]}, None)
+    with home.database.reading() as connection:
+        told = repr(connection.execute(sa.select(log)).all())
+    assert "hunter2" not in told and "another-secret-9" not in told and "passcode" in told
+
+
+def test_the_log_is_seen_from_a_severity_up_by_author_entity_and_time(home: Home) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    ada = acting(home, "ada@example.com")
+    for severity in SEVERITIES:
+        activity.wrote(ada, severity, THING, "x", severity)
+    told = [entry.message for entry in activity.listed(home, entity="thing").items]
+    assert told == ["CRITICAL", "HIGH", "MEDIUM"]
+    assert len(activity.listed(home, entity="thing", severity="LOW").items) == 4
+    assert [entry.message for entry in activity.listed(home, entity="thing", severity="CRITICAL").items] == ["CRITICAL"]
+    assert len(activity.listed(home, author="ada@example.com").items) == 3
+    assert activity.listed(home, entity_id="2").items == ()
+    at = newest(home).at
+    assert newest(home).id not in [entry.id for entry in activity.listed(home, until=at).items]
+    assert [entry.message for entry in activity.listed(home, since=at).items] == ["CRITICAL"]
+    with pytest.raises(ConfigError):
+        activity.listed(home, severity="LOUD")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        activity.listed(home, after="abc")
+    assert caught.value.code == "bad_cursor"
+
+
+def test_pages_hold_every_line_once_while_new_ones_come(home: Home) -> None:
+    for number in range(7):
+        activity.wrote(home, "MEDIUM", THING, "x", str(number))
+    page = activity.listed(home, limit=3)
+    seen = [entry.message for entry in page.items]
+    while page.next:
+        activity.wrote(home, "MEDIUM", THING, "x", "new")
+        page = activity.listed(home, limit=3, after=page.next)
+        seen += [entry.message for entry in page.items]
+    assert seen == [str(number) for number in reversed(range(7))]
+
+
+def test_lines_of_another_team_are_not_there(home: Home) -> None:
+    activity.wrote(home, "HIGH", THING, "x", "ours")
+    with home.database.transaction() as connection:
+        connection.execute(sa.insert(teams).values(id="t2", name="Others", created_at=datetime.now(UTC)))
+    there = home.acting(OPERATOR.of("t2"))
+    assert activity.listed(there).items == () and list(activity.exported(there, "jsonl")) == []
+
+
+def test_the_database_refuses_to_change_a_line(home: Home) -> None:
+    activity.wrote(home, "HIGH", THING, "x", "as it was")
+    with pytest.raises(Exception, match="never changed"), home.database.transaction() as connection:
+        connection.execute(sa.update(log).values(message="as it never was"))
+    assert newest(home).message == "as it was"
+
+
+def test_lines_go_after_a_year_and_not_before(home: Home) -> None:
+    activity.wrote(home, "HIGH", THING, "x", "told")
+    now = datetime.now(UTC)
+    assert activity.expire(home, now + timedelta(days=364)) == 0
+    assert activity.expire(home, now + timedelta(days=366)) == 1
+    assert activity.listed(home, severity="LOW").items == ()
+
+
+def test_an_export_is_what_was_told_and_no_formula(home: Home) -> None:
+    activity.wrote(home, "LOW", THING, "x", "=1+1", {"a": 1}, {"a": 2})
+    activity.wrote(home, "LOW", THING, "x", 'a "quoted", line\nand another')
+    lines = [json.loads(line) for line in activity.exported(home, "jsonl")]
+    assert [line["message"] for line in lines] == ['a "quoted", line\nand another', "=1+1"]
+    rows = list(csv.DictReader(io.StringIO("".join(activity.exported(home, "csv")))))
+    assert [row["message"] for row in rows] == ['a "quoted", line\nand another', "'=1+1"]
+    assert (rows[1]["before"], rows[1]["after"]) == ('{"a": 1}', '{"a": 2}')
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_what_is_masked_is_json_and_keeps_its_shape(value: Any) -> None:
+    masked = activity.masked(value)
+    json.dumps(masked)
+    if isinstance(value, dict):
+        assert list(masked) == list(value)
