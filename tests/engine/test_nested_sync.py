@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.engine.kit import Rig, rig, types
+from tests.engine.kit import PIPELINE, Rig, rig, types
 
+from millrace.control import mappings, rejects
 from millrace.data.batch import Checkpoint
 
 __all__ = ["rig", "types"]
@@ -102,6 +103,24 @@ def test_an_event_goes_in_whole_or_not_at_all(rig: Rig):
     assert record.balance.even
     (row,) = _rejects(rig)
     assert json.loads(row)["contact"] == ACME["contact"]
+
+
+def test_an_event_comes_back_once_the_mapping_of_its_items_is_mended(rig: Rig):
+    mine = (rig.home, PIPELINE, "orgs_contact_phone_no")
+    other = ACME | {"_id": "o2", "contact": [{"phone_no": ["x"]}]}
+    made(rig, "SPLIT", [[ACME], Checkpoint(1)], [[other], Checkpoint(2)], [])
+    rig.run()
+    mappings.change_type(*mine, "value", "INTEGER")
+    rig.run()
+    (group,) = rejects.grouped(rig.home)
+    assert (group.stream, group.rows) == ("orgs", 1)
+    assert "orgs_contact_phone_no: column value: the value does not fit INTEGER" in group.sample
+    rig.run()
+    assert rig.rejected() == {"INCOMPATIBLE_TYPE": 1}
+    assert rejects.grouped(rig.home)[0].attempts == 0, "nothing has changed"
+    mappings.free_type(*mine, "value")
+    rig.run()
+    assert (rig.rejected(), rig.rows("orgs", "_id")) == ({}, ["o1", "o2"])
 
 
 def _rejects(rig: Rig) -> list[str]:

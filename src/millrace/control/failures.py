@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
@@ -61,12 +61,16 @@ class Waiting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What holds now: versions of the mappings by stream and of the transformation, and the last change of settings."""
+    """What holds now: versions of the mappings by stream and of the transformation, and the last change of settings.
+
+    ``items_changed_at``: by stream, the last change of a mapping of items of its arrays, with which its events go in.
+    """
 
     now: datetime
     mappings: Mapping[str, int]
     transformation: int | None
     changed_at: datetime
+    items_changed_at: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
 
 
 W = TypeVar("W", bound=Waiting)
@@ -101,8 +105,11 @@ def _is_due(group: Waiting, standing: Standing) -> bool:
     if group.attempts >= MOST_ATTEMPTS:
         return False
     cures = resolution(group.code, group.stage).cures
-    if "mapping" in cures and standing.mappings.get(group.stream, 0) > (group.mapping_version or 0):
-        return True
+    if "mapping" in cures:
+        items = standing.items_changed_at.get(group.stream)
+        newer = standing.mappings.get(group.stream, 0) > (group.mapping_version or 0)
+        if newer or (items is not None and items > group.created_at):
+            return True
     if "transformation" in cures and (standing.transformation or 0) > (group.transformation or 0):
         return True
     if "settings" in cures and standing.changed_at > group.created_at:

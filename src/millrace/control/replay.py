@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import records, rejects, retention, runs
+from millrace.control.commits import latest_mappings
 from millrace.control.failures import Standing, due
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Replayable
@@ -117,6 +118,7 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
         mappings={stream: mapping.version for stream, mapping in known.items()},
         transformation=sync.flight.version,
         changed_at=_changed_at(ours),
+        items_changed_at=_items_changed_at(ours),
     )
     chosen = due((row for row in waiting if row.stream not in skipped), standing)
     if not chosen:
@@ -317,6 +319,19 @@ def _changed_at(ours: Crew) -> datetime:
     query = sa.select(c.changed_at).where(c.id == ours.pipeline.destination_id)
     with ours.home.database.reading() as connection:
         return max(ours.pipeline.changed_at, connection.execute(query).scalar_one())
+
+
+def _items_changed_at(ours: Crew) -> dict[str, datetime]:
+    """By event type, the last change of a mapping of items of its arrays, or of arrays in these."""
+    with ours.home.database.reading() as connection:
+        known = latest_mappings(connection, ours.pipeline.id)
+    found: dict[str, datetime] = {}
+    for row in known.values():
+        above = row.mapping.get("parent")
+        while above is not None:
+            found[above] = max(found.get(above, row.created_at), row.created_at)
+            above = known[above].mapping.get("parent") if above in known else None
+    return found
 
 
 def _taken_meanwhile(home: Home, pipeline: str, found: Replayable) -> bool:

@@ -399,7 +399,7 @@ def _unnested(batch: Batch, parts: list[Nested], made: Made | None, way: _Way) -
             parts = [parts[0], *without(parts[1:], out)]
             continue
         found = {
-            row: (code, text)
+            row: (code, text if part.parent is None else f"{part.stream}: {text}")
             for part, shaped in zip(parts, shapes, strict=True)
             for place, code, text in reversed(shaped.misfits)
             for row in (part.origin[place].as_py(),)
