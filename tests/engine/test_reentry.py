@@ -191,6 +191,9 @@ def test_rejects_of_a_stream_that_is_skipped_are_given_up(rig: Rig):
         (mapping,) = crew.books.mappings()
         skipped = replace(mapping, skipped=True, version=mapping.version + 1)
         crew.books.commit(_only(skipped))
+    with rig.home.database.reading() as connection:
+        assert rejects.count_open(connection) == {}
+    assert (rejects.listed(rig.home), rejects.grouped(rig.home)) == ([], []), "they do not count from that moment"
     rig.run()
     assert rig.rejected() == {}
     assert rig.rejected("discarded") == {"NULL_PRIMARY_KEY": 1}

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from millrace.control.activity import Entity, wrote
 from millrace.control.failures import Resolution, resolution
 from millrace.control.ledger import Group
-from millrace.control.tables import pipelines, reject_files, reject_groups
+from millrace.control.tables import mappings, pipelines, reject_files, reject_groups
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -174,10 +174,13 @@ class Replayable:
 
 
 def listed(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[RejectGroup]:
-    """Groups of rejects, the latest first; ``state`` None lists those that were closed too."""
+    """Groups of rejects, the latest first; ``state`` None lists those that were closed too.
+
+    Open ones of streams that are skipped do not count (pipelines.md 11.2); the next run gives them up.
+    """
     home.actor.must("view")
     with home.database.reading() as connection:
-        found = connection.execute(_query(home, choice or Choice(), state)).all()
+        found = connection.execute(_query(home, choice or Choice(), state).where(*_heeded(connection))).all()
     return [
         RejectGroup(
             pipeline=row.pipeline,
@@ -201,24 +204,24 @@ def listed(home: Home, choice: Choice | None = None, *, state: State | None = "o
 def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "open") -> list[Grouped]:
     """Rejects of all files by pipeline, stream, stage and code, most rows first. The files are not read."""
     home.actor.must("view")
-    listed = _query(home, choice or Choice(), state).order_by(None).subquery()
-    g = listed.c
-    by = (g.pipeline, g.stream, g.stage, g.code, g.state)
-    query = (
-        sa.select(
-            *by,
-            sa.func.sum(g.rows).label("rows"),
-            sa.func.count().label("files"),
-            sa.func.min(g.sample).label("sample"),
-            sa.func.min(g.created_at).label("first_at"),
-            sa.func.max(g.created_at).label("last_at"),
-            sa.func.max(g.attempts).label("attempts"),
-            sa.func.min(g.retry_at).label("retry_at"),
-        )
-        .group_by(*by)
-        .order_by(g.pipeline, sa.func.sum(g.rows).desc(), g.stream, g.stage, g.code)
-    )
     with home.database.reading() as connection:
+        listed = _query(home, choice or Choice(), state).where(*_heeded(connection)).order_by(None).subquery()
+        g = listed.c
+        by = (g.pipeline, g.stream, g.stage, g.code, g.state)
+        query = (
+            sa.select(
+                *by,
+                sa.func.sum(g.rows).label("rows"),
+                sa.func.count().label("files"),
+                sa.func.min(g.sample).label("sample"),
+                sa.func.min(g.created_at).label("first_at"),
+                sa.func.max(g.created_at).label("last_at"),
+                sa.func.max(g.attempts).label("attempts"),
+                sa.func.min(g.retry_at).label("retry_at"),
+            )
+            .group_by(*by)
+            .order_by(g.pipeline, sa.func.sum(g.rows).desc(), g.stream, g.stage, g.code)
+        )
         found: list[dict[str, Any]] = [dict(row) for row in connection.execute(query).mappings()]
     for row in found:
         row["rows"] = int(row["rows"])
@@ -381,10 +384,26 @@ def count_open(connection: sa.Connection) -> dict[str, int]:
     query = (
         sa.select(reject_files.c.pipeline_id, sa.func.sum(reject_groups.c.rows).label("n"))
         .join(reject_files, reject_files.c.id == reject_groups.c.file_id)
-        .where(reject_groups.c.state == "open", reject_files.c.counted.is_(True))
+        .where(reject_groups.c.state == "open", reject_files.c.counted.is_(True), *_heeded(connection))
         .group_by(reject_files.c.pipeline_id)
     )
     return {row.pipeline_id: int(row.n) for row in connection.execute(query)}
+
+
+def _heeded(connection: sa.Connection) -> list[sa.ColumnElement[bool]]:
+    """Conditions that leave out open groups of streams that are skipped now."""
+    m, groups = mappings.c, reject_groups.c
+    latest = sa.select(m.pipeline_id, m.stream, sa.func.max(m.version).label("version"))
+    last = latest.group_by(m.pipeline_id, m.stream).subquery()
+    same = (m.pipeline_id == last.c.pipeline_id, m.stream == last.c.stream, m.version == last.c.version)
+    found = connection.execute(sa.select(m.pipeline_id, m.stream, m.mapping).join(last, sa.and_(*same)))
+    return [
+        sa.not_(
+            sa.and_(groups.state == "open", reject_files.c.pipeline_id == row.pipeline_id, groups.stream == row.stream)
+        )
+        for row in found
+        if row.mapping.get("skipped")
+    ]
 
 
 def _query(home: Home, choice: Choice, state: State | None, *, newest_first: bool = True) -> sa.Select[Any]:
