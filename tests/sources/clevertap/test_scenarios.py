@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -244,6 +245,31 @@ def test_10_11_a_429_storm_lowers_parallelism_to_one(make: Make) -> None:
     met = [entry.status for entry in pipeline.asked()].index(429)
     after = pipeline.asked()[met + 3 :]
     assert len(after) > 20 and all(entry.in_flight <= 1 for entry in after)
+
+
+@pytest.mark.spec("10.11")
+def test_10_11_a_second_client_that_takes_all_slots_is_outwaited(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"Event {number}" for number in range(6)]
+    pipeline = make(*names, latency_ms={"open": (5, 10), "page": (5, 10)})
+    for name in names:
+        pipeline.simulator.add_events(PROJECT, events(name, 4))
+    sleep = pipeline.clock.sleep
+
+    def until_refused(seconds: float) -> None:
+        if sum(entry.status == 429 for entry in pipeline.asked()) >= 5:
+            other.close()
+        sleep(seconds)
+
+    with ExitStack() as other:
+        for _ in range(3):
+            assert other.enter_context(pipeline.simulator.taken(PROJECT))
+        monkeypatch.setattr(pipeline.clock, "sleep", until_refused)
+        pipeline.run()
+    statuses = [entry.status for entry in pipeline.asked()]
+    assert statuses.count(429) >= 5 and 200 not in statuses[: statuses.index(429) + 5]
+    served = [entry for entry in pipeline.asked() if entry.status == 200]
+    assert len(served) > 20 and all(entry.in_flight <= 1 for entry in served)
+    assert len(pipeline.log) == 24 and not pipeline.notes
 
 
 @pytest.mark.spec("10.11")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import date
 from types import TracebackType
 from typing import Literal, Self
@@ -91,6 +92,10 @@ class Simulator:
 
     def journal(self) -> list[Entry]:
         return self._world.journal.entries()
+
+    def taken(self, account: str, api: str = "events") -> AbstractContextManager[int]:
+        """While inside, another client has a request in flight: one of the account's slots on that API is taken."""
+        return self._world.slot(account, api)
 
     def busiest(self, account: str, api: str = "events") -> int:
         """The most requests that were in flight at one time."""
