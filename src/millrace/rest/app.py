@@ -11,6 +11,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from millrace.control.home import Home
 from millrace.errors import MillraceError
@@ -50,7 +51,6 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=running,
-        max_body_size=limits.body_bytes,
         strict_content_type=False,
         redirect_slashes=False,
     )
@@ -58,6 +58,8 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.state.rates = Rates(limits.requests_a_minute)
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
+    # Inside the envelope, so that its refusals look like all others.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.body_bytes)
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
     app.include_router(public)
     app.add_api_route("/healthz", _alive, include_in_schema=False)

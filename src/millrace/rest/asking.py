@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeAlias
 
@@ -15,10 +16,23 @@ from starlette.concurrency import run_in_threadpool
 from millrace.control import keys
 from millrace.control.home import Home
 from millrace.errors import AuthError
-from millrace.rest.problems import Unauthenticated, answer
+from millrace.rest.problems import BadRequest, Unauthenticated, answer
 from millrace.rest.rates import Rates
 
 _basic = HTTPBasic(auto_error=False, scheme_name="key", description="API key as the user, its secret as the password.")
+
+
+class Asked(Request):
+    """A request whose JSON holds nothing that no answer could repeat."""
+
+    async def json(self) -> Any:
+        found = await super().json()
+        if b"\\u" in await self.body():
+            try:
+                json.dumps(found, ensure_ascii=False).encode()
+            except UnicodeEncodeError as lone:
+                raise BadRequest("the body holds half of a character (a lone surrogate)") from lone
+        return found
 
 
 class KeyRoute(APIRoute):
@@ -29,7 +43,7 @@ class KeyRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             refused = await _let_in(request)
-            return refused or await handle(request)
+            return refused or await handle(Asked(request.scope, request.receive))
 
         return guarded
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.rest.problems import unforeseen
+from millrace.rest.problems import too_large, unforeseen
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -38,7 +38,7 @@ class Envelope:
             return
         state = scope.setdefault("state", {})
         state["request_id"] = _asked_id(scope) or uuid.uuid4().hex
-        answered = False
+        answered = replaced = False
 
         async def patient() -> Message:
             # Whoever has been answered may keep the connection open as long as the answer lasts.
@@ -50,10 +50,17 @@ class Envelope:
                 raise HTTPException(408, headers={"Connection": "close"}) from slow
 
         async def sealed(message: Message) -> None:
-            nonlocal answered
+            nonlocal answered, replaced
+            if replaced:
+                return
             if message["type"] == "http.response.start":
                 answered = True
                 headers = MutableHeaders(scope=message)
+                if message["status"] == 413 and "json" not in headers.get("content-type", ""):
+                    # The framework refuses a body by its length before our words are asked for.
+                    await too_large(Request(scope))(scope, receive, sealed)
+                    replaced = True
+                    return
                 headers["X-Request-Id"] = state["request_id"]
                 for name, value in (SECURITY | state.get("headers", {})).items():
                     headers.setdefault(name, value)

@@ -152,6 +152,11 @@ def request_id(request: Request) -> str | None:
     return getattr(request.state, "request_id", None)
 
 
+def too_large(request: Request) -> JSONResponse:
+    """The body of the request is larger than may be."""
+    return answer(request, 413, *_WORDS[413], headers={"Connection": "close"})
+
+
 async def _told(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MillraceError)
     status = status_of(error)

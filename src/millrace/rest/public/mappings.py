@@ -129,13 +129,15 @@ def event_types_listed(
     return listed(page, [_event_type(view) for view in page.items])
 
 
-@router.api_route("/event-types/{event_type:path}/skip", methods=["PUT", "POST"], status_code=204)
+@router.put("/event-types/{event_type:path}/skip", status_code=204)
+@router.post("/event-types/{event_type:path}/skip", status_code=204)
 def event_type_skipped(home: EditingMappings, pipeline_id: PipelineId, event_type: str) -> None:
     """Rows of the event type are left out from now on."""
     mappings.skip(home, pipelines.numbered(home, pipeline_id).name, event_type, _by(home))
 
 
-@router.api_route("/event-types/{event_type:path}/include", methods=["PUT", "POST"], status_code=204)
+@router.put("/event-types/{event_type:path}/include", status_code=204)
+@router.post("/event-types/{event_type:path}/include", status_code=204)
 def event_type_included(home: EditingMappings, pipeline_id: PipelineId, event_type: str) -> None:
     """Rows of the event type are loaded again."""
     mappings.include(home, pipelines.numbered(home, pipeline_id).name, event_type, _by(home))

@@ -74,7 +74,8 @@ def user_invited_with_roles(home: EditingUsers, body: InvitedWithRoles) -> Data[
     return Data(data=_told(users.create(home, body.email, body.roles)))
 
 
-@router.api_route("/users/{email}", methods=["POST", "PUT"])
+@router.post("/users/{email}")
+@router.put("/users/{email}")
 def user_role_set(home: EditingUsers, email: Email, body: FormerRole) -> Data[UserTold]:
     """The member is an owner or a member of old: an administrator or a collaborator of the team."""
     return Data(data=_told(users.set_roles(home, email, [body.role])))

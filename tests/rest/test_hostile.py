@@ -1,0 +1,274 @@
+"""Callers that are wrong, hostile, slow or many: a clear answer, nothing of the inside, and the server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import resource
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from tests.control.people import joined
+from tests.rest.conftest import Keys, served
+
+from millrace.control import keys as control_keys
+from millrace.control import users
+from millrace.control.home import Home
+from millrace.control.people_tables import api_keys
+from millrace.rest import listening
+from millrace.rest.app import Limits, application
+
+API = "/api/public/v2.0"
+INSIDE = ("Traceback", "sqlite", "sqlalchemy", "SELECT ", ".py", "/tmp/", "pydantic", "site-packages")
+
+
+def fine(answer: httpx.Response) -> None:
+    """It is an answer of ours: no fault, one shape, nothing of the inside."""
+    assert answer.status_code < 500 or answer.status_code == 501, answer.text
+    if answer.status_code >= 400 and answer.request.method != "HEAD":
+        body = answer.json()
+        assert body["success"] is False
+        assert {"code", "message"} <= body["error"].keys()
+    assert not [word for word in INSIDE if word in answer.text]
+
+
+def raw(url: str, sent: bytes, *, timeout: float = 30.0) -> bytes:
+    """What the server says to these bytes until it hangs up, or falls silent for a second after an answer."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=timeout) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(sent)
+        said = b""
+        try:
+            while part := connection.recv(65536):
+                said += part
+                connection.settimeout(1.0)
+        except (TimeoutError, ConnectionError):
+            pass
+        return said
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods:
+            yield method.upper(), path
+
+
+BODIES: list[bytes] = [
+    b"",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"1e999",
+    b"NaN",
+    b"{",
+    b"\xff\xfe{}",
+    b"{}",
+    b'{"a":' * 3000 + b"1" + b"}" * 3000,
+    b"[" * 100_000,
+    b"1" * 10_000,
+    json.dumps({"status": {"$ne": 1}, "state": ["ACTIVE"], "script": 1, "frequency": True, "roles": "x"}).encode(),
+    b'{"script": "\\ud800", "source_name": "\\ud800", "name": "\\ud800", "type": "\\ud800", "email": "\\ud800"}',
+    b'{"name": "a\\u0000b", "type": "DUCKDB", "config": {"path": "\\u0000"}}',
+    b'{"name": "a", "type": "../../etc", "config": {}}',
+    b'{"source_type": "__init__", "source_config": {"__class__": 1}, "destination_id": 1}',
+]
+
+
+@pytest.mark.parametrize("which", range(len(BODIES)))
+def test_no_body_is_a_fault_of_ours(app: FastAPI, client: httpx.Client, which: int) -> None:
+    for method, path in operations(app):
+        if method in ("GET", "DELETE"):
+            continue
+        for name in ("pipeline_id", "destination_id", "id"):
+            path = path.replace(f"{{{name}}}", "1")
+        path = path.replace("{event_type}", "Charged").replace("{email}", "admin@example.com")
+        fine(client.request(method, path, content=BODIES[which], headers={"Content-Type": "application/json"}))
+
+
+IDS = [
+    "0",
+    "-1",
+    "1.5",
+    "abc",
+    "9" * 30,
+    "1;DROP TABLE pipelines",
+    "%00",
+    "%2e%2e",
+    "１",
+    "1%20OR%201=1",
+    "%F0%28",
+    "null",
+]
+
+
+@pytest.mark.parametrize("id_", IDS)
+def test_no_id_is_a_fault_of_ours(app: FastAPI, client: httpx.Client, id_: str) -> None:
+    for method, path in operations(app):
+        if "{" not in path or method != "GET":
+            continue
+        parts = [id_ if part.startswith("{") else part for part in path.split("/")]
+        answer = client.request(method, "/".join(parts))
+        fine(answer)
+        assert answer.status_code in (400, 404, 501), (method, path, answer.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd",
+        "/api/public/v2.0/../../../etc/passwd",
+        "/api/public/v2.0/%2e%2e/%2e%2e/etc/passwd",
+        "/api/public/v2.0/pipelines/1/../../destinations",
+        "/api/public/v2.0//pipelines",
+        "//pipelines",
+        "/api/public/v2.0/pipelines/",
+        "/api\\public\\v2.0\\pipelines",
+        "/api/public/v2.0/pipelines%00",
+        "/api/public/v2.0/mappings/%2e%2e%2fkey",
+        "/healthz/../key",
+        "/" + "a" * 10_000,
+        "http://example.com/api/public/v2.0/pipelines/x",
+        "*",
+    ],
+)
+def test_no_path_leads_out(url: str, path: str) -> None:
+    said = raw(url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status = int(said.split(b" ", 2)[1])
+    assert status in (400, 401, 404), said
+    assert b"root:" not in said
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"NOSUCH /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"POST /api/public/v2.0/pipelines HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    ],
+    ids=["tls", "version", "short", "method", "header", "no-host", "length", "two-lengths", "chunk"],
+)
+def test_what_is_no_http_is_refused_and_the_server_goes_on(url: str, sent: bytes) -> None:
+    said = raw(url, sent)
+    assert said == b"" or said.startswith(b"HTTP/1.1 4")
+    assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(url: str, keys: Keys, chunked: bool) -> None:
+    large = b'{"name": "' + b"x" * (2 << 20) + b'"}'
+    content: Any = (large[at : at + 65536] for at in range(0, len(large), 65536)) if chunked else large
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{url}{API}/destinations", auth=keys.admin, content=content, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "TOO_LARGE")
+    fine(answer)
+
+
+def test_a_method_that_is_not_there_is_told(client: httpx.Client) -> None:
+    for method in ("PATCH", "TRACE", "OPTIONS", "HEAD"):
+        answer = client.request(method, f"{API}/pipelines")
+        assert answer.status_code == 405
+        fine(answer)
+
+
+def test_a_key_ends_when_it_expires_is_deleted_or_its_user_is_gone(url: str, home: Home) -> None:
+    joined(home, "leaver@example.com", "TEAM_COLLABORATOR")
+    soon = datetime.now(UTC) + timedelta(days=1)
+    pairs = [control_keys.create(home, "leaver@example.com", expires_at=soon) for _ in range(3)]
+
+    def status(number: int) -> int:
+        return httpx.get(f"{url}{API}/pipelines", auth=(pairs[number].key, pairs[number].secret)).status_code
+
+    assert [status(number) for number in range(3)] == [200, 200, 200]
+    with home.database.transaction() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(sa.update(api_keys).where(api_keys.c.key == pairs[0].key).values(expires_at=past))
+    control_keys.remove(home, pairs[1].key)
+    assert [status(number) for number in range(3)] == [401, 401, 200]
+    users.remove(home, "leaver@example.com")
+    assert status(2) == 401
+
+
+def test_a_key_with_a_scope_may_no_more_than_that(url: str, home: Home) -> None:
+    pair = control_keys.create(home, "admin@example.com", scope=["view"])
+    with httpx.Client(base_url=url, auth=(pair.key, pair.secret)) as client:
+        assert client.get(f"{API}/destinations").status_code == 200
+        answer = client.post(f"{API}/destinations", json={"name": "n", "type": "DUCKDB", "config": {}})
+        assert answer.status_code == 403
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, tuple[str, str]]]:
+    """A server that waits for nobody, and a key."""
+    monkeypatch.setattr(listening, "HEAD_TIMEOUT_S", 0.3)
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        joined(home, "admin@example.com", "TEAM_ADMIN")
+        pair = control_keys.create(home, "admin@example.com")
+        with served(application(home, limits=Limits(body_timeout_s=0.3))) as url:
+            yield url, (pair.key, pair.secret)
+
+
+def test_slow_callers_are_cut_off(impatient: tuple[str, tuple[str, str]]) -> None:
+    url, (key, secret) = impatient
+    assert raw(url, b"") == b""
+    assert raw(url, b"GET /healthz HTTP/1.1\r\nHost") == b""
+    # The second request of a connection as well.
+    said = raw(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
+    assert said.count(b"HTTP/1.1") == 1
+    sign = httpx.BasicAuth(key, secret)._auth_header
+    head = f"POST {API}/destinations HTTP/1.1\r\nHost: x\r\nAuthorization: {sign}\r\n"
+    said = raw(url, f'{head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{"name"'.encode())
+    assert said.startswith(b"HTTP/1.1 408")
+    assert b'"TIMEOUT"' in said
+
+
+def test_a_thousand_connections_are_held_and_served(url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    parts = urlsplit(url)
+
+    async def all_of_them() -> list[bytes]:
+        opened = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(1000)]
+        try:
+            for _, writer in opened:
+                writer.write(b"GET /healthz HTTP/1.1\r\n")
+            # All of them hang in the middle of a request; others are served meanwhile.
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"{url}/healthz")).status_code == 200
+            for _, writer in opened:
+                writer.write(b"Host: x\r\n\r\n")
+            return [await reader.readline() for reader, _ in opened]
+        finally:
+            for _, writer in opened:
+                writer.close()
+
+    try:
+        assert asyncio.run(all_of_them()) == [b"HTTP/1.1 200 OK\r\n"] * 1000
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_every_route_of_the_apis_asks_who_asks(app: FastAPI, url: str) -> None:
+    paths = [(method, path) for method, path in operations(app) if path.startswith("/api/")]
+    assert len(paths) > 40
+    for method, path in paths:
+        answer = httpx.request(method, url + path.replace("{", "").replace("}", ""))
+        assert answer.status_code == 401, (method, path)
+    open_ones = {route.path for route in app.routes if isinstance(route, APIRoute)} - {path for _, path in paths}
+    assert {path for path in open_ones if not path.startswith("/api/")} == {"/healthz", "/readyz"}
