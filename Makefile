@@ -6,7 +6,7 @@ STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types generated golden bench bench-flight crash check new-source new-destination clean
+.PHONY: help setup demo test lint types generated golden bench bench-flight bench-api crash check new-source new-destination clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain 
 	@$(BIN)/python -m tests.bench.scripts
 	@$(BIN)/python -m tests.bench.blocks
 	@$(BIN)/python -m tests.bench.nesting
+
+bench-api: setup  ## Latency of the REST API with 1,000 pipelines and 1,000,000 runs
+	@$(BIN)/python -m tests.bench.api
 
 check: setup  ## What each connector's folder still lacks, in words
 	@$(BIN)/python tools/check.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from millrace.connect import registry
@@ -26,6 +27,7 @@ def ours(name: str) -> str:
     return _OTHERS.get(name.upper(), name.lower())
 
 
+@lru_cache
 def told(kind: Kind, type_: str) -> TypeTold:
     """A type as the API names it; one whose connector is gone keeps its name."""
     try:
