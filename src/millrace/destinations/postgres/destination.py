@@ -17,10 +17,11 @@ from adbc_driver_postgresql import dbapi
 from pydantic import Field
 
 from millrace.connect.config import DestinationConfig, Secret
-from millrace.connect.destination import Load, Table
+from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming, stamped
+from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
 from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
@@ -85,6 +86,8 @@ class Destination(SqlDestination[Config]):
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._connection: dbapi.Connection | None = None
+        # Tables into which this destination has loaded nothing but new keys, from the first row on.
+        self._only_new: set[str] = set()
         self._where = f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
 
     # The connection.
@@ -221,16 +224,7 @@ class Destination(SqlDestination[Config]):
 
     def indexed(self, table: Table) -> None:
         key, target = set(table.key), self.target(table.name)
-        indexes = [
-            (str(name), bool(primary), bool(unique), set(columns.split("\n")))
-            for name, primary, unique, columns in self.rows(
-                "SELECT i.indexrelid::regclass::text, i.indisprimary, i.indisunique, "
-                "(SELECT string_agg(a.attname, E'\\n') FROM pg_attribute a "
-                "WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) "
-                "FROM pg_index i WHERE i.indrelid = $1::regclass AND i.indpred IS NULL AND i.indexprs IS NULL",
-                target,
-            )
-        ]
+        indexes = self._indexes(target)
         primary = next((columns for _, primary, _, columns in indexes if primary), None)
         if table.mode == "merge":
             if primary is not None and primary != key:
@@ -247,6 +241,19 @@ class Destination(SqlDestination[Config]):
             versions = (*table.key, table.meta.valid_from)
             if not any(columns == set(versions) for _, _, _, columns in indexes):
                 self._make_index(table, versions)
+
+    def _indexes(self, target: str) -> list[tuple[str, bool, bool, set[str]]]:
+        """The table's indexes of all rows on plain columns: name, whether primary, whether unique, columns."""
+        return [
+            (str(name), bool(primary), bool(unique), set(columns.split("\n")))
+            for name, primary, unique, columns in self.rows(
+                "SELECT i.indexrelid::regclass::text, i.indisprimary, i.indisunique AND i.indimmediate, "
+                "(SELECT string_agg(a.attname, E'\\n') FROM pg_attribute a "
+                "WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) "
+                "FROM pg_index i WHERE i.indrelid = $1::regclass AND i.indpred IS NULL AND i.indexprs IS NULL",
+                target,
+            )
+        ]
 
     def _make_index(self, table: Table, columns: Sequence[str]) -> None:
         """An index for the merge; unique unless the table holds the same key twice, from a time of appending."""
@@ -295,20 +302,49 @@ class Destination(SqlDestination[Config]):
 
     def append(self, table: Table, target: str, load: Load, incoming: Incoming) -> None:
         """Rows go straight into the table where every column's type is one that the driver writes."""
-        plain = all(
+        if not self._plain(table, incoming):
+            return super().append(table, target, load, incoming)
+        self._copy(table, load, incoming)
+        return None
+
+    def _plain(self, table: Table, incoming: Incoming) -> bool:
+        """Whether the driver writes the type of every column as it is."""
+        return all(
             (found := incoming.found[column.name]).type is not None
             and types.kind(found.type) not in self.dialect.arriving
             for column in table.columns
         )
-        if not plain:
-            return super().append(table, target, load, incoming)
-        names = [column.name for column in table.columns]
-        reader = incoming.reader(names, gone=True)
+
+    def _copy(self, table: Table, load: Load, incoming: Incoming) -> None:
+        reader = incoming.reader([column.name for column in table.columns], gone=True)
         with self._cursor() as cursor:
             cursor.adbc_ingest(
                 table.name, stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
             )
-        return None
+
+    def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
+        """Rows go straight into the table as long as none has a key that is there: its unique index says so."""
+        if not self._straight(table, target, incoming):
+            return super()._merged(table, target, load, incoming)
+        self.execute("SAVEPOINT straight")
+        try:
+            self._copy(table, load, incoming)
+        except RowsRefused:
+            self.execute("ROLLBACK TO SAVEPOINT straight")
+            self._raise_refusals(incoming)
+            self._only_new.discard(table.name)
+            return super()._merged(table, target, load, incoming)
+        return Loaded(0, inserted=incoming.count)
+
+    def _straight(self, table: Table, target: str, incoming: Incoming) -> bool:
+        """Whether the load may find all its keys new: the table is empty, or all loads since then were like that."""
+        if incoming.deletes or table.nest is not None or not self._plain(table, incoming):
+            return False
+        if table.name not in self._only_new and not self.rows(f"SELECT 1 FROM {target} LIMIT 1"):
+            self._only_new.add(table.name)
+        return table.name in self._only_new and any(
+            unique and columns == set(table.key) for _, _, unique, columns in self._indexes(target)
+        )
 
     # Reading.
 
