@@ -21,6 +21,11 @@ from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
 from millrace.errors import ConfigError, DataError, Stale, Transient
 
+# While rows are read, loads wait for so many, or so long. Two row groups of DuckDB: what fills whole ones is written in
+# place at once, where fewer rows go to a log first.
+ENOUGH_ROWS = 245_760
+ENOUGH_S = 60.0
+
 # Waits between the attempts of one load while a destination does not answer; then its rows stay staged.
 LOAD_WAITS_S = (1.0, 5.0, 15.0)
 
@@ -213,7 +218,7 @@ class Sync:
 
 
 class _Loader(threading.Thread):
-    """Loads in a thread of its own whenever something was committed, and once more at the end."""
+    """Loads in a thread of its own whenever enough was committed, and once more at the end."""
 
     def __init__(self, sync: Sync) -> None:
         super().__init__(name="millrace-load", daemon=True)
@@ -221,9 +226,14 @@ class _Loader(threading.Thread):
         self._work = threading.Event()
         self._ending = False
         self._error: BaseException | None = None
+        self._staged, self._since = sync.meter.staged, sync.clock.monotonic()
 
     def wake(self) -> None:
-        self._work.set()
+        """Something was committed: it is loaded now where enough waits."""
+        staged, now = self._sync.meter.staged, self._sync.clock.monotonic()
+        if staged - self._staged >= ENOUGH_ROWS or now - self._since >= ENOUGH_S:
+            self._staged, self._since = staged, now
+            self._work.set()
 
     def finish(self) -> BaseException | None:
         """All that was committed is loaded, or this is why not."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from millrace.connect.config import DestinationConfig
-from millrace.connect.destination import Table
+from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.duckdb import LIMITS, TABLES, readable
@@ -28,6 +28,9 @@ from millrace.errors import ConfigError, EnvironmentProblem
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
 MEMORY = "120MB"
 _PAUSE_S = 0.05
+# When a file is closed, DuckDB joins row groups that are not full and writes anew what lies between them. Loads of
+# fewer rows than this pay for one such task; larger ones would pay as much as for themselves, and leave it to these.
+FEW_ROWS = 10_000
 
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
@@ -217,6 +220,11 @@ class Destination(SqlDestination[Config]):
             hint="Free some space and run again.",
             code="DISK_FULL",
         )
+
+    def load(self, table: Table, load: Load) -> Loaded:
+        with self.connected():
+            self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
+            return super().load(table, load)
 
     # What SqlDestination asks for.
 
