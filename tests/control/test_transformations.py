@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import apply, settings, transformations, trials
+from millrace.control import apply, settings, transformations, trial_events, trials
 from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
 from millrace.data.batch import Checkpoint
 from millrace.engine.stage import Stage
@@ -96,7 +96,7 @@ def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
     made.run()
     found = trials.sampled(made.home, PIPELINE)
     assert [one.properties["n"] for one in found] == ["4", "0", "-1", "x"]
-    given = [trials.Event("orders", {"id": n, "n": value}) for n, value in enumerate([4, 0, -1, "x"])]
+    given = [trial_events.Event("orders", {"id": n, "n": value}) for n, value in enumerate([4, 0, -1, "x"])]
     with closing(transformations.step(made.home, "python", PICKY)) as step:
         trial = trials.test(made.home, step, given, pipeline=PIPELINE)
     passed, zero, dropped, text = trial.outcomes
@@ -139,7 +139,7 @@ def test_the_limits_of_scripts_are_settings(made: Rig):
         "    if p['n'] == 1:\n        while True: pass\n"
         "    if p['n'] == 2:\n        p['x'] = len(bytearray(128 << 20))\n    return event\n"
     )
-    given = [trials.Event("orders", {"id": n, "n": n}) for n in range(3)]
+    given = [trial_events.Event("orders", {"id": n, "n": n}) for n in range(3)]
     with closing(transformations.step(made.home, "python", text)) as step:
         whole, slow, large = trials.test(made.home, step, given).outcomes
     assert whole.error is None
@@ -158,7 +158,7 @@ TYPES = (
 
 
 def test_an_event_on_trial_is_the_same_alone_and_among_others(made: Rig):
-    given = [trials.Event("orders", {"a": a, "b": b}) for a in KINDS for b in (a, KINDS[0], KINDS[-1])]
+    given = [trial_events.Event("orders", {"a": a, "b": b}) for a in KINDS for b in (a, KINDS[0], KINDS[-1])]
     with closing(transformations.step(made.home, "python", TYPES)) as step:
         together = trials.test(made.home, step, given).outcomes
         assert [*together] == [trials.test(made.home, step, [one]).outcomes[0] for one in given]
@@ -221,7 +221,7 @@ def test_a_line_that_is_no_event_is_told_with_its_place(line: str, told: str, tm
     file = tmp_path / "events.jsonl"
     file.write_text('{"event_name": "a", "properties": {}}\n\n' + line + "\n")
     with pytest.raises(ConfigError) as caught:
-        trials.read_events(file)
+        trial_events.read_events(file)
     assert told in caught.value.message
     assert (caught.value.code, caught.value.path) == ("no_event", "events.jsonl:3")
 

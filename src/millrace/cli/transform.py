@@ -20,7 +20,8 @@ from millrace.errors import ConfigError, MillraceError
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.transformations import Transformation
-    from millrace.control.trials import DryRun, Effect, Event, Outcome, Personal, Trial
+    from millrace.control.trial_events import Event
+    from millrace.control.trials import DryRun, Effect, Outcome, Personal, Trial
 
 PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
@@ -141,13 +142,13 @@ def test(
     With `--json` there is one line for each event: {"output": [...], "error": null or {...}}. An event that fails is
     an answer, not a failure of the command.
     """
-    from millrace.control import transformations, trials
+    from millrace.control import transformations, trial_events, trials
     from millrace.engine.stage import Stage
 
     with _home(face, needed=pipeline is not None) as home:
         text = _text(home, pipeline, script, blocks)
         if events is not None:
-            found = trials.read_events(events)
+            found = trial_events.read_events(events)
         elif pipeline is None:
             raise ConfigError(
                 "no events are given", hint="Give a file with --events, or name a pipeline.", code="usage"
@@ -328,10 +329,10 @@ def detect(
     stream: Annotated[str | None, OBJECT] = None,
 ) -> None:
     """Say which fields seem to hold personal data: by their values or by their names."""
-    from millrace.control import trials
+    from millrace.control import trial_events, trials
 
     if events is not None:
-        given = trials.read_events(events)
+        given = trial_events.read_events(events)
     elif pipeline is None:
         raise ConfigError("no events are given", hint="Give a file with --events, or name a pipeline.", code="usage")
     else:

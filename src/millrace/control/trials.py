@@ -6,10 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from itertools import groupby
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyarrow as pa
@@ -20,34 +17,23 @@ from millrace.connect.source import Stream
 from millrace.control import mapping_versions, pipelines, rejects, runs
 from millrace.control.ledger import Books
 from millrace.control.tables import raw_files, samples, segments
-from millrace.data import json_text, types
+from millrace.control.trial_events import Event, batches, events_of, kept
+from millrace.data import types
 from millrace.data.batch import JSON, Batch
 from millrace.data.columns import is_ours
 from millrace.data.described import as_described
-from millrace.data.rows import to_batch, to_rows
+from millrace.data.rows import to_batch
 from millrace.engine.ingest import Mappings
 from millrace.engine.mapping import Mapping, first
 from millrace.engine.nesting.nested import parsed as taken_apart
 from millrace.engine.shaping import shape
-from millrace.errors import ConfigError, DataError
+from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.runs import Crew
     from millrace.engine.stage import Stage
     from millrace.engine.steps import Step, Stepped
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event on trial. ``types``: logical types of properties that JSON has no form for.
-
-    Numbers among the properties are exact: int, float, or Decimal.
-    """
-
-    event_name: str
-    properties: dict[str, JSON]
-    types: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +103,6 @@ class DryRun:
     through: int | None
 
 
-def read_events(file: Path) -> list[Event]:
-    """Events from JSON lines, each `{"event_name": …, "properties": {…}}`. Raises ConfigError with the line."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigError(
-            f"{file} cannot be read: {wrong}", hint="Give a file with one JSON object a line, in UTF-8.", code="no_file"
-        ) from wrong
-    return [parsed(line, f"{file.name}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def parsed(text: str, place: str) -> Event:
-    """One event from its JSON. Raises ConfigError with ``place``."""
-    try:
-        found = json_text.loads(text)
-    except ValueError as wrong:
-        raise ConfigError(f"this is no JSON: {wrong}", hint=_FORM, path=place, code="no_event") from wrong
-    if not isinstance(found, dict):
-        raise ConfigError("this is no event, but another JSON value", hint=_FORM, path=place, code="no_event")
-    if unknown := sorted(set(found) - {"event_name", "properties"}):
-        raise ConfigError(f"an event has no {unknown[0]!r}", hint=_FORM, path=place, code="no_event")
-    name, properties = found.get("event_name", "event"), found.get("properties")
-    if not isinstance(name, str):
-        raise ConfigError("the 'event_name' of an event must be text", hint=_FORM, path=place, code="no_event")
-    if not isinstance(properties, dict):
-        wrong = "must be an object" if "properties" in found else "are missing"
-        raise ConfigError(f"the 'properties' of an event {wrong}", hint=_FORM, path=place, code="no_event")
-    return Event(name, properties)
-
-
-_FORM = 'Write events as {"event_name": "orders", "properties": {"id": 1}}.'
-
-
 def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]:
     """Samples that the pipeline keeps, of one event type or of all. Raises ConfigError for one that it never saw."""
     home.actor.must("view")
@@ -159,7 +112,7 @@ def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]
         query = query.where(samples.c.stream == _seen(home, pipeline, stream))
     with home.database.reading() as connection:
         rows = connection.execute(query.order_by(samples.c.stream, samples.c.number)).all()
-    return [_event(row.stream, row.row, row.types) for row in rows]
+    return [kept(row.stream, row.row, row.types) for row in rows]
 
 
 def failed(home: Home, stage: Stage, pipeline: str, stream: str | None = None, *, limit: int = 10) -> list[Event]:
@@ -196,7 +149,7 @@ def _failed(row: dict[str, JSON]) -> Event:
     schema = as_described(row["types"]) if row.get("types") else pa.schema([])
     hidden = {one.name for one in schema if is_ours(one)}
     kinds = {one.name: types.name(one.type) for one in schema if one.name not in hidden}
-    event = _event(row.get("entered") or row["stream"], row.get("origin") or row["row"], kinds)
+    event = kept(row.get("entered") or row["stream"], row.get("origin") or row["row"], kinds)
     return replace(event, properties={name: one for name, one in event.properties.items() if name not in hidden})
 
 
@@ -206,7 +159,7 @@ def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | Non
     mappings = None if pipeline is None else _mappings(home, pipeline)
     before = {} if mappings is None else dict(mappings.by_stream)
     strategy = "NATIVE" if pipeline is None else runs.strategy_of(home, pipelines.find(home, pipeline))
-    for batch, _ in _batches(events):
+    for batch, _ in batches(events):
         key = () if mappings is None else _key(mappings, batch.stream)
         stepped = step.apply(batch, key)
         outcomes += _outcomes(stepped, batch.rows.num_rows)
@@ -261,7 +214,7 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
             rows += batch.rows.num_rows
             stepped = step.apply(batch, _key(mappings, batch.stream))
             _map(mappings, stepped, strategy)
-            inputs = _shown(batch.stream, batch.rows)
+            inputs = events_of(batch.stream, batch.rows)
             for event, outcome in zip(inputs, _outcomes(stepped, batch.rows.num_rows), strict=True):
                 became = _became(event, outcome)
                 counts[became] += 1
@@ -393,7 +346,7 @@ def _outcomes(stepped: Stepped, count: int) -> list[Outcome]:
     """What became of each row of the input."""
     came: list[list[Event]] = [[] for _ in range(count)]
     for output in stepped.outputs:
-        events = _shown(output.stream, output.rows)
+        events = events_of(output.stream, output.rows)
         for row, event in zip(output.origin.to_pylist(), events, strict=True):
             came[row].append(event)
     outcomes = [Outcome(tuple(events)) for events in came]
@@ -415,66 +368,3 @@ def _failure(code: str, message: str) -> Failure:
     frames = tuple(rest[at:])
     line = _FRAME.fullmatch(frames[-1]) if frames else None
     return Failure(code, "\n".join((head, *rest[:at])), int(line[1]) if line and line[1] else None, frames)
-
-
-def _shown(stream: str, rows: pa.RecordBatch) -> list[Event]:
-    """Rows as events; fields without a value and metadata of ours are left out."""
-    names = [one.name for one in rows.schema if not is_ours(one)]
-    return [
-        Event(stream, {name: value for name, value in row.items() if value is not None})
-        for row in to_rows(rows.select(names), numbers="exact")
-    ]
-
-
-def _batches(events: Sequence[Event]) -> Iterator[tuple[Batch, tuple[Event, ...]]]:
-    """Events as batches, in order; two share one only where the types of all their fields are the same."""
-    for _, some in groupby(events, _likeness):
-        group = tuple(some)
-        yield Batch(group[0].event_name, _rows(group)), group
-
-
-def _likeness(event: Event) -> tuple[object, ...]:
-    """What two events have in common if their fields have the same types, each event taken alone."""
-    kinds = {name: _kind(value) for name, value in event.properties.items() if value is not None}
-    return event.event_name, tuple(kinds.items()), tuple(event.types.items())
-
-
-def _kind(value: JSON) -> object:
-    if isinstance(value, bool):
-        return bool
-    if isinstance(value, int):
-        # 32 bits, 64 bits, or as many digits as it has.
-        size = value.bit_length() if value >= 0 else (~value).bit_length()
-        return size > 31 if size < 64 else (int, len(str(abs(value))))
-    if isinstance(value, Decimal):
-        _, digits, exponent = value.as_tuple()
-        return Decimal, len(digits), exponent
-    return dict if isinstance(value, list) else type(value)
-
-
-def _rows(events: Sequence[Event]) -> pa.RecordBatch:
-    """Events that are alike, as rows; fields without a value are left out."""
-    kinds = events[0].types
-    schema = pa.schema([pa.field(name, types.parse(kind)) for name, kind in kinds.items()])
-    try:
-        rows = to_batch([event.properties for event in events], schema if kinds else None)
-    except DataError as wrong:
-        raise ConfigError(f"an event cannot be read: {wrong.message}", hint=wrong.hint, code="no_event") from wrong
-    return rows.select(
-        [one.name for one, column in zip(rows.schema, rows.columns, strict=True) if column.null_count < len(column)]
-    )
-
-
-def _event(stream: str, row: str, kinds: dict[str, str]) -> Event:
-    """The event of a row that was kept as JSON text; numbers that stand there as text are numbers again."""
-    found = json_text.loads(row)
-    return Event(
-        stream, {name: _number(value, kinds.get(name)) for name, value in found.items() if value is not None}, kinds
-    )
-
-
-def _number(value: JSON, kind: str | None) -> JSON:
-    if kind is None or not isinstance(value, str):
-        return value
-    type_ = types.parse(kind)
-    return int(value) if types.is_integer(type_) else Decimal(value) if types.is_decimal(type_) else value

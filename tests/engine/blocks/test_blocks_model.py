@@ -80,6 +80,8 @@ def test_blocks_without_an_id_get_the_number_that_is_free() -> None:
          "Block b1 (DROP_EVENTS, number 1), settings: unknown key 'settings'."),
         ({"type": "ADD_FIELD", "settings": {"name": "a", "field_name": "b", "value": "1"}},
          "Block b1 (ADD_FIELD, number 1), settings.field_name: unknown key 'field_name'."),
+        ({"type": "ADD_FIELD", "settings": {"field_name": "a", "field": "b", "value": "1"}},
+         "Block b1 (ADD_FIELD, number 1), settings.field: unknown key 'field'."),
         ({"type": "MASK_FIELDS", "settings": {"keep_first": "many"}},
          "Block b1 (MASK_FIELDS, number 1), settings.keep_first: 'many' cannot stand here: Input should be a valid "
          "integer, unable to parse string as an integer."),

@@ -60,9 +60,11 @@ def usual(block: Mapping[str, Any], types: Mapping[str, type[BaseModel]]) -> dic
 
 def _settings(type_: str, given: Mapping[str, Any], words: Mapping[str, list[str]]) -> Iterator[tuple[str, Any]]:
     names = NAMES.get(type_, {})
+    said = set(given)
     for name, value in given.items():
-        # A setting that is there under its own name too is told as one that is not known.
-        ours = names[name] if name in names and names[name] not in given else name
+        # A setting that is there under another name too is told as one that is not known.
+        ours = names[name] if name in names and names[name] not in said else name
+        said.add(ours)
         yield ours, _word(type_, ours, value, words[ours]) if ours in words else value
 
 
