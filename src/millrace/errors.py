@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,20 @@ class Transient(MillraceError):
 
 
 class RateLimited(Transient):
-    """The other system asked for fewer or later calls."""
+    """The other system asked for fewer or later calls: of this object alone, or of whoever uses the credential."""
 
     code = "rate_limited"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+        scope: Literal["endpoint", "credential"] = "credential",
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, hint=hint)
+        self.scope = scope
 
 
 class DataError(MillraceError):

@@ -18,6 +18,7 @@ from millrace.cli import (
     pipelines,
     rejects,
     runs,
+    serve,
     simulate,
     tables,
     trace,
@@ -46,7 +47,20 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": WIDTH},
 )
-for module in (files, pipelines, runs, rejects, trace, transform, mapping, tables, connections, people, simulate):
+for module in (
+    files,
+    pipelines,
+    runs,
+    rejects,
+    trace,
+    transform,
+    mapping,
+    tables,
+    connections,
+    people,
+    serve,
+    simulate,
+):
     module.join(app)
 
 

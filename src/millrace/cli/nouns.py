@@ -29,6 +29,7 @@ ORDER = (
     "resync",
     "reset",
     "query",
+    "serve",
     "team",
     "user",
     "key",

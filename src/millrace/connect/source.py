@@ -188,6 +188,9 @@ class Source(ABC, Generic[C]):
     defers_when_empty: ClassVar[bool] = False
     """Reads that find nothing come at growing intervals, unless the pipeline says otherwise."""
 
+    spreads: ClassVar[bool] = False
+    """Several workers may read from one connection at the same time: its limits are not kept in one process."""
+
     def __init__(self, config: C, context: Context | None = None) -> None:
         self.config = config
         self.context = context or Context()

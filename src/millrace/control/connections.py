@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from millrace.connect.source import Context, Source
     from millrace.control.home import Home
     from millrace.control.pipelines import Pipeline
+    from millrace.data.batch import JSON
 
 Kind: TypeAlias = Literal["source", "destination"]
 
@@ -179,6 +180,11 @@ def remove(home: Home, kind: Kind, name: str) -> None:
             )
         connection.execute(sa.delete(connections).where(connections.c.id == found.id))
         wrote(home, "HIGH", found.entity, "delete", f"{kind} {name} was removed", before=found.told)
+
+
+def load_schedule(connection: sa.Connection, destination_id: str) -> JSON:
+    """When what is staged for a destination is loaded; None: with every run."""
+    return connection.execute(sa.select(connections.c.load_schedule).where(connections.c.id == destination_id)).scalar()
 
 
 def listed(home: Home, kind: Kind | None = None) -> list[Connection]:

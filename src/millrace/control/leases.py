@@ -182,6 +182,17 @@ def oldest_live(connection: sa.Connection, now: datetime) -> datetime | None:
     return min((row.acquired_at for row in found if _holds(row, now)), default=None)
 
 
+def is_dead(holder: dict[str, Any] | None) -> bool:
+    """The process was on this machine, and is gone; of one elsewhere nobody here can say so."""
+    if holder is None:
+        return True
+    found = Holder.from_json(holder)
+    if found.place != this_process().place:
+        return False
+    started = _started(found.pid)
+    return started is None or started != found.started
+
+
 def this_process() -> Holder:
     """The process that asks."""
     return _process(os.getpid())

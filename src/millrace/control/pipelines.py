@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from millrace.control import connections, leases, pages
+from millrace.control import connections, due, leases, pages, schedule, slots
 from millrace.control.activity import Entity, wrote
 from millrace.control.findings import nearest
 from millrace.control.numbers import following
 from millrace.control.pages import Page
+from millrace.control.priority import Priority
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
 from millrace.errors import ConfigError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from millrace.engine.policy import Policy
 
 Mode: TypeAlias = Literal["merge", "append", "history"]
-State: TypeAlias = Literal["ACTIVE", "PAUSED"]
+State: TypeAlias = Literal["ACTIVE", "PAUSED", "DELETING"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Pipeline:
     options: Mapping[str, JSON]
     objects: Mapping[str, Mode | None] | None
     state: State
+    priority: Priority
     created_at: datetime
     changed_at: datetime
 
@@ -135,11 +137,32 @@ def create(home: Home, wish: Wish) -> Pipeline:
                 )
             )
             _choose(connection, id_, wish)
+            made = _read(connection, pipelines.c.id == id_)[0]
+            keep_time(home, connection, made, now)
             entity = Entity("pipeline", id_, wish.name)
             wrote(home, "HIGH", entity, "create", f"pipeline {wish.name} was created", after=asdict(wish))
     except IntegrityError as cause:
         raise _taken(wish.name) from cause
     return find(home, wish.name)
+
+
+def keep_time(home: Home, connection: sa.Connection, pipeline: Pipeline, now: datetime) -> None:
+    """The schedules of the pipeline are as it says, and as its destination says of loads; what is new begins now."""
+    planned = schedule.from_json(pipeline.schedule)
+    if pipeline.priority == "HIGH":
+        legacy = workspace(home.database).legacy_frequency
+        family = connections.registry.source(pipeline.source_type)
+        planned = due.hurried(planned, family.frequency(legacy=legacy))
+    active = pipeline.state == "ACTIVE"
+    slots.begin(connection, pipeline.id, "run", schedule.to_json(planned), now, active=active)
+    loads = connections.load_schedule(connection, pipeline.destination_id)
+    slots.begin(connection, pipeline.id, "load", loads, now, active=active)
+
+
+def deferring(pipeline: Pipeline) -> bool:
+    """Whether runs that find nothing come at growing intervals: as the pipeline says, else as its source does."""
+    said = pipeline.options.get("defer_when_empty")
+    return connections.registry.source(pipeline.source_type).defers_when_empty if said is None else bool(said)
 
 
 def change(home: Home, name: str, wish: Wish) -> Pipeline:
@@ -160,6 +183,7 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
                 .values(_row(home, wish) | {"changed_at": datetime.now(UTC)})
             )
             _choose(connection, old.id, wish)
+            keep_time(home, connection, _read(connection, pipelines.c.id == old.id)[0], home.database.now())
             entity = Entity("pipeline", old.id, wish.name)
             told = f"pipeline {name} was changed"
             wrote(home, "MEDIUM", entity, "change", told, asdict(old.wish), asdict(wish))
@@ -175,13 +199,18 @@ def differences(home: Home, old: Pipeline, wish: Wish) -> list[str]:
 
 
 def set_state(home: Home, name: str, state: State) -> Pipeline:
-    """The pipeline is active, or paused: then nothing starts it by itself."""
+    """The pipeline is active, or nothing starts it by itself. Who wants the effects of that: `lifecycle`."""
     home.actor.must("pipelines.edit")
     found = find(home, name)
+    now = home.database.now()
     with home.database.transaction() as connection:
         connection.execute(
             sa.update(pipelines).where(pipelines.c.id == found.id).values(state=state, changed_at=datetime.now(UTC))
         )
+        if state == "ACTIVE":
+            slots.wake(connection, found.id, now)
+        else:
+            slots.rest(connection, found.id)
         told = f"pipeline {name} is {state.lower()}"
         wrote(home, "MEDIUM", found.entity, "set_state", told, {"state": found.state}, {"state": state})
     return replace(found, state=state)
@@ -415,6 +444,7 @@ def _read(
             options=row.options,
             objects=chosen.get(row.id),
             state=row.state,
+            priority=row.priority,
             created_at=row.created_at,
             changed_at=row.changed_at,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
+from millrace.control import run_objects
 from millrace.control.db import Database
-from millrace.control.tables import pipelines, run_counts, runs, segments
+from millrace.control.tables import cursors, pipelines, run_counts, runs, segments
 from millrace.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -114,20 +116,56 @@ class RunRecord:
     error: Problem | None
 
 
-def begin_run(database: Database, pipeline_id: str, kind: RunKind) -> int:
-    """A run is in progress; its number. The caller holds the pipeline's lease."""
+def begin_run(
+    database: Database, pipeline_id: str, kind: RunKind, *, job: int | None = None, trigger: str = "MANUAL"
+) -> int:
+    """A run is in progress; its number. The caller holds the pipeline's lease.
+
+    ``job``: the number of a run that was queued, or that an earlier worker left; it goes on under its number and, once
+    begun, its kind.
+    """
+    now = datetime.now(UTC)
     with database.transaction() as connection:
+        if job is not None:
+            begun = connection.execute(sa.select(runs.c.stage).where(runs.c.id == job)).scalar()
+            fresh = {"kind": kind, "started_at": now} if begun is None else {}
+            values = {"status": "IN_PROGRESS", "stage": "INGESTING", "ended_at": None, "error": None, **fresh}
+            connection.execute(sa.update(runs).where(runs.c.id == job).values(values))
+            return job
         row = {
             "pipeline_id": pipeline_id,
             "kind": kind,
             "status": "IN_PROGRESS",
-            "started_at": datetime.now(UTC),
+            "started_at": now,
             "notes": [],
             "error": None,
+            "job_id": str(uuid.uuid4()),
+            "trigger": trigger,
+            "stage": "INGESTING",
+            "requested_at": now,
         }
         inserted = connection.execute(sa.insert(runs).values(row))
         assert inserted.inserted_primary_key is not None
         return inserted.inserted_primary_key[0]
+
+
+def skip_run(connection: sa.Connection, pipeline_id: str, kind: RunKind, at: datetime) -> None:
+    """A run was due and was left out, because one went on."""
+    row = {"pipeline_id": pipeline_id, "kind": kind, "status": "SKIPPED", "started_at": at, "ended_at": at}
+    row |= {"notes": [], "error": None, "job_id": str(uuid.uuid4()), "trigger": "SCHEDULE", "requested_at": at}
+    connection.execute(sa.insert(runs).values(row))
+
+
+def of(connection: sa.Connection, run_ids: Sequence[int]) -> list[RunRecord]:
+    """The runs of these numbers."""
+    return _records(connection, sa.select(runs).where(runs.c.id.in_(run_ids)))
+
+
+def kind_of(database: Database, run_id: int) -> RunKind | None:
+    """What the run is, once it has begun; None before."""
+    with database.reading() as connection:
+        row = connection.execute(sa.select(runs.c.kind, runs.c.stage).where(runs.c.id == run_id)).one_or_none()
+    return row.kind if row is not None and row.stage is not None else None
 
 
 def end_run(
@@ -138,7 +176,7 @@ def end_run(
     notes: Iterable[Noted] = (),
     error: Problem | None = None,
 ) -> None:
-    """The run has ended so. Texts must hold no secret any more (I7)."""
+    """The run has ended so, and its objects say so. Texts must hold no secret any more (I7)."""
     said = [{"code": note.code, "message": note.message, "level": note.level} for note in notes]
     with database.transaction() as connection:
         connection.execute(
@@ -146,31 +184,61 @@ def end_run(
             .where(runs.c.id == run_id)
             .values(
                 status=status,
+                stage="DONE",
                 ended_at=datetime.now(UTC),
                 notes=said,
                 error=None if error is None else dataclasses.asdict(error),
             )
         )
+        pipeline = connection.execute(sa.select(runs.c.pipeline_id).where(runs.c.id == run_id)).scalar()
+        if pipeline is not None:
+            run_objects.settle(connection, pipeline, run_id, failed=status == "FAILED")
 
 
-def end_interrupted(database: Database, pipeline_id: str) -> list[int]:
-    """Runs of the pipeline that a dead process left in progress have failed. The caller holds the lease, and has not
-    begun its own run yet.
+def end_interrupted(database: Database, pipeline_id: str, *, but: int | None = None) -> list[int]:
+    """Runs of the pipeline that a dead process left in progress have failed, ``but`` the one that goes on.
+
+    The caller holds the lease, and has not begun its own run yet.
     """
     error = Problem(
         "interrupted",
         "the process of this run ended without a word (killed, or the machine went down)",
         "Nothing is lost: the next run goes on from the last commit.",
     )
-    mine = (runs.c.pipeline_id == pipeline_id, runs.c.status.in_(["IN_PROGRESS", "CANCELLING"]))
+    mine = [runs.c.pipeline_id == pipeline_id, runs.c.status.in_(["IN_PROGRESS", "CANCELLING"])]
+    if but is not None:
+        mine.append(runs.c.id != but)
     with database.transaction() as connection:
         found = list(connection.execute(sa.select(runs.c.id).where(*mine)).scalars())
         connection.execute(
             sa.update(runs)
             .where(*mine)
-            .values(status="FAILED", ended_at=datetime.now(UTC), error=dataclasses.asdict(error))
+            .values(status="FAILED", stage="DONE", ended_at=datetime.now(UTC), error=dataclasses.asdict(error))
         )
+        for run in found:
+            run_objects.settle(connection, pipeline_id, run, failed=True)
     return found
+
+
+def following(connection: sa.Connection, pipeline_id: str) -> tuple[RunKind, list[str]]:
+    """What kind of run comes next, and of which objects (none named: all that are selected).
+
+    One over the history comes again until it ends well. Where a limit left some objects of it, these alone are read
+    (pipelines.md 19.7).
+    """
+    kinds, ended = ("HISTORICAL", "INCREMENTAL"), ("QUEUED", "IN_PROGRESS", "CANCELLING", "SKIPPED")
+    started = sa.select(cursors.c.stream).where(cursors.c.pipeline_id == pipeline_id).limit(1)
+    if connection.execute(started).first() is None:
+        return "HISTORICAL", []
+    last = connection.execute(
+        sa.select(runs.c.id, runs.c.kind, runs.c.status)
+        .where(runs.c.pipeline_id == pipeline_id, runs.c.kind.in_(kinds), runs.c.status.not_in(ended))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.kind == "INCREMENTAL" or last.status.startswith("COMPLETED"):
+        return "INCREMENTAL", []
+    return "HISTORICAL", run_objects.deferred(connection, last.id) if last.status.startswith("DEFERRED") else []
 
 
 def has_ended(database: Database, pipeline_id: str) -> bool:
@@ -205,8 +273,11 @@ def run_records(home: Home, pipeline: str | None = None, *, limit: int = 50) -> 
 
 def latest_runs(connection: sa.Connection, pipeline_ids: Sequence[str]) -> dict[str, RunRecord]:
     """The latest run of each pipeline that has one, by the pipeline's name."""
-    newest = sa.select(sa.func.max(runs.c.id)).where(runs.c.pipeline_id.in_(pipeline_ids)).group_by(runs.c.pipeline_id)
-    return {record.pipeline: record for record in _records(connection, sa.select(runs).where(runs.c.id.in_(newest)))}
+    # One look into the index for each pipeline, however many runs there are.
+    own = runs.alias("own")
+    newest = sa.select(sa.func.max(own.c.id)).where(own.c.pipeline_id == pipelines.c.id).scalar_subquery()
+    latest = sa.select(newest).where(pipelines.c.id.in_(pipeline_ids))
+    return {record.pipeline: record for record in _records(connection, sa.select(runs).where(runs.c.id.in_(latest)))}
 
 
 def to_json(record: Any) -> Any:
@@ -227,7 +298,8 @@ def to_json(record: Any) -> Any:
 def _records(connection: sa.Connection, query: sa.Select[Any]) -> list[RunRecord]:
     found = connection.execute(query).all()
     ids = [row.id for row in found]
-    named = {row.id: row.name for row in connection.execute(sa.select(pipelines.c.id, pipelines.c.name))}
+    theirs = pipelines.c.id.in_({row.pipeline_id for row in found})
+    named = {row.id: row.name for row in connection.execute(sa.select(pipelines.c.id, pipelines.c.name).where(theirs))}
     counted = connection.execute(sa.select(run_counts).where(run_counts.c.run_id.in_(ids))).all()
     waiting = connection.execute(
         sa.select(segments.c.run_id, segments.c.stream, sa.func.sum(segments.c.rows).label("rows"))

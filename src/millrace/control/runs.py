@@ -15,17 +15,21 @@ from millrace.control import (
     connections,
     damage,
     leases,
+    objects,
     pipelines,
     process,
     records,
     retention,
     settings,
+    slots,
+    tasks,
     transformations,
 )
 from millrace.control.activity import Severity, wrote
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
+from millrace.control.run_objects import Watching
 from millrace.control.secrets import redact
 from millrace.data.batch import Lane
 from millrace.data.columns import Prefix
@@ -36,13 +40,37 @@ from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.engine.sync import Sync
-from millrace.errors import ConfigError, MillraceError, Problem, Stale, Transient
+from millrace.errors import ConfigError, DataError, MillraceError, Problem, Stale, Transient
 
 if TYPE_CHECKING:
+    from millrace.control.due import Outcome
     from millrace.control.home import Home
     from millrace.control.pipelines import Pipeline
+    from millrace.control.slots import Part
+    from millrace.control.tasks import Trigger
 
 ResyncMode = Literal["evolve-and-merge", "drop-and-load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Why a run is made. ``job``: its number, where it was queued. ``part`` and ``stream``: the schedule it is of.
+
+    ``begun``: an earlier attempt has forgotten what the run shall forget before it reads.
+    """
+
+    job: int | None = None
+    trigger: Trigger = "MANUAL"
+    part: Part = "run"
+    stream: str = ""
+    begun: bool = False
+
+    @property
+    def by_hand(self) -> bool:
+        return self.trigger not in ("SCHEDULE", "RETRY")
+
+
+BY_HAND = Order()
 
 
 @dataclass(slots=True)
@@ -56,7 +84,10 @@ class Crew:
     stopping: threading.Event
     books: Books
     run_id: int
+    hidden: Sequence[str] = ()
+    """Secrets of its connections."""
     notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
+    active: Sync | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def note(self, note: Note) -> None:
@@ -92,8 +123,14 @@ class Crew:
     def sync(self, only: Sequence[str] = ()) -> Sync:
         """The sync of the pipeline's selected streams, or of those named. Raises ConfigError for an unknown name."""
         source = self.source()
-        return Sync(
-            streams=self.chosen(source.streams(), only),
+        offered = source.streams()
+        streams = self.chosen(offered, only)
+        watch = Watching(self.home.database, self.pipeline.id, self.run_id, lambda error: told(error, self.hidden))
+        if self.run_id:
+            objects.seen(self.home.database, self.pipeline.id, offered)
+            watch.begin(stream.name for stream in streams)
+        self.active = Sync(
+            streams=streams,
             source=source,
             open_destination=self.destination,
             ledger=self.books,
@@ -113,7 +150,9 @@ class Crew:
             policy=self.pipeline.schema_policy,
             selected=self.pipeline.selected or frozenset(),
             grown=records.has_ended(self.home.database, self.pipeline.id),
+            watch=watch,
         )
+        return self.active
 
     def flight(self) -> Flight:
         """What happens to rows of the pipeline before the mapping."""
@@ -139,7 +178,12 @@ class Crew:
                     code="unknown_object",
                 )
         wanted = {name.lower() for name in only}
-        return [stream for stream in streams if (stream.name.lower() in wanted if only else self._selected(stream))]
+        resting = frozenset[str]() if only else objects.resting(self.home.database, self.pipeline.id)
+        return [
+            stream
+            for stream in streams
+            if (stream.name.lower() in wanted if only else self._selected(stream) and stream.name not in resting)
+        ]
 
     def _selected(self, stream: Stream) -> bool:
         return self.pipeline.selected is None or stream.name in self.pipeline.selected
@@ -157,6 +201,7 @@ def crew(
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
+    order: Order = BY_HAND,
 ) -> Generator[Crew]:
     """The pipeline is ours while the block runs, and the run is on record however it ends.
 
@@ -167,8 +212,8 @@ def crew(
     pipeline = pipelines.find(home, name)
     hidden = connections.secrets_of(home, pipeline)
     with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
-        records.end_interrupted(home.database, pipeline.id)
-        run_id = records.begin_run(home.database, pipeline.id, kind)
+        records.end_interrupted(home.database, pipeline.id, but=order.job)
+        run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
         ours = Crew(
             home=home,
             pipeline=pipeline,
@@ -177,6 +222,7 @@ def crew(
             stopping=stopping or threading.Event(),
             books=Books(home.database, pipeline.id, run_id, lease),
             run_id=run_id,
+            hidden=hidden,
         )
         try:
             yield ours
@@ -186,15 +232,16 @@ def crew(
             if isinstance(error, MillraceError):
                 # Whoever shows it further up does not know what to take out (I7).
                 error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
-            records.end_run(home.database, run_id, status, notes=_said(ours, hidden), error=problem)
+            records.end_run(home.database, run_id, status, notes=_said(ours), error=problem)
             _told(ours, kind, status, error, problem.message)
+            if isinstance(error, Exception):
+                _reckon(ours, order, "cancelled" if isinstance(error, Stale) else _cause(error), error)
             raise
         else:
-            status = "COMPLETED_WITH_FAILURES" if _failed(ours) else "COMPLETED"
-            if ours.stopping.is_set():
-                status = "CANCELLED"
-            records.end_run(home.database, run_id, status, notes=_said(ours, hidden))
+            status, outcome = _result(ours)
+            records.end_run(home.database, run_id, status, notes=_said(ours))
             _told(ours, kind, status)
+            _reckon(ours, order, outcome)
         finally:
             ours.close()
 
@@ -246,14 +293,43 @@ def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
             ours.chosen(streams, only)
 
 
-def _failed(ours: Crew) -> bool:
+def _result(ours: Crew) -> tuple[RunStatus, Outcome]:
+    """How a run that raised nothing has ended."""
     balance = records.run_record(ours.home, ours.run_id).balance
-    return bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
+    failures = bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
+    if ours.stopping.is_set():
+        return "CANCELLED", "cancelled"
+    if ours.active is not None and ours.active.deferred:
+        return "DEFERRED_WITH_FAILURES" if failures else "DEFERRED", "deferred"
+    outcome: Outcome = "read" if balance.read else "empty"
+    return "COMPLETED_WITH_FAILURES" if failures else "COMPLETED", outcome
 
 
-def _said(ours: Crew, hidden: Sequence[str]) -> list[Note]:
+def _cause(error: BaseException) -> Outcome:
+    """Whether time may mend it. Nobody knows of what was not foreseen; it is tried again."""
+    return "broken" if isinstance(error, (ConfigError, DataError)) else "failed"
+
+
+def _reckon(ours: Crew, order: Order, outcome: Outcome, error: BaseException | None = None) -> None:
+    """The schedule knows how the run ended."""
+    waits = [limit.retry_after_s for limit in (ours.active.deferred.values() if ours.active else ())]
+    waits += [error.retry_after_s] if isinstance(error, Transient) else []
+    slots.after_run(
+        ours.home.database,
+        ours.pipeline.id,
+        order.part,
+        outcome,
+        ours.home.database.now(),
+        stream=order.stream,
+        deferring=pipelines.deferring(ours.pipeline),
+        by_hand=order.by_hand,
+        retry_after_s=max((wait for wait in waits if wait is not None), default=None),
+    )
+
+
+def _said(ours: Crew) -> list[Note]:
     """The notes of the run, without secrets (I7)."""
-    return [replace(note, message=redact(note.message, hidden)) for note in ours.notes.values()]
+    return [replace(note, message=redact(note.message, ours.hidden)) for note in ours.notes.values()]
 
 
 def told(error: BaseException, hidden: Sequence[str]) -> Problem:
@@ -293,37 +369,52 @@ def run(
     full: bool = False,
     since: date | None = None,
     only: Sequence[str] = (),
+    loading: bool = True,
+    forget: Sequence[Lane] = (),
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
+    order: Order = BY_HAND,
 ) -> RunRecord:
     """Everything new of a pipeline is at its destination, or staged where that does not answer.
 
     Rows that failed before go first where their cause may be cured by now.
 
     ``full``: every object is read anew into a fresh table that takes the old one's place when it is whole.
-    ``since``: days from that date on are read once more. Raises what the source or the destination raised, after the
+    ``since``: days from that date on are read once more. With ``loading`` False what was read waits on the stage.
+    ``forget``: these lanes of the objects that are named begin anew; rows merge into their tables.
+
+    Raises what the source or the destination raised, after the
     run is on record; what was committed is safe (I8).
     """
     home.actor.must("pipelines.edit")
     from millrace.control.replay import automatic  # which needs this module
 
     if full:
-        return resync(home, pipeline, only=only, mode="drop-and-load", clock=clock, meter=meter, stopping=stopping)
+        return resync(
+            home, pipeline, only=only, mode="drop-and-load", clock=clock, meter=meter, stopping=stopping, order=order
+        )
     if since is not None:
         today = (clock or machine_clock()).now().date()
         if since > today:
             raise ConfigError(f"--since {since} is in the future", hint=f"Today is {today} (UTC).", code="future_date")
         # One day more: where the source's time zone is ahead of UTC, its today is tomorrow here.
         again = (Slice(since, today + timedelta(days=1)),)
-        return reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
+        return reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping, order=order)
     _known(home, pipeline, only)
-    kind = "INCREMENTAL" if pipelines.has_history(home, pipeline) else "HISTORICAL"
-    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+    with home.database.reading() as connection:
+        kind, deferred = records.following(connection, pipelines.find(home, pipeline).id)
+    if order.job is not None:
+        # A job that another worker began stays what it was.
+        kind = records.kind_of(home.database, order.job) or kind
+    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.ready()
-        sync = ours.sync(only)
-        automatic(ours, sync)
-        _finish(ours, sync)
+        sync = ours.sync(only or deferred)
+        if forget and not order.begun:
+            _begin_anew(ours, sync, forget, order)
+        if loading:
+            automatic(ours, sync)
+        _finish(ours, sync, loading=loading)
     return records.run_record(home, ours.run_id)
 
 
@@ -336,11 +427,12 @@ def reread(
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
+    order: Order = BY_HAND,
 ) -> RunRecord:
     """Those days are read once more; rows that are there already are not doubled."""
     home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
-    with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping) as ours:
+    with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.ready()
         _sync(ours, only, lanes=("again",), slices=slices)
     return records.run_record(home, ours.run_id)
@@ -353,15 +445,23 @@ def load(
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
+    order: Order = BY_HAND,
 ) -> RunRecord:
     """Everything that waits on the stage is at the destination; the source is not asked."""
     home.actor.must("pipelines.edit")
-    with crew(home, pipeline, "LOAD", clock=clock, meter=meter, stopping=stopping) as ours:
+    from millrace.control.replay import automatic  # which needs this module
+
+    with crew(home, pipeline, "LOAD", clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         sync = ours.sync()
+        if order.part == "load":
+            # Of a pipeline whose runs only read, rejects that may pass by now enter here.
+            automatic(ours, sync)
         ours.meter.stage = "loading"
         with closing(ours.destination()) as destination:
             sync.load(destination)
             sync.settle(destination)
+        for stream in sync.streams:
+            sync.watch.ended(stream.name, "read", None)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
 
@@ -375,6 +475,7 @@ def resync(
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
+    order: Order = BY_HAND,
 ) -> RunRecord:
     """The history of every object, or of those named, is read again.
 
@@ -384,25 +485,31 @@ def resync(
     home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
     kind: RunKind = "RESYNC" if mode == "evolve-and-merge" else "RESYNC_WITH_DROP_AND_LOAD"
-    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping) as ours:
+    with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.ready()
         sync = ours.sync(only)
-        mappings = sync.mappings()
-        for stream in sync.streams:
-            if mode == "evolve-and-merge" and mappings.of(stream.name).mode == "append":
-                raise ConfigError(
-                    f"{stream.name} is appended: reading its history again into the same table would double its rows",
-                    hint="Use --mode drop-and-load.",
-                    code="would_double",
-                )
-        for stream in sync.streams:
-            lanes: tuple[Lane, ...] = ("incremental", "historical")
-            fresh = None if mode == "evolve-and-merge" else True
-            ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
-        if mode == "evolve-and-merge":
-            damage.give_up(ours, sync)
+        if not order.begun:
+            _resync(ours, sync, mode)
+            _have_begun(ours, order)
         _finish(ours, sync)
     return records.run_record(home, ours.run_id)
+
+
+def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
+    mappings = sync.mappings()
+    for stream in sync.streams:
+        if mode == "evolve-and-merge" and mappings.of(stream.name).mode == "append":
+            raise ConfigError(
+                f"{stream.name} is appended: reading its history again into the same table would double its rows",
+                hint="Use --mode drop-and-load.",
+                code="would_double",
+            )
+    for stream in sync.streams:
+        lanes: tuple[Lane, ...] = ("incremental", "historical")
+        fresh = None if mode == "evolve-and-merge" else True
+        ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
+    if mode == "evolve-and-merge":
+        damage.give_up(ours, sync)
 
 
 def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
@@ -432,6 +539,26 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     return names
 
 
+def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> None:
+    """Lanes of the streams begin anew. Raises ConfigError where rows that come again would be doubled."""
+    mappings = sync.mappings()
+    for stream in sync.streams:
+        if mappings.of(stream.name).mode == "append":
+            raise ConfigError(
+                f"{stream.name} is appended: reading it again into the same table would double its rows",
+                hint="Use a resync with drop-and-load.",
+                code="would_double",
+            )
+    for stream in sync.streams:
+        ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=None)
+    _have_begun(ours, order)
+
+
+def _have_begun(ours: Crew, order: Order) -> None:
+    if order.job is not None:
+        tasks.begun(ours.home.database, order.job)
+
+
 def _sync(
     ours: Crew,
     only: Sequence[str],
@@ -448,6 +575,10 @@ def _finish(
     *,
     lanes: Sequence[Lane] = ("incremental", "historical"),
     slices: Sequence[Slice] = (),
+    loading: bool = True,
 ) -> None:
-    sync.run(lanes, slices)
+    if loading:
+        sync.run(lanes, slices)
+    else:
+        sync.read(lanes, slices)
     retention.collect(ours.home, sync.stage)

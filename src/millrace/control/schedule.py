@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from millrace.data.batch import JSON
@@ -58,6 +59,26 @@ def told(schedule: Schedule) -> str:
     if not schedule.every_s:
         return "on demand"
     return f"every {spelled(schedule.every_s)}" + (f" at {schedule.at} UTC" if schedule.at else "")
+
+
+class Frequent(Protocol):
+    """What says how often it may be read (`millrace.connect.source.Source` does)."""
+
+    def check_frequency(self, every_s: int, *, legacy: bool = False) -> None: ...
+
+
+def check(schedule: Schedule, source: Frequent, *, legacy: bool) -> None:
+    """Raises ConfigError when the schedule is none, or the source may not be read so often or so seldom."""
+    zone(schedule.timezone)
+    if schedule.every_s is not None:
+        source.check_frequency(often_enough(schedule.every_s), legacy=legacy)
+    if schedule.at is not None:
+        start_of_day(schedule.at, schedule.every_s)
+    if schedule.cron is not None:
+        gap_s = cron(schedule.cron).shortest_gap_s()
+        assert gap_s is not None
+        # A source's intervals are whole hours, at most 24; what lies between the times of a cron is no matter.
+        source.check_frequency(gap_s if gap_s <= 3600 else min(gap_s // 3600, 24) * 3600, legacy=legacy)
 
 
 def start_of_day(text: str, every_s: int | None) -> str:

@@ -30,13 +30,17 @@ class Workspace:
     """What holds for all pipelines of a home.
 
     ``metadata_prefix`` starts the names of metadata columns; ``naming`` is the default of new pipelines;
-    ``retention_days``: loaded files stay on the stage that long, ``reject_retention_days``: rejected rows do.
+    ``retention_days``: loaded files stay on the stage that long, ``reject_retention_days``: rejected rows do;
+    ``job_retention_days``: what runs did stays on record.
     """
 
     metadata_prefix: str = "__hevo_"
     stage_url: str | None = None
     retention_days: int = 7
     reject_retention_days: int = 30
+    job_retention_days: int = 90
+    high_priority_percent: int = 25
+    """Of the accounts that pipelines read from, so many may have pipelines of priority HIGH."""
     naming: Naming = "edge"
     legacy_frequency: bool = False
     """Sources allow the shorter intervals of workspaces of old."""
@@ -123,7 +127,12 @@ def _check(key: str, value: Any) -> None:
         least = 1 if key == "reject_retention_days" else 0
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise ConfigError(f"{key} must be a whole number of days from {least} to {most}, not {value!r}", path=key)
-    for name, least, most in (("password_memory_mib", 8, 1024), ("password_passes", 1, 20)):
+    for name, least, most in (
+        ("password_memory_mib", 8, 1024),
+        ("password_passes", 1, 20),
+        ("job_retention_days", 1, 3650),
+        ("high_priority_percent", 0, 100),
+    ):
         if key == name and (not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most):
             raise ConfigError(f"{key} must be a whole number from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):

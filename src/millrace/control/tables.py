@@ -130,6 +130,8 @@ connections = Table(
     Column("changed_at", Moment, nullable=False),
     Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
     Column("number", BigInteger, nullable=False, unique=True),
+    # Of a destination: when what is staged is loaded; null: with every run.
+    Column("load_schedule", Document, nullable=False, server_default="null"),
     UniqueConstraint("team_id", "kind", "name"),
 )
 
@@ -152,7 +154,24 @@ pipelines = Table(
     Column("changed_at", Moment, nullable=False),
     Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
     Column("number", BigInteger, nullable=False, unique=True),
+    Column("priority", String(8), nullable=False, server_default="NORMAL"),
     UniqueConstraint("team_id", "name"),
+)
+
+# Pipelines that somebody began to make. They become pipelines, with their number, or are given up.
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    # The source's type, its settings but for secrets, and all that was chosen so far.
+    Column("chosen", Document, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("author", Free),
+    Column("created_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
 )
 
 # The streams that a pipeline reads; no row at all means every stream.
@@ -162,6 +181,63 @@ objects = Table(
     _pipeline(key=True),
     Column("stream", Free, primary_key=True),
     Column("load_mode", String(16)),
+)
+
+# The streams that a pipeline has met, and what people decided for each.
+object_settings = Table(
+    "object_settings",
+    metadata,
+    _pipeline(key=True),
+    Column("stream", Free, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("historical", Boolean, nullable=False),
+    Column("key", Document, nullable=False),
+    Column("query_mode", Document, nullable=False),
+    Column("schedule", Document, nullable=False),
+    Column("seen_at", Moment),
+    Column("changed_at", Moment, nullable=False),
+)
+
+# Where each schedule is: of a pipeline's runs, of its loads, of an object of its own. The tick asks by `due_at`.
+slots = Table(
+    "slots",
+    metadata,
+    _pipeline(key=True),
+    Column("part", String(8), primary_key=True),
+    Column("stream", Free, primary_key=True),
+    Column("schedule", Document, nullable=False),
+    Column("anchor_at", Moment, nullable=False),
+    Column("slot_at", Moment),
+    Column("retry_at", Moment),
+    Column("held_until", Moment),
+    Column("due_at", Moment),
+    Column("empty_runs", Integer, nullable=False),
+    Column("failed_runs", Integer, nullable=False),
+    Index("ix_slots_due", "due_at"),
+)
+
+# What workers take. A task is there until it is done; its run says what became of it.
+tasks = Table(
+    "tasks",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("kind", String(16), nullable=False),
+    Column("arguments", Document, nullable=False),
+    Column("priority", String(8), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    # The source connection, where only one task at a time may read from it.
+    Column("exclusive", String(36)),
+    Column("attempts", Integer, nullable=False),
+    Column("token", String(36)),
+    Column("holder", Document, nullable=False),
+    Column("expires_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_tasks_turn", "priority", "rank", "due_at"),
+    Index("ix_tasks_pipeline", "pipeline_id"),
+    sqlite_autoincrement=True,
 )
 
 cursors = Table(
@@ -372,8 +448,43 @@ runs = Table(
     Column("ended_at", Moment),
     Column("notes", Document, nullable=False),
     Column("error", Document, nullable=False),
+    Column("job_id", String(36)),
+    Column("trigger", String(24)),
+    Column("stage", String(16)),
+    Column("requested_at", Moment),
+    Column("ingested_at", Moment),
+    # Somebody wants it to end.
+    Column("cancel_at", Moment),
+    # What it has done so far, and when that was noted.
+    Column("meter", Document),
+    Column("beat_at", Moment),
     Index("ix_runs_pipeline", "pipeline_id", "id"),
+    Index("ix_runs_job", "job_id", unique=True),
+    Index("ix_runs_ended", "ended_at"),
     sqlite_autoincrement=True,
+)
+
+# What a run did with each object.
+run_objects = Table(
+    "run_objects",
+    metadata,
+    Column(
+        "run_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        ForeignKey("runs.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("stream", Free, primary_key=True),
+    Column("status", String(32), nullable=False),
+    Column("started_at", Moment),
+    Column("ingested_at", Moment),
+    Column("load_started_at", Moment),
+    Column("loaded_at", Moment),
+    # Positions by lane.
+    Column("before", Document, nullable=False),
+    Column("after", Document, nullable=False),
+    Column("tables", Document, nullable=False),
+    Column("error", Document, nullable=False),
 )
 
 # What a run read and what became of it. `kind` says what is counted, `name` a reason, a code or nothing.

@@ -19,7 +19,8 @@ from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
-from millrace.errors import ConfigError, DataError, Stale, Transient
+from millrace.engine.watch import Ending, Unwatched, Watch
+from millrace.errors import ConfigError, DataError, RateLimited, Stale, Transient
 
 # While rows are read, loads wait for so many, or so long. Two row groups of DuckDB: what fills whole ones is written in
 # place at once, where fewer rows go to a log first.
@@ -63,6 +64,9 @@ class Sync:
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     left: set[str] = field(default_factory=set[str])
     """Streams of which too many rows failed."""
+    deferred: dict[str, RateLimited] = field(default_factory=dict[str, RateLimited])
+    """Streams that a limit of the source left for a later run; what was read of them is kept (pipelines.md 19.7)."""
+    watch: Watch = field(default_factory=Unwatched)
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
         """Everything new is read, staged and loaded; False when it was asked to stop before.
@@ -73,36 +77,84 @@ class Sync:
         """
         with self.loading() as wake:
             finished = self.ingest(lanes, slices, committed=wake)
+            self.watch.ingested()
+        self._raise()
+        return finished
+
+    def read(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
+        """Everything new is on the stage, as `run` has it, and waits there; nothing is loaded."""
+        finished = self.ingest(lanes, slices)
+        self.watch.ingested()
+        self._raise()
+        return finished
+
+    def _raise(self) -> None:
         for failure in self.failures.values():
             raise failure
-        return finished
 
     def ingest(
         self, lanes: Sequence[Lane], slices: Sequence[Slice] = (), *, committed: Callable[[], None] = lambda: None
     ) -> bool:
-        """Every lane of every stream is on the stage. An error of one stream does not stop the others."""
+        """Every lane of every stream is on the stage. An error of one stream does not stop the others.
+
+        A limit of the source leaves the stream, or, where it holds for the credential, all that are still to be read.
+        """
         mappings = self.mappings()
         for stream in self.streams:
-            for lane in lanes:
-                if lane == "historical" and not stream.historical:
-                    continue
-                try:
-                    if not self._lane(stream, lane, tuple(slices), mappings, committed):
-                        return False
-                except ObjectFailed as failure:
-                    self.leave(stream.name, failure)
-                    mappings = self.mappings()
-                    break
-                except (ConfigError, Stale, DataError):
-                    raise
-                except Transient as failure:
-                    self.failures[stream.name] = failure
-                    mappings = self.mappings()
-                    if lane == "incremental" and self.ledger.cursor(stream.name, lane) is None:
-                        # The position from which to follow was not taken: rows would fall between it and a history
-                        # that is read now.
-                        break
+            if (limit := self._account_limit()) is not None:
+                self.deferred[stream.name] = limit
+                self.watch.ended(stream.name, "deferred", limit)
+                continue
+            self.watch.reading(stream.name)
+            try:
+                ending, error = self._stream(stream, lanes, tuple(slices), mappings, committed)
+            except Exception as fatal:
+                self.watch.ended(stream.name, "failed", fatal)
+                raise
+            self.watch.ended(stream.name, ending, error)
+            if ending == "stopped":
+                return False
+            if ending != "read":
+                mappings = self.mappings()
         return True
+
+    def _account_limit(self) -> RateLimited | None:
+        return next((limit for limit in self.deferred.values() if limit.scope == "credential"), None)
+
+    def _stream(
+        self,
+        stream: Stream,
+        lanes: Sequence[Lane],
+        slices: tuple[Slice, ...],
+        mappings: Mappings,
+        committed: Callable[[], None],
+    ) -> tuple[Ending, Exception | None]:
+        """How reading of the stream's lanes ended. Raises what no other stream can go on after."""
+        ending: Ending = "read"
+        error: Exception | None = None
+        for lane in lanes:
+            if lane == "historical" and not stream.historical:
+                continue
+            try:
+                if not self._lane(stream, lane, slices, mappings, committed):
+                    return "stopped", error
+            except ObjectFailed as failure:
+                self.leave(stream.name, failure)
+                return "left", failure
+            except (ConfigError, Stale, DataError):
+                raise
+            except RateLimited as limit:
+                self.deferred[stream.name] = limit
+                return "deferred", limit
+            except Transient as failure:
+                self.failures[stream.name] = failure
+                ending, error = "failed", failure
+                mappings = self.mappings()
+                if lane == "incremental" and self.ledger.cursor(stream.name, lane) is None:
+                    # The position from which to follow was not taken: rows would fall between it and a history
+                    # that is read now.
+                    break
+        return ending, error
 
     def mappings(self) -> Mappings:
         """The mappings as committed last, open for what this run will find."""

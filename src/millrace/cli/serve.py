@@ -1,0 +1,97 @@
+"""`millrace serve`: the service, in one process with its workers beside it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from millrace.cli.face import Face, command
+from millrace.cli.text import bold
+from millrace.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+
+def join(app: typer.Typer) -> None:
+    """The commands of this module are commands of the app."""
+    command(
+        app,
+        "serve",
+        examples=["millrace serve", "millrace serve --host 0.0.0.0 --port 8080 --workers 8"],
+    )(serve)
+
+
+def serve(
+    face: Face,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen at; 0: a free one.")
+    ] = 8484,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=256, metavar="N", help="Worker processes; left out: one for each core.")
+    ] = None,
+    patience: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="How long workers may take to end when the service does.")
+    ] = 60,
+) -> None:
+    """Run the service: the API, the scheduler and the workers, until Ctrl-C or SIGTERM.
+
+    Workers then end at their next commits. Several servers may share a PostgreSQL control database (with
+    MILLRACE_DATABASE_URL, MILLRACE_KEY and a bucket as MILLRACE_STAGE): one of them schedules at a time.
+    """
+    from millrace.control import service
+    from millrace.control.executor import Processes
+
+    stopping = threading.Event()
+    for wish in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wish, lambda *_: stopping.set())
+    with face.open(create=True) as home:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+        several = (os.cpu_count() or 1) if workers is None else workers
+        with _listening(home, host, port) as where:
+            face.remark(f"Millrace serves at {bold(where)} with {several} workers. Ctrl-C ends it.")
+            service.run(home, Processes(home.path, several), stopping, patience_s=float(patience))
+
+
+@contextmanager
+def _listening(home: Home, host: str, port: int) -> Generator[str]:
+    """The web application answers while the block runs; its address. Raises EnvironmentProblem when it cannot."""
+    # Imported here: no other command needs the web framework.
+    import socket
+
+    import uvicorn
+
+    from millrace.rest.app import application
+    from millrace.rest.listening import config
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    heard = socket.socket(family, socket.SOCK_STREAM)
+    heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        heard.bind((host, port))
+    except OSError as cause:
+        heard.close()
+        raise EnvironmentProblem(
+            f"{host}:{port} cannot be listened at: {cause.strerror}",
+            hint="Choose another with --host and --port.",
+            path="--port",
+            code="address_taken",
+        ) from cause
+    server = uvicorn.Server(config(application(home), host, port))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]}, name="web", daemon=True)
+    thread.start()
+    try:
+        shown = heard.getsockname()
+        yield f"http://{f'[{shown[0]}]' if family == socket.AF_INET6 else shown[0]}:{shown[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        heard.close()

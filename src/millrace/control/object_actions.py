@@ -1,0 +1,250 @@
+"""What is done with one object of a pipeline, or with several: pause, skip, restart, and the like (pipelines.md 9.2).
+
+Which action is allowed in which state is `ALLOWED`; a test goes through all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control import activity, connections, jobs, objects, pipelines, positions, schedule, slots
+from millrace.control.activity import Entity
+from millrace.control.db import upsert
+from millrace.control.objects import Object, ObjectState
+from millrace.control.settings import workspace
+from millrace.control.tables import object_settings, segments
+from millrace.control.tables import objects as selected
+from millrace.errors import ConfigError, MillraceError, Problem
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.jobs import Job
+    from millrace.control.pipelines import Pipeline
+    from millrace.control.schedule import Schedule
+    from millrace.data.batch import JSON, Lane
+
+Action: TypeAlias = Literal[
+    "run_now",
+    "pause",
+    "resume",
+    "skip",
+    "include",
+    "restart",
+    "restart_historical",
+    "change_position",
+    "query_mode",
+    "schedule",
+]
+
+ALLOWED: Mapping[ObjectState, frozenset[Action]] = {
+    "ACTIVE": frozenset(
+        ("run_now", "pause", "skip", "restart", "restart_historical", "change_position", "query_mode", "schedule")
+    ),
+    "PAUSED": frozenset(("resume", "skip", "change_position", "query_mode", "schedule")),
+    "SKIPPED": frozenset(("include",)),
+}
+
+# Those that begin a job need an active pipeline, too.
+BEGINS = frozenset(("run_now", "restart", "restart_historical"))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of an action on one of several objects: nothing to say, or why not."""
+
+    object: str
+    problem: Problem | None = None
+
+
+def run_now(home: Home, pipeline: str, name: str) -> Job:
+    """The object is read as soon as a worker is free; the schedule stays as it is."""
+    _, one = _allowed(home, pipeline, name, "run_now")
+    return jobs.start(home, pipeline, only=[one.name])
+
+
+def pause(home: Home, pipeline: str, name: str) -> Object:
+    """The object is not read from the next run on, until it is resumed."""
+    return _becomes(home, pipeline, name, "pause", "PAUSED")
+
+
+def resume(home: Home, pipeline: str, name: str) -> Object:
+    """The object is read again, from its position, with the next run."""
+    return _becomes(home, pipeline, name, "resume", "ACTIVE")
+
+
+def skip(home: Home, pipeline: str, name: str) -> Object:
+    """The object is no part of the pipeline any more. What was read of it before is loaded first."""
+    found, one = _allowed(home, pipeline, name, "skip")
+    after = _becomes(home, pipeline, name, "skip", "SKIPPED")
+    waits = sa.select(segments.c.number).where(
+        segments.c.pipeline_id == found.id, segments.c.stream == one.name, segments.c.state == "staged"
+    )
+    with home.database.reading() as connection:
+        waiting = connection.execute(waits.limit(1)).first() is not None
+    if waiting and found.state == "ACTIVE":
+        jobs.start(home, pipeline, kind="load")
+    return after
+
+
+def include(home: Home, pipeline: str, name: str) -> Object:
+    """A skipped object is read again: its history first, where it is not whole, then from its position."""
+    after = _becomes(home, pipeline, name, "include", "ACTIVE")
+    if pipelines.find(home, pipeline).state == "ACTIVE":
+        jobs.start(home, pipeline, only=[after.name], trigger="INCLUDE")
+        return objects.find(home, pipeline, name)
+    return after
+
+
+def restart(home: Home, pipeline: str, name: str) -> Job:
+    """The object is read again from its beginning. Rows merge into its table."""
+    found, one = _allowed(home, pipeline, name, "restart")
+    job = jobs.start(home, pipeline, only=[one.name], lanes=("incremental", "historical"), trigger="RESTART")
+    _wrote(home, found, one, "restart", f"Object {one.name} of {pipeline} is read again from its beginning")
+    return job
+
+
+def restart_historical(home: Home, pipeline: str, name: str) -> Job:
+    """The history of the object is read again; where it follows what is new stays untouched."""
+    found, one = _allowed(home, pipeline, name, "restart_historical")
+    if not one.historical:
+        raise ConfigError(
+            f"object {one.name} of {pipeline} has no history of its own", hint="Restart it.", code="no_history"
+        )
+    job = jobs.start(home, pipeline, only=[one.name], lanes=("historical",), trigger="RESTART")
+    _wrote(home, found, one, "restart_historical", f"The history of object {one.name} of {pipeline} is read again")
+    return job
+
+
+def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JSON) -> Object:
+    """The object is read from that position, at once where the pipeline is active. Raises AlreadyRunning."""
+    found, one = _allowed(home, pipeline, name, "change_position")
+    positions.put(home, pipeline, one.name, lane, cursor)
+    if found.state == "ACTIVE" and one.state == "ACTIVE":
+        jobs.start(home, pipeline, only=[one.name])
+    return objects.find(home, pipeline, name)
+
+
+def back_to(home: Home, pipeline: str, run: int, *, name: str | None = None) -> Sequence[positions.Position]:
+    """Every position that the run committed, of one object or of all, is where that run left it."""
+    return positions.back_to(home, pipeline, run, stream=name)
+
+
+def set_query_mode(home: Home, pipeline: str, name: str, mode: JSON) -> Object:
+    """How the object is queried is kept for the source, and the object is read again with it."""
+    found, one = _allowed(home, pipeline, name, "query_mode")
+    _settle(home, found, one, {"query_mode": mode})
+    message = f"Query mode of object {one.name} of {pipeline} was set"
+    _wrote(home, found, one, "query_mode", message, one.query_mode, mode)
+    return objects.find(home, pipeline, name)
+
+
+def set_schedule(home: Home, pipeline: str, name: str, wanted: Schedule | None) -> Object:
+    """The object is read by a schedule of its own, beside the pipeline's; None: with the pipeline, as at first."""
+    found, one = _allowed(home, pipeline, name, "schedule")
+    saved = None
+    if wanted is not None:
+        legacy = workspace(home.database).legacy_frequency
+        schedule.check(wanted, connections.registry.source(found.source_type), legacy=legacy)
+        saved = schedule.to_json(wanted)
+    _settle(home, found, one, {"schedule": saved})
+    message = f"Object {one.name} of {pipeline} has another schedule"
+    _wrote(home, found, one, "schedule", message, one.schedule, saved)
+    return objects.find(home, pipeline, name)
+
+
+def bulk(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
+    """The action was done on each of the objects that allow it; the others say why not."""
+    doing = {
+        "run_now": run_now,
+        "pause": pause,
+        "resume": resume,
+        "skip": skip,
+        "include": include,
+        "restart": restart,
+        "restart_historical": restart_historical,
+    }
+    if action not in doing:
+        raise ConfigError(f"{action!r} is done with one object at a time", path="action", code="bad_action")
+    if action in BEGINS:
+        return _together(home, pipeline, names, action)
+    found: list[Done] = []
+    for name in names:
+        try:
+            doing[action](home, pipeline, name)
+            found.append(Done(name))
+        except MillraceError as error:
+            found.append(Done(name, error.problem))
+    return found
+
+
+def _together(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
+    """One job of all the objects that allow it: a pipeline has one at a time."""
+    may: list[str] = []
+    found: list[Done] = []
+    for name in names:
+        try:
+            may.append(_allowed(home, pipeline, name, action)[1].name)
+            found.append(Done(name))
+        except MillraceError as error:
+            found.append(Done(name, error.problem))
+    lanes = {"restart": ("incremental", "historical"), "restart_historical": ("historical",)}.get(action, ())
+    if may:
+        jobs.start(home, pipeline, only=may, lanes=lanes, trigger="RESTART" if lanes else None)
+    return found
+
+
+def _allowed(home: Home, pipeline: str, name: str, action: Action) -> tuple[Pipeline, Object]:
+    home.actor.must("pipelines.edit")
+    found, one = pipelines.find(home, pipeline), objects.find(home, pipeline, name)
+    said = one.state.lower()
+    allowed = action in ALLOWED[one.state]
+    if allowed and action in BEGINS and found.state != "ACTIVE":
+        said, allowed = f"in a pipeline that is {found.state.lower()}", False
+    if not allowed:
+        raise ConfigError(
+            f"object {one.name} of {pipeline} is {said}: {action.replace('_', ' ')} is not possible now",
+            hint=f"Possible: {', '.join(sorted(ALLOWED[one.state]))}.",
+            code="wrong_state",
+        )
+    return found, one
+
+
+def _becomes(home: Home, pipeline: str, name: str, action: Action, state: ObjectState) -> Object:
+    found, one = _allowed(home, pipeline, name, action)
+    _settle(home, found, one, {"state": state})
+    _wrote(home, found, one, action, f"Object {one.name} of {pipeline}: {action}", one.state, state)
+    return objects.find(home, pipeline, name)
+
+
+def _settle(home: Home, found: Pipeline, one: Object, values: dict[str, Any]) -> None:
+    now = home.database.now()
+    row: dict[str, Any] = {
+        "pipeline_id": found.id,
+        "stream": one.name,
+        "state": one.state,
+        "historical": one.historical,
+        "key": list(one.key),
+        "query_mode": one.query_mode,
+        "schedule": one.schedule,
+        "seen_at": one.seen_at,
+    }
+    row |= {**values, "changed_at": now}
+    with home.database.transaction() as connection:
+        upsert(connection, object_settings, [row], key=["pipeline_id", "stream"])
+        if row["state"] == "ACTIVE" and found.selected is not None and one.name not in found.selected:
+            own = {"pipeline_id": found.id, "stream": one.name, "load_mode": None}
+            connection.execute(sa.insert(selected).values(own))
+        runs_alone = row["schedule"] if row["state"] == "ACTIVE" else None
+        active = found.state == "ACTIVE"
+        slots.begin(connection, found.id, "object", runs_alone, now, stream=one.name, active=active)
+
+
+def _wrote(
+    home: Home, found: Pipeline, one: Object, action: str, message: str, before: JSON = None, after: JSON = None
+) -> None:
+    entity = Entity("object", found.id, f"{found.name}/{one.name}")
+    activity.wrote(home, "MEDIUM", entity, action, message, before, after)

@@ -1,0 +1,116 @@
+"""The scheduler: what is due becomes a task. One process at a time holds its lease; when that one goes, another does.
+
+It starts nothing itself and keeps nothing in memory, so it may end at any moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from millrace.control import activity, due, jobs, leases, lifecycle, slots, tasks
+from millrace.control.leases import AlreadyRunning, Lease
+from millrace.errors import MillraceError, Stale
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from millrace.control.home import Home
+    from millrace.control.slots import Slot
+
+LEASE = "scheduler"
+
+# One transaction looks after so many schedules at most, so that workers come in between.
+CHUNK = 200
+
+TICK_S = 1.0
+HOUSEKEEPING = timedelta(hours=1)
+
+_log = logging.getLogger("millrace.scheduler")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one tick did: runs that were queued, slots that were skipped, tasks that were taken from the dead."""
+
+    queued: int = 0
+    skipped: int = 0
+    recovered: int = 0
+
+
+def tick(home: Home, now: datetime | None = None) -> Ticked:
+    """All that is due is queued or on record as skipped, and tasks of dead workers wait again."""
+    moment = now or home.database.now()
+    recovered = len(tasks.recover(home.database))
+    lifecycle.bury(home)
+    done: Counter[str] = Counter()
+    while True:
+        with home.database.reading() as connection:
+            found = slots.due_now(connection, moment, limit=CHUNK)
+        if found:
+            with home.database.transaction() as connection:
+                done.update(_tend(connection, found, moment))
+        if len(found) < CHUNK:
+            return Ticked(done["queued"], done["skipped"], recovered)
+
+
+def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> None:
+    """Ticks until it shall stop, whenever this process holds the scheduler's lease; else it waits for that."""
+    lease: Lease | None = None
+    renewed = kept_house = home.database.now() - HOUSEKEEPING
+    try:
+        while not stopping.is_set():
+            try:
+                now = home.database.now()
+                if lease is None:
+                    lease = leases.acquire(home.database, LEASE, what="the scheduler")
+                    renewed = now
+                    _log.info("this process schedules from now on")
+                elif now - renewed > timedelta(seconds=leases.LEASE_S / 4):
+                    lease.renew()
+                    renewed = now
+                tick(home)
+                if now - kept_house >= HOUSEKEEPING:
+                    kept_house = now
+                    jobs.expire(home, now)
+                    activity.expire(home, now)
+            except AlreadyRunning:
+                stopping.wait(tick_s)
+            except Stale:
+                _log.info("another process schedules now")
+                lease = None
+            except MillraceError as error:
+                # The database is busy or away: the next tick finds the same.
+                _log.warning("a tick failed: %s", error.message)
+            stopping.wait(tick_s)
+    finally:
+        if lease is not None:
+            try:
+                lease.release()
+            except MillraceError as error:
+                _log.warning("the scheduler's lease could not be given back: %s", error.message)
+
+
+def _tend(connection: sa.Connection, found: Sequence[Slot], now: datetime) -> Counter[str]:
+    done: Counter[str] = Counter()
+    for slot in found:
+        busy = tasks.busy(connection, slot.pipeline_id, now, load=slot.part == "load")
+        verdict, standing = due.passed(slot.standing, slot.schedule, now, running=busy)
+        if not slots.move(connection, slot, standing):
+            continue  # somebody changed it since; the next round sees how it is now
+        if verdict == "skip":
+            if slot.part != "load":
+                jobs.skipped(connection, slot.pipeline_id, slot.standing.slot_at or now)
+            done["skipped"] += 1
+        elif verdict is not None:
+            arguments = {"only": [slot.stream]} if slot.part == "object" else {}
+            trigger = "SCHEDULE" if verdict == "run" else "RETRY"
+            kind = "load" if slot.part == "load" else "run"
+            jobs.queue(connection, slot.pipeline_id, kind, trigger, {**arguments, "part": slot.part}, now)
+            done["queued"] += 1
+    return done

@@ -1,0 +1,36 @@
+"""The service without its faces: one scheduler thread and workers, until it shall stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from millrace.control import scheduler
+
+if TYPE_CHECKING:
+    from millrace.control.executor import Executor
+    from millrace.control.home import Home
+
+# How long workers may take to their next commits before they are ended.
+PATIENCE_S = 60.0
+
+_log = logging.getLogger("millrace.service")
+
+
+def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s: float = PATIENCE_S) -> None:
+    """Schedules are kept and workers live until it shall stop; then the workers end at their next commits."""
+    thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
+    thread.start()
+    try:
+        while not stopping.is_set():
+            executor.tend()
+            if not thread.is_alive():
+                # It lets no error of ours through; what it met is a fault, and somebody must see it.
+                _log.error("the scheduler ended; the service ends too")
+                stopping.set()
+            stopping.wait(1.0)
+    finally:
+        stopping.set()
+        executor.stop(patience_s=patience_s)
+        thread.join(timeout=patience_s)

@@ -1,0 +1,313 @@
+"""Tasks: what workers take, one conditional UPDATE for each. A worker that dies costs a lease and nothing more (I4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control import leases
+from millrace.control.db import Database
+from millrace.control.priority import Priority
+from millrace.control.tables import pipelines, runs, tasks
+from millrace.errors import Problem, Stale
+
+if TYPE_CHECKING:
+    from millrace.control.records import RunKind
+    from millrace.data.batch import JSON
+
+Kind: TypeAlias = Literal["run", "load", "resync"]
+Trigger: TypeAlias = Literal[
+    "SCHEDULE", "RETRY", "MANUAL", "API", "RESTART", "QUERY_MODE_CHANGE", "INCLUDE", "PRIORITY", "REPLAY"
+]
+
+# A worker says so often that it lives; without a word for the lease's time its task goes to another.
+BEAT_S = 1.0
+LEASE_S = 60.0
+
+# A task whose worker died so often is given up: it may be what kills them.
+MOST_ATTEMPTS = 5
+
+# What goes first within a priority: what a person asked for, what is new, what was there before (pipelines.md 2.3).
+BY_HAND, NEW, HISTORY = 0, 1, 2
+
+_TAKING_LOCK = 0x6D696C74
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A task to be. ``exclusive``: the source connection, where only one task at a time may read from it."""
+
+    pipeline_id: str
+    kind: Kind
+    run_kind: RunKind
+    trigger: Trigger
+    arguments: JSON
+    priority: Priority = "NORMAL"
+    rank: int = NEW
+    exclusive: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task in the hands of the worker with this ``token``; ``job`` is the number of its run."""
+
+    id: int
+    pipeline_id: str
+    pipeline: str
+    team_id: str
+    kind: Kind
+    arguments: JSON
+    trigger: Trigger
+    job: int
+    attempts: int
+    token: str
+
+
+def put(connection: sa.Connection, wanted: Wanted, now: datetime) -> int:
+    """The task waits for a worker, and its run is on record as queued; the number of that run."""
+    row = {
+        "pipeline_id": wanted.pipeline_id,
+        "kind": wanted.run_kind,
+        "status": "QUEUED",
+        "started_at": now,
+        "notes": [],
+        "error": None,
+        "job_id": str(uuid.uuid4()),
+        "trigger": wanted.trigger,
+        "requested_at": now,
+    }
+    inserted = connection.execute(sa.insert(runs).values(row))
+    assert inserted.inserted_primary_key is not None
+    run = int(inserted.inserted_primary_key[0])
+    connection.execute(
+        sa.insert(tasks).values(
+            pipeline_id=wanted.pipeline_id,
+            kind=wanted.kind,
+            arguments=wanted.arguments,
+            priority=wanted.priority,
+            rank=wanted.rank,
+            due_at=now,
+            run_id=run,
+            exclusive=wanted.exclusive,
+            attempts=0,
+            token=None,
+            holder=None,
+            expires_at=None,
+            created_at=now,
+        )
+    )
+    return run
+
+
+def going(connection: sa.Connection, pipeline_id: str, *, load: bool) -> int | None:
+    """The run of a task of the pipeline that waits or is at work: one that loads, or one that reads."""
+    same = tasks.c.kind == "load" if load else tasks.c.kind != "load"
+    query = sa.select(tasks.c.run_id).where(tasks.c.pipeline_id == pipeline_id, same).order_by(tasks.c.id)
+    return connection.execute(query.limit(1)).scalar()
+
+
+def busy(connection: sa.Connection, pipeline_id: str, now: datetime, *, load: bool) -> bool:
+    """`going`, or somebody runs the pipeline by hand. A load may wait for a read and the other way round."""
+    if going(connection, pipeline_id, load=load) is not None:
+        return True
+    if going(connection, pipeline_id, load=not load) is not None:
+        return False
+    return leases.found(connection, f"pipeline {pipeline_id}", now) is not None
+
+
+def take(database: Database, preferred: Sequence[Priority]) -> Task | None:
+    """A task that is ours now, of the first of the priorities that has one; None when nothing can be begun.
+
+    One pipeline has one task at work, and so has a source connection that says so.
+    """
+    now = database.now()
+    with database.reading() as connection:
+        if connection.execute(_free(now).limit(1)).first() is None:
+            return None
+    with database.transaction() as connection:
+        if not database.is_sqlite:
+            # Two workers that look at the same moment must see each other's choice; SQLite has one writer anyway.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TAKING_LOCK})
+        for priority in preferred:
+            query = _free(now).where(tasks.c.priority == priority)
+            found = connection.execute(query.order_by(tasks.c.rank, tasks.c.due_at, tasks.c.id).limit(1)).first()
+            if found is not None:
+                return _taken(connection, found.id, now)
+    return None
+
+
+def beat(
+    database: Database, task: Task, meter: JSON = None, *, seconds: float = LEASE_S, stage: str | None = None
+) -> bool:
+    """The task is ours for as long again, and what it has done is seen by others; True when it shall end.
+
+    Raises Stale when another worker has it.
+    """
+    now = database.now()
+    with database.transaction() as connection:
+        kept = connection.execute(
+            sa.update(tasks)
+            .where(tasks.c.id == task.id, tasks.c.token == task.token)
+            .values(expires_at=now + timedelta(seconds=seconds))
+        )
+        if kept.rowcount != 1:
+            raise Stale(f"another worker has task {task.id} of pipeline {task.pipeline}")
+        told: dict[str, Any] = {"meter": meter, "beat_at": now} | ({"stage": stage} if stage else {})
+        connection.execute(sa.update(runs).where(runs.c.id == task.job).values(told))
+        return connection.execute(sa.select(runs.c.cancel_at).where(runs.c.id == task.job)).scalar() is not None
+
+
+def begun(database: Database, run: int) -> None:
+    """What the run shall forget before it reads, it has forgotten: another attempt goes on from there."""
+    with database.transaction() as connection:
+        arguments = connection.execute(sa.select(tasks.c.arguments).where(tasks.c.run_id == run)).scalar()
+        if arguments is not None:
+            known = {**arguments, "begun": True}
+            connection.execute(sa.update(tasks).where(tasks.c.run_id == run).values(arguments=known))
+
+
+def holders(database: Database) -> list[leases.Holder]:
+    """The processes that have a task at work."""
+    with database.reading() as connection:
+        found = connection.execute(sa.select(tasks.c.holder).where(tasks.c.token.is_not(None))).scalars()
+        return [leases.Holder.from_json(one) for one in found]
+
+
+def finish(database: Database, task: Task) -> None:
+    """The task is done, whatever became of it. Nothing happens when another worker has it."""
+    with database.transaction() as connection:
+        connection.execute(sa.delete(tasks).where(tasks.c.id == task.id, tasks.c.token == task.token))
+
+
+def give_back(database: Database, task: Task, *, after_s: float = 0.0, died: bool = False) -> None:
+    """The task waits again, for ``after_s``; its run is queued and goes on where it stopped. Unless it ``died`` of it,
+    the attempt does not count."""
+    now = database.now()
+    with database.transaction() as connection:
+        _free_again(connection, task.id, task.token, now + timedelta(seconds=after_s), forgiven=not died)
+
+
+def fail_queued(database: Database, task: Task, problem: Problem) -> None:
+    """A run that could not even begin has failed of this; one that began says for itself how it ended."""
+    with database.transaction() as connection:
+        connection.execute(
+            sa.update(runs)
+            .where(runs.c.id == task.job, runs.c.status.in_(("QUEUED", "CANCELLING")))
+            .values(status="FAILED", ended_at=database.now(), stage="DONE", error=dataclasses.asdict(problem))
+        )
+
+
+def recover(database: Database) -> list[int]:
+    """Tasks of workers that are dead, or said nothing for too long, wait again; the numbers of their runs.
+
+    A run that somebody wanted to end has ended; so has one whose worker died too often.
+    """
+    now = database.now()
+    with database.reading() as connection:
+        held = connection.execute(sa.select(tasks).where(tasks.c.token.is_not(None))).all()
+    lost = [row for row in held if row.expires_at <= now or leases.is_dead(row.holder)]
+    if not lost:
+        return []
+    freed: list[int] = []
+    with database.transaction() as connection:
+        for row in lost:
+            wish = connection.execute(sa.select(runs.c.cancel_at).where(runs.c.id == row.run_id)).scalar()
+            if wish is None and row.attempts < MOST_ATTEMPTS:
+                if _free_again(connection, row.id, row.token, now, forgiven=False):
+                    freed.append(row.run_id)
+                continue
+            gone = connection.execute(sa.delete(tasks).where(tasks.c.id == row.id, tasks.c.token == row.token))
+            if gone.rowcount == 1:
+                _close(connection, row.run_id, now, cancelled=wish is not None)
+    return freed
+
+
+def drop_waiting(connection: sa.Connection, pipeline_id: str, now: datetime, *, run: int | None = None) -> list[int]:
+    """Tasks of the pipeline that nobody has taken, or the one of that run, are gone and their runs cancelled."""
+    mine = [tasks.c.pipeline_id == pipeline_id, tasks.c.token.is_(None)]
+    if run is not None:
+        mine.append(tasks.c.run_id == run)
+    found = [int(number) for number in connection.execute(sa.select(tasks.c.run_id).where(*mine)).scalars()]
+    connection.execute(sa.delete(tasks).where(*mine))
+    for number in found:
+        _close(connection, number, now, cancelled=True)
+    return found
+
+
+def _free(now: datetime) -> sa.Select[Any]:
+    """Tasks that may be begun."""
+    other = tasks.alias("other")
+    at_work = other.c.token.is_not(None)
+    same_pipeline = sa.exists().where(other.c.pipeline_id == tasks.c.pipeline_id, at_work)
+    same_source = sa.exists().where(other.c.exclusive == tasks.c.exclusive, at_work)
+    return sa.select(tasks.c.id).where(
+        tasks.c.token.is_(None),
+        tasks.c.due_at <= now,
+        ~same_pipeline.correlate(tasks),
+        sa.or_(tasks.c.exclusive.is_(None), ~same_source.correlate(tasks)),
+    )
+
+
+def _taken(connection: sa.Connection, id_: int, now: datetime) -> Task | None:
+    token = str(uuid.uuid4())
+    taken = connection.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == id_, tasks.c.token.is_(None))
+        .values(
+            token=token,
+            holder=leases.this_process().to_json(),
+            expires_at=now + timedelta(seconds=LEASE_S),
+            attempts=tasks.c.attempts + 1,
+        )
+    )
+    if taken.rowcount != 1:
+        return None
+    row = connection.execute(
+        sa.select(tasks, pipelines.c.name, pipelines.c.team_id, runs.c.trigger)
+        .join(pipelines, pipelines.c.id == tasks.c.pipeline_id)
+        .join(runs, runs.c.id == tasks.c.run_id)
+        .where(tasks.c.id == id_)
+    ).one()
+    return Task(
+        id=row.id,
+        pipeline_id=row.pipeline_id,
+        pipeline=row.name,
+        team_id=row.team_id,
+        kind=row.kind,
+        arguments=row.arguments,
+        trigger=row.trigger,
+        job=row.run_id,
+        attempts=row.attempts,
+        token=token,
+    )
+
+
+def _free_again(connection: sa.Connection, id_: int, token: str, due_at: datetime, *, forgiven: bool) -> bool:
+    values: dict[str, Any] = {"token": None, "holder": None, "expires_at": None, "due_at": due_at}
+    if forgiven:
+        values["attempts"] = tasks.c.attempts - 1
+    freed = connection.execute(sa.update(tasks).where(tasks.c.id == id_, tasks.c.token == token).values(values))
+    if freed.rowcount != 1:
+        return False
+    job = sa.select(tasks.c.run_id).where(tasks.c.id == id_).scalar_subquery()
+    again = {"status": "QUEUED", "ended_at": None, "error": None}
+    connection.execute(sa.update(runs).where(runs.c.id == job).values(again))
+    return True
+
+
+def _close(connection: sa.Connection, run: int, now: datetime, *, cancelled: bool) -> None:
+    error = Problem(
+        "worker_died",
+        f"the worker of this run died {MOST_ATTEMPTS} times",
+        "Look for what ends it (memory, a script); then run the pipeline again. Nothing that was committed is lost.",
+    )
+    values: dict[str, Any] = {"status": "CANCELLED", "ended_at": now, "stage": "DONE"}
+    if not cancelled:
+        values |= {"status": "FAILED", "error": dataclasses.asdict(error)}
+    connection.execute(sa.update(runs).where(runs.c.id == run).values(values))

@@ -1,0 +1,224 @@
+"""Objects and pipelines: what may be done in which state, with what effect, and what the activity log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from tests.control.conftest import Desk
+from tests.control.sources import Script
+
+from millrace.control import (
+    activity,
+    connections,
+    jobs,
+    lifecycle,
+    object_actions,
+    objects,
+    pipelines,
+    positions,
+    slots,
+    tasks,
+)
+from millrace.control.home import Home
+from millrace.control.object_actions import ALLOWED
+from millrace.control.objects import ObjectState
+from millrace.control.pipelines import State, Wish
+from millrace.control.schedule import Schedule
+from millrace.errors import ConfigError, Forbidden
+
+HOURLY = Schedule(every_s=3600)
+NAMES = ("Orders", "Users", "Visits")
+
+ACTIONS: dict[object_actions.Action, Callable[[Home], Any]] = {
+    "run_now": lambda home: object_actions.run_now(home, "events", "Users"),
+    "pause": lambda home: object_actions.pause(home, "events", "Users"),
+    "resume": lambda home: object_actions.resume(home, "events", "Users"),
+    "skip": lambda home: object_actions.skip(home, "events", "Users"),
+    "include": lambda home: object_actions.include(home, "events", "Users"),
+    "restart": lambda home: object_actions.restart(home, "events", "Users"),
+    "restart_historical": lambda home: object_actions.restart_historical(home, "events", "Users"),
+    "change_position": lambda home: object_actions.change_position(home, "events", "Users", "incremental", 1),
+    "query_mode": lambda home: object_actions.set_query_mode(home, "events", "Users", {"mode": "full_load"}),
+    "schedule": lambda home: object_actions.set_schedule(home, "events", "Users", HOURLY),
+}
+AFTER: dict[object_actions.Action, ObjectState] = {
+    "pause": "PAUSED",
+    "resume": "ACTIVE",
+    "skip": "SKIPPED",
+    "include": "ACTIVE",
+}
+LOUD = {
+    "pause",
+    "resume",
+    "skip",
+    "include",
+    "restart",
+    "restart_historical",
+    "change_position",
+    "query_mode",
+    "schedule",
+}
+
+
+@pytest.fixture
+def ready(home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home whose pipeline `events` offers three objects with a history."""
+    script = Script({name: [[{"id": 1}]] for name in NAMES}, historical=True)
+    monkeypatch.setattr(connections, "build_source", script.build)
+    objects.refresh(home, "events")
+    return home
+
+
+def bring(home: Home, state: ObjectState) -> None:
+    if state == "PAUSED":
+        object_actions.pause(home, "events", "Users")
+    elif state == "SKIPPED":
+        object_actions.skip(home, "events", "Users")
+
+
+def told_of(home: Home) -> tuple[activity.Entry, ...]:
+    """What the activity log tells of objects, their positions among it."""
+    return tuple(one for one in activity.listed(home).items if one.entity.type in ("object", "position"))
+
+
+@pytest.mark.spec("pipelines.22.7")
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("state", get_args(ObjectState))
+@pytest.mark.parametrize("action", get_args(object_actions.Action))
+def test_every_action_on_an_object_is_done_and_told_or_refused_as_its_state_says(
+    ready: Home, state: ObjectState, action: object_actions.Action
+):
+    bring(ready, state)
+    before = len(told_of(ready))
+    if action not in ALLOWED[state]:
+        with pytest.raises(ConfigError) as refused:
+            ACTIONS[action](ready)
+        assert refused.value.code == "wrong_state"
+        assert objects.find(ready, "events", "Users").state == state
+        assert len(told_of(ready)) == before
+        return
+    ACTIONS[action](ready)
+    assert objects.find(ready, "events", "Users").state == AFTER.get(action, state)
+    told = told_of(ready)
+    assert len(told) - before == (action in LOUD)
+    assert {one.severity for one in told[: len(told) - before]} <= {"MEDIUM"}
+
+
+@pytest.mark.spec("pipelines.22.7")
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("state", ["ACTIVE", "PAUSED"])
+@pytest.mark.parametrize("action", get_args(lifecycle.Action))
+def test_every_action_on_a_pipeline_is_done_and_told_or_refused_as_its_state_says(
+    ready: Home, state: State, action: lifecycle.Action
+):
+    if state == "PAUSED":
+        lifecycle.pause(ready, "events")
+    doing = {"pause": lifecycle.pause, "resume": lifecycle.resume, "delete": lifecycle.delete}[action]
+    wanted = lifecycle.TRANSITIONS.get((state, action))
+    before = len(activity.listed(ready, entity="pipeline").items)
+    if wanted is None:
+        with pytest.raises(ConfigError) as refused:
+            doing(ready, "events")
+        assert refused.value.code == "wrong_state"
+        assert pipelines.find(ready, "events").state == state
+        return
+    doing(ready, "events")
+    told = activity.listed(ready, entity="pipeline").items
+    assert len(told) == before + 1
+    assert (told[0].action, told[0].severity) == (action, "HIGH" if action == "delete" else "MEDIUM")
+    assert [one.state for one in pipelines.listed(ready)] == ([] if wanted == "DELETING" else [wanted])
+
+
+def test_of_a_paused_pipeline_no_object_can_be_run(ready: Home):
+    lifecycle.pause(ready, "events")
+    for action in ("run_now", "restart", "restart_historical"):
+        with pytest.raises(ConfigError, match="paused"):
+            ACTIONS[action](ready)
+    assert {one.status for one in objects.listed(ready, "events")} == {"PAUSED"}
+
+
+def test_an_included_object_is_read_at_once_alone(ready: Home):
+    object_actions.skip(ready, "events", "Users")
+    object_actions.include(ready, "events", "Users")
+    task = tasks.take(ready.database, ("NORMAL",))
+    assert task is not None
+    assert (task.arguments["only"], task.trigger) == (["Users"], "INCLUDE")
+
+
+def test_an_object_that_was_never_selected_is_skipped_and_including_it_selects_it(ready: Home):
+    pipelines.change(ready, "events", Wish("events", "project", "warehouse", objects={"Orders": None}))
+    assert {one.name: one.state for one in objects.listed(ready, "events")} == {
+        "Orders": "ACTIVE",
+        "Users": "SKIPPED",
+        "Visits": "SKIPPED",
+    }
+    object_actions.include(ready, "events", "Users")
+    assert pipelines.find(ready, "events").selected == {"Orders", "Users"}
+
+
+def test_a_status_says_what_goes_on_with_an_object(ready: Home):
+    assert objects.find(ready, "events", "users").status == "INIT"
+    object_actions.run_now(ready, "events", "Users")
+    assert {one.name: one.status for one in objects.listed(ready, "events")} == {
+        "Orders": "INIT",
+        "Users": "QUEUED",
+        "Visits": "INIT",
+    }
+    assert [one.name for one in objects.listed(ready, "events", category="ACTIVE")] == list(NAMES)
+    assert objects.listed(ready, "events", category="PAUSED") == []
+
+
+def test_several_objects_are_changed_together_and_those_that_refuse_say_why(ready: Home):
+    object_actions.pause(ready, "events", "Users")
+    done = object_actions.bulk(ready, "events", [*NAMES, "Nobody"], "pause")
+    assert [(one.object, one.problem and one.problem.code) for one in done] == [
+        ("Orders", None),
+        ("Users", "wrong_state"),
+        ("Visits", None),
+        ("Nobody", "unknown_object"),
+    ]
+    object_actions.bulk(ready, "events", NAMES, "resume")
+    object_actions.bulk(ready, "events", ("Orders", "Users"), "restart")
+    (job,) = jobs.page(ready, statuses=["QUEUED"]).items
+    task = tasks.take(ready.database, ("NORMAL",))
+    assert task is not None and task.job == job.run.id
+    assert (task.arguments["only"], job.trigger) == (["Orders", "Users"], "RESTART")
+
+
+def test_an_object_with_a_schedule_of_its_own_is_due_by_it_unless_it_rests(ready: Home, saved: Desk):
+    object_actions.set_schedule(ready, "events", "Users", HOURLY)
+
+    def own() -> list[str]:
+        with ready.database.reading() as connection:
+            return [one.stream for one in slots.of(connection, saved.pipeline) if one.part == "object"]
+
+    assert own() == ["Users"]
+    object_actions.pause(ready, "events", "Users")
+    assert own() == []
+    object_actions.resume(ready, "events", "Users")
+    assert own() == ["Users"]
+    object_actions.set_schedule(ready, "events", "Users", None)
+    assert own() == []
+
+
+def test_a_position_that_was_set_is_where_the_object_is_read_from_and_stays_in_the_history(ready: Home):
+    object_actions.change_position(ready, "events", "Users", "incremental", 1)
+    assert objects.find(ready, "events", "Users").positions == {"incremental": 1}
+    assert [one.run for one in positions.history(ready, "events", "Users", "incremental")] == [None]
+    assert jobs.page(ready).items[0].run.status == "QUEUED"
+
+
+def test_who_may_only_look_changes_nothing(ready: Home):
+    from millrace.control.actors import Actor
+
+    guest = ready.acting(Actor("user", "guest@example.com", permissions=frozenset({"view"})))
+    for doing in (
+        *ACTIONS.values(),
+        lambda home: lifecycle.pause(home, "events"),
+        lambda home: jobs.start(home, "events"),
+    ):
+        with pytest.raises(Forbidden):
+            doing(guest)
+    assert [one.state for one in objects.listed(guest, "events")] == ["ACTIVE"] * 3

@@ -1,0 +1,266 @@
+"""What a worker makes of tasks: limits of a source, wishes to end, failures; and what jobs say of that."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+from tests.control.conftest import Desk
+from tests.control.sources import Script
+
+from millrace.control import connections, jobs, lifecycle, object_actions, objects, pipelines, tables, tasks, worker
+from millrace.control.home import Home
+from millrace.control.jobs import Job
+from millrace.control.pipelines import Wish
+from millrace.control.schedule import Schedule
+from millrace.engine import ingest, sync
+from millrace.errors import ConfigError, RateLimited, Transient
+
+BOTH = ("HIGH", "NORMAL")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Workers are the same on both kinds of database; their statements are tested on both elsewhere."""
+    return f"sqlite:///{tmp_path / 'millrace.db'}"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint is a commit, workers hear wishes at once, and a busy destination is not waited for."""
+    monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "BEAT_S", 0.02)
+    monkeypatch.setattr(sync, "LOAD_WAITS_S", ())
+
+
+def rows(first: int, last: int) -> list[dict[str, Any]]:
+    return [{"id": number, "name": f"row {number}"} for number in range(first, last)]
+
+
+@pytest.fixture
+def script(saved: Desk, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """The pipeline `events` reads three streams of three pages each."""
+    names = ("Orders", "Users", "Visits")
+    found = Script({name: [rows(0, 5), rows(5, 10), rows(10, 15)] for name in names})
+    monkeypatch.setattr(connections, "build_source", found.build)
+    return found
+
+
+def perform(home: Home, stopping: threading.Event | None = None) -> Job:
+    """The next task is done by a worker; its job as it is then."""
+    task = tasks.take(home.database, BOTH)
+    assert task is not None
+    worker.perform(home, task, stopping or threading.Event())
+    return jobs.find(home, task.job)
+
+
+def table(tmp_path: Path, name: str) -> list[int]:
+    with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as connection:
+        return sorted(id_ for (id_,) in connection.execute(f"SELECT id FROM {name}").fetchall())
+
+
+def told(job: Job) -> dict[str, str]:
+    return {one.stream: one.status for one in job.objects}
+
+
+def limited(scope: Any = "endpoint", retry_after_s: float | None = None) -> Any:
+    def step() -> None:
+        raise RateLimited("no more calls", scope=scope, retry_after_s=retry_after_s)
+
+    return step
+
+
+@pytest.mark.spec("pipelines.22.8")
+def test_a_limit_in_the_middle_defers_the_object_keeps_what_was_read_and_goes_on_from_there(
+    home: Home, script: Script, tmp_path: Path
+):
+    script.before["Users", 1] = limited()
+    jobs.start(home, "events")
+    first = perform(home)
+    assert (first.run.status, first.run.kind) == ("DEFERRED", "HISTORICAL")
+    assert told(first) == {"Orders": "COMPLETED", "Users": "DEFERRED", "Visits": "COMPLETED"}
+    assert (len(table(tmp_path, "users")), len(table(tmp_path, "orders"))) == (5, 15)
+    assert objects.find(home, "events", "Users").status == "DEFERRED"
+    script.before.clear()
+    script.read.clear()
+    jobs.start(home, "events")
+    second = perform(home)
+    assert (second.run.status, second.run.kind) == ("COMPLETED", "HISTORICAL")
+    assert script.read == [("Users", 1), ("Users", 2)]
+    assert table(tmp_path, "users") == list(range(15))
+    jobs.start(home, "events")
+    assert perform(home).run.kind == "INCREMENTAL"
+
+
+@pytest.mark.spec("pipelines.22.8")
+def test_a_limit_of_the_credential_leaves_all_objects_that_were_still_to_be_read(home: Home, script: Script):
+    script.before["Users", 1] = limited("credential")
+    jobs.start(home, "events")
+    job = perform(home)
+    assert told(job) == {"Orders": "COMPLETED", "Users": "DEFERRED", "Visits": "DEFERRED"}
+    assert ("Visits", 0) not in script.read
+
+
+def test_a_limit_that_says_when_it_ends_holds_the_schedule_back_until_then(home: Home, script: Script, saved: Desk):
+    script.before["Orders", 0] = limited("credential", retry_after_s=7200)
+    lifecycle_wish = Wish("events", "project", "warehouse", schedule={"every_s": 1800})
+    pipelines.change(home, "events", lifecycle_wish)
+    jobs.start(home, "events")
+    job = perform(home)
+    assert job.run.status == "DEFERRED"
+    due = saved.scalar(sa.select(tables.slots.c.due_at))
+    assert job.run.ended_at is not None
+    assert (due - job.run.ended_at).total_seconds() == pytest.approx(7200, abs=60)
+
+
+@pytest.mark.spec("pipelines.22.10")
+def test_a_job_that_is_cancelled_keeps_what_it_committed_and_the_next_one_goes_on_from_there(
+    home: Home, script: Script, tmp_path: Path
+):
+    asked = jobs.start(home, "events")
+    heard = threading.Event()
+
+    def wish() -> None:
+        assert jobs.cancel(home, asked.job_id).run.status == "CANCELLING"
+        heard.wait(1.0)
+
+    script.before["Users", 1] = wish
+    job = perform(home)
+    assert (job.run.status, job.run.kind, job.run.balance.even) == ("CANCELLED", "HISTORICAL", True)
+    assert told(job) == {"Orders": "COMPLETED", "Users": "CANCELLED", "Visits": "SKIPPED"}
+    assert job.run.balance.loaded == job.run.balance.read
+    before = len(script.read)
+    script.before.clear()
+    again = jobs.retry(home, asked.job_id)
+    done = perform(home)
+    # Cancelled over the history: the next one is over the history again, and reads what is missing.
+    assert (done.job_id, done.run.status, done.run.kind) == (again.job_id, "COMPLETED", "HISTORICAL")
+    assert sorted(set(script.read)) == sorted((name, number) for name in script.pages for number in range(3))
+    assert len(script.read) == len(set(script.read)), script.read[before:]
+    for name in ("orders", "users", "visits"):
+        assert table(tmp_path, name) == list(range(15))
+
+
+@pytest.mark.spec("pipelines.22.10")
+def test_a_job_that_waits_is_cancelled_at_once_and_one_that_ended_stays_as_it_is(home: Home, script: Script):
+    asked = jobs.start(home, "events")
+    assert jobs.cancel(home, asked.job_id).run.status == "CANCELLED"
+    assert tasks.take(home.database, BOTH) is None
+    assert jobs.cancel(home, asked.job_id).run.status == "CANCELLED"
+    jobs.start(home, "events")
+    done = perform(home)
+    assert jobs.cancel(home, done.job_id).run.status == "COMPLETED"
+
+
+def test_a_worker_that_is_told_to_end_gives_its_task_back_and_another_ends_the_same_job(
+    home: Home, script: Script, tmp_path: Path
+):
+    asked, stopping, heard = jobs.start(home, "events"), threading.Event(), threading.Event()
+
+    def end() -> None:
+        stopping.set()
+        heard.wait(1.0)
+
+    script.before["Users", 1] = end
+    assert perform(home, stopping).run.status == "QUEUED"
+    script.before.clear()
+    done = perform(home)
+    assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED")
+    assert (done.run.balance.read, done.run.balance.loaded, done.run.balance.even) == (45, 45, True)
+    assert told(done) == dict.fromkeys(("Orders", "Users", "Visits"), "COMPLETED")
+
+
+def test_a_failed_job_says_what_failed_and_is_retried_for_that_alone(home: Home, script: Script):
+    def broken() -> None:
+        raise Transient("the line is cut")
+
+    script.before["Users", 1] = broken
+    jobs.start(home, "events")
+    failed = perform(home)
+    assert (failed.run.status, failed.run.error and failed.run.error.message) == ("FAILED", "the line is cut")
+    assert told(failed) == {"Orders": "COMPLETED", "Users": "FAILED", "Visits": "COMPLETED"}
+    assert failed.object_counts == {"success": 2, "queued": 0, "skipped": 0, "failed": 1}
+    assert objects.find(home, "events", "Users").status == "FAILED"
+    script.before.clear()
+    script.read.clear()
+    jobs.retry(home, failed.job_id)
+    assert perform(home).run.status == "COMPLETED"
+    assert script.read == [("Users", 1), ("Users", 2)]
+
+
+def test_one_object_of_a_job_is_restarted_alone_from_its_beginning(home: Home, script: Script, tmp_path: Path):
+    jobs.start(home, "events")
+    first = perform(home)
+    script.read.clear()
+    again = jobs.restart_object(home, first.job_id, "Users")
+    assert (again.trigger, again.run.kind) == ("RESTART", "HISTORICAL")
+    assert perform(home).run.status == "COMPLETED"
+    assert script.read == [("Users", 0), ("Users", 1), ("Users", 2)]
+    assert table(tmp_path, "users") == list(range(15))
+
+
+def test_where_loads_have_a_schedule_of_their_own_a_run_only_reads_and_a_load_brings_the_rows(
+    home: Home, script: Script, tmp_path: Path
+):
+    lifecycle.load_every(home, "warehouse", Schedule(every_s=3600))
+    jobs.start(home, "events")
+    read = perform(home)
+    assert (read.run.status, read.run.balance.loaded, read.run.balance.waiting) == ("COMPLETED", 0, 45)
+    (load,) = lifecycle.load_now(home, "warehouse")
+    assert load.run.kind == "LOAD"
+    assert perform(home).run.status == "COMPLETED"
+    assert jobs.find(home, read.job_id).run.balance.loaded == 45
+    assert table(tmp_path, "orders") == list(range(15))
+
+
+def test_what_was_read_before_a_pause_is_still_loaded(home: Home, script: Script, tmp_path: Path):
+    lifecycle.load_every(home, "warehouse", Schedule(every_s=3600))
+    jobs.start(home, "events")
+    perform(home)
+    lifecycle.pause(home, "events")
+    assert perform(home).run.kind == "LOAD"
+    assert table(tmp_path, "orders") == list(range(15))
+
+
+def test_a_deleted_pipeline_is_gone_with_its_rows_that_wait_and_loaded_rows_stay(
+    home: Home, script: Script, tmp_path: Path
+):
+    jobs.start(home, "events")
+    perform(home)
+    jobs.start(home, "events")
+    task = tasks.take(home.database, BOTH)
+    assert task is not None
+    assert lifecycle.delete(home, "events") is False
+    assert jobs.find(home, task.job).run.status == "CANCELLING"
+    assert lifecycle.bury(home) == 0
+    tasks.finish(home.database, task)
+    assert lifecycle.bury(home) == 1
+    with pytest.raises(ConfigError, match="no pipeline"):
+        pipelines.find(home, "events")
+    assert table(tmp_path, "orders") == list(range(15))
+
+
+def test_an_object_of_its_own_schedule_is_not_read_with_the_others(home: Home, script: Script):
+    objects.ensure_known(home, "events")
+    object_actions.set_schedule(home, "events", "Users", Schedule(every_s=3600))
+    jobs.start(home, "events")
+    assert set(told(perform(home))) == {"Orders", "Visits"}
+
+
+def test_a_copy_has_read_nothing_is_paused_and_fills_other_tables(home: Home, script: Script):
+    jobs.start(home, "events")
+    perform(home)
+    object_actions.pause(home, "events", "Users")
+    copy = lifecycle.clone(home, "events", table_prefix="copy")
+    assert (copy.name, copy.state, copy.table_prefix) == ("events (copy)", "PAUSED", "copy_")
+    assert {one.name: (one.state, one.positions) for one in objects.listed(home, copy.name)} == {
+        "Orders": ("ACTIVE", {}),
+        "Users": ("PAUSED", {}),
+        "Visits": ("ACTIVE", {}),
+    }
+    with pytest.raises(ConfigError, match="same tables"):
+        lifecycle.clone(home, "events", table_prefix="")
