@@ -9,8 +9,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, add_pipeline
+from tests.control.sources import Script
 
-from millrace.control import connections, jobs, leases, lifecycle, pipelines, scheduler, slots, tables, tasks
+from millrace.control import (
+    connections,
+    jobs,
+    leases,
+    lifecycle,
+    object_actions,
+    objects,
+    pipelines,
+    scheduler,
+    slots,
+    tables,
+    tasks,
+)
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -25,7 +38,7 @@ EVERY_TWO = {"every_s": 7200}
 def put(database: Database, pipeline: str, **more: Any) -> int:
     wanted = Wanted(pipeline, "run", "INCREMENTAL", "SCHEDULE", {}, **more)
     with database.transaction() as connection:
-        return tasks.put(connection, wanted, database.now())
+        return tasks.put(connection, [wanted], database.now())[0]
 
 
 def status_of(database: Database, run: int) -> str:
@@ -222,6 +235,18 @@ def test_of_12_sources_3_may_have_priority_and_a_second_pipeline_of_one_of_them_
     assert refused.value.code == "too_many_high"
     lifecycle.prioritize(home, "p2", "NORMAL")
     assert lifecycle.prioritize(home, "p3", "HIGH").priority == "HIGH"
+
+
+def test_an_object_of_its_own_schedule_waits_for_the_pipeline_and_is_not_left_out_for_it(
+    scheduled: Home, monkeypatch: pytest.MonkeyPatch
+):
+    script = Script({"Orders": [[{"id": 1}]], "Users": [[{"id": 1}]]})
+    monkeypatch.setattr(connections, "build_source", script.build)
+    objects.refresh(scheduled, "events")
+    object_actions.set_schedule(scheduled, "events", "Users", Schedule(every_s=7200))
+    start = scheduled.database.now()
+    assert scheduler.tick(scheduled, start) == scheduler.Ticked(queued=2)
+    assert scheduler.tick(scheduled, start + timedelta(hours=2)) == scheduler.Ticked(skipped=2)
 
 
 def test_one_process_schedules_and_another_goes_on_when_that_one_ends(scheduled: Home):

@@ -145,60 +145,63 @@ def start(
         arguments["lanes"] = list(lanes)
     with home.database.transaction() as connection:
         going = tasks.going(connection, found.id, load=kind == "load")
-        number = going or queue(connection, found.id, kind, trigger or _asked(home), arguments, now, rank=tasks.BY_HAND)
-    return find(home, int(number))
+        if going is None:
+            asked = Asked(found.id, kind, trigger or _asked(home), arguments, tasks.BY_HAND)
+            (going,) = queue(connection, [asked], now)
+    return find(home, going)
 
 
-def queue(
-    connection: sa.Connection,
-    pipeline_id: str,
-    kind: tasks.Kind,
-    trigger: Trigger,
-    arguments: Mapping[str, JSON],
-    now: datetime,
-    *,
-    rank: int | None = None,
-) -> int:
-    """A task of the pipeline waits from now on, with all that its pipeline says of it; the number of its run."""
-    source, destination = connections.alias(), connections.alias()
-    about = connection.execute(
-        sa.select(
-            pipelines_table.c.priority,
-            pipelines_table.c.source_id,
-            source.c.type,
-            destination.c.load_schedule,
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task that shall be made. ``rank`` None: by what kind of run it is."""
+
+    pipeline_id: str
+    kind: tasks.Kind
+    trigger: Trigger
+    arguments: Mapping[str, JSON]
+    rank: int | None = None
+
+
+def queue(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> list[int]:
+    """The tasks wait from now on, with all that their pipelines say of them; the numbers of their runs."""
+    ids = [one.pipeline_id for one in asked]
+    source, destination = connections.alias("source"), connections.alias("destination")
+    about = {
+        row.id: row
+        for row in connection.execute(
+            sa.select(
+                pipelines_table.c.id,
+                pipelines_table.c.priority,
+                pipelines_table.c.source_id,
+                source.c.type,
+                destination.c.load_schedule,
+            )
+            .join(source, source.c.id == pipelines_table.c.source_id)
+            .join(destination, destination.c.id == pipelines_table.c.destination_id)
+            .where(pipelines_table.c.id.in_(ids))
         )
-        .join(source, source.c.id == pipelines_table.c.source_id)
-        .join(destination, destination.c.id == pipelines_table.c.destination_id)
-        .where(pipelines_table.c.id == pipeline_id)
-    ).one()
+    }
+    kinds = records.following_kinds(connection, ids)
+    wanted = [_wanted(one, about[one.pipeline_id], kinds[one.pipeline_id][0]) for one in asked]
+    return tasks.put(connection, wanted, now)
+
+
+def _wanted(asked: Asked, about: Any, following: RunKind) -> Wanted:
+    arguments = dict(asked.arguments)
     run_kind: RunKind = "LOAD"
-    if kind == "resync":
+    if asked.kind == "resync":
         run_kind = RESYNCS[str(arguments.get("mode", "evolve-and-merge"))]
-    elif kind == "run":
-        run_kind, _ = records.following(connection, pipeline_id)
-        if "historical" in arguments.get("lanes", ()):
-            run_kind = "HISTORICAL"
+    elif asked.kind == "run":
+        run_kind = "HISTORICAL" if "historical" in arguments.get("lanes", ()) else following
         if about.load_schedule is not None:
             # Loads have a schedule of their own at this destination.
-            arguments = {**arguments, "loading": False}
+            arguments["loading"] = False
+    rank = asked.rank
     if rank is None:
         rank = tasks.NEW if run_kind in ("INCREMENTAL", "LOAD") else tasks.HISTORY
-    shared = kind == "load" or registry.source(about.type).spreads
-    return tasks.put(
-        connection,
-        Wanted(
-            pipeline_id,
-            kind,
-            run_kind,
-            trigger,
-            dict(arguments),
-            about.priority,
-            rank,
-            None if shared else about.source_id,
-        ),
-        now,
-    )
+    shared = asked.kind == "load" or registry.source(about.type).spreads
+    exclusive = None if shared else about.source_id
+    return Wanted(asked.pipeline_id, asked.kind, run_kind, asked.trigger, arguments, about.priority, rank, exclusive)
 
 
 def cancel(home: Home, job: str | int) -> Job:
@@ -247,12 +250,6 @@ def restart_object(home: Home, job: str | int, stream: str) -> Job:
         raise ConfigError(f"job {found.run.id} was not about an object {stream!r}", code="unknown_object")
     lanes = ("incremental", "historical")
     return start(home, found.run.pipeline, only=[stream], lanes=lanes, trigger="RESTART")
-
-
-def skipped(connection: sa.Connection, pipeline_id: str, at: datetime) -> None:
-    """A slot came while a run went on: it is on record, and nothing makes up for it."""
-    run_kind, _ = records.following(connection, pipeline_id)
-    records.skip_run(connection, pipeline_id, run_kind, at)
 
 
 def expire(home: Home, now: datetime) -> int:

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -174,6 +174,12 @@ def found(connection: sa.Connection, name: str, now: datetime) -> Holder | None:
     """`holder`, within a transaction."""
     row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
     return Holder.from_json(row.holder) if row is not None and _holds(row, now) else None
+
+
+def held_of(connection: sa.Connection, names: Sequence[str], now: datetime) -> set[str]:
+    """Those of the leases that somebody holds."""
+    rows = connection.execute(sa.select(leases).where(leases.c.name.in_(names)))
+    return {row.name for row in rows if _holds(row, now)}
 
 
 def oldest_live(connection: sa.Connection, now: datetime) -> datetime | None:

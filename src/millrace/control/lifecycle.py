@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from millrace.connect.config import SourceConfig
 from millrace.control import activity, connections, jobs, leases, pipelines, priority, schedule, slots, tasks
 from millrace.control.activity import Entity
+from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning
 from millrace.control.pipelines import Pipeline, State, lease_name
 from millrace.control.priority import Priority
@@ -54,7 +55,7 @@ def pause(home: Home, name: str) -> Pipeline:
         _stop(connection, found.id, now)
         waiting = sa.select(segments.c.number).where(segments.c.pipeline_id == found.id, segments.c.state == "staged")
         if connection.execute(waiting.limit(1)).first() is not None:
-            jobs.queue(connection, found.id, "load", "MANUAL", {}, now)
+            jobs.queue(connection, [Asked(found.id, "load", "MANUAL", {})], now)
     _wrote(home, found, "MEDIUM", "pause", f"Pipeline {name} was paused", found.state, "PAUSED")
     return pipelines.find(home, name)
 

@@ -121,8 +121,11 @@ def lease_name(pipeline_id: str) -> str:
     return f"pipeline {pipeline_id}"
 
 
-def create(home: Home, wish: Wish) -> Pipeline:
-    """The pipeline is saved. Raises ConfigError when its name is taken or something in it cannot be."""
+def create(home: Home, wish: Wish, *, number: int | None = None) -> Pipeline:
+    """The pipeline is saved, under the ``number`` of its draft where it had one.
+
+    Raises ConfigError when its name is taken or something in it cannot be.
+    """
     home.actor.must("pipelines.create")
     wish = _checked(home, wish)
     now = datetime.now(UTC)
@@ -133,7 +136,7 @@ def create(home: Home, wish: Wish) -> Pipeline:
                 sa.insert(pipelines).values(
                     _row(home, wish)
                     | {"id": id_, "state": "ACTIVE", "ingested_at_ms": 0, "created_at": now, "changed_at": now}
-                    | {"team_id": home.actor.team_id, "number": following(connection, "pipeline")}
+                    | {"team_id": home.actor.team_id, "number": number or following(connection, "pipeline")}
                 )
             )
             _choose(connection, id_, wish)

@@ -149,8 +149,9 @@ def begin_run(
         return inserted.inserted_primary_key[0]
 
 
-def skip_run(connection: sa.Connection, pipeline_id: str, kind: RunKind, at: datetime) -> None:
-    """A run was due and was left out, because one went on."""
+def skip_run(connection: sa.Connection, pipeline_id: str, at: datetime) -> None:
+    """A run was due and was left out, because one went on; nothing makes up for it."""
+    kind, _ = following(connection, pipeline_id)
     row = {"pipeline_id": pipeline_id, "kind": kind, "status": "SKIPPED", "started_at": at, "ended_at": at}
     row |= {"notes": [], "error": None, "job_id": str(uuid.uuid4()), "trigger": "SCHEDULE", "requested_at": at}
     connection.execute(sa.insert(runs).values(row))
@@ -226,19 +227,37 @@ def following(connection: sa.Connection, pipeline_id: str) -> tuple[RunKind, lis
     One over the history comes again until it ends well. Where a limit left some objects of it, these alone are read
     (pipelines.md 19.7).
     """
-    kinds, ended = ("HISTORICAL", "INCREMENTAL"), ("QUEUED", "IN_PROGRESS", "CANCELLING", "SKIPPED")
-    started = sa.select(cursors.c.stream).where(cursors.c.pipeline_id == pipeline_id).limit(1)
-    if connection.execute(started).first() is None:
-        return "HISTORICAL", []
-    last = connection.execute(
-        sa.select(runs.c.id, runs.c.kind, runs.c.status)
-        .where(runs.c.pipeline_id == pipeline_id, runs.c.kind.in_(kinds), runs.c.status.not_in(ended))
-        .order_by(runs.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None or last.kind == "INCREMENTAL" or last.status.startswith("COMPLETED"):
-        return "INCREMENTAL", []
-    return "HISTORICAL", run_objects.deferred(connection, last.id) if last.status.startswith("DEFERRED") else []
+    kind, last = following_kinds(connection, [pipeline_id])[pipeline_id]
+    return kind, [] if last is None else run_objects.deferred(connection, last)
+
+
+def following_kinds(connection: sa.Connection, pipeline_ids: Sequence[str]) -> dict[str, tuple[RunKind, int | None]]:
+    """What kind of run comes next for each of the pipelines, and the run over the history that a limit ended."""
+    begun = sa.select(cursors.c.pipeline_id).where(cursors.c.pipeline_id.in_(pipeline_ids)).distinct()
+    started = set(connection.execute(begun).scalars())
+    own = runs.alias("own")
+    newest = (
+        sa.select(sa.func.max(own.c.id))
+        .where(
+            own.c.pipeline_id == pipelines.c.id,
+            own.c.kind.in_(("HISTORICAL", "INCREMENTAL")),
+            own.c.status.not_in(("QUEUED", "IN_PROGRESS", "CANCELLING", "SKIPPED")),
+        )
+        .scalar_subquery()
+    )
+    latest = sa.select(newest).where(pipelines.c.id.in_(started))
+    query = sa.select(runs.c.id, runs.c.pipeline_id, runs.c.kind, runs.c.status).where(runs.c.id.in_(latest))
+    last = {row.pipeline_id: row for row in connection.execute(query)}
+    found: dict[str, tuple[RunKind, int | None]] = {}
+    for one in pipeline_ids:
+        run = last.get(one)
+        if one not in started:
+            found[one] = ("HISTORICAL", None)
+        elif run is None or run.kind == "INCREMENTAL" or run.status.startswith("COMPLETED"):
+            found[one] = ("INCREMENTAL", None)
+        else:
+            found[one] = ("HISTORICAL", run.id if run.status.startswith("DEFERRED") else None)
+    return found
 
 
 def has_ended(database: Database, pipeline_id: str) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.control import activity, due, jobs, leases, lifecycle, slots, tasks
+from millrace.control import activity, due, jobs, leases, lifecycle, records, slots, tasks
+from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
 from millrace.errors import MillraceError, Stale
 
@@ -98,19 +99,22 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
 
 def _tend(connection: sa.Connection, found: Sequence[Slot], now: datetime) -> Counter[str]:
     done: Counter[str] = Counter()
+    busy = tasks.busy(connection, [slot.pipeline_id for slot in found], now)
+    asked: list[Asked] = []
     for slot in found:
-        busy = tasks.busy(connection, slot.pipeline_id, now, load=slot.part == "load")
-        verdict, standing = due.passed(slot.standing, slot.schedule, now, running=busy)
+        running = busy.keeps(slot.pipeline_id, slot.part, slot.stream)
+        verdict, standing = due.passed(slot.standing, slot.schedule, now, running=running)
         if not slots.move(connection, slot, standing):
             continue  # somebody changed it since; the next round sees how it is now
         if verdict == "skip":
             if slot.part != "load":
-                jobs.skipped(connection, slot.pipeline_id, slot.standing.slot_at or now)
+                records.skip_run(connection, slot.pipeline_id, slot.standing.slot_at or now)
             done["skipped"] += 1
         elif verdict is not None:
-            arguments = {"only": [slot.stream]} if slot.part == "object" else {}
+            arguments = {"part": slot.part} | ({"only": [slot.stream]} if slot.part == "object" else {})
             trigger = "SCHEDULE" if verdict == "run" else "RETRY"
             kind = "load" if slot.part == "load" else "run"
-            jobs.queue(connection, slot.pipeline_id, kind, trigger, {**arguments, "part": slot.part}, now)
+            asked.append(Asked(slot.pipeline_id, kind, trigger, arguments))
             done["queued"] += 1
+    jobs.queue(connection, asked, now)
     return done

@@ -19,6 +19,7 @@ from millrace.errors import Problem, Stale
 
 if TYPE_CHECKING:
     from millrace.control.records import RunKind
+    from millrace.control.slots import Part
     from millrace.data.batch import JSON
 
 Kind: TypeAlias = Literal["run", "load", "resync"]
@@ -69,40 +70,45 @@ class Task:
     token: str
 
 
-def put(connection: sa.Connection, wanted: Wanted, now: datetime) -> int:
-    """The task waits for a worker, and its run is on record as queued; the number of that run."""
-    row = {
-        "pipeline_id": wanted.pipeline_id,
-        "kind": wanted.run_kind,
-        "status": "QUEUED",
-        "started_at": now,
-        "notes": [],
-        "error": None,
-        "job_id": str(uuid.uuid4()),
-        "trigger": wanted.trigger,
-        "requested_at": now,
-    }
-    inserted = connection.execute(sa.insert(runs).values(row))
-    assert inserted.inserted_primary_key is not None
-    run = int(inserted.inserted_primary_key[0])
-    connection.execute(
-        sa.insert(tasks).values(
-            pipeline_id=wanted.pipeline_id,
-            kind=wanted.kind,
-            arguments=wanted.arguments,
-            priority=wanted.priority,
-            rank=wanted.rank,
-            due_at=now,
-            run_id=run,
-            exclusive=wanted.exclusive,
-            attempts=0,
-            token=None,
-            holder=None,
-            expires_at=None,
-            created_at=now,
-        )
-    )
-    return run
+def put(connection: sa.Connection, wanted: Sequence[Wanted], now: datetime) -> list[int]:
+    """The tasks wait for workers, and their runs are on record as queued; the numbers of those runs."""
+    found: list[int] = []
+    for one in wanted:
+        row = {
+            "pipeline_id": one.pipeline_id,
+            "kind": one.run_kind,
+            "status": "QUEUED",
+            "started_at": now,
+            "notes": [],
+            "error": None,
+            "job_id": str(uuid.uuid4()),
+            "trigger": one.trigger,
+            "requested_at": now,
+        }
+        inserted = connection.execute(sa.insert(runs).values(row))
+        assert inserted.inserted_primary_key is not None
+        found.append(int(inserted.inserted_primary_key[0]))
+    rows = [
+        {
+            "pipeline_id": one.pipeline_id,
+            "kind": one.kind,
+            "arguments": one.arguments,
+            "priority": one.priority,
+            "rank": one.rank,
+            "due_at": now,
+            "run_id": run,
+            "exclusive": one.exclusive,
+            "attempts": 0,
+            "token": None,
+            "holder": None,
+            "expires_at": None,
+            "created_at": now,
+        }
+        for one, run in zip(wanted, found, strict=True)
+    ]
+    if rows:
+        connection.execute(sa.insert(tasks), rows)
+    return found
 
 
 def going(connection: sa.Connection, pipeline_id: str, *, load: bool) -> int | None:
@@ -112,13 +118,30 @@ def going(connection: sa.Connection, pipeline_id: str, *, load: bool) -> int | N
     return connection.execute(query.limit(1)).scalar()
 
 
-def busy(connection: sa.Connection, pipeline_id: str, now: datetime, *, load: bool) -> bool:
-    """`going`, or somebody runs the pipeline by hand. A load may wait for a read and the other way round."""
-    if going(connection, pipeline_id, load=load) is not None:
-        return True
-    if going(connection, pipeline_id, load=not load) is not None:
-        return False
-    return leases.found(connection, f"pipeline {pipeline_id}", now) is not None
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """What goes on with some pipelines: tasks that wait or are at work, by pipeline, part and object; and pipelines
+    that somebody runs by hand."""
+
+    tasks: frozenset[tuple[str, Part, str]]
+    by_hand: frozenset[str]
+
+    def keeps(self, pipeline_id: str, part: Part, stream: str) -> bool:
+        """The same goes on already. A read, a load, and an object with a schedule of its own may wait for another."""
+        return (pipeline_id, part, stream) in self.tasks or pipeline_id in self.by_hand
+
+
+def busy(connection: sa.Connection, pipeline_ids: Sequence[str], now: datetime) -> Busy:
+    """What goes on with these pipelines."""
+    found: set[tuple[str, Part, str]] = set()
+    query = sa.select(tasks.c.pipeline_id, tasks.c.kind, tasks.c.arguments).where(tasks.c.pipeline_id.in_(pipeline_ids))
+    for row in connection.execute(query):
+        alone = row.arguments.get("part") == "object"
+        part: Part = "load" if row.kind == "load" else "object" if alone else "run"
+        found.add((row.pipeline_id, part, row.arguments["only"][0] if alone else ""))
+    served = {one for one, _, _ in found}
+    held = leases.held_of(connection, [f"pipeline {one}" for one in pipeline_ids if one not in served], now)
+    return Busy(frozenset(found), frozenset(name.removeprefix("pipeline ") for name in held))
 
 
 def take(database: Database, preferred: Sequence[Priority]) -> Task | None:

@@ -1,0 +1,158 @@
+"""Drafts: pipelines that somebody began to make and left. They never run (pipelines.md 8.3)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
+
+from millrace.control import connections, pages, pipelines, secrets
+from millrace.control.numbers import following
+from millrace.control.pages import Page
+from millrace.control.tables import drafts
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline, Wish
+    from millrace.data.batch import JSON
+
+# Credentials may have expired meanwhile, so whoever goes on does so at the settings of the source.
+RESUMES_AT: Literal["source"] = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A pipeline that is not made yet. ``config``: settings of the source without its secrets, maybe not all of them.
+
+    ``chosen``: what was chosen beside, as faces keep it. ``number`` will be the pipeline's.
+    """
+
+    number: int
+    name: str
+    source_type: str
+    config: Mapping[str, JSON]
+    secret_keys: tuple[str, ...]
+    chosen: Mapping[str, JSON]
+    author: str | None
+    created_at: datetime
+    changed_at: datetime
+
+
+def save(
+    home: Home,
+    *,
+    name: str,
+    source_type: str,
+    config: Mapping[str, JSON],
+    chosen: Mapping[str, JSON] | None = None,
+    number: int | None = None,
+) -> Draft:
+    """The draft is kept, or, by its ``number``, changed; secrets that are not named stay as they are.
+
+    Raises ConfigError "empty_draft" unless at least one setting of the source was entered.
+    """
+    home.actor.must("pipelines.create")
+    connections.checked_name(name, "pipeline")
+    open_, hidden = connections.split("source", source_type, config)
+    now = datetime.now(UTC)
+    with home.database.transaction() as connection:
+        old = None if number is None else connection.execute(_one(home, number)).one_or_none()
+        if number is not None and old is None:
+            raise _unknown(number)
+        known = secrets.unseal(home.key, bytes(old.sealed)) if old is not None and old.sealed is not None else {}
+        hidden = {**known, **hidden}
+        if not open_ and not hidden:
+            raise ConfigError(
+                "a draft needs at least one setting of its source", hint="Enter one, or leave it.", code="empty_draft"
+            )
+        kept = {"source_type": source_type, "config": open_, "secret_keys": sorted(hidden), "more": dict(chosen or {})}
+        row: dict[str, Any] = {"name": name, "chosen": kept, "changed_at": now, "author": home.actor.name}
+        row["sealed"] = secrets.seal(home.key, hidden)
+        if old is None:
+            number = following(connection, "pipeline")
+            row |= {"id": str(uuid.uuid4()), "team_id": home.actor.team_id, "number": number, "created_at": now}
+            connection.execute(sa.insert(drafts).values(row))
+        else:
+            connection.execute(sa.update(drafts).where(drafts.c.id == old.id).values(row))
+    assert number is not None
+    return find(home, number)
+
+
+def find(home: Home, number: int) -> Draft:
+    """The draft of that number. Raises ConfigError when the team has none."""
+    home.actor.must("view")
+    with home.database.reading() as connection:
+        row = connection.execute(_one(home, number)).one_or_none()
+    if row is None:
+        raise _unknown(number)
+    return _draft(row)
+
+
+def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Draft]:
+    """Drafts of the team by their numbers; anybody of the team with the right may go on with one."""
+    home.actor.must("view")
+    limit = pages.checked_limit(limit)
+    query = sa.select(drafts).where(drafts.c.team_id == home.actor.team_id)
+    if after is not None:
+        query = query.where(drafts.c.number > pages.number(after))
+    with home.database.reading() as connection:
+        rows = connection.execute(query.order_by(drafts.c.number).limit(limit + 1)).all()
+    return pages.cut([_draft(row) for row in rows], limit, lambda one: str(one.number))
+
+
+def remove(home: Home, number: int) -> None:
+    """The draft is given up."""
+    home.actor.must("pipelines.create")
+    find(home, number)
+    with home.database.transaction() as connection:
+        connection.execute(sa.delete(drafts).where(drafts.c.number == number))
+
+
+def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | None = None) -> Pipeline:
+    """The draft has become the pipeline of ``wish``, with its number; its source is a connection named there.
+
+    ``config`` takes the place of settings of the same name. Raises what making a connection or a pipeline raises; the
+    draft stays then.
+    """
+    home.actor.must("pipelines.create")
+    draft = find(home, number)
+    with home.database.reading() as connection:
+        sealed = connection.execute(_one(home, number)).one().sealed
+    hidden = secrets.unseal(home.key, bytes(sealed)) if sealed is not None else {}
+    whole = {**draft.config, **hidden, **(config or {})}
+    connections.create(home, "source", wish.source, draft.source_type, whole)
+    try:
+        made = pipelines.create(home, replace(wish, name=wish.name or draft.name), number=number)
+    except Exception:
+        connections.remove(home, "source", wish.source)
+        raise
+    with home.database.transaction() as connection:
+        connection.execute(sa.delete(drafts).where(drafts.c.number == number))
+    return made
+
+
+def _one(home: Home, number: int) -> sa.Select[Any]:
+    return sa.select(drafts).where(drafts.c.number == number, drafts.c.team_id == home.actor.team_id)
+
+
+def _unknown(number: int) -> ConfigError:
+    return ConfigError(f"there is no draft #{number}", hint="It may be a pipeline by now.", code="unknown_draft")
+
+
+def _draft(row: Any) -> Draft:
+    return Draft(
+        number=row.number,
+        name=row.name,
+        source_type=row.chosen["source_type"],
+        config=row.chosen["config"],
+        secret_keys=tuple(row.chosen["secret_keys"]),
+        chosen=row.chosen["more"],
+        author=row.author,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+    )
