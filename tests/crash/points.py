@@ -17,6 +17,7 @@ import pytest
 from millrace.connect import registry
 from millrace.connect.sql.destination import SqlDestination
 from millrace.control.db import Database
+from millrace.engine import sync
 from millrace.engine.stage import Draft
 
 
@@ -74,6 +75,8 @@ def counting(points: Points) -> Iterator[None]:
             _around(patch, points, family, "take", "destination copy")
             _transaction(patch, points, family, "destination")
         _transaction(patch, points, Database, "books")
+        # Few rows load while others are still read, as many do.
+        patch.setattr(sync, "ENOUGH_ROWS", 1)
         yield
 
 

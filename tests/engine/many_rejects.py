@@ -6,15 +6,16 @@ import json
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
 from tests.engine.kit import PIPELINE, Rig
 
 from millrace.control import rejects
+from millrace.control.home import Home
 from millrace.control.rejects import Choice
 from millrace.data.batch import Checkpoint
 from millrace.engine.failures import FailurePolicy
@@ -26,6 +27,15 @@ BATCH = 10_000
 def peak_mb() -> int:
     """The most memory that this process had so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+@contextmanager
+def without_stage(home: Home) -> Iterator[None]:
+    """The files of rejects are out of reach: what works all the same does not depend on how many rows are in them."""
+    stage = Path(home.stage_url)
+    away = stage.rename(stage.with_name("away"))
+    yield
+    away.rename(stage)
 
 
 def rows(first: int, count: int) -> pa.RecordBatch:
@@ -55,24 +65,17 @@ def go_through(count: int, folder: Path) -> dict[str, Any]:
     rig = Rig(folder)
     rig.script.stream("items", read, [], key=("id",))
     rig.create()
-    took: dict[str, Any] = {}
-    start = perf_counter()
     with rig.crew() as crew:
         replace(crew.sync(), failing=FailurePolicy.none()).run()
-    took["fail_s"] = perf_counter() - start
-    start = perf_counter()
-    (group,) = rejects.grouped(rig.home)
-    took["list_s"] = perf_counter() - start
+    with without_stage(rig.home):
+        (group,) = rejects.grouped(rig.home)
     assert len(list(rejects.rows(rig.home, Stage(rig.home.stage_url), limit=10))) == 10
-    start = perf_counter()
     record = rig.replay()
-    took["replay_s"] = perf_counter() - start
-    start = perf_counter()
-    discarded = rejects.discard(rig.home, Choice(PIPELINE))
-    took["discard_s"] = perf_counter() - start
+    with without_stage(rig.home):
+        discarded = rejects.discard(rig.home, Choice(PIPELINE))
     rig.close()
     even = record.balance.even and record.balance.read == group.rows == discarded
-    return took | {"rows": discarded, "even": even, "peak_mb": peak_mb()}
+    return {"rows": discarded, "even": even, "peak_mb": peak_mb()}
 
 
 if __name__ == "__main__":
