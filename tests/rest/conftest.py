@@ -8,16 +8,19 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from tests.control.people import PASSWORD, cheap, joined
+from tests.control.sources import Script
 
+from millrace.control import connections, tasks, teams, worker
 from millrace.control import keys as control_keys
-from millrace.control import teams
 from millrace.control.home import Home
+from millrace.engine import ingest
 from millrace.rest.app import Limits, application
 from millrace.rest.listening import config
 
@@ -94,3 +97,25 @@ def client(url: str, keys: Keys) -> Iterator[httpx.Client]:
     """An administrator."""
     with httpx.Client(base_url=url, auth=keys.admin, timeout=30) as client:
         yield client
+
+
+def rows(first: int, last: int) -> list[dict[str, Any]]:
+    return [{"id": number, "name": f"row {number}"} for number in range(first, last)]
+
+
+@pytest.fixture
+def script(home: Home) -> Iterator[Script]:
+    """What every source of the tests holds: two streams of two pages."""
+    found = Script({"Orders": [rows(0, 5), rows(5, 10)], "Users": [rows(0, 3), rows(3, 4)]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "build_source", found.build)
+        patch.setattr(ingest, "FLUSH_SECONDS", 0.0)
+        patch.setattr(tasks, "BEAT_S", 0.02)
+        yield found
+
+
+def work(home: Home) -> None:
+    """A worker does the next task."""
+    task = tasks.take(home.database, ("HIGH", "NORMAL"))
+    assert task is not None
+    worker.perform(home, task, threading.Event())

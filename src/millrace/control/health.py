@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control.tables import pipelines, runs
+from millrace.control.tables import object_settings, pipelines, runs
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -31,3 +32,11 @@ def healths(home: Home, pipeline_ids: Sequence[str]) -> dict[str, Health]:
     query = sa.select(pipelines.c.id, last.label("status")).where(pipelines.c.id.in_(pipeline_ids))
     with home.database.reading() as connection:
         return {row.id: "FAILED" if row.status == "FAILED" else "OK" for row in connection.execute(query)}
+
+
+def offered(home: Home, pipeline_ids: Sequence[str]) -> dict[str, datetime]:
+    """When the source of each pipeline last said which objects it has; without those that never did."""
+    o = object_settings.c
+    query = sa.select(o.pipeline_id, sa.func.max(o.seen_at).label("at")).where(o.pipeline_id.in_(pipeline_ids))
+    with home.database.reading() as connection:
+        return {row.pipeline_id: row.at for row in connection.execute(query.group_by(o.pipeline_id)) if row.at}

@@ -51,6 +51,7 @@ NOT_FOUND = frozenset(
 CONFLICT = frozenset(
     {
         "already_running",
+        "by_hand",
         "email_taken",
         "fixed_after_load",
         "in_use",
@@ -58,6 +59,7 @@ CONFLICT = frozenset(
         "name_taken",
         "rows_waiting",
         "table_taken",
+        "too_many_high",
         "wrong_state",
     }
 )

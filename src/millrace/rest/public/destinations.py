@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from millrace.control import connections
+from millrace.control import connections, lifecycle
 from millrace.control.connections import Connection
 from millrace.control.table_stats import table_stats
 from millrace.errors import ConfigError
@@ -119,6 +119,12 @@ def table_statistics(
             last_loaded_ts=moment(stats.last_loaded_at),
         )
     )
+
+
+@router.post("/{destination_id}/load-now", status_code=204)
+def destination_loaded_now(home: EditingDestinations, destination_id: DestinationId) -> None:
+    """What waits for the destination is loaded, as soon as workers are free."""
+    lifecycle.load_now(home, connections.numbered(home, "destination", destination_id).name)
 
 
 def _told(found: Connection) -> DestinationTold:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from millrace.control import mapping_views, mappings, pipelines
 from millrace.control.home import Home
 from millrace.control.mapping_plans import By
-from millrace.data.columns import is_ours
+from millrace.data.columns import INSIDE
 from millrace.engine.standing import ApiStatus
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
@@ -183,7 +183,7 @@ def _mapping(home: Home, pipeline: str, event_type: str) -> MappingTold:
         destination_table=shown.overview.table,
         auto_mapping="ENABLED" if shown.overview.auto_mapping else "DISABLED",
         version=shown.overview.version,
-        field_mappings=[_field(one) for one in shown.fields if not is_ours(one.field)],
+        field_mappings=[_field(one) for one in shown.fields if not one.field.startswith(INSIDE)],
     )
 
 

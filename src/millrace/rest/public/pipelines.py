@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
-from millrace.connect import registry
-from millrace.control import connections, health, pipelines, schedule
+from millrace.control import connections, health, jobs, lifecycle, pipelines, schedule
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.pages import Page
 from millrace.control.pipelines import Pipeline, Wish
+from millrace.control.priority import Priority
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError, MillraceError
 from millrace.rest.asking import KeyRoute
@@ -72,8 +71,9 @@ class PipelineTold(Told):
 
     id: int
     name: str
-    status: Literal["ACTIVE", "PAUSED", "DRAFT"]
+    status: Literal["ACTIVE", "PAUSED", "DRAFT", "DELETING"]
     health_status: Literal["OK", "FAILED"]
+    priority: Priority
     source: SourceTold
     destination: DestinationTold
     auto_mapping: OnOff
@@ -101,6 +101,39 @@ class NewStatus(Asked):
     """Whether a pipeline runs. Some callers say `state`."""
 
     status: Annotated[Literal["ACTIVE", "PAUSED"], Field(validation_alias=AliasChoices("status", "state"))]
+
+
+class NewPriority(Asked):
+    """How a pipeline stands beside others."""
+
+    priority: Priority
+
+
+class PriorityTold(Told):
+    """How a pipeline stands beside others."""
+
+    priority: Priority
+
+
+class PositionTold(Told):
+    """Where reading is. What a kind of position does not have is null."""
+
+    type: str
+    display_position: str
+    offset: int | None = None
+    file_name: str | None = None
+    field_name: str | None = None
+    timezone: str | None = None
+    keys: Any = None
+    month: int | None = None
+    year: int | None = None
+
+
+class NewPosition(Asked):
+    """A place in the log of a database."""
+
+    file_name: str = Field(min_length=1)
+    offset: int = Field(ge=0)
 
 
 class NewSchedule(Asked):
@@ -157,7 +190,7 @@ def pipeline_deleted(home: DeletingPipelines, pipeline_id: PipelineId) -> None:
         found = pipelines.numbered(home, pipeline_id)
     except ConfigError:
         return
-    pipelines.remove(home, found.name)
+    lifecycle.delete(home, found.name)
     # What was made with the pipeline goes with it. A source that others use stays.
     if found.source == found.name:
         with suppress(ConfigError):
@@ -168,7 +201,8 @@ def pipeline_deleted(home: DeletingPipelines, pipeline_id: PipelineId) -> None:
 def pipeline_status_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewStatus) -> Data[PipelineTold]:
     """The pipeline runs on its schedule, or it does not."""
     found = pipelines.numbered(home, pipeline_id)
-    pipelines.set_state(home, found.name, body.status)
+    if body.status != found.state:
+        (lifecycle.pause if body.status == "PAUSED" else lifecycle.resume)(home, found.name)
     return Data(data=one(home, pipeline_id))
 
 
@@ -191,9 +225,33 @@ def pipeline_schedule_set(home: EditingPipelines, pipeline_id: PipelineId, body:
     """The pipeline runs every so many minutes from now on."""
     found = pipelines.numbered(home, pipeline_id)
     every_s = schedule.often_enough(body.frequency * 60)
-    registry.source(found.source_type).check_frequency(every_s)
-    wish = replace(found.wish, schedule=schedule.to_json(schedule.Schedule(every_s=every_s)))
-    return Data(data=_schedule(pipelines.change(home, found.name, wish)))
+    return Data(data=_schedule(lifecycle.reschedule(home, found.name, schedule.Schedule(every_s=every_s))))
+
+
+@router.post("/{pipeline_id}/run-now", status_code=204)
+def pipeline_run_now(home: EditingPipelines, pipeline_id: PipelineId) -> None:
+    """The pipeline reads what is new, as soon as a worker is free. Nothing happens where it does so already."""
+    jobs.start(home, pipelines.numbered(home, pipeline_id).name)
+
+
+@router.put("/{pipeline_id}/priority")
+def pipeline_priority_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewPriority) -> Data[PriorityTold]:
+    """The pipeline goes before others, or with them."""
+    found = lifecycle.prioritize(home, pipelines.numbered(home, pipeline_id).name, body.priority)
+    return Data(data=PriorityTold(priority=found.priority))
+
+
+@router.get("/{pipeline_id}/position")
+def pipeline_position(home: Viewing, pipeline_id: PipelineId) -> Data[PositionTold]:
+    """Where a pipeline is in the log of its database; other pipelines have positions of their objects."""
+    raise _no_log(pipelines.numbered(home, pipeline_id))
+
+
+@router.put("/{pipeline_id}/position", status_code=204)
+def pipeline_position_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewPosition) -> None:
+    """The log is read from there on."""
+    del body
+    raise _no_log(pipelines.numbered(home, pipeline_id))
 
 
 def told(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
@@ -218,6 +276,7 @@ def _told(found: Pipeline, source: Connection, destination: Connection, well: he
         name=found.name,
         status=found.state,
         health_status=well,
+        priority=found.priority,
         source=SourceTold(
             id=source.number, name=found.name, type=kinds.told("source", source.type), config=source.config
         ),
@@ -241,6 +300,15 @@ def _schedule(found: Pipeline) -> ScheduleTold:
         # The API knows whole minutes; nobody runs again sooner than it says.
         return ScheduleTold(type="FREQUENCY", frequency=-(-saved.every_s // 60))
     return ScheduleTold(type="ON_DEMAND")
+
+
+def _no_log(found: Pipeline) -> ConfigError:
+    """No source of ours is read from a log yet."""
+    return ConfigError(
+        f"pipeline {found.number} is not read from the log of a database: it has no position as a whole",
+        hint="Ask for the position of an object: objects/<name>/position.",
+        code="not_log_based",
+    )
 
 
 def _destination(home: Home, number: int) -> Connection:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from millrace.rest.problems import ProblemBody
-from millrace.rest.public import destinations, mappings, pipelines, transformations, unbuilt, users
+from millrace.rest.public import destinations, mappings, objects, pipelines, transformations, unbuilt, users
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": ProblemBody, "description": "A parameter is missing or wrong."},
@@ -21,5 +21,5 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(prefix="/api/public/v2.0", responses=PROBLEMS)
-for _part in (transformations, mappings, pipelines, destinations, users, unbuilt):
+for _part in (transformations, mappings, objects, pipelines, destinations, users, unbuilt):
     router.include_router(_part.router)
