@@ -244,3 +244,38 @@ def test_text_from_outside_comes_back_and_is_plain_ascii(text: str) -> None:
 )
 def test_json_comes_back(value: object) -> None:
     assert Document().process_result_value(Document().process_bind_param(value, DIALECT), DIALECT) == value
+
+
+def test_pipelines_and_runs_of_before_the_service_have_schedules_and_job_ids_after_it(tmp_path: Path) -> None:
+    from millrace.control.migrations.upgrade import upgrade
+
+    database = Database(f"sqlite:///{tmp_path / 'older.db'}")
+    with database.transaction() as connection:
+        upgrade(connection, "0005")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+        team = connection.exec_driver_sql("SELECT id FROM teams").scalar_one()
+        columns = "id, kind, name, type, config, secret_keys, created_at, changed_at, team_id, number"
+        for number, kind in enumerate(("source", "destination"), 1):
+            row = (f"c{number}", kind, kind, "none", "{}", "[]", 0, 0, team, number)
+            connection.exec_driver_sql(f"INSERT INTO connections ({columns}) VALUES ({', '.join('?' * 10)})", row)
+        columns = (
+            "id, name, source_id, destination_id, load_mode, table_prefix, naming, auto_mapping, schedule, options, "
+            "state, ingested_at_ms, created_at, changed_at, team_id, number"
+        )
+        kinds = (("p1", '{"every_s":3600}', "ACTIVE"), ("p2", '{"every_s":3600}', "PAUSED"), ("p3", "null", "ACTIVE"))
+        for number, (name, schedule, state) in enumerate(kinds, 1):
+            row = (name, name, "c1", "c2", "merge", "", "edge", 1, schedule, "{}", state, 0, 0, 0, team, number)
+            connection.exec_driver_sql(f"INSERT INTO pipelines ({columns}) VALUES ({', '.join('?' * 16)})", row)
+            connection.exec_driver_sql(
+                "INSERT INTO runs (pipeline_id, kind, status, started_at, notes, error) "
+                "VALUES (?, 'INCREMENTAL', 'COMPLETED', 0, '[]', 'null')",
+                (name,),
+            )
+    database.close()
+    opened = open_database(database.url)
+    with opened.reading() as connection:
+        slots = connection.execute(sa.text("SELECT pipeline_id, part, due_at IS NOT NULL FROM slots ORDER BY 1")).all()
+        jobs = connection.execute(sa.text("SELECT count(DISTINCT job_id) FROM runs")).scalar_one()
+    opened.close()
+    assert [tuple(row) for row in slots] == [("p1", "run", 1), ("p2", "run", 0)]
+    assert jobs == 3

@@ -264,3 +264,34 @@ def test_a_copy_has_read_nothing_is_paused_and_fills_other_tables(home: Home, sc
     }
     with pytest.raises(ConfigError, match="same tables"):
         lifecycle.clone(home, "events", table_prefix="")
+
+
+@pytest.mark.spec("pipelines.22.14")
+@pytest.mark.parametrize(
+    ("mode", "kind", "left"),
+    [("evolve-and-merge", "RESYNC", 15), ("drop-and-load", "RESYNC_WITH_DROP_AND_LOAD", 10)],
+)
+def test_a_resync_keeps_the_table_or_replaces_it_and_goes_on_where_a_worker_left_it(
+    home: Home, script: Script, tmp_path: Path, mode: str, kind: str, left: int
+):
+    jobs.start(home, "events")
+    perform(home)
+    for name in script.pages:
+        script.pages[name] = [rows(0, 5), rows(5, 10)]
+    script.read.clear()
+    stopping, heard = threading.Event(), threading.Event()
+
+    def end() -> None:
+        stopping.set()
+        heard.wait(1.0)
+
+    script.before["Users", 0] = end
+    asked = jobs.start(home, "events", kind="resync", mode=mode)
+    assert perform(home, stopping).run.status == "QUEUED"
+    script.before.clear()
+    done = perform(home)
+    assert (done.job_id, done.run.kind, done.run.status) == (asked.job_id, kind, "COMPLETED")
+    # What the first worker had read is not read again.
+    assert sorted(script.read) == sorted((name, number) for name in script.pages for number in range(2))
+    for name in ("orders", "users", "visits"):
+        assert table(tmp_path, name) == list(range(left))
