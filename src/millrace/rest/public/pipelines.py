@@ -274,7 +274,8 @@ def _told(found: Pipeline, source: Connection, destination: Connection, well: he
     return PipelineTold(
         id=found.number,
         name=found.name,
-        status=found.state,
+        # One that is being deleted reads nothing more; the API has no word of its own for that.
+        status="PAUSED" if found.state == "DELETING" else found.state,
         health_status=well,
         priority=found.priority,
         source=SourceTold(
