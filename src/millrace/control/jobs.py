@@ -231,6 +231,7 @@ def cancel(home: Home, job: str | int) -> Job:
 
 def retry(home: Home, job: str | int) -> Job:
     """What a job that failed, was cancelled or left something was about, once more, from the last commit on."""
+    home.actor.must("pipelines.edit")
     found = find(home, job)
     if found.run.status in ACTIVE or found.run.status in ("COMPLETED", "SKIPPED"):
         raise ConfigError(
@@ -245,6 +246,7 @@ def retry(home: Home, job: str | int) -> Job:
 
 def restart_object(home: Home, job: str | int, stream: str) -> Job:
     """A historical job of one object of the job alone, from its beginning (pipelines.md 19.8)."""
+    home.actor.must("pipelines.edit")
     found = find(home, job)
     if stream not in {one.stream for one in found.objects}:
         raise ConfigError(f"job {found.run.id} was not about an object {stream!r}", code="unknown_object")

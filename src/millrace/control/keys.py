@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import sqlalchemy as sa
 
-from millrace.control import pages, roles, users
+from millrace.control import pages, roles, security, users
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import Actor, Permission
 from millrace.control.pages import Page
@@ -156,6 +156,7 @@ def authenticate(home: Home, key: str, secret: str, *, address: str | None = Non
     fits = hmac.compare_digest(row.secret_hash if row else _hash(""), _hash(secret))
     if row is None or not fits or row.status != "active" or (row.expires_at is not None and row.expires_at <= now):
         raise AuthError("the API key or its secret is not valid", hint="Make a pair with `millrace key create`.")
+    security.must_come_from(home, row.team_id, address)
     if row.used_at is None or now - row.used_at >= _USED_EVERY:
         with home.database.transaction() as connection:
             connection.execute(sa.update(api_keys).where(api_keys.c.id == row.id).values(used_at=now))

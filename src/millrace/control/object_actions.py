@@ -158,6 +158,7 @@ def set_schedule(home: Home, pipeline: str, name: str, wanted: Schedule | None) 
 
 def bulk(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
     """The action was done on each of the objects that allow it; the others say why not."""
+    home.actor.must("pipelines.edit")
     doing = {
         "run_now": run_now,
         "pause": pause,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from millrace.control import activity, leases
+from millrace.control import activity, leases, sessions
 from millrace.control.settings import workspace
 from millrace.control.tables import cursor_history, pipelines, raw_files, reject_files, reject_groups, runs, segments
 from millrace.errors import MillraceError
@@ -51,6 +51,7 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
     raw = _drop_raw(home, moment)
     _forget_runs(home, moment - RUNS_FOR)
     activity.expire(home, moment)
+    sessions.expire(home, moment)
     failed = _delete(stage, [*loaded, *closed, *raw])
     unnamed = _unnamed(home, stage, moment)
     failed += _delete(stage, unnamed)

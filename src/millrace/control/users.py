@@ -101,7 +101,7 @@ def added(home: Home, email: str, chosen: tuple[Role, ...], *, status: Status, h
         entity = Entity("user", id_, email)
         told = {"status": status, "roles": list(chosen)}
         wrote(home, "HIGH", entity, "create", f"user {email} was added", after=told)
-        return _of(connection, users.c.id == id_)
+        return of_id(connection, id_)
 
 
 def listed(home: Home, *, search: str | None = None, after: str | None = None, limit: int = 100) -> Page[User]:
@@ -139,6 +139,14 @@ def of_team(home: Home, email: str) -> User:
     return found[0]
 
 
+def of_id(connection: sa.Connection, id_: str) -> User:
+    """The user of that id. Raises ConfigError when they are gone."""
+    found = _users(connection, sa.select(users).where(users.c.id == id_))
+    if not found:
+        raise ConfigError("the user is gone", code="unknown_user")
+    return found[0]
+
+
 def set_roles(home: Home, email: str, role_names: Iterable[str]) -> User:
     """The user has these roles and no others, from their next request on.
 
@@ -158,7 +166,7 @@ def set_roles(home: Home, email: str, role_names: Iterable[str]) -> User:
             home, "HIGH", old.entity, "change_roles", f"user {old.email} has other roles",
             before={"roles": list(old.roles)}, after={"roles": list(chosen)},
         )  # fmt: skip
-        return _of(connection, users.c.id == old.id)
+        return of_id(connection, old.id)
 
 
 def rename(home: Home, email: str, *, name: str | None = None, time_zone: str | None = None) -> User:
@@ -178,7 +186,7 @@ def rename(home: Home, email: str, *, name: str | None = None, time_zone: str | 
         values["time_zone"] = time_zone
     with home.database.transaction() as connection:
         connection.execute(sa.update(users).where(users.c.id == old.id).values(values))
-        new = _of(connection, users.c.id == old.id)
+        new = of_id(connection, old.id)
         wrote(
             home, "MEDIUM", old.entity, "change", f"user {old.email} was changed",
             before={"name": old.name, "time_zone": old.time_zone}, after={"name": new.name, "time_zone": new.time_zone},
@@ -222,13 +230,13 @@ def unlock(home: Home, email: str) -> User:
     with home.database.transaction() as connection:
         connection.execute(sa.update(users).where(users.c.id == old.id).values(failures=0, locked_until=None))
         wrote(home, "MEDIUM", old.entity, "unlock", f"user {old.email} may sign in again")
-        return _of(connection, users.c.id == old.id)
+        return of_id(connection, old.id)
 
 
 def actor_of(home: Home, user_id: str, *, address: str | None = None) -> Actor:
     """The user as an actor, with what their roles allow now. Raises ConfigError when the user is gone."""
     with home.database.reading() as connection:
-        user = _of(connection, users.c.id == user_id)
+        user = of_id(connection, user_id)
     return Actor("user", user.email, user.team_id, user.id, roles.permissions(user.roles), address)
 
 
@@ -290,13 +298,6 @@ def _another_administrator(connection: sa.Connection, team_id: str, leaving: Use
             hint="Make somebody else an administrator first.",
             code="last_administrator",
         )
-
-
-def _of(connection: sa.Connection, where: sa.ColumnElement[bool]) -> User:
-    found = _users(connection, sa.select(users).where(where))
-    if not found:
-        raise ConfigError("the user is gone", code="unknown_user")
-    return found[0]
 
 
 def _users(connection: sa.Connection, query: sa.Select[Any]) -> list[User]:
