@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,7 +13,7 @@ from millrace.cli.text import State, bold, dim, mark, table
 
 if TYPE_CHECKING:
     from millrace.control.checks import Checked
-    from millrace.control.home import Home
+    from millrace.control.operations.connections import Connections, Saved
 
 Kind = Literal["source", "destination"]
 
@@ -35,36 +33,6 @@ EXAMPLES: dict[Kind, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A saved connection; of its secrets only the names are shown (I7)."""
-
-    kind: Kind
-    name: str
-    type: str
-    config: Mapping[str, Any]
-    secrets: tuple[str, ...]
-    pipelines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What is gone."""
-
-    kind: Kind
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class TypeOf:
-    """A type of connector that can be used."""
-
-    type: str
-    title: str
-    keys: tuple[str, ...]
-    required: tuple[str, ...]
-
-
 def join(app: typer.Typer) -> None:
     """The commands of this module are commands of the app."""
     app.add_typer(_nouns("source"))
@@ -81,13 +49,13 @@ def _nouns(kind: Kind) -> typer.Typer:
     name, added, changed = EXAMPLES[kind]
 
     def list_(face: Face) -> None:
-        with face.open() as home:
-            kept = _kept(home, kind)
+        with face.desk() as desk:
+            kept = desk.ask(_of(kind).list)
         face.answer(kept, _listed(kept, kind))
 
     def show(face: Face, name: Annotated[str, NAME]) -> None:
-        with face.open() as home:
-            kept = _one(home, kind, name)
+        with face.desk() as desk:
+            kept = desk.ask(_of(kind).find, name)
         face.answer(kept, _shown(kept))
 
     def add(
@@ -98,9 +66,9 @@ def _nouns(kind: Kind) -> typer.Typer:
     ) -> None:
         from millrace.control import apply
 
-        with face.open(create=True) as home:
-            apply.add(home, kind, name, type, apply.pairs(settings or []), os.environ)
-            kept = _one(home, kind, name)
+        with face.desk(create=True) as desk:
+            given = desk.settings(kind, type, apply.pairs(settings or []))
+            kept = desk.ask(_of(kind).add, name, type, given)
         face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
 
     def change(
@@ -110,20 +78,27 @@ def _nouns(kind: Kind) -> typer.Typer:
     ) -> None:
         from millrace.control import apply
 
-        with face.open() as home:
-            apply.change(home, kind, name, apply.pairs(settings), os.environ)
-            kept = _one(home, kind, name)
+        words = apply.pairs(settings)
+        with face.desk() as desk:
+            old = desk.ask(_of(kind).find, name)
+            new = desk.settings(kind, old.type, {key: value for key, value in words.items() if value})
+            stay = {key: value for key, value in old.config.items() if key not in words}
+            kept = desk.ask(_of(kind).put, name, stay | new)
         face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
 
     def remove(face: Face, name: Annotated[str, NAME]) -> None:
-        from millrace.control import connections
-
-        with face.open() as home:
-            connections.remove(home, kind, name)
-        face.answer(Removed(kind, name), [f"Removed the {kind} {bold(name)}. Nothing was changed in that system."])
+        with face.desk() as desk:
+            removed = desk.ask(_of(kind).remove, name)
+        face.answer(removed, [f"Removed the {kind} {bold(name)}. Nothing was changed in that system."])
 
     def types(face: Face) -> None:
-        found = _types(kind)
+        from millrace.control.operations.connections import types_of
+
+        if face.server is None:
+            found = types_of(kind)
+        else:
+            with face.desk() as desk:
+                found = desk.ask(_of(kind).types)
         face.answer(found, table(("type", "title", "needs"), [(t.type, t.title, ", ".join(t.required)) for t in found]))
 
     said: dict[str, tuple[Any, str, list[str]]] = {
@@ -154,63 +129,29 @@ def check(
 
     Can they be reached, are the credentials right, may they do what is needed? Exit code 1 when something failed.
     """
-    from millrace.control.checks import check as checked_by
+    from millrace.control.operations import connections
 
-    with face.open() as home:
-        checked = checked_by(home, name)
+    with face.desk() as desk:
+        checked = desk.ask(connections.check, name)
     face.answer(checked, _verdicts(checked))
     if any(not one.passed for one in checked):
         raise typer.Exit(1)
 
 
-def _types(kind: Kind) -> list[TypeOf]:
-    from millrace.connect import registry
+def _of(kind: Kind) -> Connections:
+    from millrace.control.operations.connections import DESTINATIONS, SOURCES
 
-    family, find = (
-        (registry.SOURCES, registry.source) if kind == "source" else (registry.DESTINATIONS, registry.destination)
-    )
-    found: list[TypeOf] = []
-    for type_ in registry.names(family):
-        connector = find(type_)
-        fields = connector.Config.model_fields
-        required = tuple(key for key, field in fields.items() if field.is_required())
-        found.append(TypeOf(type_, connector.title, tuple(fields), required))
-    return found
+    return SOURCES if kind == "source" else DESTINATIONS
 
 
-def _kept(home: Home, kind: Kind) -> list[Kept]:
-    """The saved connections of a kind, with the pipelines that use each."""
-    from millrace.control import connections, pipelines
-
-    flows = pipelines.listed(home)
-    return [
-        Kept(
-            kind=kind,
-            name=one.name,
-            type=one.type,
-            config=dict(one.config),
-            secrets=one.secret_keys,
-            pipelines=tuple(flow.name for flow in flows if one.id in (flow.source_id, flow.destination_id)),
-        )
-        for one in connections.listed(home, kind)
-    ]
-
-
-def _one(home: Home, kind: Kind, name: str) -> Kept:
-    from millrace.control import connections
-
-    found = connections.find(home, kind, name)
-    return next(one for one in _kept(home, kind) if one.name == found.name)
-
-
-def _listed(kept: list[Kept], kind: Kind) -> Iterator[str]:
+def _listed(kept: list[Saved], kind: Kind) -> Iterator[str]:
     if kept:
         yield from table(("name", "type", "used by"), [(one.name, one.type, ", ".join(one.pipelines)) for one in kept])
     else:
         yield f"No {kind}s yet. Add one: millrace {kind}s add {EXAMPLES[kind][0]} {EXAMPLES[kind][1]}"
 
 
-def _shown(kept: Kept) -> Iterator[str]:
+def _shown(kept: Saved) -> Iterator[str]:
     yield f"{bold(kept.name)} {dim(kept.type)}"
     for key, value in kept.config.items():
         yield f"  {key}: {value}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
@@ -15,14 +17,17 @@ import typer
 from millrace.cli.answers import encode, plain
 from millrace.cli.nouns import Verb
 from millrace.cli.text import dim, say, warn
-from millrace.errors import MillraceError, Problem
+from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:
+    from millrace.control.desk import Desk
     from millrace.control.home import Home
 
 P = ParamSpec("P")
 
 WIDTH = 100
+
+API_KEY = "API key for the server; better in $MILLRACE_API_KEY."
 
 # Options of every command, after its own.
 OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -33,6 +38,14 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "url": (
+        Annotated[
+            str | None,
+            typer.Option(metavar="URL", help="Ask the server there instead of a home; else $MILLRACE_URL, if set."),
+        ],
+        None,
+    ),
+    "api_key": (Annotated[str | None, typer.Option("--key", "--api-key", metavar="KEY:SECRET", help=API_KEY)], None),
     "json": (Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")], False),
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")], False),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")], False),
@@ -44,16 +57,60 @@ class Face:
     """How one command is asked and answers."""
 
     home: Path | None = None
+    url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     json: bool = False
     quiet: bool = False
     debug: bool = False
 
+    @property
+    def server(self) -> str | None:
+        """URL of the server that is asked; None: the home of this machine is. A home that is named goes first."""
+        if self.url is not None and self.home is not None:
+            raise ConfigError(
+                "--url and --home exclude each other", hint="Ask a server, or a home.", code="usage", path="--url"
+            )
+        return self.url or (None if self.home is not None else os.environ.get("MILLRACE_URL")) or None
+
+    @contextmanager
+    def desk(self, *, create: bool = False) -> Generator[Desk]:
+        """Where the command asks: the home of this machine, made with ``create``, or a server."""
+        url = self.server
+        if url is None:
+            from millrace.control.desk import Local
+
+            with self.open(create=create) as home:
+                yield Local(home)
+            return
+        key = self.api_key or os.environ.get("MILLRACE_API_KEY")
+        if not key:
+            raise ConfigError(
+                f"the server {url} wants an API key",
+                hint="Set MILLRACE_API_KEY to KEY:SECRET, as `millrace key create` printed them.",
+                path="--key",
+                code="usage",
+            )
+        from millrace.cli.remote import Remote
+
+        with closing(Remote(url, key)) as desk:
+            yield desk
+
     def open(self, *, create: bool = False) -> Home:
-        """The home, opened. Raises ConfigError when there is none. Warnings of the log go to stderr from here on."""
+        """The home of this machine, opened. Raises ConfigError when there is none, or a server was meant.
+
+        Warnings of the log go to stderr from here on.
+        """
         import logging
 
         from millrace.control.home import Home
 
+        if self.server is not None:
+            raise ConfigError(
+                "this command works on a home of this machine only",
+                hint="Leave --url and MILLRACE_URL out, and name the home with --home.",
+                code="local_only",
+                path="--url",
+            )
         level = logging.ERROR if self.quiet or self.json else logging.WARNING
         logging.basicConfig(level=level, format="%(message)s")
         return Home.open(self.home, create=create)
@@ -83,7 +140,7 @@ def command(
         parameters = [one.replace(annotation=hints[one.name]) for one in own]
         parameters += [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for option, (annotation, default) in OPTIONS.items()
+            for option, (annotation, default) in _options(own).items()
         ]
 
         @wraps(function)
@@ -99,6 +156,16 @@ def command(
         return function
 
     return wrap
+
+
+def _options(own: Iterable[inspect.Parameter]) -> dict[str, tuple[Any, Any]]:
+    """The options of every command; the API key has its long name alone where the command has a `--key` of its own."""
+    if not any(
+        one.name == "key" and one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and one.default is None for one in own
+    ):
+        return OPTIONS
+    long = typer.Option("--api-key", metavar="KEY:SECRET", help=API_KEY)
+    return OPTIONS | {"api_key": (Annotated[str | None, long], None)}
 
 
 def answer_error(error: BaseException, face: Face) -> int:

@@ -77,10 +77,8 @@ def apply(
 
     What the file does not name stays as it is. Applying a file twice changes nothing the second time.
     """
-    from millrace.control import apply as applying
-
-    with face.open(create=True) as home:
-        applied = applying.apply_file(home, file, dry_run=dry_run)
+    with face.desk(create=True) as desk:
+        applied = desk.apply(file, dry_run=dry_run)
     face.answer(applied, told(applied))
 
 
@@ -106,9 +104,10 @@ def export(
 ) -> None:
     """Write pipelines as the YAML that `apply` reads. Secrets become ${VARIABLES} that you set yourself."""
     from millrace.control import export as exporting
+    from millrace.control.operations import documents
 
-    with face.open() as home:
-        exported = exporting.export(home, pipeline)
+    with face.desk() as desk:
+        exported = desk.ask(documents.export, pipeline or ())
     if file is not None:
         exporting.write(file, exported.text)
         variables = f"; set {', '.join(exported.variables)} before you apply it" if exported.variables else ""

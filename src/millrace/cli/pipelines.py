@@ -23,11 +23,11 @@ from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, tab
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
-    from millrace.control.home import Home
+    from millrace.control.desk import Desk, Watch
+    from millrace.control.operations.pipelines import Restarted
     from millrace.control.reconcile import Cause, Reconciliation
     from millrace.control.records import RunRecord
     from millrace.control.status import PipelineStatus, StreamStatus
-    from millrace.engine.meter import Meter
 
 Mode = Literal["evolve-and-merge", "drop-and-load"]
 
@@ -86,38 +86,47 @@ def run(
     Ctrl-C ends at the next commit; the next run goes on from there. Rows that cannot pass are kept as rejects
     (`millrace rejects`), and a run that has some still ends well: its balance says so.
     """
-    from millrace.control import apply, runs
+    from millrace.control import apply
+    from millrace.control.operations import sync
 
     if full and since:
         raise ConfigError(
             "--full and --since exclude each other", hint="--full reads everything anew.", code="usage", path="--since"
         )
     file = Path(what) if what and apply.is_file(what) else None
-    with face.open(create=file is not None) as home:
+    with face.desk(create=file is not None) as desk:
         if file is not None:
-            applied = apply.apply_file(home, file)
+            applied = desk.apply(file)
             for line in told(applied):
                 face.remark(line)
             names = apply.chosen(applied.pipelines, pipeline, str(file))
         else:
-            names = apply.chosen(apply.names(home), what or pipeline, "this home")
+            names = chosen(desk, what or pipeline)
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return runs.run(home, name, full=full, since=since, only=only or (), meter=meter, stopping=stopping)
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(sync.run, watch, name, full, since, only or ())
 
-        ended(face, each(face, home, names, one))
+        ended(face, each(face, desk, names, one))
 
 
 def load(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
     """Load what is staged and waits, without reading from the source."""
-    from millrace.control import apply, runs
+    from millrace.control.operations import sync
 
-    with face.open() as home:
+    with face.desk() as desk:
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return runs.load(home, name, meter=meter, stopping=stopping)
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(sync.load, watch, name)
 
-        ended(face, each(face, home, apply.chosen(apply.names(home), pipeline, "this home"), one))
+        ended(face, each(face, desk, chosen(desk, pipeline), one))
+
+
+def chosen(desk: Desk, pipeline: str | None) -> Sequence[str]:
+    """The names of all pipelines, or the one that is named. Raises ConfigError when there is none of that name."""
+    from millrace.control import apply
+    from millrace.control.operations import pipelines
+
+    return apply.chosen(desk.ask(pipelines.names), pipeline, "this home")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +137,13 @@ class Ran:
     failures: tuple[MillraceError, ...] = ()
 
 
-def each(face: Face, home: Home, names: Sequence[str], one: Callable[[str, Meter, threading.Event], RunRecord]) -> Ran:
+def each(face: Face, desk: Desk, names: Sequence[str], one: Callable[[str, Watch], RunRecord]) -> Ran:
     """``one`` for each pipeline in turn, watched; one that fails does not keep the next from running.
 
     None is begun after a wish to stop.
     """
-    from millrace.control import records
-    from millrace.engine.meter import Meter
+    from millrace.control.desk import Watch
+    from millrace.control.operations import runs
 
     stopping = threading.Event()
     done: list[RunRecord] = []
@@ -143,14 +152,14 @@ def each(face: Face, home: Home, names: Sequence[str], one: Callable[[str, Meter
         for name in names:
             if stopping.is_set():
                 break
-            meter = Meter()
-            before = {record.id for record in records.run_records(home, name, limit=1)}
+            watch = Watch(stopping=stopping)
+            before = {record.id for record in desk.ask(runs.list_, name, 1)}
             try:
-                with watching(name, meter, silent=face.quiet or face.json):
-                    done.append(one(name, meter, stopping))
+                with watching(name, watch.meter, silent=face.quiet or face.json):
+                    done.append(one(name, watch))
             except MillraceError as failure:
                 failures.append(failure)
-                done.extend(record for record in records.run_records(home, name, limit=1) if record.id not in before)
+                done.extend(record for record in desk.ask(runs.list_, name, 1) if record.id not in before)
     return Ran(tuple(done), tuple(failures))
 
 
@@ -165,8 +174,8 @@ def ended(face: Face, ran: Ran) -> None:
                 say(line)
         if not ran.runs and not problems:
             say(NONE_YET)
-        recorded = {record.error for record in ran.runs}
-        for line in spoken([problem for problem in problems if problem not in recorded]):
+        recorded = {record.error.code for record in ran.runs if record.error}
+        for line in spoken([problem for problem in problems if problem.code not in recorded]):
             warn(line)
     codes = {failure.exit_code for failure in ran.failures}
     if codes:
@@ -182,10 +191,10 @@ def ended(face: Face, ran: Ran) -> None:
 
 def status(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
     """Show how far each pipeline is: what is loaded, what waits, what needs you."""
-    from millrace.control.status import statuses
+    from millrace.control.operations import pipelines
 
-    with face.open() as home:
-        found = statuses(home, pipeline)
+    with face.desk() as desk:
+        found = desk.ask(pipelines.statuses) if pipeline is None else [desk.ask(pipelines.find, pipeline)]
     face.answer(found, _statuses(found, datetime.now(UTC)))
 
 
@@ -252,18 +261,18 @@ def reconcile(
 
     Counted are names and days of the last 31 days, and every difference gets its cause. Exit code 1 when one has none.
     """
-    from millrace.control.reconcile import reconcile as reconciled
-    from millrace.engine.meter import Meter
+    from millrace.control.desk import Watch
+    from millrace.control.operations import sync
 
-    stopping, meter = threading.Event(), Meter()
+    watch = Watch()
     ending = "Stopping; half a comparison is none, so none is shown. "
     ending += "Days that were read once more stay." if fix else "It has changed nothing."
     with (
-        face.open() as home,
-        interruptible(stopping, ending=ending),
-        watching(pipeline, meter, silent=face.quiet or face.json),
+        face.desk() as desk,
+        interruptible(watch.stopping, ending=ending),
+        watching(pipeline, watch.meter, silent=face.quiet or face.json),
     ):
-        found = reconciled(home, pipeline, fix=fix, since=since, only=only or (), meter=meter, stopping=stopping)
+        found = desk.send(sync.mend if fix else sync.reconcile, watch, pipeline, since, only or ())
     face.answer(found, (line for one in found for line in _compared(one, summary=summary)))
     if not all(one.equal for one in found):
         raise typer.Exit(1)
@@ -329,14 +338,14 @@ def resync(
     ] = "evolve-and-merge",
 ) -> None:
     """Read the whole history again, now. Loaded rows stay until newer ones take their place."""
-    from millrace.control import runs
+    from millrace.control.operations import sync
 
-    with face.open() as home:
+    with face.desk() as desk:
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return runs.resync(home, name, only=only or (), mode=mode, meter=meter, stopping=stopping)
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(sync.resync, watch, name, only or (), mode)
 
-        ended(face, each(face, home, [pipeline], one))
+        ended(face, each(face, desk, [pipeline], one))
 
 
 def reset(
@@ -348,24 +357,14 @@ def reset(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Forget how far a pipeline is: positions, staged rows and rejects go. Loaded rows stay, unless --drop-tables."""
-    from millrace.control import runs
+    from millrace.control.operations import pipelines
 
     lost = "positions, staged rows that wait, rejects" + (", and its TABLES AT THE DESTINATION" if drop_tables else "")
     stays = "" if drop_tables else " Loaded rows stay in the destination."
     confirmed(face, f"{pipeline} loses its {lost}.{stays}", yes)
-    with face.open() as home:
-        tables = runs.reset(home, pipeline, drop_tables=drop_tables)
-    done = Restarted(pipeline, tuple(tables), drop_tables)
+    with face.desk() as desk:
+        done = desk.ask(pipelines.reset, pipeline, drop_tables)
     face.answer(done, _restarted(done))
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """A pipeline that knows nothing of what it read."""
-
-    pipeline: str
-    tables: tuple[str, ...]
-    dropped: bool
 
 
 def _restarted(done: Restarted) -> Iterator[str]:

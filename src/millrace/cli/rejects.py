@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,10 +18,10 @@ from millrace.cli.text import ago, bold, count, dim, table
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from millrace.control.home import Home
+    from millrace.control.desk import Content, Watch
+    from millrace.control.operations.rejects import Stage
     from millrace.control.records import RunRecord
     from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
-    from millrace.engine.meter import Meter
 
 OBJECT = typer.Option("--object", metavar="OBJECT", help="Only rows of this object.")
 CODE = typer.Option(metavar="CODE", help="Only rows with this code.")
@@ -72,17 +70,16 @@ def list_(
     all_: Annotated[bool, typer.Option("--all", help="Those that were replayed or discarded, too.")] = False,
 ) -> None:
     """List rejected rows, counted by object, stage and code, and what will cure them."""
-    from millrace.control import rejects
+    from millrace.control.operations import rejects
 
-    choice, state = _choice(pipeline, stream, stage, code, run), None if all_ else "open"
+    choice = _choice(pipeline, stream, stage, code, run)
     now = datetime.now(UTC)
-    with face.open() as home:
-        _check(home, pipeline)
+    with face.desk() as desk:
         if files:
-            by_file = rejects.listed(home, choice, state=state)
+            by_file = desk.ask(rejects.files, pipeline, stream, _stage(stage), code, run, all_)
             face.answer(by_file, _listed(by_file, now, choice))
             return
-        found = rejects.grouped(home, choice, state=state)
+        found = desk.ask(rejects.groups, pipeline, stream, _stage(stage), code, run, all_)
     face.answer(found, _grouped(found, now, choice))
 
 
@@ -101,13 +98,11 @@ def show(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Rows at most.")] = 10,
 ) -> None:
     """Show rejected rows themselves."""
-    from millrace.control import rejects
-    from millrace.engine.stage import Stage
+    from millrace.control.operations import rejects
 
-    choice = _choice(pipeline, stream, stage, code, run, number, where)
-    with face.open() as home, closing(Stage(home.stage_url)) as files:
-        _check(home, pipeline)
-        rows = list(rejects.rows(home, files, choice, limit=limit))
+    _choice(pipeline, stream, stage, code, run, number, where)
+    with face.desk() as desk:
+        rows = desk.ask(rejects.rows, pipeline, stream, _stage(stage), code, run, number, where, limit)
     face.answer(rows, _rows(rows))
 
 
@@ -128,16 +123,17 @@ def export(
     where: Annotated[str | None, WHERE] = None,
 ) -> None:
     """Write rejected rows as JSON lines, each with its reason. They stay where they are."""
-    from millrace.control import rejects
-    from millrace.engine.stage import Stage
+    from millrace.control.operations import rejects
+    from millrace.control.rejects import written
 
-    choice = _choice(pipeline, stream, stage, code, run, number, where)
-    with face.open() as home, closing(Stage(home.stage_url)) as files:
-        _check(home, pipeline)
+    _choice(pipeline, stream, stage, code, run, number, where)
+    with face.desk() as desk:
+        lines = desk.ask(rejects.export, pipeline, stream, _stage(stage), code, run, number, where)
         if file is None:
-            rejects.export(home, files, choice, sys.stdout)
+            for line in lines:
+                sys.stdout.write(line.decode())
             return
-        done = Counted(rejects.export_to(home, files, choice, file), file)
+        done = Counted(written(lines, file), file)
     face.answer(done, [f"Wrote {count(done.rows, 'row')} to {file}."])
 
 
@@ -160,15 +156,15 @@ def replay(
     where: Annotated[str | None, WHERE] = None,
 ) -> None:
     """Let rejected rows try again, from where they were refused. Those that still cannot pass are rejects anew."""
-    from millrace.control.replay import replay as replayed
+    from millrace.control.operations import rejects
 
-    with face.open() as home:
+    _choice(pipeline, stream, stage, code, run, number, where)
+    with face.desk() as desk:
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            choice = _choice(name, stream, stage, code, run, number, where)
-            return replayed(home, choice, meter=meter, stopping=stopping)
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(rejects.replay, watch, name, stream, _stage(stage), code, run, number, where)
 
-        ended(face, each(face, home, [pipeline], one))
+        ended(face, each(face, desk, [pipeline], one))
 
 
 @command(group, "mend", examples=["millrace rejects mend clevertap rejects.jsonl"])
@@ -181,14 +177,14 @@ def mend(
 
     Rows whose lines you took out of the file stay rejects.
     """
-    from millrace.control.replay import mend as mended
+    from millrace.control.operations import rejects
 
-    with face.open() as home:
+    with face.desk() as desk:
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return mended(home, name, file, meter=meter, stopping=stopping)
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(rejects.mend, watch, name, _content(file), str(file))
 
-        ended(face, each(face, home, [pipeline], one))
+        ended(face, each(face, desk, [pipeline], one))
 
 
 @command(
@@ -207,27 +203,35 @@ def discard(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Give rejected rows up for good. Export them before, if in doubt."""
-    from millrace.control import rejects
+    from millrace.control.operations import rejects
 
     choice = _choice(pipeline, stream, stage, code, run, number)
     if choice == _choice():
         raise ConfigError(
             "no rejects are chosen", hint="Name a pipeline, an object, a stage, a code, a run or a file.", code="usage"
         )
-    with face.open() as home:
-        _check(home, pipeline)
-        rows = sum(one.rows for one in rejects.grouped(home, choice))
+    with face.desk() as desk:
+        groups = desk.ask(rejects.files, pipeline, stream, _stage(stage), code, run)
+        rows = sum(one.rows for one in groups if number in (None, one.file))
         confirmed(face, f"{count(rows, 'rejected row')} will be gone for good. Loaded rows stay.", yes or not rows)
-        done = Counted(rejects.discard(home, choice))
+        discarded = desk.ask(rejects.discard, pipeline, stream, _stage(stage), code, run, number)
+    done = Counted(discarded.rows)
     face.answer(done, [f"Discarded {count(done.rows, 'row')}."])
 
 
-def _check(home: Home, pipeline: str | None) -> None:
-    """Raises ConfigError for a pipeline that is not there: that it has no rejects is no answer."""
-    from millrace.control import pipelines
+def _content(file: Path) -> Content:
+    """What is in the file. Raises ConfigError when it cannot be read."""
+    from millrace.control.desk import Content
 
-    if pipeline is not None:
-        pipelines.find(home, pipeline)
+    try:
+        return Content(file.read_bytes())
+    except OSError as cause:
+        raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
+
+
+def _stage(typed: str | None) -> Stage | None:
+    """A stage, of which `_choice` knows that it is one."""
+    return cast("Stage | None", typed)
 
 
 def _choice(

@@ -48,14 +48,14 @@ def runs(
 
     The balance of a run: read = loaded + filtered + rejected + waiting on the stage.
     """
-    from millrace.control import records
+    from millrace.control.operations import runs as operations
 
-    with face.open() as home:
+    with face.desk() as desk:
         if run is not None:
-            record = records.run_record(home, run)
+            record = desk.ask(operations.find, run)
             face.answer(record, account(record))
         else:
-            found = records.run_records(home, pipeline, limit=limit)
+            found = desk.ask(operations.list_, pipeline, limit)
             face.answer(found, _listed(found, datetime.now(UTC)))
 
 

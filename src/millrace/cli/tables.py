@@ -44,10 +44,10 @@ def discover(face: Face, source: Annotated[str, typer.Argument(metavar="SOURCE",
 
     With their keys, the columns that are known before rows are read, and whether they have a history.
     """
-    from millrace.control import connections
+    from millrace.control.operations import tables
 
-    with face.open() as home:
-        offers = connections.discover(home, source)
+    with face.desk() as desk:
+        offers = desk.ask(tables.discover, source)
     face.answer(offers, _offered(offers))
 
 
@@ -71,10 +71,10 @@ def preview(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Rows at most.")] = 10,
 ) -> None:
     """Read some rows of an object and show them. Nothing is staged, loaded or remembered."""
-    from millrace.control.preview import preview as look
+    from millrace.control.operations import tables
 
-    with face.open() as home:
-        rows = look(home, source, stream, limit)
+    with face.desk() as desk:
+        rows = desk.ask(tables.look, source, stream, limit)
     face.answer(rows, shown(rows))
 
 
@@ -89,11 +89,11 @@ def query(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write rows here.")] = None,
 ) -> None:
     """Run SQL at a destination and show its rows."""
-    from millrace.control.preview import query as ask
+    from millrace.control.operations import tables
 
     statement = sys.stdin.read() if sql == "-" else sql
-    with face.open() as home:
-        rows = ask(home, destination, statement, limit=limit)
+    with face.desk() as desk:
+        rows = desk.ask(tables.query, statement, destination, limit)
     if output is not None or format == "csv":
         written(rows, output)
         if output is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +10,13 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import day
-from millrace.cli.pipelines import OBJECT, PIPELINE, each, ended
+from millrace.cli.pipelines import OBJECT, PIPELINE, chosen, each, ended
 from millrace.cli.text import bold, count, dim, mark
 
 if TYPE_CHECKING:
+    from millrace.control.desk import Watch
     from millrace.control.records import RunRecord
     from millrace.control.sightings import Trace
-    from millrace.engine.meter import Meter
 
 
 def join(app: typer.Typer) -> None:
@@ -48,10 +47,10 @@ def trace(
     What is shown is what the stage still has (a week of loaded rows, a month of failed ones, unless the settings say
     otherwise) and what the destination holds now. Exit code 1 when the row is in none of it.
     """
-    from millrace.control.trace import trace as traced
+    from millrace.control.operations import rejects
 
-    with face.open() as home:
-        found = traced(home, pipeline, key, only=stream)
+    with face.desk() as desk:
+        found = desk.ask(rejects.trace, pipeline, key, stream)
     face.answer(found, _told(found))
     if not found.found:
         raise typer.Exit(1)
@@ -74,18 +73,15 @@ def replay(
     and rows that the transformation leaves out today stay there as they are. Failed rows try again with
     `millrace rejects replay` instead.
     """
-    from millrace.control import pipelines
-    from millrace.control.raw import replay as replayed
+    from millrace.control.operations import sync
 
-    with face.open() as home:
-        pipelines.find(home, pipeline)
+    with face.desk() as desk:
+        chosen(desk, pipeline)
 
-        def one(name: str, meter: Meter, stopping: threading.Event) -> RunRecord:
-            return replayed(
-                home, name, since=since, only=only or (), into_fresh=into_fresh, meter=meter, stopping=stopping
-            )
+        def one(name: str, watch: Watch) -> RunRecord:
+            return desk.send(sync.replay, watch, name, since, only or (), into_fresh)
 
-        ended(face, each(face, home, [pipeline], one))
+        ended(face, each(face, desk, [pipeline], one))
 
 
 def _told(found: Trace) -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from typing import Any
 
 from millrace.connect.destination import Destination
@@ -33,6 +34,15 @@ def source(type_: str) -> type[Source[Any]]:
 def destination(type_: str) -> type[Destination[Any]]:
     """The class of a destination type. Raises ConfigError when there is none of that name."""
     return _find(DESTINATIONS, "destination", "Destination", type_)
+
+
+def guide(connector: type[Source[Any]] | type[Destination[Any]]) -> str:
+    """How the connector is set up, in Markdown: the README of its folder; empty where it has none."""
+    package = connector.__module__.rpartition(".")[0]
+    try:
+        return files(package).joinpath("README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError, ModuleNotFoundError):
+        return ""
 
 
 def _find(kind: str, module: str, attribute: str, type_: str) -> Any:

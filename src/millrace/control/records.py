@@ -279,12 +279,16 @@ def run_record(home: Home, run_id: int) -> RunRecord:
     return found[0]
 
 
-def run_records(home: Home, pipeline: str | None = None, *, limit: int = 50) -> list[RunRecord]:
-    """The latest runs, of one pipeline by name or of all, the newest first."""
+def run_records(
+    home: Home, pipeline: str | None = None, *, limit: int = 50, before: int | None = None
+) -> list[RunRecord]:
+    """The latest runs, of one pipeline by name or of all, the newest first; with ``before``, those before that one."""
     home.actor.must("view")
     query = sa.select(runs).join(pipelines).where(pipelines.c.team_id == home.actor.team_id)
     if pipeline is not None:
         query = query.where(pipelines.c.name == pipeline)
+    if before is not None:
+        query = query.where(runs.c.id < before)
     query = query.order_by(runs.c.id.desc()).limit(limit)
     with home.database.reading() as connection:
         return _records(connection, query)

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
@@ -266,15 +266,14 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
     return chosen
 
 
-def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> int:
-    """Open rejects are in ``target``, one JSON object a line, the row itself as JSON under `row`; how many.
+def lines(home: Home, stage: Stage, choice: Choice | None) -> Iterator[bytes]:
+    """Open rejects, one JSON object a line, the row itself as JSON under `row`.
 
     `file`, `number` and `id` say which row it is, so that a mended line finds its way back (`millrace rejects mend`).
     """
-    home.actor.must("view")
     import orjson
 
-    count = 0
+    home.actor.must("view")
     for one in rows(home, stage, choice):
         line = {
             "file": one.file,
@@ -287,18 +286,24 @@ def export(home: Home, stage: Stage, choice: Choice | None, target: IO[str]) -> 
             "rejected_at": one.rejected_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "row": orjson.Fragment(one.row),
         }
-        target.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode())
-        count += 1
-    return count
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def export_to(home: Home, stage: Stage, choice: Choice | None, file: Path) -> int:
-    """`export` into a file, which takes its place only when it is whole."""
+    """The lines are in ``file``; how many. See `written`."""
     home.actor.must("view")
+    return written(lines(home, stage, choice), file)
+
+
+def written(lines: Iterable[bytes], file: Path) -> int:
+    """The lines are in ``file``, which takes its place only when it is whole; how many."""
     draft = file.with_name(f".{file.name}.part")
+    count = 0
     try:
-        with draft.open("w", encoding="utf-8") as target:
-            count = export(home, stage, choice, target)
+        with draft.open("wb") as target:
+            for line in lines:
+                target.write(line)
+                count += 1
         draft.replace(file)
     except OSError as cause:
         raise EnvironmentProblem(

@@ -64,6 +64,7 @@ def mend(
     home: Home,
     pipeline: str,
     file: Path,
+    content: bytes | None = None,
     *,
     clock: Clock | None = None,
     meter: Meter | None = None,
@@ -71,12 +72,14 @@ def mend(
 ) -> RunRecord:
     """Rejects of one pipeline have gone their way as ``file`` has them: lines of `millrace rejects export`, edited.
 
+    With ``content`` the file is only a name for messages.
+
     Rows that the file does not name stay rejects, as they were. They may lie in another file of rejects then; lines
     of the export from before find them all the same. Raises ConfigError for a line that names none, or one that is no
     longer open.
     """
     home.actor.must("pipelines.edit")
-    said = _lines(file)
+    said = _lines(file, content)
     with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
         found: dict[int, Replayable] = {}
@@ -218,13 +221,13 @@ class _Line:
     text: str
 
 
-def _lines(file: Path) -> dict[int, dict[int, _Line]]:
+def _lines(file: Path, content: bytes | None) -> dict[int, dict[int, _Line]]:
     """The rows of an edited export: by number of the file of rejects, then by number of the row."""
     from millrace.data import json_text
 
     found: dict[int, dict[int, _Line]] = {}
     try:
-        text = file.read_text(encoding="utf-8")
+        text = (file.read_bytes() if content is None else content).decode()
     except (OSError, UnicodeDecodeError) as cause:
         raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
     for number, line in enumerate(text.splitlines(), 1):

@@ -17,6 +17,7 @@ from millrace.control.home import Home
 from millrace.errors import MillraceError
 from millrace.rest import problems
 from millrace.rest.envelope import Envelope
+from millrace.rest.millrace import router as own
 from millrace.rest.orchestration.router import router as orchestration
 from millrace.rest.public.router import router as public
 from millrace.rest.rates import Rates
@@ -64,6 +65,7 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
     app.include_router(public)
     app.include_router(orchestration)
+    app.include_router(own.router())
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     return app

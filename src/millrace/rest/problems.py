@@ -53,6 +53,7 @@ CONFLICT = frozenset(
         "already_running",
         "by_hand",
         "email_taken",
+        "cancelled",
         "fixed_after_load",
         "in_use",
         "last_administrator",
@@ -144,8 +145,15 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """A problem as a response."""
-    fault = Fault(code=code.upper(), message=message, hint=hint, field=field, request_id=request_id(request))
-    body = ProblemBody(success=False, error=fault)
+    return _body(_fault(code, message, request_id(request), hint=hint, field=field), status, headers)
+
+
+def _fault(code: str, message: str, request: str | None, *, hint: str | None = None, field: str | None = None) -> Fault:
+    return Fault(code=code.upper(), message=message, hint=hint, field=field, request_id=request)
+
+
+def _body(found: Fault, status: int, headers: Mapping[str, str] | None) -> JSONResponse:
+    body = ProblemBody(success=False, error=found)
     return JSONResponse(body.model_dump(exclude_none=True), status, headers=dict(headers or {}))
 
 
@@ -159,22 +167,33 @@ def too_large(request: Request) -> JSONResponse:
     return answer(request, 413, *_WORDS[413], headers={"Connection": "close"})
 
 
-async def _told(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, MillraceError)
-    status = status_of(error)
+def fault(error: BaseException, request_id: str | None = None) -> tuple[int, Fault]:
+    """An error as a status code and the words that whoever asked may read; the log has the rest."""
+    status = status_of(error) if isinstance(error, MillraceError) else HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(error, EnvironmentProblem):
         # Its words name files and databases of this machine: those are for the operator alone.
-        log.error("request %s: %s: %s", request_id(request), error.code, error.message)
-        message = "the server cannot work now; its operator must mend it"
-        return answer(request, status, error.code, message, headers={"Retry-After": "60"})
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return await unforeseen(request, error)
+        log.error("request %s: %s: %s", request_id, error.code, error.message)
+        return status, _fault(error.code, "the server cannot work now; its operator must mend it", request_id)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(error, MillraceError):
+        # The log has the kind of error and its place, not its words: they may hold values.
+        frames = traceback.extract_tb(error.__traceback__)
+        way = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
+        log.error("request %s failed: %s at %s", request_id, type(error).__name__, way)
+        return HTTPStatus.INTERNAL_SERVER_ERROR, _fault("internal", _OURS, request_id)
+    return status, _fault(error.code, error.message, request_id, hint=error.hint, field=_field(error))
+
+
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MillraceError)
+    status, found = fault(error, request_id(request))
     headers: dict[str, str] = {}
+    if isinstance(error, EnvironmentProblem):
+        headers["Retry-After"] = "60"
+    elif isinstance(error, Transient) and status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(int(error.retry_after_s or DEFAULT_RETRY_S))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="Millrace", charset="UTF-8"'
-    if isinstance(error, Transient) and status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(int(error.retry_after_s or DEFAULT_RETRY_S))
-    return answer(request, status, error.code, error.message, hint=error.hint, field=_field(error), headers=headers)
+    return _body(found, status, headers)
 
 
 def _field(error: MillraceError) -> str | None:
@@ -225,8 +244,9 @@ async def _by_status(request: Request, error: Exception) -> JSONResponse:
 
 
 async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours. The log has the kind of error and its place, not its words: they may hold values."""
-    frames = traceback.extract_tb(error.__traceback__)
-    way = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
-    log.error("request %s failed: %s at %s", request_id(request), type(error).__name__, way)
-    return answer(request, 500, "internal", "something went wrong in Millrace; its log says more")
+    """A fault of ours."""
+    status, found = fault(error, request_id(request))
+    return _body(found, status, None)
+
+
+_OURS = "something went wrong in Millrace; its log says more"

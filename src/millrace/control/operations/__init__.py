@@ -1,0 +1,15 @@
+"""The table of all that can be asked of Millrace: one module for each noun, one function for each operation."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from millrace.control.desk import Errand, Operation
+
+NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "runs", "rejects")
+
+
+def table() -> list[Operation[..., Any] | Errand[..., Any]]:
+    """Every operation, noun by noun."""
+    return [one for noun in NOUNS for one in import_module(f"{__name__}.{noun}").OPERATIONS]

@@ -1,0 +1,194 @@
+"""Saved connections, of sources and of destinations: the same operations for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from millrace.connect import registry
+from millrace.control import checks, connections, files, pipelines
+from millrace.control.actors import Permission
+from millrace.control.connections import Connection, Kind
+from millrace.control.desk import Operation, operation
+from millrace.control.home import Home
+
+Name = Annotated[str, Field(min_length=1, max_length=255, description="Name that it is saved under.")]
+Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]
+Config = Annotated[Mapping[str, Any], Field(description="Settings of the type; its JSON Schema says which.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A saved connection; of its secrets only the names are shown (I7)."""
+
+    kind: Kind
+    name: str
+    type: str
+    config: Mapping[str, Any]
+    secrets: tuple[str, ...]
+    pipelines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What is gone."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeOf:
+    """A type of connector that can be used."""
+
+    type: str
+    title: str
+    keys: tuple[str, ...]
+    required: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """What a form for a connector is drawn from: the JSON Schema of its settings, and the guide to set it up."""
+
+    type: str
+    title: str
+    secrets: tuple[str, ...]
+    config: Mapping[str, Any]
+    guide: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The operations on connections of one kind."""
+
+    list: Operation[[], list[Saved]]
+    find: Operation[[str], Saved]
+    add: Operation[[str, str, Mapping[str, Any]], Saved]
+    put: Operation[[str, Mapping[str, Any]], Saved]
+    rename: Operation[[str, str], Saved]
+    remove: Operation[[str], Removed]
+    types: Operation[[], list[TypeOf]]
+    connector: Operation[[str], Connector]
+
+    @property
+    def all(self) -> tuple[Operation[..., Any], ...]:
+        return (self.list, self.add, self.find, self.put, self.rename, self.remove, self.types, self.connector)
+
+
+def of_kind(kind: Kind, create: Permission, edit: Permission, delete: Permission) -> Connections:
+    """The operations on sources, or on destinations."""
+    where, noun = f"/{kind}s", f"{kind}s"
+
+    @operation("GET", where, noun=noun)
+    def list_(home: Home) -> list[Saved]:
+        """List those that are saved, by name."""
+        return _saved(home, connections.listed(home, kind))
+
+    @operation("GET", f"{where}/{{name}}", noun=noun)
+    def find(home: Home, name: Name) -> Saved:
+        """Show the settings of one. Of its secrets only the names are told."""
+        return _one(home, kind, name)
+
+    @operation("POST", where, create, noun=noun, status=201)
+    def add(home: Home, name: Name, type: Type, config: Config) -> Saved:
+        """Save one under a name."""
+        connections.create(home, kind, name, type, files.placed(home, connections.config_class(kind, type), config))
+        return _one(home, kind, name)
+
+    @operation("PUT", f"{where}/{{name}}", edit, noun=noun)
+    def put(home: Home, name: Name, config: Config) -> Saved:
+        """Give one other settings, in place of all that it has. Secrets that are not named stay."""
+        model = connections.config_class(kind, connections.find(home, kind, name).type)
+        connections.change(home, kind, name, config=files.placed(home, model, config), keep_secrets=True)
+        return _one(home, kind, name)
+
+    @operation("POST", f"{where}/{{name}}/rename", edit, noun=noun)
+    def rename(home: Home, name: Name, to: Name) -> Saved:
+        """Save one under another name. Pipelines that use it go on."""
+        connections.change(home, kind, name, new_name=to)
+        return _one(home, kind, to)
+
+    @operation("DELETE", f"{where}/{{name}}", delete, noun=noun)
+    def remove(home: Home, name: Name) -> Removed:
+        """Remove one that no pipeline uses. Nothing is changed in that system."""
+        connections.remove(home, kind, name)
+        return Removed(kind, name)
+
+    @operation("GET", f"/connectors{where}", noun=noun)
+    def types(home: Home) -> list[TypeOf]:
+        """List the types that there are."""
+        del home
+        return types_of(kind)
+
+    @operation("GET", f"/connectors{where}/{{type}}", noun=noun)
+    def connector(home: Home, type: Type) -> Connector:
+        """Show one type: the JSON Schema of its settings, and its guide in Markdown."""
+        del home
+        return _connector(kind, type)
+
+    return Connections(list_, find, add, put, rename, remove, types, connector)
+
+
+SOURCES = of_kind("source", "pipelines.create", "pipelines.edit", "pipelines.delete")
+DESTINATIONS = of_kind("destination", "destinations.create", "destinations.edit", "destinations.delete")
+
+
+@operation("POST", "/check")
+def check(home: Home, name: Name | None = None) -> list[checks.Checked]:
+    """Test the connections of that name, or of the pipeline of that name, or all.
+
+    Can they be reached, are the credentials right, may they do what is needed?
+    """
+    return checks.check(home, name)
+
+
+OPERATIONS = (*SOURCES.all, *DESTINATIONS.all, check)
+
+
+def _saved(home: Home, found: list[Connection]) -> list[Saved]:
+    """The connections with the pipelines that use each."""
+    flows = pipelines.listed(home)
+    return [
+        Saved(
+            kind=one.kind,
+            name=one.name,
+            type=one.type,
+            config=dict(one.config),
+            secrets=one.secret_keys,
+            pipelines=tuple(flow.name for flow in flows if one.id in (flow.source_id, flow.destination_id)),
+        )
+        for one in found
+    ]
+
+
+def _one(home: Home, kind: Kind, name: str) -> Saved:
+    return _saved(home, [connections.find(home, kind, name)])[0]
+
+
+def types_of(kind: Kind) -> list[TypeOf]:
+    found: list[TypeOf] = []
+    for type_ in registry.names(registry.SOURCES if kind == "source" else registry.DESTINATIONS):
+        connector = _family(kind, type_)
+        fields = connector.Config.model_fields
+        required = tuple(key for key, field in fields.items() if field.is_required())
+        found.append(TypeOf(type_, connector.title, tuple(fields), required))
+    return found
+
+
+def _connector(kind: Kind, type_: str) -> Connector:
+    found = _family(kind, type_)
+    return Connector(
+        type=type_,
+        title=found.title,
+        secrets=tuple(sorted(found.Config.secret_keys())),
+        config=found.Config.model_json_schema(),
+        guide=registry.guide(found),
+    )
+
+
+def _family(kind: Kind, type_: str) -> Any:
+    return registry.source(type_) if kind == "source" else registry.destination(type_)

@@ -1,0 +1,216 @@
+"""Errands that this server is at: each in a thread of its own, watched as a stream of events, stopped on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from millrace.control.actors import Actor
+from millrace.control.desk import Errand, Watch
+from millrace.control.home import Home
+from millrace.control.wire import encode
+from millrace.engine.meter import Meter
+from millrace.errors import MillraceError, Transient
+from millrace.rest.asking import Asking
+from millrace.rest.problems import Fault, fault
+
+State: TypeAlias = Literal["going_on", "done", "failed"]
+
+# What came of an errand can be asked for that long.
+KEPT_S = 24 * 3600.0
+
+# So many at once: each has a thread and connections of its own.
+MOST = 16
+
+TICK_S = 0.2
+
+
+class UnknownErrand(MillraceError):
+    """There is no such errand, or none of this team."""
+
+    code = "not_found"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an errand has done so far."""
+
+    read: int
+    created: int
+    staged: int
+    filtered: int
+    rejected: int
+    loaded: int
+    size_bytes: int
+    progress: float | None
+    awaiting: str
+    stage: str
+
+    @classmethod
+    def of(cls, meter: Meter) -> Progress:
+        return cls(
+            meter.read,
+            meter.created,
+            meter.staged,
+            meter.filtered,
+            meter.rejected,
+            meter.loaded,
+            meter.size_bytes,
+            meter.progress,
+            meter.awaiting,
+            meter.stage,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An errand. ``result`` is there when it is done, ``status`` and ``error`` (as another answer has them) when it
+    failed."""
+
+    id: str
+    operation: str
+    state: State
+    progress: Progress
+    result: Any = None
+    status: int | None = None
+    error: Fault | None = None
+
+
+@dataclass(slots=True)
+class _Doing:
+    """What is known of an errand while this server is up."""
+
+    id: str
+    operation: str
+    team_id: str
+    watch: Watch = field(default_factory=Watch)
+    state: State = "going_on"
+    result: Any = None
+    failed: tuple[int, Fault] | None = None
+    ended_at: float | None = None
+    thread: threading.Thread | None = None
+
+    @property
+    def told(self) -> Begun:
+        status, error = self.failed or (None, None)
+        return Begun(self.id, self.operation, self.state, Progress.of(self.watch.meter), self.result, status, error)
+
+
+class Errands:
+    """The errands of one server. What came of them is forgotten after a day, or with the server."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Doing] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any]) -> Begun:
+        """The errand has begun. Raises Forbidden, and Transient when there are too many."""
+        home.actor.must(errand.card.permission)
+        doing = _Doing(str(uuid.uuid4()), errand.card.name, home.actor.team_id)
+        with self._lock:
+            self._forget()
+            if sum(one.state == "going_on" for one in self._known.values()) >= MOST:
+                raise Transient(f"{MOST} errands go on already", retry_after_s=10)
+            self._known[doing.id] = doing
+            doing.thread = threading.Thread(
+                target=_carry_out, args=(doing, home, errand, arguments), name=f"errand {doing.operation}"
+            )
+            doing.thread.start()
+        return doing.told
+
+    def find(self, actor: Actor, id_: str) -> _Doing:
+        """One of the actor's team. Raises UnknownErrand."""
+        found = self._known.get(id_)
+        if found is None or found.team_id != actor.team_id:
+            raise UnknownErrand(f"there is no errand {id_!r}", hint="It may be over for a day, or the server is new.")
+        return found
+
+    def close(self) -> None:
+        """All of them stop at their next commit, and have ended."""
+        for doing in list(self._known.values()):
+            doing.watch.stopping.set()
+        for doing in list(self._known.values()):
+            if doing.thread is not None:
+                doing.thread.join()
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        for id_, one in list(self._known.items()):
+            if one.ended_at is not None and now - one.ended_at > KEPT_S:
+                del self._known[id_]
+
+
+def _carry_out(doing: _Doing, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any]) -> None:
+    try:
+        doing.result = errand.on(home, doing.watch, **arguments)
+        doing.state = "done"
+    except BaseException as error:  # whatever it is, whoever follows is told
+        doing.failed = fault(error, doing.id)
+        doing.state = "failed"
+    doing.ended_at = time.monotonic()
+
+
+def join(router: APIRouter, errands: Errands, refusals: dict[int | str, dict[str, Any]]) -> None:
+    """The routes that watch and stop errands are routes of the router."""
+
+    def find(home: Asking, errand: str) -> Response:
+        """Show how far an errand is, and what came of it."""
+        return _said(errands.find(home.actor, errand).told)
+
+    def cancel(home: Asking, errand: str) -> Response:
+        """Ask an errand to stop. It does so at its next commit; what was committed stays."""
+        found = errands.find(home.actor, errand)
+        found.watch.stopping.set()
+        return _said(found.told)
+
+    def events(home: Asking, errand: str) -> Response:
+        """Follow an errand as a stream of server-sent events.
+
+        An event `progress` comes whenever something changed, and now and then; one event `done` or `failed` ends it.
+        """
+        found = errands.find(home.actor, errand)
+        return StreamingResponse(_followed(found), media_type="text/event-stream")
+
+    streamed: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}
+    }
+    for path, method, function, answers in (
+        ("", "GET", find, refusals),
+        ("/cancel", "POST", cancel, refusals),
+        ("/events", "GET", events, {**refusals, **streamed}),
+    ):
+        router.add_api_route(
+            f"/errands/{{errand}}{path}",
+            function,
+            methods=[method],
+            operation_id=f"errands_{function.__name__}",
+            tags=["errands"],
+            response_model=None,
+            responses=answers,
+        )
+
+
+def _said(begun: Begun) -> Response:
+    return Response(encode(begun), media_type="application/json")
+
+
+async def _followed(doing: _Doing) -> AsyncGenerator[bytes]:
+    said, said_at = b"", 0.0
+    while doing.state == "going_on":
+        progress = encode(Progress.of(doing.watch.meter))
+        now = time.monotonic()
+        if progress != said or now - said_at >= 1.0:
+            said, said_at = progress, now
+            yield b"event: progress\ndata: " + progress + b"\n\n"
+        await asyncio.sleep(TICK_S)
+    told = doing.told
+    yield f"event: {told.state}\ndata: ".encode() + encode(told) + b"\n\n"

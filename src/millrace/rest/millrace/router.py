@@ -1,0 +1,157 @@
+"""A route for each operation: what a request says becomes the arguments of one call, and its answer the body."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, create_model
+from starlette.concurrency import run_in_threadpool
+
+from millrace.control.desk import Card, Errand, Operation, Parameter
+from millrace.control.home import Home
+from millrace.control.operations import table
+from millrace.control.wire import ARROW, encode
+from millrace.rest.asking import Asking, KeyRoute
+from millrace.rest.millrace import errands
+from millrace.rest.millrace.errands import Errands
+from millrace.rest.problems import BadRequest, ProblemBody
+
+LINES = "application/x-ndjson"
+
+PREFIX = "/api/millrace/v1"
+
+# Every route may answer so.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ProblemBody, "description": "The request cannot be granted; the body says why."},
+    "5XX": {"model": ProblemBody, "description": "The server cannot answer now."},
+}
+
+
+def router() -> APIRouter:
+    """All routes. The application that includes them has its home in ``state.home``."""
+    going_on = Errands()
+
+    @asynccontextmanager
+    async def running(_: object) -> AsyncGenerator[None]:
+        yield
+        await run_in_threadpool(going_on.close)
+
+    found = APIRouter(prefix=PREFIX, route_class=KeyRoute, lifespan=running)
+    # A path with a fixed word goes before one that takes any word there.
+    for one in sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")]):
+        found.add_api_route(
+            one.card.path,
+            _endpoint(one, going_on),
+            methods=[one.card.method],
+            status_code=one.card.status,
+            name=one.card.name,
+            operation_id=one.card.name.replace(".", "_"),
+            tags=[one.card.noun],
+            summary=one.card.told.partition("\n")[0],
+            description=_description(one.card),
+            response_model=None,
+            responses=REFUSALS,
+            openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name},
+        )
+    errands.join(found, going_on, REFUSALS)
+    return found
+
+
+def _description(card: Card) -> str:
+    return f"{card.told}\n\nNeeds the permission `{card.permission}`."
+
+
+def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) -> Callable[..., Any]:
+    """A function with the signature that FastAPI reads a request by."""
+    card = one.card
+    query = _model(card, "query")
+    body = _model(card, "body")
+
+    def endpoint(request: Request, home: Home, **said: Any) -> Response:
+        arguments: dict[str, Any] = {
+            name: unquote(value) if isinstance(value, str) else value for name, value in said.items()
+        }
+        for part in ("_query", "_body"):
+            if (given := arguments.pop(part, None)) is not None:
+                arguments |= {name: getattr(given, name) for name in type(given).model_fields}
+        _refuse_nul(arguments)
+        if isinstance(one, Errand):
+            begun = going_on.begin(home, one, arguments)
+            return Response(encode(begun), 202, media_type="application/json")
+        return _answer(request, one.on(home, **arguments), card.status)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("request", keyword, annotation=Request),
+        inspect.Parameter("home", keyword, annotation=Asking),
+    ]
+    for own in card.parameters:
+        if own.place == "path":
+            parameters.append(inspect.Parameter(own.name, keyword, annotation=Annotated[own.annotation, Path()]))
+        elif own.place == "content":
+            raw = Annotated[bytes, Body(media_type="application/octet-stream")]
+            parameters.append(inspect.Parameter(own.name, keyword, annotation=raw))
+    if query is not None:
+        parameters.append(inspect.Parameter("_query", keyword, annotation=Annotated[query, Query()]))
+    if body is not None:
+        parameters.append(inspect.Parameter("_body", keyword, annotation=Annotated[body, Body()]))
+    endpoint.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]  # for FastAPI
+    return endpoint
+
+
+def _model(card: Card, place: str) -> type[BaseModel] | None:
+    """The parameters of one place as a model that knows no other key."""
+    own = [one for one in card.parameters if one.place == place]
+    if not own:
+        return None
+    fields: Any = {one.name: (one.annotation, _default(one)) for one in own}
+    name = "".join(word.capitalize() for word in card.name.replace("_", ".").split(".")) + place.capitalize()
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _default(own: Parameter) -> Any:
+    return ... if own.default is inspect.Parameter.empty else own.default
+
+
+def _answer(request: Request, value: Any, status: int) -> Response:
+    """The answer in the form that the request asks for: rows as Arrow where it takes that, all else as JSON."""
+    if isinstance(value, pa.Table) and ARROW in request.headers.get("accept", ""):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_table(value)
+        return Response(sink.getvalue().to_pybytes(), status, media_type=ARROW)
+    if isinstance(value, Iterator):
+        # What cannot be found fails before there is an answer.
+        first = next(value, None)
+        return StreamingResponse(chain(() if first is None else (first,), value), status, media_type=LINES)
+    return Response(encode(value), status, media_type="application/json")
+
+
+def _refuse_nul(arguments: dict[str, Any]) -> None:
+    """No text with a NUL goes on: databases do not take it. Raises BadRequest."""
+    for name, value in arguments.items():
+        if any("\0" in text for text in _texts(value)):
+            raise BadRequest("the text has a character that cannot be in it (NUL)", path=name)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, below in value.items():  # pyright: ignore[reportUnknownVariableType]  # any JSON
+                yield from _texts(key)
+                yield from _texts(below)
+        case list() | tuple():
+            for below in value:  # pyright: ignore[reportUnknownVariableType]  # any JSON
+                yield from _texts(below)
+        case _:
+            return
