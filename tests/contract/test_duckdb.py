@@ -20,6 +20,7 @@ import pytest
 from tests.contract.disk import small_disk
 
 from millrace.connect.destination import Load
+from millrace.connect.source import Context
 from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
@@ -98,6 +99,33 @@ class TestDuckDB(SqlDestinationContract):
             assert holder.stdout is not None
             assert holder.stdout.readline() == "open\n"
             yield holder
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SELECT * FROM read_text('{file}')",
+            "SELECT * FROM '{file}'",
+            "COPY (SELECT 1) TO '{file}'",
+            "ATTACH '{file}' AS other",
+            "SET enable_external_access = true",
+        ],
+    )
+    def test_who_is_not_at_this_machine_reaches_tables_and_no_file(
+        self, destination: Destination, tmp_path: Path, sql: str
+    ) -> None:
+        made, given = counted("asked")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        file = tmp_path / "secret.csv"
+        file.write_text("hush\n")
+        confined = Destination(destination.config, Context(confined=True))
+        try:
+            assert confined.query('SELECT count(*) AS n FROM "asked"').to_pylist() == [{"n": given.count}]
+            with pytest.raises(ConfigError):
+                confined.query(sql.format(file=file))
+        finally:
+            confined.close()
+        assert file.read_text() == "hush\n"
 
     def test_a_file_that_another_process_holds_is_named_with_that_process(self) -> None:
         with self.held_elsewhere() as holder:

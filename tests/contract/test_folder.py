@@ -17,6 +17,7 @@ from tests.contract.disk import small_disk
 from millrace.connect.destination import Load
 from millrace.connect.files import layout
 from millrace.connect.files.formats import Format
+from millrace.connect.source import Context
 from millrace.connect.testing.destination import FEED, DestinationContract, Rows, counted
 from millrace.connect.testing.rows import META, rows, table
 from millrace.data import columns, types
@@ -155,6 +156,33 @@ class FolderContract(DestinationContract):
         one.load(made, Load(feeds[1], 1, 2, 5, given, pipeline="_millrace"))
         assert len(self.data_files()) == 5, "rows do not lie among the notes"
         assert len(self.contents(one, "t")) == 5 * given.count
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SELECT * FROM read_text('{file}')",
+            "SELECT * FROM '{file}'",
+            "COPY (SELECT 1) TO '{file}'",
+            "ATTACH '{file}' AS other",
+            "SET enable_external_access = true",
+        ],
+    )
+    def test_who_is_not_at_this_machine_reaches_tables_and_no_file(
+        self, destination: Destination, tmp_path: Path, sql: str
+    ) -> None:
+        made, given = counted("asked")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        file = tmp_path / "secret.csv"
+        file.write_text("hush\n")
+        confined = Destination(destination.config, Context(confined=True))
+        try:
+            assert confined.query('SELECT count(*) AS n FROM "asked"').to_pylist() == [{"n": given.count}]
+            with pytest.raises(ConfigError):
+                confined.query(sql.format(file=file))
+        finally:
+            confined.close()
+        assert file.read_text() == "hush\n"
 
     def test_a_wider_type_reads_old_files_and_new(self, destination: Destination) -> None:
         for segment, (type_, value) in enumerate(((types.INTEGER, 7), (types.LONG, 2**40), (types.VARCHAR, "abc"))):

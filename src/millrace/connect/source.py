@@ -64,12 +64,16 @@ def _unnoted(_: Note) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a connector gets from outside: time, a way to say what it waits for, and the wish to stop."""
+    """What a connector gets from outside: time, a way to say what it waits for, and the wish to stop.
+
+    ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     awaiting: Callable[[str], None] = _unheard
     note: Callable[[Note], None] = _unnoted
     stopping: Signal = field(default_factory=Signal)
+    confined: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -313,6 +313,9 @@ class Destination(SqlDestination[Config]):
             statements = self._live.extract_statements(sql)
             if len(statements) != 1:
                 raise ConfigError("A query is one statement.", code="sql")
+            if self.context.confined:
+                # Nobody can take that back as long as the database is open.
+                self._live.execute("SET enable_external_access = false")
             self._live.execute("BEGIN TRANSACTION READ ONLY")
             try:
                 found: Any = self._live.sql(statements[0].query)  # None for a statement without an answer

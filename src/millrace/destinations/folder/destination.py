@@ -304,6 +304,10 @@ class Destination(Contract[Config]):
                 statements = connection.extract_statements(sql)
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                     raise ConfigError("A query of a folder is one SELECT.", code="sql")
+                if self.context.confined:
+                    # Nobody can take that back on this connection.
+                    connection.execute("SET allowed_directories = $1", [[str(self.catalog.store.folder or place)]])
+                    connection.execute("SET enable_external_access = false")
                 found = readable(connection.sql(statements[0].query))
                 return (found if limit is None else found.limit(limit)).to_arrow_table()
             except duckdb.Error as error:
