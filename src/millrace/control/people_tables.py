@@ -117,23 +117,12 @@ links = Table(
     Index("ix_links_user", "user_id"),
 )
 
-# A sign-on that is under way at another identity provider; what it must answer is sealed.
-sign_ons = Table(
-    "sign_ons",
-    metadata,
-    Column("hash", String(64), primary_key=True),
-    Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-)
-
 team_settings = Table(
     "team_settings",
     metadata,
     Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String(64), primary_key=True),
     Column("value", Document, nullable=False),
-    Column("sealed", LargeBinary),
     Column("changed_at", Moment, nullable=False),
 )
 

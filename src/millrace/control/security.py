@@ -1,4 +1,4 @@
-"""Settings of a team that say how its people may come in: two-factor, addresses, single sign-on."""
+"""Settings of a team that say how its people may come in: two-factor, addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import roles, secrets
 from millrace.control.activity import Entity, wrote
 from millrace.control.db import upsert
 from millrace.control.people_tables import team_settings
@@ -27,26 +26,19 @@ class Security:
     """How people of a team may come in.
 
     ``allowed_addresses``: addresses and networks (CIDR) from which requests are taken; none: from everywhere.
-    ``sso_issuer``: the OpenID Connect provider, with the client that is registered there. With ``sso_only`` nobody
-    but administrators signs in with a password; with ``sso_adds`` whoever the provider vouches for joins the team.
     """
 
     two_factor_required: bool = False
     allowed_addresses: tuple[str, ...] = ()
-    sso_issuer: str | None = None
-    sso_client_id: str | None = None
-    sso_only: bool = False
-    sso_adds: bool = False
-    sso_role: str = roles.DEFAULT
 
 
 def security(home: Home) -> Security:
-    """The settings of the actor's team, without the client's secret."""
+    """The settings of the actor's team."""
     home.actor.must("view")
     return of_team(home, home.actor.team_id)
 
 
-def change(home: Home, *, sso_client_secret: str | None = None, **changes: Any) -> Security:
+def change(home: Home, **changes: Any) -> Security:
     """The settings with those that are named changed. Raises ConfigError for a name or a value that cannot be."""
     home.actor.must("settings.edit")
     known = {field.name for field in fields(Security)}
@@ -57,7 +49,6 @@ def change(home: Home, *, sso_client_secret: str | None = None, **changes: Any) 
     if "allowed_addresses" in changes:
         changes["allowed_addresses"] = _networks(changes["allowed_addresses"])
     new = replace(old, **changes)
-    _check(new)
     if new.allowed_addresses and home.actor.address is not None and not _allows(new, home.actor.address):
         raise ConfigError(
             f"your own address {home.actor.address} is not among those allowed: you would lock yourself out",
@@ -67,8 +58,6 @@ def change(home: Home, *, sso_client_secret: str | None = None, **changes: Any) 
     team = home.actor.team_id
     with home.database.transaction() as connection:
         row: dict[str, Any] = {"team_id": team, "key": _KEY, "value": asdict(new), "changed_at": datetime.now(UTC)}
-        if sso_client_secret is not None:
-            row["sealed"] = secrets.seal(home.key, {"sso_client_secret": sso_client_secret})
         upsert(connection, team_settings, [row], key=["team_id", "key"])
         wrote(home, "HIGH", Entity("team", team, "security"), "change", "how people may come in was changed",
               asdict(old), asdict(new))  # fmt: skip
@@ -84,14 +73,6 @@ def of_team(home: Home, team_id: str) -> Security:
     held: dict[str, Any] = {key: part for key, part in (value or {}).items() if key in known}
     held["allowed_addresses"] = tuple(held.get("allowed_addresses", ()))
     return Security(**held)
-
-
-def client_secret(home: Home, team_id: str) -> str:
-    """The secret of the client at the provider, opened to sign somebody on (I7)."""
-    mine = (team_settings.c.team_id == team_id, team_settings.c.key == _KEY)
-    with home.database.reading() as connection:
-        sealed = connection.execute(sa.select(team_settings.c.sealed).where(*mine)).scalar()
-    return str(secrets.unseal(home.key, bytes(sealed))["sso_client_secret"]) if sealed else ""
 
 
 def must_come_from(home: Home, team_id: str, address: str | None) -> None:
@@ -124,15 +105,3 @@ def _networks(texts: Iterable[str]) -> tuple[str, ...]:
                               hint="Write them like 192.0.2.7 or 2001:db8::/32.", path="allowed_addresses",
                               code="bad_address") from None  # fmt: skip
     return tuple(dict.fromkeys(found))
-
-
-def _check(new: Security) -> None:
-    roles.checked([new.sso_role])
-    if new.sso_role == roles.ADMINISTRATOR:
-        raise ConfigError("a provider cannot make administrators", path="sso_role", code="bad_value")
-    if new.sso_issuer is not None and not new.sso_issuer.startswith(("https://", "http://")):
-        raise ConfigError("the issuer is a URL", hint="As its metadata says it, with https://.", path="sso_issuer")
-    if (new.sso_issuer is None) != (new.sso_client_id is None):
-        raise ConfigError("single sign-on needs both an issuer and a client", path="sso_client_id")
-    if new.sso_only and new.sso_issuer is None:
-        raise ConfigError("there is no provider yet, so nobody could come in", path="sso_only", code="locks_out")

@@ -16,9 +16,8 @@ from millrace.control import passwords, security, users
 from millrace.control.activity import wrote
 from millrace.control.actors import SYSTEM, Actor
 from millrace.control.links import hashed
-from millrace.control.people_tables import links, sessions, sign_ons
+from millrace.control.people_tables import links, sessions
 from millrace.control.people_tables import users as people
-from millrace.control.roles import ADMINISTRATOR
 from millrace.control.settings import workspace
 from millrace.errors import AuthError, ConfigError
 
@@ -65,12 +64,6 @@ def sign_in(home: Home, email: str, password: str, *, address: str | None = None
         raise _refused()
     security.must_come_from(home, row.team_id, address)
     rules = security.of_team(home, row.team_id)
-    with home.database.reading() as connection:
-        user = users.of_id(connection, row.id)
-    if rules.sso_only and ADMINISTRATOR not in user.roles:
-        raise AuthError(
-            "this team signs in by single sign-on", hint="Use the button of your provider.", code="sso_only"
-        )
     if passwords.is_dated(row.password, settings):
         with home.database.transaction() as connection:
             hash_ = passwords.hashed(password, settings)
@@ -180,9 +173,9 @@ def failed(home: Home, user_id: str, address: str | None) -> None:
 
 
 def expire(home: Home, now: datetime) -> None:
-    """Sessions, links and sign-ons that are over leave the tables."""
+    """Sessions and links that are over leave the tables."""
     with home.database.transaction() as connection:
-        for table in (sessions, links, sign_ons):
+        for table in (sessions, links):
             connection.execute(sa.delete(table).where(table.c.expires_at < now))
 
 

@@ -93,20 +93,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_links_user", "links", ["user_id"], unique=False)
     op.create_table(
-        "sign_ons",
-        sa.Column("hash", sa.String(length=64), nullable=False),
-        sa.Column("team_id", sa.String(length=36), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_sign_ons_team_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("hash", name=op.f("pk_sign_ons")),
-    )
-    op.create_table(
         "team_settings",
         sa.Column("team_id", sa.String(length=36), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_team_settings_team_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("team_id", "key", name=op.f("pk_team_settings")),
