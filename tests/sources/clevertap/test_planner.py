@@ -91,7 +91,6 @@ def test_states_survive_their_document() -> None:
     now = datetime(2026, 3, 14, 6, 0, 4, tzinfo=UTC)
     following = state.Incremental("Europe/Berlin", {"Charged": state.Followed(now, now, date(2026, 3, 14), "oops")})
     following.standings.refuse("App Lunched", "invalid", now)
-    following.standings.unreported("invalid", date(2026, 3, 14))
     assert state.incremental(following.as_json(), "Europe/Berlin") == following
     past = state.Historical("UTC", {"Charged": state.Past((date(2026, 2, 12), date(2026, 3, 14)))})
     past.events["Charged"].finish((date(2026, 3, 10), date(2026, 3, 14)))
@@ -112,12 +111,9 @@ def test_a_position_of_another_version_is_refused_with_a_hint(cursor: object) ->
         assert refused.value.hint
 
 
-def test_a_name_is_reported_once_a_day_and_a_refused_export_rests_a_week() -> None:
+def test_a_refused_export_rests_a_week() -> None:
     standings = state.Standings()
     standings.refuse("a", "not_exportable", NOON)
-    assert standings.unreported("not_exportable", NOON.date()) == ["a"]
-    assert standings.unreported("not_exportable", NOON.date()) == []
-    assert standings.unreported("not_exportable", date(2026, 3, 15)) == ["a"]
     assert standings.rests("a", NOON + timedelta(days=6)) and not standings.rests("a", NOON + timedelta(days=7))
     standings.refuse("a", "not_exportable", NOON + timedelta(days=7))
     assert standings.names["a"].since == NOON and standings.rests("a", NOON + timedelta(days=8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Annotated, Any
@@ -118,7 +118,9 @@ def _model(card: Card, place: str) -> type[BaseModel] | None:
 
 
 def _default(own: Parameter) -> Any:
-    return ... if own.default is inspect.Parameter.empty else own.default
+    if own.default is inspect.Parameter.empty:
+        return ...
+    return dict(own.default) if isinstance(own.default, Mapping) else own.default
 
 
 def _answer(request: Request, value: Any, status: int) -> Response:

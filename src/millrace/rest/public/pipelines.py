@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
+from millrace.connect.destination import Strategy
 from millrace.control import connections, health, jobs, lifecycle, pipelines, schedule
 from millrace.control.connections import Connection
 from millrace.control.home import Home
@@ -36,8 +37,6 @@ from millrace.rest.public.shapes import (
 )
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
-
-Strategy: TypeAlias = Literal["FLAT", "SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS"]
 
 
 class SourceTold(Told):
