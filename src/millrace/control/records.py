@@ -196,6 +196,12 @@ def end_run(
             run_objects.settle(connection, pipeline, run_id, failed=status == "FAILED")
 
 
+def cancel_wished(database: Database, run_id: int) -> bool:
+    """Somebody asked that the run ends."""
+    with database.reading() as connection:
+        return connection.execute(sa.select(runs.c.cancel_at).where(runs.c.id == run_id)).scalar() is not None
+
+
 def end_interrupted(database: Database, pipeline_id: str, *, but: int | None = None) -> list[int]:
     """Runs of the pipeline that a dead process left in progress have failed, ``but`` the one that goes on.
 

@@ -239,8 +239,10 @@ def crew(
             raise
         else:
             status, outcome = _result(ours)
-            records.end_run(home.database, run_id, status, notes=_said(ours))
-            _told(ours, kind, status)
+            if status != "CANCELLED" or order.job is None or records.cancel_wished(home.database, run_id):
+                records.end_run(home.database, run_id, status, notes=_said(ours))
+                _told(ours, kind, status)
+            # Else only the worker stops: its task goes back, and the run goes on with another one.
             _reckon(ours, order, outcome)
         finally:
             ours.close()
