@@ -13,7 +13,8 @@ import pytest
 from millrace.data import columns
 from millrace.sources.clevertap import rows, wire
 from millrace.sources.clevertap.canonical import canonical
-from millrace.sources.clevertap.rows import SCHEMA, WHOLE_SCHEMA, Mapper, Shaped, refused, reject_id
+from millrace.sources.clevertap.mapper import Mapper
+from millrace.sources.clevertap.rows import SCHEMA, WHOLE_SCHEMA, Shaped, refused, reject_id, rows_of
 from millrace.sources.clevertap.times import Moments
 
 FIXTURE = (Path(rows.__file__).parent / "fixtures" / "page.json").read_bytes()
@@ -29,7 +30,7 @@ def page(*records: Any) -> bytes:
 
 def shaped(body: bytes, event: str = "Charged", **options: Any) -> Shaped:
     whole = options.get("whole", False)
-    return Mapper(event, Moments(ZoneInfo("UTC")), **options)(wire.read(body, whole=whole))
+    return rows_of(event, Mapper(event, Moments(ZoneInfo("UTC")), **options)(wire.read(body, whole=whole)))
 
 
 @pytest.mark.spec("10.23")

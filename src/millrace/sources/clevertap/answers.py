@@ -6,9 +6,9 @@ answers that public clients have recorded (not-ready code 2, usage code 3, curso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from millrace.connect.http.waits import doubling, listed
 from millrace.sources.clevertap import wire
@@ -28,6 +28,8 @@ Meaning = Literal[
     "failed",
 ]
 
+Read: TypeAlias = Callable[[bytes], wire.Answer]
+
 _NOT_READY_STEPS = (2, 3, 5, 8, 13)
 _NOT_READY_CAP_S, NOT_READY_TOTAL_S = 30, 600
 _BUSY_TRIES, _BUSY_CAP_S = 10, 60
@@ -45,8 +47,11 @@ class Reading:
     text: str
 
 
-def meaning(status: int, body: bytes, *, whole: bool = False) -> Reading:
-    """What a reply means. Only HTTP 2xx with a JSON object that says success is a success."""
+def meaning(status: int, body: bytes, read: Read = wire.read) -> Reading:
+    """What a reply means. Only HTTP 2xx with a JSON object that says success is a success.
+
+    ``read`` reads the body; it raises `wire.NotJson`.
+    """
     if status == 202:
         return Reading("not_ready", None, "HTTP 202")
     if status in (401, 403):
@@ -58,7 +63,7 @@ def meaning(status: int, body: bytes, *, whole: bool = False) -> Reading:
     if 200 <= status < 300 and not body:
         return Reading("not_clevertap", None, f"HTTP {status} without a body")
     try:
-        answer = wire.read(body, whole=whole)
+        answer = read(body)
     except wire.NotJson:
         text = f"HTTP {status} with a body that is not CleverTap's"
         return Reading("again" if status < 300 else "failed", None, text)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -18,8 +19,10 @@ from millrace.connect.http.waits import Patience, Stopped
 from millrace.connect.source import Context
 from millrace.errors import AuthError, MillraceError
 from millrace.sources.clevertap import wire
-from millrace.sources.clevertap.answers import NARROW_S, Meaning, Persistence, Reading, meaning
+from millrace.sources.clevertap.answers import NARROW_S, Meaning, Persistence, Read, Reading, meaning
 from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.mapper import Columns
+from millrace.sources.clevertap.mappers import Mapped, Mappers, Settings
 from millrace.sources.clevertap.planner import number
 
 _REOPENED_LOST = 3
@@ -52,7 +55,7 @@ class Page:
 
     walk: int
     number: int
-    answer: wire.Answer
+    columns: Columns
     upto: date
 
 
@@ -67,6 +70,8 @@ class CleverTap:
         self._guard = threading.Lock()
         self._bases = list(config.base_urls)
         self._client = self._connected()
+        settings = Settings(config.timezone, config.include_profile_fields, config.row_identity == "record")
+        self._mappers = Mappers(settings, config.max_concurrency)
         self._flags = (
             f"app={_flag(config.include_profile_fields)}&events={_flag(config.include_profile_fields)}&profile=true"
         )
@@ -79,10 +84,12 @@ class CleverTap:
         """Requests and waits of all threads end at once."""
         self.closed.set()
         self._client.abort()
+        self._mappers.close()
 
     def close(self) -> None:
         self.closed.set()
         self._client.close()
+        self._mappers.close()
 
     def walk(self, event: str, first: date, last: date, today: date) -> Iterator[Page]:
         """Pages of an event's days, to the end; opened again where the cursor was lost or the connection was bad.
@@ -165,10 +172,12 @@ class CleverTap:
         met: set[bytes] = set()
         page = 0
         retried = False
+        read = partial(self._mappers.read, event)
         while True:
             began = self._context.clock.monotonic()
             target = f"/1/events.json?cursor={cursor}"
-            answer = self._ask("events", "GET", target, None, f"page {page + 1} of {event}", whole=self._whole)
+            answer = self._ask("events", "GET", target, None, f"page {page + 1} of {event}", read=read)
+            assert isinstance(answer, Mapped)
             onward = answer.envelope.next_cursor
             if onward == cursor and not retried:
                 retried = True
@@ -181,16 +190,12 @@ class CleverTap:
             taken_ms = (self._context.clock.monotonic() - began) * 1000
             _log.debug(
                 "%s %s..%s page %d (cursor %s…): %d records, %d ms",
-                event, number(first), number(last), page, cursor[:8], len(answer.records), taken_ms,
+                event, number(first), number(last), page, cursor[:8], answer.columns.rows, taken_ms,
             )  # fmt: skip
-            yield Page(walk, page, answer, last)
+            yield Page(walk, page, answer.columns, last)
             if not onward:
                 return
             cursor = onward
-
-    @property
-    def _whole(self) -> bool:
-        return self._config.include_profile_fields
 
     def _open(self, event: str, first: date, last: date) -> str:
         target = f"/1/events.json?batch_size={self._config.batch_size}&{self._flags}"
@@ -211,7 +216,7 @@ class CleverTap:
         what: str,
         persistence: Persistence | None = None,
         *,
-        whole: bool = False,
+        read: Read = wire.read,
     ) -> wire.Answer:
         """The successful answer to a request. Raises Unanswered, AuthError, Stopped, and errors of the machine."""
         persistence = persistence or Persistence()
@@ -231,7 +236,7 @@ class CleverTap:
                     raise
                 self.patience.rest(wait, f"{self.host} to be reachable; then {what}")
                 continue
-            found = meaning(reply.status, reply.body, whole=whole)
+            found = meaning(reply.status, reply.body, read)
             if found.answer is not None and (
                 found.meaning == "success"
                 or (found.meaning == "partial" and api in _COMPUTED)

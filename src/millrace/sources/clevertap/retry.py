@@ -17,7 +17,8 @@ from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import known_days
 from millrace.sources.clevertap.known import Known, Mode
-from millrace.sources.clevertap.rows import Mapper, Reject, Shaped, refused
+from millrace.sources.clevertap.mapper import Mapper, Reject
+from millrace.sources.clevertap.rows import Shaped, refused, rows_of
 from millrace.sources.clevertap.times import Moments
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -33,7 +34,7 @@ def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, 
         mapper = Mapper(event, moments, whole=config.include_profile_fields, by_record=config.row_identity == "record")
         body = b'{"status":"success","records":[' + b",".join(records) + b"]}"
         answer = wire.read(body, whole=config.include_profile_fields)
-        shaped = mapper(answer)
+        shaped = rows_of(event, mapper(answer))
         if shaped.rejects:
             yield Refused(refused(event, shaped.rejects, now))
         if mode == "copies":

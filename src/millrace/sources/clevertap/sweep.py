@@ -22,8 +22,8 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting
 from millrace.sources.clevertap.known import Known, Mode
 from millrace.sources.clevertap.planner import Unit
-from millrace.sources.clevertap.rows import Mapper, refused, reject_id
-from millrace.sources.clevertap.times import Moments, microseconds
+from millrace.sources.clevertap.rows import refused, reject_id, rows_of
+from millrace.sources.clevertap.times import microseconds
 
 Outcome = Literal["done", "shortened", "failed", "invalid", "not_exportable", "skipped", "stopped"]
 
@@ -35,7 +35,6 @@ _BUNDLE = 25
 class _Walk:
     """What is kept while a unit is walked."""
 
-    mapper: Mapper
     known: Known
     walk: int = 0
     pages: int = 0
@@ -91,8 +90,6 @@ class Sweep:
         self._since = since
         self._ends = ends
         self._cursor = cursor
-        self._moments = Moments(config.zone)
-        self._mappers: dict[str, Mapper] = {}
         self._skipped: set[str] = set()
         self._done_before = 0
         self._all = 0
@@ -140,15 +137,7 @@ class Sweep:
         return walk
 
     def _begin(self, unit: Unit) -> _Walk:
-        mapper = self._mappers.get(unit.event)
-        if mapper is None:
-            mapper = self._mappers[unit.event] = Mapper(
-                unit.event,
-                self._moments,
-                whole=self._config.include_profile_fields,
-                by_record=self._config.row_identity == "record",
-            )
-        return _Walk(mapper, Known(unit.event, self._memory, self._mode))
+        return _Walk(Known(unit.event, self._memory, self._mode))
 
     def _page(self, unit: Unit, walk: _Walk, page: Page) -> Iterator[Item]:
         if page.walk != walk.walk:
@@ -156,7 +145,7 @@ class Sweep:
             walk.known.restart()
         walk.pages += 1
         walk.upto = page.upto
-        shaped = walk.mapper(page.answer)
+        shaped = rows_of(unit.event, page.columns)
         self.tally.read += len(shaped.high) + len(shaped.rejects)
         marks: list[Mark] = []
         repeated = 0

@@ -59,7 +59,7 @@ class WholeRecord(Record, gc=False):
     profile: WholeProfile | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  narrower, and only read
 
 
-class _Envelope(Struct):
+class Envelope(Struct):
     """All that stands around records, and the few keys of other answers."""
 
     status: Any = None
@@ -71,15 +71,15 @@ class _Envelope(Struct):
     req_id: Any = None
 
 
-class _Page(_Envelope):
+class _Page(Envelope):
     records: list[Record] | UnsetType | None = UNSET
 
 
-class _WholePage(_Envelope):
+class _WholePage(Envelope):
     records: list[WholeRecord] | UnsetType | None = UNSET
 
 
-class _RawPage(_Envelope):
+class _RawPage(Envelope):
     records: list[Raw] | UnsetType | None = UNSET
 
 
@@ -111,7 +111,7 @@ class Answer:
     """A body, read. ``spoiled`` are records that cannot be read: their bytes, and why. ``cut`` are the bytes of the
     others, where they had to be cut out of the body."""
 
-    envelope: _Envelope
+    envelope: Envelope
     body: bytes
     records: list[Record]
     spoiled: list[tuple[bytes, str]] = field(default_factory=list[tuple[bytes, str]])
@@ -199,7 +199,7 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _apart(body: bytes) -> tuple[_Envelope, list[bytes]]:
+def _apart(body: bytes) -> tuple[Envelope, list[bytes]]:
     """The envelope and the bytes of each record, where some record is not JSON by the letter."""
     try:
         page = _raw_page.decode(body)
@@ -227,7 +227,7 @@ def _apart(body: bytes) -> tuple[_Envelope, list[bytes]]:
             else:
                 around[str(key)], at = decoder.raw_decode(text, at)
             at = _next(text, at, "}")
-        envelope = msgspec.convert(around, _Envelope)
+        envelope = msgspec.convert(around, Envelope)
     except (ValueError, IndexError, RecursionError, msgspec.MsgspecError):
         raise NotJson("the body is not a JSON object of the expected form") from None
     return envelope, [text[start:end].encode("utf-8", "surrogateescape") for start, end in spans]
