@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ class Rows(Rereadable):
     def count(self) -> int:
         return self._table.num_rows
 
-    def reader(self) -> pa.RecordBatchReader:
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        del columns
         return self._table.to_reader()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -175,7 +175,8 @@ class Rereadable(ABC):
     def count(self) -> int: ...
 
     @abstractmethod
-    def reader(self) -> pa.RecordBatchReader: ...
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        """All rows, from the first. Of others than ``columns`` nobody asks; they may be left out."""
 
 
 class Destination(ABC, Generic[D]):

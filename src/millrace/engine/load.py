@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import replace
 from datetime import datetime
@@ -52,7 +52,8 @@ def fresh_name(table: str, limits: Limits) -> str:
 
 
 class StagedRows(Rereadable):
-    """The rows of segments as one table shape; every reading starts again and verifies the files.
+    """The rows of segments as one table shape; every reading starts again. Files are verified at the first one, and
+    again when they were touched since.
 
     ``formerly``: names that a column had when older segments were staged.
     """
@@ -68,6 +69,7 @@ class StagedRows(Rereadable):
         self._segments = segments
         self._schema = schema
         self._formerly = formerly or {}
+        self._verified: set[tuple[str, object]] = set()
 
     @property
     def schema(self) -> pa.Schema:
@@ -77,21 +79,26 @@ class StagedRows(Rereadable):
     def count(self) -> int:
         return sum(segment.rows for segment in self._segments)
 
-    def reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        schema, wanted = self._schema, None
+        # A batch without columns would have no rows either.
+        if columns is not None and any(field.name in columns for field in schema):
+            schema = pa.schema([field for field in schema if field.name in columns])
+            wanted = frozenset(name for own in schema.names for name in (own, *self._formerly.get(own, ())))
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema, wanted))
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self, schema: pa.Schema, wanted: Collection[str] | None) -> Iterator[pa.RecordBatch]:
         for segment in self._segments:
-            for batch in self._stage.read(segment.path, segment.checksum):
-                yield self._fitted(batch)
+            for batch in self._stage.read(segment.path, segment.checksum, wanted, verified=self._verified):
+                yield self._fitted(batch, schema)
 
-    def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _fitted(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         """The batch in the shape of today: columns that came later are null, types that widened are cast, columns
         that were renamed are found by the name that they had."""
-        if batch.schema.equals(self._schema):
+        if batch.schema.equals(schema):
             return batch
         arrays: list[pa.Array] = []
-        for field in self._schema:
+        for field in schema:
             names = (field.name, *reversed(self._formerly.get(field.name, ())))
             index = next((at for name in names if (at := batch.schema.get_field_index(name)) >= 0), -1)
             if index < 0:
@@ -106,7 +113,7 @@ class StagedRows(Rereadable):
                     code="staged_type",
                 )
             arrays.append(casted.values)
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def load(
@@ -306,7 +313,8 @@ class _Empty(Rereadable):
     def count(self) -> int:
         return 0
 
-    def reader(self) -> pa.RecordBatchReader:
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        del columns
         return self._table.to_reader()
 
 

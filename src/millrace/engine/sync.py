@@ -22,9 +22,10 @@ from millrace.engine.stage import Draft, Stage
 from millrace.engine.watch import Ending, Unwatched, Watch
 from millrace.errors import ConfigError, DataError, RateLimited, Stale, Transient
 
-# While rows are read, loads wait for so many, or so long. Two row groups of DuckDB: what fills whole ones is written in
-# place at once, where fewer rows go to a log first.
-ENOUGH_ROWS = 245_760
+# While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of the
+# whole table, so that loads grow with it, and the looking stays a small part of the writing.
+ENOUGH_ROWS = 122_880
+ENOUGH_SHARE = 8
 ENOUGH_S = 60.0
 
 # Waits between the attempts of one load while a destination does not answer; then its rows stay staged.
@@ -283,7 +284,8 @@ class _Loader(threading.Thread):
     def wake(self) -> None:
         """Something was committed: it is loaded now where enough waits."""
         staged, now = self._sync.meter.staged, self._sync.clock.monotonic()
-        if staged - self._staged >= ENOUGH_ROWS or now - self._since >= ENOUGH_S:
+        enough = max(ENOUGH_ROWS, self._staged // ENOUGH_SHARE)
+        if staged - self._staged >= enough or now - self._since >= ENOUGH_S:
             self._staged, self._since = staged, now
             self._work.set()
 

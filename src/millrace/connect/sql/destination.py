@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
@@ -35,7 +35,7 @@ class SqlDestination(Destination[D]):
     All methods of the connection translate the driver's errors: values that the system refuses become `RowsRefused`.
     """
 
-    dialect: ClassVar[Dialect]
+    dialect: Dialect
     takes_nul: ClassVar[bool] = True
 
     # What a system provides.
@@ -504,7 +504,8 @@ class One(Rereadable):
     def count(self) -> int:
         return 1
 
-    def reader(self) -> pa.RecordBatchReader:
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        del columns
         row = {column.name: "x" if column.type == types.VARCHAR else 1 for column in self.table.columns}
         batch = pa.RecordBatch.from_pylist([row], schema=self.schema)
         return pa.RecordBatchReader.from_batches(self.schema, [batch])

@@ -27,7 +27,7 @@ class Dialect:
     ``nested``: there are columns of structs and lists (as DuckDB writes their types), for those whose scalars are
     of `PLAIN` kinds; others are ``types["STRUCT"]``. ``arriving`` is how a staged value becomes one of its column,
     where the system does not do that by itself; ``open`` lists SQL types of no logical type, and the kinds that
-    they take exactly all the same.
+    they take exactly all the same. ``storing`` is what is said behind a SQL type where a column is made.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Dialect:
     text: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
     arriving: Mapping[Kind, str] = field(default_factory=dict[Kind, str])
     open: Mapping[str, tuple[Kind, ...]] = field(default_factory=dict[str, tuple[Kind, ...]])
+    storing: Mapping[str, str] = field(default_factory=dict[str, str])
     nested: bool = False
     temp: str = ""
     temp_words: str = "TEMP TABLE"
@@ -75,6 +76,11 @@ class Dialect:
         if kind in ("STRUCT", "ARRAY") and self.nested and _is_plain(type_):
             return self._nested(type_)
         return self.types[kind]
+
+    def column(self, type_: pa.DataType) -> str:
+        """What stands behind the name of a column that is made."""
+        sql = self.sql(type_)
+        return f"{sql} {self.storing[sql]}" if sql in self.storing else sql
 
     def _nested(self, type_: pa.DataType) -> str:
         if pa.types.is_list(type_):

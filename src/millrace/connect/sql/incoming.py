@@ -93,7 +93,8 @@ class Incoming:
     def _batches(self, names: list[str], schema: pa.Schema, gone: bool) -> Iterator[pa.RecordBatch]:
         first, self.empty = 0, 0
         refused = np.sort(np.fromiter(self.load.refused, np.int64, len(self.load.refused)))
-        for whole in self.load.rows.reader():
+        own = () if self.table.nest is None else (self.table.nest.length,)
+        for whole in self.load.rows.reader({*names, self.table.meta.op_type, *own}):
             for start in range(0, whole.num_rows, PIECE):
                 batch = whole.slice(start, PIECE)
                 sequence = np.arange(first, first + batch.num_rows, dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -40,12 +40,13 @@ class Span(Rereadable):
     def count(self) -> int:
         return self.stop - self.start
 
-    def reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        whole = self.whole.reader(columns)
+        return pa.RecordBatchReader.from_batches(whole.schema, self._batches(whole))
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self, whole: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         first = 0
-        for batch in self.whole.reader():
+        for batch in whole:
             low, high = max(self.start - first, 0), min(self.stop - first, batch.num_rows)
             if low < high:
                 yield batch.slice(low, high - low)

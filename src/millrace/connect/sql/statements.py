@@ -45,7 +45,7 @@ def columns(table: Table) -> tuple[Column, ...]:
 
 def create(dialect: Dialect, table: Table, target: str) -> str:
     """CREATE TABLE for ``table`` under the qualified name ``target``."""
-    lines = [f"{dialect.quoted(column.name)} {dialect.sql(column.type)}" for column in columns(table)]
+    lines = [f"{dialect.quoted(column.name)} {dialect.column(column.type)}" for column in columns(table)]
     if dialect.primary_key and table.key and table.mode == "merge":
         lines.append(f"PRIMARY KEY ({dialect.names(table.key)})")
     return f"CREATE TABLE {target} (\n  " + ",\n  ".join(lines) + "\n)"
@@ -71,7 +71,7 @@ def alter(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -
         if present is None:
             if column.name in table.key:
                 raise _unfit(table, f"has no column {column.name!r}, which is part of the key")
-            statement = f"ALTER TABLE {target} ADD COLUMN {dialect.quoted(column.name)} {dialect.sql(column.type)}"
+            statement = f"ALTER TABLE {target} ADD COLUMN {dialect.quoted(column.name)} {dialect.column(column.type)}"
             changes.append(Change("add", table.name, column.name, statement))
         elif wider := _wider(dialect, table, column, present):
             changes.append(Change("widen", table.name, column.name, _widen(dialect, target, present, wider)))

@@ -9,7 +9,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -433,7 +433,7 @@ from millrace.connect.destination import Load
 from millrace.connect.testing.destination import FEED, Rows, counted
 
 class Deadly(Rows):
-    def reader(self):
+    def reader(self, columns=None):
         def batches():
             yield self.table.slice(0, 3).combine_chunks().to_batches()[0]
             os._exit(9)
@@ -466,7 +466,9 @@ class Breaking(Rereadable):
     def count(self) -> int:
         return self._whole.count
 
-    def reader(self) -> pa.RecordBatchReader:
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        del columns
+
         def batches() -> Iterator[pa.RecordBatch]:
             yield self._whole.table.slice(0, 3).combine_chunks().to_batches()[0]
             raise BrokenStage("the file is damaged")

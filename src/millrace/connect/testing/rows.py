@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -40,7 +40,8 @@ class Rows(Rereadable):
     def count(self) -> int:
         return self.table.num_rows
 
-    def reader(self) -> pa.RecordBatchReader:
+    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+        del columns
         return self.table.to_reader(max_chunksize=self.batch_rows)
 
 

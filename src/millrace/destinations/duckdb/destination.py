@@ -19,7 +19,7 @@ from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
-from millrace.connect.sql.duckdb import LIMITS, TABLES, readable
+from millrace.connect.sql.duckdb import LIMITS, OLD_FORMATS, OLD_TABLES, TABLES, readable
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
@@ -52,7 +52,7 @@ class Destination(SqlDestination[Config]):
     Config = Config
     title = "DuckDB"
     limits = LIMITS
-    dialect = TABLES
+    dialect: Dialect = TABLES
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -139,7 +139,12 @@ class Destination(SqlDestination[Config]):
             connection.execute("SET preserve_insertion_order = false")
             if self.config.threads:
                 connection.execute(f"SET threads = {self.config.threads}")
-            self._catalog = str(connection.execute("SELECT current_database()").fetchall()[0][0])
+            name, version = connection.execute(
+                "SELECT database_name, tags['storage_version'] FROM duckdb_databases() "
+                "WHERE database_name = current_database()"
+            ).fetchall()[0]
+            self._catalog = str(name)
+            self.dialect = OLD_TABLES if str(version).startswith(OLD_FORMATS) else TABLES
             if self.config.schema_name != "main":
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(self.config.schema_name)}")
                 # A user's query finds the tables without naming their schema.
