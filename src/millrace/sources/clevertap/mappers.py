@@ -25,6 +25,7 @@ import numpy as np
 
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.mapper import Columns, Mapper, Reject, Texts
+from millrace.sources.clevertap.shared import Shared
 from millrace.sources.clevertap.times import Moments
 
 # Smaller pages are mapped sooner than they are handed over.
@@ -33,10 +34,9 @@ LARGE_BYTES = 128 * 2**10
 ENOUGH = 4
 MOST_PROCESSES = 3
 
-_HEAD = struct.Struct("<QQ")
+_LENGTH = struct.Struct("<Q")
+_READY = b"ready"
 _ALIGNED = 64
-_PIPE_BYTES = 2**20
-_F_SETPIPE_SZ = 1031
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _log = logging.getLogger("millrace.clevertap")
 
@@ -49,8 +49,15 @@ class Settings(msgspec.Struct, frozen=True):
     by_record: bool
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """A page lies in the memory for pages."""
+
+    event: str
+    length: int
+
+
 class _Said(msgspec.Struct, frozen=True):
-    """What stands before the columns in an answer: the rest of the page, and the length of each buffer."""
+    """The columns lie in the memory for columns; what else the page says; lengths of the buffers, -1 for none."""
 
     cursor: str | None
     next_cursor: str | None
@@ -185,24 +192,26 @@ class _Here:
 
 
 class _Process:
-    """One process, from here."""
+    """One process, from here. Pages and columns lie in memory that both see; what is said of them goes by pipes."""
 
     def __init__(self, settings: Settings) -> None:
         kept = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}
+        self._page, self._columns = Shared(), Shared()
+        shared = (self._page.fileno(), self._columns.fileno())
         self._process = subprocess.Popen(  # noqa: S603  this module, by this Python
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *map(str, shared)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
             env=kept,
+            pass_fds=shared,
             # Ctrl-C is for the one that runs; this one ends when its input does.
             start_new_session=True,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = cast("FileIO", self._process.stdin), cast("FileIO", self._process.stdout)
-        _widen(self._to, self._from)
-        _send(self._to, msgspec.json.encode(settings), b"")
+        _say(self._to, settings)
 
     @property
     def heard(self) -> bool:
@@ -212,53 +221,58 @@ class _Process:
     def ready(self) -> bool:
         """Whether what it said first is that it is ready."""
         try:
-            return bytes(_receive(self._from)[0]) == _READY
+            return _hear(self._from) == _READY
         except OSError:
             return False
 
     def map(self, event: str, body: bytes) -> Mapped | None:
         """Raises OSError when the process is gone."""
-        _send(self._to, event.encode(), body)
-        head, rest = _receive(self._from)
-        if not head:
+        self._page.room(len(body))[: len(body)] = body
+        _say(self._to, _Asked(event, len(body)))
+        said = msgspec.msgpack.decode(_hear(self._from), type=_Said | None)
+        if said is None:
             return None
-        said = msgspec.msgpack.decode(head, type=_Said)
-        columns = _joined(said, rest)
+        size = sum(_room(max(length, 0)) for length in said.lengths)
+        # Numpy's memory is aligned, and not filled first.
+        whole = np.empty(size, np.uint8)
+        whole[:] = np.frombuffer(self._columns.seen(size), np.uint8)
         envelope = wire.Envelope(status="success", cursor=said.cursor, next_cursor=said.next_cursor)
-        return Mapped(envelope, b"", [], columns=columns)
+        return Mapped(envelope, b"", [], columns=_joined(said, whole.data))
 
     def kill(self) -> None:
         self._process.kill()
 
     def end(self) -> None:
         self._process.kill()
-        for stream in (self._to, self._from):
+        for stream in (self._to, self._from, self._page, self._columns):
             with contextlib.suppress(OSError):
                 stream.close()
         self._process.wait()
 
 
-_READY = b"ready"
-
-
-def serve(reader: FileIO, writer: FileIO) -> None:
+def serve(reader: FileIO, writer: FileIO, page: Shared, columns: Shared) -> None:
     """The life of such a process: pages come, columns go, until the input ends."""
     try:
-        here = _Here(msgspec.json.decode(bytes(_receive(reader)[0]), type=Settings))
-        _send(writer, _READY, b"")
+        here = _Here(msgspec.msgpack.decode(_hear(reader), type=Settings))
+        writer.write(_LENGTH.pack(len(_READY)) + _READY)
         while True:
-            name, body = _receive(reader)
+            asked = msgspec.msgpack.decode(_hear(reader), type=_Asked)
             try:
-                found = here.map(bytes(name).decode(), bytes(body))
+                found = here.map(asked.event, bytes(page.seen(asked.length)))
             except Exception:  # whoever asked does it again, and meets it where it can be told
                 found = None
             if not isinstance(found, Mapped):
-                _send(writer, b"", b"")
+                _say(writer, None)
                 continue
             buffers = _apart(found.columns)
             lengths = [-1 if buffer is None else len(buffer) for buffer in buffers]
-            said = _Said(found.envelope.cursor, found.envelope.next_cursor, found.columns.rejects, lengths)
-            _send(writer, msgspec.msgpack.encode(said), *(buffer or b"" for buffer in buffers), padded=True)
+            at, room = 0, columns.room(sum(_room(max(length, 0)) for length in lengths))
+            for buffer in buffers:
+                if buffer is not None:
+                    room[at : at + len(buffer)] = buffer
+                    at += _room(len(buffer))
+            del room
+            _say(writer, _Said(found.envelope.cursor, found.envelope.next_cursor, found.columns.rejects, lengths))
     except OSError:
         return
 
@@ -290,52 +304,31 @@ def _joined(said: _Said, rest: memoryview) -> Columns:
     return Columns(**numbers, **texts, extras=columns[len(_TEXTS) :], rejects=said.rejects)
 
 
-def _send(writer: FileIO, head: bytes, *parts: bytes | memoryview, padded: bool = False) -> None:
-    """Two lengths, a head, and what follows it; with ``padded`` each part begins at a multiple of 64 bytes."""
-    size = sum(_room(len(part)) if padded else len(part) for part in parts)
-    _write(writer, _HEAD.pack(len(head), size) + head)
-    for part in parts:
-        _write(writer, part)
-        if padded and (short := _room(len(part)) - len(part)):
-            _write(writer, bytes(short))
-
-
-def _write(writer: FileIO, data: bytes | memoryview) -> None:
-    left = memoryview(data)
+def _say(writer: FileIO, what: msgspec.Struct | None) -> None:
+    text = msgspec.msgpack.encode(what)
+    left = memoryview(_LENGTH.pack(len(text)) + text)
     while len(left):
         left = left[writer.write(left) :]
 
 
-def _receive(reader: FileIO) -> tuple[memoryview, memoryview]:
-    """Raises EOFError's kin, OSError, when nobody writes any more."""
-    head, rest = _HEAD.unpack(_exactly(reader, _HEAD.size))
-    return _exactly(reader, head), _exactly(reader, rest)
+def _hear(reader: FileIO) -> bytes:
+    """Raises OSError when nobody says anything any more."""
+    return _exactly(reader, _LENGTH.unpack(_exactly(reader, _LENGTH.size))[0])
 
 
-def _exactly(reader: FileIO, size: int) -> memoryview:
-    # Numpy's memory is aligned and not filled first.
-    whole = np.empty(size, np.uint8).data
-    at = 0
-    while at < size:
-        got = reader.readinto(whole[at:])
-        if not got:
+def _exactly(reader: FileIO, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = reader.read(size)
+        if not part:
             raise BrokenPipeError("it said nothing more")
-        at += got
-    return whole
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def _room(length: int) -> int:
     return -(-length // _ALIGNED) * _ALIGNED
-
-
-def _widen(*pipes: FileIO) -> None:
-    """Pipes hold a third of a page, where the system lets them: fewer turns for each."""
-    if sys.platform == "linux":
-        import fcntl
-
-        for pipe in pipes:
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _cores() -> int:
@@ -343,4 +336,4 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
-    serve(FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
+    serve(FileIO(0, closefd=False), FileIO(1, "wb", closefd=False), *(Shared(int(number)) for number in sys.argv[1:]))
