@@ -22,8 +22,8 @@ from millrace.engine.stage import Draft, Stage
 from millrace.engine.watch import Ending, Unwatched, Watch
 from millrace.errors import ConfigError, DataError, RateLimited, Stale, Transient
 
-# While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of the
-# whole table, so that loads grow with it, and the looking stays a small part of the writing.
+# While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of
+# the whole table, so loads grow with it, and the looking stays a small part of the writing.
 ENOUGH_ROWS = 122_880
 ENOUGH_SHARE = 8
 ENOUGH_S = 60.0

@@ -18,7 +18,7 @@ CREATE TABLE "schema"."every type" (
   "varchar" VARCHAR,
   "varchar_n" VARCHAR,
   "bytearray" BLOB,
-  "json" JSON,
+  "json" JSON USING COMPRESSION zstd,
   "struct" STRUCT("a" BIGINT, "b" VARCHAR),
   "array" BIGINT[],
   "xml" VARCHAR,

@@ -19,6 +19,7 @@ from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import LIMITS, OLD_FORMATS, OLD_TABLES, TABLES, readable
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
@@ -26,7 +27,7 @@ from millrace.connect.sql.statements import Found
 from millrace.errors import ConfigError, EnvironmentProblem
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
-MEMORY = "120MB"
+MEMORY = "64MB"
 _PAUSE_S = 0.05
 # When a file is closed, DuckDB joins row groups that are not full and writes anew what lies between them. Loads of
 # fewer rows than this pay for one such task; larger ones would pay as much as for themselves, and leave it to these.

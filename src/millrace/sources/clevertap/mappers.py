@@ -84,17 +84,29 @@ class Mappers:
         self._turn = threading.Condition()
         self._large = 0
         self._here: _Here | None = _Here(settings)
-        self._starting: list[_Process] = []
-        self._idle: list[_Process] = []
-        self._busy: set[_Process] = set()
+        self._starting: list[Process] = []
+        self._idle: list[Process] = []
+        self._busy: set[Process] = set()
         self._waiting = 0
         """Threads that wait for a process."""
         self._closed = False
 
+    @property
+    def beside(self) -> list[int]:
+        """The processes that are at work or ready for it."""
+        with self._turn:
+            return [process.number for process in (*self._idle, *self._busy)]
+
+    @property
+    def starting(self) -> list[int]:
+        """The processes that have not said yet that they are ready."""
+        with self._turn:
+            return [process.number for process in self._starting]
+
     def read(self, event: str, body: bytes) -> wire.Answer:
         """The page in ``body``: `Mapped` when it is a success. Raises wire.NotJson."""
         worker = self._taken(large=len(body) >= LARGE_BYTES)
-        if isinstance(worker, _Process):
+        if isinstance(worker, Process):
             found = self._asked(worker, event, body)
             if found is not None:
                 return found
@@ -120,7 +132,7 @@ class Mappers:
                 process.kill()
             self._turn.notify_all()
 
-    def _taken(self, *, large: bool, here: bool = False) -> _Here | _Process:
+    def _taken(self, *, large: bool, here: bool = False) -> _Here | Process:
         """Whose turn it is; with ``here`` no process. A process works best when the next page waits for it already, so
         a large page is mapped here only when every process has one waiting."""
         with self._turn:
@@ -143,7 +155,7 @@ class Mappers:
         self._large += 1
         if self._large == ENOUGH and not self._closed:
             with contextlib.suppress(OSError):
-                self._starting = [_Process(self._settings) for _ in range(self._most)]
+                self._starting = [Process(self._settings) for _ in range(self._most)]
         for process in [process for process in self._starting if process.heard]:
             self._starting.remove(process)
             if process.ready():
@@ -151,7 +163,7 @@ class Mappers:
             else:
                 process.end()
 
-    def _asked(self, process: _Process, event: str, body: bytes) -> Mapped | None:
+    def _asked(self, process: Process, event: str, body: bytes) -> Mapped | None:
         """What the process makes of a page; None when that is not to be had."""
         alive = False
         try:
@@ -191,7 +203,7 @@ class _Here:
         return Mapped(answer.envelope, b"", [], columns=mapper(answer))
 
 
-class _Process:
+class Process:
     """One process, from here. Pages and columns lie in memory that both see; what is said of them goes by pipes."""
 
     def __init__(self, settings: Settings) -> None:
@@ -212,6 +224,10 @@ class _Process:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = cast("FileIO", self._process.stdin), cast("FileIO", self._process.stdout)
         _say(self._to, settings)
+
+    @property
+    def number(self) -> int:
+        return self._process.pid
 
     @property
     def heard(self) -> bool:
