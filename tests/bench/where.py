@@ -86,6 +86,9 @@ def _install() -> None:
 
 def inside(words: list[str]) -> None:
     """Runs Millrace's command here, and writes what was measured to standard error's last line."""
+    from millrace.control import process
+
+    process.begin()
     _install()
     ready = time.process_time()
     began = time.perf_counter()

@@ -28,7 +28,6 @@ from millrace.cli.answers import encode
 from millrace.cli.face import WIDTH, Face, answer_error, spoken
 from millrace.cli.nouns import Day
 from millrace.cli.text import say, warn
-from millrace.control import process
 from millrace.errors import Problem
 
 NAME = "millrace"
@@ -66,7 +65,6 @@ for module in (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of one command: 0 fine, 1 failed, 2 your input, 3 the environment, 130 interrupted."""
-    process.begin()
     words = list(sys.argv[1:] if argv is None else argv)
     face = Face(json="--json" in words, quiet="--quiet" in words or "-q" in words, debug="--debug" in words)
     try:

@@ -1,12 +1,13 @@
-"""How the process of a run treats memory and threads. Set once, before the first rows."""
+"""How a process of ours treats memory and threads, and how it ends."""
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import gc
 import os
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 # mallopt(3): the number of arenas from which glibc takes memory.
 _M_ARENA_MAX = -8
@@ -17,20 +18,32 @@ _ARENAS = 2
 _SWITCH_S = 0.0005
 
 # Libraries read these when they are imported. Arrow's own code takes its memory from the C library; pydantic does not
-# look through all installed packages for plugins.
-_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
-# New objects until Python looks for cycles among them. What is imported and what a page is read into hold hardly any;
-# to look every 700 objects, as Python does by itself, takes a tenth of a small sync.
+# look through all installed packages for plugins; the linear algebra of numpy, which we have no use for, starts no
+# threads, which spin for a tenth of a second.
+_LIBRARIES = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
+# New objects until Python looks for cycles among them. What is imported holds hardly any and stays, and what a page is
+# read into holds none; to look every 700 objects, as Python does by itself, takes a tenth of a small sync.
+_STARTING = 200_000
 _YOUNG = 50_000
 
+_begun = False
 _settled = False
+_code: int | None = None
 
 
 def begin() -> None:
-    """The process runs a command of ours and nothing else. Called before anything heavy is imported."""
+    """The process runs a command of ours and nothing else. Called before anything is imported that need not be."""
+    global _begun
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
-    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+    gc.set_threshold(_STARTING, *gc.get_threshold()[1:])
+    # What is registered first is done last.
+    atexit.register(_leave)
+    _begun = True
 
 
 def settle() -> None:
@@ -43,10 +56,36 @@ def settle() -> None:
     global _settled
     if _settled:
         return
+    # Imported here: what has no rows does without.
+    import ctypes
+
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     sys.setswitchinterval(_SWITCH_S)
+    if _begun:
+        # What was imported is never looked at again.
+        gc.freeze()
+        gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
     _settled = True
+
+
+def end(code: int) -> NoReturn:
+    """The process ends with this exit code. Threads are waited for and exit handlers are called, as ever."""
+    global _code
+    _code = code
+    sys.exit(code)
+
+
+def _leave() -> None:
+    """The last exit handler. To take apart what is in memory, module by module, takes as long as many a command."""
+    if _code is None:
+        return  # an error that nobody caught: Python tells it
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # Python has an exit code for that
+    os._exit(_code)
