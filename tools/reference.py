@@ -431,10 +431,10 @@ def cli_page() -> str:
     """The help of every command."""
     from typer.main import get_command
 
-    from millrace.cli.main import app
+    from millrace.cli.main import commands
 
     lines = ["# Command line", "", "What `--help` says, command by command.", ""]
-    for words in _commands(get_command(app), ("millrace",)):
+    for words in _commands(get_command(commands()), ("millrace",)):
         lines += [f"{'#' * min(len(words) + 1, 4)} `{' '.join(words)}`", "", "```text", _help(words[1:]), "```", ""]
     return "\n".join(lines)
 
@@ -452,10 +452,10 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]
 def _help(words: tuple[str, ...]) -> str:
     from typer.testing import CliRunner
 
-    from millrace.cli.main import app
+    from millrace.cli.main import commands
 
     environment = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "MILLRACE_HOME": None}
-    done = CliRunner().invoke(app, [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH)
+    done = CliRunner().invoke(commands(), [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH)
     return "\n".join(line.rstrip() for line in done.output.strip().splitlines())
 
 

@@ -13,7 +13,8 @@ import pytest
 import typer
 from tests.cli.asking import ask
 
-from millrace.cli.main import app
+from millrace.cli.main import MODULES
+from millrace.cli.main import commands as made
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cli"
 HEAVY = (
@@ -36,7 +37,13 @@ def commands() -> list[tuple[str, ...]]:
         for name, below in getattr(command, "commands", {}).items():
             yield from walk(below, (*path, name))
 
-    return sorted(walk(typer.main.get_command(app), ()))
+    return sorted(walk(typer.main.get_command(made()), ()))
+
+
+def test_the_table_of_modules_says_which_has_which_command():
+    for module, names in MODULES.items():
+        assert {*typer.main.get_group(made(names[0])).commands} == {*names}, module
+    assert {name for names in MODULES.values() for name in names} == {path[0] for path in commands() if path}
 
 
 @pytest.mark.parametrize("path", commands(), ids=lambda path: "-".join(path) or "millrace")
@@ -89,8 +96,8 @@ def test_nothing_typed_is_answered_with_help():
 
 def test_a_command_lets_arrow_give_memory_back():
     probe = (
-        "import sys\nfrom millrace.cli.main import main\nmain(['version'])\nassert 'pyarrow' not in sys.modules\n"
-        "import pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
+        "import sys\nfrom millrace.control import process\nprocess.begin()\nfrom millrace.cli.main import main\n"
+        "main(['version'])\nassert 'pyarrow' not in sys.modules\nimport pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["system"]

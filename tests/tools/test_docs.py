@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from millrace.cli.main import app
+from millrace.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {".venv", ".git", "node_modules"}
@@ -62,7 +62,7 @@ def wrong_commands(text: str) -> list[str]:
         if line.startswith("Usage: "):
             continue
         for said in re.findall(r"(?:^|[\s$&|;])millrace ([a-z][^#&|;>]*)", f" {line.split('   ')[0]}"):
-            command: Any = get_command(app)
+            command: Any = get_command(commands())
             for word in said.split():
                 if word.startswith("--"):
                     options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}

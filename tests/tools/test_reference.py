@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from typer.main import get_command
 
-from millrace.cli.main import app
+from millrace.cli.main import commands
 from millrace.connect import registry
 from millrace.data import types
 from tools import reference
@@ -51,7 +51,7 @@ def test_every_logical_type_has_its_row() -> None:
 
 def test_every_command_has_its_help() -> None:
     page = reference.cli_page()
-    command: Any = get_command(app)
+    command: Any = get_command(commands())
     assert command.commands
     for name in command.commands:
         assert f"\n### `millrace {name}`\n" in page

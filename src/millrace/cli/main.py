@@ -5,25 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from copy import copy
+from importlib import import_module
 from typing import Any
 
 import typer
 
-from millrace.cli import (
-    connections,
-    files,
-    mapping,
-    people,
-    pipelines,
-    rejects,
-    runs,
-    serve,
-    simulate,
-    tables,
-    trace,
-    transform,
-)
 from millrace.cli.answers import encode
 from millrace.cli.face import WIDTH, Face, answer_error, spoken
 from millrace.cli.nouns import Day
@@ -36,31 +22,38 @@ INTERRUPTED = 130
 # The errors of the option parser, whichever package Typer carries it in.
 Unparsable: type[Exception] = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(
-    name=NAME,
-    cls=Day,
-    help="Pipelines from your tools and databases into your warehouse, exactly once.",
-    epilog="\b\nStart here:\n  millrace run pipelines.yaml    apply a file and run what it says\n"
-    "  millrace status                what is loaded, what waits, what needs you",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": WIDTH},
-)
-for module in (
-    files,
-    pipelines,
-    runs,
-    rejects,
-    trace,
-    transform,
-    mapping,
-    tables,
-    connections,
-    people,
-    serve,
-    simulate,
-):
-    module.join(app)
+# The modules of commands, and what each has.
+MODULES = {
+    "files": ("init", "apply", "export", "schema", "version"),
+    "pipelines": ("run", "load", "status", "reconcile", "resync", "reset"),
+    "runs": ("runs",),
+    "rejects": ("rejects",),
+    "trace": ("trace", "replay"),
+    "transform": ("transform",),
+    "mapping": ("mapping",),
+    "tables": ("discover", "preview", "query"),
+    "connections": ("sources", "destinations", "check"),
+    "people": ("user", "key", "team", "activity"),
+    "serve": ("serve",),
+    "simulate": ("simulate",),
+}
+
+
+def commands(asked: str = "") -> typer.Typer:
+    """All commands, or those of the module that has the one that is ``asked`` for: to import all takes its time."""
+    app = typer.Typer(
+        name=NAME,
+        cls=Day,
+        help="Pipelines from your tools and databases into your warehouse, exactly once.",
+        epilog="\b\nStart here:\n  millrace run pipelines.yaml    apply a file and run what it says\n"
+        "  millrace status                what is loaded, what waits, what needs you",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": WIDTH},
+    )
+    for module in [module for module, names in MODULES.items() if asked in names] or MODULES:
+        import_module(f"millrace.cli.{module}").join(app)
+    return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     face = Face(json="--json" in words, quiet="--quiet" in words or "-q" in words, debug="--debug" in words)
     try:
-        code = _commands(words).main(words, prog_name=NAME, standalone_mode=False)
+        code = _command(words[0] if words else "").main(words, prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
@@ -84,17 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return answer_error(error, face)
 
 
-def _commands(words: Sequence[str]) -> Any:
-    """The commands of the app, or the one that is asked for alone: to make all takes longer than many a command."""
-    name = words[0] if words else ""
-    one = copy(app)
-    one.registered_commands = [found for found in app.registered_commands if found.name == name]
-    one.registered_groups = [
-        found for found in app.registered_groups if found.typer_instance and found.typer_instance.info.name == name
+def _command(asked: str) -> Any:
+    """What answers: the one command that is asked for, since to make all takes its time, or all of them."""
+    app = commands(asked)
+    if not any(asked in names for names in MODULES.values()):
+        return typer.main.get_command(app)
+    app.registered_commands = [found for found in app.registered_commands if found.name == asked]
+    app.registered_groups = [
+        found for found in app.registered_groups if found.typer_instance and found.typer_instance.info.name == asked
     ]
-    if one.registered_commands or one.registered_groups:
-        return typer.main.get_group(one)
-    return typer.main.get_command(app)
+    return typer.main.get_group(app)
 
 
 def _misused(wrong: Exception, face: Face) -> int:

@@ -81,6 +81,8 @@ def end(code: int) -> NoReturn:
 
 def _leave() -> None:
     """The last exit handler. To take apart what is in memory, module by module, takes as long as many a command."""
+    # DuckDB complains where it is taken apart and some of it is still frozen.
+    gc.unfreeze()
     if _code is None:
         return  # an error that nobody caught: Python tells it
     try:
