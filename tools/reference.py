@@ -455,7 +455,9 @@ def _help(words: tuple[str, ...]) -> str:
     from millrace.cli.main import commands
 
     environment = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "MILLRACE_HOME": None}
-    done = CliRunner().invoke(commands(), [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH)
+    done = CliRunner().invoke(
+        commands(), [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH
+    )
     return "\n".join(line.rstrip() for line in done.output.strip().splitlines())
 
 

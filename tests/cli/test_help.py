@@ -97,7 +97,8 @@ def test_nothing_typed_is_answered_with_help():
 def test_a_command_lets_arrow_give_memory_back():
     probe = (
         "import sys\nfrom millrace.control import process\nprocess.begin()\nfrom millrace.cli.main import main\n"
-        "main(['version'])\nassert 'pyarrow' not in sys.modules\nimport pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
+        "main(['version'])\nassert 'pyarrow' not in sys.modules\n"
+        "import pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["system"]

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, invitations, keys, passwords, security, sessions, settings, users
+from millrace.control import activity, invitations, keys, passwords, retention, security, sessions, settings, users
 from millrace.control.actors import OPERATOR
 from millrace.control.home import Home
 from millrace.control.people_tables import links
@@ -56,7 +56,7 @@ def test_a_session_is_over_after_twelve_hours_and_then_forgotten(team: Home) -> 
     session = sessions.sign_in(team, ADA, PASSWORD)
     later(team, rows, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     assert refused(lambda: sessions.authenticate(team, session.token)).code == "no_session"
-    sessions.expire(team, datetime.now(UTC))
+    retention.forget_sessions(team, datetime.now(UTC))
     with team.database.reading() as connection:
         assert connection.execute(sa.select(rows)).all() == []
 

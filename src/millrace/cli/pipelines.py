@@ -262,7 +262,7 @@ def reconcile(
     Counted are names and days of the last 31 days, and every difference gets its cause. Exit code 1 when one has none.
     """
     from millrace.control.desk import Watch
-    from millrace.control.operations import sync
+    from millrace.control.operations import reconcile as operations
 
     watch = Watch()
     ending = "Stopping; half a comparison is none, so none is shown. "
@@ -272,7 +272,7 @@ def reconcile(
         interruptible(watch.stopping, ending=ending),
         watching(pipeline, watch.meter, silent=face.quiet or face.json),
     ):
-        found = desk.send(sync.mend if fix else sync.reconcile, watch, pipeline, since, only or ())
+        found = desk.send(operations.mend if fix else operations.reconcile, watch, pipeline, since, only or ())
     face.answer(found, (line for one in found for line in _compared(one, summary=summary)))
     if not all(one.equal for one in found):
         raise typer.Exit(1)

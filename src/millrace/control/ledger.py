@@ -97,6 +97,14 @@ class Books:
         with self._database.reading() as connection:
             return [Mapping.from_json(row.mapping) for row in latest_mappings(connection, self.feed).values()]
 
+    def any_rejects(self) -> bool:
+        """Whether rows of the pipeline are rejects that nobody closed."""
+        groups, files = reject_groups.c, reject_files.c
+        mine = sa.select(groups.file_id).join(reject_files, files.id == groups.file_id)
+        query = mine.where(files.pipeline_id == self.feed, groups.state == "open").limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
     def latest_ingested_at_ms(self) -> int:
         with self._database.reading() as connection:
             query = sa.select(pipelines.c.ingested_at_ms).where(pipelines.c.id == self.feed)

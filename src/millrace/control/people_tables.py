@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -156,13 +157,20 @@ activity = Table(
     Column("address", String(64)),
     Index("ix_activity_team", "team_id", "id"),
     # For lists without what runs tell all day long.
-    Index(
-        "ix_activity_told", "team_id", "id", sqlite_where=text("severity > 0"), postgresql_where=text("severity > 0")
-    ),
+    Index("ix_activity_told", "team_id", "id", sqlite_where=text("severity > 0")),
     Index("ix_activity_entity", "entity_id", "id"),
     Index("ix_activity_at", "at"),
     sqlite_autoincrement=True,
 )
+
+
+@event.listens_for(activity, "before_create")
+def _partial(table: Table, connection: Connection, **_: Any) -> None:
+    """`ix_activity_told` is as partial in PostgreSQL. Said late: to name that dialect is to import it."""
+    if connection.dialect.name == "postgresql":
+        (told,) = [index for index in table.indexes if index.name == "ix_activity_told"]
+        told.dialect_options["postgresql"]["where"] = text("severity > 0")
+
 
 for _dialect, _statements in STAYS.items():
     for _statement in _statements:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from millrace.control import activity, leases, sessions
+from millrace.control import activity, leases
+from millrace.control.people_tables import links, sessions
 from millrace.control.settings import workspace
 from millrace.control.tables import cursor_history, pipelines, raw_files, reject_files, reject_groups, runs, segments
 from millrace.errors import MillraceError
@@ -51,7 +52,7 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
     raw = _drop_raw(home, moment)
     _forget_runs(home, moment - RUNS_FOR)
     activity.expire(home, moment)
-    sessions.expire(home, moment)
+    forget_sessions(home, moment)
     failed = _delete(stage, [*loaded, *closed, *raw])
     unnamed = _unnamed(home, stage, moment)
     failed += _delete(stage, unnamed)
@@ -142,6 +143,13 @@ def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:
         wanted |= set(connection.execute(sa.select(raw_files.c.path).where(raw_files.c.kept.is_(True))).scalars())
         wanted |= set(connection.execute(sa.select(reject_files.c.path).where(reject_files.c.kept.is_(True))).scalars())
     return [path for path in found if path not in wanted]
+
+
+def forget_sessions(home: Home, now: datetime) -> None:
+    """Sessions and links that are over leave the tables."""
+    with home.database.transaction() as connection:
+        for table in (sessions, links):
+            connection.execute(sa.delete(table).where(table.c.expires_at < now))
 
 
 def _delete(stage: Stage, paths: Iterable[str]) -> int:

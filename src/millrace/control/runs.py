@@ -22,7 +22,6 @@ from millrace.control import (
     retention,
     settings,
     slots,
-    tasks,
     transformations,
 )
 from millrace.control.activity import Severity, wrote
@@ -390,8 +389,6 @@ def run(
     run is on record; what was committed is safe (I8).
     """
     home.actor.must("pipelines.edit")
-    from millrace.control.replay import automatic  # which needs this module
-
     if full:
         return resync(
             home, pipeline, only=only, mode="drop-and-load", clock=clock, meter=meter, stopping=stopping, order=order
@@ -414,7 +411,9 @@ def run(
         sync = ours.sync(only or deferred)
         if forget and not order.begun:
             _begin_anew(ours, sync, forget, order)
-        if loading:
+        if loading and ours.books.any_rejects():
+            from millrace.control.replay import automatic  # which needs this module, and is seldom needed
+
             automatic(ours, sync)
         _finish(ours, sync, loading=loading)
     return records.run_record(home, ours.run_id)
@@ -558,6 +557,8 @@ def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> 
 
 def _have_begun(ours: Crew, order: Order) -> None:
     if order.job is not None:
+        from millrace.control import tasks  # only a worker needs it
+
         tasks.begun(ours.home.database, order.job)
 
 

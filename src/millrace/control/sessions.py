@@ -16,7 +16,7 @@ from millrace.control import passwords, security, users
 from millrace.control.activity import wrote
 from millrace.control.actors import SYSTEM, Actor
 from millrace.control.links import hashed
-from millrace.control.people_tables import links, sessions
+from millrace.control.people_tables import sessions
 from millrace.control.people_tables import users as people
 from millrace.control.settings import workspace
 from millrace.errors import AuthError, ConfigError
@@ -170,13 +170,6 @@ def failed(home: Home, user_id: str, address: str | None) -> None:
             user = users.of_id(connection, user_id)
             there = home.acting(Actor("system", SYSTEM.name, user.team_id, address=address))
             wrote(there, "HIGH", user.entity, "lock", f"{user.email} failed to sign in {FAILURES} times and must wait")
-
-
-def expire(home: Home, now: datetime) -> None:
-    """Sessions and links that are over leave the tables."""
-    with home.database.transaction() as connection:
-        for table in (sessions, links):
-            connection.execute(sa.delete(table).where(table.c.expires_at < now))
 
 
 def _row(home: Home, email: str) -> Any:

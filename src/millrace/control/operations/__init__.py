@@ -7,7 +7,7 @@ from typing import Any
 
 from millrace.control.desk import Errand, Operation
 
-NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "runs", "rejects")
+NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "reconcile", "runs", "rejects")
 
 
 def table() -> list[Operation[..., Any] | Errand[..., Any]]:

@@ -14,8 +14,8 @@ from millrace.control.actors import Permission
 from millrace.control.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
 from millrace.control.home import Home
+from millrace.control.operations.names import Name
 
-Name = Annotated[str, Field(min_length=1, max_length=255, description="Name that it is saved under.")]
 Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]
 Config = Annotated[Mapping[str, Any], Field(description="Settings of the type; its JSON Schema says which.")]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from millrace.control import pipelines, status
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.status import PipelineStatus
 
 

@@ -15,7 +15,7 @@ from millrace.control import replay as replaying
 from millrace.control import trace as tracing
 from millrace.control.desk import Content, Watch, errand, operation
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup

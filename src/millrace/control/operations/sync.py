@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from millrace.control import raw, runs
+from millrace.control import runs
 from millrace.control.desk import Watch, errand
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
-from millrace.control.reconcile import Reconciliation
-from millrace.control.reconcile import reconcile as compared
+from millrace.control.operations.names import Name
 from millrace.control.records import RunRecord
 
 Only = Annotated[Sequence[Name], Field(max_length=1000, description="Only these objects; left out: all.")]
@@ -49,6 +47,9 @@ def replay(
     home: Home, watch: Watch, pipeline: Name, since: Since | None = None, only: Only = (), into_fresh: bool = False
 ) -> RunRecord:
     """Apply today's transformation and mapping to rows that were read before. The source is not asked."""
+    # Imported here: `millrace run` starts sooner without.
+    from millrace.control import raw
+
     return raw.replay(
         home,
         pipeline,
@@ -60,18 +61,4 @@ def replay(
     )
 
 
-@errand("/pipelines/{pipeline}/reconcile", "view", noun="pipelines")
-def reconcile(
-    home: Home, watch: Watch, pipeline: Name, since: Since | None = None, only: Only = ()
-) -> list[Reconciliation]:
-    """Compare the source's own counts with the table's rows, and give every difference its cause."""
-    return compared(home, pipeline, since=since, only=only, meter=watch.meter, stopping=watch.stopping)
-
-
-@errand("/pipelines/{pipeline}/reconcile-and-fix", "pipelines.edit", noun="pipelines")
-def mend(home: Home, watch: Watch, pipeline: Name, since: Since | None = None, only: Only = ()) -> list[Reconciliation]:
-    """Compare counts, read the days that differ once more, and compare again."""
-    return compared(home, pipeline, fix=True, since=since, only=only, meter=watch.meter, stopping=watch.stopping)
-
-
-OPERATIONS = (run, load, resync, replay, reconcile, mend)
+OPERATIONS = (run, load, resync, replay)

@@ -11,7 +11,7 @@ from millrace.control import connections, preview
 from millrace.control.connections import Offer
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 
 Most = Annotated[int, Field(ge=1, le=10_000, description="Rows at most.")]
 
