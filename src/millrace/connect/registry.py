@@ -7,13 +7,15 @@ import pkgutil
 import sys
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.connect.destination import Destination
 from millrace.connect.source import Source
 from millrace.errors import ConfigError, EnvironmentProblem
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 SOURCES = "millrace.sources"
 DESTINATIONS = "millrace.destinations"
@@ -21,9 +23,7 @@ DESTINATIONS = "millrace.destinations"
 
 def names(kind: str) -> list[str]:
     """Types that can be used in `type:`; ``kind`` is the package of the family."""
-    package = importlib.import_module(kind)
-    folders = {module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg}
-    return sorted(folders | {point.name for point in _installed(kind, tuple(sys.path))})
+    return sorted(_folders(kind) | {point.name for point in _installed(kind, tuple(sys.path))})
 
 
 def source(type_: str) -> type[Source[Any]]:
@@ -46,14 +46,18 @@ def guide(connector: type[Source[Any]] | type[Destination[Any]]) -> str:
 
 
 def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
+    # Folders go first: what other packages bring is looked for only where it must be.
+    if type_ in _folders(kind):
+        return _ours(kind, module, attribute, type_)
     known = names(kind)
     if type_ not in known:
         near = get_close_matches(type_, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known types: {', '.join(known)}."
         raise ConfigError(f"there is no {module} of type {type_!r}", hint=hint, code="unknown_type")
-    for point in _installed(kind, tuple(sys.path)):
-        if point.name == type_:
-            return point.load()
+    return next(point for point in _installed(kind, tuple(sys.path)) if point.name == type_).load()
+
+
+def _ours(kind: str, module: str, attribute: str, type_: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{kind}.{type_}.{module}"), attribute)
     except ModuleNotFoundError as gone:
@@ -66,8 +70,17 @@ def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
         ) from gone
 
 
+def _folders(kind: str) -> frozenset[str]:
+    """Connectors that Millrace brings."""
+    package = importlib.import_module(kind)
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
+
+
 @lru_cache
 def _installed(kind: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Connectors that packages on ``path`` bring. Looking for them opens a file of every package there is."""
     del path
+    # Imported here: connectors of ours are found without.
+    from importlib.metadata import entry_points
+
     return tuple(entry_points(group=kind))

@@ -106,7 +106,7 @@ class Known:
         rows = len(shaped.high)
         if not rows:
             return np.zeros(0, bool), np.zeros(0, bool), []
-        for day in np.unique(shaped.day).tolist():
+        for day in sorted(set(shaped.day.tolist())):
             self._recall(day)
         order = np.lexsort((shaped.low, shaped.high))
         high, low, state = shaped.high[order], shaped.low[order], shaped.state[order]
@@ -192,7 +192,7 @@ class Known:
             return []
         days = self._day[places]
         marks: list[Mark] = []
-        for day in np.unique(days).tolist():
+        for day in sorted(set(days.tolist())):
             data = self._kept[places[days == day]].astype(ENTRY).tobytes()
             marks.append(Mark(part_of(self._event, day), data))
             self._days[day] += 1
