@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.sources.clevertap.times import Moments, digits, microseconds
+from millrace.sources.clevertap.times import Moments, digits, distinct, microseconds
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia"]
 
@@ -57,3 +57,10 @@ def test_digits_that_are_no_time_are_told_apart(written: int) -> None:
 
 def test_digits_of_a_moment_are_local() -> None:
     assert digits(datetime(2026, 3, 13, 23, 30, tzinfo=UTC), ZoneInfo("Europe/Berlin")) == 20260314003000
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_distinct_says_what_numpy_says(values: list[int]) -> None:
+    array = np.array(values, np.int64)
+    told, expected = distinct(array), np.unique(array, return_inverse=True)
+    assert [one.tolist() for one in told] == [one.tolist() for one in expected]

@@ -15,6 +15,7 @@ from millrace.connect.sql.statements import GONE, Found
 from millrace.data import types
 from millrace.data.columns import EMPTY
 from millrace.data.compute import pc
+from millrace.data.numbers import integers
 
 # Arrow keeps moments far outside the calendar, where databases have `infinity` or other years.
 _DAYS = (date.min.toordinal() - date(1970, 1, 1).toordinal(), date.max.toordinal() - date(1970, 1, 1).toordinal())
@@ -104,7 +105,7 @@ class Incoming:
                     batch, sequence = batch.filter(pa.array(keep)), sequence[keep]
                 batch, sequence = self._without_empty(batch, sequence)
                 values = [self._column(batch, name, sequence) for name in names]
-                values.append(pa.array(sequence))
+                values.append(integers(sequence))
                 if gone:
                     values.append(self._gone(batch))
                 yield pa.RecordBatch.from_arrays(values, schema=schema)
