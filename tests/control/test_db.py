@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +21,7 @@ from sqlalchemy.dialects import postgresql
 
 from millrace.control import db
 from millrace.control.db import Database, open_database
+from millrace.control.people_tables import activity
 from millrace.control.tables import Document, Free, Moment, metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
 
@@ -64,6 +68,24 @@ def test_migrations_and_tables_give_the_same_schema(url: str, tmp_path: Path) ->
         upgrade(connection, db.HEAD)
     assert shape(migrated) == expected
     migrated.close()
+
+
+def test_the_prepared_statements_are_those_of_the_tables() -> None:
+    made: list[str] = []
+
+    def keep(statement: Any, *_: object, **__: object) -> None:
+        text = str(statement.compile(dialect=engine.dialect))
+        made.append("\n".join(line.replace("\t", "    ").rstrip() for line in text.splitlines() if line.strip()))
+
+    engine = sa.create_mock_engine("sqlite://", keep)
+    assert activity.metadata is metadata
+    metadata.create_all(engine, checkfirst=False)
+    # A table keeps its indexes in no order.
+    runs = groupby(made, lambda text: " INDEX " in text.splitlines()[0])
+    written = "\n\n".join(text for index, run in runs for text in (sorted(run) if index else run)) + "\n"
+    if os.environ.get("MILLRACE_GOLDEN") == "write":
+        db.PREPARED.write_text(written)
+    assert db.PREPARED.read_text() == written
 
 
 def test_an_older_database_is_upgraded_on_opening(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
