@@ -63,9 +63,9 @@ class Shop:
     def env(self) -> dict[str, str]:
         return {"CLEVERTAP_PASSCODE": ACCOUNT.passcode, "MILLRACE_CLOCK_SHIFT_S": shift_s()}
 
-    def ask(self, *words: str | Path) -> Asked:
+    def ask(self, *words: str | Path, given: str = "") -> Asked:
         """A command on this home. The secret is never in what it says (I7)."""
-        asked = ask(*words, home=self.home, env=self.env)
+        asked = ask(*words, home=self.home, env=self.env, given=given)
         assert ACCOUNT.passcode not in asked.out + asked.err
         return asked
 

@@ -46,6 +46,25 @@ LOOKS = [
     ("rejects", "list", "--pipeline", "clevertab"),
     ("rejects", "export"),
     ("trace", "clevertap", "no such key"),
+    ("transform", "show", "clevertap"),
+    ("transform", "show", "clevertap", "--version", "7"),
+    ("transform", "sample", "clevertap", "--limit", "2"),
+    ("transform", "sample", "clevertap", "--failed"),
+    ("transform", "history", "clevertap"),
+    ("transform", "detect", "clevertap"),
+    ("transform", "test", "clevertap"),
+    ("transform", "sandbox"),
+    ("mapping",),
+    ("mapping", "list", "clevertap", "--status", "SKIPPED"),
+    ("mapping", "list", "--status", "BROKEN"),
+    ("mapping", "show", "clevertap", "events"),
+    ("mapping", "show", "clevertap", "Evnts"),
+    ("mapping", "history", "clevertap", "Events"),
+    ("mapping", "diff", "clevertap", "Events"),
+    ("mapping", "export", "clevertap"),
+    ("mapping", "export", "clevertap", "Events", "--json"),
+    ("mapping", "set", "clevertap", "Events", "--rename", "nothing=something", "--dry-run"),
+    ("mapping", "skip", "clevertap", "--all", "--dry-run"),
     ("status", "--json"),
     ("runs", "1", "--json"),
     ("query", "SELECT * FROM events ORDER BY ALL LIMIT 3", "--json"),
@@ -59,9 +78,10 @@ class Server:
     url: str
     keys: Keys
 
-    def ask(self, shop: Shop, *words: str | Path) -> Asked:
+    def ask(self, shop: Shop, *words: str | Path, given: str = "") -> Asked:
         """A command at the server. The secret is never in what it says (I7)."""
-        asked = ask(*words, "--url", self.url, env={**shop.env, "MILLRACE_API_KEY": ":".join(self.keys.admin)})
+        env = {**shop.env, "MILLRACE_API_KEY": ":".join(self.keys.admin)}
+        asked = ask(*words, "--url", self.url, env=env, given=given)
         assert ACCOUNT.passcode not in asked.out + asked.err
         return asked
 

@@ -40,7 +40,7 @@ def loaded(rig: Rig) -> None:
 
 
 def overview(rig: Rig) -> Overview:
-    return mapping_views.listed(rig.home, PIPELINE)[0]
+    return mapping_views.page(rig.home, PIPELINE).items[0]
 
 
 # Versions.
@@ -386,7 +386,7 @@ def test_the_pipelines_policy_holds_for_event_types_that_come_later(rig: Rig):
     record = rig.run()
     assert (rig.exists("items"), rig.exists("late")) == (True, False)
     assert (record.balance.filtered, record.balance.even) == ({"unmapped_event_type": 1}, True)
-    found = {one.event_type: one.status for one in mapping_views.listed(rig.home, PIPELINE)}
+    found = {one.event_type: one.status for one in mapping_views.page(rig.home, PIPELINE).items}
     assert found == {"items": "AUTO_MAPPED", "late": "UNMAPPED"}
     mappings.map_to(rig.home, PIPELINE, "late", "late")
     rig.run()
@@ -423,8 +423,8 @@ def test_an_error_of_the_destination_is_shown_at_the_mapping(rig: Rig):
     found = overview(rig)
     assert (found.status, found.mapping_status) == ("ERROR", "INCOMPLETE")
     assert found.error is not None and "DATE" in found.error
-    assert mapping_views.listed(rig.home, PIPELINE, status="incomplete") == [found]
-    assert mapping_views.listed(rig.home, PIPELINE, search="nothing") == []
+    assert mapping_views.page(rig.home, PIPELINE, status="incomplete").items == (found,)
+    assert mapping_views.page(rig.home, PIPELINE, search="nothing").items == ()
 
 
 def test_a_destination_that_does_not_answer_leaves_the_mapping_to_be_seen_and_changed(rig: Rig, tmp_path: Any):

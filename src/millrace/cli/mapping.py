@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from millrace.cli.documents import told
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.pipelines import ANY, PIPELINE, YES, confirmed
+from millrace.cli.paging import LIMIT, all_of, newest_first
+from millrace.cli.pipelines import ANY, PIPELINE, YES, chosen, confirmed
 from millrace.cli.text import State, ago, bold, count, dim, mark, table
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from millrace.control.home import Home
-    from millrace.control.mapping_plans import By, Edit, Plan
-    from millrace.control.mapping_versions import Difference, Kept
+    from millrace.control.desk import Desk
+    from millrace.control.mapping_plans import Plan
+    from millrace.control.mapping_versions import Difference
     from millrace.control.mapping_views import Field, Overview, Shown
-    from millrace.control.mappings import Bulk, Policy
+    from millrace.control.mappings import Bulk
+    from millrace.control.operations.mappings import Version
 
 EVENT_TYPE = typer.Argument(metavar="EVENT_TYPE", help="Name of an event type.")
 EVENT_TYPES = typer.Argument(metavar="EVENT_TYPE...", help="Names of event types; left out with --all.")
@@ -29,21 +31,9 @@ ALL = typer.Option("--all", help="Every event type whose status allows it.")
 REASON = typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept with the version.")
 DRY_RUN = typer.Option("--dry-run", help="Only show what would change.")
 
-group = noun("mapping", "Where event types and fields go: tables, columns, types, and what is left out.")
-
 Auto = Literal["on", "off", "pipeline"]
 
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a mapping, as the command line tells it."""
-
-    version: int
-    at: datetime
-    author: str | None
-    reason: str | None
-    table: str
-    columns: int
+group = noun("mapping", "Where event types and fields go: tables, columns, types, and what is left out.")
 
 
 def join(app: typer.Typer) -> None:
@@ -67,11 +57,14 @@ def list_(
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names with this text.")] = None,
 ) -> None:
     """List event types with their table, status and warnings."""
-    from millrace.control import apply, mapping_views
+    from millrace.control.operations import mappings
 
-    with face.open() as home:
-        names = apply.chosen(apply.names(home), pipeline, "this home")
-        found = {name: mapping_views.listed(home, name, status=status, search=search) for name in names}
+    with face.desk() as desk:
+
+        def of(name: str) -> list[Overview]:
+            return list(all_of(lambda after: desk.ask(mappings.list_, name, status, search, after, LIMIT)))
+
+        found = {name: of(name) for name in chosen(desk, pipeline)}
     face.answer(found, _listed(found, datetime.now(UTC)))
 
 
@@ -87,20 +80,24 @@ def show(
     version: Annotated[int | None, typer.Option(metavar="N", help="An earlier version.")] = None,
 ) -> None:
     """Show one mapping field by field, its warnings, and what the next load changes at the destination."""
-    from millrace.control import mapping_views
+    from millrace.control.operations import mappings
 
-    with face.open() as home:
-        found = mapping_views.shown(home, pipeline, event_type, version=version)
+    with face.desk() as desk:
+        found = desk.ask(mappings.find, pipeline, event_type, version)
     face.answer(found, _shown(found))
 
 
 @command(group, "history", examples=["millrace mapping history shop orders"])
 def history(face: Face, pipeline: Annotated[str, PIPELINE], event_type: Annotated[str, EVENT_TYPE]) -> None:
     """List the versions of a mapping: when, by whom, and why."""
-    from millrace.control import mappings
+    from millrace.control.operations import mappings
 
-    with face.open() as home:
-        found = [_version(one) for one in mappings.versions(home, pipeline, event_type)]
+    with face.desk() as desk:
+
+        def some(before: int | None) -> list[Version]:
+            return desk.ask(mappings.history, pipeline, event_type, LIMIT, before)
+
+        found = list(newest_first(some, lambda one: one.version))
     rows = [(one.version, one.at, one.author or "a run", one.columns, one.table, one.reason) for one in found]
     face.answer(found, table(("version", "when", "by", "columns", "table", "why"), rows))
 
@@ -114,10 +111,10 @@ def diff(
     b: Annotated[int | None, typer.Argument(metavar="B", help="A version; left out: the latest.")] = None,
 ) -> None:
     """Compare two versions of a mapping."""
-    from millrace.control import mappings
+    from millrace.control.operations import mappings
 
-    with face.open() as home:
-        found = mappings.diff(home, pipeline, event_type, a, b)
+    with face.desk() as desk:
+        found = desk.ask(mappings.difference, pipeline, event_type, a, b)
     face.answer(found, list(_differences(found)) or ["Nothing differs."])
 
 
@@ -168,36 +165,34 @@ def set_(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Change a mapping. What the next load does to the table is shown before, and asked for."""
-    from millrace.control import mapping_edits as edits
-    from millrace.control import mappings
     from millrace.control.apply import pairs
-    from millrace.control.mapping_plans import By
+    from millrace.control.operations import mappings
 
-    asked: list[Edit] = []
-    if auto is not None:
-        asked.append(edits.automatic({"on": True, "off": False, "pipeline": None}[auto]))
-    if policy is not None:
-        asked.append(edits.following(_policy(policy)))
-    if to is not None:
-        asked.append(edits.mapping_to(to, {field: name or None for field, name in pairs(column or ()).items()}))
-    elif column:
+    if column and to is None:
         raise ConfigError("--column needs --table", hint="To rename a column use --rename.", code="usage")
-    asked += [edits.renaming(field, name) for field, name in pairs(rename or ()).items()]
-    asked += [edits.heeding(field) for field in unignore or ()]
-    asked += [edits.typing_as(field, name) for field, name in pairs(type_ or ()).items()]
-    asked += [edits.freeing(field) for field in free or ()]
-    asked += [edits.ignoring(field) for field in ignore or ()]
-    if key is not None:
-        asked.append(edits.keying([field.strip() for field in key.split(",") if field.strip()]))
-    if unmap:
-        asked.append(edits.unmapping())
-    if not asked:
-        raise ConfigError("nothing is to be set", hint="See `millrace mapping set --help`.", code="usage")
 
-    def change(home: Home, by: By) -> list[Plan]:
-        return [mappings.change(home, pipeline, event_type, asked, by)]
+    def change(desk: Desk, dry: bool) -> list[Plan]:
+        plan = desk.ask(
+            mappings.change,
+            pipeline,
+            event_type,
+            auto=auto,
+            policy=None if policy is None else _policy(policy),
+            table=to,
+            columns={field: name or None for field, name in pairs(column or ()).items()},
+            rename=pairs(rename or ()),
+            unignore=unignore or (),
+            types=pairs(type_ or ()),
+            free=free or (),
+            ignore=ignore or (),
+            key=None if key is None else [field.strip() for field in key.split(",") if field.strip()],
+            unmap=unmap,
+            reason=reason,
+            dry_run=dry,
+        )
+        return [plan]
 
-    _edit(face, change, By(reason=reason, dry_run=dry_run), yes)
+    _edit(face, change, dry_run=dry_run, yes=yes)
 
 
 @command(group, "skip", examples=["millrace mapping skip shop visits", "millrace mapping skip shop a b --reason noise"])
@@ -278,13 +273,12 @@ def restore(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Make an earlier version the present one. It becomes a version of its own."""
-    from millrace.control import mappings
-    from millrace.control.mapping_plans import By
+    from millrace.control.operations import mappings
 
-    def change(home: Home, by: By) -> list[Plan]:
-        return [mappings.restore(home, pipeline, event_type, version, by)]
+    def change(desk: Desk, dry: bool) -> list[Plan]:
+        return [desk.ask(mappings.restore, pipeline, event_type, version, reason, dry)]
 
-    _edit(face, change, By(reason=reason or f"version {version} restored", dry_run=dry_run), yes)
+    _edit(face, change, dry_run=dry_run, yes=yes)
 
 
 @command(group, "delete-table", examples=["millrace mapping delete-table shop visits --yes"])
@@ -300,13 +294,12 @@ def delete_table(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Delete the table of an event type at the destination, with all that was loaded. The mapping stays."""
-    from millrace.control import mappings
-    from millrace.control.mapping_plans import By
+    from millrace.control.operations import mappings
 
-    def change(home: Home, by: By) -> list[Plan]:
-        return [mappings.delete_table(home, pipeline, event_type, by, discard_waiting=discard_waiting)]
+    def change(desk: Desk, dry: bool) -> list[Plan]:
+        return [desk.ask(mappings.delete_table, pipeline, event_type, discard_waiting, reason, dry)]
 
-    _edit(face, change, By(reason=reason, dry_run=dry_run), yes)
+    _edit(face, change, dry_run=dry_run, yes=yes)
 
 
 @command(
@@ -325,13 +318,14 @@ def apply_(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Bring mappings to what a file says. What the file leaves out stays."""
-    from millrace.control import mapping_document
-    from millrace.control.mapping_plans import By
+    from millrace.control.operations import mappings
 
-    def change(home: Home, by: By) -> list[Plan]:
-        return mapping_document.apply_file(home, pipeline, file, by)
+    text, variables = told(file)
 
-    _edit(face, change, By(reason=reason or f"{file.name} applied", dry_run=dry_run), yes)
+    def change(desk: Desk, dry: bool) -> list[Plan]:
+        return desk.ask(mappings.apply, text, pipeline, file.name, variables, reason, dry)
+
+    _edit(face, change, dry_run=dry_run, yes=yes)
 
 
 @command(
@@ -345,23 +339,24 @@ def export(
     ] = None,
 ) -> None:
     """Write mappings as a YAML file, to stdout."""
-    from millrace.control import mapping_document
+    from millrace.control.operations import mappings
 
-    with face.open() as home:
-        text = mapping_document.export_yaml(home, pipeline, event_types or None)
-    face.answer({"yaml": text}, [text.rstrip()])
+    with face.desk() as desk:
+        written = desk.ask(mappings.export, pipeline, event_types or ())
+    face.answer(written, [written.yaml.rstrip()])
 
 
 # How a change is shown, asked for and made.
 
 
-def _edit(face: Face, change: Callable[[Home, By], list[Plan]], by: By, yes: bool) -> None:
-    with face.open() as home:
-        if not (by.dry_run or yes):
-            planned = change(home, replace(by, dry_run=True))
+def _edit(face: Face, change: Callable[[Desk, bool], list[Plan]], *, dry_run: bool, yes: bool) -> None:
+    """``change`` gets the desk and whether it is only to say what it would do."""
+    with face.desk() as desk:
+        if not (dry_run or yes):
+            planned = change(desk, True)
             if any(plan.changed for plan in planned):
                 confirmed(face, "\n".join(line for plan in planned for line in _plan(plan)), yes)
-        plans = change(home, by)
+        plans = change(desk, dry_run)
     face.answer(plans, [line for plan in plans for line in _plan(plan)] or ["Nothing to do."])
 
 
@@ -376,25 +371,21 @@ def _bulk(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    from millrace.control import mappings
-    from millrace.control.mapping_plans import By
+    from millrace.control.operations import mappings
 
     if bool(event_types) == every:
         raise ConfigError("no event type is named", hint="Name some, or say --all.", code="usage")
 
-    def change(home: Home, by: By) -> list[Plan]:
-        return mappings.bulk(home, pipeline, what, event_types or None, by)
+    def change(desk: Desk, dry: bool) -> list[Plan]:
+        return desk.ask(mappings.bulk, pipeline, what, event_types or None, reason, dry)
 
-    _edit(face, change, By(reason=reason, dry_run=dry_run), yes)
+    _edit(face, change, dry_run=dry_run, yes=yes)
 
 
-def _policy(said: str) -> Policy | None:
+def _policy(said: str) -> str | dict[str, str]:
     from millrace.control.apply import pairs
-    from millrace.control.mappings import Policy
 
-    if said == "pipeline":
-        return None
-    return Policy.from_json(pairs(said.split(",")) if "=" in said else said)
+    return pairs(said.split(",")) if "=" in said else said
 
 
 def _plan(plan: Plan) -> Iterator[str]:
@@ -489,9 +480,3 @@ def _about(field: Field) -> str:
     said = [word for word, holds in (("key", field.key), ("fixed", field.fixed)) if holds]
     said += [f"was {name}" for name in field.formerly]
     return ", ".join([*said, *([field.reason] if field.reason else [])])
-
-
-def _version(one: Kept) -> Version:
-    return Version(
-        one.mapping.version, one.created_at, one.author, one.reason, one.mapping.table, len(one.mapping.columns)
-    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +16,13 @@ import httpx
 import pyarrow as pa
 import yaml
 
+from millrace.cli.documents import told
 from millrace.cli.progress import INTERRUPTED
 from millrace.control.desk import Card, Content, Errand, Operation, Watch
 from millrace.control.wire import ARROW, decode, encode
 from millrace.data import json_text
 from millrace.engine.meter import Meter
-from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Forbidden, MillraceError, Transient
+from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Forbidden, MillraceError, Problem, Transient
 
 if TYPE_CHECKING:
     from millrace.control.apply import Applied
@@ -36,8 +35,6 @@ PREFIX = "/api/millrace/v1"
 
 # A query or a look into a source may take minutes; a server that is not there is told soon.
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 # How often a stream of events that broke off is asked for once more.
 RESUMES = 10
@@ -92,14 +89,8 @@ class Remote:
         """The server's home is as a file of this machine says. Variables, and files beside it, go along."""
         from millrace.control.operations import documents
 
-        try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as wrong:
-            raise ConfigError(
-                f"{file} cannot be read: {wrong}", hint="Give the path of a readable YAML file.", code="no_file"
-            ) from wrong
+        text, variables = told(file)
         sent = {name: self._send(found) for name in _named(text) if (found := file.parent / name).is_file()}
-        variables = {name: os.environ[name] for name in _VARIABLE.findall(text) if name in os.environ}
         name = "stdin" if str(file) == "-" else str(file)
         return self.ask(documents.apply, text, name, variables, sent, dry_run)
 
@@ -266,6 +257,10 @@ def error_of(status: int, said: Mapping[str, Any]) -> MillraceError:
         family = ConfigError
     error = family(str(said.get("message", f"the server answered {status}")), hint=said.get("hint"))
     error.code, error.path = str(said.get("code", "internal")).lower(), said.get("field")
+    if several := said.get("problems"):
+        error.problems = tuple(  # pyright: ignore[reportAttributeAccessIssue]  # as `DocumentError` has them
+            Problem(one["code"].lower(), one["message"], one.get("hint"), one.get("field")) for one in several
+        )
     if error.code == "cancelled":
         error.exit_code = INTERRUPTED
     return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,17 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
+from millrace.cli.paging import LIMIT, newest_first
+from millrace.cli.progress import interruptible
 from millrace.cli.text import ago, bold, count, dim, mark, say, table
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
-    from millrace.control.home import Home
+    from millrace.control.desk import Desk
+    from millrace.control.operations.transformations import Tried
     from millrace.control.transformations import Transformation
     from millrace.control.trial_events import Event
-    from millrace.control.trials import DryRun, Effect, Outcome, Personal, Trial
+    from millrace.control.trials import DryRun, Effect, Outcome, Personal
 
 PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
@@ -66,16 +69,16 @@ def show(
     version: Annotated[int | None, typer.Option(metavar="N", help="This version; 0 is the draft.")] = None,
 ) -> None:
     """Show what is deployed, or another version."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
+    with face.desk() as desk:
         if version is None:
-            standing = transformations.standing(home, pipeline)
+            standing = desk.ask(transformations.standing, pipeline)
             found = standing.deployed
             if standing.draft is not None:
                 face.remark(f"There is a draft too: millrace transform show {pipeline} --version 0")
         else:
-            found = transformations.version(home, pipeline, version)
+            found = desk.ask(transformations.find, pipeline, version)
     lines = [f"{pipeline} has no transformation: rows pass as they are."]
     if found is not None and found.kind != "none":
         lines = [dim(f"{found.kind}, {_called(found)}, {found.author or 'unknown'}"), *found.text.splitlines()]
@@ -96,18 +99,13 @@ def sample(
     pipeline: Annotated[str, PIPELINE],
     stream: Annotated[str | None, OBJECT] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Events that could not pass, as they went in.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Events at most.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Events at most.")] = 10,
 ) -> None:
     """Print events to try a transformation on, one JSON object a line, as `test --events` reads them."""
-    from millrace.control import trials
-    from millrace.engine.stage import Stage
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        if failed:
-            with closing(Stage(home.stage_url)) as stage:
-                found = trials.failed(home, stage, pipeline, stream, limit=limit)
-        else:
-            found = trials.sampled(home, pipeline, stream)[:limit]
+    with face.desk() as desk:
+        found = desk.ask(transformations.samples, pipeline, stream, failed, limit)
     if not found:
         what = "no event that a transformation could not let pass" if failed else "no samples yet: run it first"
         face.remark(f"{pipeline} has {what}.")
@@ -142,31 +140,28 @@ def test(
     With `--json` there is one line for each event: {"output": [...], "error": null or {...}}. An event that fails is
     an answer, not a failure of the command.
     """
-    from millrace.control import transformations, trial_events, trials
-    from millrace.engine.stage import Stage
+    from millrace.control.operations import transformations
 
-    with _home(face, needed=pipeline is not None) as home:
-        text = _text(home, pipeline, script, blocks)
-        if events is not None:
-            found = trial_events.read_events(events)
-        elif pipeline is None:
-            raise ConfigError(
-                "no events are given", hint="Give a file with --events, or name a pipeline.", code="usage"
-            )
-        elif failed:
-            with closing(Stage(home.stage_url)) as stage:
-                found = trials.failed(home, stage, pipeline, stream)
-        else:
-            found = trials.sampled(home, pipeline, stream)
-        if not found:
-            raise ConfigError("there are no events to try it on", hint="Give some with --events.", code="no_events")
-        with text.placed(), closing(transformations.step(home, text.kind, text.text, traced=True)) as step:
-            trial = trials.test(home, step, found, pipeline=pipeline)
+    with _desk(face, needed=pipeline is not None) as desk:
+        text = _text(desk, pipeline, script, blocks)
+        given = None if events is None else _lines(events)
+        name = "events.jsonl" if events is None else events.name
+        with text.placed():
+            if pipeline is not None:
+                trial = desk.ask(
+                    transformations.test, pipeline, text.kind, text.text, given, name, object=stream, failed=failed
+                )
+            elif given is not None:
+                trial = desk.ask(transformations.try_, text.kind, text.text, given, name)
+            else:
+                raise ConfigError(
+                    "no events are given", hint="Give a file with --events, or name a pipeline.", code="usage"
+                )
     if face.json:
         for outcome in trial.outcomes:
             say(_written(_outcome(outcome)))
     else:
-        for line in _trial(found, trial):
+        for line in _trial(trial):
             say(line)
 
 
@@ -183,12 +178,14 @@ def dry_run(
     last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many of the latest rows.")] = 1000,
 ) -> None:
     """Run a draft over the latest rows of a pipeline and show what would become of them. Nothing is written."""
-    from millrace.control import transformations, trials
+    from millrace.control.desk import Watch
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        text = _text(home, pipeline, script, blocks, drafted=True)
-        with text.placed(), closing(transformations.step(home, text.kind, text.text)) as step:
-            done = trials.dry_run(home, pipeline, step, last=last)
+    watch = Watch()
+    with face.desk() as desk, interruptible(watch.stopping, ending="Stopping. Nothing was written."):
+        text = _text(desk, pipeline, script, blocks, drafted=True)
+        with text.placed():
+            done = desk.send(transformations.dry_run, watch, pipeline, text.kind, text.text, last)
     face.answer(done, _dry_run(done))
 
 
@@ -204,11 +201,11 @@ def draft(
     blocks: Annotated[Path | None, BLOCKS] = None,
 ) -> None:
     """Keep a text as the draft of a pipeline. Running data is not touched."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        text = _text(home, pipeline, script, blocks)
-        made = transformations.save_draft(home, pipeline, text.kind, text.text)
+    with face.desk() as desk:
+        text = _text(desk, pipeline, script, blocks)
+        made = desk.ask(transformations.draft, pipeline, text.kind, text.text)
     face.answer(made, [f"Kept as the draft of {pipeline}. Deploy it with: millrace transform deploy {pipeline}"])
 
 
@@ -228,32 +225,36 @@ def deploy(
     reason: Annotated[str | None, REASON] = None,
 ) -> None:
     """Let rows that are read from now on go through a transformation. Loaded rows stay as they are."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        text = _text(home, pipeline, script, blocks, drafted=True)
+    with face.desk() as desk:
+        text = _text(desk, pipeline, script, blocks, drafted=True)
         with text.placed():
-            made = transformations.deploy(home, pipeline, text.kind, text.text, reason=reason)
+            made = desk.ask(transformations.deploy, pipeline, text.kind, text.text, reason)
     face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed. It holds from the next run on."])
 
 
 @command(group, "remove", examples=["millrace transform remove clevertap"])
 def remove(face: Face, pipeline: Annotated[str, PIPELINE], reason: Annotated[str | None, REASON] = None) -> None:
     """Let rows pass as they are again. Earlier versions are kept."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        made = transformations.deploy(home, pipeline, "none", "", reason=reason)
+    with face.desk() as desk:
+        made = desk.ask(transformations.remove, pipeline, reason)
     face.answer(made, [f"{mark('good')} {pipeline}: rows pass as they are from the next run on."])
 
 
 @command(group, "history", examples=["millrace transform history clevertap", "millrace transform history shop --json"])
 def history(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:
     """List the versions that were deployed: who, when, why."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        found = transformations.history(home, pipeline)
+    with face.desk() as desk:
+
+        def some(before: int | None) -> list[Transformation]:
+            return desk.ask(transformations.history, pipeline, LIMIT, before)
+
+        found = list(newest_first(some, lambda one: one.version))
     face.answer(found, _history(found, pipeline, datetime.now(UTC)))
 
 
@@ -269,10 +270,10 @@ def diff(
     new: Annotated[int, typer.Argument(metavar="NEW", help="A version; 0 is the draft.")],
 ) -> None:
     """Show what changed from one version to another."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        lines = transformations.difference(home, pipeline, old, new)
+    with face.desk() as desk:
+        lines = desk.ask(transformations.difference, pipeline, old, new)
     face.answer(lines, lines or ["The two are the same."])
 
 
@@ -283,10 +284,10 @@ def rollback(
     to: Annotated[int, typer.Argument(metavar="VERSION", help="The version whose text is deployed again.")],
 ) -> None:
     """Deploy an earlier version again, as a new version."""
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    with face.open() as home:
-        made = transformations.roll_back(home, pipeline, to)
+    with face.desk() as desk:
+        made = desk.ask(transformations.roll_back, pipeline, to)
     face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed, with the text of version {to}."])
 
 
@@ -301,16 +302,15 @@ def explain(
     blocks: Annotated[Path | None, BLOCKS] = None,
 ) -> None:
     """Print a chain of blocks as a Python script that does the same."""
-    from millrace.engine.blocks.explain import explain as explained
-    from millrace.engine.blocks.model import parse
+    from millrace.control.operations import transformations
 
-    with _home(face, needed=pipeline is not None) as home:
-        text = _text(home, pipeline, None, blocks)
-    if text.kind != "blocks":
-        raise ConfigError("this transformation is Python already", hint="Name a chain of blocks.", code="usage")
-    with text.placed():
-        script = explained(parse(text.text))
-    face.answer({"python": script}, script.splitlines())
+    with _desk(face, needed=pipeline is not None) as desk:
+        text = _text(desk, pipeline, None, blocks)
+        if text.kind != "blocks":
+            raise ConfigError("this transformation is Python already", hint="Name a chain of blocks.", code="usage")
+        with text.placed():
+            explained = desk.ask(transformations.explain, text.text)
+    face.answer(explained, explained.python.splitlines())
 
 
 @command(
@@ -329,41 +329,55 @@ def detect(
     stream: Annotated[str | None, OBJECT] = None,
 ) -> None:
     """Say which fields seem to hold personal data: by their values or by their names."""
-    from millrace.control import trial_events, trials
+    from millrace.control.operations import transformations
 
-    if events is not None:
-        given = trial_events.read_events(events)
-    elif pipeline is None:
-        raise ConfigError("no events are given", hint="Give a file with --events, or name a pipeline.", code="usage")
-    else:
-        with face.open() as home:
-            given = trials.sampled(home, pipeline, stream)
-    found = trials.personal(given)
-    face.answer(found, _personal(found, len(given)))
+    with _desk(face, needed=events is None and pipeline is not None) as desk:
+        if events is not None:
+            found = desk.ask(transformations.detect_in, _lines(events), events.name)
+        elif pipeline is not None:
+            found = desk.ask(transformations.detect, pipeline, stream)
+        else:
+            raise ConfigError(
+                "no events are given", hint="Give a file with --events, or name a pipeline.", code="usage"
+            )
+    face.answer(found.fields, _personal(found.fields, found.events))
 
 
 @command(group, "sandbox", examples=["millrace transform sandbox"])
 def sandbox(face: Face) -> None:
     """Tell which wall this machine puts around users' Python."""
-    from millrace.engine.python.host import probe
+    from millrace.control.operations import transformations
 
-    found = probe()
+    with _desk(face, needed=False) as desk:
+        found = desk.ask(transformations.sandbox)
     face.answer(found, [f"{mark('good' if found.safe else 'bad')} {found.told}"])
 
 
-def _home(face: Face, *, needed: bool) -> Any:
-    """The home; a temporary one where the command does without."""
+@contextmanager
+def _desk(face: Face, *, needed: bool) -> Generator[Desk]:
+    """Where the command asks; a home of the moment where it does without one and there is none."""
+    from millrace.control.desk import Local
     from millrace.control.home import Home
 
-    if needed:
-        return face.open()
+    if needed or face.server is not None:
+        with face.desk() as desk:
+            yield desk
+        return
     try:
-        return face.open()
+        found = face.open()
     except ConfigError:
-        return Home.temporary()
+        found = Home.temporary()
+    with found as home:
+        yield Local(home)
 
 
-def _text(home: Home, pipeline: str | None, script: Path | None, blocks: Path | None, *, drafted: bool = False) -> Text:
+def _lines(file: Path) -> str:
+    from millrace.control import trial_events
+
+    return trial_events.lines_of(file)
+
+
+def _text(desk: Desk, pipeline: str | None, script: Path | None, blocks: Path | None, *, drafted: bool = False) -> Text:
     """What is typed; else the draft, with ``drafted``, else what is deployed."""
     if script is not None and blocks is not None:
         raise ConfigError("--script and --blocks exclude each other", hint="Give one of them.", code="usage")
@@ -376,9 +390,9 @@ def _text(home: Home, pipeline: str | None, script: Path | None, blocks: Path | 
             ) from wrong
     if pipeline is None:
         raise ConfigError("no transformation is given", hint="Give --script FILE or --blocks FILE.", code="usage")
-    from millrace.control import transformations
+    from millrace.control.operations import transformations
 
-    standing = transformations.standing(home, pipeline)
+    standing = desk.ask(transformations.standing, pipeline)
     for one in (standing.draft, standing.deployed) if drafted else (standing.deployed, standing.draft):
         if one is not None and one.kind != "none":
             return Text(one.kind, one.text)
@@ -407,8 +421,8 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {"output": [_plain(one) for one in outcome.output], "error": error}
 
 
-def _trial(events: Sequence[Event], trial: Trial) -> Iterator[str]:
-    for event, outcome in zip(events, trial.outcomes, strict=True):
+def _trial(trial: Tried) -> Iterator[str]:
+    for event, outcome in zip(trial.events, trial.outcomes, strict=True):
         yield f"{bold(event.event_name)} {_written(event.properties)}"
         yield from _became(outcome)
     for line in trial.printed:
@@ -418,7 +432,7 @@ def _trial(events: Sequence[Event], trial: Trial) -> Iterator[str]:
     dropped = sum(outcome.error is None and not outcome.output for outcome in trial.outcomes)
     made = sum(len(outcome.output) for outcome in trial.outcomes)
     state = mark("bad" if bad else "good")
-    yield f"{state} {count(len(events), 'event')} in, {made:,} out, {dropped:,} dropped, {bad:,} failed"
+    yield f"{state} {count(len(trial.events), 'event')} in, {made:,} out, {dropped:,} dropped, {bad:,} failed"
 
 
 def _became(outcome: Outcome) -> Iterator[str]:

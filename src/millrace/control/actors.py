@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -69,3 +70,13 @@ class Actor:
 
 OPERATOR = Actor("operator", "operator", permissions=EVERYTHING)
 SYSTEM = Actor("system", "system", permissions=EVERYTHING)
+
+
+def signed(actor: Actor) -> str:
+    """The author of what the actor makes; for the operator the user of the operating system, who sits there."""
+    if actor.kind != "operator":
+        return actor.name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping as Dict
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -132,14 +131,16 @@ def _part(mapping: Mapping) -> dict[str, Any]:
     return part
 
 
-def apply_yaml(home: Home, pipeline: str | None, text: str, file: str, by: By = ME) -> list[Plan]:
+def apply_yaml(
+    home: Home, pipeline: str | None, text: str, file: str, by: By = ME, *, env: Dict[str, str] | None = None
+) -> list[Plan]:
     """Every event type of the file is mapped as it says, each by one version at most; applying again changes nothing.
 
-    ``pipeline`` None: the file names it. Raises DocumentError with all that is wrong, each with its line; then nothing
-    was changed.
+    ``pipeline`` None: the file names it. ``env``: what its variables stand for; None: the environment of this process.
+    Raises DocumentError with all that is wrong, each with its line; then nothing was changed.
     """
     home.actor.must("mappings.edit")
-    tree, shape = _read(text, file)
+    tree, shape = _read(text, file, os.environ if env is None else env)
     if pipeline is None:
         if shape.pipeline is None:
             raise ConfigError(f"{file} does not say which pipeline it is for", hint="Name it.", code="usage")
@@ -161,20 +162,8 @@ def apply_yaml(home: Home, pipeline: str | None, text: str, file: str, by: By = 
     ]
 
 
-def apply_file(home: Home, pipeline: str | None, file: Path, by: By = ME) -> list[Plan]:
-    """`apply_yaml` of a file."""
-    home.actor.must("mappings.edit")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigError(
-            f"{file} cannot be read: {wrong}", hint="Give the path of a YAML file in UTF-8.", code="unreadable"
-        ) from wrong
-    return apply_yaml(home, pipeline, text, file.name, by)
-
-
-def _read(text: str, file: str) -> tuple[Tree, MappingsPart]:
-    tree = plant(text, file, os.environ)
+def _read(text: str, file: str, env: Dict[str, str]) -> tuple[Tree, MappingsPart]:
+    tree = plant(text, file, env)
     if tree.root is None:
         raise DocumentError([Problem("empty", "the file is empty", "Write `event_types:` and what follows.", file)])
     shape: MappingsPart | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Generator
 from collections.abc import Mapping as Dict
 from contextlib import closing, contextmanager
@@ -17,6 +16,7 @@ from millrace.connect.destination import Change, Destination
 from millrace.connect.source import Context
 from millrace.control import commits, connections, leases, pipelines, runs
 from millrace.control.activity import Entity, wrote
+from millrace.control.actors import signed
 from millrace.control.clock import clock as machine_clock
 from millrace.control.findings import nearest
 from millrace.control.mapping_versions import Difference, differences, latest, named, versions
@@ -38,12 +38,16 @@ Edit: TypeAlias = Callable[["Around"], Mapping]
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who edits a mapping, and why; the user of the operating system by default. With ``dry_run`` nothing is changed
-    and no lease is taken."""
+    """Who edits a mapping, and why; whoever asks by default. With ``dry_run`` nothing is changed and no lease is
+    taken."""
 
     author: str | None = None
     reason: str | None = None
     dry_run: bool = False
+
+    def signed(self, home: Home) -> By:
+        """The same with an author."""
+        return replace(self, author=self.author or signed(home.actor))
 
 
 ME = By()
@@ -159,7 +163,7 @@ def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME, 
         if plan.changed:
             with home.database.transaction() as connection:
                 leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4
-                keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), made, by)
+                keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), made, by.signed(home))
                 _told(home, plan, found)
     return plan
 
@@ -246,19 +250,11 @@ def keep(entry: commits.Entry, made: Mapping, by: By) -> None:
             table_name=made.table,
             mapping=made.to_json(),
             created_at=entry.now,
-            author=by.author or _user(),
+            author=by.author,
             reason=by.reason,
         )
     )
     commits.keep_tables(entry, {made.table: made.stream})
-
-
-def _user() -> str:
-    """The user of the operating system."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 @contextmanager

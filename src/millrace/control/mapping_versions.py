@@ -60,14 +60,18 @@ def named(known: Iterable[str], event_type: str) -> str:
     return found[0]
 
 
-def versions(home: Home, pipeline: str, event_type: str) -> list[Kept]:
-    """All versions of the mapping, the latest first."""
+def versions(
+    home: Home, pipeline: str, event_type: str, *, limit: int | None = None, before: int | None = None
+) -> list[Kept]:
+    """Versions of the mapping, the latest first: all, or ``limit`` of those before the version ``before``."""
     home.actor.must("view")
     found = pipelines.find(home, pipeline)
     name = named(latest(home, found), event_type)
     query = sa.select(mappings).where(mappings.c.pipeline_id == found.id, mappings.c.stream == name)
+    if before is not None:
+        query = query.where(mappings.c.version < before)
     with home.database.reading() as connection:
-        rows = connection.execute(query.order_by(mappings.c.version.desc())).all()
+        rows = connection.execute(query.order_by(mappings.c.version.desc()).limit(limit)).all()
     return [Kept(Mapping.from_json(row.mapping), row.created_at, row.author, row.reason) for row in rows]
 
 

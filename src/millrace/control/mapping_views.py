@@ -24,6 +24,7 @@ from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,63 +76,71 @@ class Shown:
     waiting_rows: int = 0
 
 
-def listed(home: Home, pipeline: str, *, status: str | None = None, search: str | None = None) -> list[Overview]:
-    """Every event type of the pipeline by name; with ``status`` (stored or of the API) or ``search`` (part of the name
-    of event type or table) those of them. Raises ConfigError for a status that there is not."""
-    home.actor.must("view")
-    if status is not None and status.upper() not in (known := (*get_args(Status), *get_args(ApiStatus))):
-        hint = f"There are: {', '.join(dict.fromkeys(known))}."
-        raise ConfigError(f"{status!r} is not the status of a mapping", hint=hint, code="usage", path="--status")
-    found = pipelines.find(home, pipeline)
-    limits = runs.naming(home, found).limits
-    policy = found.schema_policy
-    with home.database.reading() as connection:
-        rows = commits.latest_mappings(connection, found.id)
-        pending = _pending(connection, found.id)
-        last = latest_runs(connection, [found.id]).get(pipeline)
-    views: list[Overview] = []
-    for stream, row in sorted(rows.items()):
-        mapping = Mapping.from_json(row.mapping)
-        warned = warnings(mapping, limits, policy=policy)
-        views.append(_overview(mapping, row.created_at, warned, pending.get(mapping.table), _said(last, mapping)))
-        del stream
-    return [
-        one
-        for one in views
-        if (status is None or status.upper() in (one.status, one.mapping_status))
-        and (search is None or search.casefold() in f"{one.event_type} {one.table or ''}".casefold())
-    ]
-
-
 def page(
-    home: Home, pipeline: str, *, search: str | None = None, after: str | None = None, limit: int = 100
+    home: Home,
+    pipeline: str,
+    *,
+    status: str | None = None,
+    search: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> Page[Overview]:
-    """Event types of the pipeline by name, after the cursor; with ``search`` those whose name has it."""
+    """Event types of the pipeline by name, after the cursor; with ``search`` those whose name, or whose table's name,
+    has it, with ``status`` (stored, or of the API) those of that. Raises ConfigError for a status that there is not."""
     home.actor.must("view")
+    wanted = None if status is None else _status(status)
     found = pipelines.find(home, pipeline)
-    limits = runs.naming(home, found).limits
     m = tables.mappings.c
     with home.database.reading() as connection:
         # Names are escaped in the database, so it cannot put them in order. Mappings are read for one page alone.
-        known = connection.execute(sa.select(m.stream).where(m.pipeline_id == found.id).distinct()).scalars()
-        wanted = [name for name in sorted(known) if search is None or search.casefold() in name.casefold()]
-        names = [name for name in wanted if after is None or name > after][: pages.checked_limit(limit) + 1]
-        of = (m.pipeline_id == found.id, m.stream.in_(names))
-        newest = sa.select(m.stream, sa.func.max(m.version).label("version")).where(*of).group_by(m.stream).subquery()
-        query = sa.select(tables.mappings).where(*of)
-        rows = connection.execute(
-            query.join(newest, sa.and_(m.stream == newest.c.stream, m.version == newest.c.version))
-        )
-        latest = {row.stream: row for row in rows}
-        pending = _pending(connection, found.id)
-        last = latest_runs(connection, [found.id]).get(pipeline)
+        known = connection.execute(sa.select(m.stream, m.table_name).where(m.pipeline_id == found.id).distinct()).all()
+        like = {row.stream for row in known if search is None or _has(search, row.stream, row.table_name)}
+        names = sorted(name for name in like if after is None or name > after)
+        most = pages.checked_limit(limit) + 1
+        views: list[Overview] = []
+        for at in range(0, len(names), most):
+            some = _views(connection, home, found, names[at : at + most])
+            views += [
+                one
+                for one in some
+                if wanted in (None, one.status, one.mapping_status)
+                and (search is None or _has(search, one.event_type, one.table))
+            ]
+            if len(views) >= most:
+                break
+    return pages.cut(views, limit, lambda one: one.event_type)
+
+
+def _has(search: str, event_type: str, table: str | None) -> bool:
+    return search.casefold() in f"{event_type} {table or ''}".casefold()
+
+
+def _status(said: str) -> str:
+    known = (*get_args(Status), *get_args(ApiStatus))
+    if said.upper() not in known:
+        hint = f"There are: {', '.join(dict.fromkeys(known))}."
+        raise ConfigError(f"{said!r} is not the status of a mapping", hint=hint, code="usage", path="status")
+    return said.upper()
+
+
+def _views(connection: sa.Connection, home: Home, pipeline: Pipeline, names: list[str]) -> list[Overview]:
+    """Event types of these names, in this order, at a glance."""
+    limits = runs.naming(home, pipeline).limits
+    m = tables.mappings.c
+    of = (m.pipeline_id == pipeline.id, m.stream.in_(names))
+    newest = sa.select(m.stream, sa.func.max(m.version).label("version")).where(*of).group_by(m.stream).subquery()
+    query = sa.select(tables.mappings).where(*of)
+    rows = connection.execute(query.join(newest, sa.and_(m.stream == newest.c.stream, m.version == newest.c.version)))
+    latest = {row.stream: row for row in rows}
+    pending = _pending(connection, pipeline.id)
+    last = latest_runs(connection, [pipeline.id]).get(pipeline.name)
     views: list[Overview] = []
     for name in names:
         mapping = Mapping.from_json(latest[name].mapping)
-        warned = warnings(mapping, limits, policy=found.schema_policy)
+        warned = warnings(mapping, limits, policy=pipeline.schema_policy)
         error = _said(last, mapping)
         views.append(_overview(mapping, latest[name].created_at, warned, pending.get(mapping.table), error))
-    return pages.cut(views, limit, lambda one: one.event_type)
+    return views
 
 
 def shown(home: Home, pipeline: str, event_type: str, *, version: int | None = None, ask: bool = True) -> Shown:

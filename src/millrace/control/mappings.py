@@ -139,7 +139,7 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
         if not by.dry_run:
             destination.drop(fresh_name(made.table, type(destination).limits))
             destination.drop(made.table)
-            why = replace(by, reason=by.reason or f"the table {made.table} was deleted")
+            why = replace(by.signed(home), reason=by.reason or f"the table {made.table} was deleted")
             with home.database.transaction() as connection:
                 leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4
                 entry = commits.Entry(connection, found.id, 0, datetime.now(UTC))

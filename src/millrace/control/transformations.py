@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from millrace.control import pipelines
 from millrace.control.activity import Entity, wrote
+from millrace.control.actors import signed
 from millrace.control.db import upsert
 from millrace.control.tables import transformations
 from millrace.errors import ConfigError
@@ -52,29 +52,30 @@ class Standing:
 def standing(home: Home, pipeline: str) -> Standing:
     """Draft and deployed version of a pipeline."""
     home.actor.must("view")
-    found = {one.version: one for one in _versions(home, pipeline)}
-    draft = found.pop(DRAFT, None)
-    return Standing(pipeline, draft, found[max(found)] if found else None)
+    drafted = _versions(home, pipeline, transformations.c.version == DRAFT)
+    deployed = history(home, pipeline, limit=1)
+    return Standing(pipeline, drafted[0] if drafted else None, deployed[0] if deployed else None)
 
 
-def history(home: Home, pipeline: str) -> list[Transformation]:
-    """All deployed versions, the latest first."""
+def history(home: Home, pipeline: str, *, limit: int | None = None, before: int | None = None) -> list[Transformation]:
+    """Deployed versions, the latest first: all, or ``limit`` of those before the version ``before``."""
     home.actor.must("view")
-    return [one for one in reversed(_versions(home, pipeline)) if one.version != DRAFT]
+    v = transformations.c.version
+    earlier = v > DRAFT if before is None else v.between(DRAFT + 1, before - 1)
+    return _versions(home, pipeline, earlier, limit=limit)
 
 
 def version(home: Home, pipeline: str, number: int) -> Transformation:
     """One version. Raises ConfigError when there is none of that number."""
     home.actor.must("view")
-    found = {one.version: one for one in _versions(home, pipeline)}
-    if number not in found:
-        known = ", ".join(str(one) for one in sorted(found) if one != DRAFT) or "none yet"
+    if not (found := _versions(home, pipeline, transformations.c.version == number)):
+        latest = history(home, pipeline, limit=1)
         raise ConfigError(
             f"pipeline {pipeline!r} has no version {number} of its transformation",
-            hint=f"Versions: {known}.",
+            hint=f"It has 1 to {latest[0].version}." if latest else "It has none yet.",
             code="unknown_version",
         )
-    return found[number]
+    return found[0]
 
 
 def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
@@ -97,7 +98,7 @@ def save_draft(home: Home, pipeline: str, kind: Kind, text: str, *, author: str 
         "version": DRAFT,
         "kind": kind,
         "text": text,
-        "author": author or whoami(),
+        "author": author or signed(home.actor),
         "reason": None,
         "created_at": home.database.now(),
     }
@@ -129,7 +130,7 @@ def deploy(
                     version=deployed[-1].version + 1 if deployed else 1,
                     kind=kind,
                     text=text,
-                    author=author or whoami(),
+                    author=author or signed(home.actor),
                     reason=reason,
                     created_at=home.database.now(),
                 )
@@ -201,23 +202,19 @@ def step(
     return PythonStep(text, trusted=ours.allow_unsandboxed_python, limits=limits, keys=keys, traced=traced)
 
 
-def whoami() -> str:
-    """Who is at the keyboard, for the record."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
 def _called(one: Transformation) -> str:
     return "draft" if one.version == DRAFT else f"version {one.version}"
 
 
-def _versions(home: Home, pipeline: str) -> list[Transformation]:
+def _versions(
+    home: Home, pipeline: str, which: sa.ColumnElement[bool], *, limit: int | None = None
+) -> list[Transformation]:
+    """Versions of the pipeline's, the latest first."""
     found = pipelines.find(home, pipeline)
     t = transformations.c
+    query = sa.select(transformations).where(t.pipeline_id == found.id, which).order_by(t.version.desc())
     with home.database.reading() as connection:
-        rows = connection.execute(sa.select(transformations).where(t.pipeline_id == found.id).order_by(t.version)).all()
+        rows = connection.execute(query.limit(limit)).all()
     return [
         Transformation(pipeline, row.version, row.kind, row.text, row.author, row.reason, row.created_at)
         for row in rows

@@ -31,13 +31,22 @@ class Event:
 
 def read_events(file: Path) -> list[Event]:
     """Events from JSON lines, each `{"event_name": …, "properties": {…}}`. Raises ConfigError with the line."""
+    return read_lines(lines_of(file), file.name)
+
+
+def lines_of(file: Path) -> str:
+    """The text of a file of events. Raises ConfigError when it cannot be read."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as wrong:
         raise ConfigError(
             f"{file} cannot be read: {wrong}", hint="Give a file with one JSON object a line, in UTF-8.", code="no_file"
         ) from wrong
-    return [parsed(line, f"{file.name}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def read_lines(text: str, name: str) -> list[Event]:
+    """Events from lines of JSON, which messages call ``name``. Raises ConfigError with the line."""
+    return [parsed(line, f"{name}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
 def parsed(text: str, place: str) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ from millrace.connect.destination import Strategy
 from millrace.connect.source import Stream
 from millrace.control import mapping_versions, pipelines, rejects, runs
 from millrace.control.ledger import Books
+from millrace.control.reconcile import Cancelled
 from millrace.control.tables import raw_files, samples, segments
 from millrace.control.trial_events import Event, batches, events_of, kept
 from millrace.data import types
@@ -103,7 +105,7 @@ class DryRun:
     through: int | None
 
 
-def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]:
+def sampled(home: Home, pipeline: str, stream: str | None = None, *, limit: int | None = None) -> list[Event]:
     """Samples that the pipeline keeps, of one event type or of all. Raises ConfigError for one that it never saw."""
     home.actor.must("view")
     found = pipelines.find(home, pipeline)
@@ -111,7 +113,7 @@ def sampled(home: Home, pipeline: str, stream: str | None = None) -> list[Event]
     if stream is not None:
         query = query.where(samples.c.stream == _seen(home, pipeline, stream))
     with home.database.reading() as connection:
-        rows = connection.execute(query.order_by(samples.c.stream, samples.c.number)).all()
+        rows = connection.execute(query.order_by(samples.c.stream, samples.c.number).limit(limit)).all()
     return [kept(row.stream, row.row, row.types) for row in rows]
 
 
@@ -192,12 +194,15 @@ def personal(events: Sequence[Event]) -> list[Personal]:
     return found
 
 
-def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 5) -> DryRun:
+def dry_run(
+    home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: int = 5, stopping: threading.Event | None = None
+) -> DryRun:
     """The step over the last rows that were read or staged; nothing is written.
 
     Rows as they were read are taken where the pipeline keeps them, else rows of the stage: those of event types that
     the source gives, if there are any, as those that came about in flight never enter a transformation. ``shown``:
-    how many rows of each outcome are told. Raises ConfigError when there are none.
+    how many rows of each outcome are told. Raises ConfigError when there are none, and Cancelled when ``stopping`` was
+    set.
     """
     home.actor.must("transformations.edit")
     mappings = _mappings(home, pipeline)
@@ -210,6 +215,8 @@ def dry_run(home: Home, pipeline: str, step: Step, *, last: int = 1000, shown: i
     through: int | None = None
     with runs.visit(home, pipeline) as ours:
         for batch, version in _latest(home, ours, mappings, last):
+            if stopping is not None and stopping.is_set():
+                raise Cancelled("the dry run was ended by hand", hint="It has changed nothing.")
             through = version if through is None else through
             rows += batch.rows.num_rows
             stepped = step.apply(batch, _key(mappings, batch.stream))

@@ -86,6 +86,15 @@ class NotBuilt(MillraceError):
     code = "not_implemented"
 
 
+class Finding(BaseModel):
+    """One of several things that are wrong with what was sent. `field` may name a line of it."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    field: str | None = None
+
+
 class Fault(BaseModel):
     """What went wrong. `code` stays the same; `message` and `hint` are for people."""
 
@@ -94,6 +103,7 @@ class Fault(BaseModel):
     hint: str | None = None
     field: str | None = Field(None, description="The parameter or the key of the body that is meant.")
     request_id: str | None = Field(None, description="Names this request in the log of the server.")
+    problems: list[Finding] | None = Field(None, description="All that is wrong, when it is several things.")
 
 
 class ProblemBody(BaseModel):
@@ -149,7 +159,7 @@ def answer(
 
 
 def _fault(code: str, message: str, request: str | None, *, hint: str | None = None, field: str | None = None) -> Fault:
-    return Fault(code=code.upper(), message=message, hint=hint, field=field, request_id=request)
+    return Fault(code=code.upper(), message=message, hint=hint, field=field, request_id=request, problems=None)
 
 
 def _body(found: Fault, status: int, headers: Mapping[str, str] | None) -> JSONResponse:
@@ -180,7 +190,12 @@ def fault(error: BaseException, request_id: str | None = None) -> tuple[int, Fau
         way = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
         log.error("request %s failed: %s at %s", request_id, type(error).__name__, way)
         return HTTPStatus.INTERNAL_SERVER_ERROR, _fault("internal", _OURS, request_id)
-    return status, _fault(error.code, error.message, request_id, hint=error.hint, field=_field(error))
+    found = _fault(error.code, error.message, request_id, hint=error.hint, field=_field(error.path))
+    several = [
+        Finding(code=one.code.upper(), message=one.message, hint=one.hint, field=_field(one.path))
+        for one in getattr(error, "problems", ())
+    ]
+    return status, found.model_copy(update={"problems": several}) if len(several) > 1 else found
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
@@ -196,9 +211,9 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     return _body(found, status, headers)
 
 
-def _field(error: MillraceError) -> str | None:
+def _field(path: str | None) -> str | None:
     """The key that an error names; never a file or a variable of this machine."""
-    return error.path if error.path and "/" not in error.path and not error.path.isupper() else None
+    return path if path and "/" not in path and not path.isupper() else None
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

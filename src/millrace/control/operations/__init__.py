@@ -7,7 +7,18 @@ from typing import Any
 
 from millrace.control.desk import Errand, Operation
 
-NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "reconcile", "runs", "rejects")
+NOUNS = (
+    "connections",
+    "tables",
+    "documents",
+    "pipelines",
+    "sync",
+    "reconcile",
+    "runs",
+    "rejects",
+    "transformations",
+    "mappings",
+)
 
 
 def table() -> list[Operation[..., Any] | Errand[..., Any]]:

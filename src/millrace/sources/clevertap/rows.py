@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import columns
+from millrace.data.numbers import integers
 from millrace.sources.clevertap.mapper import JSON_FIELDS, TEXT_FIELDS, Columns, Reject, Texts
 from millrace.sources.clevertap.times import Ints
 
@@ -69,14 +70,14 @@ def rows_of(event: str, found: Columns) -> Shaped:
     numbers = np.frombuffer(found.hashes, ">u8").reshape(-1, 4)
     fields: list[pa.Array] = [
         pa.repeat(pa.scalar(event, pa.string()), rows),
-        pa.array(moment, pa.int64()).view(pa.timestamp("us", "UTC")),
+        integers(moment).view(pa.timestamp("us", "UTC")),
         _texts(found.objects, rows),
         _texts(found.identities, rows),
         _json(found.events, rows),
         _json(found.sessions, rows),
         _texts(found.sources, rows),
         _json(found.profiles, rows),
-        pa.array(digits, pa.int64()),
+        integers(digits),
         _hex(found.hashes),
     ]
     schema = SCHEMA

@@ -9,13 +9,13 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
 from millrace.connect.http.client import Unreachable
 from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Memory
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.numbers import flags
 from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
 from millrace.sources.clevertap.config import Config
@@ -166,7 +166,7 @@ class Sweep:
         if repeated:
             yield Passed(repeated, "repeated")
         if going:
-            yield shaped.rows if going == len(goes) else shaped.rows.filter(pa.array(goes))
+            yield shaped.rows if going == len(goes) else shaped.rows.filter(flags(goes))
         moments = shaped.moment[new]
         since = self._since(unit.event)
         counts = {
