@@ -10,8 +10,11 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from tests.control.conftest import EVENTS_CSV
+from tests.control.people import joined
 from tests.rest.conftest import Keys
 
+from millrace.control import files as control_files
+from millrace.control import keys as control_keys
 from millrace.control import transformations
 from millrace.control.home import Home
 from millrace.control.tables import pipelines as pipeline_rows
@@ -274,6 +277,29 @@ def test_a_destination_is_read_and_changed(client: httpx.Client, files: Path, de
     wrong = client.put(f"{API}/destinations/{destination}", json={"type": "POSTGRES", "config": {}})
     assert error(wrong) == (400, "INVALID_PARAMETER", "type")
     assert error(client.get(f"{API}/destinations/{destination}/tables/nosuch/stats"))[:2] == (404, "UNKNOWN_TABLE")
+
+
+def test_who_may_not_edit_settings_names_no_file_of_the_machine(
+    home: Home, url: str, client: httpx.Client, pipeline: int, files: Path, destination: int
+) -> None:
+    joined(home, "editor@example.com", "PIPELINE_ADMIN")
+    pair = control_keys.create(home, "editor@example.com")
+    outside = str(files / "other.duckdb")
+    with httpx.Client(base_url=url, auth=(pair.key, pair.secret), timeout=30) as editor:
+        refused = [
+            editor.post(f"{API}/destinations", json={"name": "mine", "type": "DUCKDB", "config": {"path": outside}}),
+            editor.post(f"{API}/destinations", json={"name": "up", "type": "DUCKDB", "config": {"path": "../../x.db"}}),
+            editor.put(f"{API}/destinations/{destination}", json={"type": "DUCKDB", "config": {"path": outside}}),
+            editor.post(f"{API}/pipelines", json=new(files, destination, source_name="mine")),
+            editor.put(f"{API}/pipelines/{pipeline}/source", json=source_config(files)),
+        ]
+        assert [error(one)[:2] for one in refused] == [(400, "FOREIGN_FILE")] * 5
+        made = editor.post(f"{API}/destinations", json={"name": "near", "type": "DUCKDB", "config": {"path": "n.db"}})
+        assert made.status_code == 201, made.text
+    place = Path(made.json()["data"]["config"]["path"])
+    assert place == control_files.folder(home) / "n.db"
+    unknown = client.post(f"{API}/destinations", json={"name": "x", "type": "NOSUCH", "config": {}})
+    assert error(unknown)[:2] == (400, "UNKNOWN_TYPE")
 
 
 def test_secrets_of_a_destination_are_written_and_never_read(client: httpx.Client) -> None:

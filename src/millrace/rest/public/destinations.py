@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from millrace.control import connections, lifecycle
+from millrace.control import connections, files, lifecycle
 from millrace.control.connections import Connection
 from millrace.control.table_stats import table_stats
 from millrace.errors import ConfigError
@@ -72,7 +72,9 @@ def destinations_listed(
 @router.post("", status_code=201)
 def destination_created(home: CreatingDestinations, body: NewDestination) -> Data[DestinationTold]:
     """A destination that pipelines can load into."""
-    return Data(data=_told(connections.create(home, "destination", body.name, kinds.ours(body.type), body.config)))
+    type_ = kinds.ours(body.type)
+    config = files.placed(home, connections.config_class("destination", type_), body.config)
+    return Data(data=_told(connections.create(home, "destination", body.name, type_, config)))
 
 
 @router.get("/{destination_id}")
@@ -94,9 +96,10 @@ def destination_changed(
             path="type",
             code="invalid_parameter",
         )
-    changed = connections.change(
-        home, "destination", found.name, new_name=body.name, config=body.config, keep_secrets=True
-    )
+    config = body.config
+    if config is not None:
+        config = files.placed(home, connections.config_class("destination", found.type), config)
+    changed = connections.change(home, "destination", found.name, new_name=body.name, config=config, keep_secrets=True)
     return Data(data=_told(changed))
 
 

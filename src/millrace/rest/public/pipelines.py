@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
 from millrace.connect.destination import Strategy
-from millrace.control import connections, health, jobs, lifecycle, pipelines, schedule
+from millrace.control import connections, files, health, jobs, lifecycle, pipelines, schedule
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.pages import Page
@@ -156,7 +156,9 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
     options: dict[str, JSON] = {}
     if body.json_parsing_strategy is not None:
         options["json_parsing_strategy"] = body.json_parsing_strategy
-    source = connections.create(home, "source", name, kinds.ours(body.source_type), body.source_config)
+    type_ = kinds.ours(body.source_type)
+    config = files.placed(home, connections.config_class("source", type_), body.source_config)
+    source = connections.create(home, "source", name, type_, config)
     wish = Wish(
         name=name,
         source=source.name,
@@ -209,7 +211,8 @@ def pipeline_status_set(home: EditingPipelines, pipeline_id: PipelineId, body: N
 def pipeline_source_set(home: EditingPipelines, pipeline_id: PipelineId, body: dict[str, Any]) -> Data[PipelineTold]:
     """The source has other settings from the next run on; secrets that are left out stay."""
     found = pipelines.numbered(home, pipeline_id)
-    connections.change(home, "source", found.source, config=body, keep_secrets=True)
+    config = files.placed(home, connections.config_class("source", found.source_type), body)
+    connections.change(home, "source", found.source, config=config, keep_secrets=True)
     return Data(data=one(home, pipeline_id))
 
 
