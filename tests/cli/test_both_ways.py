@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.asking import Asked, ask
 from tests.cli.twins import Twins, twins
+from tests.control.people import PASSWORD
 
 from millrace.simulators.clevertap import Simulator
 
@@ -101,3 +103,54 @@ def test_mappings(both: Twins, tmp_path: Path):
     assert "mappings.yaml:3" in wrong.err and "mappings.yaml:4" in wrong.err
     both.done("mapping", "reset", "clevertap", "Events", "--yes")
     both.done("mapping", "delete-table", *here, "--yes")
+
+
+def test_people_their_keys_and_their_team(both: Twins):
+    ada = "ada@example.org"
+    both.done("user", "create", "--email", ada, "--role", "OBSERVER", "--password-stdin", given=PASSWORD)
+    weak = both.ask("user", "create", "--email", "b@example.org", "--password-stdin", given="weakling-of-mine")
+    assert (weak.code, "weakling-of-mine" in weak.out + weak.err) == (2, False)
+    both.refused("email_taken", "user", "create", "--email", ada)
+    both.done("user", "show", ada)
+    both.done("user", "list", "--search", "ada", "--json")
+    both.done("user", "set-roles", ada, "--role", "PIPELINE_ADMIN")
+    both.refused("unknown_role", "user", "set-roles", ada, "--role", "KING")
+    both.done("user", "unlock", ada)
+    both.done("user", "reset-second-factor", ada)
+    both.done("user", "roles", "--json")
+    both.done("user", "remove", ada)
+    both.refused("unknown_user", "user", "show", ada)
+    both.done("team", "rename", "Analytics")
+    both.done("team", "show", "--json")
+    both.done("team", "security", "--second-factor", "off", "--allow", "127.0.0.0/8", "--json")
+    both.done("team", "security", "--allow-all")
+    both.done("activity", "--severity", "high", "--entity", "user", "--limit", "3")
+    both.refused("unknown_key", "key", "delete", "mk_nothing")
+    assert both.ask("activity", "--severity", "loud").code == 2
+
+
+def test_secrets_of_people_are_shown_once_at_a_server_too(both: Twins):
+    def at(*words: str) -> Asked:
+        return both.server.ask(both.there, *words, "--json")
+
+    pair = at("key", "create", "--email", "admin@example.com", "--name", "robot", "--scope", "view", "--days", "2").json
+    told = at("key", "list").out + at("activity", "--severity", "low").out + at("activity", "--export", "jsonl").out
+    assert pair["key"] in told and pair["secret"] not in told
+    assert at("key", "create", "--email", "observer@example.com").json["error"]["code"] == "forbidden"
+    keyed = ask("team", "show", "--url", both.server.url, "--key", f"{pair['key']}:{pair['secret']}")
+    assert keyed.code == 0, keyed
+    assert ask("team", "rename", "X", "--url", both.server.url, "--key", f"{pair['key']}:{pair['secret']}").code == 2
+    assert at("key", "delete", pair["key"]).code == 0
+    link = at("user", "invite", "--email", "eve@example.org").json
+    again = at("user", "link", "eve@example.org").json
+    assert (link["purpose"], again["purpose"], link["token"] == again["token"]) == ("invite", "invite", False)
+    assert link["token"] not in at("activity", "--severity", "low").out + at("user", "list").out
+    # What only the operator may is done on the home.
+    assert at("user", "set-password", "eve@example.org").json["error"]["code"] == "local_only"
+
+
+def test_settings(both: Twins):
+    both.done("settings", "set", "retention_days=5", "legacy_frequency=true")
+    both.refused("unknown_key", "settings", "set", "no_such=1")
+    assert both.ask("settings", "set", "retention_days=many").code == 2
+    assert both.done("settings", "--json").json["retention_days"] == 5

@@ -87,8 +87,8 @@ class Server:
 
 
 @contextmanager
-def serving(home: Home) -> Generator[Server]:
-    keys = issued(cheap(home))
+def serving(home: Home, keys: Keys | None = None) -> Generator[Server]:
+    keys = keys or issued(cheap(home))
     with served(application(home, limits=MANY)) as url:
         yield Server(url, keys)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.cli.asking import Asked
 from tests.cli.conftest import Shop, opened
 from tests.cli.test_remote import Server, serving
+from tests.control.people import cheap
+from tests.rest.conftest import issued
 
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
@@ -69,9 +71,11 @@ def twins(simulator: Simulator, folder: Path, *, run: bool = True) -> Generator[
     here, there = opened(simulator, folder / "here"), Shop(simulator, folder / "there")
     asked = here.ask("run" if run else "apply", here.file)
     assert asked.code == 0, asked
+    with Home.open(here.home, env={}) as home:
+        keys = issued(cheap(home))
     shutil.copytree(here.folder, there.folder)
     # Where a table was loaded stays, so the settings of the copy are moved underneath.
     with closing(sqlite3.connect(there.home / "millrace.db")) as database, database:
         database.execute("UPDATE connections SET config = replace(config, ?, ?)", (str(here.folder), str(there.folder)))
-    with Home.open(there.home, env={}) as home, serving(home) as server:
+    with Home.open(there.home, env={}) as home, serving(home, keys) as server:
         yield Twins(here, there, server)

@@ -34,6 +34,7 @@ MODULES = {
     "tables": ("discover", "preview", "query"),
     "connections": ("sources", "destinations", "check"),
     "people": ("user", "key", "team", "activity"),
+    "settings": ("settings",),
     "serve": ("serve",),
     "simulate": ("simulate",),
 }

@@ -34,6 +34,7 @@ ORDER = (
     "user",
     "key",
     "activity",
+    "settings",
     "simulate",
     "export",
     "schema",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +16,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.activity import Entry, Severity
+    from millrace.control.invitations import Link
     from millrace.control.users import User
 
 EMAIL = Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the user.")]
@@ -34,20 +34,8 @@ AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go
 LIMIT = Annotated[int, typer.Option("--limit", metavar="N", help="How many at most.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """What is gone."""
-
-    kind: Literal["user", "key"]
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A role, and what it allows."""
-
-    role: str
-    permissions: tuple[str, ...]
+Switch = Literal["on", "off"]
+LEVELS: tuple[Severity, ...] = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 
 def join(app: typer.Typer) -> None:
@@ -61,6 +49,10 @@ def join(app: typer.Typer) -> None:
     command(users, "set-password", examples=["millrace user set-password ada@example.com < password.txt"])(set_password)
     command(users, "unlock", examples=["millrace user unlock ada@example.com"])(unlock)
     command(users, "remove", examples=["millrace user remove ada@example.com"])(remove_user)
+    command(users, "invite", examples=["millrace user invite --email ada@example.com --role OBSERVER"])(invite)
+    command(users, "link", examples=["millrace user link ada@example.com"])(renew_link)
+    lost = ["millrace user reset-second-factor ada@example.com"]
+    command(users, "reset-second-factor", examples=lost)(reset_second_factor)
     command(users, "roles", examples=["millrace user roles"])(list_roles)
     app.add_typer(users)
     keys = noun("key", "API keys: pairs with which programs act for a user.")
@@ -80,6 +72,8 @@ def join(app: typer.Typer) -> None:
     command(teams, "show", examples=["millrace team show"])(show_team)
     command(teams, "create", examples=[made])(create_team)
     command(teams, "rename", examples=["millrace team rename Analytics"])(rename_team)
+    closed = "millrace team security --second-factor on --allow 192.0.2.0/24"
+    command(teams, "security", examples=["millrace team security", closed])(team_security)
     app.add_typer(teams)
     command(
         app,
@@ -99,19 +93,19 @@ def list_users(
     limit: LIMIT = 100,
 ) -> None:
     """List the users."""
-    from millrace.control import users
+    from millrace.control.operations import users
 
-    with face.open() as home:
-        page = users.listed(home, search=search, after=after, limit=limit)
+    with face.desk() as desk:
+        page = desk.ask(users.list_, search, after, limit)
     face.answer(page, _listed(list(page.items), page.next))
 
 
 def show_user(face: Face, email: EMAIL) -> None:
     """Show one user."""
-    from millrace.control import users
+    from millrace.control.operations import users
 
-    with face.open() as home:
-        user = users.find(home, email)
+    with face.desk() as desk:
+        user = desk.ask(users.find, email)
     face.answer(user, _listed([user], None))
 
 
@@ -120,19 +114,21 @@ def create_user(face: Face, email: OF, role: ROLE = None, password_stdin: PASSWO
 
     With a password they may sign in at once; without one they are invited.
     """
-    from millrace.control import roles, users
+    from millrace.control import roles
+    from millrace.control.operations import users
 
-    with face.open(create=True) as home:
-        user = users.create(home, email, role or [roles.DEFAULT], password=_password() if password_stdin else None)
+    password = _password() if password_stdin else None
+    with face.desk(create=True) as desk:
+        user = desk.ask(users.create, email, role or [roles.DEFAULT], password)
     face.answer(user, [f"Added the user {bold(user.email)}: {', '.join(user.roles)}."])
 
 
 def set_roles(face: Face, email: EMAIL, role: ROLE = None) -> None:
     """Give a user other roles, in place of those they have."""
-    from millrace.control import users
+    from millrace.control.operations import users
 
-    with face.open() as home:
-        user = users.set_roles(home, email, role or [])
+    with face.desk() as desk:
+        user = desk.ask(users.set_roles, email, role or [])
     face.answer(user, [f"{bold(user.email)} is now {', '.join(user.roles)}."])
 
 
@@ -148,36 +144,65 @@ def set_password(face: Face, email: EMAIL) -> None:
 
 def unlock(face: Face, email: EMAIL) -> None:
     """Let a user sign in again who failed too often."""
-    from millrace.control import users
+    from millrace.control.operations import users
 
-    with face.open() as home:
-        user = users.unlock(home, email)
+    with face.desk() as desk:
+        user = desk.ask(users.unlock, email)
     face.answer(user, [f"{bold(user.email)} may sign in again."])
+
+
+def invite(face: Face, email: OF, role: ROLE = None) -> None:
+    """Invite somebody, by a link whose token is shown this once."""
+    from millrace.control import roles
+    from millrace.control.operations import users
+
+    with face.desk() as desk:
+        link = desk.ask(users.invite, email, role or [roles.DEFAULT])
+    face.answer(link, _link(link))
+
+
+def renew_link(face: Face, email: EMAIL) -> None:
+    """Make another link for a user: to join, or else to reset their password. Its token is shown this once."""
+    from millrace.control.operations import users
+
+    with face.desk() as desk:
+        link = desk.ask(users.link, email)
+    face.answer(link, _link(link))
+
+
+def reset_second_factor(face: Face, email: EMAIL) -> None:
+    """Let a user who lost their second factor sign in by the password alone."""
+    from millrace.control.operations import users
+
+    with face.desk() as desk:
+        user = desk.ask(users.reset_second_factor, email)
+    face.answer(user, [f"{bold(user.email)} signs in by the password alone."])
 
 
 def remove_user(face: Face, email: EMAIL) -> None:
     """Remove a user, with their keys and sessions."""
-    from millrace.control import users
+    from millrace.control.operations import users
 
-    with face.open() as home:
-        users.remove(home, email)
-    face.answer(Gone("user", email), [f"Removed the user {bold(email)}."])
+    with face.desk() as desk:
+        gone = desk.ask(users.remove, email)
+    face.answer(gone, [f"Removed the user {bold(email)}."])
 
 
 def list_roles(face: Face) -> None:
     """List the roles and what each allows."""
     from millrace.control import roles
+    from millrace.control.operations.users import Offered
 
     found = [Offered(role, tuple(sorted(roles.PERMISSIONS[role]))) for role in roles.ROLES]
     face.answer(found, table(("role", "allows"), [(one.role, ", ".join(one.permissions)) for one in found]))
 
 
 def show_team(face: Face) -> None:
-    """Show the team that commands on this machine work in."""
-    from millrace.control import teams
+    """Show the team that commands work in."""
+    from millrace.control.operations import teams
 
-    with face.open() as home:
-        team = teams.own(home)
+    with face.desk() as desk:
+        team = desk.ask(teams.show)
     face.answer(team, table(("team", "members", "since"), [(team.name, team.members, team.created_at)]))
 
 
@@ -196,11 +221,38 @@ def create_team(
 
 def rename_team(face: Face, name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]) -> None:
     """Give the team another name."""
-    from millrace.control import teams
+    from millrace.control.operations import teams
 
-    with face.open() as home:
-        team = teams.rename(home, name)
+    with face.desk() as desk:
+        team = desk.ask(teams.rename, name)
     face.answer(team, [f"The team is now called {bold(team.name)}."])
+
+
+def team_security(
+    face: Face,
+    second_factor: Annotated[
+        Switch | None, typer.Option(metavar="on|off", help="Everybody needs a second factor, or nobody does.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NETWORK", help="Take requests from there alone; may be given several times."),
+    ] = None,
+    allow_all: Annotated[bool, typer.Option("--allow-all", help="Take requests from everywhere.")] = False,
+) -> None:
+    """Show how people may come in, or change it."""
+    from millrace.control.operations import teams
+
+    if allow and allow_all:
+        raise ConfigError("--allow and --allow-all exclude each other", hint="Give one of them.", code="usage")
+    addresses = () if allow_all else allow or None
+    with face.desk() as desk:
+        if second_factor is None and addresses is None:
+            found = desk.ask(teams.show_security)
+        else:
+            wanted = None if second_factor is None else second_factor == "on"
+            found = desk.ask(teams.set_security, wanted, addresses)
+    rows = [("on" if found.two_factor_required else "off", ", ".join(found.allowed_addresses) or "everywhere")]
+    face.answer(found, table(("second factor required", "requests from"), rows))
 
 
 def list_keys(
@@ -210,10 +262,10 @@ def list_keys(
     limit: LIMIT = 100,
 ) -> None:
     """List the keys. Secrets are not kept, so they cannot be shown."""
-    from millrace.control import keys
+    from millrace.control.operations import keys
 
-    with face.open() as home:
-        page = keys.listed(home, email, after=after, limit=limit)
+    with face.desk() as desk:
+        page = desk.ask(keys.list_, email, after, limit)
     rows = [(one.key, one.email, one.name or None, one.expires_at, one.used_at) for one in page.items]
     face.answer(page, [*table(("key", "user", "name", "expires", "last used"), rows), *_more(page.next)])
 
@@ -231,21 +283,21 @@ def create_key(
     """Make a key with its secret, which is shown this once."""
     from datetime import UTC, datetime
 
-    from millrace.control import keys
+    from millrace.control.operations import keys
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    with face.open() as home:
-        pair = keys.create(home, email, name=name, scope=scope, expires_at=expires_at)
+    with face.desk() as desk:
+        pair = desk.ask(keys.create, email, name, scope, expires_at)
     face.answer(pair, [f"key     {pair.key}", f"secret  {pair.secret}", dim("The secret is not shown again.")])
 
 
 def delete_key(face: Face, key: Annotated[str, typer.Argument(metavar="KEY", help="The key; not its secret.")]) -> None:
     """Delete a key: it opens nothing any more."""
-    from millrace.control import keys
+    from millrace.control.operations import keys
 
-    with face.open() as home:
-        keys.remove(home, key)
-    face.answer(Gone("key", key), [f"Deleted the key {bold(key)}."])
+    with face.desk() as desk:
+        gone = desk.ask(keys.remove, key)
+    face.answer(gone, [f"Deleted the key {bold(key)}."])
 
 
 def activity(
@@ -264,18 +316,22 @@ def activity(
     ] = None,
 ) -> None:
     """Show who did what, newest first."""
-    from millrace.control import activity as log
+    from millrace.control.operations import activity as log
 
-    level: Severity = severity.upper()  # pyright: ignore[reportAssignmentType]  checked by `log`
+    level: Severity = severity.upper()  # pyright: ignore[reportAssignmentType]  # looked at in the next line
+    if level not in LEVELS:
+        raise ConfigError(
+            f"there is no severity {severity[:40]!r}", hint=f"There are {', '.join(LEVELS)}.", path="severity"
+        )
     if export is not None:
         if export not in ("csv", "jsonl"):
             raise ConfigError(f"the log cannot be written as {export!r}", hint="Use csv or jsonl.", path="--export")
-        with face.open() as home:
-            for line in log.exported(home, export):
-                say(line.rstrip("\r\n"))
+        with face.desk() as desk:
+            for line in desk.ask(log.export, export):
+                say(line.decode().rstrip("\r\n"))
         return
-    with face.open() as home:
-        page = log.listed(home, severity=level, author=author, entity=entity, after=after, limit=limit)
+    with face.desk() as desk:
+        page = desk.ask(log.list_, level, author, entity, after=after, limit=limit)
     face.answer(page, [*table(("when", "severity", "who", "what"), map(_told, page.items)), *_more(page.next)])
 
 
@@ -293,6 +349,12 @@ def _listed(users: list[User], following: str | None) -> Iterator[str]:
     rows = [(one.email, ", ".join(one.roles), one.status, one.two_factor, one.signed_in_at) for one in users]
     yield from table(("user", "roles", "status", "two-factor", "last signed in"), rows)
     yield from _more(following)
+
+
+def _link(link: Link) -> Iterator[str]:
+    what = "join the team" if link.purpose == "invite" else "choose another password"
+    yield f"With this token {bold(link.email)} may {what}. It is not shown again."
+    yield link.token
 
 
 def _more(following: str | None) -> Iterator[str]:

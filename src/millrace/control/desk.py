@@ -28,7 +28,7 @@ from typing import (
 )
 from typing import get_type_hints as hints
 
-from millrace.control.actors import Permission
+from millrace.control.actors import Actor, Permission
 from millrace.engine.meter import Meter
 
 if TYPE_CHECKING:
@@ -61,16 +61,22 @@ class Parameter:
 class Card:
     """What is declared of an operation: who may ask for it, and where it is found over HTTP.
 
-    ``function`` gets the home first, and ``given`` things in all from whoever calls it; the rest are its parameters.
+    ``permission`` None: everybody may ask, and the function says who gets what. ``function`` gets the home first, and
+    ``given`` things in all from whoever calls it; the rest are its parameters.
     """
 
     name: str
     method: Method
     path: str
-    permission: Permission
+    permission: Permission | None
     function: Callable[..., Any]
     given: int
     status: int
+
+    def must(self, actor: Actor) -> None:
+        """Raises Forbidden where the actor may not ask."""
+        if self.permission is not None:
+            actor.must(self.permission)
 
     @property
     def noun(self) -> str:
@@ -131,7 +137,7 @@ class Operation(Generic[P, R]):
 
     def on(self, home: Home, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer of this home. Raises Forbidden where whoever asks may not."""
-        home.actor.must(self.card.permission)
+        self.card.must(home.actor)
         return self.function(home, *args, **kwargs)
 
 
@@ -152,7 +158,7 @@ class Errand(Generic[P, R]):
 
     def on(self, home: Home, watch: Watch, *args: P.args, **kwargs: P.kwargs) -> R:
         """What came of it on this home. Raises Forbidden where whoever asks may not."""
-        home.actor.must(self.card.permission)
+        self.card.must(home.actor)
         return self.function(home, watch, *args, **kwargs)
 
 
@@ -200,7 +206,7 @@ class Local:
 
 
 def operation(
-    method: Method, path: str, permission: Permission = "view", *, noun: str | None = None, status: int = 200
+    method: Method, path: str, permission: Permission | None = "view", *, noun: str | None = None, status: int = 200
 ) -> Callable[[Callable[Concatenate[Home, P], R]], Operation[P, R]]:
     """The function becomes an operation. Its parameters are keys of the path, of the query, or of a JSON body."""
 

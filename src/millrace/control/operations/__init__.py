@@ -8,17 +8,7 @@ from typing import Any
 from millrace.control.desk import Errand, Operation
 
 NOUNS = (
-    "connections",
-    "tables",
-    "documents",
-    "pipelines",
-    "sync",
-    "reconcile",
-    "runs",
-    "rejects",
-    "transformations",
-    "mappings",
-)
+NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "reconcile", "runs", "rejects", "transformations", "mappings", "settings", "activity", "users", "keys", "teams")
 
 
 def table() -> list[Operation[..., Any] | Errand[..., Any]]:

@@ -114,7 +114,7 @@ class Errands:
 
     def begin(self, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any]) -> Begun:
         """The errand has begun. Raises Forbidden, and Transient when there are too many."""
-        home.actor.must(errand.card.permission)
+        errand.card.must(home.actor)
         doing = _Doing(str(uuid.uuid4()), errand.card.name, home.actor.team_id)
         with self._lock:
             self._forget()

@@ -66,7 +66,7 @@ def router() -> APIRouter:
 
 
 def _description(card: Card) -> str:
-    return f"{card.told}\n\nNeeds the permission `{card.permission}`."
+    return card.told if card.permission is None else f"{card.told}\n\nNeeds the permission `{card.permission}`."
 
 
 def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) -> Callable[..., Any]:

@@ -1,0 +1,49 @@
+"""Who did what, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from millrace.control import activity
+from millrace.control.activity import Entry, Severity
+from millrace.control.desk import operation
+from millrace.control.home import Home
+from millrace.control.pages import Page
+
+Format: TypeAlias = Literal["csv", "jsonl"]
+Least = Annotated[Severity, Field(description="This severity and above.")]
+After = Annotated[str, Field(max_length=1000, description="Where the page before ended.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="So many at most.")]
+
+
+@operation("GET", "/activity")
+def list_(
+    home: Home,
+    severity: Least = "MEDIUM",
+    author: Annotated[str, Field(max_length=320, description="Only what this one did.")] | None = None,
+    entity: Annotated[str, Field(max_length=100, description="Only what was done to a pipeline, user, key …")]
+    | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: After | None = None,
+    limit: Limit = 50,
+) -> Page[Entry]:
+    """Show who did what, newest first."""
+    return activity.listed(
+        home, severity=severity, author=author, entity=entity, since=since, until=until, after=after, limit=limit
+    )
+
+
+@operation("GET", "/activity/export")
+def export(
+    home: Home, format: Format = "jsonl", severity: Least = "LOW", since: datetime | None = None
+) -> Iterator[bytes]:
+    """Write the whole log of the team, newest first, as lines of JSON or CSV."""
+    return (line.encode() for line in activity.exported(home, format, severity=severity, since=since))
+
+
+OPERATIONS = (list_, export)
