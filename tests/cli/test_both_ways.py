@@ -11,6 +11,8 @@ from tests.cli.asking import Asked, ask
 from tests.cli.twins import Twins, twins
 from tests.control.people import PASSWORD
 
+from millrace.control import drafts
+from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
 SCRIPT = """\
@@ -154,3 +156,74 @@ def test_settings(both: Twins):
     both.refused("unknown_key", "settings", "set", "no_such=1")
     assert both.ask("settings", "set", "retention_days=many").code == 2
     assert both.done("settings", "--json").json["retention_days"] == 5
+
+
+def test_objects(both: Twins):
+    both.done("objects", "list", "clevertap")
+    (found,) = both.done("objects", "list", "clevertap", "--search", "vent", "--json").json
+    assert (found["name"], found["state"]) == ("Events", "ACTIVE")
+    assert both.done("objects", "list", "clevertap", "--category", "PAUSED", "--json").json == []
+    both.done("objects", "show", "clevertap", "events", "--json")
+    both.refused("unknown_object", "objects", "show", "clevertap", "Evnts")
+    both.done("objects", "refresh", "clevertap")
+    both.done("objects", "pause", "clevertap", "Events")
+    both.refused("wrong_state", "objects", "pause", "clevertap", "Events")
+    assert both.ask("objects", "pause", "clevertap", "Events", "Users").code == 1
+    both.done("objects", "resume", "clevertap", "--all")
+    both.done("objects", "skip", "clevertap", "Events")
+    both.refused("usage", "objects", "include", "clevertap")
+    # A run waits for a worker by now; its number is the same here and there.
+    both.done("objects", "include", "clevertap", "Events")
+    (job,) = [one for one in both.done("runs", "--json").json if one["status"] == "QUEUED"]
+    assert both.done("cancel", str(job["id"]), "--json").json["run"]["status"] == "CANCELLED"
+    both.refused("unknown_run", "cancel", "4711")
+    both.done("retry", str(job["id"]))
+    both.done("objects", "run-now", "clevertap", "Events")
+    both.done("objects", "restart-historical", "clevertap", "Events")
+    both.done("objects", "restart", "clevertap", "--all")
+    both.done("objects", "schedule", "clevertap", "Events", "--every", "6h")
+    both.refused("usage", "objects", "schedule", "clevertap", "Events")
+    both.done("objects", "schedule", "clevertap", "Events", "--none")
+    both.refused("invalid_parameter", "objects", "query-mode", "clevertap", "Events", "mode=guess")
+    both.done("objects", "query-mode", "clevertap", "Events", "mode=incrementing", "stop_on_gap=true")
+
+
+def test_positions(both: Twins):
+    here = ("clevertap", "Events")
+    both.done("objects", "position", *here)
+    both.done("objects", "positions", *here)
+    before = both.done("objects", "show", *here, "--json").json["positions"]
+    both.refused("usage", "objects", "position", *here, "--set", "{")
+    both.done("objects", "position", *here, "--set", "null")
+    assert "incremental" not in both.done("objects", "show", *here, "--json").json["positions"]
+    both.done("objects", "back-to", "clevertap", "1", "--object", "Events")
+    assert both.done("objects", "show", *here, "--json").json["positions"] == before
+    both.refused("unknown_position", "objects", "back-to", "clevertap", "77")
+
+
+def test_a_pipeline_is_paused_resumed_copied_and_deleted(both: Twins):
+    both.done("pause", "clevertap")
+    both.refused("wrong_state", "pause", "clevertap")
+    both.done("resume", "clevertap")
+    both.done("clone", "clevertap", "--table-prefix", "copy_", "--name", "copied", "--json")
+    both.refused("not_confirmed", "delete", "copied")
+    assert both.done("delete", "copied", "--yes", "--json").json["gone"]
+    both.refused("unknown_pipeline", "resume", "copied")
+
+
+def test_drafts(both: Twins):
+    both.done("drafts")
+    both.refused("unknown_draft", "drafts", "show", "4711")
+    for shop in (both.here, both.there):
+        with Home.open(shop.home, env={}) as home:
+            config = {
+                "project_id": "AAA-BBB-CCCC",
+                "passcode": "hidden-away",
+                "events_file": str(shop.folder / "events.csv"),
+            }
+            number = drafts.save(home, name="later", source_type="clevertap", config=config).number
+    told = both.done("drafts", "list", "--json").out + both.done("drafts", "show", str(number)).out
+    assert "hidden-away" not in told and "passcode" in told
+    both.done("drafts", "finish", str(number), "--destination", "warehouse", "--table-prefix", "later_", "--json")
+    assert "later" in both.done("status", "later").out
+    both.refused("unknown_draft", "drafts", "remove", str(number))

@@ -21,7 +21,7 @@ from tests.rest.conftest import issued
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?|\d+ (s|min) ago|just now")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?|\d+ (s|min) ago|just now|(?<=_ms.: )\d+")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -37,7 +37,8 @@ class Twins:
         """A command, given both ways, with the same answer; what the server said."""
         local = self.here.ask(*words, given=given)
         remote = self.server.ask(self.there, *words, given=given)
-        assert self._told(remote) == self._told(local), " ".join(map(str, words))
+        here, there = self._told(local), self._told(remote)
+        assert there == here, f"{' '.join(map(str, words))}:\n{here}\n{there}"
         return remote
 
     def done(self, *words: str | Path, given: str = "") -> Asked:

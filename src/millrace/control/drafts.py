@@ -14,12 +14,12 @@ from millrace.control import connections, pages, pipelines, secrets
 from millrace.control.numbers import following
 from millrace.control.pages import Page
 from millrace.control.tables import drafts
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.pipelines import Pipeline, Wish
-    from millrace.data.batch import JSON
 
 # Credentials may have expired meanwhile, so whoever goes on does so at the settings of the source.
 RESUMES_AT: Literal["source"] = "source"

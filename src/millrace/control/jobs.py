@@ -20,11 +20,11 @@ from millrace.control.tables import connections, reject_files, runs, segments
 from millrace.control.tables import pipelines as pipelines_table
 from millrace.control.tables import tasks as tasks_table
 from millrace.control.tasks import Trigger, Wanted
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
-    from millrace.data.batch import JSON
 
 ACTIVE: tuple[RunStatus, ...] = ("QUEUED", "IN_PROGRESS", "CANCELLING")
 RESYNCS: dict[str, RunKind] = {"evolve-and-merge": "RESYNC", "drop-and-load": "RESYNC_WITH_DROP_AND_LOAD"}

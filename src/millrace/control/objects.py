@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 from millrace.control.db import Database, upsert
 from millrace.control.tables import cursors, mappings, object_settings, run_objects, runs, slots, tasks
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.connect.source import Stream
     from millrace.control.home import Home
     from millrace.control.pipelines import Pipeline
-    from millrace.data.batch import JSON
 
 ObjectState: TypeAlias = Literal["ACTIVE", "PAUSED", "SKIPPED"]
 IngestionStatus: TypeAlias = Literal[

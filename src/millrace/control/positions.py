@@ -13,11 +13,11 @@ from millrace.control import leases
 from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
 from millrace.control.tables import cursor_history, cursors, marks
+from millrace.data.batch import JSON, Lane
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
-    from millrace.data.batch import JSON, Lane
 
 
 @dataclass(frozen=True, slots=True)

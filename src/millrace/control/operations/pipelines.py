@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from millrace.control import pipelines, status
+from pydantic import Field
+
+from millrace.control import lifecycle, pipelines, schedule, status
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
+from millrace.control.pipelines import Pipeline, State
+from millrace.control.priority import Priority
+from millrace.control.schedule import Schedule
 from millrace.control.status import PipelineStatus
+from millrace.errors import ConfigError
+
+Every = Annotated[str, Field(max_length=100, description="An interval: 30m, 6h, 1d.")]
+Cron = Annotated[str, Field(max_length=200, description="Minute, hour, day of month, month, day of week.")]
+TimeZone = Annotated[str, Field(max_length=100, description="Of the cron expression.")]
+At = Annotated[str, Field(max_length=5, description="With 1d: the time of day, hh:mm in UTC.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +30,33 @@ class Restarted:
     pipeline: str
     tables: tuple[str, ...]
     dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """A pipeline, and whether and when it runs."""
+
+    pipeline: str
+    number: int
+    state: State
+    priority: Priority
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A pipeline that was deleted. ``gone`` False: something of it ends at its next commit first."""
+
+    pipeline: str
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """When what is staged for a destination is loaded."""
+
+    destination: str
+    schedule: str
 
 
 @operation("GET", "/pipelines")
@@ -47,4 +86,92 @@ def reset(home: Home, pipeline: Name, drop_tables: bool = False) -> Restarted:
     return Restarted(pipeline, tuple(runs.reset(home, pipeline, drop_tables=drop_tables)), drop_tables)
 
 
-OPERATIONS = (names, statuses, find, reset)
+@operation("POST", "/pipelines/{pipeline}/pause", "pipelines.edit")
+def pause(home: Home, pipeline: Name) -> Stands:
+    """Read nothing more. What goes on ends at its next commit; what was read is still loaded."""
+    return stands(lifecycle.pause(home, pipeline))
+
+
+@operation("POST", "/pipelines/{pipeline}/resume", "pipelines.edit")
+def resume(home: Home, pipeline: Name) -> Stands:
+    """Run by the schedule again, from its next time on."""
+    return stands(lifecycle.resume(home, pipeline))
+
+
+@operation("DELETE", "/pipelines/{pipeline}", "pipelines.delete")
+def delete(home: Home, pipeline: Name) -> Deleted:
+    """Delete a pipeline, with its books, its transformations and its rows that wait. Loaded rows stay."""
+    return Deleted(pipeline, lifecycle.delete(home, pipeline))
+
+
+@operation("POST", "/pipelines/{pipeline}/clone", "pipelines.create", status=201)
+def clone(
+    home: Home,
+    pipeline: Name,
+    table_prefix: Annotated[str, Field(max_length=255, description="Another one than the pipeline has.")],
+    name: Annotated[Name, Field(description="Left out: as the pipeline, and that it is a copy.")] | None = None,
+) -> Stands:
+    """Make a copy that has read nothing yet, paused: same connections, objects, transformation and schedule."""
+    return stands(lifecycle.clone(home, pipeline, new_name=name, table_prefix=table_prefix))
+
+
+@operation("PUT", "/pipelines/{pipeline}/priority", "pipelines.edit")
+def prioritize(home: Home, pipeline: Name, priority: Priority) -> Stands:
+    """Let a pipeline go first and run as often as its source allows, or stand with the others."""
+    return stands(lifecycle.prioritize(home, pipeline, priority))
+
+
+@operation("PUT", "/pipelines/{pipeline}/schedule", "pipelines.edit")
+def reschedule(
+    home: Home,
+    pipeline: Name,
+    every: Every | None = None,
+    cron: Cron | None = None,
+    timezone: TimeZone = "UTC",
+    at: At | None = None,
+) -> Stands:
+    """Run by another schedule; without one, on demand."""
+    return stands(lifecycle.reschedule(home, pipeline, planned(every, cron, timezone, at) or Schedule()))
+
+
+@operation("PUT", "/destinations/{destination}/load-schedule", "destinations.edit", noun="destinations")
+def load_every(
+    home: Home,
+    destination: Name,
+    every: Every | None = None,
+    cron: Cron | None = None,
+    timezone: TimeZone = "UTC",
+    at: At | None = None,
+) -> Loads:
+    """Load what is staged for a destination by a schedule of its own; without one, with every run."""
+    wanted = planned(every, cron, timezone, at) or Schedule()
+    lifecycle.load_every(home, destination, wanted)
+    return Loads(destination, schedule.told(wanted))
+
+
+@operation("POST", "/destinations/{destination}/load", "destinations.edit", noun="destinations")
+def load_now(home: Home, destination: Name) -> list[int]:
+    """Load what waits for a destination as soon as workers are free. Answers the numbers of the jobs."""
+    return [job.run.id for job in lifecycle.load_now(home, destination)]
+
+
+OPERATIONS = (
+    names, statuses, find, reset, pause, resume, delete, clone, prioritize, reschedule, load_every, load_now,
+)  # fmt: skip
+
+
+def stands(found: Pipeline) -> Stands:
+    """A pipeline as it is told after a change."""
+    told = schedule.told(schedule.from_json(found.schedule))
+    return Stands(found.name, found.number, found.state, found.priority, told)
+
+
+def planned(every: str | None, cron: str | None, timezone: str, at: str | None) -> Schedule | None:
+    """The schedule that is said; None where none is. Raises ConfigError for what is none."""
+    if every is not None and cron is not None:
+        raise ConfigError("a schedule has either an interval or a cron expression", path="cron", code="usage")
+    if every is not None:
+        return Schedule(every_s=schedule.often_enough(schedule.seconds(every)), at=at)
+    if at is not None:
+        raise ConfigError("a start time goes only with an interval of 24 hours", path="at", code="usage")
+    return None if cron is None else Schedule(cron=cron, timezone=timezone)

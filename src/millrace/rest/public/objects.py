@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from millrace.control import object_actions, objects, pipelines
+from millrace.control import object_actions, objects, pipelines, query_modes
 from millrace.control.object_stats import object_stats
 from millrace.control.objects import IngestionStatus, Object
 from millrace.control.pages import cut
@@ -28,17 +28,6 @@ Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 
 # Characters of a position that people are shown.
 SHOWN = 200
-
-# Keys that a query mode may have beside its name (api.md A3).
-QUERY_MODES: dict[str, frozenset[str]] = {
-    "full load": frozenset(),
-    "incrementing": frozenset({"incrementing_column_name", "stop_on_gap"}),
-    "timestamp": frozenset({"timestamp_column_name", "timestamp_delay_interval_ms"}),
-    "timestamp+incrementing": frozenset({"incrementing_column_name", "timestamp_column_name"}),
-    "unique_incrementing": frozenset({"unique_column_name"}),
-    "change_tracking": frozenset({"historical_enabled", "unique_column_name"}),
-    "xmin": frozenset(),
-}
 
 
 class ObjectTold(Told):
@@ -147,7 +136,7 @@ def object_query_mode_set(
 ) -> Data[QueryModeTold]:
     """The object is queried so from its next read on."""
     found = pipelines.numbered(home, pipeline_id)
-    one = object_actions.set_query_mode(home, found.name, object_name, _query_mode(body.config))
+    one = object_actions.set_query_mode(home, found.name, object_name, query_modes.checked(body.config))
     return Data(data=QueryModeTold(config=one.query_mode))
 
 
@@ -232,27 +221,6 @@ def _position(lane: str, cursor: JSON) -> PositionTold:
     text = json.dumps(cursor, sort_keys=True)
     shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
     return PositionTold(type=lane.upper(), display_position=shown, keys=cursor)
-
-
-def _query_mode(config: dict[str, Any]) -> dict[str, Any]:
-    """The query mode, when its keys belong together. Raises ConfigError."""
-    mode = config.get("mode")
-    if mode is None and set(config) == {"use_bulk_api"}:
-        return config
-    if not isinstance(mode, str) or mode not in QUERY_MODES:
-        raise ConfigError(
-            f"there is no query mode {str(mode)[:80]!r}",
-            hint=f"There are {', '.join(QUERY_MODES)}.",
-            path="config.mode",
-            code="invalid_parameter",
-        )
-    if unknown := sorted(set(config) - QUERY_MODES[mode] - {"mode"}):
-        raise ConfigError(
-            f"query mode {mode} has no {unknown[0][:80]!r}",
-            path=f"config.{unknown[0][:80]}",
-            code="invalid_parameter",
-        )
-    return config
 
 
 def _statuses(said: str | None) -> frozenset[str]:

@@ -1,0 +1,84 @@
+"""Drafts: pipelines that somebody began to make and left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from millrace.control import drafts, files
+from millrace.control.connections import config_class
+from millrace.control.desk import operation
+from millrace.control.drafts import Draft
+from millrace.control.home import Home
+from millrace.control.operations.activity import After, Limit
+from millrace.control.operations.connections import Config, Name, Type
+from millrace.control.operations.pipelines import Stands, stands
+from millrace.control.operations.runs import Number
+from millrace.control.pages import Page
+from millrace.control.pipelines import Wish
+
+Chosen = Annotated[Mapping[str, Any], Field(max_length=100, description="What was chosen beside, as a face keeps it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A draft that was given up."""
+
+    number: int
+
+
+@operation("GET", "/drafts")
+def list_(home: Home, after: After | None = None, limit: Limit = 100) -> Page[Draft]:
+    """List drafts by their numbers."""
+    return drafts.page(home, after=after, limit=limit)
+
+
+@operation("GET", "/drafts/{draft}")
+def find(home: Home, draft: Number) -> Draft:
+    """Show one draft. Of its secrets only the names are told."""
+    return drafts.find(home, draft)
+
+
+@operation("POST", "/drafts", "pipelines.create", status=201)
+def add(home: Home, name: Name, type: Type, config: Config, chosen: Chosen | None = None) -> Draft:
+    """Keep a pipeline that is not made yet. At least one setting of its source must be there."""
+    config = files.placed(home, config_class("source", type), config)
+    return drafts.save(home, name=name, source_type=type, config=config, chosen=chosen)
+
+
+@operation("PUT", "/drafts/{draft}", "pipelines.create")
+def put(home: Home, draft: Number, name: Name, type: Type, config: Config, chosen: Chosen | None = None) -> Draft:
+    """Change a draft. Secrets that are not named stay."""
+    config = files.placed(home, config_class("source", type), config)
+    return drafts.save(home, name=name, source_type=type, config=config, chosen=chosen, number=draft)
+
+
+@operation("POST", "/drafts/{draft}/finish", "pipelines.create")
+def finish(
+    home: Home,
+    draft: Number,
+    destination: Name,
+    name: Annotated[Name, Field(description="Of pipeline and source; left out: the draft's.")] | None = None,
+    table_prefix: Annotated[str, Field(max_length=255)] = "",
+    config: Annotated[Config, Field(description="Settings of the source that were missing, or are others now.")]
+    | None = None,
+) -> Stands:
+    """Make the pipeline of a draft, with its number. Its source is saved under the same name."""
+    found = drafts.find(home, draft)
+    called = name or found.name
+    more = None if config is None else files.placed(home, config_class("source", found.source_type), config)
+    made = drafts.finish(home, draft, Wish(called, called, destination, table_prefix=table_prefix), config=more)
+    return stands(made)
+
+
+@operation("DELETE", "/drafts/{draft}", "pipelines.create")
+def remove(home: Home, draft: Number) -> Gone:
+    """Give a draft up."""
+    drafts.remove(home, draft)
+    return Gone(draft)
+
+
+OPERATIONS = (list_, find, add, put, finish, remove)

@@ -1,0 +1,134 @@
+"""Objects of a pipeline: what is read of it, how, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from millrace.control import object_actions, objects, pages, positions, query_modes
+from millrace.control.desk import operation
+from millrace.control.home import Home
+from millrace.control.object_actions import Done
+from millrace.control.objects import Category, Object
+from millrace.control.operations.activity import After, Limit
+from millrace.control.operations.connections import Name
+from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
+from millrace.control.operations.runs import Number
+from millrace.control.pages import Page
+from millrace.control.positions import Position
+
+Action: TypeAlias = Literal["run_now", "pause", "resume", "skip", "include", "restart", "restart_historical"]
+Lane: TypeAlias = Literal["incremental", "historical"]
+
+
+@operation("GET", "/pipelines/{pipeline}/objects")
+def list_(
+    home: Home,
+    pipeline: Name,
+    category: Category = "ALL",
+    search: Annotated[str, Field(max_length=255, description="A part of a name.")] | None = None,
+    after: After | None = None,
+    limit: Limit = 100,
+) -> Page[Object]:
+    """List the objects that are known of a pipeline, by name."""
+    every = [
+        one
+        for one in objects.listed(home, pipeline, category=category)
+        if (search is None or search.casefold() in one.name.casefold()) and (after is None or one.name > after)
+    ]
+    return pages.cut(every, limit, lambda one: one.name)
+
+
+@operation("GET", "/pipelines/{pipeline}/objects/{object}")
+def find(home: Home, pipeline: Name, object: Name) -> Object:
+    """Show one object: what people decided for it, its status, and how far it was read."""
+    return objects.find(home, pipeline, object)
+
+
+@operation("POST", "/pipelines/{pipeline}/refresh-objects", "pipelines.edit")
+def refresh(home: Home, pipeline: Name) -> list[Object]:
+    """Ask the source for its objects now."""
+    return objects.refresh(home, pipeline)
+
+
+@operation("POST", "/pipelines/{pipeline}/object-actions", "pipelines.edit")
+def act(
+    home: Home,
+    pipeline: Name,
+    action: Action,
+    objects: Annotated[Sequence[Name], Field(max_length=10_000, description="Null: all that allow it now.")]
+    | None = None,
+) -> list[Done]:
+    """Do something with objects: run them now, pause, resume, skip, include, restart them, or their history alone.
+
+    The answer says of each what came of it. One that does not allow it now says why.
+    """
+    return object_actions.bulk(home, pipeline, _names(home, pipeline, action) if objects is None else objects, action)
+
+
+@operation("PUT", "/pipelines/{pipeline}/objects/{object}/position", "pipelines.edit")
+def change_position(
+    home: Home,
+    pipeline: Name,
+    object: Name,
+    position: Annotated[Any, Field(description="As `positions` of the object has it; null: its beginning.")],
+    lane: Lane = "incremental",
+) -> Object:
+    """Read an object from another position on. What is read twice is merged where its table has a key."""
+    return object_actions.change_position(home, pipeline, object, lane, position)
+
+
+@operation("GET", "/pipelines/{pipeline}/objects/{object}/positions")
+def history(
+    home: Home,
+    pipeline: Name,
+    object: Name,
+    lane: Lane = "incremental",
+    limit: Annotated[int, Field(ge=1, le=1000, description="The latest so many.")] = 50,
+) -> list[Position]:
+    """List earlier positions of an object: the last one of each run, and each that was set by hand."""
+    return positions.history(home, pipeline, objects.find(home, pipeline, object).name, lane, limit=limit)
+
+
+@operation("POST", "/pipelines/{pipeline}/positions/back-to", "pipelines.edit")
+def back_to(
+    home: Home,
+    pipeline: Name,
+    run: Number,
+    object: Annotated[Name, Field(description="Only this object.")] | None = None,
+) -> list[Position]:
+    """Set positions back to where a run left them."""
+    name = None if object is None else objects.find(home, pipeline, object).name
+    return list(object_actions.back_to(home, pipeline, run, name=name))
+
+
+@operation("PUT", "/pipelines/{pipeline}/objects/{object}/query-mode", "pipelines.edit")
+def set_query_mode(
+    home: Home, pipeline: Name, object: Name, config: Annotated[Mapping[str, Any], Field(max_length=20)]
+) -> Object:
+    """Choose how an object is queried: `mode`, and the keys of that mode."""
+    return object_actions.set_query_mode(home, pipeline, object, query_modes.checked(config))
+
+
+@operation("PUT", "/pipelines/{pipeline}/objects/{object}/schedule", "pipelines.edit")
+def set_schedule(
+    home: Home,
+    pipeline: Name,
+    object: Name,
+    every: Every | None = None,
+    cron: Cron | None = None,
+    timezone: TimeZone = "UTC",
+    at: At | None = None,
+) -> Object:
+    """Read an object by a schedule of its own; without one, with its pipeline."""
+    wanted = planned(every, cron, timezone, at)
+    return object_actions.set_schedule(home, pipeline, object, wanted)
+
+
+OPERATIONS = (list_, find, refresh, act, change_position, history, back_to, set_query_mode, set_schedule)
+
+
+def _names(home: Home, pipeline: str, action: Action) -> list[str]:
+    return [one.name for one in objects.listed(home, pipeline) if action in object_actions.ALLOWED[one.state]]

@@ -1,0 +1,40 @@
+"""How objects of databases can be queried, and what each way needs (api.md A3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from millrace.errors import ConfigError
+
+# Keys that a query mode may have beside its name.
+QUERY_MODES: Mapping[str, frozenset[str]] = {
+    "full load": frozenset(),
+    "incrementing": frozenset({"incrementing_column_name", "stop_on_gap"}),
+    "timestamp": frozenset({"timestamp_column_name", "timestamp_delay_interval_ms"}),
+    "timestamp+incrementing": frozenset({"incrementing_column_name", "timestamp_column_name"}),
+    "unique_incrementing": frozenset({"unique_column_name"}),
+    "change_tracking": frozenset({"historical_enabled", "unique_column_name"}),
+    "xmin": frozenset(),
+}
+
+
+def checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The query mode, when its keys belong together. Raises ConfigError."""
+    mode = config.get("mode")
+    if mode is None and set(config) == {"use_bulk_api"}:
+        return dict(config)
+    if not isinstance(mode, str) or mode not in QUERY_MODES:
+        raise ConfigError(
+            f"there is no query mode {str(mode)[:80]!r}",
+            hint=f"There are {', '.join(QUERY_MODES)}.",
+            path="config.mode",
+            code="invalid_parameter",
+        )
+    if unknown := sorted(set(config) - QUERY_MODES[mode] - {"mode"}):
+        raise ConfigError(
+            f"query mode {mode} has no {unknown[0][:80]!r}",
+            path=f"config.{unknown[0][:80]}",
+            code="invalid_parameter",
+        )
+    return dict(config)
