@@ -13,6 +13,7 @@ from tests.cli.conftest import ACCOUNT, Shop
 from tests.control.people import cheap
 from tests.rest.conftest import MANY, Keys, issued, served
 
+from millrace.control import settings
 from millrace.control.home import Home
 from millrace.rest.app import application
 
@@ -89,6 +90,7 @@ class Server:
 @contextmanager
 def serving(home: Home, keys: Keys | None = None) -> Generator[Server]:
     keys = keys or issued(cheap(home))
+    settings.change(home, allow_private_addresses=True)  # the simulator is on this machine
     with served(application(home, limits=MANY)) as url:
         yield Server(url, keys)
 

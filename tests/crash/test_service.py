@@ -106,6 +106,7 @@ def site(folder: Path, *, users: int = 60, page_ms: tuple[int, int] = (10, 40)) 
             "window_days": 2,
         }
         document = {
+            "settings": {"allow_private_addresses": True},  # the simulator is on this machine
             "destinations": {"warehouse": {"type": "duckdb", "config": {"path": "./warehouse.duckdb"}}},
             "pipelines": {"p": {"source": {"type": "clevertap", "config": config}, "destination": "warehouse"}},
         }

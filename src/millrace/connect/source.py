@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from millrace.connect.config import SourceConfig
 from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
+from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.errors import ConfigError
 
@@ -67,6 +68,7 @@ class Context:
     """What a connector gets from outside: time, a way to say what it waits for, and the wish to stop.
 
     ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
+    ``reach``: the addresses that connectors may talk to.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -74,6 +76,7 @@ class Context:
     note: Callable[[Note], None] = _unnoted
     stopping: Signal = field(default_factory=Signal)
     confined: bool = False
+    reach: Reach = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)

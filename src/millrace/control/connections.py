@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,7 +15,7 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
-from millrace.control import pages, secrets
+from millrace.control import pages, reach, secrets
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import Permission
 from millrace.control.findings import findings, nearest
@@ -259,13 +259,13 @@ def settings_of(home: Home, connection: Connection) -> Settings:
 def build_source(home: Home, source_id: str, context: Context) -> Source[Any]:
     """The source, ready to read; the caller closes it."""
     found = by_id(home, source_id)
-    return registry.source(found.type)(settings_of(home, found), context)
+    return registry.source(found.type)(settings_of(home, found), replace(context, reach=reach.of(home)))
 
 
 def build_destination(home: Home, destination_id: str, context: Context) -> Destination[Any]:
     """The destination, ready to load; the caller closes it."""
     family, config = destination_of(home, destination_id)
-    return family(config, context)
+    return family(config, replace(context, reach=reach.of(home)))
 
 
 def destination_of(home: Home, destination_id: str) -> tuple[type[Destination[Any]], DestinationConfig]:

@@ -163,6 +163,11 @@ class SettingsPart(Part):
     allow_unsandboxed_python: bool | None = Field(
         None, description="Run users' Python even where this machine offers no sandbox. Only for scripts you trust."
     )
+    allow_private_addresses: bool | None = Field(
+        None,
+        description="Let connections that others than the operator use reach private networks and the server's own "
+        "machine: for simulators, and for systems of your own network.",
+    )
     script_seconds: float | None = Field(
         None, ge=0.1, le=600, description="Seconds that a script may take for one event: 5, where nothing is said."
     )

@@ -46,6 +46,8 @@ class Workspace:
     """Sources allow the shorter intervals of workspaces of old."""
     allow_unsandboxed_python: bool = False
     """Users' Python runs even where this machine offers no wall around it."""
+    allow_private_addresses: bool = False
+    """Connections that others than the operator use may reach this machine and its network."""
     password_memory_mib: int = 64
     password_passes: int = 3
     """What one hash of a password costs (Argon2id); the defaults are those of RFC 9106, 4, for little memory."""
@@ -135,7 +137,9 @@ def _check(key: str, value: Any) -> None:
             raise ConfigError(f"{key} must be a whole number from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):
         raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {value!r}", path=key)
-    if key in ("legacy_frequency", "allow_unsandboxed_python") and not isinstance(value, bool):
+    if key in ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses") and not isinstance(
+        value, bool
+    ):
         raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
     if key in _OF_SCRIPTS:
         least, most, unit = _OF_SCRIPTS[key]

@@ -19,6 +19,8 @@ from weakref import WeakSet
 
 import httpx
 
+from millrace.connect.http.guard import guarded
+from millrace.connect.reach import ANYWHERE, Reach
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, Transient
 
 CONNECT_S = 10.0
@@ -97,16 +99,27 @@ class Client:
     """A pool of kept-alive connections to the system at ``base_url``. Safe to use from many threads.
 
     ``headers`` go with every request; secrets among them are never logged. Loopback hosts are asked for plain bodies
-    (packing costs more than it saves there) and reached without a proxy.
+    (packing costs more than it saves there) and reached without a proxy. Where ``reach`` has limits, addresses are
+    checked when they are connected to, and no proxy is used (`guard`).
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None, *, connections: int = 8) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        connections: int = 8,
+        reach: Reach = ANYWHERE,
+    ) -> None:
         parts = urlsplit(base_url)
         self.host = parts.hostname or ""
         self._base = base_url.rstrip("/")
         near = is_loopback(self.host)
         self._closed = threading.Event()
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        free = reach.everywhere
+        verify = _tls() if parts.scheme == "https" else False
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.Client(
             headers={
                 "User-Agent": f"millrace/{version('millrace')}",
@@ -115,9 +128,10 @@ class Client:
                 **(headers or {}),
             },
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            verify=_tls() if parts.scheme == "https" else False,
-            trust_env=not near,
+            transport=None if free else guarded(httpx.HTTPTransport(verify=verify, limits=limits), reach.web),
+            limits=limits,
+            verify=verify,
+            trust_env=free and not near,
             follow_redirects=False,
         )
 

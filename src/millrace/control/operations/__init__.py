@@ -8,7 +8,25 @@ from typing import Any
 from millrace.control.desk import Errand, Operation
 
 NOUNS = (
-NOUNS = ("connections", "tables", "documents", "pipelines", "sync", "reconcile", "runs", "rejects", "transformations", "mappings", "settings", "activity", "users", "keys", "teams", "jobs", "objects", "drafts")
+    "connections",
+    "tables",
+    "documents",
+    "pipelines",
+    "sync",
+    "reconcile",
+    "runs",
+    "rejects",
+    "transformations",
+    "mappings",
+    "settings",
+    "activity",
+    "users",
+    "keys",
+    "teams",
+    "jobs",
+    "objects",
+    "drafts",
+)
 
 
 def table() -> list[Operation[..., Any] | Errand[..., Any]]:

@@ -14,7 +14,8 @@ from millrace.control.desk import operation
 from millrace.control.drafts import Draft
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.connections import Config, Name, Type
+from millrace.control.operations.connections import Config, Type
+from millrace.control.operations.names import Name
 from millrace.control.operations.pipelines import Stands, stands
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page

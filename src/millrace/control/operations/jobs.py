@@ -12,7 +12,7 @@ from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.jobs import Job
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.sync import Only
 from millrace.control.pages import Page

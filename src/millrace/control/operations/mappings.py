@@ -17,7 +17,7 @@ from millrace.control.mapping_plans import By, Edit, Plan
 from millrace.control.mapping_versions import Difference
 from millrace.control.mapping_views import Overview, Shown
 from millrace.control.mappings import Bulk
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.transformations import Reason
 from millrace.control.pages import Page

@@ -13,7 +13,7 @@ from millrace.control.home import Home
 from millrace.control.object_actions import Done
 from millrace.control.objects import Category, Object
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page

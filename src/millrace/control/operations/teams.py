@@ -10,7 +10,7 @@ from pydantic import Field
 from millrace.control import security, teams
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.security import Security
 from millrace.control.teams import Team
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from millrace.control import transformations, trial_events, trials
 from millrace.control.desk import Watch, errand, operation
 from millrace.control.home import Home
-from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.transformations import Standing, Transformation
 from millrace.control.trial_events import Event

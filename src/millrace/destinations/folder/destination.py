@@ -34,6 +34,7 @@ from millrace.connect.destination import (
 from millrace.connect.files import formats, layout
 from millrace.connect.files.formats import Compression, Format
 from millrace.connect.files.store import Store, full
+from millrace.connect.reach import check_url
 from millrace.connect.source import Context, Verdict
 from millrace.connect.sql.destination import One
 from millrace.connect.sql.duckdb import DUCKDB, readable
@@ -115,6 +116,9 @@ class Destination(Contract[Config]):
     @property
     def catalog(self) -> Catalog:
         if self._catalog is None:
+            if not self.context.reach.everywhere:
+                for url in (self.config.path, self.config.endpoint or ""):
+                    check_url(url, self.context.reach.stores)
             self._catalog = Catalog(Store.at(self.config.path, **self.config.options()))
         return self._catalog
 

@@ -5,7 +5,7 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from millrace.connect.config import DestinationConfig, Secret
 from millrace.connect.destination import Load, Loaded, Table
+from millrace.connect.reach import ANYWHERE, Reach, Walled, resolved
 from millrace.connect.source import Context
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming, stamped
@@ -53,8 +54,9 @@ class Config(DestinationConfig):
     ssl_key: Path | None = Field(None, description="File with the client's key.")
     connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a connection.")
 
-    def uri(self) -> str:
-        """What libpq takes; holds the password."""
+    def uri(self, reach: Reach = ANYWHERE) -> str:
+        """What libpq takes; holds the password. Where ``reach`` has limits, it has the addresses to connect to, which
+        were looked at, beside the names of their hosts. Raises Walled."""
         mode = self.ssl_mode or (("verify-full" if self.ssl_ca else "require") if self.use_ssl else "prefer")
         options = {
             "sslmode": mode,
@@ -67,11 +69,31 @@ class Config(DestinationConfig):
             if path:
                 options[name] = str(path)
         user, password = quote(self.db_user, safe=""), quote(self.db_password.get_secret_value(), safe="")
+        if not reach.everywhere:
+            options |= self._looked_at(reach)
+            return f"postgresql://{user}:{password}@/{quote(self.db_name, safe='')}?{_query(options)}"
         host = f"[{self.db_host}]" if ":" in self.db_host else quote(self.db_host, safe="")
-        return (
-            f"postgresql://{user}:{password}@{host}:{self.db_port}/{quote(self.db_name, safe='')}"
-            f"?{urlencode(options, quote_via=quote)}"
-        )
+        return f"postgresql://{user}:{password}@{host}:{self.db_port}/{quote(self.db_name, safe='')}?{_query(options)}"
+
+    def _looked_at(self, reach: Reach) -> dict[str, str]:
+        """Hosts, and the address of each: libpq tries one after the other and checks certificates by the host
+        (https://www.postgresql.org/docs/current/libpq-connect.html, hostaddr)."""
+        hosts: list[str] = []
+        addresses: list[str] = []
+        for host in self.db_host.split(","):
+            if not host or host.startswith(("/", "@")):
+                raise Walled("connections of others than the operator may not reach sockets of this machine")
+            try:
+                found = resolved(host, self.db_port, reach.stores)
+            except (OSError, UnicodeError) as cause:
+                raise translated(None, f'could not translate host name "{host}" to address: {cause}', host) from cause
+            hosts += [host] * len(found)
+            addresses += found
+        return {"host": ",".join(hosts), "hostaddr": ",".join(addresses), "port": str(self.db_port)}
+
+
+def _query(options: Mapping[str, str]) -> str:
+    return urlencode(options, quote_via=quote)
 
 
 class Destination(SqlDestination[Config]):
@@ -131,7 +153,7 @@ class Destination(SqlDestination[Config]):
 
     def _open(self) -> None:
         with self.translated():
-            self._connection = dbapi.connect(self.config.uri(), autocommit=True)
+            self._connection = dbapi.connect(self.config.uri(self.context.reach), autocommit=True)
         for setting in (
             "TimeZone = 'UTC'",
             "DateStyle = 'ISO'",

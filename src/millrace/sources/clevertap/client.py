@@ -291,6 +291,7 @@ class CleverTap:
                 "X-CleverTap-Account-Id": self._config.project_id,
                 "X-CleverTap-Passcode": self._config.passcode.get_secret_value(),
             },
+            reach=self._context.reach,
         )
 
     def _limiter(self, api: str) -> Any:
