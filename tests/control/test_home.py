@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control import secrets, settings
+from millrace.control import keyring, settings
 from millrace.control.home import Home
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -21,10 +21,10 @@ def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_making_a_home_again_changes_nothing(tmp_path: Path) -> None:
     with Home.open(tmp_path / "h", create=True, env={}) as home:
-        key = home.key
+        key = home.keys.read()
         settings.change(home, retention_days=3)
     with Home.open(tmp_path / "h", create=True, env={}) as home:
-        assert home.key == key
+        assert home.keys.read() == key
         assert settings.workspace(home.database).retention_days == 3
     assert sorted(one.name for one in (tmp_path / "h").iterdir() if "db-" not in one.name) == ["key", "millrace.db"]
 
@@ -45,12 +45,12 @@ def test_the_environment_says_where_the_home_is(tmp_path: Path, monkeypatch: pyt
         "MILLRACE_HOME": str(tmp_path / "other"),
         "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite'}",
         "MILLRACE_STAGE": "s3://bucket/stage",
-        "MILLRACE_KEY": secrets.new_key().decode(),
+        "MILLRACE_KEY": keyring.new_key(),
     }
     with Home.open(create=True, env=env) as home:
         assert home.path == tmp_path / "other"
         assert home.stage_url == "s3://bucket/stage"
-        assert home.key == env["MILLRACE_KEY"].encode()
+        assert home.keys.read() == [env["MILLRACE_KEY"]]
         assert list(home.path.iterdir()) == []
     assert (tmp_path / "db.sqlite").exists()
 
@@ -63,7 +63,7 @@ def test_the_stage_is_where_the_settings_say(home: Home, tmp_path: Path) -> None
 def test_a_temporary_home_is_gone_afterwards() -> None:
     with Home.temporary() as home:
         folder = home.path
-        assert home.key
+        assert home.keys.read()
         assert settings.workspace(home.database) == settings.Workspace()
     assert not folder.exists()
 
@@ -73,7 +73,7 @@ def test_a_missing_key_is_told_only_when_it_is_needed(home: Home) -> None:
     with Home.open(home.path, env={"MILLRACE_DATABASE_URL": home.database_url}) as again:
         assert again.database
         with pytest.raises(EnvironmentProblem) as caught:
-            _ = again.key
+            again.keys.read()
     assert caught.value.code == "no_key"
 
 

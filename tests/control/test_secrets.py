@@ -1,4 +1,4 @@
-"""Secrets: sealed at rest, never in the files, never in a text."""
+"""Secrets: never in the files, never in a text."""
 
 from __future__ import annotations
 
@@ -15,27 +15,11 @@ from hypothesis import strategies as st
 from tests.control.conftest import Desk
 
 from millrace.connect.source import Context
-from millrace.control import connections, pipelines, secrets, tables
+from millrace.control import connections, keyring, pipelines, secrets, tables
 from millrace.control.home import Home
 from millrace.errors import ConfigError, EnvironmentProblem
 
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=3)
-
-
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters()), min_size=1))
-def test_what_was_sealed_is_opened_with_the_key_alone(values: dict[str, str]) -> None:
-    key = secrets.new_key()
-    sealed = secrets.seal(key, values)
-    assert secrets.unseal(key, sealed) == values
-    with pytest.raises(EnvironmentProblem) as caught:
-        secrets.unseal(secrets.new_key(), sealed)
-    assert caught.value.code == "wrong_key"
-
-
-def test_a_key_that_is_none_is_told() -> None:
-    with pytest.raises(EnvironmentProblem) as caught:
-        secrets.seal(b"too short", {"a": "b"})
-    assert caught.value.code == "wrong_key"
 
 
 @given(SECRETS)
@@ -87,7 +71,7 @@ def test_a_secret_is_opened_to_build_a_connector_and_nowhere_else(home: Home, sa
 
 
 def test_without_the_key_lists_still_work_and_building_says_why_not(home: Home, saved: Desk) -> None:
-    (home.path / "key").write_bytes(secrets.new_key())
+    (home.path / "key").write_text(keyring.new_key())
     with Home.open(home.path, env={"MILLRACE_DATABASE_URL": home.database_url}) as again:
         found = connections.find(again, "source", "project")
         assert [one.name for one in connections.listed(again)] == ["project", "warehouse"]

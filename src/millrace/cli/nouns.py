@@ -41,6 +41,7 @@ ORDER = (
     "team",
     "user",
     "key",
+    "secrets",
     "activity",
     "settings",
     "simulate",

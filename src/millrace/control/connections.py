@@ -15,7 +15,7 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
-from millrace.control import pages, reach, secrets
+from millrace.control import pages, reach, sealing, secrets
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import Permission
 from millrace.control.findings import findings, nearest
@@ -94,21 +94,22 @@ def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, A
     validated(kind, type_, plain, where=name).inspect()
     open_, hidden = split(kind, type_, plain)
     now = datetime.now(UTC)
-    row = {
-        "id": str(uuid.uuid4()),
+    id_ = str(uuid.uuid4())
+    row: dict[str, Any] = {
+        "id": id_,
         "kind": kind,
         "name": name,
         "type": type_,
         "config": open_,
         "secret_keys": sorted(hidden),
-        "sealed": secrets.seal(home.key, hidden) if hidden else None,
         "created_at": now,
         "changed_at": now,
         "team_id": home.actor.team_id,
     }
     with home.database.transaction() as connection, _unique(kind, name):
-        number = following(connection, "connection")
-        made = connection.execute(sa.insert(connections).values(row | {"number": number}).returning(connections)).one()
+        row["sealed"] = sealing.seal(home, connection, connections.c.sealed, id_, hidden)
+        row["number"] = following(connection, "connection")
+        made = connection.execute(sa.insert(connections).values(row).returning(connections)).one()
         new = _connection(made)
         wrote(home, "HIGH", new.entity, "create", f"{kind} {name} was added", after=new.told)
     return new
@@ -131,6 +132,7 @@ def change(
     home.actor.must(_permission(kind, "edit"))
     old = find(home, kind, name)
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
+    hidden: dict[str, Any] | None = None
     if new_name is not None and new_name != name:
         values["name"] = checked_name(new_name, kind)
     if config is not None:
@@ -141,12 +143,10 @@ def change(
         open_, hidden = split(kind, old.type, plain)
         if kind == "destination":
             _stays(home, old, open_)
-        values |= {
-            "config": open_,
-            "secret_keys": sorted(hidden),
-            "sealed": secrets.seal(home.key, hidden) if hidden else None,
-        }
+        values |= {"config": open_, "secret_keys": sorted(hidden)}
     with home.database.transaction() as connection, _unique(kind, new_name or name):
+        if hidden is not None:
+            values["sealed"] = sealing.seal(home, connection, connections.c.sealed, old.id, hidden)
         mine = sa.update(connections).where(connections.c.id == old.id)
         new = _connection(connection.execute(mine.values(values).returning(connections)).one())
         wrote(home, "MEDIUM", new.entity, "change", f"{kind} {name} was changed", old.told, new.told)
@@ -378,7 +378,7 @@ def _secrets(home: Home, id_: str) -> dict[str, Any]:
     with home.database.reading() as connection:
         sealed = connection.execute(sa.select(connections.c.sealed).where(connections.c.id == id_)).scalar_one()
     # The key is read only when there is something to open.
-    return secrets.unseal(home.key, bytes(sealed)) if sealed is not None else {}
+    return sealing.unseal(home, connections.c.sealed, id_, sealed)
 
 
 def _secret_names(model: type[Settings]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
-from millrace.control import connections, pages, pipelines, secrets
+from millrace.control import connections, pages, pipelines, sealing
 from millrace.control.numbers import following
 from millrace.control.pages import Page
 from millrace.control.tables import drafts
@@ -64,7 +64,8 @@ def save(
         old = None if number is None else connection.execute(_one(home, number)).one_or_none()
         if number is not None and old is None:
             raise _unknown(number)
-        known = secrets.unseal(home.key, bytes(old.sealed)) if old is not None and old.sealed is not None else {}
+        known = {} if old is None else sealing.unseal(home, drafts.c.sealed, old.id, old.sealed)
+        id_ = str(uuid.uuid4()) if old is None else old.id
         hidden = {**known, **hidden}
         if not open_ and not hidden:
             raise ConfigError(
@@ -72,10 +73,10 @@ def save(
             )
         kept = {"source_type": source_type, "config": open_, "secret_keys": sorted(hidden), "more": dict(chosen or {})}
         row: dict[str, Any] = {"name": name, "chosen": kept, "changed_at": now, "author": home.actor.name}
-        row["sealed"] = secrets.seal(home.key, hidden)
+        row["sealed"] = sealing.seal(home, connection, drafts.c.sealed, id_, hidden)
         if old is None:
             number = following(connection, "pipeline")
-            row |= {"id": str(uuid.uuid4()), "team_id": home.actor.team_id, "number": number, "created_at": now}
+            row |= {"id": id_, "team_id": home.actor.team_id, "number": number, "created_at": now}
             connection.execute(sa.insert(drafts).values(row))
         else:
             connection.execute(sa.update(drafts).where(drafts.c.id == old.id).values(row))
@@ -122,8 +123,8 @@ def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | 
     home.actor.must("pipelines.create")
     draft = find(home, number)
     with home.database.reading() as connection:
-        sealed = connection.execute(_one(home, number)).one().sealed
-    hidden = secrets.unseal(home.key, bytes(sealed)) if sealed is not None else {}
+        row = connection.execute(_one(home, number)).one()
+    hidden = sealing.unseal(home, drafts.c.sealed, row.id, row.sealed)
     whole = {**draft.config, **hidden, **(config or {})}
     connections.create(home, "source", wish.source, draft.source_type, whole)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,10 @@ from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
     from millrace.control.db import Database
+    from millrace.control.keyring import KeyStore
 
 FOLDER = ".millrace"
 DATABASE = "millrace.db"
-KEY = "key"
 STAGE = "stage"
 
 
@@ -44,7 +44,7 @@ class Home:
         chosen = (path or Path(env.get("MILLRACE_HOME") or FOLDER)).expanduser().absolute()
         home = cls(chosen, env)
         if create:
-            _make(home, env)
+            _make(home)
         elif not chosen.is_dir():
             raise ConfigError(
                 f"there is no Millrace home at {chosen}",
@@ -68,6 +68,7 @@ class Home:
         """The same home, asked by ``actor``. It shares our connections to the database, and is not closed."""
         other = Home(self.path, self._env, actor)
         other.__dict__["database"] = self.database
+        other.__dict__["keys"] = self.keys
         return other
 
     @cached_property
@@ -79,20 +80,11 @@ class Home:
         return open_database(self.database_url)
 
     @cached_property
-    def key(self) -> bytes:
-        """The key that seals secrets: $MILLRACE_KEY, or the file `key`. Raises EnvironmentProblem when it is gone."""
-        if from_env := self._env.get("MILLRACE_KEY"):
-            return from_env.strip().encode()
-        try:
-            return (self.path / KEY).read_bytes().strip()
-        except OSError as cause:
-            raise EnvironmentProblem(
-                f"the key that seals secrets cannot be read: {self.path / KEY}: {cause.strerror}",
-                hint="Put the file back, or set MILLRACE_KEY to what it held. Without it all secrets must be "
-                "given again: `millrace init` makes a new key.",
-                path="MILLRACE_KEY",
-                code="no_key",
-            ) from cause
+    def keys(self) -> KeyStore:
+        """Where the keys that seal secrets are kept (`keyring.store`)."""
+        from millrace.control.keyring import store
+
+        return store(self.path, self._env)
 
     @property
     def stage_url(self) -> str:
@@ -117,11 +109,10 @@ class Home:
         self.close()
 
 
-def _make(home: Home, env: Mapping[str, str]) -> None:
+def _make(home: Home) -> None:
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not env.get("MILLRACE_KEY"):
-            _make_key(home.path / KEY)
+        home.keys.prepare()
     except OSError as cause:
         raise EnvironmentProblem(
             f"no home can be made at {home.path}: {cause.strerror}",
@@ -130,24 +121,3 @@ def _make(home: Home, env: Mapping[str, str]) -> None:
             code="home_unwritable",
         ) from cause
     _ = home.database
-
-
-def _make_key(path: Path) -> None:
-    """The file holds a key, readable by its owner alone; one that is there stays."""
-    from millrace.control.secrets import new_key
-
-    if path.exists():
-        return
-    draft = path.with_name(f".{KEY}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, new_key() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    # A link, not a rename: of two processes that make the same home, the first one's key stays.
-    with suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 )
 
 from millrace.control.migrations.activity_stays import STAYS
-from millrace.control.tables import Document, Free, Moment, metadata
+from millrace.control.tables import Document, Free, Moment, Sealed, metadata
 
 # The longest address that mail servers take (RFC 5321, 4.5.3.1.3 and its erratum 1690).
 EMAIL_LENGTH = 254
@@ -47,7 +46,7 @@ users = Table(
     Column("failures", Integer, nullable=False),
     Column("locked_until", Moment),
     # The seed of one-time codes, sealed; it counts once it is on. The step keeps a code from being used twice.
-    Column("totp", LargeBinary),
+    Column("totp", Sealed),
     Column("totp_on", Boolean, nullable=False),
     Column("totp_step", BigInteger, nullable=False),
     Column("time_zone", String(64), nullable=False),

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import secrets as sealing
-from millrace.control import security, sessions, users
+from millrace.control import sealing, security, sessions, users
 from millrace.control.activity import wrote
 from millrace.control.actors import Actor
 from millrace.control.links import hashed
@@ -62,7 +61,7 @@ def begin(home: Home, token: str) -> Enrolment:
             raise ConfigError(
                 "two-factor authentication is on already", hint="Turn it off first.", code="two_factor_on"
             )
-        sealed = sealing.seal(home.key, {"totp": seed})
+        sealed = sealing.seal(home, connection, people.c.totp, user.id, {"totp": seed})
         connection.execute(sa.update(people).where(people.c.id == user.id).values(totp=sealed, totp_step=0))
     return Enrolment(seed, TOTP(seed).provisioning_uri(name=user.email, issuer_name="Millrace"))
 
@@ -155,7 +154,7 @@ def _fits(home: Home, person: Any, code: str) -> bool:
 
     if person.totp is None:
         return False
-    totp = TOTP(sealing.unseal(home.key, bytes(person.totp))["totp"])
+    totp = TOTP(sealing.unseal(home, people.c.totp, person.id, person.totp)["totp"])
     now = int(datetime.now(UTC).timestamp()) // _STEP_S
     given = code.strip().replace(" ", "").encode("utf-8", "surrogatepass")
     for step in (now + shift for shift in _WINDOW):

@@ -1,4 +1,4 @@
-"""Secrets: sealed at rest, opened only to build a connector, and taken out of texts (I7)."""
+"""Secrets are taken out of texts that are shown or kept (I7). How they are sealed: `sealing`."""
 
 from __future__ import annotations
 
@@ -9,37 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from millrace.errors import EnvironmentProblem
-
 HIDDEN = "***"
-
-
-def new_key() -> bytes:
-    """A key that seals: 32 random bytes in URL-safe base64."""
-    from cryptography.fernet import Fernet
-
-    return Fernet.generate_key()
-
-
-def seal(key: bytes, secrets: Mapping[str, Any]) -> bytes | None:
-    """Secrets by the name of their setting, sealed together; None when there are none."""
-    return _fernet(key).encrypt(json.dumps(dict(secrets)).encode()) if secrets else None
-
-
-def unseal(key: bytes, sealed: bytes | None) -> dict[str, Any]:
-    """The secrets again. Raises EnvironmentProblem "wrong_key" when another key sealed them."""
-    if sealed is None:
-        return {}
-    from cryptography.fernet import InvalidToken
-
-    try:
-        return json.loads(_fernet(key).decrypt(sealed))
-    except InvalidToken:
-        raise EnvironmentProblem(
-            "the saved secrets were sealed with another key",
-            hint="Put back the file 'key' of this home (or MILLRACE_KEY), or give the secrets again.",
-            code="wrong_key",
-        ) from None
 
 
 def texts(value: Any) -> list[str]:
@@ -78,16 +48,3 @@ def _forms(secret: str) -> Iterable[str]:
         yield base64.b64encode(encoded).decode()
         yield base64.urlsafe_b64encode(encoded).decode()
         yield base64.b64encode(encoded).decode().rstrip("=")
-
-
-def _fernet(key: bytes) -> Any:
-    from cryptography.fernet import Fernet
-
-    try:
-        return Fernet(key)
-    except ValueError:
-        raise EnvironmentProblem(
-            "the key that seals secrets is not a key: it must be 32 bytes in URL-safe base64",
-            hint="Put back the file 'key' of this home, or set MILLRACE_KEY to what it held.",
-            code="wrong_key",
-        ) from None

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from millrace.control import scheduler
+from millrace.control import scheduler, sealing
 
 if TYPE_CHECKING:
     from millrace.control.executor import Executor
@@ -20,6 +20,7 @@ _log = logging.getLogger("millrace.service")
 
 def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s: float = PATIENCE_S) -> None:
     """Schedules are kept and workers live until it shall stop; then the workers end at their next commits."""
+    sealing.renew(home)
     thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
     thread.start()
     try:

@@ -90,11 +90,27 @@ def _number() -> Column[Any]:
     return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
 
 
+class Sealed(TypeDecorator[bytes]):
+    """Secrets, sealed (`sealing`). Every column that holds such is of this type: a change of the key finds it by it."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+
 settings = Table(
     "settings",
     metadata,
     Column("key", String(64), primary_key=True),
     Column("value", Document, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
+# Secrets of the home itself, by what they are for.
+sealed_values = Table(
+    "sealed_values",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("sealed", Sealed, nullable=False),
     Column("changed_at", Moment, nullable=False),
 )
 
@@ -125,7 +141,7 @@ connections = Table(
     Column("config", Document, nullable=False),
     # Which secrets are set, so that lists need no key.
     Column("secret_keys", Document, nullable=False),
-    Column("sealed", LargeBinary),
+    Column("sealed", Sealed),
     Column("created_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
     Column("team_id", String(36), ForeignKey("teams.id"), nullable=False),
@@ -168,7 +184,7 @@ drafts = Table(
     Column("name", String(255), nullable=False),
     # The source's type, its settings but for secrets, and all that was chosen so far.
     Column("chosen", Document, nullable=False),
-    Column("sealed", LargeBinary),
+    Column("sealed", Sealed),
     Column("author", Free),
     Column("created_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),

@@ -1,9 +1,10 @@
-"""Keys of a home for the blocks that hide personal data. They follow from the key that seals its secrets."""
+"""Keys of a home for the blocks that hide personal data."""
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
+
+from millrace.control.keyring import derived
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -11,14 +12,10 @@ if TYPE_CHECKING:
 
 
 def keys(home: Home) -> TokenKeys:
-    """Keys for tokens and salted hashes, the same ones as long as the home has its key."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+    """Keys for tokens and salted hashes. They follow from the first key that sealed secrets, and stay when another one
+    does so."""
+    from millrace.control import sealing
     from millrace.engine.blocks.privacy import TokenKeys
 
-    def derived(purpose: bytes, length: int) -> bytes:
-        secret = base64.urlsafe_b64decode(home.key)
-        return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=b"millrace " + purpose).derive(secret)
-
-    return TokenKeys(token=derived(b"tokens", 64), salt=derived(b"salted hashes", 32))
+    lasting = sealing.lasting_key(home)
+    return TokenKeys(token=derived(lasting, b"tokens", 64), salt=derived(lasting, b"salted hashes", 32))
