@@ -95,7 +95,7 @@ def fill(home: Home, count: int, run_count: int) -> None:
 @contextmanager
 def served(home: Home) -> Generator[str]:
     app = application(home, limits=Limits(requests_a_minute=1_000_000))
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         server = uvicorn.Server(config(app, "127.0.0.1", 0))

@@ -40,7 +40,7 @@ class Keys:
 @contextmanager
 def served(app: FastAPI) -> Generator[str]:
     """The application on a free port, by the server that serves it in earnest; its URL."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
         server = uvicorn.Server(config(app, "127.0.0.1", 0))
