@@ -149,6 +149,9 @@ OWN: Mapping[str, str] = {
     "keys.create": "only the user, or the operator",
     "keys.listed": "users.edit for others'",
     "keys.remove": "users.edit for others'",
+    "own_sessions.end": "whose session it is",
+    "own_sessions.end_others": "whose sessions they are",
+    "own_sessions.listed": "whose sessions they are",
     "sealing.rotate": "only the operator",
     "second_factor.new_recovery_codes": "who shows a code",
     "second_factor.turn_off": "who shows a code",
@@ -157,6 +160,7 @@ OWN: Mapping[str, str] = {
     "users.rename": "users.edit for others",
     "users.set_password": "only the operator",
     "teams.create": "only the operator",
+    "who.asks": "everybody, of themselves",
 }
 
 # What others of this table do part of their work with, after they have asked, or what a worker does, which asks nobody.
@@ -184,6 +188,7 @@ INSIDE: Mapping[str, str] = {
     "invitations.first_administrator": "who holds the link",
     "invitations.first_link": "the start of the server",
     "invitations.forgotten": "everybody; the link goes to the mailbox",
+    "invitations.nobody_yet": "everybody at the door",
     "invitations.reset": "who holds the link",
     "jobs.expire": "the scheduler",
     "keys.authenticate": "finds out who asks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,12 +38,12 @@ class Keys:
 
 
 @contextmanager
-def served(app: FastAPI) -> Generator[str]:
+def served(app: FastAPI, *, proxies: Sequence[str] = ()) -> Generator[str]:
     """The application on a free port, by the server that serves it in earnest; its URL."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
-        server = uvicorn.Server(config(app, "127.0.0.1", 0))
+        server = uvicorn.Server(config(app, "127.0.0.1", 0, proxies=proxies))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
         try:

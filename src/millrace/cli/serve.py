@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.text import bold
-from millrace.errors import EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -41,13 +41,22 @@ def serve(
     patience: Annotated[
         int, typer.Option(min=1, metavar="SECONDS", help="How long workers may take to end when the service does.")
     ] = 60,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address or network of a proxy in front, which tells where requests come from and whether by TLS; "
+            "may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Run the service: the API, the scheduler and the workers, until Ctrl-C or SIGTERM.
 
     Workers then end at their next commits. Several servers may share a PostgreSQL control database (with
-    MILLRACE_DATABASE_URL, MILLRACE_KEY and a bucket as MILLRACE_STAGE): one of them schedules at a time.
+    MILLRACE_DATABASE_URL, MILLRACE_KEY and a bucket as MILLRACE_STAGE): one of them schedules at a time. While there
+    is no user yet, it prints what makes the first administrator: good once, for a day.
     """
-    from millrace.control import service
+    from millrace.control import invitations, service
     from millrace.control.executor import Processes
 
     stopping = threading.Event()
@@ -56,13 +65,43 @@ def serve(
     with face.open(create=True) as home:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
         several = (os.cpu_count() or 1) if workers is None else workers
-        with _listening(home, host, port) as where:
+        with _listening(home, host, port, _checked(trusted_proxy or ())) as where:
             face.remark(f"Millrace serves at {bold(where)} with {several} workers. Ctrl-C ends it.")
+            if token := invitations.first_link(home):
+                face.remark(_first(where, token))
             service.run(home, Processes(home.path, several), stopping, patience_s=float(patience))
 
 
+def _first(where: str, token: str) -> str:
+    """How the first administrator comes in. What follows # stays with the browser and gets into no log."""
+    address = f"{where}/api/millrace/v1/first-administrator"
+    body = f'{{"token": "{token}", "email": "you@example.com", "password": "..."}}'
+    return (
+        "There is no user yet. This link makes the first administrator, once, within 24 hours:\n"
+        f"  {bold(f'{address}#{token}')}\n"
+        f"or, without a browser:\n  curl {address} --json '{body}'"
+    )
+
+
+def _checked(proxies: Sequence[str]) -> list[str]:
+    """The addresses and networks. Raises ConfigError for what is neither."""
+    import ipaddress
+
+    for text in proxies:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"{text!r} is neither an address nor a network",
+                hint="Write it like 10.0.0.1 or 10.0.0.0/8.",
+                path="--trusted-proxy",
+                code="usage",
+            ) from None
+    return list(proxies)
+
+
 @contextmanager
-def _listening(home: Home, host: str, port: int) -> Generator[str]:
+def _listening(home: Home, host: str, port: int, proxies: list[str]) -> Generator[str]:
     """The web application answers while the block runs; its address. Raises EnvironmentProblem when it cannot."""
     # Imported here: no other command needs the web framework.
     import socket
@@ -86,7 +125,7 @@ def _listening(home: Home, host: str, port: int) -> Generator[str]:
             path="--port",
             code="address_taken",
         ) from cause
-    server = uvicorn.Server(config(application(home), host, port))
+    server = uvicorn.Server(config(application(home), host, port, proxies=proxies))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]}, name="web", daemon=True)
     thread.start()
     try:

@@ -73,6 +73,12 @@ def reset(home: Home, token: str, password: str) -> User:
     return _chosen(home, "reset", token, password)
 
 
+def nobody_yet(home: Home) -> bool:
+    """Whether the home still has no user."""
+    with home.database.reading() as connection:
+        return connection.execute(sa.select(people.c.id).limit(1)).first() is None
+
+
 def first_link(home: Home) -> str | None:
     """The token with which the first administrator comes in; None once there is a user."""
     with home.database.transaction() as connection:
@@ -92,13 +98,15 @@ def first_administrator(home: Home, token: str, email: str, password: str) -> Us
 
 
 def _chosen(home: Home, purpose: links.Purpose, token: str, password: str, *, name: str | None = None) -> User:
+    if name is not None:
+        users.checked_name(name)
     hash_ = users.new_hash(home, password)
     with home.database.transaction() as connection:
         user_id = links.take(connection, purpose, token)
         row = connection.execute(sa.select(people.c.email, people.c.team_id).where(people.c.id == user_id)).one()
         users.set_hash(connection, str(user_id), hash_)
         if name is not None:
-            connection.execute(sa.update(people).where(people.c.id == user_id).values(name=name[:255]))
+            connection.execute(sa.update(people).where(people.c.id == user_id).values(name=name))
         there = home.acting(SYSTEM.of(row.team_id))
         user = users.of_id(connection, str(user_id))
         done = "joined the team" if purpose == "invite" else "reset their password"

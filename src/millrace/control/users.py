@@ -176,9 +176,7 @@ def rename(home: Home, email: str, *, name: str | None = None, time_zone: str | 
     old = of_team(home, email)
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     if name is not None:
-        if len(name) > 255 or not (name == "" or name.isprintable()):
-            raise ConfigError("the name of a user has at most 255 signs that can be seen", path="name", code="bad_name")
-        values["name"] = name
+        values["name"] = checked_name(name)
     if time_zone is not None:
         if time_zone not in available_timezones():
             raise ConfigError(f"there is no time zone {time_zone[:80]!r}", hint="Write it like Europe/Vienna.",
@@ -261,6 +259,13 @@ def must_reach(actor: Actor, chosen: Iterable[Role]) -> None:
             f"({', '.join(sorted(beyond)[:3])})",
             hint="Ask an administrator of the team.",
         )
+
+
+def checked_name(name: str) -> str:
+    """The name that a user is shown under. Raises ConfigError "bad_name" when it cannot be one."""
+    if len(name) > 255 or not (name == "" or name.isprintable()):
+        raise ConfigError("the name of a user has at most 255 signs that can be seen", path="name", code="bad_name")
+    return name
 
 
 def canonical(email: str) -> str:

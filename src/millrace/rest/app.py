@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import anyio.to_thread
 import sqlalchemy as sa
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -16,6 +17,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from millrace.control.home import Home
 from millrace.errors import MillraceError
 from millrace.rest import problems
+from millrace.rest.door.router import router as door
 from millrace.rest.envelope import Envelope
 from millrace.rest.millrace import router as own
 from millrace.rest.orchestration.router import router as orchestration
@@ -27,14 +29,18 @@ from millrace.rest.rates import Rates
 class Limits:
     """What a caller may take. A route that needs larger bodies says so itself (``max_body_size``).
 
+    ``requests_a_minute``: of a user by keys, ``page_requests_a_minute``: of a user who is signed in.
     ``threads``: requests that are worked on at once; SQLAlchemy keeps fifteen connections to the control database.
+    ``hashings``: passwords that are hashed at once, each with as much memory as a setting says.
     """
 
     requests_a_minute: int = 100
+    page_requests_a_minute: int = 1200
     failures_a_minute: int = 100
     body_bytes: int = 1 << 20
     body_timeout_s: float = 30.0
     threads: int = 12
+    hashings: int = 2
 
 
 def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
@@ -58,6 +64,8 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     )
     app.state.home = home
     app.state.rates = Rates(limits.requests_a_minute)
+    app.state.page_rates = Rates(limits.page_requests_a_minute)
+    app.state.hashings = CapacityLimiter(limits.hashings)
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     # Inside the envelope, so that its refusals look like all others.
@@ -65,6 +73,7 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
     app.include_router(public)
     app.include_router(orchestration)
+    app.include_router(door)
     app.include_router(own.router())
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Who asks: API keys by basic authentication, before anything of the request's body is read."""
+"""Who asks: by an API key or by the session of a page, before anything of the request's body is read."""
 
 from __future__ import annotations
 
@@ -10,16 +10,29 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPBasic
+from fastapi.security import APIKeyCookie, HTTPBasic
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import keys
+from millrace.control import keys, sessions
+from millrace.control.actors import Actor
 from millrace.control.home import Home
 from millrace.errors import AuthError
+from millrace.rest import cookies
 from millrace.rest.problems import BadRequest, Unauthenticated, answer
 from millrace.rest.rates import Rates
 
 _basic = HTTPBasic(auto_error=False, scheme_name="key", description="API key as the user, its secret as the password.")
+_cookie = APIKeyCookie(
+    name=cookies.SECURE,
+    auto_error=False,
+    scheme_name="session",
+    description=f"Cookie of a session; without TLS it is called `{cookies.PLAIN}`. "
+    f"Changes bring its CSRF token as `{cookies.CSRF_HEADER}`.",
+)
+
+
+# What tells that somebody tries secrets. Tokens of sessions are no use to guess at, and pages ask with old ones.
+_GUESSES = frozenset({"sign_in", "code", "bad_link"})
 
 
 class Asked(Request):
@@ -36,7 +49,7 @@ class Asked(Request):
 
 
 class KeyRoute(APIRoute):
-    """A route for holders of an API key: first who asks, then how often, then what."""
+    """A route for holders of a key or a session: first who asks, then how often, then what."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -48,12 +61,57 @@ class KeyRoute(APIRoute):
         return guarded
 
 
-async def asking(request: Request, _: Annotated[Any, Security(_basic)] = None) -> Home:
+class OpenRoute(APIRoute):
+    """A route for those who are not in yet: nobody guesses at leisure, and no page of another site may ask."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            failures: Rates = request.app.state.failures
+            if (count := failures.look(address(request))).over:
+                return too_many(request, count.headers)
+            if request.method not in cookies.SAFE:
+                cookies.must_be_ours(request)
+            try:
+                return await handle(Asked(request.scope, request.receive))
+            except AuthError as error:
+                if error.code in _GUESSES:
+                    failures.count(address(request))
+                raise
+
+        return guarded
+
+
+async def asking(
+    request: Request, _: Annotated[Any, Security(_basic)] = None, __: Annotated[Any, Security(_cookie)] = None
+) -> Home:
     """The home, asked by whoever sent the request."""
     return request.state.home
 
 
+async def at_door(request: Request) -> Home:
+    """The home, asked by nobody that is known."""
+    return request.app.state.home
+
+
+async def entering(request: Request, _: Annotated[Any, Security(_cookie)] = None) -> str:
+    """The token of a session, finished or not, with the proof of a change. Raises AuthError."""
+    token = cookies.token(request)
+    if token is None:
+        raise AuthError("you are not signed in", hint="Sign in.", code="no_session")
+    cookies.must_prove(request, token)
+    return token
+
+
 Asking: TypeAlias = Annotated[Home, Depends(asking)]
+AtDoor: TypeAlias = Annotated[Home, Depends(at_door)]
+Entering: TypeAlias = Annotated[str, Depends(entering)]
+
+
+def address(request: Request) -> str:
+    """Where the request comes from."""
+    return request.client.host if request.client else "unknown"
 
 
 def pair(request: Request) -> tuple[str, str]:
@@ -75,24 +133,38 @@ def pair(request: Request) -> tuple[str, str]:
 async def _let_in(request: Request) -> Response | None:
     """The request knows its home from now on; or the answer that sends it away."""
     state = request.app.state
-    rates: Rates = state.rates
     failures: Rates = state.failures
-    address = request.client.host if request.client else "unknown"
-    if (count := failures.look(address)).over:
-        return _too_many(request, count.headers)
-    key, secret = pair(request)
-    try:
-        actor = await run_in_threadpool(keys.authenticate, state.home, key, secret, address=address)
-    except AuthError as error:
-        failures.count(address)
-        raise Unauthenticated("key or secret is not valid", hint="Make a new key, or ask its owner.") from error
+    if (count := failures.look(address(request))).over:
+        return too_many(request, count.headers)
+    # A key goes first: whoever sends one means it, and browsers add cookies by themselves.
+    token = None if "authorization" in request.headers else cookies.token(request)
+    actor = await (_by_key(request) if token is None else _by_session(request, token))
+    rates: Rates = state.rates if token is None else state.page_rates
     count = rates.count(actor.user_id or actor.name)
     request.state.headers = count.headers
     if count.over:
-        return _too_many(request, count.headers)
+        return too_many(request, count.headers)
     request.state.home = state.home.acting(actor)
     return None
 
 
-def _too_many(request: Request, headers: dict[str, str]) -> Response:
+async def _by_key(request: Request) -> Actor:
+    key, secret = pair(request)
+    home: Home = request.app.state.home
+    try:
+        return await run_in_threadpool(keys.authenticate, home, key, secret, address=address(request))
+    except AuthError as error:
+        request.app.state.failures.count(address(request))
+        raise Unauthenticated("key or secret is not valid", hint="Make a new key, or ask its owner.") from error
+
+
+async def _by_session(request: Request, token: str) -> Actor:
+    home: Home = request.app.state.home
+    actor = await run_in_threadpool(sessions.authenticate, home, token, address=address(request))
+    cookies.must_prove(request, token)
+    return actor
+
+
+def too_many(request: Request, headers: dict[str, str]) -> Response:
+    """The answer to who asks too often."""
     return answer(request, 429, "rate_limited", "Request rate limit exceeded", headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import h11
@@ -48,8 +49,12 @@ class Impatient(H11Protocol):
             self._waiting = None
 
 
-def config(app: FastAPI, host: str, port: int, **more: Any) -> uvicorn.Config:
-    """How uvicorn serves the application; ``more`` are further settings of uvicorn's."""
+def config(app: FastAPI, host: str, port: int, *, proxies: Sequence[str] = (), **more: Any) -> uvicorn.Config:
+    """How uvicorn serves the application; ``more`` are further settings of uvicorn's.
+
+    ``proxies``: addresses and networks whose word counts for where a request came from, and whether by TLS
+    (`X-Forwarded-For`, `X-Forwarded-Proto`).
+    """
     settings: dict[str, Any] = {
         "http": Impatient,
         "ws": "none",
@@ -59,6 +64,7 @@ def config(app: FastAPI, host: str, port: int, **more: Any) -> uvicorn.Config:
         "server_header": False,
         "access_log": False,
         "log_config": None,
-        "proxy_headers": False,
+        "proxy_headers": bool(proxies),
+        "forwarded_allow_ips": list(proxies),
     }
     return uvicorn.Config(app, host, port, **(settings | more))

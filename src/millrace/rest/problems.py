@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from millrace.errors import (
+    AuthError,
     ConfigError,
     DataError,
     EnvironmentProblem,
@@ -23,6 +24,7 @@ from millrace.errors import (
     Stale,
     Transient,
 )
+from millrace.rest.cookies import from_browser
 
 log = logging.getLogger("millrace.rest")
 
@@ -40,6 +42,7 @@ NOT_FOUND = frozenset(
         "unknown_pipeline",
         "unknown_position",
         "unknown_run",
+        "unknown_session",
         "unknown_source",
         "unknown_table",
         "unknown_user",
@@ -61,9 +64,13 @@ CONFLICT = frozenset(
         "rows_waiting",
         "table_taken",
         "too_many_high",
+        "two_factor_on",
         "wrong_state",
     }
 )
+
+# Whoever signs in or is signed in, by the codes of AuthError. Its other codes are about systems that we sign in to.
+DOOR: Mapping[str, int] = {"no_session": 401, "sign_in": 401, "code": 401, "csrf": 403, "address": 403, "bad_link": 403}
 
 DEFAULT_RETRY_S = 5
 
@@ -130,6 +137,8 @@ def status_of(error: MillraceError) -> int:
     match error:
         case Unauthenticated():
             return HTTPStatus.UNAUTHORIZED
+        case AuthError() if error.code in DOOR:
+            return DOOR[error.code]
         case Forbidden():
             return HTTPStatus.FORBIDDEN
         case NotBuilt():
@@ -207,7 +216,9 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(error, Transient) and status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(int(error.retry_after_s or DEFAULT_RETRY_S))
     if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Basic realm="Millrace", charset="UTF-8"'
+        # A page is not told of keys: the browser would ask its user for one.
+        scheme = "Session" if from_browser(request) else "Basic"
+        headers["WWW-Authenticate"] = f'{scheme} realm="Millrace", charset="UTF-8"'
     return _body(found, status, headers)
 
 

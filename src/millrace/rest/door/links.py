@@ -1,0 +1,72 @@
+"""What one-time links are for: the first administrator, an invitation, a forgotten password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from millrace.control import invitations
+from millrace.control.passwords import LONGEST
+from millrace.control.people_tables import EMAIL_LENGTH
+from millrace.control.users import User
+from millrace.rest.asking import AtDoor, OpenRoute
+from millrace.rest.door.answers import Asked, hashing, told
+from millrace.rest.shown import answers
+
+router = APIRouter(tags=["links"], route_class=OpenRoute)
+
+
+class Link(Asked):
+    """The secret part of a link, and the password that is chosen with it."""
+
+    token: str = Field(max_length=256)
+    password: str = Field(max_length=LONGEST)
+
+
+class First(Link):
+    """The first administrator."""
+
+    email: str = Field(max_length=EMAIL_LENGTH)
+
+
+class Invited(Link):
+    """Who was invited, with the name to be shown under."""
+
+    name: str | None = Field(None, max_length=255)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Whether the server still waits for its first administrator."""
+
+    needed: bool
+
+
+@router.get("/first-administrator", operation_id="first_administrator_needed", responses=answers(Start))
+def first_needed(home: AtDoor) -> Response:
+    """Tell whether there is no user yet."""
+    return told(Start(invitations.nobody_yet(home)))
+
+
+@router.post(
+    "/first-administrator", status_code=201, operation_id="first_administrator_create", responses=answers(User, 201)
+)
+async def first(request: Request, home: AtDoor, body: First) -> Response:
+    """Make the first administrator, with the link that `millrace serve` printed. It is good once, for a day."""
+    return told(
+        await hashing(request, invitations.first_administrator, home, body.token, body.email, body.password), 201
+    )
+
+
+@router.post("/invitations/accept", operation_id="invitations_accept", responses=answers(User))
+async def accept(request: Request, home: AtDoor, body: Invited) -> Response:
+    """Join the team with the link of an invitation."""
+    return told(await hashing(request, invitations.accept, home, body.token, body.password, name=body.name))
+
+
+@router.post("/password-resets/accept", operation_id="password_resets_accept", responses=answers(User))
+async def reset(request: Request, home: AtDoor, body: Link) -> Response:
+    """Choose another password with a link. All sessions end; a second factor stays."""
+    return told(await hashing(request, invitations.reset, home, body.token, body.password))
