@@ -5,6 +5,13 @@ CREATE TABLE settings (
     CONSTRAINT pk_settings PRIMARY KEY ("key")
 )
 
+CREATE TABLE sealed_values (
+    name VARCHAR(64) NOT NULL,
+    sealed BLOB NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_sealed_values PRIMARY KEY (name)
+)
+
 CREATE TABLE teams (
     id VARCHAR(36) NOT NULL,
     name TEXT NOT NULL,

@@ -37,7 +37,8 @@ MOST_PROCESSES = 3
 _LENGTH = struct.Struct("<Q")
 _READY = b"ready"
 _ALIGNED = 64
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
+# What a Python needs to start here as it does there.
+_ENVIRONMENT = ("PATH", "PYTHON", "LANG", "LC_", "LD_")
 _log = logging.getLogger("millrace.clevertap")
 
 
@@ -207,7 +208,7 @@ class Process:
     """One process, from here. Pages and columns lie in memory that both see; what is said of them goes by pipes."""
 
     def __init__(self, settings: Settings) -> None:
-        kept = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("PYTHON")}
+        kept = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
         self._page, self._columns = Shared(), Shared()
         shared = (self._page.fileno(), self._columns.fileno())
         self._process = subprocess.Popen(  # noqa: S603  this module, by this Python
