@@ -220,11 +220,12 @@ def discard(
 
 
 def _content(file: Path) -> Content:
-    """What is in the file. Raises ConfigError when it cannot be read."""
+    """The file, once it is known that it can be read. Raises ConfigError when it cannot."""
     from millrace.control.desk import Content
 
     try:
-        return Content(file.read_bytes())
+        with file.open("rb"):
+            return Content(file)
     except OSError as cause:
         raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from hashlib import sha256
+from contextlib import ExitStack, contextmanager
+from hashlib import file_digest
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -114,11 +114,11 @@ class Remote:
         from millrace.control.operations import documents
 
         try:
-            content = file.read_bytes()
+            with file.open("rb") as content:
+                digest = file_digest(content, "sha256").hexdigest()
         except OSError as wrong:
             raise ConfigError(f"{file} cannot be read: {wrong}", path=str(file), code="no_file") from wrong
-        name = f"{sha256(content).hexdigest()[:16]}/{file.name}"
-        return self.ask(documents.put, name, Content(content)).name
+        return self.ask(documents.put, f"{digest[:16]}/{file.name}", Content(file)).name
 
     def _follow(self, id_: str, watch: Watch) -> Any:
         asked_to_stop = False
@@ -174,12 +174,16 @@ class Remote:
 
     def _request(self, card: Card, said: Mapping[str, Any]) -> httpx.Response:
         path, more = _parts(card, said)
-        return self._raw(card.method, path, **more)
+        file = next((said[own.name] for own in card.parameters if own.place == "content" and own.name in said), None)
+        return self._raw(card.method, path, file=None if file is None else file.path, **more)
 
-    def _raw(self, method: str, path: str, **more: Any) -> httpx.Response:
+    def _raw(self, method: str, path: str, *, file: Path | None = None, **more: Any) -> httpx.Response:
         attempts = 0
         while True:
-            with _translated(self._url):
+            with _translated(self._url), ExitStack() as opened:
+                if file is not None:
+                    # A file object, so that it is sent piece by piece with its length before it.
+                    more["content"] = opened.enter_context(file.open("rb"))
                 answer = self._http.request(method, path, **more)
             attempts += 1
             # A request that came too often was not looked at, so it may come again.
@@ -226,8 +230,7 @@ def _parts(card: Card, said: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if any(own.place == "body" for own in card.parameters):
         content = encode(by_place["body"])
         headers["content-type"] = "application/json"
-    elif by_place["content"]:
-        (content,) = by_place["content"].values()
+    elif any(own.place == "content" for own in card.parameters):
         headers["content-type"] = "application/octet-stream"
     query = json_text.loads(encode({k: v for k, v in by_place["query"].items() if v is not None}).decode())
     return path, {"params": query, "content": content, "headers": headers}

@@ -43,8 +43,12 @@ Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 Place: TypeAlias = Literal["path", "query", "body", "content"]
 
 
-class Content(bytes):
-    """The content of a file that somebody sends: it is the whole body of the request."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a file that somebody sends, which is the whole body of the request. It lies at ``path`` as long as
+    the operation goes on, and no longer."""
+
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)

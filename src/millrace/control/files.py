@@ -6,6 +6,7 @@ Somebody at the machine (the operator) may name any file; so may whoever edits t
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -37,14 +38,16 @@ def folder(home: Home) -> Path:
     return home.path / FOLDER / home.actor.team_id
 
 
-def put(home: Home, name: str, content: bytes) -> Stored:
-    """The file has that content, whole and at once. Raises ConfigError for a name that leads out of the folder."""
+def put(home: Home, name: str, content: Path) -> Stored:
+    """The file has the content of that other one, whole and at once. Raises ConfigError for a name that leads out of
+    the folder."""
     home.actor.must("pipelines.edit")
     target = folder(home) / _inside(name)
     draft = target.with_name(f".{uuid4().hex}.part")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.write_bytes(content)
+        shutil.copyfile(content, draft)
+        size_bytes = draft.stat().st_size
         draft.replace(target)
     except OSError as cause:
         raise EnvironmentProblem(
@@ -52,7 +55,7 @@ def put(home: Home, name: str, content: bytes) -> Stored:
         ) from cause
     finally:
         draft.unlink(missing_ok=True)
-    return Stored(name, len(content))
+    return Stored(name, size_bytes)
 
 
 def placed(home: Home, model: type[Settings], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def schema(home: Home) -> Mapping[str, Any]:
 @operation("PUT", "/files/{name}", "pipelines.edit")
 def put(home: Home, name: FileName, content: Content) -> Stored:
     """Keep a file that settings may name, such as CleverTap's CSV of event names. One of that name is replaced."""
-    return files.put(home, name, content)
+    return files.put(home, name, content.path)
 
 
 OPERATIONS = (apply, export, schema, put)

@@ -131,7 +131,9 @@ def mend(
 
     Rows whose lines are not sent stay rejects.
     """
-    return replaying.mend(home, pipeline, Path(name), content, meter=watch.meter, stopping=watch.stopping)
+    return replaying.mend(
+        home, pipeline, Path(name), content.path.read_bytes(), meter=watch.meter, stopping=watch.stopping
+    )
 
 
 @operation("POST", "/rejects/discard", "pipelines.edit")

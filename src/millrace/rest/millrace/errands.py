@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Response
@@ -98,6 +99,8 @@ class _Doing:
     failed: tuple[int, Fault] | None = None
     ended_at: float | None = None
     thread: threading.Thread | None = None
+    sent: Path | None = None
+    """What was sent for it: gone with its end."""
 
     @property
     def told(self) -> Begun:
@@ -112,10 +115,15 @@ class Errands:
         self._known: dict[str, _Doing] = {}
         self._lock = threading.Lock()
 
-    def begin(self, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any]) -> Begun:
-        """The errand has begun. Raises Forbidden, and Transient when there are too many."""
+    def begin(
+        self, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any], sent: Path | None = None
+    ) -> Begun:
+        """The errand has begun; the file that was ``sent`` for it goes with its end.
+
+        Raises Forbidden, and Transient when there are too many.
+        """
         errand.card.must(home.actor)
-        doing = _Doing(str(uuid.uuid4()), errand.card.name, home.actor.team_id)
+        doing = _Doing(str(uuid.uuid4()), errand.card.name, home.actor.team_id, sent=sent)
         with self._lock:
             self._forget()
             if sum(one.state == "going_on" for one in self._known.values()) >= MOST:
@@ -156,6 +164,9 @@ def _carry_out(doing: _Doing, home: Home, errand: Errand[..., Any], arguments: M
     except BaseException as error:  # whatever it is, whoever follows is told
         doing.failed = fault(error, doing.id)
         doing.state = "failed"
+    finally:
+        if doing.sent is not None:
+            doing.sent.unlink(missing_ok=True)
     doing.ended_at = time.monotonic()
 
 

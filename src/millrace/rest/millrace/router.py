@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -15,12 +16,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, create_model
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control.desk import Card, Errand, Operation, Parameter
+from millrace.control.desk import Card, Content, Errand, Operation, Parameter
 from millrace.control.home import Home
 from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
-from millrace.rest.millrace import errands
+from millrace.rest.millrace import errands, uploads
 from millrace.rest.millrace.errands import Errands
 from millrace.rest.problems import BadRequest, ProblemBody
 
@@ -59,7 +60,8 @@ def router() -> APIRouter:
             description=_description(one.card),
             response_model=None,
             responses=REFUSALS,
-            openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name},
+            openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name} | uploads.told(one.card),
+            max_body_size=uploads.MOST_BYTES if uploads.content(one.card) else None,
         )
     errands.join(found, going_on, REFUSALS)
     return found
@@ -75,7 +77,7 @@ def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) ->
     query = _model(card, "query")
     body = _model(card, "body")
 
-    def endpoint(request: Request, home: Home, **said: Any) -> Response:
+    def endpoint(request: Request, home: Home, sent: list[FilePath] | None = None, **said: Any) -> Response:
         arguments: dict[str, Any] = {
             name: unquote(value) if isinstance(value, str) else value for name, value in said.items()
         }
@@ -83,28 +85,40 @@ def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) ->
             if (given := arguments.pop(part, None)) is not None:
                 arguments |= {name: getattr(given, name) for name in type(given).model_fields}
         _refuse_nul(arguments)
+        if (name := uploads.content(card)) is not None and sent:
+            arguments[name] = Content(sent[0])
         if isinstance(one, Errand):
-            begun = going_on.begin(home, one, arguments)
+            begun = going_on.begin(home, one, arguments, sent.pop(0) if sent else None)
             return Response(encode(begun), 202, media_type="application/json")
         return _answer(request, one.on(home, **arguments), card.status)
+
+    async def received(request: Request, home: Home, **said: Any) -> Response:
+        """The same for a request whose body is a file: it lies on the disk before anything is asked."""
+        card.must(home.actor)
+        sent = [await uploads.received(request)]
+        try:
+            return await run_in_threadpool(endpoint, request, home, sent, **said)
+        finally:
+            for file in sent:
+                file.unlink(missing_ok=True)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter("request", keyword, annotation=Request),
         inspect.Parameter("home", keyword, annotation=Asking),
     ]
-    for own in card.parameters:
-        if own.place == "path":
-            parameters.append(inspect.Parameter(own.name, keyword, annotation=Annotated[own.annotation, Path()]))
-        elif own.place == "content":
-            raw = Annotated[bytes, Body(media_type="application/octet-stream")]
-            parameters.append(inspect.Parameter(own.name, keyword, annotation=raw))
+    parameters += [
+        inspect.Parameter(own.name, keyword, annotation=Annotated[own.annotation, Path()])
+        for own in card.parameters
+        if own.place == "path"
+    ]
     if query is not None:
         parameters.append(inspect.Parameter("_query", keyword, annotation=Annotated[query, Query()]))
     if body is not None:
         parameters.append(inspect.Parameter("_body", keyword, annotation=Annotated[body, Body()]))
-    endpoint.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]  # for FastAPI
-    return endpoint
+    face = received if uploads.content(card) else endpoint
+    face.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]  # for FastAPI
+    return face
 
 
 def _model(card: Card, place: str) -> type[BaseModel] | None:

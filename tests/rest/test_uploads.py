@@ -1,0 +1,59 @@
+"""Files that are sent: larger than other bodies, on the disk and not in memory, and gone when they have served."""
+
+from __future__ import annotations
+
+import tempfile
+from base64 import b64encode
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.rest.conftest import Keys
+from tests.rest.test_hostile import raw
+
+from millrace.control import files
+from millrace.control.home import Home
+from millrace.rest.millrace.uploads import MOST_BYTES
+
+API = "/api/millrace/v1"
+LARGE = b"name,id\n" * (400 * 1024)
+
+
+@pytest.fixture
+def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files lie while they are received."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_file_may_be_larger_than_other_bodies(home: Home, client: httpx.Client, passing: Path):
+    answer = client.put(f"{API}/files/big.csv", content=LARGE)
+    assert (answer.status_code, answer.json()) == (200, {"name": "big.csv", "size_bytes": len(LARGE)})
+    (stored,) = (home.path / files.FOLDER).rglob("big.csv")
+    assert stored.read_bytes() == LARGE
+    assert list(passing.iterdir()) == []
+    # Other bodies stay small.
+    other = client.post(f"{API}/apply", json={"text": "x" * (2 << 20)})
+    assert (other.status_code, other.json()["error"]["code"]) == (413, "TOO_LARGE")
+
+
+def test_a_file_that_is_too_large_is_refused_by_its_length(url: str, keys: Keys, passing: Path):
+    pair = b64encode(":".join(keys.admin).encode()).decode()
+    head = f"PUT {API}/files/x HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {pair}\r\n"
+    said = raw(url, f"{head}Content-Length: {MOST_BYTES + 1}\r\n\r\nx".encode())
+    assert b" 413 " in said and b"TOO_LARGE" in said
+    assert list(passing.iterdir()) == []
+
+
+def test_who_may_not_send_files_is_told_before_anything_is_kept(url: str, keys: Keys, passing: Path):
+    with httpx.Client(base_url=url, auth=keys.observer, timeout=30) as observer:
+        assert observer.put(f"{API}/files/big.csv", content=b"x" * 100_000).status_code == 403
+    assert list(passing.iterdir()) == []
+
+
+def test_what_was_sent_for_an_errand_goes_with_its_end(client: httpx.Client, passing: Path):
+    begun = client.post(f"{API}/pipelines/nosuch/rejects/mend", content=LARGE)
+    assert begun.status_code == 202, begun.text
+    with client.stream("GET", f"{API}/errands/{begun.json()['id']}/events") as events:
+        assert "event: failed" in events.read().decode()
+    assert list(passing.iterdir()) == []
