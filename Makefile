@@ -32,11 +32,13 @@ types: setup  ## pyright, strict
 
 generated: setup  ## Generated pages and connector folders are up to date and complete
 	@$(BIN)/python tools/reference.py --check
+	@$(BIN)/python -m tools.openapi --check
 	@$(BIN)/python tools/check.py --quiet
 
 golden: setup  ## Write the golden files and docs/reference anew; review reads the diff
 	@MILLRACE_GOLDEN=write $(BIN)/python -m pytest $$(grep -rlwE 'MILLRACE_GOLDEN|golden' tests --include='test_*.py' --exclude-dir=tools)
 	@$(BIN)/python tools/reference.py
+	@$(BIN)/python -m tools.openapi
 
 crash: setup  ## kill -9 of the real process at 50 points; about 5 minutes
 	@$(BIN)/python -m pytest tests/crash --kills 50

@@ -20,9 +20,11 @@ from millrace.rest import problems
 from millrace.rest.door.router import router as door
 from millrace.rest.envelope import Envelope
 from millrace.rest.millrace import router as own
+from millrace.rest.openapi import ABOUT, Described, operation_id
 from millrace.rest.orchestration.router import router as orchestration
 from millrace.rest.public.router import router as public
 from millrace.rest.rates import Rates
+from millrace.rest.shown import REFUSALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,12 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = limits.threads
         yield
 
-    app = FastAPI(
+    app = Described(
         title="Millrace",
         version=version("millrace"),
+        description=ABOUT,
+        servers=[{"url": "/"}],
+        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -71,8 +76,8 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     # Inside the envelope, so that its refusals look like all others.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.body_bytes)
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
-    app.include_router(public)
-    app.include_router(orchestration)
+    app.include_router(public, responses=REFUSALS)
+    app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)
     app.include_router(own.router())
     app.add_api_route("/healthz", _alive, include_in_schema=False)

@@ -31,7 +31,7 @@ class First(Link):
     email: str = Field(max_length=EMAIL_LENGTH)
 
 
-class Invited(Link):
+class Joining(Link):
     """Who was invited, with the name to be shown under."""
 
     name: str | None = Field(None, max_length=255)
@@ -61,7 +61,7 @@ async def first(request: Request, home: AtDoor, body: First) -> Response:
 
 
 @router.post("/invitations/accept", operation_id="invitations_accept", responses=answers(User))
-async def accept(request: Request, home: AtDoor, body: Invited) -> Response:
+async def accept(request: Request, home: AtDoor, body: Joining) -> Response:
     """Join the team with the link of an invitation."""
     return told(await hashing(request, invitations.accept, home, body.token, body.password, name=body.name))
 

@@ -22,6 +22,7 @@ from millrace.engine.meter import Meter
 from millrace.errors import MillraceError, Transient
 from millrace.rest.asking import Asking
 from millrace.rest.problems import Fault, fault
+from millrace.rest.shown import REFUSALS, Answers, answers
 
 State: TypeAlias = Literal["going_on", "done", "failed"]
 
@@ -170,7 +171,7 @@ def _carry_out(doing: _Doing, home: Home, errand: Errand[..., Any], arguments: M
     doing.ended_at = time.monotonic()
 
 
-def join(router: APIRouter, errands: Errands, refusals: dict[int | str, dict[str, Any]]) -> None:
+def join(router: APIRouter, errands: Errands) -> None:
     """The routes that watch and stop errands are routes of the router."""
 
     def find(home: Asking, errand: str) -> Response:
@@ -191,13 +192,13 @@ def join(router: APIRouter, errands: Errands, refusals: dict[int | str, dict[str
         found = errands.find(home.actor, errand)
         return StreamingResponse(_followed(found), media_type="text/event-stream")
 
-    streamed: dict[int | str, dict[str, Any]] = {
+    streamed: Answers = {
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}
     }
-    for path, method, function, answers in (
-        ("", "GET", find, refusals),
-        ("/cancel", "POST", cancel, refusals),
-        ("/events", "GET", events, {**refusals, **streamed}),
+    for path, method, function, told in (
+        ("", "GET", find, answers(Begun)),
+        ("/cancel", "POST", cancel, answers(Begun)),
+        ("/events", "GET", events, REFUSALS | streamed),
     ):
         router.add_api_route(
             f"/errands/{{errand}}{path}",
@@ -206,7 +207,7 @@ def join(router: APIRouter, errands: Errands, refusals: dict[int | str, dict[str
             operation_id=f"errands_{function.__name__}",
             tags=["errands"],
             response_model=None,
-            responses=answers,
+            responses=told,
         )
 
 

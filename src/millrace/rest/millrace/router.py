@@ -22,18 +22,11 @@ from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
 from millrace.rest.millrace import errands, uploads
-from millrace.rest.millrace.errands import Errands
-from millrace.rest.problems import BadRequest, ProblemBody
-
-LINES = "application/x-ndjson"
+from millrace.rest.millrace.errands import Begun, Errands
+from millrace.rest.problems import BadRequest
+from millrace.rest.shown import LINES, answers
 
 PREFIX = "/api/millrace/v1"
-
-# Every route may answer so.
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ProblemBody, "description": "The request cannot be granted; the body says why."},
-    "5XX": {"model": ProblemBody, "description": "The server cannot answer now."},
-}
 
 
 def router() -> APIRouter:
@@ -59,11 +52,11 @@ def router() -> APIRouter:
             summary=one.card.told.partition("\n")[0],
             description=_description(one.card),
             response_model=None,
-            responses=REFUSALS,
+            responses=answers(Begun if isinstance(one, Errand) else one.card.result, one.card.status),
             openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name} | uploads.told(one.card),
             max_body_size=uploads.MOST_BYTES if uploads.content(one.card) else None,
         )
-    errands.join(found, going_on, REFUSALS)
+    errands.join(found, going_on)
     return found
 
 

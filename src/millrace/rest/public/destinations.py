@@ -50,7 +50,7 @@ class ChangedDestination(Asked):
     config: dict[str, Any] | None = None
 
 
-class StatsTold(Told):
+class TableStatsTold(Told):
     """What a table took in the last `duration` seconds."""
 
     table_name: str
@@ -109,12 +109,12 @@ def table_statistics(
     destination_id: DestinationId,
     table_name: str,
     duration: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds back from now.")] = 86400,
-) -> Data[StatsTold]:
+) -> Data[TableStatsTold]:
     """Rows that a table took lately."""
     found = connections.numbered(home, "destination", destination_id)
     stats = table_stats(home, found, table_name, duration)
     return Data(
-        data=StatsTold(
+        data=TableStatsTold(
             table_name=stats.table,
             duration=stats.duration_s,
             events_loaded=stats.rows_loaded,

@@ -130,14 +130,16 @@ def event_types_listed(
 
 
 @router.put("/event-types/{event_type:path}/skip", status_code=204)
-@router.post("/event-types/{event_type:path}/skip", status_code=204)
+@router.post("/event-types/{event_type:path}/skip", status_code=204, operation_id="public_event_type_skipped_by_post")
 def event_type_skipped(home: EditingMappings, pipeline_id: PipelineId, event_type: str) -> None:
     """Rows of the event type are left out from now on."""
     mappings.skip(home, pipelines.numbered(home, pipeline_id).name, event_type, _by(home))
 
 
 @router.put("/event-types/{event_type:path}/include", status_code=204)
-@router.post("/event-types/{event_type:path}/include", status_code=204)
+@router.post(
+    "/event-types/{event_type:path}/include", status_code=204, operation_id="public_event_type_included_by_post"
+)
 def event_type_included(home: EditingMappings, pipeline_id: PipelineId, event_type: str) -> None:
     """Rows of the event type are loaded again."""
     mappings.include(home, pipelines.numbered(home, pipeline_id).name, event_type, _by(home))

@@ -66,7 +66,7 @@ class NewPosition(Asked):
     key_values: dict[str, Any] | None = None
 
 
-class StatsTold(Told):
+class ObjectStatsTold(Told):
     """What became of an object's events in the last `duration` seconds."""
 
     name: str
@@ -146,13 +146,13 @@ def object_statistics(
     pipeline_id: PipelineId,
     object_name: str,
     duration: Annotated[int, Query(ge=1, le=366 * 86400, description="Seconds back from now.")] = 86400,
-) -> Data[StatsTold]:
+) -> Data[ObjectStatsTold]:
     """What became of the object's events lately."""
     found = pipelines.numbered(home, pipeline_id)
     one = objects.find(home, found.name, object_name)
     stats = object_stats(home, found, one.name, timedelta(seconds=duration))
     return Data(
-        data=StatsTold(
+        data=ObjectStatsTold(
             name=one.name,
             duration=duration,
             events_ingested=stats.read,

@@ -4,6 +4,8 @@ A10). They are there, ask who asks, and answer 501.
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter
 
 from millrace.rest.asking import KeyRoute
@@ -54,7 +56,7 @@ def _add(noun: str, method: str, path: str) -> None:
         status_code=501,
         response_model=ProblemBody,
         tags=[noun],
-        operation_id=f"{method.lower()}_{path.strip('/').replace('/', '_').replace('{', '').replace('}', '')}",
+        operation_id="_".join(["public", method.lower(), *re.findall(r"\w+", path)]),
         summary=f"Not built: {method} {path}",
     )
 

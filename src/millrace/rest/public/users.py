@@ -75,7 +75,7 @@ def user_invited_with_roles(home: EditingUsers, body: InvitedWithRoles) -> Data[
 
 
 @router.post("/users/{email}")
-@router.put("/users/{email}")
+@router.put("/users/{email}", operation_id="public_user_role_set_by_put")
 def user_role_set(home: EditingUsers, email: Email, body: FormerRole) -> Data[UserTold]:
     """The member is an owner or a member of old: an administrator or a collaborator of the team."""
     return Data(data=_told(users.set_roles(home, email, [body.role])))

@@ -1,0 +1,164 @@
+"""The OpenAPI document of the application: what FastAPI knows of the routes, with answers as they are on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from millrace.rest.shown import REF, schemas
+
+ABOUT = """Data pipelines, exactly once. Three APIs: `/api/public/v2.0` and `/api/v1` are those that existing clients
+speak; `/api/millrace/v1` has all that Millrace can be asked for.
+
+Who asks shows an API key by HTTP basic authentication, or comes with the cookie of a session."""
+
+_PREFIXES = {"/api/public/v2.0": "public", "/api/v1": "orchestration"}
+_HERE = REF.removesuffix("{model}")
+
+
+class Described(FastAPI):
+    """The application, which describes itself."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document. It is made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _document(self)
+        return self.openapi_schema
+
+
+def operation_id(route: APIRoute) -> str:
+    """`public_pipelines_listed` for the function of that name in the public API."""
+    api = next((name for prefix, name in _PREFIXES.items() if route.path_format.startswith(f"{prefix}/")), None)
+    return route.name if api is None else f"{api}_{route.name}"
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    found: dict[str, Any] = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        servers=app.servers,
+        routes=app.routes,
+    )
+    _as_on_the_wire(app, found)
+    for _, _, operation in operations(found):
+        if text := operation.get("description"):
+            operation["summary"] = text.partition("\n")[0]
+        for answer in operation["responses"].values():
+            # FastAPI takes every answer for JSON, also those that say what they are.
+            if len(answer.get("content", ())) > 1 and not answer["content"].get("application/json", {}).get("schema"):
+                del answer["content"]["application/json"]
+    return _named(found)
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and description of each operation."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def _as_on_the_wire(app: FastAPI, document: dict[str, Any]) -> None:
+    """Answers that `control/wire.py` writes are described as it writes them."""
+    types: dict[str, Any] = {}
+    places: dict[str, dict[str, Any]] = {}
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, APIRoute) or route.response_model is not None or not route.include_in_schema:
+            continue
+        status = route.status_code or 200
+        if (model := route.responses.get(status, {}).get("model")) is not None:
+            method = next(iter(route.methods or ())).lower()
+            operation = document["paths"][str(context.path_format)][method]
+            name = operation["operationId"]
+            types[name] = model
+            places[name] = operation["responses"][str(status)]["content"]["application/json"]
+    told, shared = schemas(types)
+    for key, place in places.items():
+        place["schema"] = told[key]
+    held = document["components"]["schemas"]
+    used = _used(document)
+    for name, schema in shared.items():
+        if name in used and name in held and held[name] != schema and _elsewhere(document, name, set(shared)):
+            raise ValueError(f"two different schemas are called {name}: rename one of the classes")
+        held[name] = schema
+    _tidy(document)
+
+
+def _elsewhere(document: Mapping[str, Any], name: str, ours: set[str]) -> bool:
+    """Something that is not described by us refers to the schema of that name."""
+    rest = {key: schema for key, schema in document["components"]["schemas"].items() if key not in ours}
+    outside = {"paths": _without_answers(document), "components": {"schemas": rest}}
+    return name in _refs(outside)
+
+
+def _without_answers(document: Mapping[str, Any]) -> list[Any]:
+    return [operation.get("requestBody") for _, _, operation in operations(document)]
+
+
+def _tidy(document: dict[str, Any]) -> None:
+    """Schemas that nothing refers to are not there."""
+    used = _used(document)
+    held = document["components"]["schemas"]
+    document["components"]["schemas"] = {name: held[name] for name in sorted(held) if name in used}
+
+
+def _used(document: Mapping[str, Any]) -> set[str]:
+    held = document["components"]["schemas"]
+    used: set[str] = set()
+    waiting = set(_refs(document["paths"]))
+    while waiting:
+        name = waiting.pop()
+        used.add(name)
+        waiting |= set(_refs(held[name])) - used
+    return used
+
+
+def _named(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with names of schemas that one can say: `PublicPipelinesNewSchedule`, not where its class stands."""
+    held = document["components"]["schemas"]
+    names = {name: _spoken(name) for name in held}
+    if len(set(names.values())) < len(names):
+        raise ValueError("two schemas would have one name: rename one of the classes")
+    named = _renamed(document, names)
+    named["components"]["schemas"] = {names[name]: _renamed(held[name], names) for name in sorted(held)}
+    return named
+
+
+def _spoken(name: str) -> str:
+    parts = [part for part in name.split("_") if part and part not in ("millrace", "rest")]
+    return "".join(part[0].upper() + part[1:] for part in parts)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    match value:
+        case dict():
+            return {
+                key: _HERE + names[below.removeprefix(_HERE)]
+                if key == "$ref" and isinstance(below, str)
+                else _renamed(below, names)
+                for key, below in value.items()  # pyright: ignore[reportUnknownVariableType]  # any JSON
+            }
+        case list():
+            return [_renamed(below, names) for below in value]  # pyright: ignore[reportUnknownVariableType]  # any JSON
+        case _:
+            return value
+
+
+def _refs(value: Any) -> Iterator[str]:
+    match value:
+        case dict():
+            for key, below in value.items():  # pyright: ignore[reportUnknownVariableType]  # any JSON
+                if key == "$ref" and isinstance(below, str):
+                    yield below.removeprefix(_HERE)
+                else:
+                    yield from _refs(below)
+        case list():
+            for below in value:  # pyright: ignore[reportUnknownVariableType]  # any JSON
+                yield from _refs(below)
+        case _:
+            return
