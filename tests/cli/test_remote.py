@@ -66,6 +66,11 @@ LOOKS = [
     ("mapping", "export", "clevertap", "Events", "--json"),
     ("mapping", "set", "clevertap", "Events", "--rename", "nothing=something", "--dry-run"),
     ("mapping", "skip", "clevertap", "--all", "--dry-run"),
+    ("usage", "limits"),
+    ("usage", "usual", "clevertap"),
+    ("usage", "--by", "table", "--since", "2026-01-01", "--until", "2026-01-02"),
+    ("usage", "--since", "2026-02-01", "--until", "2026-01-01"),
+    ("usage", "--pipeline", "clevertab"),
     ("status", "--json"),
     ("runs", "1", "--json"),
     ("query", "SELECT * FROM events ORDER BY ALL LIMIT 3", "--json"),
@@ -137,6 +142,20 @@ def test_a_pipeline_is_made_and_runs_at_the_server_as_its_file_on_this_machine_s
     assert at("reset", "clevertap", "--yes").code == 0
     assert at("rejects", "replay", "clevertap", "--json").json["runs"][0]["kind"] == "REPLAY"
     assert at("rejects", "discard", "clevertap", "--json").json == {"rows": 0, "file": None}
+
+
+def test_limits_of_usage_are_set_and_lifted_from_afar(shop: Shop, server: Server):
+    def at(*words: str | Path) -> Asked:
+        return server.ask(shop, *words)
+
+    (line,) = at("usage", "--json").json["lines"]
+    assert (line["pipeline"], line["billable"]) == ("clevertap", 0) and line["loaded"] > 0
+    assert at("usage", "limit", "1k", "--pipeline", "clevertap", "--pause", "--json").json["rows"] == 1000
+    assert at("usage", "limit", "2M", "--json").json["period"] == "month"
+    assert at("usage", "limits").out.count("people are told") == 2
+    assert at("usage", "limit", "lots").code == 2
+    assert at("usage", "lift").code == at("usage", "lift", "--pipeline", "clevertap").code == 0
+    assert at("usage", "limits").out == "There is no limit.\n"
 
 
 def test_rows_of_a_source_are_shown_from_afar(shop: Shop, server: Server):

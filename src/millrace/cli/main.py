@@ -37,6 +37,7 @@ MODULES = {
     "connections": ("sources", "destinations", "check"),
     "people": ("user", "key", "team", "activity"),
     "settings": ("settings",),
+    "usage": ("usage",),
     "secrets": ("secrets",),
     "serve": ("serve",),
     "simulate": ("simulate",),

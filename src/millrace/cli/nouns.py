@@ -44,6 +44,7 @@ ORDER = (
     "secrets",
     "activity",
     "settings",
+    "usage",
     "simulate",
     "export",
     "schema",

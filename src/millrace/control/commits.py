@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from millrace.control import usage_counts
 from millrace.control.counts import Key
 from millrace.control.db import upsert
 from millrace.control.failures import next_try
@@ -145,7 +146,12 @@ def keep_tables(entry: Entry, names: dict[str, str]) -> dict[str, Any]:
 
 
 def keep_segments(
-    entry: Entry, staged: Sequence[Segment], *, transformation: int | None = None, replayed: int | None = None
+    entry: Entry,
+    staged: Sequence[Segment],
+    *,
+    lane: Lane,
+    transformation: int | None = None,
+    replayed: int | None = None,
 ) -> None:
     """Segments are numbered on from the last one of their table, without a gap, in the order given.
 
@@ -153,6 +159,7 @@ def keep_segments(
     """
     if not staged:
         return
+    usage = usage_counts.staged(entry, lane, staged, replayed=replayed)
     known = keep_tables(entry, {segment.table: segment.stream for segment in staged})
     last = {name: row.last for name, row in known.items()}
     rows: list[dict[str, Any]] = []
@@ -176,6 +183,7 @@ def keep_segments(
                 "mapping_version": segment.mapping_version,
                 "transformation": transformation,
                 "replayed_file": replayed,
+                "usage": usage,
                 "staged_at": entry.now,
             }
         )

@@ -150,7 +150,9 @@ class Books:
     def _keep(self, entry: Entry, commit: Commit, *, replayed: int | None = None) -> None:
         commits.balanced(commit)  # I5
         commits.keep_mappings(entry, commit.mappings)
-        commits.keep_segments(entry, commit.segments, transformation=commit.transformation, replayed=replayed)
+        commits.keep_segments(
+            entry, commit.segments, lane=commit.lane, transformation=commit.transformation, replayed=replayed
+        )
         for file in commit.rejects:
             commits.keep_reject(entry, file, parked=None, transformation=commit.transformation, replayed=replayed)
         commits.keep_raw(entry, commit.raw)

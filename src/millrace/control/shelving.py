@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from millrace.connect.destination import Loaded
 from millrace.control import counts as counting
+from millrace.control import usage_counts
 from millrace.control.commits import Entry, current_tables, keep_reject, named
 from millrace.control.counts import Key, Part
 from millrace.control.tables import reject_files, reject_groups, segments, tables
@@ -57,6 +58,7 @@ def loaded(entry: Entry, table: str, generation: int, upto: int, counts: Loaded 
     done = counting.of_load(parts, refused, sign=1)
     done.update(_load_counts(entry, parts, counts, at.stream))
     counting.add(entry.connection, done)
+    usage_counts.loaded(entry, table, found, refused)
 
 
 def rewind(entry: Entry, table: str, generation: int, to: int) -> None:
@@ -74,6 +76,7 @@ def rewind(entry: Entry, table: str, generation: int, to: int) -> None:
         )
     parts = [Part(row.number, row.run_id, row.stream, row.rows) for row in found]
     counting.add(entry.connection, counting.of_load(parts, {row.number: row.refused for row in found}, sign=-1))
+    usage_counts.taken_back(entry, table, found)
     # The rows wait again in their segments; the destination will refuse them anew.
     entry.connection.execute(
         sa.delete(reject_files).where(

@@ -397,6 +397,8 @@ segments = Table(
     Column("transformation", Integer),
     # The file of rejects that the rows came back from; empty where they were read.
     Column("replayed_file", BigInteger),
+    # Why the rows were read, for the counts of usage.
+    Column("usage", String(16)),
     ForeignKeyConstraint(
         ["pipeline_id", "table_name", "generation"],
         ["tables.pipeline_id", "tables.name", "tables.generation"],

@@ -26,6 +26,7 @@ NOUNS = (
     "jobs",
     "objects",
     "drafts",
+    "usage",
 )
 
 

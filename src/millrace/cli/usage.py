@@ -1,0 +1,186 @@
+"""`millrace usage`: how many rows were loaded, which of them count, and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from millrace.cli.face import Face, command
+from millrace.cli.nouns import day, noun
+from millrace.cli.text import bold, count, dim, mark, table
+
+if TYPE_CHECKING:
+    from millrace.control.usage import Usage
+    from millrace.control.usage_limits import Limit, Usual
+
+By = Literal["pipeline", "object", "table", "kind", "day", "hour"]
+TIMES = {"": 1, "k": 1_000, "m": 1_000_000}
+
+AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended.")]
+AT_MOST = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Lines at most.")]
+PIPELINE = Annotated[str | None, typer.Option("--pipeline", "-p", metavar="NAME", help="Of this pipeline.")]
+PAUSE = Annotated[bool, typer.Option("--pause", help="Pause what goes beyond it, too.")]
+
+
+def rows(text: str) -> int:
+    """A number of rows as it is typed: 500000, 500k, 2M. Raises typer.BadParameter for anything else."""
+    found = re.fullmatch(r"(\d{1,15})([kKmM]?)", text.replace(",", "").replace("_", ""))
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not a number of rows; write it like 500000, 500k or 2M.")
+    return int(found[1]) * TIMES[found[2].lower()]
+
+
+SINCE = typer.Option(metavar="DAY", parser=day, help="From this day on (UTC); left out: from the start of the month.")
+UNTIL = typer.Option(metavar="DAY", parser=day, help="Before this day (UTC); left out: until now.")
+
+
+def join(app: typer.Typer) -> None:
+    """The commands of this module are commands of the app."""
+    usages = noun("usage", "Usage: how many rows were loaded, and how many may be.")
+    command(
+        usages,
+        "list",
+        examples=[
+            "millrace usage",
+            "millrace usage --by table --since 2026-01-01 --until 2026-02-01",
+            "millrace usage --by hour --pipeline clevertap --json",
+        ],
+    )(list_usage)
+    command(usages, "limits", examples=["millrace usage limits"])(limits)
+    command(
+        usages,
+        "limit",
+        examples=["millrace usage limit 50M", "millrace usage limit 500k --pipeline clevertap --pause"],
+    )(limit)
+    command(usages, "lift", examples=["millrace usage lift", "millrace usage lift --pipeline clevertap"])(lift)
+    command(usages, "usual", examples=["millrace usage usual clevertap"])(usual)
+    app.add_typer(usages)
+
+
+def list_usage(
+    face: Face,
+    by: Annotated[By, typer.Option(help="What lines are told apart by.")] = "pipeline",
+    since: Annotated[date | None, SINCE] = None,
+    until: Annotated[date | None, UNTIL] = None,
+    pipeline: PIPELINE = None,
+    after: AFTER = None,
+    limit: AT_MOST = 100,
+) -> None:
+    """Count rows that were staged and loaded, and which of them count.
+
+    Billable rows are those that were loaded and came after the pipeline was made; history, and what was read again on
+    purpose, is free.
+    """
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.report, by, _moment(since), _moment(until), pipeline, after, limit)
+    face.answer(found, _counted(found, by))
+
+
+def limits(face: Face, after: AFTER = None, limit: AT_MOST = 100) -> None:
+    """List limits, with how far each is used up."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        page = desk.ask(operations.limits, after, limit)
+    shown = table(
+        ("of", "period", "limit", "used", "forecast", "beyond it"),
+        [
+            (one.pipeline or "the team", one.period, one.rows, one.used, one.forecast, _beyond(one))
+            for one in page.items
+        ],
+    )
+    face.answer(page, [*shown, *_more(page.next)] if page.items else ["There is no limit."])
+
+
+def limit(
+    face: Face,
+    rows: Annotated[int, typer.Argument(metavar="ROWS", parser=rows, help="How many: 500000, 500k, 2M.")],
+    pipeline: PIPELINE = None,
+    pause: PAUSE = False,
+) -> None:
+    """Set a limit: of rows of a pipeline in a day, or else of billable rows of the team in a month.
+
+    People are told when more than that is moved.
+    """
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        if pipeline is None:
+            found = desk.ask(operations.limit_team, rows, pause)
+        else:
+            found = desk.ask(operations.limit_pipeline, pipeline, rows, pause)
+    face.answer(
+        found,
+        [f"{bold(found.pipeline or 'The team')}: {count(found.rows, 'row')} a {found.period}; {found.used:,} so far."],
+    )
+
+
+def lift(face: Face, pipeline: PIPELINE = None) -> None:
+    """Set no limit any more."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        if pipeline is None:
+            desk.ask(operations.lift_team)
+        else:
+            desk.ask(operations.lift_pipeline, pipeline)
+    face.answer({"pipeline": pipeline, "limit": None}, [f"{bold(pipeline or 'The team')} has no limit."])
+
+
+def usual(face: Face, pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")]) -> None:
+    """Show what a pipeline moved lately, and what would be a good limit."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.usual, pipeline)
+    face.answer(found, _usual(found))
+
+
+def _moment(typed: date | None) -> datetime | None:
+    return None if typed is None else datetime.combine(typed, time(), UTC)
+
+
+def _counted(found: Usage, by: By) -> Iterator[str]:
+    heads = {
+        "pipeline": ("pipeline",),
+        "object": ("pipeline", "object"),
+        "table": ("pipeline", "table"),
+        "kind": ("kind",),
+        "day": ("day",),
+        "hour": ("hour",),
+    }[by]
+    rows: list[tuple[object, ...]] = []
+    for one in found.lines:
+        at = None if one.at is None else f"{one.at:%Y-%m-%d}" if by == "day" else one.at
+        said = {"pipeline": one.pipeline, "object": one.object, "table": one.table, "kind": one.kind}
+        named = [said.get(head, at) for head in heads]
+        rows.append((*named, one.ingested, one.loaded, one.billable))
+    yield from table((*heads, "staged", "loaded", "billable"), rows)
+    span = f"{found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC"
+    yield dim(f"{span}: {count(found.loaded, 'row')} loaded, {found.billable:,} of them billable")
+    if by != "kind" and found.kinds:
+        yield dim("  " + ", ".join(f"{kind.lower()} {n:,}" for kind, n in found.kinds.items()))
+    yield from _more(found.next)
+
+
+def _beyond(one: Limit) -> str:
+    told = "people are told, and it is paused" if one.pause else "people are told"
+    return f"{mark('look')} {told}" if one.exceeded else told
+
+
+def _usual(found: Usual) -> Iterator[str]:
+    rows = [(f"{one.days} days", one.ingested, one.loaded) for one in found.lately]
+    yield from table(("last", "staged", "loaded"), rows)
+    if found.suggested is not None:
+        yield f"A limit that only an unusual day goes beyond: {found.suggested:,} rows a day."
+
+
+def _more(next_: str | None) -> Iterator[str]:
+    if next_ is not None:
+        yield dim(f"More: --after {next_}")

@@ -1,0 +1,73 @@
+"""Usage: how many rows were loaded, and how many may be."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from millrace.control import usage, usage_limits
+from millrace.control.desk import operation
+from millrace.control.home import Home
+from millrace.control.operations.connections import Name
+from millrace.control.pages import Page
+from millrace.control.usage import By, Usage
+from millrace.control.usage_limits import Limit, Usual
+
+Cursor = Annotated[str, Field(max_length=20, description="Go on where a page ended.")]
+Most = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
+Rows = Annotated[int, Field(ge=1, le=usage_limits.MOST_ROWS, description="How many rows.")]
+
+
+@operation("GET", "/usage", "usage.view")
+def report(
+    home: Home,
+    by: By = "pipeline",
+    since: Annotated[AwareDatetime, Field(description="From this hour on; else from the start of the month.")]
+    | None = None,
+    until: Annotated[AwareDatetime, Field(description="Before this moment; else now.")] | None = None,
+    pipeline: Annotated[str, Field(max_length=255, description="Only this pipeline.")] | None = None,
+    after: Cursor | None = None,
+    limit: Most = 100,
+) -> Usage:
+    """Count loaded rows, and those that the reference would bill, by pipeline, object, table, kind, day or hour."""
+    return usage.report(home, by=by, since=since, until=until, pipeline=pipeline, after=after, limit=limit)
+
+
+@operation("GET", "/usage/limits", "usage.view")
+def limits(home: Home, after: Cursor | None = None, limit: Most = 100) -> Page[Limit]:
+    """List the limits of pipelines and of the team, with how far each is used up."""
+    return usage_limits.page(home, after=after, limit=limit)
+
+
+@operation("PUT", "/usage/limit", "settings.edit")
+def limit_team(home: Home, rows: Rows, pause: bool = False) -> Limit:
+    """Tell people when the team loads more billable rows than that in a month. With `pause` its pipelines stop then."""
+    return usage_limits.limit_team(home, rows, pause=pause)
+
+
+@operation("DELETE", "/usage/limit", "settings.edit")
+def lift_team(home: Home) -> None:
+    """Set the team no limit any more."""
+    usage_limits.lift_team(home)
+
+
+@operation("PUT", "/pipelines/{pipeline}/limit", "pipelines.edit")
+def limit_pipeline(home: Home, pipeline: Name, rows: Rows, pause: bool = False) -> Limit:
+    """Tell people when a pipeline moves more rows than that in a day. With `pause` it stops then."""
+    return usage_limits.limit_pipeline(home, pipeline, rows, pause=pause)
+
+
+@operation("DELETE", "/pipelines/{pipeline}/limit", "pipelines.edit")
+def lift_pipeline(home: Home, pipeline: Name) -> None:
+    """Set a pipeline no limit any more."""
+    usage_limits.lift_pipeline(home, pipeline)
+
+
+@operation("GET", "/pipelines/{pipeline}/usual")
+def usual(home: Home, pipeline: Name) -> Usual:
+    """Show what a pipeline moved in the last 7, 14 and 30 days, and what would be a good limit."""
+    return usage_limits.usual(home, pipeline)
+
+
+OPERATIONS = (report, limits, limit_team, lift_team, limit_pipeline, lift_pipeline, usual)

@@ -1,0 +1,295 @@
+"""Usage: what counts, hour by hour, whatever happens to loads; and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+import sqlalchemy as sa
+from tests.control.conftest import Desk, commit
+
+from millrace.connect.config import SourceConfig
+from millrace.connect.source import Reading, Source, Stream, Verdict
+from millrace.control import connections, leases, pipelines, records, runs, usage, usage_limits
+from millrace.control.home import Home
+from millrace.control.ledger import Books, Group
+from millrace.control.records import RunKind
+from millrace.control.telling_tables import usage_hourly
+from millrace.control.usage_counts import BILLABLE, usage_kind
+from millrace.data.batch import Checkpoint, Item, Lane
+from millrace.errors import ConfigError
+
+Segment = Callable[..., Any]
+
+
+def run(desk: Desk, kind: RunKind) -> Books:
+    """Books of a run of that kind."""
+    for token in list(leases._ours):
+        leases._ours.discard(token)
+    lease = leases.acquire(desk.database, f"pipeline {desk.pipeline}")
+    return Books(desk.database, desk.pipeline, records.begin_run(desk.database, desk.pipeline, kind), lease)
+
+
+def moved(desk: Desk, segment: Segment, kind: RunKind, lane: Lane, rows: int, *, load: bool = True) -> Books:
+    """A run that stages so many rows of the table `events`, and loads all that waits."""
+    books = run(desk, kind)
+    books.commit(replace(commit(read=rows, segments=(segment(rows),)), lane=lane))
+    if load:
+        (shelved,) = books.tables()
+        books.loaded("events", shelved.generation, shelved.last, None)
+    return books
+
+
+def sums(desk: Desk) -> dict[str, tuple[int, int]]:
+    """Staged and loaded rows by kind."""
+    t = usage_hourly.c
+    query = sa.select(t.kind, sa.func.sum(t.ingested), sa.func.sum(t.loaded)).group_by(t.kind)
+    with desk.database.reading() as connection:
+        return {kind: (int(ingested), int(loaded)) for kind, ingested, loaded in connection.execute(query)}
+
+
+def billable(desk: Desk) -> int:
+    return sum(loaded for kind, (_, loaded) in sums(desk).items() if kind in BILLABLE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lane", "expected"),
+    [
+        ("HISTORICAL", "historical", "HISTORICAL"),
+        ("HISTORICAL", "incremental", "HISTORICAL"),
+        ("INCREMENTAL", "incremental", "INCREMENTAL"),
+        ("INCREMENTAL", "historical", "HISTORICAL"),
+        ("RESYNC", "incremental", "RESYNC"),
+        ("RESYNC_WITH_DROP_AND_LOAD", "historical", "RESYNC"),
+        ("RAW_REPLAY", "incremental", "RESYNC"),
+        ("REREAD", "again", "REFRESHER"),
+        ("REFRESHER", "incremental", "REFRESHER"),
+    ],
+)
+def test_rows_count_as_what_they_were_read_for(kind: RunKind, lane: Lane, expected: str) -> None:
+    assert usage_kind(kind, lane) == expected
+
+
+def test_staged_and_loaded_rows_are_counted_apart(desk: Desk, segment: Segment) -> None:
+    moved(desk, segment, "INCREMENTAL", "incremental", 7, load=False)
+    assert sums(desk) == {"INCREMENTAL": (7, 0)}
+    moved(desk, segment, "LOAD", "incremental", 0)
+    assert sums(desk) == {"INCREMENTAL": (7, 7)}
+
+
+@pytest.mark.spec("pipelines.22.18")
+def test_history_resyncs_and_refreshers_are_not_billable(desk: Desk, segment: Segment) -> None:
+    moved(desk, segment, "HISTORICAL", "historical", 1000)
+    moved(desk, segment, "RESYNC", "historical", 500)
+    moved(desk, segment, "REFRESHER", "incremental", 300)
+    assert billable(desk) == 0
+    moved(desk, segment, "INCREMENTAL", "incremental", 20)
+    assert billable(desk) == 20
+
+
+@pytest.mark.spec("pipelines.22.18")
+def test_rows_of_child_tables_and_rows_that_come_again_count_each_time(desk: Desk, segment: Segment) -> None:
+    from tests.control.conftest import MAPPING
+
+    books = run(desk, "INCREMENTAL")
+    items = replace(MAPPING, stream="Events_items", table="events_items")
+    parts = (segment(10), segment(25, "events_items", "Events_items"))
+    books.commit(commit(read=10, created={"Events_items": 25}, segments=parts, mappings=(MAPPING, items)))
+    for shelved in books.tables():
+        books.loaded(shelved.mapping.table, shelved.generation, shelved.last, None)
+    assert billable(desk) == 35
+    moved_again = run(desk, "INCREMENTAL")
+    moved_again.commit(commit(read=10, segments=(segment(10),)))
+    moved_again.loaded("events", 1, 2, None)
+    assert billable(desk) == 45
+
+
+def test_rows_that_the_destination_refuses_are_not_counted(
+    desk: Desk, segment: Segment, rejects: Callable[..., Any]
+) -> None:
+    books = run(desk, "INCREMENTAL")
+    books.commit(commit(read=10, segments=(segment(10),)))
+    books.park("events", 1, 1, [rejects(3, "CONSTRAINT_VIOLATION", "load")])
+    books.loaded("events", 1, 1, None)
+    assert sums(desk) == {"INCREMENTAL": (10, 7)}
+
+
+def test_a_load_that_the_destination_forgot_counts_once_in_the_end(desk: Desk, segment: Segment) -> None:
+    books = moved(desk, segment, "INCREMENTAL", "incremental", 10)
+    books.rewind("events", 1, 0)
+    assert sums(desk) == {"INCREMENTAL": (10, 0)}
+    books.loaded("events", 1, 1, None)
+    books.loaded("events", 1, 1, None)
+    assert sums(desk) == {"INCREMENTAL": (10, 10)}
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("INCREMENTAL", "REPLAYED"), ("HISTORICAL", "HISTORICAL")])
+def test_rows_that_are_replayed_are_billable_unless_they_were_free_at_first(
+    desk: Desk, segment: Segment, rejects: Callable[..., Any], kind: RunKind, expected: str
+) -> None:
+    failing = run(desk, kind)
+    failing.commit(replace(commit(read=4, rejects=(rejects(4),)), lane="historical"))
+    books = run(desk, "REPLAY")
+    group = Group(1, "Events", "mapping", "NULL_PRIMARY_KEY")
+    books.commit(replace(commit(read=4, segments=(segment(4),)), lane="again"), replayed=[group])
+    books.loaded("events", 1, 1, None)
+    assert sums(desk) == {expected: (4, 4)}
+
+
+@pytest.mark.spec("pipelines.22.2")
+@pytest.mark.parametrize(("every_h", "a_day"), [(1, 720_000), (12, 60_000)])
+def test_a_refresher_of_a_month_is_as_much_as_the_reference_says_and_free(
+    desk: Desk, segment: Segment, every_h: int, a_day: int
+) -> None:
+    """1,000 insights a day, a window of 30 days (pipelines.md 2.5)."""
+    per_run = 1000 * 30
+    books = run(desk, "REFRESHER")
+    for _ in range(24 // every_h):
+        books.commit(commit(read=per_run, segments=(segment(per_run),)))
+    books.loaded("events", 1, 24 // every_h, None)
+    assert per_run == 30_000
+    assert sums(desk) == {"REFRESHER": (a_day, a_day)}
+    assert billable(desk) == 0
+
+
+@dataclass
+class Table(Source[SourceConfig]):
+    """A table of 100 rows, read as a query mode reads it (pipelines.md 4.1). A row: id, and when it was touched."""
+
+    Config = SourceConfig
+    title: ClassVar[str] = "Table"
+    mode: str
+    rows: dict[int, int]
+
+    def __post_init__(self) -> None:
+        super().__init__(SourceConfig())
+
+    def check(self) -> list[Verdict]:
+        return []
+
+    def streams(self) -> list[Stream]:
+        return [Stream("Rows", key=("id",))]
+
+    def read(self, reading: Reading) -> Iterator[Item]:
+        last_id, last_touch = reading.cursor or (0, -1)
+        found = [
+            {"id": id_, "touched": touched}
+            for id_, touched in sorted(self.rows.items())
+            if self.mode == "Full Load" or id_ > last_id or (touched > last_touch and self.mode != "Append Only")
+        ]
+        if found:
+            yield found
+        yield Checkpoint([max(self.rows), max(self.rows.values())])
+
+
+@pytest.mark.spec("pipelines.22.2", "pipelines.4.4")
+@pytest.mark.parametrize(
+    ("mode", "next_run", "following"),
+    [("Full Load", 105, 105), ("XMIN", 9, 0), ("Append Only", 5, 0), ("Delta", 9, 0), ("Change Data Capture", 9, 0)],
+)
+def test_each_query_mode_counts_what_it_loads(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch, mode: str, next_run: int, following: int
+) -> None:
+    """100 rows; then 4 are updated and 5 are new, once (pipelines.md 4.4)."""
+    source = Table(mode, dict.fromkeys(range(1, 101), 0))
+    monkeypatch.setattr(connections, "build_source", lambda *_: source)
+    runs.run(home, "events")
+    assert billable(saved) == 0
+    source.rows |= dict.fromkeys((3, 14, 15, 92, *range(101, 106)), 1)
+    runs.run(home, "events")
+    assert billable(saved) == next_run
+    runs.run(home, "events")
+    assert billable(saved) == next_run + following
+
+
+def test_usage_is_told_by_pipeline_object_table_kind_day_and_hour(home: Home, saved: Desk, segment: Segment) -> None:
+    moved(saved, segment, "HISTORICAL", "historical", 100)
+    moved(saved, segment, "INCREMENTAL", "incremental", 9)
+    whole = usage.report(home)
+    assert (whole.ingested, whole.loaded, whole.billable) == (109, 109, 9)
+    assert whole.kinds == {"HISTORICAL": 100, "INCREMENTAL": 9}
+    for by, expected in {
+        "pipeline": [("events", None, None, None)],
+        "object": [("events", "Events", None, None)],
+        "table": [("events", None, "events", None)],
+        "kind": [(None, None, None, "HISTORICAL"), (None, None, None, "INCREMENTAL")],
+    }.items():
+        lines = usage.report(home, by=by).lines  # type: ignore[arg-type]
+        assert [(one.pipeline, one.object, one.table, one.kind) for one in lines] == expected
+        assert sum(one.billable for one in lines) == 9
+    now = home.database.now()
+    (by_day,) = usage.report(home, by="day").lines
+    assert by_day.at == usage.day_of(now)
+    (by_hour,) = usage.report(home, by="hour").lines
+    assert by_hour.at == now.replace(minute=0, second=0, microsecond=0)
+
+
+def test_lines_come_page_by_page(home: Home, saved: Desk, segment: Segment) -> None:
+    moved(saved, segment, "HISTORICAL", "historical", 100)
+    moved(saved, segment, "INCREMENTAL", "incremental", 9)
+    first = usage.report(home, by="kind", limit=1)
+    assert [one.kind for one in first.lines] == ["HISTORICAL"] and first.next is not None
+    second = usage.report(home, by="kind", limit=1, after=first.next)
+    assert [one.kind for one in second.lines] == ["INCREMENTAL"] and second.next is None
+    assert second.loaded == 109
+
+
+def test_what_a_pipeline_moved_is_told_when_it_is_gone_and_under_its_last_name(
+    home: Home, saved: Desk, segment: Segment
+) -> None:
+    moved(saved, segment, "INCREMENTAL", "incremental", 9)
+    with home.database.transaction() as connection:
+        earlier = usage.day_of(home.database.now()) - timedelta(days=1)
+        row = connection.execute(sa.select(usage_hourly)).mappings().one()
+        connection.execute(sa.insert(usage_hourly).values({**row, "pipeline": "of old", "hour": earlier}))
+    leases._ours.clear()
+    with home.database.transaction() as connection:
+        connection.execute(sa.text("DELETE FROM leases"))
+    pipelines.remove(home, "events")
+    since = usage.month_of(earlier)
+    (line,) = usage.report(home, since=since).lines
+    assert (line.pipeline, line.loaded) == ("of old", 18)
+    assert usage.report(home, since=since, pipeline="events").loaded == 18
+    with pytest.raises(ConfigError):
+        usage.report(home, pipeline="never there")
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(home: Home) -> None:
+    with pytest.raises(ConfigError) as caught:
+        usage.report(home, since=datetime(2030, 1, 1, tzinfo=UTC), until=datetime(2029, 1, 1, tzinfo=UTC))
+    assert caught.value.code == "span"
+
+
+def test_a_limit_says_how_far_it_is_used_up_and_is_on_record(home: Home, saved: Desk, segment: Segment) -> None:
+    moved(saved, segment, "HISTORICAL", "historical", 100)
+    moved(saved, segment, "INCREMENTAL", "incremental", 9)
+    daily = usage_limits.limit_pipeline(home, "events", 50, pause=True)
+    assert (daily.pipeline, daily.period, daily.used, daily.exceeded) == ("events", "day", 109, True)
+    monthly = usage_limits.limit_team(home, 50)
+    assert (monthly.pipeline, monthly.period, monthly.used, monthly.exceeded) == (None, "month", 9, False)
+    assert usage_limits.limit_team(home, 8).exceeded
+    listed = usage_limits.page(home, limit=1)
+    rest = usage_limits.page(home, limit=1, after=listed.next)
+    assert {one.pipeline for one in (*listed.items, *rest.items)} == {"events", None} and rest.next is None
+    usage_limits.lift_pipeline(home, "events")
+    usage_limits.lift_team(home)
+    assert not usage_limits.page(home).items
+    from millrace.control import activity
+
+    assert [one.action for one in activity.listed(home).items[:5]] == ["limit"] * 5
+
+
+def test_a_limit_is_suggested_once_a_week_is_known(home: Home, saved: Desk) -> None:
+    assert usage_limits.usual(home, "events").suggested is None
+    today = usage.day_of(home.database.now())
+    with home.database.transaction() as connection:
+        for back in range(1, 15):
+            values = {"pipeline_id": saved.pipeline, "pipeline": "events", "stream": "E", "table_name": "e"}
+            values |= {"team_id": home.actor.team_id, "kind": "INCREMENTAL", "ingested": 0, "loaded": 100 * back}
+            connection.execute(sa.insert(usage_hourly).values(values | {"hour": today - timedelta(days=back)}))
+    found = usage_limits.usual(home, "events")
+    assert [one.loaded for one in found.lately] == [2800, 10500, 10500]
+    assert found.suggested == 2100
