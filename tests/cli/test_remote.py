@@ -11,6 +11,7 @@ import pytest
 from tests.cli.asking import Asked, ask
 from tests.cli.conftest import ACCOUNT, Shop
 from tests.control.people import cheap
+from tests.control.receivers import http_server
 from tests.rest.conftest import MANY, Keys, issued, served
 
 from millrace.control import settings
@@ -66,6 +67,12 @@ LOOKS = [
     ("mapping", "export", "clevertap", "Events", "--json"),
     ("mapping", "set", "clevertap", "Events", "--rename", "nothing=something", "--dry-run"),
     ("mapping", "skip", "clevertap", "--all", "--dry-run"),
+    ("alert",),
+    ("alert", "show", "4711"),
+    ("alert", "channels"),
+    ("alert", "history"),
+    ("alert", "prefs", "--email", "nobody@example.com"),
+    ("alert", "test", "nothing"),
     ("usage", "limits"),
     ("usage", "usual", "clevertap"),
     ("usage", "--by", "table", "--since", "2026-01-01", "--until", "2026-01-02"),
@@ -156,6 +163,33 @@ def test_limits_of_usage_are_set_and_lifted_from_afar(shop: Shop, server: Server
     assert at("usage", "limit", "lots").code == 2
     assert at("usage", "lift").code == at("usage", "lift", "--pipeline", "clevertap").code == 0
     assert at("usage", "limits").out == "There is no limit.\n"
+
+
+def test_alerts_and_where_they_go_are_looked_after_from_afar(shop: Shop, empty: Server):
+    def at(*words: str | Path) -> Asked:
+        return empty.ask(shop, *words)
+
+    with http_server() as receiver:
+        url = f"url={receiver.url}/s3ntinel"
+        added = at("alert", "add", "ops", "slack", url, "--least", "ERROR", "--quiet-hours", "22:00-07:00")
+        assert added.code == 0, added
+        assert at("alert", "test", "ops").code == 0
+        assert receiver.received[0].path == "/s3ntinel"
+        changed = at("alert", "change", "ops", "--only", "schema", "--off", "--quiet-hours", "off", "--json").json
+        assert changed["wanted"] == {"categories": ["schema"], "least": "ERROR", "quiet": None}
+        assert (changed["enabled"], changed["secrets"]) == (False, ["url"])
+        assert "s3ntinel" not in at("alert", "channels", "--json").out + at("alert", "change", "ops", "--on").out
+        receiver.answers.append(403)
+        refused = at("alert", "test", "ops")
+        assert refused.code == 1 and "answered 403" in refused.out
+    assert at("alert", "add", "ops", "slack", "url=nowhere", "--json").json["error"]["code"] == "bad_value"
+    assert at("alert", "change", "ops", "--only", "weather").code == 2
+    assert at("alert", "change", "nothing", "--off", "--json").json["error"]["code"] == "unknown_channel"
+    assert at("alert", "prefs", "--least", "ERROR").out == "Mail about everything, ERROR and above.\n"
+    assert at("alert", "prefs", "--everything").out == "Mail about everything.\n"
+    assert at("alert", "deliver").out == "0 events, 0 messages sent.\n"
+    assert at("alert", "remove", "ops").code == 0
+    assert at("alert", "lateness", "nothing", "5", "--json").json["error"]["code"] == "unknown_pipeline"
 
 
 def test_rows_of_a_source_are_shown_from_afar(shop: Shop, server: Server):

@@ -38,6 +38,7 @@ MODULES = {
     "people": ("user", "key", "team", "activity"),
     "settings": ("settings",),
     "usage": ("usage",),
+    "alerts": ("alert",),
     "secrets": ("secrets",),
     "serve": ("serve",),
     "simulate": ("simulate",),

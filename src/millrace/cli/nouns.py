@@ -45,6 +45,7 @@ ORDER = (
     "activity",
     "settings",
     "usage",
+    "alert",
     "simulate",
     "export",
     "schema",

@@ -274,24 +274,29 @@ def given(kind: connections.Kind, type_: str, words: Mapping[str, str], env: Map
 
     Raises DocumentError for a variable that is not set.
     """
+    from millrace.control.document import absolute
+
+    return absolute(connections.config_class(kind, type_), typed(words, env), Path.cwd())
+
+
+def typed(words: Mapping[str, str], env: Mapping[str, str]) -> dict[str, JSON]:
+    """Values as typed on a command line: variables filled in, JSON read. Raises DocumentError as `given` does."""
     import json
 
     import yaml
 
-    from millrace.control.document import absolute
     from millrace.control.places import DocumentError, plant
 
-    def typed(value: str) -> JSON:
+    def value(text: str) -> JSON:
         try:
-            return json.loads(value) if value[:1] in ("[", "{") else value
+            return json.loads(text) if text[:1] in ("[", "{") else text
         except ValueError:
-            return value
+            return text
 
     tree = plant(yaml.safe_dump(dict(words)) if words else "{}", "settings", env)
     if tree.problems:
         raise DocumentError([replace(one, path=(one.path or "").partition(" ")[2] or None) for one in tree.problems])
-    texts = {key: typed(value) for key, value in tree.value.items()}
-    return absolute(connections.config_class(kind, type_), texts, Path.cwd())
+    return {key: value(text) for key, text in tree.value.items()}
 
 
 def add(

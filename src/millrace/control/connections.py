@@ -106,7 +106,7 @@ def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, A
         "changed_at": now,
         "team_id": home.actor.team_id,
     }
-    with home.database.transaction() as connection, _unique(kind, name):
+    with home.database.transaction() as connection, unique_name(kind, name):
         row["sealed"] = sealing.seal(home, connection, connections.c.sealed, id_, hidden)
         row["number"] = following(connection, "connection")
         made = connection.execute(sa.insert(connections).values(row).returning(connections)).one()
@@ -144,7 +144,7 @@ def change(
         if kind == "destination":
             _stays(home, old, open_)
         values |= {"config": open_, "secret_keys": sorted(hidden)}
-    with home.database.transaction() as connection, _unique(kind, new_name or name):
+    with home.database.transaction() as connection, unique_name(kind, new_name or name):
         if hidden is not None:
             values["sealed"] = sealing.seal(home, connection, connections.c.sealed, old.id, hidden)
         mine = sa.update(connections).where(connections.c.id == old.id)
@@ -432,8 +432,8 @@ def _stays(home: Home, old: Connection, new: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _unique(kind: str, name: str) -> Generator[None]:
-    """A name that is taken, in words."""
+def unique_name(kind: str, name: str) -> Generator[None]:
+    """A name that is taken, in words: ConfigError "name_taken"."""
     from sqlalchemy.exc import IntegrityError
 
     try:

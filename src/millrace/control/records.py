@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import run_objects
+from millrace.control import alert_runs, run_objects
 from millrace.control.db import Database
 from millrace.control.tables import cursors, pipelines, run_counts, runs, segments
 from millrace.errors import ConfigError, Problem
@@ -179,7 +179,7 @@ def end_run(
 ) -> None:
     """The run has ended so, and its objects say so. Texts must hold no secret any more (I7)."""
     said = [{"code": note.code, "message": note.message, "level": note.level} for note in notes]
-    with database.transaction() as connection:
+    with database.joining() as connection:
         connection.execute(
             sa.update(runs)
             .where(runs.c.id == run_id)
@@ -224,6 +224,7 @@ def end_interrupted(database: Database, pipeline_id: str, *, but: int | None = N
         )
         for run in found:
             run_objects.settle(connection, pipeline_id, run, failed=True)
+            alert_runs.failed(connection, run, error)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millrace.connect.destination import Destination, Strategy
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
 from millrace.control import (
+    alert_runs,
     connections,
     damage,
     leases,
@@ -25,6 +26,7 @@ from millrace.control import (
     transformations,
 )
 from millrace.control.activity import Severity, wrote
+from millrace.control.alert_runs import Ended
 from millrace.control.clock import clock as machine_clock
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunRecord, RunStatus
@@ -231,29 +233,39 @@ def crew(
             if isinstance(error, MillraceError):
                 # Whoever shows it further up does not know what to take out (I7).
                 error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
-            records.end_run(home.database, run_id, status, notes=_said(ours), error=problem)
-            _told(ours, kind, status, error, problem.message)
+            _ended(ours, kind, status, error, problem)
             if isinstance(error, Exception):
                 _reckon(ours, order, "cancelled" if isinstance(error, Stale) else _cause(error), error)
             raise
         else:
             status, outcome = _result(ours)
             if status != "CANCELLED" or order.job is None or records.cancel_wished(home.database, run_id):
-                records.end_run(home.database, run_id, status, notes=_said(ours))
-                _told(ours, kind, status)
+                _ended(ours, kind, status)
             # Else only the worker stops: its task goes back, and the run goes on with another one.
             _reckon(ours, order, outcome)
         finally:
             ours.close()
 
 
-def _told(ours: Crew, kind: RunKind, status: RunStatus, error: BaseException | None = None, why: str = "") -> None:
-    """The activity log tells how the run ended: trouble that time mends is HIGH, another failure CRITICAL."""
+def _ended(
+    ours: Crew, kind: RunKind, status: RunStatus, error: BaseException | None = None, problem: Problem | None = None
+) -> None:
+    """The run is on record as ended, the activity log tells how, and so do alerts, all or nothing.
+
+    Trouble that time mends is HIGH in the log, another failure CRITICAL.
+    """
     severity: Severity = "LOW"
     if status == "FAILED":
         severity = "HIGH" if isinstance(error, Transient) else "CRITICAL"
-    message = f"run {ours.run_id} of {ours.pipeline.name} ({kind}) ended: {status}" + (f", {why}" if why else "")
-    wrote(ours.home, severity, ours.pipeline.entity, "run", message, run_id=ours.run_id)
+    message = f"run {ours.run_id} of {ours.pipeline.name} ({kind}) ended: {status}"
+    message += f", {problem.message}" if problem else ""
+    end = Ended(ours.run_id, status, _said(ours), problem)
+    if error is not None:
+        end = replace(end, side=alert_runs.side_of(error), severity=alert_runs.severity_of(error))
+    with ours.home.database.transaction() as connection:
+        records.end_run(ours.home.database, ours.run_id, status, notes=end.notes, error=problem)
+        wrote(ours.home, severity, ours.pipeline.entity, "run", message, run_id=ours.run_id)
+        alert_runs.ended(connection, end)
 
 
 @contextmanager

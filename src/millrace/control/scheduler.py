@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.control import activity, due, jobs, leases, lifecycle, records, slots, tasks
+from millrace.control import activity, alert_routing, alert_watch, due, jobs, leases, lifecycle, records, slots, tasks
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
 from millrace.errors import MillraceError, Stale
@@ -31,6 +31,9 @@ CHUNK = 200
 
 TICK_S = 1.0
 HOUSEKEEPING = timedelta(hours=1)
+
+# So often it looks at limits, late pipelines and what is told every few hours.
+LOOK = timedelta(minutes=1)
 
 _log = logging.getLogger("millrace.scheduler")
 
@@ -63,7 +66,7 @@ def tick(home: Home, now: datetime | None = None) -> Ticked:
 def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> None:
     """Ticks until it shall stop, whenever this process holds the scheduler's lease; else it waits for that."""
     lease: Lease | None = None
-    renewed = kept_house = home.database.now() - HOUSEKEEPING
+    renewed = kept_house = looked = home.database.now() - HOUSEKEEPING
     try:
         while not stopping.is_set():
             try:
@@ -76,10 +79,14 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     lease.renew()
                     renewed = now
                 tick(home)
+                if now - looked >= LOOK:
+                    looked = now
+                    alert_watch.look(home, now)
                 if now - kept_house >= HOUSEKEEPING:
                     kept_house = now
                     jobs.expire(home, now)
                     activity.expire(home, now)
+                    alert_routing.expire(home, now)
             except AlreadyRunning:
                 stopping.wait(tick_s)
             except Stale:

@@ -167,9 +167,9 @@ def _anew(
 
 def _all(connection: sa.Connection) -> Iterator[tuple[sa.Column[Any], sa.ColumnElement[bool], str, bytes]]:
     """Every sealed value: its column, what finds its row, the name of the row, and the value."""
-    from millrace.control import people_tables
+    from millrace.control import people_tables, telling_tables
 
-    del people_tables  # its tables are in `metadata` now
+    del people_tables, telling_tables  # their tables are in `metadata` now
     for table in metadata.sorted_tables:
         for column in table.columns:
             if not isinstance(column.type, Sealed):

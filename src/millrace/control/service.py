@@ -1,4 +1,4 @@
-"""The service without its faces: one scheduler thread and workers, until it shall stop."""
+"""The service without its faces: a thread that schedules, one that sends alerts, and workers, until it shall stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from millrace.control import scheduler, sealing
+from millrace.control import alert_outbox, scheduler, sealing
 
 if TYPE_CHECKING:
     from millrace.control.executor import Executor
@@ -23,6 +23,8 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
     sealing.renew(home)
     thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
     thread.start()
+    telling = threading.Thread(target=alert_outbox.serve, args=(home, stopping), name="alerts", daemon=True)
+    telling.start()
     try:
         while not stopping.is_set():
             executor.tend()
@@ -35,3 +37,4 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
         stopping.set()
         executor.stop(patience_s=patience_s)
         thread.join(timeout=patience_s)
+        telling.join(timeout=patience_s)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import leases
+from millrace.control import alert_runs, leases
 from millrace.control.db import Database
 from millrace.control.priority import Priority
 from millrace.control.tables import pipelines, runs, tasks
@@ -218,12 +218,15 @@ def give_back(database: Database, task: Task, *, after_s: float = 0.0, died: boo
 
 def fail_queued(database: Database, task: Task, problem: Problem) -> None:
     """A run that could not even begin has failed of this; one that began says for itself how it ended."""
+    now = database.now()
     with database.transaction() as connection:
-        connection.execute(
+        changed = connection.execute(
             sa.update(runs)
             .where(runs.c.id == task.job, runs.c.status.in_(("QUEUED", "CANCELLING")))
-            .values(status="FAILED", ended_at=database.now(), stage="DONE", error=dataclasses.asdict(problem))
+            .values(status="FAILED", ended_at=now, stage="DONE", error=dataclasses.asdict(problem))
         )
+        if changed.rowcount:
+            alert_runs.failed(connection, task.job, problem)
 
 
 def recover(database: Database) -> list[int]:
@@ -334,3 +337,5 @@ def _close(connection: sa.Connection, run: int, now: datetime, *, cancelled: boo
     if not cancelled:
         values |= {"status": "FAILED", "error": dataclasses.asdict(error)}
     connection.execute(sa.update(runs).where(runs.c.id == run).values(values))
+    if not cancelled:
+        alert_runs.failed(connection, run, error)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table
 from sqlalchemy import UniqueConstraint as Unique
 
-from millrace.control.tables import Document, Free, Moment, metadata
+from millrace.control.tables import Document, Free, Moment, Sealed, metadata
 
 
 def _number() -> Column[Any]:
@@ -95,7 +95,7 @@ alerts = Table(
     Column("facts", Document, nullable=False),
     Column("run_id", BigInteger),
     Column("state", String(16), nullable=False),
-    Column("count", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
     Column("first_at", Moment, nullable=False),
     Column("last_at", Moment, nullable=False),
     Column("told_at", Moment),
@@ -117,7 +117,7 @@ alert_channels = Table(
     Column("kind", String(16), nullable=False),
     Column("config", Document, nullable=False),
     Column("secret_keys", Document, nullable=False),
-    Column("sealed", LargeBinary),
+    Column("sealed", Sealed),
     Column("enabled", Boolean, nullable=False),
     # Which alerts go there, and when none do.
     Column("wanted", Document, nullable=False),

@@ -251,6 +251,8 @@ def _held(
     """Last segment that the table holds, by the destination's own word; our note is brought in line with it."""
     held = destination.held(feed, table.name)  # I3
     gone = destination.schema(table.name) is None
+    if gone and shelved.loaded and not shelved.fresh:
+        note(Note("table_dropped", f"table {table.name} was dropped at the destination; it is made again"))
     if held is not None and gone:
         # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
         destination.forget(feed, table.name)

@@ -27,6 +27,7 @@ NOUNS = (
     "objects",
     "drafts",
     "usage",
+    "alerts",
 )
 
 

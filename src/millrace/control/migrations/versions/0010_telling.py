@@ -78,7 +78,7 @@ def upgrade() -> None:
         _free("facts"),
         sa.Column("run_id", sa.BigInteger()),
         _text("state", 16),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
         _moment("first_at"),
         _moment("last_at"),
         _moment("told_at", null=True),

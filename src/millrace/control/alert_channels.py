@@ -1,0 +1,154 @@
+"""Channels: where alerts of a team go. Their secrets are sealed, and opened only to send (I7)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from millrace.control import alert_kinds, alert_wanted, sealing
+from millrace.control.activity import Entity, wrote
+from millrace.control.alert_kinds import ChannelKind
+from millrace.control.alert_wanted import Wanted
+from millrace.control.connections import checked_name, unique_name
+from millrace.control.findings import nearest
+from millrace.control.telling_tables import alert_channels
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.connect.config import Settings
+    from millrace.control.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel. ``config`` is without its secrets; ``secrets`` names those that are set."""
+
+    id: str
+    name: str
+    kind: ChannelKind
+    config: Mapping[str, Any]
+    secrets: tuple[str, ...]
+    enabled: bool
+    wanted: Wanted
+    created_at: datetime
+    changed_at: datetime
+
+    @property
+    def entity(self) -> Entity:
+        return Entity("channel", self.id, self.name)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the activity log tells of it."""
+        wanted = self.wanted.to_json()
+        return {"name": self.name, "kind": self.kind, "config": self.config, "enabled": self.enabled} | wanted
+
+
+def add(home: Home, name: str, kind: str, config: Mapping[str, Any], wanted: Wanted | None = None) -> Channel:
+    """Alerts go there from now on. Raises ConfigError for a name that is taken and for settings that cannot be."""
+    home.actor.must("settings.edit")
+    checked_name(name, "channel")
+    known = alert_kinds.known_kind(kind)
+    alert_kinds.validated(known, config)
+    now = datetime.now(UTC)
+    row = {"id": str(uuid.uuid4()), "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": True}
+    row |= {"wanted": alert_wanted.checked(wanted or Wanted()).to_json(), "created_at": now, "changed_at": now}
+    open_, hidden = alert_kinds.split(known, config)
+    values = row | {"config": open_, "secret_keys": sorted(hidden)}
+    with home.database.transaction() as connection, unique_name("channel", name):
+        values["sealed"] = sealing.seal(home, connection, alert_channels.c.sealed, values["id"], hidden)
+        inserted = connection.execute(sa.insert(alert_channels).values(values).returning(alert_channels)).one()
+        made = _channel(inserted)
+        wrote(home, "MEDIUM", made.entity, "create", f"channel {name} was added", after=made.told)
+    return made
+
+
+def change(
+    home: Home,
+    name: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    wanted: Wanted | None = None,
+    enabled: bool | None = None,
+) -> Channel:
+    """The channel with what is given in place of what it had. Secrets that ``config`` does not name stay."""
+    home.actor.must("settings.edit")
+    old = find(home, name)
+    values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
+    hidden: Mapping[str, Any] | None = None
+    if config is not None:
+        whole = _secrets(home, old.id) | dict(config)
+        alert_kinds.validated(old.kind, whole)
+        open_, hidden = alert_kinds.split(old.kind, whole)
+        values |= {"config": open_, "secret_keys": sorted(hidden)}
+    if wanted is not None:
+        values["wanted"] = alert_wanted.checked(wanted).to_json()
+    if enabled is not None:
+        values["enabled"] = enabled
+    with home.database.transaction() as connection:
+        if hidden is not None:
+            values["sealed"] = sealing.seal(home, connection, alert_channels.c.sealed, old.id, hidden)
+        mine = sa.update(alert_channels).where(alert_channels.c.id == old.id)
+        new = _channel(connection.execute(mine.values(values).returning(alert_channels)).one())
+        wrote(home, "MEDIUM", new.entity, "change", f"channel {name} was changed", old.told, new.told)
+    return new
+
+
+def remove(home: Home, name: str) -> None:
+    """The channel is gone, with what was on its way there."""
+    home.actor.must("settings.edit")
+    old = find(home, name)
+    with home.database.transaction() as connection:
+        connection.execute(sa.delete(alert_channels).where(alert_channels.c.id == old.id))
+        wrote(home, "MEDIUM", old.entity, "delete", f"channel {name} was removed", before=old.told)
+
+
+def listed(home: Home) -> list[Channel]:
+    """The channels of the team, by name."""
+    home.actor.must("view")
+    mine = alert_channels.c.team_id == home.actor.team_id
+    with home.database.reading() as connection:
+        query = sa.select(alert_channels).where(mine).order_by(alert_channels.c.name)
+        return [_channel(row) for row in connection.execute(query)]
+
+
+def find(home: Home, name: str) -> Channel:
+    """The channel of that name. Raises ConfigError "unknown_channel"."""
+    home.actor.must("view")
+    found = listed(home)
+    for one in found:
+        if one.name == name:
+            return one
+    known = [one.name for one in found]
+    hint = nearest(name, known, what="There are") if known else "There is none yet: `millrace alert add`."
+    raise ConfigError(f"there is no channel {name[:80]!r}", hint=hint, code="unknown_channel")
+
+
+def settings(home: Home, kind: ChannelKind, channel_id: str, config: Mapping[str, Any]) -> Settings:
+    """The settings of a channel with its secrets, to send something."""
+    return alert_kinds.validated(kind, dict(config) | _secrets(home, channel_id))
+
+
+def _secrets(home: Home, id_: str) -> dict[str, Any]:
+    with home.database.reading() as connection:
+        sealed = connection.execute(sa.select(alert_channels.c.sealed).where(alert_channels.c.id == id_)).scalar_one()
+    return sealing.unseal(home, alert_channels.c.sealed, id_, sealed)
+
+
+def _channel(row: Any) -> Channel:
+    return Channel(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,
+        config=row.config,
+        secrets=tuple(row.secret_keys),
+        enabled=row.enabled,
+        wanted=alert_wanted.from_json(row.wanted),
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+    )

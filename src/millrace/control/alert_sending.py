@@ -1,0 +1,187 @@
+"""One message to one channel, over the network. Raises Undelivered where another try may help, else what a person must
+mend. No secret is in an error (I7)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import smtplib
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from millrace.connect.config import Settings
+from millrace.connect.http.client import Client, Reply, is_loopback, may_be_plain
+from millrace.control import alert_messages
+from millrace.control.alert_kinds import (
+    EmailSettings,
+    OpsgenieSettings,
+    PagerDutySettings,
+    SlackSettings,
+    WebhookSettings,
+)
+from millrace.control.alert_messages import Message
+from millrace.errors import AuthError, ConfigError, Transient
+
+TIMEOUT_S = 30.0
+
+# Receivers that were written for the reference look for these (api.md D).
+WEBHOOK_AGENT = "HevoWebhookEvent"
+SIGNATURE = "hmac-signature"
+
+
+class Undelivered(Transient):
+    """The receiver could not be reached, or had no time."""
+
+    code = "undelivered"
+
+
+def send(settings: Settings, message: Message, recipient: str = "") -> None:
+    """The message is with the mail server, or was answered with 2xx. ``recipient``: an address, instead of those of the
+    channel."""
+    match settings:
+        case EmailSettings():
+            _mail(settings, message, [recipient] if recipient else list(settings.to))
+        case SlackSettings():
+            _post(settings.url.get_secret_value(), alert_messages.slack(message))
+        case PagerDutySettings():
+            _encrypted(settings.url)
+            body = alert_messages.pagerduty(message, settings.routing_key.get_secret_value())
+            _post(f"{settings.url.rstrip('/')}/v2/enqueue", body)
+        case OpsgenieSettings():
+            _opsgenie(settings, message)
+        case WebhookSettings():
+            body = alert_messages.webhook(message)
+            _post(settings.url.get_secret_value(), body, headers=signed(settings, body))
+        case _:
+            raise TypeError(f"nothing can be sent by {type(settings).__name__}")
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Texts that must not be in what is told of the channel."""
+    found = (getattr(settings, key) for key in settings.secret_keys())
+    return [one.get_secret_value() for one in found if one is not None]
+
+
+def signed(settings: WebhookSettings, body: bytes) -> dict[str, str]:
+    """Headers by which a receiver knows who sent the body: base64 of HMAC-SHA256 over its bytes."""
+    headers = {"User-Agent": WEBHOOK_AGENT}
+    if settings.secret is not None:
+        digest = hmac.digest(settings.secret.get_secret_value().encode(), body, hashlib.sha256)
+        headers[SIGNATURE] = base64.b64encode(digest).decode()
+    return headers
+
+
+def _opsgenie(settings: OpsgenieSettings, message: Message) -> None:
+    _encrypted(settings.url)
+    headers = {"Authorization": f"GenieKey {settings.api_key.get_secret_value()}"}
+    base = f"{settings.url.rstrip('/')}/v2/alerts"
+    if message.occasion == "recovered":
+        alias = quote(message.fingerprint, safe="")
+        _post(f"{base}/{alias}/close?identifierType=alias", b'{"source":"Millrace"}', headers=headers)
+    else:
+        _post(base, alert_messages.opsgenie(message), headers=headers)
+
+
+def _post(url: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1)
+    try:
+        reply = client.send("POST", target, content=body)
+    finally:
+        client.close()
+    _judge(reply, client.host)
+
+
+def _judge(reply: Reply, host: str) -> None:
+    if 200 <= reply.status < 300:
+        return
+    if reply.status in (401, 403):
+        raise AuthError(
+            f"{host} answered {reply.status}: it does not know us",
+            hint="Check the channel's key or URL.",
+            code="channel_auth",
+        )
+    if reply.status in (408, 425, 429) or reply.status >= 500:
+        raise Undelivered(f"{host} answered {reply.status}")
+    raise ConfigError(
+        f"{host} answered {reply.status}, so it cannot take this",
+        hint="Check the channel's URL.",
+        code="channel_refused",
+    )
+
+
+def _encrypted(url: str) -> None:
+    """Raises ConfigError where a key would travel in the clear."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not may_be_plain(parts.hostname or ""):
+        raise ConfigError("a key must not travel without encryption", hint="Use https.", path="url", code="insecure")
+
+
+def _mail(settings: EmailSettings, message: Message, to: list[str]) -> None:
+    if not to:
+        return
+    written = alert_messages.mail(message, settings.sender, to, datetime.now(UTC))
+    where = f"{settings.host}:{settings.port}"
+    try:
+        with _connected(settings) as server:
+            if settings.username is not None and settings.password is not None:
+                server.login(settings.username, settings.password.get_secret_value())
+            # A refused recipient is an error only where all are refused.
+            server.send_message(written, settings.sender, to)
+    except smtplib.SMTPAuthenticationError as error:
+        raise AuthError(
+            f"the mail server {where} does not let {settings.username} in ({error.smtp_code})",
+            hint="Check the user name and the password of the channel.",
+            code="channel_auth",
+        ) from None
+    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
+        codes = (
+            [code for code, _ in error.recipients.values()]
+            if isinstance(error, smtplib.SMTPRecipientsRefused)
+            else [error.smtp_code]
+        )
+        if all(code >= 500 for code in codes):
+            raise ConfigError(
+                f"the mail server {where} refuses the mail ({codes[0]})",
+                hint="Check the sender and the recipients of the channel.",
+                code="channel_refused",
+            ) from None
+        raise Undelivered(f"the mail server {where} does not take the mail now ({codes[0]})") from None
+    except smtplib.SMTPNotSupportedError:
+        raise ConfigError(
+            f"the mail server {where} offers no {settings.security} or no way to sign in",
+            hint="Check the port and `security` of the channel.",
+            code="channel_refused",
+        ) from None
+    except ssl.SSLError as error:
+        raise Undelivered(
+            f"no trusted TLS connection to the mail server {where}: {error.reason or 'it failed'}",
+            hint="Check `security`, the port, and the certificate of the server.",
+        ) from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise Undelivered(f"the mail server {where} cannot be reached: {type(error).__name__}") from None
+
+
+def _connected(settings: EmailSettings) -> smtplib.SMTP:
+    """Raises ConfigError where a password would travel in the clear, and what `smtplib` raises."""
+    if settings.security == "none" and settings.password is not None and not is_loopback(settings.host):
+        raise ConfigError(
+            "a password must not travel without encryption",
+            hint="Use starttls or tls.",
+            path="security",
+            code="insecure",
+        )
+    if settings.security == "tls":
+        return smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_S, context=ssl.create_default_context())
+    server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S)
+    if settings.security == "starttls":
+        try:
+            server.starttls(context=ssl.create_default_context())
+        except BaseException:
+            server.close()
+            raise
+    return server

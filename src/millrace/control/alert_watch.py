@@ -1,0 +1,239 @@
+"""What nobody tells when it happens, looked at now and then: limits, late pipelines, failed events, daily usage.
+
+Each look notes in one transaction what it saw and what it told, so several servers, or one that begins again, tell it
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from millrace.control import alert_events, lateness, lifecycle, usage_limits
+from millrace.control.activity import Entity
+from millrace.control.actors import SYSTEM
+from millrace.control.alert_events import Code, Event
+from millrace.control.db import upsert
+from millrace.control.people_tables import team_settings
+from millrace.control.tables import pipelines, reject_files, reject_groups, runs, teams
+from millrace.control.telling_tables import usage_hourly
+from millrace.control.telling_tables import usage_limits as limits
+from millrace.control.usage import day_of, month_of
+from millrace.control.usage_counts import BILLABLE
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+DIGEST_H = 3
+
+# So much of the quota, so early in the month, is worth a word (pipelines.md 17.4).
+EARLY_PERCENT, EARLY_DAYS = 70, 15
+
+# The groups of failed events that a digest names; it counts all.
+MOST_GROUPS = 50
+
+_DIGEST, _DAILY = "alerts.digest_at", "alerts.daily_at"
+
+
+def look(home: Home, now: datetime | None = None) -> None:
+    """Everything is looked at once. To be asked about once a minute, by whoever schedules."""
+    moment = now or home.database.now()
+    check_limits(home, moment)
+    check_latency(home, moment)
+    digest(home, moment)
+    daily(home, moment)
+
+
+def check_limits(home: Home, now: datetime) -> int:
+    """Limits that were passed are told of, once in each period, and what they pause is paused; how many."""
+    with home.database.reading() as connection:
+        query = sa.select(limits, pipelines.c.name).outerjoin(pipelines, pipelines.c.id == limits.c.pipeline_id)
+        rows = connection.execute(query).all()
+        used = {row.id: usage_limits.spent(connection, row, now) for row in rows}
+    found = 0
+    for row in rows:
+        for code, stamp in _passed(row, used[row.id], now):
+            if row.told == stamp:
+                break
+            if row.pause and code != "QUOTA_EARLY":
+                _pause(home, row)
+            with home.database.transaction() as connection:
+                mine = sa.update(limits).where(limits.c.id == row.id, limits.c.told.is_not_distinct_from(row.told))
+                if connection.execute(mine.values(told=stamp)).rowcount:
+                    alert_events.tell(connection, row.team_id, _of_limit(row, code, used[row.id], now), at=now)
+                    found += 1
+            break
+    return found
+
+
+def check_latency(home: Home, now: datetime) -> int:
+    """Pipelines whose last good load is longer ago than they may be late are told of, and those that caught up."""
+    with home.database.reading() as connection:
+        rows: list[Any] = list(lateness.bound(connection))
+    found = 0
+    for row in rows:
+        most = timedelta(minutes=lateness.minutes_of(row.options) or 0)
+        entity = Entity("pipeline", row.id, row.name)
+        with home.database.transaction() as connection:
+            good = sa.select(sa.func.max(runs.c.ended_at)).where(
+                runs.c.pipeline_id == row.id, runs.c.status.like("COMPLETED%")
+            )
+            since: datetime = connection.execute(good).scalar() or row.created_at
+            if now - since <= most:
+                alert_events.over(connection, row.team_id, entity, ["LATENCY_EXCEEDED"], at=now)
+            elif not alert_events.is_open(connection, entity, ["LATENCY_EXCEEDED"]):
+                minutes = int((now - since).total_seconds() // 60)
+                title = f"Pipeline {row.name} is {minutes:,} minutes late"
+                allowed = most // timedelta(minutes=1)
+                body = f"Its last good run ended at {since:%Y-%m-%d %H:%M} UTC; {allowed:,} minutes are allowed."
+                event = Event("LATENCY_EXCEEDED", entity, title, body, facts={"minutes": minutes})
+                alert_events.tell(connection, row.team_id, event, at=now)
+                found += 1
+    return found
+
+
+def digest(home: Home, now: datetime) -> int:
+    """What failed in the last three hours is told in one message for each team (pipelines.md 16.1); how many."""
+    until = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    until -= timedelta(hours=until.hour % DIGEST_H)
+    found = 0
+    for team in _due(home, _DIGEST, until):
+        with home.database.transaction() as connection:
+            since = _step(connection, team, _DIGEST, until, most=timedelta(days=1))
+            if since is None:
+                continue
+            if (event := _digest(connection, team, since, until)) is not None:
+                alert_events.tell(connection, team, event, at=now)
+                found += 1
+    return found
+
+
+def daily(home: Home, now: datetime) -> int:
+    """What was loaded yesterday and in the week is told to each team that loaded something; how many."""
+    today = day_of(now)
+    found = 0
+    for team in _due(home, _DAILY, today):
+        with home.database.transaction() as connection:
+            if _step(connection, team, _DAILY, today, most=timedelta(days=1)) is None:
+                continue
+            if (event := _daily(connection, team, today)) is not None:
+                alert_events.tell(connection, team, event, at=now)
+                found += 1
+    return found
+
+
+def _passed(row: Any, used: int, now: datetime) -> Iterator[tuple[Code, str]]:
+    """What there is to say of a limit, the worst first, each with the mark by which it is said once."""
+    if row.period == "day":
+        if used > row.rows:
+            yield "SPIKE_LIMIT_EXCEEDED", f"{day_of(now):%Y-%m-%d}"
+        return
+    month = month_of(now)
+    if used >= row.rows:
+        yield "QUOTA_CONSUMED", f"{month:%Y-%m} all"
+    elif used * 100 >= row.rows * EARLY_PERCENT and now - month < timedelta(days=EARLY_DAYS):
+        yield "QUOTA_EARLY", f"{month:%Y-%m} early"
+
+
+def _of_limit(row: Any, code: Code, used: int, now: datetime) -> Event:
+    facts: dict[str, Any] = {"limit": row.rows, "used": used, "period": row.period, "paused": row.pause}
+    if row.period == "day":
+        entity = Entity("pipeline", row.pipeline_id, row.name)
+        title = f"Pipeline {row.name} moved {used:,} rows today, more than its limit of {row.rows:,}"
+        body = "It was paused." if row.pause else "It goes on."
+        return Event(code, entity, title, body, f"{day_of(now):%Y-%m-%d}", facts=facts)
+    entity = Entity("team", row.team_id, "usage")
+    percent = used * 100 // row.rows
+    title = f"{percent} % of this month's quota of {row.rows:,} rows are used"
+    body = f"{used:,} billable rows were loaded since the month began."
+    body += " All pipelines were paused." if row.pause and code == "QUOTA_CONSUMED" else ""
+    return Event(code, entity, title, body, f"{month_of(now):%Y-%m}", facts=facts)
+
+
+def _pause(home: Home, row: Any) -> None:
+    """The pipeline, or all of the team, are paused. Those that are so already stay it."""
+    there = home.acting(SYSTEM.of(row.team_id))
+    mine = [pipelines.c.team_id == row.team_id, pipelines.c.state == "ACTIVE"]
+    mine += [pipelines.c.id == row.pipeline_id] if row.pipeline_id is not None else []
+    with home.database.reading() as connection:
+        names = list(connection.execute(sa.select(pipelines.c.name).where(*mine)).scalars())
+    for name in names:
+        try:
+            lifecycle.pause(there, name)
+        except ConfigError:
+            continue  # somebody else paused or deleted it meanwhile
+
+
+def _due(home: Home, key: str, until: datetime) -> list[str]:
+    """Teams for which this was not done up to that moment."""
+    t = team_settings.c
+    done = sa.select(t.team_id, t.value).where(t.key == key)
+    with home.database.reading() as connection:
+        known = {row.team_id: row.value for row in connection.execute(done)}
+        every = connection.execute(sa.select(teams.c.id)).scalars()
+        return [team for team in every if known.get(team) is None or known[team] < until.isoformat()]
+
+
+def _step(connection: sa.Connection, team: str, key: str, until: datetime, *, most: timedelta) -> datetime | None:
+    """It is noted as done up to that moment; since when it is not, ``most`` at most. None where another did it now."""
+    t = team_settings.c
+    mine = sa.select(t.value).where(t.team_id == team, t.key == key)
+    if connection.dialect.name != "sqlite":
+        mine = mine.with_for_update()
+    before = connection.execute(mine).scalar()
+    if before is not None and before >= until.isoformat():
+        return None
+    row: dict[str, Any] = {"team_id": team, "key": key, "value": until.isoformat(), "changed_at": until}
+    upsert(connection, team_settings, [row], key=["team_id", "key"])
+    # What was before anybody looked is no news.
+    return until if before is None else max(datetime.fromisoformat(before), until - most)
+
+
+def _digest(connection: sa.Connection, team: str, since: datetime, until: datetime) -> Event | None:
+    g, f = reject_groups.c, reject_files.c
+    query = (
+        sa.select(pipelines.c.name, g.stream, g.stage, g.code, sa.func.sum(g.rows).label("rows"))
+        .join(reject_files, f.id == g.file_id)
+        .join(pipelines, pipelines.c.id == f.pipeline_id)
+        .where(pipelines.c.team_id == team, f.created_at >= since, f.created_at < until, g.state == "open", f.counted)
+        .group_by(pipelines.c.name, g.stream, g.stage, g.code)
+        .order_by(sa.desc("rows"), pipelines.c.name, g.stream, g.code)
+    )
+    found = connection.execute(query).all()
+    if not found:
+        return None
+    rows = sum(int(one.rows) for one in found)
+    lines = [f"{one.name}, {one.stream}: {int(one.rows):,} rows, {one.stage}/{one.code}" for one in found[:MOST_GROUPS]]
+    lines += [f"and {len(found) - MOST_GROUPS:,} other groups"] if len(found) > MOST_GROUPS else []
+    lines.append("See: millrace rejects")
+    facts: dict[str, Any] = {"rows": rows, "since": since.isoformat(), "until": until.isoformat()}
+    facts["pipelines"] = sorted({one.name for one in found})
+    title = f"{rows:,} events failed from {since:%H:%M} to {until:%H:%M} UTC"
+    return Event("FAILED_EVENTS_DIGEST", Entity("team", team, "failed events"), title, "\n".join(lines), facts=facts)
+
+
+def _daily(connection: sa.Connection, team: str, today: datetime) -> Event | None:
+    t = usage_hourly.c
+    counted = sa.func.sum(sa.case((t.kind.in_(sorted(BILLABLE)), t.loaded), else_=0)).label("billable")
+
+    def sums(days: int) -> list[Any]:
+        query = sa.select(sa.func.max(t.pipeline).label("name"), sa.func.sum(t.loaded).label("loaded"), counted)
+        query = query.where(t.team_id == team, t.hour >= today - timedelta(days=days), t.hour < today)
+        return list(connection.execute(query.group_by(t.pipeline_id).order_by(sa.desc("loaded"))))
+
+    day, week = sums(1), sums(7)
+    if not week:
+        return None
+    totals = {name: (sum(int(one.loaded) for one in part), sum(int(one.billable) for one in part))
+              for name, part in (("yesterday", day), ("the last 7 days", week))}  # fmt: skip
+    lines = [f"In {name}: {loaded:,} rows loaded, {billable:,} of them billable."
+             for name, (loaded, billable) in totals.items()]  # fmt: skip
+    lines += [f"{one.name}: {int(one.loaded):,} rows yesterday" for one in day[:MOST_GROUPS]]
+    facts: dict[str, Any] = {"loaded": totals["yesterday"][0], "billable": totals["yesterday"][1]}
+    facts["week_loaded"], facts["week_billable"] = totals["the last 7 days"]
+    title = f"{totals['yesterday'][0]:,} rows were loaded on {today - timedelta(days=1):%Y-%m-%d}"
+    return Event("USAGE_DAILY", Entity("team", team, "usage"), title, "\n".join(lines), facts=facts)

@@ -1,0 +1,153 @@
+"""A real mail server and a real HTTP server of this machine, which keep what they are sent."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+@dataclass
+class Mailbox:
+    """Where a mail server listens, and what it took. ``answers``: what it says to the next mails instead of taking
+    them."""
+
+    port: int = 0
+    mails: list[EmailMessage] = field(default_factory=list[EmailMessage])
+    recipients: list[list[str]] = field(default_factory=list[list[str]])
+    encrypted: list[bool] = field(default_factory=list[bool])
+    answers: list[str] = field(default_factory=list[str])
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if self.answers:
+            return self.answers.pop(0)
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
+        self.recipients.append(list(envelope.rcpt_tos))
+        self.encrypted.append(session.ssl is not None)
+        return "250 OK"
+
+
+@contextmanager
+def mail_server(
+    *, login: tuple[str, str] | None = None, certificate: Path | None = None, tls: bool = False
+) -> Generator[Mailbox]:
+    """A mail server, which asks for ``login`` and encrypts by STARTTLS, or with ``tls`` from the start."""
+    box = Mailbox()
+
+    def known(server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
+        pair = (given.login.decode(), given.password.decode())
+        return AuthResult(success=pair == login, handled=False)
+
+    more: dict[str, Any] = {}
+    if login is not None:
+        more = {"authenticator": known, "auth_required": True, "auth_require_tls": certificate is not None}
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        more |= {"ssl_context": context} if tls else {"tls_context": context, "require_starttls": True}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        box.port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, **more)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
+
+
+def certificate(folder: Path) -> Path:
+    """A file with a key and a certificate for this machine, which signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "server.pem"
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    """Where an HTTP server listens, and what it took. ``answers``: the next statuses; after them, 200."""
+
+    url: str
+    received: list[Received] = field(default_factory=list[Received])
+    answers: list[int] = field(default_factory=list[int])
+
+    def bodies(self) -> list[Any]:
+        return [one.json for one in self.received]
+
+
+@contextmanager
+def http_server() -> Generator[Receiver]:
+    """An HTTP server that takes everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            heads = {name.lower(): value for name, value in self.headers.items()}
+            receiver.received.append(Received("POST", self.path, heads, body))
+            self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver = Receiver(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

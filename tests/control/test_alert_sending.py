@@ -1,0 +1,223 @@
+"""Messages over the wire: to a real mail server and a real HTTP server, as each kind of channel wants them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.control.receivers import Receiver, certificate, http_server, mail_server
+
+from millrace.control import alert_kinds
+from millrace.control.alert_kinds import ChannelKind
+from millrace.control.alert_messages import Message, from_json
+from millrace.control.alert_sending import send
+from millrace.errors import AuthError, ConfigError, Transient
+
+MESSAGE = Message(
+    key="0b5b6f1e-51c1-4a8e-9d3f-0f2f1f1d2c3b",
+    fingerprint="f" * 64,
+    alert=7,
+    occasion="raised",
+    code="SOURCE_FAILED",
+    category="pipeline",
+    severity="CRITICAL",
+    team="Analytics",
+    entity="pipeline",
+    name="clever<tap>",
+    title="The source of pipeline clever<tap> failed",
+    body="Run 4: the passcode is wrong & old.\nGive another one.",
+    at="2026-05-01T10:00:00+00:00",
+    count=3,
+    run=4,
+    facts={"pipeline": "clever<tap>", "run": 4, "error": "auth"},
+)
+OVER = replace(MESSAGE, occasion="recovered")
+
+
+def post(kind: ChannelKind, message: Message = MESSAGE, **config: Any) -> None:
+    send(alert_kinds.validated(kind, config), message)
+
+
+def mail(port: int, recipient: str = "", **config: Any) -> None:
+    whole = {"host": "127.0.0.1", "port": port, "sender": "millrace@example.com", "to": ["ada@example.com"]} | config
+    send(alert_kinds.validated("email", whole), MESSAGE, recipient)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Receiver]:
+    with http_server() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(server: Receiver) -> Receiver:
+    server.received.clear()
+    server.answers.clear()
+    return server
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate that this process trusts."""
+    file = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    return file
+
+
+def test_mail_goes_by_starttls_to_whoever_signs_in(trusted: Path) -> None:
+    with mail_server(login=("millrace", "s3cret"), certificate=trusted) as box:
+        mail(box.port, username="millrace", password="s3cret")
+    (found,) = box.mails
+    assert box.encrypted == [True]
+    assert box.recipients == [["ada@example.com"]]
+    assert found["Subject"] == "[Analytics] CRITICAL: The source of pipeline clever<tap> failed (3 times)"
+    assert found["From"] == "Millrace <millrace@example.com>"
+    assert found["Message-ID"] == "<0b5b6f1e-51c1-4a8e-9d3f-0f2f1f1d2c3b@example.com>"
+    assert found["Auto-Submitted"] == "auto-generated"
+    text = found.get_content()
+    assert "the passcode is wrong & old" in text and "millrace runs 4" in text
+
+
+def test_mail_goes_by_tls_from_the_start(trusted: Path) -> None:
+    with mail_server(certificate=trusted, tls=True) as box:
+        mail(box.port, "grace@example.com", security="tls")
+    assert box.recipients == [["grace@example.com"]]
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_no_password(tmp_path: Path) -> None:
+    server = mail_server(login=("millrace", "s3cret"), certificate=certificate(tmp_path))
+    with server as box, pytest.raises(Transient) as caught:
+        mail(box.port, username="millrace", password="s3cret")
+    assert "no trusted TLS connection" in caught.value.message
+    assert not box.mails
+
+
+def test_a_wrong_password_is_for_a_person_to_mend_and_not_told(trusted: Path) -> None:
+    with mail_server(login=("millrace", "right"), certificate=trusted) as box, pytest.raises(AuthError) as caught:
+        mail(box.port, username="millrace", password="wr0ng-one")
+    assert "wr0ng-one" not in caught.value.message
+
+
+def test_a_mail_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() -> None:
+    with mail_server() as box:
+        box.answers += ["451 later", "554 no"]
+        with pytest.raises(Transient):
+            mail(box.port, security="none")
+        with pytest.raises(ConfigError) as refused:
+            mail(box.port, security="none")
+        assert refused.value.code == "channel_refused"
+        mail(box.port, security="none")
+    assert len(box.mails) == 1
+    with pytest.raises(Transient):
+        mail(box.port, security="none")
+
+
+def test_a_server_without_starttls_is_no_server_for_starttls() -> None:
+    with mail_server() as box, pytest.raises(ConfigError):
+        mail(box.port)
+
+
+def test_a_password_never_travels_in_the_clear() -> None:
+    with pytest.raises(ConfigError) as caught:
+        mail(25, host="mail.example.com", security="none", username="u", password="p")
+    assert caught.value.code == "insecure"
+    with pytest.raises(ConfigError) as caught:
+        post("pagerduty", routing_key="k", url="http://events.example.com")
+    assert caught.value.code == "insecure"
+
+
+def test_slack_gets_text_that_it_does_not_take_for_markup(receiver: Receiver) -> None:
+    post("slack", url=f"{receiver.url}/services/T0/B0/token")
+    (found,) = receiver.received
+    assert found.path == "/services/T0/B0/token"
+    assert found.json["text"].endswith("The source of pipeline clever&lt;tap&gt; failed (3 times)")
+    (attachment,) = found.json["attachments"]
+    assert "wrong &amp; old" in attachment["text"]
+
+
+def test_pagerduty_gets_one_incident_that_begins_and_ends(receiver: Receiver) -> None:
+    for message in (MESSAGE, OVER):
+        post("pagerduty", message, routing_key="R0UTING", url=receiver.url)
+    assert [one.path for one in receiver.received] == ["/v2/enqueue"] * 2
+    begun, ended = receiver.bodies()
+    assert (begun["routing_key"], begun["event_action"], ended["event_action"]) == ("R0UTING", "trigger", "resolve")
+    assert begun["dedup_key"] == ended["dedup_key"] == "f" * 64
+    assert begun["payload"]["severity"] == "critical" and begun["payload"]["class"] == "SOURCE_FAILED"
+
+
+def test_opsgenie_gets_one_alert_that_is_opened_and_closed(receiver: Receiver) -> None:
+    for message in (MESSAGE, OVER):
+        post("opsgenie", message, api_key="G3NIE", url=receiver.url)
+    begun, ended = receiver.received
+    assert begun.headers["authorization"] == ended.headers["authorization"] == "GenieKey G3NIE"
+    assert (begun.path, begun.json["priority"], begun.json["alias"]) == ("/v2/alerts", "P1", "f" * 64)
+    assert ended.path == f"/v2/alerts/{'f' * 64}/close?identifierType=alias"
+
+
+def test_a_webhook_is_signed_so_that_its_receiver_knows_who_sent_it(receiver: Receiver) -> None:
+    post("webhook", url=f"{receiver.url}/hook?token=t", secret="shared")
+    post("webhook", OVER, url=f"{receiver.url}/hook?token=t")
+    signed, plain = receiver.received
+    assert signed.path == "/hook?token=t"
+    assert signed.headers["user-agent"] == plain.headers["user-agent"] == "HevoWebhookEvent"
+    expected = base64.b64encode(hmac.new(b"shared", signed.body, hashlib.sha256).digest()).decode()
+    assert signed.headers["hmac-signature"] == expected
+    assert "hmac-signature" not in plain.headers
+    assert (signed.json["event"], plain.json["event"]) == ("SOURCE_FAILED", "RECOVERED")
+    assert signed.json["id"] == MESSAGE.key
+
+
+def test_a_load_is_told_in_the_words_of_the_reference(receiver: Receiver) -> None:
+    facts = {"destination_id": 3, "tables": ["events"], "rows": 5}
+    post("webhook", replace(MESSAGE, code="LOAD_COMPLETED", facts=facts), url=receiver.url)
+    (told,) = receiver.bodies()
+    assert {"event": "LOAD_COMPLETED", "destination_id": 3, "tables": ["events"]}.items() <= told.items()
+    assert told["timestamp"] == MESSAGE.at
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(401, AuthError), (403, AuthError), (404, ConfigError), (410, ConfigError), (429, Transient), (503, Transient)],
+)
+def test_what_a_receiver_answers_says_whether_to_try_again(
+    receiver: Receiver, status: int, expected: type[Exception]
+) -> None:
+    receiver.answers.append(status)
+    with pytest.raises(expected) as caught:
+        post("slack", url=f"{receiver.url}/services/s3cret-token")
+    assert "s3cret-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "key"),
+    [
+        ("slack", {"url": "ftp://example.com"}, "url"),
+        ("slack", {}, "url"),
+        ("webhook", {"url": "https://u:p@example.com"}, "url"),
+        ("email", {"host": "h", "sender": "nobody"}, "sender"),
+        ("email", {"host": "h", "sender": "a@b", "to": ["x\r\nBcc: y@z"]}, "to"),
+        ("email", {"host": "h", "sender": "a@b", "members": False}, ""),
+        ("pagerduty", {"routing_key": "k", "more": 1}, "more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_with_their_key(kind: ChannelKind, config: Any, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        alert_kinds.validated(kind, config)
+    assert (caught.value.path or "").startswith(key)
+
+
+def test_a_refused_secret_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        alert_kinds.validated("slack", {"url": "hooks.slack.com/s3cret"})
+    assert "s3cret" not in caught.value.message
+
+
+def test_a_message_is_the_same_after_it_was_kept() -> None:
+    assert from_json(json.loads(json.dumps(MESSAGE.to_json()))) == MESSAGE
