@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,12 @@ def test_slack_gets_text_that_it_does_not_take_for_markup(receiver: Receiver) ->
     assert found.json["text"].endswith("The source of pipeline clever&lt;tap&gt; failed (3 times)")
     (attachment,) = found.json["attachments"]
     assert "wrong &amp; old" in attachment["text"]
+
+
+def test_the_url_of_a_webhook_is_in_no_log(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        post("slack", url=f"{receiver.url}/services/T0/B0/s3ntinel")
+    assert receiver.received and "s3ntinel" not in caplog.text
 
 
 def test_pagerduty_gets_one_incident_that_begins_and_ends(receiver: Receiver) -> None:
