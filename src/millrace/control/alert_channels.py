@@ -56,12 +56,13 @@ def add(home: Home, name: str, kind: str, config: Mapping[str, Any], wanted: Wan
     known = alert_kinds.known_kind(kind)
     alert_kinds.validated(known, config)
     now = datetime.now(UTC)
-    row = {"id": str(uuid.uuid4()), "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": True}
+    id_ = str(uuid.uuid4())
+    row = {"id": id_, "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": True}
     row |= {"wanted": alert_wanted.checked(wanted or Wanted()).to_json(), "created_at": now, "changed_at": now}
     open_, hidden = alert_kinds.split(known, config)
-    values = row | {"config": open_, "secret_keys": sorted(hidden)}
+    values: dict[str, Any] = row | {"config": open_, "secret_keys": sorted(hidden)}
     with home.database.transaction() as connection, unique_name("channel", name):
-        values["sealed"] = sealing.seal(home, connection, alert_channels.c.sealed, values["id"], hidden)
+        values["sealed"] = sealing.seal(home, connection, alert_channels.c.sealed, id_, hidden)
         inserted = connection.execute(sa.insert(alert_channels).values(values).returning(alert_channels)).one()
         made = _channel(inserted)
         wrote(home, "MEDIUM", made.entity, "create", f"channel {name} was added", after=made.told)

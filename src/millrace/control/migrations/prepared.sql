@@ -135,6 +135,86 @@ CREATE INDEX ix_activity_told ON activity (team_id, id) WHERE severity > 0
 
 CREATE TRIGGER activity_stays BEFORE UPDATE ON activity BEGIN SELECT RAISE(ABORT, 'what the activity log tells is never changed'); END
 
+CREATE TABLE usage_hourly (
+    team_id VARCHAR(36) NOT NULL,
+    pipeline_id VARCHAR(36) NOT NULL,
+    pipeline TEXT NOT NULL,
+    hour BIGINT NOT NULL,
+    stream TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    ingested BIGINT NOT NULL,
+    loaded BIGINT NOT NULL,
+    CONSTRAINT pk_usage_hourly PRIMARY KEY (pipeline_id, hour, stream, table_name, kind),
+    CONSTRAINT fk_usage_hourly_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
+CREATE INDEX ix_usage_hourly_team ON usage_hourly (team_id, hour)
+
+CREATE TABLE alert_events (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    team_id VARCHAR(36) NOT NULL,
+    at BIGINT NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    severity VARCHAR(8) NOT NULL,
+    entity VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(36),
+    entity_name TEXT NOT NULL,
+    cause VARCHAR(64) NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    run_id BIGINT,
+    CONSTRAINT fk_alert_events_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
+CREATE TABLE alerts (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    team_id VARCHAR(36) NOT NULL,
+    fingerprint VARCHAR(64) NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    category VARCHAR(16) NOT NULL,
+    severity VARCHAR(8) NOT NULL,
+    entity VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(36),
+    entity_name TEXT NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    run_id BIGINT,
+    state VARCHAR(16) NOT NULL,
+    times INTEGER NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    told_at BIGINT,
+    ended_at BIGINT,
+    author TEXT,
+    CONSTRAINT fk_alerts_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
+CREATE INDEX ix_alerts_entity ON alerts (entity_id, state)
+
+CREATE INDEX ix_alerts_open ON alerts (team_id, state, fingerprint)
+
+CREATE INDEX ix_alerts_team ON alerts (team_id, id)
+
+CREATE TABLE alert_channels (
+    id VARCHAR(36) NOT NULL,
+    team_id VARCHAR(36) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    config TEXT NOT NULL,
+    secret_keys TEXT NOT NULL,
+    sealed BLOB,
+    enabled BOOLEAN NOT NULL,
+    wanted TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_alert_channels PRIMARY KEY (id),
+    CONSTRAINT uq_alert_channels_team_id UNIQUE (team_id, name),
+    CONSTRAINT fk_alert_channels_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
 CREATE TABLE pipelines (
     id VARCHAR(36) NOT NULL,
     name VARCHAR(255) NOT NULL,
@@ -222,6 +302,43 @@ CREATE TABLE links (
 )
 
 CREATE INDEX ix_links_user ON links (user_id)
+
+CREATE TABLE alert_preferences (
+    user_id VARCHAR(36) NOT NULL,
+    wanted TEXT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_alert_preferences PRIMARY KEY (user_id),
+    CONSTRAINT fk_alert_preferences_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
+)
+
+CREATE TABLE alert_deliveries (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    team_id VARCHAR(36) NOT NULL,
+    alert_id BIGINT NOT NULL,
+    channel_id VARCHAR(36) NOT NULL,
+    recipient VARCHAR(254) NOT NULL,
+    occasion VARCHAR(16) NOT NULL,
+    nth INTEGER NOT NULL,
+    "key" VARCHAR(36) NOT NULL,
+    message TEXT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at BIGINT NOT NULL,
+    token VARCHAR(36),
+    expires_at BIGINT,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    error TEXT,
+    CONSTRAINT uq_alert_deliveries_alert_id UNIQUE (alert_id, channel_id, recipient, occasion, nth),
+    CONSTRAINT fk_alert_deliveries_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE,
+    CONSTRAINT fk_alert_deliveries_alert_id FOREIGN KEY(alert_id) REFERENCES alerts (id) ON DELETE CASCADE,
+    CONSTRAINT fk_alert_deliveries_channel_id FOREIGN KEY(channel_id) REFERENCES alert_channels (id) ON DELETE CASCADE,
+    CONSTRAINT uq_alert_deliveries_key UNIQUE ("key")
+)
+
+CREATE INDEX ix_alert_deliveries_due ON alert_deliveries (state, due_at)
+
+CREATE INDEX ix_alert_deliveries_team ON alert_deliveries (team_id, id)
 
 CREATE TABLE objects (
     pipeline_id VARCHAR(36) NOT NULL,
@@ -438,6 +555,20 @@ CREATE INDEX ix_runs_pipeline ON runs (pipeline_id, id)
 
 CREATE UNIQUE INDEX ix_runs_job ON runs (job_id)
 
+CREATE TABLE usage_limits (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    team_id VARCHAR(36) NOT NULL,
+    pipeline_id VARCHAR(36),
+    period VARCHAR(8) NOT NULL,
+    rows BIGINT NOT NULL,
+    pause BOOLEAN NOT NULL,
+    told VARCHAR(40),
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT uq_usage_limits_team_id UNIQUE (team_id, pipeline_id, period),
+    CONSTRAINT fk_usage_limits_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE,
+    CONSTRAINT fk_usage_limits_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE
+)
+
 CREATE TABLE segments (
     pipeline_id VARCHAR(36) NOT NULL,
     table_name TEXT NOT NULL,
@@ -458,6 +589,7 @@ CREATE TABLE segments (
     mapping_version INTEGER,
     transformation INTEGER,
     replayed_file BIGINT,
+    usage VARCHAR(16),
     CONSTRAINT pk_segments PRIMARY KEY (pipeline_id, table_name, generation, number),
     CONSTRAINT fk_segments_pipeline_id FOREIGN KEY(pipeline_id, table_name, generation) REFERENCES tables (pipeline_id, name, generation) ON DELETE CASCADE,
     CONSTRAINT uq_segments_path UNIQUE (path)
