@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.cli.asking import Asked, ask
+from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD, cheap
 
-from millrace.control import keys
+from millrace.control import keys, sealing, single_sign_on
 from millrace.control.home import Home
 
 
@@ -85,3 +86,28 @@ def test_the_activity_log_is_shown_by_severity_and_exported(folder: Path) -> Non
     assert heads.startswith("id,at,severity,author") and len(rows) == len(lines)
     assert ask("activity", "--export", "xml", home=folder).code == 2
     assert ask("activity", "--severity", "loud", home=folder).code == 2
+
+
+def test_a_team_signs_on_at_a_provider_and_its_secret_is_never_shown(folder: Path) -> None:
+    with Home.open(folder, env={}) as home, provider() as idp:
+        given = ("--issuer", idp.issuer, "--client-id", CLIENT_ID)
+        asked = ask("sso", "set", *given, "--secret-stdin", home=folder, given=CLIENT_SECRET + "\n")
+        assert asked.code == 0, asked.err
+        assert CLIENT_SECRET not in asked.out + asked.err + ask("sso", "show", "--json", home=folder).out
+        assert ask("sso", "set", *given, "--domain", "example.com", "--just-in-time", home=folder).code == 0
+        found = single_sign_on.settings(home)
+        assert found is not None and found.just_in_time and found.domains == ("example.com",)
+        assert "by password" in ask("sso", "off", home=folder).out
+        assert single_sign_on.settings(home) is None
+
+
+def test_another_key_seals_secrets_by_one_command(folder: Path) -> None:
+    with Home.open(folder, env={}) as home:
+        sealing.put(home, "mail", {"password": "of-the-mail"})
+        old = home.keys.read()
+        asked = ask("secrets", "rotate", "--json", home=folder)
+        assert (asked.code, asked.json["values"], asked.json["old_keys_gone"]) == (0, 2, True)
+        assert home.keys.read() != old
+        assert home.keys.read()[0] not in asked.out
+        assert sealing.held(home, "mail") == {"password": "of-the-mail"}
+        assert "were sealed anew" in ask("secrets", "rotate", home=folder).out

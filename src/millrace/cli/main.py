@@ -39,6 +39,7 @@ MODULES = {
     "settings": ("settings",),
     "usage": ("usage",),
     "alerts": ("alert",),
+    "sso": ("sso",),
     "secrets": ("secrets",),
     "serve": ("serve",),
     "simulate": ("simulate",),

@@ -41,6 +41,7 @@ ORDER = (
     "team",
     "user",
     "key",
+    "sso",
     "secrets",
     "activity",
     "settings",

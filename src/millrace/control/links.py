@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from millrace.control.people_tables import links
 from millrace.errors import AuthError
 
-Purpose: TypeAlias = Literal["first", "invite", "reset"]
+Purpose: TypeAlias = Literal["first", "invite", "reset", "sign_on"]
 
 GOOD_FOR = timedelta(hours=24)
 

@@ -126,6 +126,22 @@ team_settings = Table(
     Column("changed_at", Moment, nullable=False),
 )
 
+# The identity provider of a team, for single sign-on.
+single_sign_on = Table(
+    "single_sign_on",
+    metadata,
+    Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("issuer", Free, nullable=False),
+    Column("client_id", Free, nullable=False),
+    Column("sealed", Sealed),
+    # Of e-mail addresses that are taken; none: all.
+    Column("domains", Document, nullable=False),
+    Column("role", String(40), nullable=False),
+    # Who is not a user yet becomes one.
+    Column("just_in_time", Boolean, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
 # Who left a team, and when: they may found another only some time after.
 departures = Table(
     "departures",

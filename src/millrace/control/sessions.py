@@ -63,13 +63,20 @@ def sign_in(home: Home, email: str, password: str, *, address: str | None = None
             failed(home, row.id, address)
         raise _refused()
     security.must_come_from(home, row.team_id, address)
-    rules = security.of_team(home, row.team_id)
     if passwords.is_dated(row.password, settings):
         with home.database.transaction() as connection:
             hash_ = passwords.hashed(password, settings)
             connection.execute(sa.update(people).where(people.c.id == row.id).values(password=hash_))
-    state: State = "second_factor" if row.totp_on else "enrol" if rules.two_factor_required else "open"
-    return opened(home, row.id, state, address=address, agent=agent)
+    return begin(home, row.id, address=address, agent=agent)
+
+
+def begin(home: Home, user_id: str, *, address: str | None = None, agent: str | None = None) -> Session:
+    """A session for a user who has shown who they are: open, or with the second factor still to show or to set up."""
+    with home.database.reading() as connection:
+        row = connection.execute(sa.select(people.c.team_id, people.c.totp_on).where(people.c.id == user_id)).one()
+    required = security.of_team(home, row.team_id).two_factor_required
+    state: State = "second_factor" if row.totp_on else "enrol" if required else "open"
+    return opened(home, user_id, state, address=address, agent=agent)
 
 
 def opened(home: Home, user_id: str, state: State, *, address: str | None = None, agent: str | None = None) -> Session:

@@ -25,6 +25,7 @@ from millrace.rest.orchestration.router import router as orchestration
 from millrace.rest.public.router import router as public
 from millrace.rest.rates import Rates
 from millrace.rest.shown import REFUSALS
+from millrace.rest.sign_on import router as sign_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)
     app.include_router(own.router())
+    app.include_router(sign_on)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     return app

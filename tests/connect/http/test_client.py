@@ -157,6 +157,6 @@ def test_every_error_of_the_library_has_one_of_ours(error: Exception, kind: type
 
 
 def test_tls_is_1_2_or_newer_and_loopback_is_told_apart() -> None:
-    assert http._tls().minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert http.tls().minimum_version >= ssl.TLSVersion.TLSv1_2
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1", "a.localhost"))
     assert not any(is_loopback(host) for host in ("", "127.example.org", "example.org", "10.0.0.1"))

@@ -67,7 +67,8 @@ def may_be_plain(host: str) -> bool:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
+    """Who is trusted; read once, which takes a while."""
     context = httpx.create_ssl_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -118,7 +119,7 @@ class Client:
         self._closed = threading.Event()
         self._sockets: WeakSet[socket.socket] = WeakSet()
         free = reach.everywhere
-        verify = _tls() if parts.scheme == "https" else False
+        verify = tls() if parts.scheme == "https" else False
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.Client(
             headers={

@@ -28,6 +28,7 @@ NOUNS = (
     "drafts",
     "usage",
     "alerts",
+    "sign_on",
 )
 
 

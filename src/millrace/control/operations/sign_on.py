@@ -1,0 +1,63 @@
+"""How a team signs on: the settings of its identity provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from millrace.control import single_sign_on
+from millrace.control.desk import operation
+from millrace.control.home import Home
+from millrace.control.single_sign_on import SignOn
+
+PATH = "/team/single-sign-on"
+Text = Annotated[str, Field(min_length=1, max_length=2048)]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How the team signs on; None: by password alone. The secret of the client is never shown (I7)."""
+
+    single_sign_on: SignOn | None
+
+
+@operation("GET", PATH)
+def show(home: Home) -> Held:
+    """Show the identity provider of the team, without the secret."""
+    return Held(single_sign_on.settings(home))
+
+
+@operation("PUT", PATH, "settings.edit")
+def put(
+    home: Home,
+    issuer: Annotated[Text, Field(description="Issuer of the provider, as its discovery document writes it.")],
+    client_id: Annotated[Text, Field(description="What the provider knows Millrace as.")],
+    client_secret: Annotated[Text | None, Field(description="Left out: the one that is kept.")] = None,
+    domains: Annotated[list[Text], Field(max_length=100, description="E-mail domains that are taken; none: all.")]
+    | None = None,
+    role: Annotated[str, Field(max_length=40, description="Role of whoever becomes a user.")] = "OBSERVER",
+    just_in_time: Annotated[bool, Field(description="Who is no user yet becomes one.")] = False,
+) -> Held:
+    """Let the team sign on at an identity provider by OpenID Connect. The provider is asked at once."""
+    made = single_sign_on.change(
+        home,
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=client_secret,
+        domains=domains or (),
+        role=role,
+        just_in_time=just_in_time,
+    )
+    return Held(made)
+
+
+@operation("DELETE", PATH, "settings.edit")
+def off(home: Home) -> Held:
+    """Turn single sign-on of the team off. People come in by password."""
+    single_sign_on.remove(home)
+    return Held(None)
+
+
+OPERATIONS = (show, put, off)
