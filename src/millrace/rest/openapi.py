@@ -81,23 +81,14 @@ def _as_on_the_wire(app: FastAPI, document: dict[str, Any]) -> None:
     for key, place in places.items():
         place["schema"] = told[key]
     held = document["components"]["schemas"]
-    used = _used(document)
-    for name, schema in shared.items():
-        if name in used and name in held and held[name] != schema and _elsewhere(document, name, set(shared)):
+    document["components"]["schemas"] = held | shared
+    # What FastAPI still describes: bodies of requests, and what else somebody refers to.
+    theirs = [operation.get("requestBody") for _, _, operation in operations(document)]
+    theirs += [held[name] for name in _used(document) if name not in shared]
+    for name in set(_refs(theirs)) & shared.keys() & held.keys():
+        if held[name] != shared[name]:
             raise ValueError(f"two different schemas are called {name}: rename one of the classes")
-        held[name] = schema
     _tidy(document)
-
-
-def _elsewhere(document: Mapping[str, Any], name: str, ours: set[str]) -> bool:
-    """Something that is not described by us refers to the schema of that name."""
-    rest = {key: schema for key, schema in document["components"]["schemas"].items() if key not in ours}
-    outside = {"paths": _without_answers(document), "components": {"schemas": rest}}
-    return name in _refs(outside)
-
-
-def _without_answers(document: Mapping[str, Any]) -> list[Any]:
-    return [operation.get("requestBody") for _, _, operation in operations(document)]
 
 
 def _tidy(document: dict[str, Any]) -> None:

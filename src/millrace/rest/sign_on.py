@@ -19,15 +19,18 @@ from millrace.rest import cookies
 from millrace.rest.millrace.router import PREFIX
 from millrace.rest.problems import answer
 from millrace.rest.rates import Rates
+from millrace.rest.shown import REFUSALS, Answers
 
 PLAIN = "millrace_sign_on"
 SECURE = "__Host-millrace_sign_on"
 BACK = "/session/single-sign-on/back"
 
+AWAY: Answers = {**REFUSALS, 303: {"description": "The browser goes on there."}}
+
 router = APIRouter(prefix=PREFIX, tags=["session"])
 
 
-@router.get("/session/single-sign-on", status_code=303, operation_id="session_single_sign_on")
+@router.get("/session/single-sign-on", status_code=303, operation_id="session_single_sign_on", responses=AWAY)
 def begin(request: Request, email: Annotated[str, Query(max_length=EMAIL_LENGTH)]) -> Response:
     """Go to the identity provider of the team that has this e-mail address, or takes addresses of its domain."""
     # Each one asks the provider, so nobody has many of them.
@@ -42,7 +45,7 @@ def begin(request: Request, email: Annotated[str, Query(max_length=EMAIL_LENGTH)
     return away
 
 
-@router.get(BACK, status_code=303, operation_id="session_single_sign_on_back")
+@router.get(BACK, status_code=303, operation_id="session_single_sign_on_back", responses=AWAY)
 def back(request: Request) -> Response:
     """Come back from the identity provider: the session begins, and the browser goes to the first page."""
     if (count := _failures(request).look(_address(request))).over:

@@ -106,6 +106,19 @@ CREATE TABLE team_settings (
     CONSTRAINT fk_team_settings_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
 )
 
+CREATE TABLE single_sign_on (
+    team_id VARCHAR(36) NOT NULL,
+    issuer TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    sealed BLOB,
+    domains TEXT NOT NULL,
+    role VARCHAR(40) NOT NULL,
+    just_in_time BOOLEAN NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_single_sign_on PRIMARY KEY (team_id),
+    CONSTRAINT fk_single_sign_on_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
 CREATE TABLE activity (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     team_id VARCHAR(36) NOT NULL,

@@ -67,7 +67,7 @@ class Mistake(Told):
     line: int | None
 
 
-class Tried(Told):
+class TrialTold(Told):
     """The events that came out, and what went wrong."""
 
     output: list[EventTold]
@@ -95,7 +95,7 @@ def transformation_deployed(
 
 
 @router.post("/test")
-def transformation_tried(home: EditingTransformations, pipeline_id: PipelineId, body: Try) -> Data[Tried]:
+def transformation_tried(home: EditingTransformations, pipeline_id: PipelineId, body: Try) -> Data[TrialTold]:
     """The script is tried on one event; nothing is deployed or kept."""
     found = pipelines.numbered(home, pipeline_id)
     event = Event(body.event_name, body.properties)
@@ -103,7 +103,9 @@ def transformation_tried(home: EditingTransformations, pipeline_id: PipelineId, 
         with closing(transformations.step(home, "python", body.script, traced=True)) as step:
             (outcome,) = trials.test(home, step, [event], pipeline=found.name).outcomes
     except ConfigError as error:
-        return Data(data=Tried(output=[], errors=[Mistake(code=error.code.upper(), message=error.message, line=None)]))
+        return Data(
+            data=TrialTold(output=[], errors=[Mistake(code=error.code.upper(), message=error.message, line=None)])
+        )
     return Data(data=_tried(outcome))
 
 
@@ -133,10 +135,10 @@ def _deployed(home: Home, pipeline: str) -> TransformationTold:
     )
 
 
-def _tried(outcome: Outcome) -> Tried:
+def _tried(outcome: Outcome) -> TrialTold:
     error = outcome.error
     errors = [Mistake(code=error.code.upper(), message=error.message, line=error.line)] if error is not None else []
-    return Tried(output=[_event(event) for event in outcome.output], errors=errors)
+    return TrialTold(output=[_event(event) for event in outcome.output], errors=errors)
 
 
 def _event(event: Event) -> EventTold:
