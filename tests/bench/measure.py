@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+_LOOK_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One process from start to end. ``peak_bytes`` is the most memory that it had resident, of it alone."""
+    """One process from start to end. ``peak_bytes`` is the most memory that it had resident, and that each of its own
+    children had, added up: more than they had at any one moment."""
 
     seconds: float
     cpu_s: float
@@ -39,6 +44,7 @@ def run(words: Sequence[str], *, folder: Path | None = None, environment: dict[s
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         process = subprocess.Popen(words, stdout=output, stderr=errors, cwd=folder, env=inherited | (environment or {}))
+        children = _Children(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -47,7 +53,37 @@ def run(words: Sequence[str], *, folder: Path | None = None, environment: dict[s
         if process.returncode:
             errors.seek(0)
             raise Failed(f"{' '.join(words)} ended with {process.returncode}:\n{text}\n{errors.read().decode()}")
-    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 + children.peak_bytes(), text)
+
+
+class _Children(threading.Thread):
+    """Looks at the children of a process, several times a second, until it is gone."""
+
+    def __init__(self, parent: int) -> None:
+        super().__init__(daemon=True)
+        self._parent = parent
+        self._peaks: dict[int, int] = {}
+        self.start()
+
+    def run(self) -> None:
+        tasks = Path(f"/proc/{self._parent}/task")
+        while tasks.exists():
+            for task in tasks.glob("*/children"):
+                with suppress(OSError):
+                    for child in map(int, task.read_text().split()):
+                        self._peaks[child] = max(self._peaks.get(child, 0), _peak_bytes(child))
+            time.sleep(_LOOK_S)
+
+    def peak_bytes(self) -> int:
+        self.join()
+        return sum(self._peaks.values())
+
+
+def _peak_bytes(process: int) -> int:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def module(name: str, *words: str, folder: Path | None = None) -> Ran:

@@ -39,6 +39,13 @@ _READY = b"ready"
 _ALIGNED = 64
 # What a Python needs to start here as it does there.
 _ENVIRONMENT = ("PATH", "PYTHON", "LANG", "LC_", "LD_")
+# A process has one thread, and gives back what a page took (`control/process.py` says how).
+_SMALL = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "MALLOC_TRIM_THRESHOLD_": "262144",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 _log = logging.getLogger("millrace.clevertap")
 
 
@@ -217,7 +224,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env=kept,
+            env=kept | _SMALL,
             pass_fds=shared,
             # Ctrl-C is for the one that runs; this one ends when its input does.
             start_new_session=True,
