@@ -187,6 +187,8 @@ def test_a_transformation_goes_from_a_sample_to_a_rollback(shop: Shop, tmp_path:
     )
     trial = shop.ask("transform", "test", "clevertap", "--script", script)
     assert "adds column device VARCHAR" in trial.out
+    last = shop.ask("transform", "test", "clevertap", "--script", script, "--json").out.splitlines()[-1]
+    assert {"table": "events", "change": "adds column device VARCHAR"} in json.loads(last)["tables"]
     dry = shop.ask("transform", "dry-run", "clevertap", "--script", script, "--last", "50")
     assert "50 rows: 50 changed. Nothing was written." in dry.out
     assert shop.ask("transform", "draft", "clevertap", "--script", script).code == 0

@@ -138,7 +138,8 @@ def test(
     """Try a transformation on events, one by one. Nothing is stored.
 
     With `--json` there is one line for each event: {"output": [...], "error": null or {...}}. An event that fails is
-    an answer, not a failure of the command.
+    an answer, not a failure of the command. With a pipeline a last line says what would become of its tables:
+    {"tables": [...]}.
     """
     from millrace.control.operations import transformations
 
@@ -160,6 +161,8 @@ def test(
     if face.json:
         for outcome in trial.outcomes:
             say(_written(_outcome(outcome)))
+        if pipeline is not None:
+            say(_written({"tables": [asdict(effect) for effect in trial.effects]}))
     else:
         for line in _trial(trial):
             say(line)
