@@ -236,3 +236,31 @@ class TestDuckDB(SqlDestinationContract):
         for segment in range(2):
             destination.load(made, Load(FEED, segment, segment + 1, 1, given))
         assert destination.query("SELECT count(*) AS n FROM t").to_pylist() == [{"n": count}]
+
+    def test_rows_that_are_large_get_more_memory_unless_a_limit_is_set(self) -> None:
+        made = table("t", {"k": types.LONG, "v": types.VARCHAR}, key=("k",))
+        text = pa.array([f"{n}" + "x" * 1_000_000 for n in range(90)])
+        given = Rows(pa.table({"k": pa.array(range(90)), "v": text, columns.INGESTED_AT: pa.array(range(90))}), 1)
+        tight = Destination(Config(path=self.path, memory_limit="64MB"))
+        tight.ensure(made)
+        with pytest.raises(EnvironmentProblem) as error:
+            tight.load(made, Load(FEED, 0, 1, 1, given))
+        assert error.value.code == "memory" and "64MB" in error.value.message
+        tight.close()
+        free = Destination(Config(path=self.path))
+        assert free.load(made, Load(FEED, 0, 1, 1, given)).inserted == 90
+        assert free.query("SELECT count(*) AS n, sum(length(v)) AS bytes FROM t").to_pylist() == [
+            {"n": 90, "bytes": 90_000_000 + 10 + 2 * 80}
+        ]
+        free.close()
+
+    def test_a_file_of_an_older_format_takes_json_as_it_can(self) -> None:
+        with duckdb.connect() as maker:
+            maker.execute(f"ATTACH '{self.path}' AS old (STORAGE_VERSION 'v1.0.0')")
+            maker.execute("CREATE TABLE old.mine (n INTEGER)")
+        made = table("t", {"k": types.LONG, "v": types.JSON}, key=("k",))
+        destination = Destination(Config(path=self.path))
+        destination.ensure(made)
+        given = Rows(pa.table({"k": [1, 2], "v": ['{"a":1}', None], columns.INGESTED_AT: [1, 1]}))
+        assert destination.load(made, Load(FEED, 0, 1, 1, given)).inserted == 2
+        destination.close()

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,18 @@ from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found
 from millrace.errors import ConfigError, EnvironmentProblem
 
-# A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file.
-MEMORY = "64MB"
+# A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file. But some
+# rows do not fit at all: then a load is tried again with the next of these, up to half of the machine's memory.
+MEMORY_MB = (64, 256, 1024, 4096)
 _PAUSE_S = 0.05
 # When a file is closed, DuckDB joins row groups that are not full and writes anew what lies between them. Loads of
 # fewer rows than this pay for one such task; larger ones would pay as much as for themselves, and leave it to these.
 FEW_ROWS = 10_000
+
+# How DuckDB and the system say that a disk is full; the last is what goes to the folder beside the file.
+_NO_ROOM = ("No space left", "File too large", "Disk quota exceeded", "disk is full", "failed to offload data block")
+# How DuckDB says in a commit that its memory is used up.
+_NO_MEMORY = ("failed to pin block", "could not allocate block")
 
 _writers: dict[str, threading.RLock] = {}
 _writers_guard = threading.Lock()
@@ -41,8 +47,10 @@ class Config(DestinationConfig):
     path: Path = Field(description="The DuckDB file. It is made when there is none; its folder must exist.")
     schema_name: str = Field("main", min_length=1, description="Schema in which the tables are made.")
     lock_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a file that another process has open.")
-    memory_limit: str = Field(
-        MEMORY, pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B)$", description="Memory of DuckDB, for example 200MB or 2GB."
+    memory_limit: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?\s*([KMGT]i?B)$",
+        description="Memory of DuckDB, for example 200MB or 2GB; when not set 64MB, and more for a load that needs it.",
     )
     threads: int | None = Field(None, ge=1, description="Threads of DuckDB; all cores when not set.")
 
@@ -60,6 +68,7 @@ class Destination(SqlDestination[Config]):
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._catalog = ""
         self._depth = 0
+        self._memory = list(_memory_limits()) if config.memory_limit is None else [config.memory_limit]
         self._file = os.path.realpath(config.path)
         with _writers_guard:
             self._turn = _writers.setdefault(self._file, threading.RLock())
@@ -136,7 +145,7 @@ class Destination(SqlDestination[Config]):
         self._connection = connection
         with self.translated():
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET memory_limit = '{self.config.memory_limit}'")
+            connection.execute(f"SET memory_limit = '{self._memory[0]}'")
             connection.execute("SET preserve_insertion_order = false")
             if self.config.threads:
                 connection.execute(f"SET threads = {self.config.threads}")
@@ -196,9 +205,9 @@ class Destination(SqlDestination[Config]):
             return RowsRefused("a text is not valid UTF-8", "INCOMPATIBLE_TYPE")
         if _full(text):
             return self._no_room()
-        if isinstance(error, duckdb.OutOfMemoryException):
+        if isinstance(error, duckdb.OutOfMemoryException) or any(words in text for words in _NO_MEMORY):
             return EnvironmentProblem(
-                f"DuckDB needs more memory than {self.config.memory_limit}.",
+                f"DuckDB needs more memory than {self._memory[0]}.",
                 hint="Set a higher memory_limit at the destination.",
                 code="memory",
             )
@@ -230,7 +239,15 @@ class Destination(SqlDestination[Config]):
     def load(self, table: Table, load: Load) -> Loaded:
         with self.connected():
             self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
-            return super().load(table, load)
+            while True:
+                try:
+                    return super().load(table, load)
+                except EnvironmentProblem as problem:
+                    if problem.code != "memory" or len(self._memory) == 1:
+                        raise
+                # It was rolled back. Later loads of these rows' kind begin with what this one needs.
+                del self._memory[0]
+                self.execute(f"SET memory_limit = '{self._memory[0]}'")
 
     # What SqlDestination asks for.
 
@@ -378,6 +395,13 @@ def _of_another_kind(path: Path) -> bool:
     return len(head) == 12 and head[8:] != b"DUCK"
 
 
+def _memory_limits() -> Iterator[str]:
+    half_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2_000_000
+    for mb in MEMORY_MB:
+        if mb <= half_mb or mb == MEMORY_MB[0]:
+            yield f"{mb}MB"
+
+
 def _lock_holder(text: str) -> str | None:
     """Who has the file open, when that is what the error says."""
     if "Could not set lock on file" not in text:
@@ -387,4 +411,4 @@ def _lock_holder(text: str) -> str | None:
 
 
 def _full(text: str) -> bool:
-    return any(words in text for words in ("No space left", "File too large", "Disk quota exceeded", "disk is full"))
+    return any(words in text for words in _NO_ROOM)
