@@ -409,7 +409,7 @@ _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 # Words in capitals that are something else.
 _NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME", "LC_ALL"}) | {
     # Of the environment.
-    "MILLRACE_HTTP_HOSTS", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS",
+    "MILLRACE_HTTP_HOSTS", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "SC_PAGE_SIZE", "SC_PHYS_PAGES",
     # Policies, statuses and warnings of mappings.
     "ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL", "AUTO_MAPPED", "CREATING_TABLE", "MAPPING_IN_PROGRESS",
     "COLUMNS_NEARLY_FULL", "INCOMPATIBLE_MAPPING", "KEY_CHANGED",
