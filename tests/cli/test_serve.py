@@ -63,3 +63,10 @@ def test_a_proxy_that_is_no_address_is_refused(tmp_path: Path, capfd: pytest.Cap
     done = subprocess.run(command, env=os.environ | {"MILLRACE_HOME": str(tmp_path / "home")}, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert b"neither an address nor a network" in done.stderr
+
+
+def test_an_address_of_a_cluster_without_its_executor_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "millrace", "serve", "--ray-address", "10.0.0.1:6379"]
+    done = subprocess.run(command, env=os.environ | {"MILLRACE_HOME": str(tmp_path / "home")}, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert b"--executor ray" in done.stderr

@@ -4,122 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
 import pytest
-import yaml
+from tests.crash.site import SOON_S, Site, at_work, ended, job, site
 
-from millrace.control import apply, jobs, lifecycle, tasks
+from millrace.control import jobs, lifecycle, tasks
 from millrace.control.home import Home
 from millrace.control.jobs import Job
 from millrace.control.schedule import Schedule
-from millrace.simulators.clevertap import Account, Settings, Simulator
 
-PROJECT, PASSCODE = "SIM-EU1-0001", "demo-pass-eu"
-NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded")
-SOON_S = 90.0
 EVERY_HOUR = Schedule(every_s=3600)
-
-
-@dataclass
-class Site:
-    """A home with a pipeline from the simulator, and the servers that work on it."""
-
-    folder: Path
-    simulator: Simulator
-    servers: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-    def serve(self, workers: int = 1) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "millrace", "serve", "--port", "0", "--workers", str(workers)]
-        env = os.environ | {"MILLRACE_HOME": str(self.home), "PASSCODE": PASSCODE}
-        with (self.folder / f"server{len(self.servers)}.log").open("wb") as log:
-            server = subprocess.Popen(command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.servers.append(server)
-        return server
-
-    def said(self) -> str:
-        return "".join(path.read_text() for path in sorted(self.folder.glob("server*.log")))
-
-    def until(self, what: Callable[[Home], Any]) -> Any:
-        """What ``what`` answers once that is something."""
-        with Home.open(self.home) as home:
-            deadline = time.monotonic() + SOON_S
-            while time.monotonic() < deadline:
-                if (found := what(home)) is not None:
-                    return found
-                time.sleep(0.1)
-        raise AssertionError(f"it never came to be; the servers said:\n{self.said()}")
-
-    def expected(self) -> Counter[str]:
-        today = datetime.now(UTC).date()
-        served = self.simulator.ledger(PROJECT, today - timedelta(days=40), today + timedelta(days=1))
-        return Counter({row.hevo_id: 1 for row in served if row.event_name in NAMES})
-
-    def loaded(self) -> Counter[str]:
-        with duckdb.connect(str(self.folder / "warehouse.duckdb"), read_only=True) as connection:
-            return Counter(row for (row,) in connection.execute("SELECT __hevo_id FROM events").fetchall())
-
-
-def job(home: Home, *statuses: str) -> Job | None:
-    """The newest job, if it is in one of these statuses."""
-    found = jobs.page(home, limit=1).items
-    return found[0] if found and found[0].run.status in statuses else None
-
-
-def ended(home: Home) -> Job | None:
-    return job(home, "COMPLETED", "COMPLETED_WITH_FAILURES", "FAILED", "CANCELLED")
-
-
-def at_work(home: Home) -> Job | None:
-    """A job that has read rows and goes on."""
-    found = job(home, "IN_PROGRESS")
-    return found if found is not None and found.meter and found.meter["read"] else None
-
-
-@contextmanager
-def site(folder: Path, *, users: int = 60, page_ms: tuple[int, int] = (10, 40)) -> Iterator[Site]:
-    now = datetime.now(UTC).replace(microsecond=0)
-    account = Account(id=PROJECT, passcode=PASSCODE, users=users, days=30, events=NAMES)
-    quick = {"latency_ms": {"open": (5, 20), "page": page_ms}}
-    with Simulator(Settings.plain(account, now=now, **quick), port=0) as simulator:
-        (folder / "events.csv").write_text("Event name\n" + "".join(f"{name}\n" for name in NAMES))
-        config = {
-            "project_id": PROJECT,
-            "passcode": PASSCODE,
-            "events_file": "./events.csv",
-            "base_url": simulator.base_url,
-            "window_days": 2,
-        }
-        document = {
-            "settings": {"allow_private_addresses": True},  # the simulator is on this machine
-            "destinations": {"warehouse": {"type": "duckdb", "config": {"path": "./warehouse.duckdb"}}},
-            "pipelines": {"p": {"source": {"type": "clevertap", "config": config}, "destination": "warehouse"}},
-        }
-        (folder / "pipelines.yaml").write_text(yaml.safe_dump(document))
-        with Home.open(folder / "home", create=True, env={}) as home:
-            apply.apply_file(home, folder / "pipelines.yaml")
-        found = Site(folder, simulator)
-        try:
-            yield found
-        finally:
-            for server in found.servers:
-                server.kill()
-                server.wait()
 
 
 def test_the_service_runs_what_is_asked_of_it_answers_and_ends_when_it_is_told_to(tmp_path: Path):

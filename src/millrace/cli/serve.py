@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from millrace.cli.text import bold
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
+    from millrace.control.executor import Executor
     from millrace.control.home import Home
 
 
@@ -25,7 +26,11 @@ def join(app: typer.Typer) -> None:
     command(
         app,
         "serve",
-        examples=["millrace serve", "millrace serve --host 0.0.0.0 --port 8080 --workers 8"],
+        examples=[
+            "millrace serve",
+            "millrace serve --host 0.0.0.0 --port 8080 --workers 8",
+            "millrace serve --executor ray",
+        ],
     )(serve)
 
 
@@ -37,6 +42,14 @@ def serve(
     ] = 8484,
     workers: Annotated[
         int | None, typer.Option(min=0, max=256, metavar="N", help="Worker processes; left out: one for each core.")
+    ] = None,
+    executor: Annotated[
+        Literal["processes", "ray"],
+        typer.Option(help="Where workers run: processes of this machine, or the nodes of a Ray cluster."),
+    ] = "processes",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Head of the Ray cluster; left out: one of this machine alone."),
     ] = None,
     patience: Annotated[
         int, typer.Option(min=1, metavar="SECONDS", help="How long workers may take to end when the service does.")
@@ -57,19 +70,37 @@ def serve(
     is no user yet, it prints what makes the first administrator: good once, for a day.
     """
     from millrace.control import invitations, service
-    from millrace.control.executor import Processes
 
+    if ray_address is not None and executor != "ray":
+        raise ConfigError(
+            "an address of a Ray cluster is of no use to processes",
+            hint="Say --executor ray too.",
+            path="--ray-address",
+            code="usage",
+        )
     stopping = threading.Event()
     for wish in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wish, lambda *_: stopping.set())
     with face.open(create=True) as home:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
-        several = (os.cpu_count() or 1) if workers is None else workers
-        with _listening(home, host, port, _checked(trusted_proxy or ())) as where:
-            face.remark(f"Millrace serves at {bold(where)} with {several} workers. Ctrl-C ends it.")
+        proxies = _checked(trusted_proxy or ())
+        placed = _executor(home, executor, workers, ray_address)
+        with _listening(home, host, port, proxies) as where:
+            face.remark(f"Millrace serves at {bold(where)} with {placed.workers} workers. Ctrl-C ends it.")
             if token := invitations.first_link(home):
                 face.remark(_first(where, token))
-            service.run(home, Processes(home.path, several), stopping, patience_s=float(patience))
+            service.run(home, placed, stopping, patience_s=float(patience))
+
+
+def _executor(home: Home, chosen: Literal["processes", "ray"], workers: int | None, address: str | None) -> Executor:
+    if chosen == "ray":
+        # Imported here: Ray is an extra, and takes seconds.
+        from millrace.control.ray_executor import RayWorkers
+
+        return RayWorkers(home, workers, address)
+    from millrace.control.executor import Processes
+
+    return Processes(home.path, (os.cpu_count() or 1) if workers is None else workers)
 
 
 def _first(where: str, token: str) -> str:

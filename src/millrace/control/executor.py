@@ -1,4 +1,4 @@
-"""Where workers run: as processes of this machine, or on the nodes of a Ray cluster (`ray_executor`)."""
+"""Where workers run: as processes of this machine (here), or on the nodes of a Ray cluster (`ray_executor`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Protocol
 
 
 class Executor(Protocol):
-    """Keeps workers alive. Workers take tasks by themselves, so this is all that it does."""
+    """Keeps so many ``workers`` alive. They take tasks by themselves, so this is all that it does."""
+
+    workers: int
 
     def tend(self) -> int:
         """As many workers live as shall; how many were started now."""
@@ -27,6 +29,7 @@ class Processes:
     """So many processes of this machine, each a worker."""
 
     def __init__(self, home: Path, workers: int, env: Mapping[str, str] | None = None) -> None:
+        self.workers = workers
         self._home = home
         self._env = dict(os.environ if env is None else env)
         self._slots: list[subprocess.Popen[bytes] | None] = [None] * workers
