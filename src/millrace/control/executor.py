@@ -47,6 +47,8 @@ class Processes:
             # One that dies at once is not started again in the same second.
             if process is not None and time.monotonic() - self._began[number] < 1.0:
                 continue
+            if process is not None and process.stdin is not None:
+                process.stdin.close()
             self._slots[number] = self._start(number)
             self._began[number] = time.monotonic()
             started += 1
