@@ -6,7 +6,7 @@ STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types generated golden bench bench-flight bench-api crash check new-source new-destination clean
+.PHONY: help setup demo test lint types generated golden bench bench-flight bench-api bench-workers soak crash check new-source new-destination clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain 
 
 bench-api: setup  ## Latency of the REST API with 1,000 pipelines and 1,000,000 runs
 	@$(BIN)/python -m tests.bench.api
+
+bench-workers: setup  ## Throughput of 1, 2 and 4 workers where latency is the limit, as processes and on Ray; about 6 minutes
+	@$(BIN)/python -m tests.bench.workers
+
+soak: setup  ## 200 pipelines through a simulated day, with faults of the source and kills of workers; about an hour
+	@$(BIN)/python -m tests.crash.soak
 
 check: setup  ## What each connector's folder still lacks, in words
 	@$(BIN)/python tools/check.py
