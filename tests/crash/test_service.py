@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 from tests.crash.site import SOON_S, Site, at_work, ended, job, site
+from tests.postgres import Database
 
 from millrace.control import jobs, lifecycle, tasks
 from millrace.control.home import Home
 from millrace.control.jobs import Job
+from millrace.control.keyring import new_key
 from millrace.control.schedule import Schedule
 
 EVERY_HOUR = Schedule(every_s=3600)
@@ -95,3 +97,32 @@ def test_a_second_server_takes_over_when_the_first_is_gone(tmp_path: Path):
         assert (done.run.status, done.trigger) == ("COMPLETED", "SCHEDULE"), here.said()
         assert here.said().count("this process schedules from now on") == 2
         assert here.loaded() == here.expected()
+
+
+def test_of_two_servers_on_one_database_and_one_bucket_either_may_be_killed(
+    tmp_path: Path, database: Database, bucket: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MILLRACE_DATABASE_URL", database.url)
+    monkeypatch.setenv("MILLRACE_KEY", new_key())
+    monkeypatch.setenv("MILLRACE_STAGE", f"{bucket}/stage")
+    with site(tmp_path, users=80, page_ms=(60, 120), env=os.environ) as here:
+        servers = [here.serve(workers=1), here.serve(workers=1)]
+        here.until(lambda _: True if "this process schedules" in here.said() else None)
+        with Home.open(here.home) as home:
+            asked = jobs.start(home, "p")
+        here.until(at_work)
+        victim = here.until(lambda home: worker(home, set()))
+        lost = next(server for server in servers if server.pid == parent(victim))
+        lost.send_signal(signal.SIGKILL)
+        lost.wait()
+        os.kill(victim, signal.SIGKILL)
+        done = here.until(ended)
+        assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED"), here.said()
+        assert done.run.balance.even
+        assert here.loaded() == here.expected()
+        assert not (here.home / "stage").exists()
+
+
+def parent(pid: int) -> int:
+    """The process that started that one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
