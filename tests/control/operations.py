@@ -82,6 +82,7 @@ ASKS: Mapping[str, str] = {
     "mappings.skip": "mappings.edit",
     "mappings.unignore": "mappings.edit",
     "mappings.unmap": "mappings.edit",
+    "metrics.measure": "view",
     "object_actions.back_to": "pipelines.edit",
     "object_actions.bulk": "pipelines.edit",
     "object_actions.change_position": "pipelines.edit",

@@ -168,6 +168,11 @@ class SettingsPart(Part):
         description="Let connections that others than the operator use reach private networks and the server's own "
         "machine: for simulators, and for systems of your own network.",
     )
+    open_metrics: bool | None = Field(
+        None,
+        description="Let everybody who reaches the server read `/metrics`, with the numbers of all teams and the names "
+        "of their pipelines: where a network keeps others out.",
+    )
     script_seconds: float | None = Field(
         None, ge=0.1, le=600, description="Seconds that a script may take for one event: 5, where nothing is said."
     )

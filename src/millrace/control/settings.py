@@ -22,6 +22,8 @@ Naming = Literal["edge", "classic"]
 # The least and the most of the limits of scripts. Python alone takes some 40 MiB.
 _OF_SCRIPTS = {"script_seconds": (0.1, 600, "seconds"), "script_memory_mib": (64, 16384, "MiB")}
 
+_SWITCHES = ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses", "open_metrics")
+
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,19}")
 
 
@@ -48,6 +50,8 @@ class Workspace:
     """Users' Python runs even where this machine offers no wall around it."""
     allow_private_addresses: bool = False
     """Connections that others than the operator use may reach this machine and its network."""
+    open_metrics: bool = False
+    """`/metrics` answers everybody, with the numbers of all teams, and asks for no key."""
     password_memory_mib: int = 64
     password_passes: int = 3
     """What one hash of a password costs (Argon2id); the defaults are those of RFC 9106, 4, for little memory."""
@@ -137,9 +141,7 @@ def _check(key: str, value: Any) -> None:
             raise ConfigError(f"{key} must be a whole number from {least} to {most}, not {value!r}", path=key)
     if key == "naming" and value not in get_args(Naming):
         raise ConfigError(f"naming must be one of {', '.join(get_args(Naming))}, not {value!r}", path=key)
-    if key in ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses") and not isinstance(
-        value, bool
-    ):
+    if key in _SWITCHES and not isinstance(value, bool):
         raise ConfigError(f"{key} must be true or false, not {value!r}", path=key)
     if key in _OF_SCRIPTS:
         least, most, unit = _OF_SCRIPTS[key]

@@ -19,6 +19,7 @@ from millrace.errors import MillraceError
 from millrace.rest import problems
 from millrace.rest.door.router import router as door
 from millrace.rest.envelope import Envelope
+from millrace.rest.metrics import Counted, Gauges, metrics
 from millrace.rest.millrace import router as own
 from millrace.rest.openapi import ABOUT, Described, operation_id
 from millrace.rest.orchestration.router import router as orchestration
@@ -77,6 +78,8 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     # Inside the envelope, so that its refusals look like all others.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.body_bytes)
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
+    app.state.gauges = Gauges()
+    app.add_middleware(Counted, gauges=app.state.gauges)
     app.include_router(public, responses=REFUSALS)
     app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)
@@ -84,6 +87,7 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.include_router(sign_on)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
+    app.add_api_route("/metrics", metrics, include_in_schema=False)
     return app
 
 

@@ -55,7 +55,7 @@ class KeyRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            refused = await _let_in(request)
+            refused = await let_in(request)
             return refused or await handle(Asked(request.scope, request.receive))
 
         return guarded
@@ -130,7 +130,7 @@ def pair(request: Request) -> tuple[str, str]:
     return key, secret
 
 
-async def _let_in(request: Request) -> Response | None:
+async def let_in(request: Request) -> Response | None:
     """The request knows its home from now on; or the answer that sends it away."""
     state = request.app.state
     failures: Rates = state.failures
