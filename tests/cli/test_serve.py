@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -70,3 +71,10 @@ def test_an_address_of_a_cluster_without_its_executor_is_refused(tmp_path: Path)
     done = subprocess.run(command, env=os.environ | {"MILLRACE_HOME": str(tmp_path / "home")}, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert b"--executor ray" in done.stderr
+
+
+def test_the_log_of_a_server_and_its_workers_is_json_where_that_is_wished(tmp_path: Path) -> None:
+    with serving(tmp_path, "--log-format", "json") as said:
+        lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert {"time", "level", "logger", "message"} <= lines[-1].keys()
+    assert "schedul" in lines[-1]["message"]

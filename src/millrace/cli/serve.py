@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -62,6 +61,10 @@ def serve(
             "may be given several times.",
         ),
     ] = None,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(envvar="MILLRACE_LOG_FORMAT", help="Lines of the log, on stderr: for people, or JSON objects."),
+    ] = "text",
 ) -> None:
     """Run the service: the API, the scheduler and the workers, until Ctrl-C or SIGTERM.
 
@@ -69,7 +72,7 @@ def serve(
     MILLRACE_DATABASE_URL, MILLRACE_KEY and a bucket as MILLRACE_STAGE): one of them schedules at a time. While there
     is no user yet, it prints what makes the first administrator: good once, for a day.
     """
-    from millrace.control import invitations, service
+    from millrace.control import invitations, logs, service
 
     if ray_address is not None and executor != "ray":
         raise ConfigError(
@@ -82,7 +85,9 @@ def serve(
     for wish in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wish, lambda *_: stopping.set())
     with face.open(create=True) as home:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+        # Workers write like the server.
+        os.environ[logs.VARIABLE] = log_format
+        logs.install(log_format)
         proxies = _checked(trusted_proxy or ())
         placed = _executor(home, executor, workers, ray_address)
         with _listening(home, host, port, proxies) as where:

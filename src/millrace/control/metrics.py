@@ -118,7 +118,7 @@ def _moved(connection: sa.Connection, team: str | None) -> dict[str, tuple[int, 
     return {row.pipeline_id: (int(row.ingested), int(row.loaded)) for row in found}
 
 
-def _failed() -> sa.Select[Any]:
+def _failed() -> sa.Select[Any, Any]:
     f, g = reject_files.c, reject_groups.c
     return (
         sa.select(f.pipeline_id, sa.func.sum(g.rows).label("n"))
@@ -128,12 +128,12 @@ def _failed() -> sa.Select[Any]:
     )
 
 
-def _waiting() -> sa.Select[Any]:
+def _waiting() -> sa.Select[Any, Any]:
     s = segments.c
     return sa.select(s.pipeline_id, sa.func.sum(s.rows).label("n")).where(s.state == "staged").group_by(s.pipeline_id)
 
 
-def _sums(connection: sa.Connection, query: sa.Select[Any], ids: Sequence[str] | None) -> dict[str, int]:
+def _sums(connection: sa.Connection, query: sa.Select[Any, Any], ids: Sequence[str] | None) -> dict[str, int]:
     found = {row.pipeline_id: int(row.n) for row in connection.execute(query)}
     return found if ids is None else {one: found[one] for one in ids if one in found}
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
+from millrace.control import logs
 from millrace.control.db import Database
 from millrace.control.tables import cursors, run_counts, run_objects, runs, segments
 from millrace.data.batch import JSON
@@ -93,9 +94,11 @@ class Watching:
             _stage(connection, self._run, "INGESTING")
 
     def reading(self, stream: str) -> None:
+        logs.reading(stream)
         self._write(stream, {"status": "IN_PROGRESS", "started_at": datetime.now(UTC), "error": None})
 
     def ended(self, stream: str, ending: Ending, error: Exception | None) -> None:
+        logs.reading(None)
         values: dict[str, Any] = {"status": ENDED[ending], "ingested_at": datetime.now(UTC)}
         values["error"] = None if error is None else dataclasses.asdict(self._told(error))
         self._write(stream, values)

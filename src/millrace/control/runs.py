@@ -16,6 +16,7 @@ from millrace.control import (
     connections,
     damage,
     leases,
+    logs,
     objects,
     pipelines,
     process,
@@ -212,7 +213,8 @@ def crew(
     clock = clock or machine_clock()
     pipeline = pipelines.find(home, name)
     hidden = connections.secrets_of(home, pipeline)
-    with leases.held(home.database, pipelines.lease_name(pipeline.id), what=f"pipeline {name}") as lease:
+    lease_name = pipelines.lease_name(pipeline.id)
+    with logs.hiding(hidden), leases.held(home.database, lease_name, what=f"pipeline {name}") as lease:
         records.end_interrupted(home.database, pipeline.id, but=order.job)
         run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
         ours = Crew(

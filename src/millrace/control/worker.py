@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.control import priority, runs, tasks
+from millrace.control import logs, priority, runs, tasks
 from millrace.control.actors import SYSTEM
 from millrace.control.home import Home
 from millrace.control.leases import AlreadyRunning
@@ -70,7 +70,8 @@ def work(
 def perform(home: Home, task: Task, stopping: threading.Event) -> None:
     """The task is done, given back, or another worker has it; its run says what became of it."""
     meter, ending = Meter(), threading.Event()
-    with _beating(home, task, meter, ending, stopping) as cancelled:
+    facts = {"task": task.id, "run": task.job, "pipeline": task.pipeline}
+    with logs.at_work(**facts), _beating(home, task, meter, ending, stopping) as cancelled:
         try:
             _run(home, task, meter, ending)
         except AlreadyRunning:
@@ -160,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--number", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     typed = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logs.install()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     # Ctrl-C reaches the whole group of processes; who started this one decides.

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from millrace.control import logs
 from millrace.rest.problems import too_large, unforeseen
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,12 +67,13 @@ class Envelope:
                     headers.setdefault(name, value)
             await send(message)
 
-        try:
-            await self.app(scope, patient, sealed)
-        except Exception as error:  # whatever it is, its words stay in here
-            refused = await unforeseen(Request(scope), error)
-            if not answered:
-                await refused(scope, receive, sealed)
+        with logs.about(request=state["request_id"]):
+            try:
+                await self.app(scope, patient, sealed)
+            except Exception as error:  # whatever it is, its words stay in here
+                refused = await unforeseen(Request(scope), error)
+                if not answered:
+                    await refused(scope, receive, sealed)
 
 
 def _asked_id(scope: Scope) -> str | None:
