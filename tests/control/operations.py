@@ -177,6 +177,8 @@ OWN: Mapping[str, str] = {
     "own_sessions.end": "whose session it is",
     "own_sessions.end_others": "whose sessions they are",
     "own_sessions.listed": "whose sessions they are",
+    "diagnostics.collect": "only the operator",
+    "sealing.all_texts": "only the operator",
     "sealing.rotate": "only the operator",
     "second_factor.new_recovery_codes": "who shows a code",
     "second_factor.turn_off": "who shows a code",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from tests.control.identity import CLIENT_ID, provider
 from tests.control.people import acting, cheap
 
 from millrace.control import (
+    alert_channels,
     drafts,
     jobs,
     keyring,
@@ -48,6 +50,11 @@ DRAFT = 'Sentinel-4/draft+"&%41x'
 MAIL = 'Sentinel-5/mail+"&%41x'
 PASSWORD = 'Sentinel-6/password+"&%41x'
 CLIENT = 'Sentinel-7/client+"&%41x'
+HOOK = 'Sentinel-9/hook+"&%41x'
+SIGNING = 'Sentinel-10/signing+"&%41x'
+ROUTING = 'Sentinel-11/routing+"&%41x'
+OPSGENIE = 'Sentinel-12/opsgenie+"&%41x'
+MAILING = 'Sentinel-13/mailing+"&%41x'
 VARIABLE = 'Sentinel-8/variable+"&%41x'
 SCRIPT = (
     "def transform(event):\n"
@@ -122,6 +129,23 @@ def run(home: Path, seen: dict[str, bytes], *words: str, env: dict[str, str]) ->
     with subprocess.Popen(command, env=env, stdout=piped, stderr=piped) as process, watching(seen):
         out, err = process.communicate(timeout=120)
     seen[f"what {' '.join(words)} says"] = out + err
+
+
+def channels(home: Home, url: str) -> None:
+    """One channel of each kind, at a server that knows none of them."""
+    there = quote(HOOK, safe="")
+    alert_channels.add(home, "hook", "webhook", {"url": f"{url}/{there}?t={there}", "secret": SIGNING})
+    alert_channels.add(home, "chat", "slack", {"url": f"{url}/{there}"})
+    alert_channels.add(home, "pager", "pagerduty", {"routing_key": ROUTING, "url": url})
+    alert_channels.add(home, "genie", "opsgenie", {"api_key": OPSGENIE, "url": url})
+    mail = {"host": "127.0.0.1", "port": 9, "sender": "m@example.com", "to": ["o@example.com"]}
+    alert_channels.add(home, "mail", "email", mail | {"username": "m", "password": MAILING})
+
+
+def unpacked(file: Path) -> dict[str, bytes]:
+    """What is in a zip."""
+    with zipfile.ZipFile(file) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def ask_everything(url: str, pair: tuple[str, str], seen: dict[str, bytes]) -> int:
@@ -226,12 +250,14 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path) -> None:
             drafts.save(home, name="d", source_type="clevertap", config={"passcode": DRAFT})
             sealing.put(home, "mail", {"password": MAIL})
             single_sign_on.change(ada, issuer=idp.issuer, client_id=CLIENT_ID, client_secret=CLIENT)
+            channels(home, simulator.base_url)
             assert workspace_settings.workspace(home.database).allow_private_addresses
         secrets = {
             "the passcode": PASSCODE, "a wrong passcode": WRONG, "the password of a database": DATABASE,
             "the secret of a draft": DRAFT, "the password of the mail": MAIL, "a password": PASSWORD,
             "the secret of a client": CLIENT, "a variable": VARIABLE, "the key": key, "a seed": seed,
-            "the secret of an API key": pair.secret, "a session": session.token,
+            "the secret of an API key": pair.secret, "a session": session.token, "the URL of a hook": HOOK,
+            "what signs": SIGNING, "a routing key": ROUTING, "a key of Opsgenie": OPSGENIE, "a mail password": MAILING,
         }  # fmt: skip
         run(folder, seen, "run", "events", "--debug", env=env)
         run(folder, seen, "run", "failing", "--debug", env=env)
@@ -271,6 +297,14 @@ def test_no_secret_comes_out_anywhere(tmp_path: Path) -> None:
                 server.terminate()
                 server.wait(60)
         seen["the log of the server"] = log.read_bytes()
+        leaky = tmp_path / "leaky.log"
+        leaky.write_text(f"somebody logged {PASSCODE} and {json.dumps(SIGNING)} and {quote(HOOK, safe='')}\n")
+        made = ["diagnose", tmp_path / "trouble.zip", "--log", log, "--log", leaky]
+        diagnosed = ask(*made, home=folder, env={"MILLRACE_KEY": key})
+        assert diagnosed.code == 0, diagnosed.err
+        parts = unpacked(tmp_path / "trouble.zip")
+        assert b"somebody logged *** and" in parts["logs/2-leaky.log"]
+        seen |= {f"{name} of the diagnosis": content for name, content in parts.items()}
         assert answered > 30
     for file in folder.rglob("*"):
         if file.is_file():

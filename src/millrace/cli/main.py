@@ -41,6 +41,7 @@ MODULES = {
     "alerts": ("alert",),
     "sso": ("sso",),
     "secrets": ("secrets",),
+    "diagnose": ("diagnose",),
     "serve": ("serve",),
     "simulate": ("simulate",),
 }

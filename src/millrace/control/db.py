@@ -300,11 +300,19 @@ def _create(database: Database) -> str:
 
 
 def _make(connection: sa.Connection) -> None:
+    from millrace.control.tables import metadata
+
+    known_tables()
+    metadata.create_all(connection, checkfirst=False)
+
+
+def known_tables() -> Mapping[str, sa.Table]:
+    """All tables of this schema, by name."""
     from millrace.control import people_tables, telling_tables
     from millrace.control.tables import metadata
 
     del people_tables, telling_tables  # their tables are in `metadata` now
-    metadata.create_all(connection, checkfirst=False)
+    return metadata.tables
 
 
 def _alone(connection: sa.Connection) -> None:
