@@ -38,6 +38,7 @@ MODULES = {
     "people": ("user", "key", "team", "activity"),
     "settings": ("settings",),
     "usage": ("usage",),
+    "hooks": ("hooks",),
     "alerts": ("alert",),
     "sso": ("sso",),
     "secrets": ("secrets",),

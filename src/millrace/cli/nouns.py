@@ -38,6 +38,7 @@ ORDER = (
     "drafts",
     "query",
     "serve",
+    "hooks",
     "team",
     "user",
     "key",

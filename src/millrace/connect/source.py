@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from threading import Event as Signal
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
 from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.connect.intake.reading import Intake
 
 C = TypeVar("C", bound=SourceConfig)
 
@@ -68,7 +71,8 @@ class Context:
     """What a connector gets from outside: time, a way to say what it waits for, and the wish to stop.
 
     ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
-    ``reach``: the addresses that connectors may talk to.
+    ``reach``: the addresses that connectors may talk to. ``intake``: what was sent to the pipeline, where its source
+    does not ask but is told.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -77,6 +81,7 @@ class Context:
     stopping: Signal = field(default_factory=Signal)
     confined: bool = False
     reach: Reach = ANYWHERE
+    intake: Intake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,9 @@ class Source(ABC, Generic[C]):
 
     defers_when_empty: ClassVar[bool] = False
     """Reads that find nothing come at growing intervals, unless the pipeline says otherwise."""
+
+    pushed: ClassVar[bool] = False
+    """Rows come by themselves, into the intake, and cannot be asked for again."""
 
     spreads: ClassVar[bool] = False
     """Several workers may read from one connection at the same time: its limits are not kept in one process."""

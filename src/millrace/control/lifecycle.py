@@ -48,6 +48,12 @@ def pause(home: Home, name: str) -> Pipeline:
     """
     home.actor.must("pipelines.edit")
     found = _allowed(home, name, "pause")
+    if connections.registry.source(found.source_type).pushed:
+        raise ConfigError(
+            f"pipeline {name} cannot be paused: its source sends by itself, and would not stop",
+            hint="To refuse what it sends: `millrace hooks revoke`.",
+            code="pushed",
+        )
     now = home.database.now()
     with home.database.transaction() as connection:
         _become(connection, found, "PAUSED")

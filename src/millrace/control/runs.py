@@ -15,6 +15,7 @@ from millrace.control import (
     alert_runs,
     connections,
     damage,
+    intakes,
     leases,
     logs,
     objects,
@@ -101,7 +102,22 @@ class Crew:
         def awaiting(text: str) -> None:
             self.meter.awaiting = text
 
-        return Context(clock=self.clock, awaiting=awaiting, note=self.note, stopping=self.stopping)
+        context = Context(clock=self.clock, awaiting=awaiting, note=self.note, stopping=self.stopping)
+        return replace(context, intake=intakes.of(self.home, self.pipeline)) if self.pushed else context
+
+    @property
+    def pushed(self) -> bool:
+        """Rows of the pipeline come by themselves, once."""
+        return connections.registry.source(self.pipeline.source_type).pushed
+
+    def must_ask(self) -> None:
+        """Raises ConfigError where what was read cannot be asked for again."""
+        if self.pushed:
+            raise ConfigError(
+                f"what was sent to pipeline {self.pipeline.name} cannot be read again: nothing can be asked for it",
+                hint="Keep rows as they come (`keep_raw`), and use `millrace replay`.",
+                code="pushed",
+            )
 
     def source(self) -> Source[Any]:
         source = connections.build_source(self.home, self.pipeline.source_id, self.context)
@@ -448,6 +464,7 @@ def reread(
     home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
     with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping, order=order) as ours:
+        ours.must_ask()
         ours.ready()
         _sync(ours, only, lanes=("again",), slices=slices)
     return records.run_record(home, ours.run_id)
@@ -511,6 +528,7 @@ def resync(
 
 
 def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
+    ours.must_ask()
     mappings = sync.mappings()
     for stream in sync.streams:
         if mode == "evolve-and-merge" and mappings.of(stream.name).mode == "append":
@@ -535,6 +553,7 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     """
     home.actor.must("pipelines.delete")
     with crew(home, pipeline, "RESYNC") as ours:
+        ours.must_ask()
         shelved = ours.books.tables()
         names = [each.mapping.table for each in shelved]
         appended = [each.mapping.table for each in shelved if each.mapping.mode == "append" and each.last]
@@ -556,6 +575,7 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
 
 def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> None:
     """Lanes of the streams begin anew. Raises ConfigError where rows that come again would be doubled."""
+    ours.must_ask()
     mappings = sync.mappings()
     for stream in sync.streams:
         if mappings.of(stream.name).mode == "append":

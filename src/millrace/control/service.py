@@ -1,4 +1,5 @@
-"""The service without its faces: a thread that schedules, one that sends alerts, and workers, until it shall stop."""
+"""The service without its faces, until it shall stop: threads that schedule, send alerts and look at the intake, and
+workers."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from millrace.control import alert_outbox, scheduler, sealing
+from millrace.control import alert_outbox, pushing, scheduler, sealing
 
 if TYPE_CHECKING:
     from millrace.control.executor import Executor
@@ -25,6 +26,8 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
     thread.start()
     telling = threading.Thread(target=alert_outbox.serve, args=(home, stopping), name="alerts", daemon=True)
     telling.start()
+    pushed = threading.Thread(target=pushing.serve, args=(home, stopping), name="pushing", daemon=True)
+    pushed.start()
     try:
         while not stopping.is_set():
             executor.tend()
@@ -38,3 +41,4 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
         executor.stop(patience_s=patience_s)
         thread.join(timeout=patience_s)
         telling.join(timeout=patience_s)
+        pushed.join(timeout=patience_s)

@@ -530,3 +530,12 @@ leases = Table(
     Column("acquired_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
 )
+
+# The address at which a pipeline is told things; of its token there is only the hash.
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("pipeline_id", String(36), ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+)

@@ -242,6 +242,8 @@ def ingest(
                             pending.created.update({other: rows, stream: -rows})
                 else:
                     batch = _batch(stream, item)
+                    if batch.stream != stream and batch.entry == "start":
+                        mappings.born(batch.stream, reading.stream.key, of=stream)
                     now = _milliseconds(clock.now())
                     if now < latest - _SKEW_MS and not behind:
                         behind = True

@@ -147,7 +147,8 @@ class Stage:
         if self._store is not None:
             with _in_bucket(f"the stage {self.root}"):
                 pages = [list(page) for page in self._store.list()]
-            yield from (found["path"] for page in pages for found in page if found["last_modified"] < limit)
+            listed = (found for page in pages for found in page if found["path"].endswith(_SUFFIX))
+            yield from (found["path"] for found in listed if found["last_modified"] < limit)
             return
         for found in self.folder.rglob(f"*{_SUFFIX}"):
             with suppress(FileNotFoundError):

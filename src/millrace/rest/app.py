@@ -19,6 +19,8 @@ from millrace.errors import MillraceError
 from millrace.rest import problems
 from millrace.rest.door.router import router as door
 from millrace.rest.envelope import Envelope
+from millrace.rest.hooks.door import Door
+from millrace.rest.hooks.receiving import Receiving, Room
 from millrace.rest.metrics import Counted, Gauges, metrics
 from millrace.rest.millrace import router as own
 from millrace.rest.openapi import ABOUT, Described, operation_id
@@ -47,14 +49,16 @@ class Limits:
     hashings: int = 2
 
 
-def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
-    """The APIs over ``home``, which stays open."""
+def application(home: Home, *, limits: Limits | None = None, room: Room | None = None) -> FastAPI:
+    """The APIs over ``home``, which stays open. ``room``: how much may be sent to pipelines."""
     limits = limits or Limits()
+    receiving = Receiving(home, room or Room())
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = limits.threads
         yield
+        receiving.close()
 
     app = Described(
         title="Millrace",
@@ -80,6 +84,7 @@ def application(home: Home, *, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
     app.state.gauges = Gauges()
     app.add_middleware(Counted, gauges=app.state.gauges)
+    app.add_middleware(Door, receiving=receiving)
     app.include_router(public, responses=REFUSALS)
     app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)

@@ -568,6 +568,15 @@ CREATE INDEX ix_runs_pipeline ON runs (pipeline_id, id)
 
 CREATE UNIQUE INDEX ix_runs_job ON runs (job_id)
 
+CREATE TABLE hooks (
+    pipeline_id VARCHAR(36) NOT NULL,
+    token_hash VARCHAR(64) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_hooks PRIMARY KEY (pipeline_id),
+    CONSTRAINT fk_hooks_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE,
+    CONSTRAINT uq_hooks_token_hash UNIQUE (token_hash)
+)
+
 CREATE TABLE usage_limits (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     team_id VARCHAR(36) NOT NULL,

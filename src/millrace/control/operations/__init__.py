@@ -29,6 +29,7 @@ NOUNS = (
     "usage",
     "alerts",
     "sign_on",
+    "hooks",
 )
 
 

@@ -1,0 +1,98 @@
+"""The intake at one server: who may send, how much may wait, and what was accepted made durable."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from millrace.connect.intake.frames import Entry, framed
+from millrace.connect.intake.place import Place
+from millrace.control import intakes
+from millrace.control.home import Home
+from millrace.control.hooks import Directory
+from millrace.rest.hooks.groups import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may come. ``body_bytes``: of one request. ``held_bytes``: of all that are being received or written.
+    ``backlog_bytes``: of one pipeline, kept and not yet read. ``body_timeout_s``: for the whole body of a request."""
+
+    body_bytes: int = 16 << 20
+    held_bytes: int = 256 << 20
+    backlog_bytes: int = 2 << 30
+    body_timeout_s: float = 30.0
+
+
+# The backlog is measured so often at most; what came since is added.
+MEASURED_S = 2.0
+
+# Groups that are written at the same time, each of another pipeline.
+WRITERS = 4
+
+
+@dataclass(slots=True)
+class _Measured:
+    at: float
+    bytes: int
+    written_bytes: int
+
+
+class Receiving:
+    """Used in one event loop."""
+
+    def __init__(self, home: Home, room: Room) -> None:
+        self.room = room
+        self.held_bytes = 0
+        self._home = home
+        self._directory = Directory(home.database)
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="intake")
+        self._place: Place | None = None
+        # A process never goes on with the part of another one.
+        self._part = uuid.uuid4().hex[:16]
+        self._groups: dict[str, Group] = {}
+        self._measured: dict[str, _Measured] = {}
+
+    async def pipeline_id(self, token: str) -> str | None:
+        """The pipeline that may be told with this token; None where there is none."""
+        if self._directory.stale:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._directory.refresh)
+        return self._directory.pipeline_id(token)
+
+    async def full(self, pipeline_id: str) -> bool:
+        """Whether so much waits for the pipeline that no more is taken now."""
+        group = self._groups.get(pipeline_id)
+        written = group.written_bytes if group is not None else 0
+        found = self._measured.get(pipeline_id)
+        now = time.monotonic()
+        if found is None or now - found.at >= MEASURED_S:
+            if found is not None:
+                found.at = now  # one request measures, the others go on with what is known
+            loop = asyncio.get_running_loop()
+            size = await loop.run_in_executor(self._threads, self._backlog, pipeline_id)
+            found = self._measured[pipeline_id] = _Measured(now, size, written)
+        return found.bytes + written - found.written_bytes >= self.room.backlog_bytes
+
+    async def keep(self, pipeline_id: str, entry: Entry) -> None:
+        """The entry is durable. Raises OSError or a MillraceError, and nobody knows then."""
+        group = self._groups.get(pipeline_id)
+        if group is None:
+            group = self._groups[pipeline_id] = Group(self._at().writer(pipeline_id, self._part), self._threads)
+        await group.put(framed(entry))
+
+    def close(self) -> None:
+        """What was begun is written, and the parts are whole."""
+        self._threads.shutdown()
+        for group in self._groups.values():
+            group.close()
+
+    def _backlog(self, pipeline_id: str) -> int:
+        return sum(file.size_bytes for file in self._at().files(pipeline_id))
+
+    def _at(self) -> Place:
+        if self._place is None:
+            self._place = intakes.place(self._home)
+        return self._place
