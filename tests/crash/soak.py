@@ -174,8 +174,9 @@ class Soak:
         self.simulator.faults.set(FAULTS)
         for step in range(steps):
             scheduler.tick(home, self.moment)
-            kill = step % self.plan.kill_every == self.plan.kill_every - 1
-            self._drain(home, executor, kill=kill)
+            # A step in which nothing is due leaves it to the next one.
+            owed = (step + 1) // self.plan.kill_every
+            self._drain(home, executor, kill=self.found.kills < owed)
             for pid in executor.pids:
                 if memory := resident(pid):
                     self.found.memory[pid].append(memory)
