@@ -18,6 +18,7 @@ from tests.cli.test_remote import Server, serving
 from tests.control.people import cheap
 from tests.rest.conftest import issued
 
+from millrace.control import settings
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
@@ -74,6 +75,7 @@ def twins(simulator: Simulator, folder: Path, *, run: bool = True) -> Generator[
     assert asked.code == 0, asked
     with Home.open(here.home, env={}) as home:
         keys = issued(cheap(home))
+        settings.change(home, allow_private_addresses=True)  # as the server of the copy has it
     shutil.copytree(here.folder, there.folder)
     # Where a table was loaded stays, so the settings of the copy are moved underneath.
     with closing(sqlite3.connect(there.home / "millrace.db")) as database, database:

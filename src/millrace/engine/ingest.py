@@ -242,8 +242,9 @@ def ingest(
                             pending.created.update({other: rows, stream: -rows})
                 else:
                     batch = _batch(stream, item)
-                    if batch.stream != stream and batch.entry == "start":
-                        mappings.born(batch.stream, reading.stream.key, of=stream)
+                    key = reading.stream.key
+                    if batch.stream != stream and batch.entry == "start" and {*key} <= {*batch.rows.schema.names}:
+                        mappings.born(batch.stream, key, of=stream)
                     now = _milliseconds(clock.now())
                     if now < latest - _SKEW_MS and not behind:
                         behind = True
