@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,9 @@ class TestPostgres(SqlDestinationContract):
         database = self.database
 
         class Cut(Rows):
-            def reader(self) -> pa.RecordBatchReader:
+            def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
+                del columns
+
                 def batches() -> Iterator[pa.RecordBatch]:
                     for number in range(2000):
                         if number == 3:
