@@ -135,6 +135,8 @@ def test_a_removed_pipeline_takes_its_books_along(home: Home, saved: Desk, segme
         pipelines.find(home, "events")
     with home.database.reading() as connection:
         for table in tables.metadata.sorted_tables:
+            if table.name == "usage_hourly":
+                continue  # what was used is owed, whatever becomes of the pipeline
             if "pipeline_id" in table.c or table.name in ("reject_groups", "run_counts"):
                 assert connection.execute(sa.select(table)).first() is None, table.name
     assert pipelines.create(home, WISH).id != saved.pipeline

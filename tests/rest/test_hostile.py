@@ -7,6 +7,7 @@ import contextlib
 import json
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from tests.control.people import joined
 from tests.rest.conftest import Keys, served
 
@@ -284,4 +285,13 @@ def test_every_route_of_the_apis_asks_who_asks(app: FastAPI, url: str) -> None:
             assert answer.status_code == 401 or (half and answer.status_code == 400), (method, path)
     listed = {path for _, path in operations(app)}
     open_ones = {route.path for route in app.routes if isinstance(route, APIRoute)} - listed
-    assert {path for path in open_ones if not path.startswith("/api/")} == {"/healthz", "/readyz"}
+    assert {path for path in open_ones if not path.startswith("/api/")} == {"/healthz", "/readyz", "/metrics"}
+    assert httpx.get(f"{url}/metrics").status_code == 401
+
+
+def test_no_address_is_served_by_two_routes(app: FastAPI) -> None:
+    found = [(context.path_format, context.original_route) for context in iter_route_contexts(app.routes)]
+    served = Counter(
+        (method, path) for path, route in found if isinstance(route, APIRoute) for method in route.methods or ()
+    )
+    assert [one for one, times in served.items() if times > 1] == []

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from millrace.control import invitations, second_factor, users
 from millrace.control import roles as all_roles
-from millrace.control.actors import ActorKind, Permission
+from millrace.control.actors import Permission
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.invitations import Link
@@ -38,30 +38,6 @@ class Offered:
 
     role: Role
     permissions: tuple[Permission, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """Who asks, and what they may."""
-
-    kind: ActorKind
-    name: str
-    team_id: str
-    permissions: tuple[Permission, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveryCodes:
-    """Codes for when the app is lost, each good for once. They are shown this once."""
-
-    codes: tuple[str, ...]
-
-
-@operation("GET", "/me", None)
-def me(home: Home) -> Me:
-    """Say who asks, and what they may."""
-    actor = home.actor
-    return Me(actor.kind, actor.name, actor.team_id, tuple(sorted(actor.permissions)))
 
 
 @operation("GET", "/users")
@@ -138,19 +114,6 @@ def reset_second_factor(home: Home, email: Email) -> User:
     return users.find(home, email)
 
 
-@operation("POST", "/me/second-factor/recovery-codes", None)
-def recovery_codes(home: Home, code: Code) -> RecoveryCodes:
-    """Make other recovery codes for whoever asks and shows a code. The old ones are worth nothing."""
-    return RecoveryCodes(second_factor.new_recovery_codes(home, code))
-
-
-@operation("POST", "/me/second-factor/turn-off", None)
-def turn_off_second_factor(home: Home, code: Code) -> Me:
-    """Let whoever asks and shows a code sign in by the password alone."""
-    second_factor.turn_off(home, code)
-    return me.function(home)
-
-
 @operation("DELETE", "/users/{email}", "users.edit")
 def remove(home: Home, email: Email) -> Gone:
     """Remove a user, with their keys and sessions."""
@@ -166,6 +129,5 @@ def list_roles(home: Home) -> list[Offered]:
 
 
 OPERATIONS = (
-    me, list_, find, create, invite, link, set_roles, rename, unlock, reset_second_factor, recovery_codes,
-    turn_off_second_factor, remove, list_roles,
+    list_, find, create, invite, link, set_roles, rename, unlock, reset_second_factor, remove, list_roles,
 )  # fmt: skip
