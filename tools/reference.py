@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs/reference"
@@ -429,14 +433,19 @@ def _modules() -> tuple[tuple[Path, ast.Module], ...]:
 @cache
 def cli_page() -> str:
     """The help of every command."""
+    lines = ["# Command line", "", "What `--help` says, command by command.", ""]
+    for words in _commands(_all_commands(), ("millrace",)):
+        lines += [f"{'#' * min(len(words) + 1, 4)} `{' '.join(words)}`", "", "```text", _help(words[1:]), "```", ""]
+    return "\n".join(lines)
+
+
+@cache
+def _all_commands() -> Any:
     from typer.main import get_command
 
     from millrace.cli.main import commands
 
-    lines = ["# Command line", "", "What `--help` says, command by command.", ""]
-    for words in _commands(get_command(commands()), ("millrace",)):
-        lines += [f"{'#' * min(len(words) + 1, 4)} `{' '.join(words)}`", "", "```text", _help(words[1:]), "```", ""]
-    return "\n".join(lines)
+    return get_command(commands())
 
 
 def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -450,15 +459,15 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]
 
 
 def _help(words: tuple[str, ...]) -> str:
-    from typer.testing import CliRunner
-
-    from millrace.cli.main import commands
-
-    environment = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "MILLRACE_HOME": None}
-    done = CliRunner().invoke(
-        commands(), [*words, "--help"], env=environment, prog_name="millrace", terminal_width=WIDTH
-    )
-    return "\n".join(line.rstrip() for line in done.output.strip().splitlines())
+    # As Typer's runner would ask, which makes all commands anew each time.
+    environment = {name: value for name, value in os.environ.items() if name != "MILLRACE_HOME"}
+    said = io.StringIO()
+    with (
+        patch.dict(os.environ, environment | {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"}, clear=True),
+        redirect_stdout(said),
+    ):
+        _all_commands().main([*words, "--help"], prog_name="millrace", standalone_mode=False, terminal_width=WIDTH)
+    return "\n".join(line.rstrip() for line in said.getvalue().strip().splitlines())
 
 
 # Files.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ def broken_links(path: Path) -> list[str]:
     return broken
 
 
+@cache
+def tree() -> Any:
+    return get_command(commands())
+
+
 def wrong_commands(text: str) -> list[str]:
     """Commands `millrace …` in a document that there are not, or not with such options."""
     wrong: list[str] = []
@@ -62,7 +68,7 @@ def wrong_commands(text: str) -> list[str]:
         if line.startswith("Usage: "):
             continue
         for said in re.findall(r"(?:^|[\s$&|;])millrace ([a-z][^#&|;>]*)", f" {line.split('   ')[0]}"):
-            command: Any = get_command(commands())
+            command: Any = tree()
             for word in said.split():
                 if word.startswith("--"):
                     options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
