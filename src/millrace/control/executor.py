@@ -74,4 +74,6 @@ class Processes:
         command = [sys.executable, "-m", "millrace.control.worker", "--home", str(self._home)]
         command += ["--number", str(number), "--workers", str(len(self._slots))]
         # Its stdin is a pipe from here: when this process is gone, however it went, the worker reads the end of it.
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env=self._env, start_new_session=True)  # noqa: S603
+        return subprocess.Popen(  # noqa: S603  our own program, by this Python
+            command, stdin=subprocess.PIPE, env=self._env, start_new_session=True
+        )

@@ -62,16 +62,16 @@ def answers(type_: Any, status: int = 200) -> Answers:
 class _Wire(GenerateJsonSchema):
     """JSON Schema of what `control/answers.py:plain` makes of a value."""
 
-    def timedelta_schema(self, schema: core.TimedeltaSchema) -> JsonSchemaValue:  # noqa: ARG002
+    def timedelta_schema(self, schema: core.TimedeltaSchema) -> JsonSchemaValue:  # noqa: ARG002  pydantic's name
         return {"type": "number", "description": "Seconds."}
 
-    def decimal_schema(self, schema: core.DecimalSchema) -> JsonSchemaValue:  # noqa: ARG002
+    def decimal_schema(self, schema: core.DecimalSchema) -> JsonSchemaValue:  # noqa: ARG002  pydantic's name
         return {"anyOf": [{"type": "number"}, {"type": "string"}]}
 
-    def float_schema(self, schema: core.FloatSchema) -> JsonSchemaValue:  # noqa: ARG002
+    def float_schema(self, schema: core.FloatSchema) -> JsonSchemaValue:  # noqa: ARG002  pydantic's name
         return {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}
 
-    def bytes_schema(self, schema: core.BytesSchema) -> JsonSchemaValue:  # noqa: ARG002
+    def bytes_schema(self, schema: core.BytesSchema) -> JsonSchemaValue:  # noqa: ARG002  pydantic's name
         return {"type": "string", "contentEncoding": "base64"}
 
     def default_schema(self, schema: core.WithDefaultSchema) -> JsonSchemaValue:
