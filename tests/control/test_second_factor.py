@@ -138,3 +138,16 @@ def test_the_seed_is_kept_sealed(team: Home) -> None:
     seed, _ = enrolled(team)
     with team.database.reading() as connection:
         assert seed not in repr(connection.execute(sa.select(people)).all())
+
+
+def test_who_tries_codes_in_an_open_session_is_locked_out_too(team: Home) -> None:
+    seed, done = enrolled(team)
+    there = team.acting(sessions.authenticate(team, done.session.token))
+    for _ in range(sessions.FAILURES):
+        with pytest.raises(AuthError):
+            second_factor.turn_off(there, "000000")
+    for right in (code(seed), done.recovery_codes[0]):
+        with pytest.raises(AuthError):
+            second_factor.turn_off(there, right)
+        with pytest.raises(AuthError):
+            second_factor.new_recovery_codes(there, right)

@@ -91,11 +91,7 @@ def show(home: Home, token: str, code: str) -> Session:
     """
     row = sessions.found(home, token, "second_factor")
     person = _person(home, row.user_id)
-    locked = person.locked_until is not None and person.locked_until > datetime.now(UTC)
-    if locked or not (_fits(home, person, code) or _recovered(home, person, code)):
-        if not locked:
-            sessions.failed(home, person.id, row.address)
-        raise _wrong()
+    _must_show(home, person, code, row.address)
     with home.database.transaction() as connection:
         return _instead(home, connection, row)
 
@@ -136,11 +132,19 @@ def _off(home: Home, user_id: str, done: str) -> None:
 def _own(home: Home, code: str) -> Any:
     """The actor's row, once they have shown a code. Raises AuthError."""
     person = None if home.actor.user_id is None else _person(home, home.actor.user_id)
-    if person is None or not person.totp_on or not (_fits(home, person, code) or _recovered(home, person, code)):
-        if person is not None:
-            sessions.failed(home, person.id, home.actor.address)
+    if person is None or not person.totp_on:
         raise _wrong()
+    _must_show(home, person, code, home.actor.address)
     return person
+
+
+def _must_show(home: Home, person: Any, code: str, address: str | None) -> None:
+    """The code is the person's, and they are not locked out. Raises AuthError "code", and counts the failure."""
+    locked = person.locked_until is not None and person.locked_until > datetime.now(UTC)
+    if locked or not (_fits(home, person, code) or _recovered(home, person, code)):
+        if not locked:
+            sessions.failed(home, person.id, address)
+        raise _wrong()
 
 
 def _person(home: Home, user_id: str) -> Any:
