@@ -30,9 +30,16 @@ def pytest_report_header() -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="kill -9 of the real process: how often, for each kind")
+    parser.addoption("--every-point", action="store_true", help="die at each point for each destination and load mode")
 
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     """A few times in every test run, fifty times by `make crash`."""
     return request.config.getoption("--kills")
+
+
+@pytest.fixture
+def every_point(request: pytest.FixtureRequest) -> bool:
+    """Points of the reading half are tried for each destination and load mode by `make crash`, else for one alone."""
+    return request.config.getoption("--every-point")

@@ -24,6 +24,9 @@ NAMES = ("Charged", "Search", "Broken")
 DAYS = (0, 1)
 KINDS = [("duckdb", "merge"), ("duckdb", "append"), ("postgres", "merge"), ("postgres", "append")]
 
+# Points that no destination and no load mode has a part in. `make crash` dies at them for each kind all the same.
+READING = {"http", "write", "rename", "fsync"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -175,14 +178,18 @@ def trial(request: pytest.FixtureRequest, project: Simulator, tmp_path: Path) ->
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("trial", KINDS, indirect=True, ids=["-".join(kind) for kind in KINDS])
-def test_a_run_that_dies_anywhere_ends_like_an_undisturbed_one(trial: Trial):
+def test_a_run_that_dies_anywhere_ends_like_an_undisturbed_one(
+    trial: Trial, request: pytest.FixtureRequest, every_point: bool
+):
     passed, expected = trial.undisturbed()
     assert len(expected.rows) >= 7
     assert expected.rejected == {"BAD_TIMESTAMP": 1}
     names = {name.split()[-1] for points in passed for name, _ in points.all()}
     assert names >= {"fsync", "rename", "write", "http", "commit", "execute"}
     wrong: list[str] = []
-    tried = [(day, point) for day in DAYS for point in passed[day].all()]
+    first = request.node.callspec.id == "-".join(KINDS[0])
+    left_out = set[str]() if first or every_point else READING
+    tried = [(day, point) for day in DAYS for point in passed[day].all() if left_out.isdisjoint({point[0].split()[-1]})]
     for day, point in tried:
         outcome = trial(day, point)
         if outcome != expected:

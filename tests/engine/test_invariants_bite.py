@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -139,29 +140,75 @@ MUTATIONS = {
 }
 
 
+# Imports once what the tests need and what is not ours; then each line that it reads is a run in a child of its own.
+RUNNER = """
+import importlib, json, os, sys
+for name in ("numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "sqlalchemy", "alembic", "pydantic", "httpx",
+             "orjson", "msgspec", "yaml", "cryptography", "psycopg", "hypothesis", "_hypothesis_pytestplugin",
+             "xdist.plugin", "pytest_timeout", "pytest"):
+    importlib.import_module(name)
+import pytest
+for line in sys.stdin:
+    run = json.loads(line)
+    child = os.fork()
+    if not child:
+        sys.dont_write_bytecode = not run["cached"]
+        out = os.open(run["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        known = "-Wignore::pytest.PytestAssertRewriteWarning"  # modules that are imported already
+        code = pytest.main(["-q", "-x", "--tb=line", known, *run["tests"]])
+        sys.stdout.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run of tests ended, and what it said."""
+
+    code: int
+    said: str
+
+
 class Copy:
     """The source code elsewhere, and tests run on it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "src"
         shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def run(self, *tests: str, cached: bool = True) -> subprocess.CompletedProcess[str]:
+        self._out = folder / "out"
         path = os.pathsep.join([str(self.folder), str(ROOT)])
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MILLRACE"))}
-        env |= {"PYTHONPATH": path} | ({} if cached else {"PYTHONDONTWRITEBYTECODE": "1"})
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", *tests],
-            cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        self._runner = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            cwd=ROOT, env=env | {"PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def run(self, *tests: str, cached: bool = True) -> Done:
+        assert self._runner.stdin is not None
+        assert self._runner.stdout is not None
+        self._runner.stdin.write(json.dumps({"tests": tests, "cached": cached, "out": str(self._out)}) + "\n")
+        self._runner.stdin.flush()
+        code = int(self._runner.stdout.readline())
+        return Done(code, self._out.read_text(encoding="utf-8"))
+
+    def close(self) -> None:
+        assert self._runner.stdin is not None
+        assert self._runner.stdout is not None
+        self._runner.stdin.close()
+        self._runner.wait()
+        self._runner.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     made = Copy(tmp_path_factory.mktemp("mutated"))
     done = made.run(*sorted({mutation.test for mutation in MUTATIONS.values()}))
-    assert done.returncode == 0, f"without any change: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert done.code == 0, f"without any change: {done.said[-2000:]}"
     yield made
+    made.close()
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -177,9 +224,9 @@ def test_a_line_that_keeps_an_invariant_is_missed(copy: Copy, name: str):
     finally:
         file.write_text(whole, encoding="utf-8")
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert done.returncode == 1, f"{mutation.test} does not see it: {done.stdout[-2000:]}{done.stderr[-500:]}"
-    assert "1 failed" in done.stdout, done.stdout[-2000:]
-    assert "SyntaxError" not in done.stdout + done.stderr
+    assert done.code == 1, f"{mutation.test} does not see it: {done.said[-2000:]}"
+    assert "1 failed" in done.said, done.said[-2000:]
+    assert "SyntaxError" not in done.said
 
 
 def test_the_mutated_code_is_what_runs(copy: Copy):
