@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,8 +27,36 @@ settings.load_profile("millrace")
 __all__ = ["bucket", "database", "postgres", "s3"]
 
 
-def pytest_report_header() -> list[str]:
-    return [servers.pytest_report_header(), bubblewrap.pytest_report_header()]
+# Files that tests make are synced as those of users are, which a disk takes milliseconds for and memory does not.
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 6 * 1024**3
+OWN_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders of tests lie in memory where there is room, unless `--basetemp` says where; they go with the tests."""
+    if config.option.basetemp is not None or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ENOUGH_BYTES:
+        return
+    if _free_memory() < ENOUGH_BYTES:
+        return
+    folder = config.stash[OWN_FOLDER] = Path(tempfile.mkdtemp(prefix="millrace-tests-", dir=MEMORY))
+    config.option.basetemp = str(folder / "tests")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(OWN_FOLDER, None)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_memory() -> int:
+    """Bytes that Linux could give without swapping."""
+    facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(facts["MemAvailable"].split()[0]) * 1024
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    where = config.option.basetemp or tempfile.gettempdir()
+    return [servers.pytest_report_header(), bubblewrap.pytest_report_header(), f"folders of tests: {where}"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
