@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from tests.cli.asking import ask
+from tests.cli.asking import Asked, ask
 
 from millrace.cli.main import MODULES
 from millrace.cli.main import commands as made
@@ -40,6 +41,11 @@ def commands() -> list[tuple[str, ...]]:
     return sorted(walk(typer.main.get_command(made()), ()))
 
 
+@functools.cache
+def help_of(path: tuple[str, ...]) -> Asked:
+    return ask(*path, "--help")
+
+
 def test_the_table_of_modules_says_which_has_which_command():
     for module, names in MODULES.items():
         assert {*typer.main.get_group(made(names[0])).commands} == {*names}, module
@@ -48,7 +54,7 @@ def test_the_table_of_modules_says_which_has_which_command():
 
 @pytest.mark.parametrize("path", commands(), ids=lambda path: "-".join(path) or "millrace")
 def test_the_help_of_every_command_is_as_in_its_golden_file(path: tuple[str, ...]):
-    asked = ask(*path, "--help")
+    asked = help_of(path)
     assert (asked.code, asked.err) == (0, "")
     golden = GOLDEN / f"help-{'-'.join(path) or 'millrace'}.txt"
     if os.environ.get("MILLRACE_GOLDEN") == "write":
@@ -64,7 +70,7 @@ def test_no_golden_help_is_left_of_a_command_that_is_gone():
 
 @pytest.mark.parametrize("path", [p for p in commands() if p], ids="-".join)
 def test_every_command_shows_examples_that_begin_with_its_own_name(path: tuple[str, ...]):
-    out = ask(*path, "--help").out
+    out = help_of(path).out
     if "Commands:" in out:
         return
     examples = out.split("Examples:\n")[1].strip().splitlines()
