@@ -17,10 +17,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.util import LRUCache
 
+from millrace.control import first_write
 from millrace.errors import EnvironmentProblem, Transient
 
 # The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
-HEAD = "0012"
+HEAD = "0013"
 
 # The statements that make this revision in SQLite, a blank line between two. A test holds it equal to the tables.
 PREPARED = Path(__file__).with_name("migrations") / "prepared.sql"
@@ -59,9 +60,11 @@ class Database:
         with self._translated(), self.engine.begin() as connection:
             outer, self._mine.connection = self._mine_now(), connection
             try:
+                first_write.check(connection)
                 yield connection
             finally:
                 self._mine.connection = outer
+        first_write.committed()
 
     @contextmanager
     def joining(self) -> Generator[sa.Connection]:

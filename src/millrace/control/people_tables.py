@@ -117,6 +117,25 @@ links = Table(
     Index("ix_links_user", "user_id"),
 )
 
+# Answers to requests that their senders may repeat, by the key that they gave them.
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # Of who asked for what.
+    Column("fingerprint", String(64), nullable=False),
+    # begun; acted, from the transaction on that first changes something; done.
+    Column("state", String(8), nullable=False),
+    Column("token", String(36), nullable=False),
+    Column("holder", Document, nullable=False),
+    Column("status", Integer),
+    # Answers may hold secrets that are shown once.
+    Column("sealed", Sealed),
+    Column("began_at", Moment, nullable=False),
+    Index("ix_kept_answers_began_at", "began_at"),
+)
+
 team_settings = Table(
     "team_settings",
     metadata,

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from millrace.control import activity, alert_routing, alert_watch, due, jobs, leases, lifecycle, records, slots, tasks
+from millrace.control import (
+    activity,
+    alert_routing,
+    alert_watch,
+    due,
+    jobs,
+    kept_answers,
+    leases,
+    lifecycle,
+    records,
+    slots,
+    tasks,
+)
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
 from millrace.errors import MillraceError, Stale
@@ -87,6 +99,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     jobs.expire(home, now)
                     activity.expire(home, now)
                     alert_routing.expire(home, now)
+                    kept_answers.expire(home, now)
             except AlreadyRunning:
                 stopping.wait(tick_s)
             except Stale:

@@ -18,6 +18,7 @@ from millrace.control.actors import Actor
 from millrace.control.home import Home
 from millrace.errors import AuthError
 from millrace.rest import cookies
+from millrace.rest.conditions import carried_out
 from millrace.rest.problems import BadRequest, Unauthenticated, answer
 from millrace.rest.rates import Rates
 
@@ -56,7 +57,7 @@ class KeyRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             refused = await let_in(request)
-            return refused or await handle(Asked(request.scope, request.receive))
+            return refused or await carried_out(Asked(request.scope, request.receive), handle)
 
         return guarded
 

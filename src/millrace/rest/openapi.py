@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,12 +10,30 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from millrace.rest.asking import KeyRoute
+from millrace.rest.conditions import SHOWN, kind
 from millrace.rest.shown import REF, schemas
 
 ABOUT = """Data pipelines, exactly once. Three APIs: `/api/public/v2.0` and `/api/v1` are those that existing clients
 speak; `/api/millrace/v1` has all that Millrace can be asked for.
 
 Who asks shows an API key by HTTP basic authentication, or comes with the cookie of a session."""
+
+ETAG: dict[str, Any] = {"description": "Another one after each change; for `If-Match`.", "schema": {"type": "string"}}
+IF_MATCH: dict[str, Any] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "Change it only if its `ETag` is one of these; else the answer is 412.",
+    "schema": {"type": "string", "maxLength": 1000},
+}
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A new text for each request. Who sends one again with its key gets the first answer, for a day.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 
 _PREFIXES = {"/api/public/v2.0": "public", "/api/v1": "orchestration"}
 _HERE = REF.removesuffix("{model}")
@@ -52,7 +71,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
             # FastAPI takes every answer for JSON, also those that say what they are.
             if len(answer.get("content", ())) > 1 and not answer["content"].get("application/json", {}).get("schema"):
                 del answer["content"]["application/json"]
-    return _named(found)
+    found = _named(found)
+    _with_conditions(app, found)
+    return found
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -89,6 +110,25 @@ def _as_on_the_wire(app: FastAPI, document: dict[str, Any]) -> None:
         if held[name] != shared[name]:
             raise ValueError(f"two different schemas are called {name}: rename one of the classes")
     _tidy(document)
+
+
+def _with_conditions(app: FastAPI, document: dict[str, Any]) -> None:
+    """The headers of `rest/conditions.py`, which no route reads by itself."""
+    document["components"]["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY, "IfMatch": IF_MATCH}
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, KeyRoute) or not route.include_in_schema:
+            continue
+        method = next(iter(route.methods or ()))
+        operation = document["paths"][str(context.path_format)][method.lower()]
+        tagged = kind(route.name, set(re.findall(r"\{(\w+)\}", str(context.path_format)))) is not None
+        taken = ["IfMatch"] if tagged and method != "GET" else []
+        taken += ["IdempotencyKey"] if method == "POST" else []
+        if taken:
+            there = [{"$ref": f"#/components/parameters/{name}"} for name in taken]
+            operation["parameters"] = [*operation.get("parameters", ()), *there]
+        if tagged and route.name in SHOWN:
+            operation["responses"][str(route.status_code or 200)]["headers"] = {"ETag": ETAG}
 
 
 def _tidy(document: dict[str, Any]) -> None:

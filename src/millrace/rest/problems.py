@@ -60,6 +60,8 @@ CONFLICT = frozenset(
         "fixed_after_load",
         "in_use",
         "last_administrator",
+        "outcome_unknown",
+        "request_in_progress",
         "name_taken",
         "rows_waiting",
         "table_taken",
@@ -71,6 +73,9 @@ CONFLICT = frozenset(
 
 # Whoever signs in or is signed in, by the codes of AuthError. Its other codes are about systems that we sign in to.
 DOOR: Mapping[str, int] = {"no_session": 401, "sign_in": 401, "code": 401, "csrf": 403, "address": 403, "bad_link": 403}
+
+# What a request says of itself in its headers.
+HEADERS: Mapping[str, int] = {"changed_meanwhile": 412, "idempotency_key_reused": 422}
 
 DEFAULT_RETRY_S = 5
 
@@ -134,6 +139,8 @@ def status_of(error: MillraceError) -> int:
         return HTTPStatus.NOT_FOUND
     if error.code in CONFLICT:
         return HTTPStatus.CONFLICT
+    if error.code in HEADERS:
+        return HEADERS[error.code]
     match error:
         case Unauthenticated():
             return HTTPStatus.UNAUTHORIZED
