@@ -174,6 +174,18 @@ class TestPostgres(SqlDestinationContract):
             destination.load(made, Load(FEED, 0, 1, 1, given))
         destination.close()
 
+    def test_rows_are_loaded_as_they_come_until_some_key_is_there_already(self, destination: Destination) -> None:
+        made = table("eager", {"k": types.LONG, "v": types.VARCHAR}, key=("k",), meta=PLAIN)
+        destination.ensure(made)
+        given = rows({"k": types.LONG, "v": types.VARCHAR}, (1, "a"))
+        other = rows({"k": types.LONG, "v": types.VARCHAR}, (2, "b"))
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        destination.load(made, Load(FEED, 1, 2, 1, other))
+        assert destination.eager
+        destination.load(made, Load(FEED, 2, 3, 1, given))
+        assert not destination.eager
+        assert len(self.contents(destination, "eager")) == 2
+
     def test_a_connection_lost_in_mid_load_leaves_nothing_and_mends_itself(self, destination: Destination) -> None:
         made, given = counted("lost")
         destination.ensure(made)

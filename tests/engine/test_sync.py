@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from tests.engine.kit import PIPELINE, Killed, Rig, Shaky, items, log, rig, types
 from tests.postgres import Database
 
+from millrace.connect.destination import Load, Loaded, Table
 from millrace.control import pipelines, retention, runs
 from millrace.control.settings import change
 from millrace.data.batch import Checkpoint
@@ -46,6 +48,28 @@ def test_a_read_remembers_the_marks_of_the_last(rig: Rig):
     rig.run()
     rig.run()
     assert [given.remembered for given in rig.script.given] == [{}, {"seen": [b"x"]}]
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_few_rows_load_while_others_are_read_where_the_destination_is_eager(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, eager: bool
+):
+    monkeypatch.setattr("millrace.engine.ingest.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(Shaky, "eager", eager)
+    loaded, before = threading.Event(), list[bool]()
+    real = Shaky.load
+
+    def load(self: Shaky, table: Table, load: Load) -> Loaded:
+        done = real(self, table, load)
+        loaded.set()
+        return done
+
+    monkeypatch.setattr(Shaky, "load", load)
+    seen = lambda: before.append(loaded.wait(10 if eager else 0.2))  # noqa: E731
+    rig.script.stream("items", [items(1), Checkpoint(1), seen, items(2), Checkpoint(2)], key=("id",))
+    shaky(rig).run()
+    assert before == [eager]
+    assert rig.rows("items", "id") == [1, 2]
 
 
 def test_a_passing_error_of_one_stream_does_not_stop_the_others(rig: Rig):

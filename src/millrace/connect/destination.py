@@ -213,6 +213,12 @@ class Destination(ABC, Generic[D]):
         Raises what a load would raise, `Transient` where nobody answers for the moment. By default nothing is asked.
         """
 
+    @property
+    def eager(self) -> bool:
+        """Whether a row of a small load costs no more than one of a large load, as things are. Then rows are loaded as
+        soon as they are staged; else they gather."""
+        return False
+
     @abstractmethod
     def schema(self, table: str) -> dict[str, pa.DataType] | None:
         """Columns of the table as it is, in logical types; None when there is none."""

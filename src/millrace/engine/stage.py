@@ -239,7 +239,7 @@ class Draft:
     stage: Stage
     feed: str
     flush_rows: int = 250_000
-    flush_bytes: int = 64 << 20
+    flush_bytes: int = 32 << 20
     rows: int = 0
     size_bytes: int = 0
     rejected: int = 0

@@ -23,7 +23,8 @@ from millrace.engine.watch import Ending, Unwatched, Watch
 from millrace.errors import ConfigError, DataError, RateLimited, Stale, Transient
 
 # While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of
-# the whole table, so loads grow with it, and the looking stays a small part of the writing.
+# the whole table, so loads grow with it, and the looking stays a small part of the writing. Destinations that are
+# `eager` get what there is: the less waits when reading ends, the less is loaded while nothing is read.
 ENOUGH_ROWS = 122_880
 ENOUGH_SHARE = 8
 ENOUGH_S = 60.0
@@ -283,11 +284,7 @@ class _Loader(threading.Thread):
 
     def wake(self) -> None:
         """Something was committed: it is loaded now where enough waits."""
-        staged, now = self._sync.meter.staged, self._sync.clock.monotonic()
-        enough = max(ENOUGH_ROWS, self._staged // ENOUGH_SHARE)
-        if staged - self._staged >= enough or now - self._since >= ENOUGH_S:
-            self._staged, self._since = staged, now
-            self._work.set()
+        self._work.set()
 
     def finish(self) -> BaseException | None:
         """All that was committed is loaded, or this is why not."""
@@ -305,6 +302,8 @@ class _Loader(threading.Thread):
                 ending = self._ending
                 if destination is None:
                     destination = self._sync.open_destination()
+                if not ending and not self._enough(destination):
+                    continue
                 destination = self._attempt(destination)
                 if ending:
                     self._sync.settle(destination)
@@ -314,6 +313,15 @@ class _Loader(threading.Thread):
         finally:
             if destination is not None:
                 destination.close()
+
+    def _enough(self, destination: Destination[Any]) -> bool:
+        """Whether what waits is worth a load, which begins then."""
+        staged, now = self._sync.meter.staged, self._sync.clock.monotonic()
+        enough = 1 if destination.eager else max(ENOUGH_ROWS, self._staged // ENOUGH_SHARE)
+        if staged - self._staged < enough and now - self._since < ENOUGH_S:
+            return False
+        self._staged, self._since = staged, now
+        return True
 
     def _attempt(self, destination: Destination[Any]) -> Destination[Any]:
         for wait in (*LOAD_WAITS_S, None):

@@ -110,6 +110,8 @@ class Destination(SqlDestination[Config]):
         self._connection: dbapi.Connection | None = None
         # Tables into which this destination has loaded nothing but new keys, from the first row on.
         self._only_new: set[str] = set()
+        # Some load was merged, which looks up keys: many at a time cost less each.
+        self._merges = False
         self._where = f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
 
     # The connection.
@@ -144,6 +146,10 @@ class Destination(SqlDestination[Config]):
             raise translated("42501", f"permission denied for schema {self.config.schema_name}", self._where)
         if not schema and not may_create:
             raise translated("42501", f"permission denied to make the schema {self.config.schema_name}", self._where)
+
+    @property
+    def eager(self) -> bool:
+        return not self._merges
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -347,6 +353,7 @@ class Destination(SqlDestination[Config]):
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
         """Rows go straight into the table as long as none has a key that is there: its unique index says so."""
         if not self._straight(table, target, incoming):
+            self._merges = True
             return super()._merged(table, target, load, incoming)
         self.execute("SAVEPOINT straight")
         try:
@@ -355,6 +362,7 @@ class Destination(SqlDestination[Config]):
             self.execute("ROLLBACK TO SAVEPOINT straight")
             self._raise_refusals(incoming)
             self._only_new.discard(table.name)
+            self._merges = True
             return super()._merged(table, target, load, incoming)
         return Loaded(0, inserted=incoming.count)
 
