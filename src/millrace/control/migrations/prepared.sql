@@ -97,6 +97,22 @@ CREATE TABLE users (
 
 CREATE INDEX ix_users_team ON users (team_id, email)
 
+CREATE TABLE kept_answers (
+    team_id VARCHAR(36) NOT NULL,
+    "key" VARCHAR(255) NOT NULL,
+    fingerprint VARCHAR(64) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    token VARCHAR(36) NOT NULL,
+    holder TEXT NOT NULL,
+    status INTEGER,
+    sealed BLOB,
+    began_at BIGINT NOT NULL,
+    CONSTRAINT pk_kept_answers PRIMARY KEY (team_id, "key"),
+    CONSTRAINT fk_kept_answers_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
+CREATE INDEX ix_kept_answers_began_at ON kept_answers (began_at)
+
 CREATE TABLE team_settings (
     team_id VARCHAR(36) NOT NULL,
     "key" VARCHAR(64) NOT NULL,
