@@ -168,6 +168,7 @@ ASKS: Mapping[str, str] = {
     "users.remove": "users.edit",
     "users.set_roles": "users.edit",
     "users.unlock": "users.edit",
+    "watching.run": "view",
 }
 
 # What everybody may for themselves, and others only with the permission; shown in the tests of their module.

@@ -34,6 +34,7 @@ from millrace.control import connections, jobs, pipelines
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.engine import ingest
+from millrace.rest import streams
 from millrace.rest.millrace import errands
 
 API = "/api/millrace/v1"
@@ -54,6 +55,8 @@ def world(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapp
         patch.setattr(ingest, "FLUSH_SECONDS", 0.0)
         # Too many errands are refused with 503, which is right and not looked for here.
         patch.setattr(errands, "MOST", 10_000)
+        # A stream ends when there is nothing new.
+        patch.setattr(streams, "LASTS_S", 0.0)
         config = {"project_id": "AAA-BBB-CCCC", "passcode": "hunter2", "events_file": str(folder / "events.csv")}
         connections.create(home, "source", "app", "clevertap", config)
         connections.create(home, "destination", "warehouse", "duckdb", {"path": str(folder / "w.duckdb")})

@@ -29,6 +29,7 @@ from millrace.rest.public.router import router as public
 from millrace.rest.rates import Rates
 from millrace.rest.shown import REFUSALS
 from millrace.rest.sign_on import router as sign_on
+from millrace.rest.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.rates = Rates(limits.requests_a_minute)
     app.state.page_rates = Rates(limits.page_requests_a_minute)
     app.state.hashings = CapacityLimiter(limits.hashings)
+    app.state.streams = Streams()
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     # Inside the envelope, so that its refusals look like all others.

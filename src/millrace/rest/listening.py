@@ -39,6 +39,13 @@ class Impatient(H11Protocol):
         self._stop()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        # The server waits for answers that are on their way; streams have no end of their own.
+        app: Any = (self.scope or {}).get("app")
+        if (streams := getattr(getattr(app, "state", None), "streams", None)) is not None:
+            streams.stopping.set()
+        super().shutdown()
+
     def _wait(self) -> None:
         if self._waiting is None:
             self._waiting = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)

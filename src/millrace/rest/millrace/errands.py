@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Request, Response
 
 from millrace.control.actors import Actor
 from millrace.control.desk import Errand, Watch
@@ -22,7 +21,8 @@ from millrace.engine.meter import Meter
 from millrace.errors import MillraceError, Transient
 from millrace.rest.asking import Asking
 from millrace.rest.problems import Fault, fault
-from millrace.rest.shown import REFUSALS, Answers, answers
+from millrace.rest.shown import answers
+from millrace.rest.streams import STREAMED, answer, event, last_seen
 
 State: TypeAlias = Literal["going_on", "done", "failed"]
 
@@ -184,21 +184,21 @@ def join(router: APIRouter, errands: Errands) -> None:
         found.watch.stopping.set()
         return _said(found.told)
 
-    def events(home: Asking, errand: str) -> Response:
+    def events(request: Request, home: Asking, errand: str) -> Response:
         """Follow an errand as a stream of server-sent events.
 
         An event `progress` comes whenever something changed, and now and then; one event `done` or `failed` ends it.
         """
         found = errands.find(home.actor, errand)
-        return StreamingResponse(_followed(found), media_type="text/event-stream")
+        seen = last_seen(request)
+        if found.state != "going_on" and seen == found.state:
+            return Response(status_code=204)
+        return answer(request, _followed(found, seen), TICK_S)
 
-    streamed: Answers = {
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}
-    }
     for path, method, function, told in (
         ("", "GET", find, answers(Begun)),
         ("/cancel", "POST", cancel, answers(Begun)),
-        ("/events", "GET", events, REFUSALS | streamed),
+        ("/events", "GET", events, STREAMED),
     ):
         router.add_api_route(
             f"/errands/{{errand}}{path}",
@@ -215,14 +215,15 @@ def _said(begun: Begun) -> Response:
     return Response(encode(begun), media_type="application/json")
 
 
-async def _followed(doing: _Doing) -> AsyncGenerator[bytes]:
-    said, said_at = b"", 0.0
+async def _followed(doing: _Doing, seen: str | None) -> AsyncIterator[bytes | None]:
+    said, said_at = b"", time.monotonic() if seen else 0.0
     while doing.state == "going_on":
         progress = encode(Progress.of(doing.watch.meter))
         now = time.monotonic()
-        if progress != said or now - said_at >= 1.0:
+        id_ = sha256(progress).hexdigest()[:16]
+        if (progress != said and id_ != seen) or now - said_at >= 1.0:
             said, said_at = progress, now
-            yield b"event: progress\ndata: " + progress + b"\n\n"
-        await asyncio.sleep(TICK_S)
+            yield event("progress", progress, id_)
+        yield None
     told = doing.told
-    yield f"event: {told.state}\ndata: ".encode() + encode(told) + b"\n\n"
+    yield event(told.state, encode(told), told.state)

@@ -21,7 +21,7 @@ from millrace.control.home import Home
 from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
-from millrace.rest.millrace import errands, uploads
+from millrace.rest.millrace import errands, following, uploads
 from millrace.rest.millrace.errands import Begun, Errands
 from millrace.rest.problems import BadRequest
 from millrace.rest.shown import LINES, answers
@@ -57,6 +57,7 @@ def router() -> APIRouter:
             max_body_size=uploads.MOST_BYTES if uploads.content(one.card) else None,
         )
     errands.join(found, going_on)
+    following.join(found)
     return found
 
 

@@ -1,0 +1,156 @@
+"""Streams of events: what a run and a team's pipelines do, from the database alone, and back again where one left."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+from tests.control.conftest import EVENTS_CSV
+from tests.control.sources import Script
+from tests.rest.conftest import MANY, Keys, served, work
+
+from millrace.control import connections, jobs, lifecycle, pipelines
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.control.watching import Changes
+from millrace.rest.app import application
+from millrace.rest.millrace import following
+
+OURS = "/api/millrace/v1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def there(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A source and a destination, and followers that look often."""
+    folder = tmp_path_factory.mktemp("there")
+    (folder / "events.csv").write_text(EVENTS_CSV)
+    config = {"project_id": "AAA-BBB-CCCC", "passcode": "hunter2", "events_file": str(folder / "events.csv")}
+    connections.create(home, "source", "app", "clevertap", config)
+    connections.create(home, "destination", "warehouse", "duckdb", {"path": str(folder / "w.duckdb")})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "TICK_S", 0.02)
+        yield folder
+
+
+@pytest.fixture
+def pipeline(home: Home, script: Script, request: pytest.FixtureRequest) -> str:
+    name = f"p{abs(hash(request.node.name)) % 10**9}"
+    pipelines.create(home, Wish(name, "app", "warehouse", table_prefix=name))
+    return name
+
+
+class Follower:
+    """A client of a stream; what it got so far, read by a thread of its own until the server ends it."""
+
+    def __init__(self, url: str, pair: tuple[str, str], path: str, seen: str | None = None) -> None:
+        self.got: list[tuple[str, str, Any]] = []
+        self.status = 0
+        self._more = threading.Condition()
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(url + path, pair, seen))
+        self._thread.start()
+
+    def _read(self, url: str, pair: tuple[str, str], seen: str | None) -> None:
+        headers = {} if seen is None else {"Last-Event-ID": seen}
+        with httpx.stream("GET", url, auth=pair, headers=headers, timeout=20) as answer:
+            found: dict[str, str] = {}
+            self.status = answer.status_code
+            for line in answer.iter_lines():
+                if self._leave.is_set():
+                    return
+                word, _, value = line.partition(": ")
+                found[word] = value
+                if not line and "data" in found:
+                    with self._more:
+                        self.got.append((found["id"], found["event"], json.loads(found["data"])))
+                        self._more.notify_all()
+                    found = {}
+
+    def until(self, wanted: Any) -> tuple[str, str, Any]:
+        """The first event of which that is true."""
+        with self._more:
+            assert self._more.wait_for(lambda: any(wanted(*one) for one in self.got), timeout=20), self.got
+            return next(one for one in self.got if wanted(*one))
+
+    def join(self) -> list[str]:
+        """The names of the events, all of them: the server has ended the stream."""
+        self._thread.join()
+        return [name for _, name, _ in self.got]
+
+
+def test_a_run_of_another_process_is_followed_to_its_end(home: Home, url: str, keys: Keys, pipeline: str) -> None:
+    job = jobs.start(home, pipeline).run.id
+    path = f"{OURS}/jobs/{job}/events"
+    follower = Follower(url, keys.observer, path)
+    waiting, name, told = follower.until(lambda *_: True)
+    assert (name, told["status"]) == ("progress", "QUEUED")
+    work(home)
+    last, _, told = follower.until(lambda _, name, __: name == "ended")
+    assert (told["status"], told["meter"]["read"]) == ("COMPLETED", 14)
+    assert follower.join()[-1] == "ended"
+    # Whoever comes back gets what it has not; at the end it is told to stay away.
+    assert Follower(url, keys.observer, path, waiting).join() == ["ended"]
+    done = Follower(url, keys.observer, path, last)
+    assert (done.join(), done.status) == ([], 204)
+    missing = httpx.get(f"{url}{path}", auth=keys.stranger)
+    assert missing.status_code == 404
+
+
+def test_changes_of_all_pipelines_are_told_once_to_each_follower(
+    home: Home, url: str, keys: Keys, pipeline: str
+) -> None:
+    def mine(**wanted: Any) -> Any:
+        return lambda _, name, told: (
+            name == "pipeline" and told["name"] == pipeline and all(told[key] == value for key, value in wanted.items())
+        )
+
+    with served(application(home, limits=MANY)) as own:
+        one, other = (Follower(own, keys.admin, f"{OURS}/events") for _ in range(2))
+        apart = Follower(own, keys.stranger, f"{OURS}/events")
+        for follower in (one, other, apart):
+            assert follower.until(lambda *_: True)[1] == "reload"
+        lifecycle.pause(home, pipeline)
+        paused, _, _ = one.until(mine(state="PAUSED"))
+        lifecycle.resume(home, pipeline)
+        resumed = one.until(mine(state="ACTIVE"))[0]
+        jobs.start(home, pipeline)
+        work(home)
+        for follower in (one, other):
+            follower.until(lambda *found: mine()(*found) and (found[2]["run"] or {}).get("status") == "COMPLETED")
+        lifecycle.delete(home, pipeline)
+        one.until(mine(gone=True))
+        # Who comes back to this server misses nothing, and gets nothing twice.
+        back = Follower(own, keys.admin, f"{OURS}/events", paused)
+        back.until(mine(gone=True))
+        assert back.got[0][0] == resumed and "reload" not in [name for _, name, _ in back.got]
+        # Who comes from another one is told so.
+        assert Follower(own, keys.admin, f"{OURS}/events", "fffff-3").until(lambda *_: True)[1] == "reload"
+        assert [name for _, name, _ in apart.got] == ["reload"]
+    # The server has ended, and with it the streams.
+    ids = [id_ for id_, _, _ in one.got]
+    assert one.join()[0] == "reload" and len(set(ids)) == len(ids)
+
+
+def test_a_look_at_pipelines_that_stand_still_asks_the_same_however_many_there_are(home: Home, script: Script) -> None:
+    asked: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement)
+
+    for number in range(3):
+        pipelines.create(home, Wish(f"still{number}", "app", "warehouse", table_prefix=f"still{number}"))
+    changes = Changes(home)
+    event.listen(home.database.engine, "before_cursor_execute", note)
+    try:
+        assert changes.look() == []
+    finally:
+        event.remove(home.database.engine, "before_cursor_execute", note)
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2
+    lifecycle.pause(home, "still1")
+    assert [(one.name, one.state) for one in changes.look()] == [("still1", "PAUSED")]
