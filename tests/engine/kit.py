@@ -21,6 +21,7 @@ import pytest
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.destination import Load, Loaded, Table
+from millrace.connect.log import Following, Log
 from millrace.connect.source import Reading, Slice, Source, Stream, Verdict
 from millrace.control import connections, pipelines, rejects, runs
 from millrace.control.home import Home
@@ -93,6 +94,10 @@ class Script:
     """What `replay` yields for rows that the source refused."""
     given: list[Given] = field(default_factory=list)
     closed: int = 0
+    changes: list[Tale] | None = None
+    """What reads of the log tell, one after the other, where the source follows one."""
+    followed: list[Following] = field(default_factory=list)
+    confirmed: list[JSON] = field(default_factory=list)
 
     def stream(self, name: str, *tales: Tale, lane: Lane = "incremental", **more: Any) -> Script:
         """A stream, or one more lane of it, with what its reads tell."""
@@ -131,6 +136,9 @@ class Scripted(Source["Scripted.Config"]):
         finally:
             script.closed += 1
 
+    def log(self) -> Log | None:
+        return None if self._script.changes is None else ScriptedLog(self._script)
+
     def replay(self, reading: Reading, rows: Any) -> Iterator[Item]:
         if self._script.again is None:
             yield from super().replay(reading, rows)
@@ -140,6 +148,27 @@ class Scripted(Source["Scripted.Config"]):
     @property
     def _script(self) -> Script:
         return SCRIPTS[self.config.script]
+
+
+class ScriptedLog(Log):
+    """The log of a scripted source. It takes the position 0 first."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def follow(self, following: Following) -> Iterator[Item]:
+        self._script.followed.append(following)
+        if following.cursor is None:
+            yield Checkpoint(0)
+        elif self._script.changes:
+            tale = self._script.changes.pop(0)
+            yield from told(tale if not callable(tale) else ())
+
+    def confirm(self, cursor: JSON) -> None:
+        self._script.confirmed.append(cursor)
+
+    def forget(self) -> None:
+        """The log is the script."""
 
 
 def told(words: Iterable[Word]) -> Iterator[Item]:

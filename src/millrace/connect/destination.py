@@ -150,7 +150,8 @@ class Load:
     table's columns (types may be narrower than the table's), plus `meta.op_type` where the stream reports deletes;
     it can be read more than once (each call of ``rows()`` starts again). ``pipeline`` is the name that people gave it,
     for paths alone: it may change, and only ``feed`` tells whose rows these are. ``becomes`` is the name of the table
-    whose place this one will take, for paths alone too; empty where it takes none.
+    whose place this one will take, for paths alone too; empty where it takes none. ``truncated_at_ms``: what the table
+    held was deleted then, in epoch milliseconds; nothing comes in, and ``rows`` has one row that stands for it.
     """
 
     feed: str
@@ -161,6 +162,7 @@ class Load:
     refused: frozenset[int] = field(default_factory=frozenset[int])
     pipeline: str = ""
     becomes: str = ""
+    truncated_at_ms: int | None = None
 
 
 class Rereadable(ABC):
@@ -191,6 +193,8 @@ class Destination(ABC, Generic[D]):
     Config: ClassVar[type[DestinationConfig]]
     title: ClassVar[str]
     limits: ClassVar[Limits]
+    keeps_unchanged: ClassVar[bool] = False
+    """A merge keeps the table's value of columns that a row says are unchanged (`columns.UNCHANGED`)."""
     loads: str = "__hevo__loads"
 
     def __init__(self, config: D, context: Context | None = None) -> None:

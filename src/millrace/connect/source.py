@@ -20,6 +20,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.connect.intake.reading import Intake
+    from millrace.connect.log import Log
 
 C = TypeVar("C", bound=SourceConfig)
 
@@ -72,7 +73,7 @@ class Context:
 
     ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
     ``reach``: the addresses that connectors may talk to. ``intake``: what was sent to the pipeline, where its source
-    does not ask but is told.
+    does not ask but is told. ``pipeline``: the id of the pipeline that reads, for what a system keeps for it.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -82,6 +83,7 @@ class Context:
     confined: bool = False
     reach: Reach = ANYWHERE
     intake: Intake | None = None
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class Reading:
 
     ``cursor`` None: nothing was read yet in this lane. A first incremental read of a stream that has a historical
     lane only takes the position from which it will follow; the engine reads incremental before historical. In the
-    lane "again", ``slices`` are read once more and the checkpoints' cursors are not kept.
+    lane "again", ``slices`` are read once more and the checkpoints' cursors are not kept. ``log``: where the source
+    follows a log, the position up to which changes of the stream were taken from it; older rows must not come.
     """
 
     stream: Stream
@@ -146,6 +149,7 @@ class Reading:
     memory: Memory = field(default_factory=NoMemory)
     load_mode: LoadMode = "merge"
     slices: tuple[Slice, ...] = ()
+    log: JSON = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,13 @@ class Source(ABC, Generic[C]):
 
     @abstractmethod
     def read(self, reading: Reading) -> Iterator[Item]: ...
+
+    def log(self) -> Log | None:
+        """The log from which changes of the streams come with these settings; None where streams are asked.
+
+        With a log, `read` is asked for the historical lane alone.
+        """
+        return None
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:  # noqa: ARG002  for those that refuse
         """Rows that this source refused, as JSON text in the form of its `Refused`, tried once more.

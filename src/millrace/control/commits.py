@@ -56,9 +56,14 @@ def balanced(commit: Commit) -> None:
     for file in commit.rejects:
         for (stream, _, _), rows in file.counts.items():
             rejected[stream] += rows
-    for stream in (commit.stream, *sorted({*commit.created, *staged, *rejected} - {commit.stream})):
-        # What is filtered is counted where it was read.
-        read, passed = (commit.read, sum(commit.passed.values())) if stream == commit.stream else (0, 0)
+    reads, filtered = Counter({commit.stream: commit.read, **commit.others}), Counter[str]()
+    # What is filtered is counted where it was read.
+    filtered[commit.stream] = sum(commit.passed.values())
+    for (stream, _), rows in commit.left.items():
+        filtered[stream] += rows
+    known = {*commit.created, *commit.others, *filtered, *staged, *rejected}
+    for stream in (commit.stream, *sorted(known - {commit.stream})):
+        read, passed = reads[stream], filtered[stream]
         created = commit.created.get(stream, 0)
         if read + created != staged[stream] + passed + rejected[stream]:
             made = f" and {created} created" if created else ""
@@ -324,8 +329,12 @@ def counted(entry: Entry, commit: Commit) -> Counter[Key]:
         found[entry.run, stream, "created", ""] += rows
     for segment in commit.segments:
         found[entry.run, segment.stream, "staged", ""] += segment.rows
+    for stream, rows in commit.others.items():
+        found[entry.run, stream, "read", ""] += rows
     for reason, rows in commit.passed.items():
         found[entry.run, commit.stream, "filtered", reason] += rows
+    for (stream, reason), rows in commit.left.items():
+        found[entry.run, stream, "filtered", reason] += rows
     for file in commit.rejects:
         for (stream, stage, code), rows in file.counts.items():
             found[entry.run, stream, "rejected", f"{stage}/{code}"] += rows

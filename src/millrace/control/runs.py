@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.destination import Destination, Strategy
+from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
 from millrace.control import (
     alert_runs,
@@ -102,7 +103,13 @@ class Crew:
         def awaiting(text: str) -> None:
             self.meter.awaiting = text
 
-        context = Context(clock=self.clock, awaiting=awaiting, note=self.note, stopping=self.stopping)
+        context = Context(
+            clock=self.clock,
+            awaiting=awaiting,
+            note=self.note,
+            stopping=self.stopping,
+            pipeline=self.pipeline.id,
+        )
         return replace(context, intake=intakes.of(self.home, self.pipeline)) if self.pushed else context
 
     @property
@@ -168,6 +175,8 @@ class Crew:
             policy=self.pipeline.schema_policy,
             selected=self.pipeline.selected or frozenset(),
             grown=records.has_ended(self.home.database, self.pipeline.id),
+            following=self.chosen(offered, ()) if source.log() is not None else (),
+            keeps_unchanged=connections.destination_of(self.home, self.pipeline.destination_id)[0].keeps_unchanged,
             watch=watch,
         )
         return self.active
@@ -537,6 +546,9 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
                 hint="Use --mode drop-and-load.",
                 code="would_double",
             )
+    if sync.following and {*sync.following} <= {*sync.streams}:
+        # All histories are read anew, so the log may begin anew too: this mends one that was cut.
+        ours.books.forget_lane(LOG, "incremental", marks=False)
     for stream in sync.streams:
         lanes: tuple[Lane, ...] = ("incremental", "historical")
         fresh = None if mode == "evolve-and-merge" else True

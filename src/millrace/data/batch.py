@@ -37,10 +37,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Rows that were read and, on purpose, go no further (I5): counted as filtered, under a reason."""
+    """Rows that were read and, on purpose, go no further (I5): counted as filtered, under a reason.
+
+    ``stream``: whose rows they are, where a log is read.
+    """
 
     count: int
     reason: str
+    stream: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,21 @@ class Checkpoint:
     progress: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """All rows of a stream were deleted at once. It counts as one row that was read."""
+
+    stream: str
+
+
 Rows: TypeAlias = list[dict[str, JSON]]
-Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Checkpoint
+Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Truncated | Checkpoint
+
+TRUNCATION = "truncation-"
+"""How the name of a staged file begins that stands for a `Truncated`. It has one row: when that was ingested."""
+
+PARTIAL = "partial-"
+"""How the name of a staged file begins whose rows may have `columns.UNCHANGED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +108,13 @@ class Segment:
     number: int = 0
     generation: int = 1
     mapping_version: int | None = None
+
+    @property
+    def truncates(self) -> bool:
+        """It stands for a `Truncated`: what the table holds is deleted, and no row comes in."""
+        return self.path.rpartition("/")[2].startswith(TRUNCATION)
+
+    @property
+    def partial(self) -> bool:
+        """Its rows may leave out what did not change (`columns.UNCHANGED`)."""
+        return self.path.rpartition("/")[2].startswith(PARTIAL)

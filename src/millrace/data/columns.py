@@ -30,6 +30,11 @@ SEQUENCE = "__he__msg_seq_id"
 # Only on the stage, in rows made of the items of an array: how many items that array has.
 ARRAY_LENGTH = "__he__array_length"
 
+# Only on the stage, in rows of a log: names of fields, in table shape of columns, that the change did not say because
+# they stayed as they were. One text: `BETWEEN` is before, between and behind them. Null where the row says all.
+UNCHANGED = "__he__unchanged"
+BETWEEN = "\x1f"
+
 # The operation of a staged row that stands for an array without items (`ARRAY_LENGTH` 0); no table has such a row.
 EMPTY = "E"
 

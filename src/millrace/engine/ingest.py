@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.connect.destination import Strategy
+from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data import types
-from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
 from millrace.data.columns import REJECTS, is_ours
 from millrace.data.compute import pc
 from millrace.data.described import described
@@ -79,6 +80,11 @@ class Mappings:
         self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 
+    def source_of(self, stream: str) -> str:
+        """The source's stream whose rows became those of this event type: often itself."""
+        known = self.by_stream.get(stream)
+        return (known.source if known else None) or stream
+
     def born(self, stream: str, key: tuple[str, ...], *, of: str, parent: str | None = None, path: str = "") -> None:
         """An event type that was made of another one is known, with the fields that identify its rows.
 
@@ -123,6 +129,8 @@ class _Pending:
 
     read: int = 0
     created: Counter[str] = field(default_factory=Counter[str])
+    others: Counter[str] = field(default_factory=Counter[str])
+    left: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     samples: list[Sample] = field(default_factory=list[Sample])
     passed: Counter[str] = field(default_factory=Counter[str])
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -156,9 +164,11 @@ def ingest(
     Commits happen at checkpoints, when enough has gathered, and at the end, nowhere else (I2). When the source
     raises, what its last checkpoint covers is committed first, if nothing came after it; the rest is read again.
     ``committed`` is called after each commit. With ``whole`` there is one commit, at the end, or none. ``flight``: what
-    happens to rows before the mapping.
+    happens to rows before the mapping. Of a log (`connect.log.LOG`) every item says its stream, and rows count as read
+    of that.
     """
     stream = reading.stream.name
+    shared = stream == LOG
     pending = _Pending(cursor=reading.cursor)
     latest = ledger.latest_ingested_at_ms()
     behind = False
@@ -166,7 +176,7 @@ def ingest(
     raw = RawDraft(draft.stage, draft.feed, reading.lane) if flight.raw else None
     wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
-    completing = reading.lane == ("historical" if reading.stream.historical else "incremental")
+    completing = not shared and reading.lane == ("historical" if reading.stream.historical else "incremental")
 
     def commit(*, last: bool = False) -> None:
         nonlocal pending
@@ -184,6 +194,8 @@ def ingest(
                 counts=dict(pending.counts),
                 mappings=mappings.taken(),
                 created=dict(pending.created),
+                others=dict(pending.others),
+                left=dict(pending.left),
                 raw=raw.close() if raw is not None else (),
                 samples=pending.samples,
                 transformation=flight.version,
@@ -195,9 +207,11 @@ def ingest(
         )
         meter.created += sum(pending.created.values())
         meter.staged += sum(segment.rows for segment in segments)
-        meter.filtered += sum(pending.passed.values())
-        meter.refuse(stream, sum(file.rows for file in rejects))
-        meter.reads[stream] += pending.read
+        meter.filtered += sum(pending.passed.values()) + sum(pending.left.values())
+        for file in rejects:
+            for (other, _, _), rows in file.counts.items():
+                meter.refuse(mappings.source_of(other) if shared else stream, rows)
+        meter.reads.update(pending.others if shared else {stream: pending.read})
         meter.size_bytes += sum(segment.size_bytes for segment in segments)
         pending = _Pending(cursor=pending.cursor, progress=pending.progress)
         committed()
@@ -232,18 +246,32 @@ def ingest(
                 if pending.since is None:
                     pending.since = clock.monotonic()
                 if isinstance(item, Passed):
-                    pending.passed[item.reason] += item.count
+                    if shared:
+                        pending.left[item.stream or stream, item.reason] += item.count
+                        pending.others[item.stream or stream] += item.count
+                    else:
+                        pending.passed[item.reason] += item.count
                     count = item.count
+                elif isinstance(item, Truncated):
+                    now = _milliseconds(clock.now())
+                    latest = max(latest, now)
+                    _truncate(item.stream, mappings, draft, latest, pending)
+                    count = 1
                 elif isinstance(item, Refused):
                     draft.reject(item.rows)
                     count = item.rows.num_rows
                     for other, rows in Counter[str](item.rows.column("stream").to_pylist()).items():
-                        if other != stream:
+                        if shared:
+                            pending.others[other] += rows
+                        elif other != stream:
                             pending.created.update({other: rows, stream: -rows})
                 else:
                     batch = _batch(stream, item)
                     key = reading.stream.key
-                    if batch.stream != stream and batch.entry == "start" and {*key} <= {*batch.rows.schema.names}:
+                    if shared:
+                        if batch.stream not in wanted:
+                            wanted[batch.stream] = SAMPLES - ledger.sampled(batch.stream)
+                    elif batch.stream != stream and batch.entry == "start" and {*key} <= {*batch.rows.schema.names}:
                         mappings.born(batch.stream, key, of=stream)
                     now = _milliseconds(clock.now())
                     if now < latest - _SKEW_MS and not behind:
@@ -257,12 +285,16 @@ def ingest(
                         raw.add(batch, latest)
                     added = add(batch, mappings, draft, latest, note, flight)
                     pending.created.update(added.created)
-                    pending.passed.update(added.filtered)
                     count = batch.rows.num_rows
-                    if batch.stream != stream:
+                    if shared:
+                        pending.others[batch.stream] += count
+                        pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
+                    else:
+                        pending.passed.update(added.filtered)
+                    if batch.stream != stream and not shared:
                         moved = count - sum(added.filtered.values())
                         pending.created.update({batch.stream: moved, stream: -moved})
-                pending.read += count
+                pending.read += 0 if shared else count
                 meter.read += count
         commit(last=True)
     except BaseException:
@@ -271,6 +303,19 @@ def ingest(
             raw.discard()
         raise
     return True
+
+
+def _truncate(stream: str, mappings: Mappings, draft: Draft, ingested_at_ms: int, pending: _Pending) -> None:
+    """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5)."""
+    pending.others[stream] += 1
+    own = mappings.of(stream)
+    made = [one for one in mappings.by_stream.values() if one.source == stream]
+    for mapping in (own, *made):
+        if mapping.mode != "append" and mapping.mapped and not mapping.skipped:
+            draft.truncate(mapping.stream, mapping.table, ingested_at_ms, mapping.version)
+            pending.created[mapping.stream] += mapping is not own
+        elif mapping is own:
+            pending.left[stream, "truncated"] += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,10 @@ class Commit:
     """Mappings that changed since the last commit."""
     created: Dict[str, int] = field(default_factory=dict[str, int])
     """By event type; below 0 where rows of it became rows of another."""
+    others: Dict[str, int] = field(default_factory=dict[str, int])
+    """Rows that were read of other streams than ``stream``, which is then a log."""
+    left: Dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Of these, rows that were filtered, by stream and reason."""
     raw: Sequence[RawFile] = ()
     samples: Sequence[Sample] = ()
     transformation: int | None = None
@@ -149,6 +153,13 @@ class Shelf(Protocol):
 
     def swapped(self, table: str, generation: int) -> None:
         """The fresh table has taken its place."""
+        ...
+
+    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> Dict[str, int]:
+        """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
+
+        ``fresh`` None leaves the tables as they are; True gives each a new generation beside the old table.
+        """
         ...
 
     def rewind(self, table: str, generation: int, to: int) -> None:

@@ -24,7 +24,7 @@ from millrace.connect.destination import (
 from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
 from millrace.data.cast import cast
-from millrace.data.columns import Prefix
+from millrace.data.columns import INGESTED_AT, UNCHANGED, Prefix
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
@@ -155,11 +155,18 @@ def load(
             schema = schema.append(pa.field(table.meta.op_type, pa.string()))
         if table.nest is not None:
             schema = schema.append(pa.field(table.nest.length, pa.int32()))
+        if any(segment.partial for segment in segments):
+            if mapping.mode != "merge" or not destination.keeps_unchanged:
+                raise _not_whole(mapping)
+            schema = schema.append(pa.field(UNCHANGED, pa.string()))
         formerly = {column.name: column.formerly for column in table.columns if column.formerly}
         rows = StagedRows(stage, segments, schema, formerly)
         at = clock.now()
+        wanted = Load(feed, held, upto, int(at.timestamp() * 1000), rows, pipeline=pipeline, becomes=mapping.table)
+        if segments[0].truncates:
+            wanted = replace(wanted, truncated_at_ms=_truncated_at_ms(stage, segments[0]))
         counts = _load(
-            Load(feed, held, upto, int(at.timestamp() * 1000), rows, pipeline=pipeline, becomes=mapping.table),
+            wanted,
             table=table,
             shelved=shelved,
             destination=destination,
@@ -321,7 +328,7 @@ class _Empty(Rereadable):
 
 
 def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
-    """The next segments in unbroken order, as many as one load takes."""
+    """The next segments in unbroken order, as many as one load takes. A truncation is a load of its own."""
     chosen: list[Segment] = []
     rows = 0
     for number, segment in enumerate(segments[:MOST_SEGMENTS], start=held + 1):
@@ -332,10 +339,23 @@ def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
                 code="segment_missing",
             )
         rows += segment.rows
-        if chosen and rows > MOST_ROWS:
+        if chosen and (rows > MOST_ROWS or segment.truncates or chosen[0].truncates):
             break
         chosen.append(segment)
     return chosen
+
+
+def _truncated_at_ms(stage: Stage, segment: Segment) -> int:
+    return int(stage.read(segment.path, segment.checksum).read_all()[INGESTED_AT][0].as_py())
+
+
+def _not_whole(mapping: Mapping) -> SchemaError:
+    return SchemaError(
+        f"changes of {mapping.stream} wait that do not say all of their columns; only a merge can take them, and the "
+        f"table is in the mode {mapping.mode} now",
+        hint="Run `millrace resync --mode drop-and-load` on this pipeline.",
+        code="not_whole",
+    )
 
 
 def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, prefix: Prefix) -> bool:

@@ -404,7 +404,7 @@ def learned(mapping: Mapping, fields: list[pa.Field]) -> Mapping:
 
 def _is_apart(field_: pa.Field) -> bool:
     """The engine itself gives such fields a place in every table."""
-    if field_.name in (columns.INGESTED_AT, columns.ARRAY_LENGTH):
+    if field_.name in (columns.INGESTED_AT, columns.ARRAY_LENGTH, columns.UNCHANGED):
         return columns.is_ours(field_)
     return field_.name == columns.OP_TYPE
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from millrace.connect.source import Reading, Source
 from millrace.data import json_text
-from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused
-from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, Prefix, ours
+from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
+from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, ours
 from millrace.data.compute import pc
 from millrace.data.described import as_described
 from millrace.data.rows import to_batch
@@ -180,7 +180,7 @@ def _schema(way: _Way, rows: list[dict[str, Any]], back: Return) -> pa.Schema | 
             ours(column.source, column.type) if column.ours else pa.field(column.source, column.type)
             for column in mapping.columns
         ]
-        known += [ours(INGESTED_AT, pa.int64()), ours(OP_TYPE, pa.string())]
+        known += [ours(INGESTED_AT, pa.int64()), ours(OP_TYPE, pa.string()), ours(UNCHANGED, pa.string())]
     return pa.schema([field for field in known if field.name in has])
 
 
@@ -188,14 +188,14 @@ def _renamed(row: dict[str, Any], named: Mapping, prefix: Prefix) -> tuple[dict[
     """A row of the table in the fields of its stream, and the names of values that have no field."""
     fields = {old: column.source for column in named.columns for old in column.formerly}
     fields |= {column.name: column.source for column in named.columns}
-    fields |= {prefix.outside(name): name for name in (INGESTED_AT, OP_TYPE)}
+    fields |= {prefix.outside(name): name for name in (INGESTED_AT, OP_TYPE, UNCHANGED)}
     unknown = [name for name, value in row.items() if name not in fields and value is not None]
     return {fields[name]: value for name, value in row.items() if name in fields}, unknown
 
 
 def _since(item: Item, stream: str, ingested_at_ms: int) -> Item:
     """The item; rows in it were ingested at that time."""
-    if isinstance(item, (Refused, Passed, Checkpoint)):
+    if isinstance(item, (Refused, Passed, Truncated, Checkpoint)):
         return item
     batch = item if isinstance(item, Batch) else Batch(stream, to_batch(item, None) if isinstance(item, list) else item)
     if INGESTED_AT in batch.rows.schema.names:

@@ -92,8 +92,27 @@ def shape(
     if length >= 0 and columns.is_ours(batch.schema.field(length)):
         arrays.append(batch.column(length))
         fields.append(pa.field(columns.ARRAY_LENGTH, pa.int32()))
+    unchanged = batch.schema.get_field_index(columns.UNCHANGED)
+    if unchanged >= 0 and columns.is_ours(batch.schema.field(unchanged)):
+        arrays.append(_unchanged(mapping, batch.column(unchanged)))
+        fields.append(pa.field(columns.UNCHANGED, pa.string()))
     rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
     return made.ended(mapping, rows)
+
+
+def _unchanged(mapping: Mapping, found: pa.Array) -> pa.Array:
+    """Names of the columns of fields that each row does not say; null where it says all. Rows that a destination
+    refused name columns already."""
+    names = {column.name: column.name for column in mapping.columns}
+    names |= {column.source: column.name for column in mapping.columns}
+    between = columns.BETWEEN
+
+    def named(text: str | None) -> str | None:
+        kept = [names[one] for one in (text or "").split(between) if one in names]
+        return between + between.join([*kept, ""]) if kept else None
+
+    known = {text: named(text) for text in pc.unique(found).to_pylist()}
+    return pa.array([known[text] for text in found.to_pylist()], pa.string())
 
 
 def _none_of(mapping: Mapping, batch: pa.RecordBatch, reason: str) -> Shaped:

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from millrace.data.batch import Segment
-from millrace.data.columns import REJECTS
+from millrace.data.batch import PARTIAL, TRUNCATION, Segment
+from millrace.data.columns import INGESTED_AT, REJECTS, UNCHANGED
 from millrace.engine.ledger import RejectFile
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
 
@@ -171,6 +171,7 @@ class OpenFile:
     sink: Any
     rows: int = 0
     version: int | None = None
+    front: str = ""
 
     @classmethod
     def begun(cls, stage: Stage, schema: pa.Schema) -> OpenFile:
@@ -184,12 +185,12 @@ class OpenFile:
             self.writer.write_batch(rows)
         self.rows += rows.num_rows
 
-    def put(self, folder: str) -> tuple[str, int, str]:
-        """The file is durable in ``folder``: its path, size in bytes and SHA-256."""
+    def put(self, folder: str, front: str = "") -> tuple[str, int, str]:
+        """The file is durable in ``folder``, its name with ``front``: its path, size in bytes and SHA-256."""
         with _translated(f"the stage {self.stage.root}"):
             self.writer.close()
             self.sink.close()
-            path = f"{folder}/{self.spooled.name}"
+            path = f"{folder}/{front}{self.spooled.name}"
             return (path, *self.stage.put(self.spooled, path))
 
     def discard(self) -> None:
@@ -233,7 +234,8 @@ class Draft:
     """The files that one ingest is writing: one for each table and schema, and one for rejects.
 
     What is in a draft is garbage until `close` made it durable and a ledger committed it (I1). Rows are not kept in
-    memory, however many there are.
+    memory, however many there are. With ``ordered`` the rows of a table stay in the order in which they came, also
+    where their schema changes back and forth.
     """
 
     stage: Stage
@@ -243,9 +245,12 @@ class Draft:
     rows: int = 0
     size_bytes: int = 0
     rejected: int = 0
+    ordered: bool = False
     _open: dict[tuple[str, str, pa.Schema], OpenFile] = field(
         default_factory=dict[tuple[str, str, pa.Schema], OpenFile]
     )
+    _behind: list[tuple[str, str, OpenFile]] = field(default_factory=list[tuple[str, str, OpenFile]])
+    """Files that get no more rows, because rows of another schema came for their table."""
     _rejects: OpenRejects | None = None
 
     def add(self, stream: str, table: str, rows: pa.RecordBatch, version: int | None = None) -> None:
@@ -257,11 +262,29 @@ class Draft:
             return
         key = (stream, table, rows.schema)
         if (file := self._open.get(key)) is None:
+            if self.ordered:
+                self._end(table)
             file = self._open[key] = OpenFile.begun(self.stage, rows.schema)
+            file.front = PARTIAL if UNCHANGED in rows.schema.names else ""
         file.write(rows)
         file.version = version
         self.rows += rows.num_rows
         self.size_bytes += rows.nbytes
+
+    def truncate(self, stream: str, table: str, ingested_at_ms: int, version: int) -> None:
+        """Behind what came so far for the table stands that its rows are deleted."""
+        self._end(table)
+        at = pa.RecordBatch.from_pydict({INGESTED_AT: pa.array([ingested_at_ms], pa.int64())})
+        file = OpenFile.begun(self.stage, at.schema)
+        file.front = TRUNCATION
+        file.write(at)
+        file.version = version
+        self._behind.append((stream, table, file))
+        self.rows += 1
+
+    def _end(self, table: str) -> None:
+        for key in [key for key in self._open if key[1] == table]:
+            self._behind.append((key[0], table, self._open.pop(key)))
 
     def reject(self, rows: pa.RecordBatch) -> None:
         """``rows`` (schema `columns.REJECTS`) are in the open file of rejects."""
@@ -281,8 +304,9 @@ class Draft:
         """All files are durable, in the order in which they were opened; the draft is empty again."""
         segments: list[Segment] = []
         day = _today()
-        for (stream, table, _), file in self._open.items():
-            path, size, checksum = file.put(f"{self.feed}/{quote(table, safe='')}/{day}")
+        files = [*self._behind, *((stream, table, file) for (stream, table, _), file in self._open.items())]
+        for stream, table, file in files:
+            path, size, checksum = file.put(f"{self.feed}/{quote(table, safe='')}/{day}", file.front)
             segments.append(Segment(stream, table, path, file.rows, size, checksum, mapping_version=file.version))
         rejects = [self._rejects.put(self.feed)] if self._rejects is not None else []
         self._empty()
@@ -290,7 +314,7 @@ class Draft:
 
     def discard(self) -> None:
         """Files that are being written are gone."""
-        for file in self._open.values():
+        for file in (*self._open.values(), *(file for _, _, file in self._behind)):
             file.discard()
         if self._rejects is not None:
             self._rejects.discard()
@@ -298,6 +322,7 @@ class Draft:
 
     def _empty(self) -> None:
         self._open.clear()
+        self._behind.clear()
         self._rejects = None
         self.rows = self.size_bytes = self.rejected = 0
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millrace.connect.destination import Destination
+from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Lane, LoadMode
 from millrace.engine.failures import FailurePolicy, ObjectFailed
+from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import Flight, Mappings, ingest
 from millrace.engine.ledger import Ledger, Shelf
 from millrace.engine.load import load, parents_first, settle
@@ -40,7 +42,9 @@ class Sync:
     ``open_destination`` is called once in each thread that loads. ``failing``: how many rejects end the run or
     leave an object (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to
     rows before the mapping. ``policy``: what happens to what is new. Once the pipeline has ``grown`` (a run came to its
-    end) an event type that it meets is new, unless it is among the ``selected``.
+    end) an event type that it meets is new, unless it is among the ``selected``. ``following``: where the source has a
+    log, the streams whose changes are taken from it, also those whose history is of no concern to this run.
+    ``keeps_unchanged``: the destination keeps values that a row does not have because they did not change.
     """
 
     streams: Sequence[Stream]
@@ -63,6 +67,8 @@ class Sync:
     policy: Policy | None = None
     selected: frozenset[str] = frozenset()
     grown: bool = False
+    following: Sequence[Stream] = ()
+    keeps_unchanged: bool = False
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     left: set[str] = field(default_factory=set[str])
     """Streams of which too many rows failed."""
@@ -101,6 +107,8 @@ class Sync:
 
         A limit of the source leaves the stream, or, where it holds for the credential, all that are still to be read.
         """
+        if (log := self.source.log()) is not None:
+            return follow(self, log, lanes, slices, committed)
         mappings = self.mappings()
         for stream in self.streams:
             if (limit := self._account_limit()) is not None:
@@ -109,7 +117,7 @@ class Sync:
                 continue
             self.watch.reading(stream.name)
             try:
-                ending, error = self._stream(stream, lanes, tuple(slices), mappings, committed)
+                ending, error = self.lanes_of(stream, lanes, tuple(slices), mappings, committed)
             except Exception as fatal:
                 self.watch.ended(stream.name, "failed", fatal)
                 raise
@@ -123,7 +131,7 @@ class Sync:
     def _account_limit(self) -> RateLimited | None:
         return next((limit for limit in self.deferred.values() if limit.scope == "credential"), None)
 
-    def _stream(
+    def lanes_of(
         self,
         stream: Stream,
         lanes: Sequence[Lane],
@@ -167,7 +175,7 @@ class Sync:
             return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
 
         known = {mapping.stream: mapping for mapping in self.ledger.mappings()}
-        streams = {stream.name: stream for stream in self.streams}
+        streams = {stream.name: stream for stream in (*self.following, *self.streams)}
         mappings = Mappings(self.naming, dict(known), streams, fresh, policy=self.policy)
         for name, mapping in known.items():
             stream = streams.get(name, Stream(name))
@@ -190,6 +198,8 @@ class Sync:
             load_mode=mappings.of(stream.name).mode,
             slices=slices,
         )
+        if stream.historical and (place := Place.of(self.ledger.cursor(LOG, "incremental"))) is not None:
+            reading = replace(reading, log=place.position)
         self.meter.progress = None
         self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")
 

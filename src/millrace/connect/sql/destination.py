@@ -14,12 +14,13 @@ import pyarrow as pa
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
 from millrace.connect.source import Verdict
-from millrace.connect.sql import arrays, history, statements
+from millrace.connect.sql import arrays, history, statements, unchanged
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused, culprits
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
+from millrace.data.columns import UNCHANGED
 from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
 
 D = TypeVar("D", bound=DestinationConfig)
@@ -36,6 +37,7 @@ class SqlDestination(Destination[D]):
     """
 
     dialect: Dialect
+    keeps_unchanged: ClassVar[bool] = True
     takes_nul: ClassVar[bool] = True
 
     # What a system provides.
@@ -240,6 +242,8 @@ class SqlDestination(Destination[D]):
         target = self.target(table.name)
         if not incoming.count:
             return Loaded(0)
+        if load.truncated_at_ms is not None:
+            return self._truncated(table, target, load)
         if table.mode == "append" or not table.key:
             self.append(table, target, load, incoming)
             return Loaded(0, inserted=incoming.count - incoming.empty, empty=incoming.empty)
@@ -247,16 +251,29 @@ class SqlDestination(Destination[D]):
             return self._recorded(table, target, load, incoming)
         return self._merged(table, target, load, incoming)
 
+    def _truncated(self, table: Table, target: str, load: Load) -> Loaded:
+        """The rows that the table holds are marked deleted; those that were appended stay as they are."""
+        marked = 0
+        if table.mode != "append" and table.key and table.meta.marked_deleted:
+            select, update = statements.truncation(self.dialect, table, target, load)
+            marked = self._one(select)[0]
+            self.execute(update)
+        return Loaded(0, unchanged=1, marked=marked)
+
     def append(self, table: Table, target: str, load: Load, incoming: Incoming) -> None:
         """All rows are in the table."""
         with self.offered(incoming) as rows:
             self.execute(statements.append(self.dialect, table, target, rows=rows, at_ms=load.at_ms))
 
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
-        with self.offered(incoming) as rows, self._temporaries("keys", "newest", "met", "chosen", *arrays.TEMPORARIES):
-            merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms)
-            self.narrow(incoming, rows, arrays.needed(table))
+        partial = UNCHANGED in load.rows.schema.names
+        names = ("keys", "newest", "met", "chosen", *arrays.TEMPORARIES, *unchanged.TEMPORARIES)
+        with self.offered(incoming) as rows, self._temporaries(*names):
+            self.narrow(incoming, rows, (*arrays.needed(table), *((UNCHANGED,) if partial else ())))
             self._raise_refusals(incoming)
+            lacking = unchanged.columns_of(table, self._texts(unchanged.query(self.dialect))) if partial else ()
+            filled = [column.name for column in lacking]
+            merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms, filled=filled)
             items = self._items(table, load)
             if items is not None:
                 items.sifted()
@@ -278,6 +295,10 @@ class SqlDestination(Destination[D]):
             self.analyzed("met")
             met, stale, stale_gone = self._one(merge.counts)
             alive = newest - gone - stale
+            for statement in (
+                unchanged.Filling(self.dialect, table, target, lacking).statements(rows) if lacking else ()
+            ):
+                self.execute(statement)
             if met > stale:
                 self.execute(merge.clear)
             if alive == incoming.count:
@@ -303,6 +324,9 @@ class SqlDestination(Destination[D]):
             empty=items.empty if items is not None else 0,
             marked=marked,
         )
+
+    def _texts(self, sql: str) -> list[str]:
+        return [str(row[0]) for row in self.rows(sql)]
 
     def _items(self, table: Table, load: Load) -> arrays.Arrays | None:
         if table.nest is None or not arrays.has_ends(table):

@@ -13,7 +13,7 @@ from millrace.connect.destination import Load, Refusal, Table
 from millrace.connect.sql.arrays import has_ends
 from millrace.connect.sql.statements import GONE, Found
 from millrace.data import types
-from millrace.data.columns import EMPTY
+from millrace.data.columns import EMPTY, UNCHANGED
 from millrace.data.compute import pc
 from millrace.data.numbers import integers
 
@@ -59,6 +59,8 @@ class Incoming:
         own = (self.table.meta.op_type,) if self.deletes else ()
         if self.table.nest is not None and has_ends(self.table):
             own = (*own, self.table.nest.length)
+        if UNCHANGED in self.load.rows.schema.names:
+            own = (*own, UNCHANGED)
         return tuple(column.name for column in self.table.columns) + own
 
     def reader(self, columns: Sequence[str] | None = None, *, gone: bool = False) -> pa.RecordBatchReader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from millrace.connect.destination import Change, Column, Table
+from millrace.connect.destination import Change, Column, Load, Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.data import types
 from millrace.errors import SchemaError
@@ -200,26 +200,44 @@ def newer(dialect: Dialect, table: Table, a: str, b: str) -> str:
     return condition
 
 
-def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int) -> Merge:
-    """The statements of a merge of ``rows`` into ``target`` at the load time ``at_ms``."""
+def sorting(dialect: Dialect, table: Table, of: str = "") -> str:
+    """What to order by for the newest version to come first."""
+    front = f"{of}." if of else ""
+    names = [f"{front}{dialect.quoted(name)} DESC NULLS LAST" for name in order(table)]
+    return ", ".join([*names, f"{front}{dialect.quoted(table.meta.sequence)} DESC"])
+
+
+def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int, filled: Sequence[str] = ()) -> Merge:
+    """The statements of a merge of ``rows`` into ``target`` at the load time ``at_ms``.
+
+    ``filled``: columns that some rows leave as they were; the temporary table `filled` has their values then, as
+    ``value_0`` and so on (`connect.sql.unchanged`).
+    """
     d, q, meta = dialect, dialect.quoted, table.meta
     keys_, newest, met, chosen = (temporary(d, name) for name in ("keys", "newest", "met", "chosen"))
     seq, gone, deletes = q(meta.sequence), q(GONE), meta.marked_deleted is not None
     part, narrow = d.names(table.key), f"{d.names(keys(table))}, {seq}, {gone}"
     place = "row_number() OVER (PARTITION BY {} ORDER BY {})"
-    sorting = ", ".join([*(f"{q(name)} DESC NULLS LAST" for name in order(table)), f"{seq} DESC"])
-    places, which = f"{place.format(f'{part}, {gone}', sorting)} AS __mr_place", "__mr_place = 1"
+    newest_first = sorting(d, table)
+    places, which = f"{place.format(f'{part}, {gone}', newest_first)} AS __mr_place", "__mr_place = 1"
     if deletes:
-        places += f", {place.format(part, sorting)} AS __mr_overall"
+        places += f", {place.format(part, newest_first)} AS __mr_overall"
         which += f" AND (NOT {gone} OR __mr_overall = 1)"
     fresh = f"NOT EXISTS (SELECT 1 FROM {met} AS m WHERE m.stale AND m.{seq} = {{}}.{seq})"
     alone = f"NOT EXISTS (SELECT 1 FROM {chosen} AS c WHERE c.gone_seq = g.{seq})"
     gone_seq, join, join_gone = f"CAST(NULL AS {d.types['LONG']})", "", ""
     if deletes:
         gone_seq = f"g.{seq}"
-        join = f" LEFT JOIN {newest} AS g ON g.{gone} AND {_equal(d, table.key, 'g', 'u')}"
+        join = f" LEFT JOIN {newest} AS g ON g.{gone} AND {equal(d, table.key, 'g', 'u')}"
         join_gone = f" LEFT JOIN {newest} AS g ON g.{seq} = c.gone_seq"
     plain, picked, by_delete = _merged_values(d, table, at_ms)
+    fill = ""
+    if filled:
+        fill = f" LEFT JOIN {temporary(d, 'filled')} AS f ON f.{seq} = r.{seq}"
+        values = {
+            name: f"CASE WHEN f.{seq} IS NULL THEN {plain[name]} ELSE f.value_{n} END" for n, name in enumerate(filled)
+        }
+        plain, picked = plain | values, picked | values
     flagged = {name: value for name, value in by_delete.items() if name not in table.key}
     flagged |= {name: f"COALESCE(g.{q(name)}, t.{q(name)})" for name in order(table)}
     sets = ", ".join(f"{q(name)} = {value}" for name, value in flagged.items())
@@ -232,7 +250,7 @@ def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int)
         all_newest=f"CREATE TEMP VIEW {newest} AS SELECT * FROM {keys_}",
         met=(
             f"{temp} {met} AS\nSELECT n.{seq}, n.{gone}, t.{d.row_id} AS spot, {newer(d, table, 't', 'n')} AS stale\n"
-            f"FROM {target} AS t JOIN {newest} AS n ON {_equal(d, table.key, 't', 'n')}"
+            f"FROM {target} AS t JOIN {newest} AS n ON {equal(d, table.key, 't', 'n')}"
         ),
         counts=(
             f"SELECT count(DISTINCT CASE WHEN NOT {gone} THEN {seq} END), "
@@ -251,8 +269,10 @@ def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int)
             f"DELETE FROM {target} WHERE {d.row_id} IN\n"
             f"(SELECT x.spot FROM {met} AS x WHERE NOT x.{gone} AND {fresh.format('x')})"
         ),
-        insert=insert(d, target, plain, f"FROM {rows} AS r"),
-        insert_chosen=insert(d, target, picked, f"FROM {rows} AS r JOIN {chosen} AS c ON c.{seq} = r.{seq}{join_gone}"),
+        insert=insert(d, target, plain, f"FROM {rows} AS r{fill}"),
+        insert_chosen=insert(
+            d, target, picked, f"FROM {rows} AS r JOIN {chosen} AS c ON c.{seq} = r.{seq}{join_gone}{fill}"
+        ),
         insert_gone=insert(
             d,
             target,
@@ -278,7 +298,8 @@ def _merged_values(dialect: Dialect, table: Table, at_ms: int) -> tuple[dict[str
     return plain, picked, by_delete
 
 
-def _equal(dialect: Dialect, names: Sequence[str], a: str, b: str) -> str:
+def equal(dialect: Dialect, names: Sequence[str], a: str, b: str) -> str:
+    """Condition that two rows are equal in the columns ``names``, none of which is null."""
     return " AND ".join(f"{a}.{dialect.quoted(name)} = {b}.{dialect.quoted(name)}" for name in names)
 
 
@@ -291,6 +312,24 @@ def append(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int
     if table.meta.marked_deleted:
         values[table.meta.marked_deleted] = f"COALESCE(r.{q(table.meta.op_type)} = 'D', FALSE)"
     return insert(dialect, target, values, f"FROM {rows} AS r")
+
+
+def truncation(dialect: Dialect, table: Table, target: str, load: Load) -> tuple[str, str]:
+    """How many rows a truncation deletes, and the UPDATE that marks them. The time of their ingestion stays: what came
+    before it is newer than them, and what comes next is newer still."""
+    q, meta = dialect.quoted, table.meta
+    assert meta.marked_deleted is not None
+    sets = {meta.marked_deleted: "TRUE"}
+    alive = f"NOT COALESCE({q(meta.marked_deleted)}, FALSE)"
+    if table.mode == "history":
+        alive = f"COALESCE({q(meta.is_active)}, FALSE) AND {alive}"
+        moment = dialect.moment.format(ms=load.truncated_at_ms)
+        end = dialect.greater.format(a=q(meta.valid_from), b=f"{moment} - INTERVAL '1 millisecond'")
+        sets |= {meta.is_active: "FALSE", meta.valid_to: end}
+    if meta.loaded_at:
+        sets[meta.loaded_at] = str(load.at_ms)
+    said = ", ".join(f"{q(name)} = {value}" for name, value in sets.items())
+    return f"SELECT count(*) FROM {target} WHERE {alive}", f"UPDATE {target} SET {said} WHERE {alive}"
 
 
 def arrived(dialect: Dialect, table: Table) -> dict[str, str]:

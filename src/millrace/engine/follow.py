@@ -1,0 +1,199 @@
+"""A sync of streams whose changes come from one log: position, histories, changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from millrace.connect.log import LOG, Followed, Following, Log
+from millrace.connect.source import Note, Reading, Slice, Stream
+from millrace.data.batch import JSON, Checkpoint, Item, Lane
+from millrace.engine.failures import ObjectFailed
+from millrace.engine.ingest import Mappings, ingest
+from millrace.engine.stage import Draft
+from millrace.errors import ConfigError, Transient
+
+if TYPE_CHECKING:
+    from millrace.engine.sync import Sync
+
+# While histories are read the log is looked after so often: systems do not keep it for ever.
+LOOK_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the reading of a log is: the source's own position, and the streams whose changes were taken up to it.
+
+    A stream that was not among them missed changes, so its history is read anew when it comes back.
+    """
+
+    position: JSON
+    streams: frozenset[str]
+
+    @staticmethod
+    def of(cursor: JSON) -> Place | None:
+        return None if cursor is None else Place(cursor["position"], frozenset(cursor["streams"]))
+
+    def to_json(self) -> JSON:
+        return {"position": self.position, "streams": sorted(self.streams)}
+
+
+def follow(sync: Sync, log: Log, lanes: Sequence[Lane], slices: Sequence[Slice], committed: Callable[[], None]) -> bool:
+    """Every history that is to be read, and every change until now, is on the stage; False when asked to stop before.
+
+    The position is taken, and durable, before any history is read. Changes are taken once more behind the histories,
+    so that what happened meanwhile is there at the end of the run.
+    """
+    if "again" in lanes:
+        raise ConfigError(
+            "days of a log cannot be read once more",
+            hint="Read the history anew: `millrace resync`.",
+            code="cannot_reread",
+        )
+    made = _Follow(sync, log, committed)
+    if not made.changes():
+        return False
+    return made.histories(tuple(slices)) if "historical" in lanes and made.positioned else True
+
+
+class _Follow:
+    def __init__(self, sync: Sync, log: Log, committed: Callable[[], None]) -> None:
+        self.sync, self.log, self.committed = sync, log, committed
+        self.mappings: Mappings = sync.mappings()
+        self.seen = 0.0
+
+    @property
+    def place(self) -> Place | None:
+        return Place.of(self.sync.ledger.cursor(LOG, "incremental"))
+
+    @property
+    def positioned(self) -> bool:
+        """The position is known, and the log could be read."""
+        return self.place is not None and LOG not in self.sync.failures
+
+    def changes(self) -> bool:
+        """Changes up to now are on the stage, or at first the position is taken; False when asked to stop before."""
+        sync, before = self.sync, self.place
+        self._rejoin(before)
+        self.mappings = sync.mappings()
+        streams = {stream.name: self._followed(stream) for stream in sync.following}
+        following = Following(streams, before.position if before else None)
+        for name in streams:
+            sync.watch.reading(name)
+        try:
+            finished = self._read(following, streams)
+        except Transient as failure:
+            sync.failures[LOG] = failure
+            for name in streams:
+                sync.watch.ended(name, "failed", failure)
+            return True
+        except Exception as fatal:
+            for name in streams:
+                sync.watch.ended(name, "failed", fatal)
+            raise
+        for name in streams:
+            if name not in sync.left:
+                sync.watch.ended(name, "read" if finished else "stopped", None)
+        if finished and (place := self.place) is not None:
+            self.log.confirm(place.position)
+        self.seen = sync.clock.monotonic()
+        return finished
+
+    def histories(self, slices: tuple[Slice, ...]) -> bool:
+        """Histories that are not whole are read, and what changed meanwhile; False when asked to stop before."""
+        sync, read = self.sync, False
+        for stream in sync.streams:
+            if not stream.historical or stream.name in sync.left:
+                continue
+            before = sync.ledger.cursor(stream.name, "historical")
+            sync.watch.reading(stream.name)
+            ending, error = sync.lanes_of(stream, ("historical",), slices, self.mappings, self.committed)
+            sync.watch.ended(stream.name, ending, error)
+            if ending == "stopped":
+                return False
+            if ending != "read":
+                self.mappings = sync.mappings()
+            read = read or sync.ledger.cursor(stream.name, "historical") != before
+            if read and sync.clock.monotonic() - self.seen >= LOOK_S and not self.changes():
+                return False
+        return self.changes() if read else True
+
+    def _followed(self, stream: Stream) -> Followed:
+        sync = self.sync
+        mode = self.mappings.of(stream.name).mode
+        return Followed(
+            stream,
+            mode,
+            history=sync.ledger.cursor(stream.name, "historical"),
+            whole=mode != "merge"
+            or not sync.keeps_unchanged
+            or sync.flight.step is not None
+            or sync.flight.strategy != "NATIVE",
+        )
+
+    def _rejoin(self, before: Place | None) -> None:
+        """Streams that were away have no history from here on, so that it is read anew."""
+        if before is None:
+            return
+        for stream in self.sync.following:
+            away = stream.name not in before.streams
+            if not away or self.sync.ledger.cursor(stream.name, "historical") is None:
+                continue
+            # Nothing tells appended rows from those that come again, so they go into a fresh table.
+            fresh = True if self.mappings.of(stream.name).mode == "append" else None
+            self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh)
+            self.sync.note(
+                Note(
+                    "history_again",
+                    f"changes of {stream.name} were not followed for a while, so its history is read again; rows that "
+                    "were deleted meanwhile are not marked",
+                )
+            )
+
+    def _read(self, following: Following, streams: dict[str, Followed]) -> bool:
+        sync = self.sync
+        sync.meter.progress, sync.meter.stage = None, "reading changes"
+        place = Place(following.cursor, frozenset(streams))
+
+        def items() -> Iterator[Item]:
+            for item in self.log.follow(following):
+                if isinstance(item, Checkpoint):
+                    yield replace(item, cursor=replace(place, position=item.cursor).to_json())
+                else:
+                    yield item
+
+        def after_commit() -> None:
+            self.committed()
+            self._bear_rejects(streams)
+
+        # Where nothing has changed the streams count as followed up to the same position.
+        cursor = None if following.cursor is None else place.to_json()
+        reading = Reading(Stream(LOG), "incremental", cursor)
+        finished = ingest(
+            items(),
+            reading,
+            mappings=self.mappings,
+            ledger=sync.ledger,
+            draft=Draft(sync.stage, sync.shelf.feed, ordered=True),
+            clock=sync.clock,
+            meter=sync.meter,
+            committed=after_commit,
+            stopping=sync.stopping.is_set,
+            note=sync.note,
+            flight=sync.flight,
+        )
+        self._bear_rejects(streams, ended=finished)
+        return finished
+
+    def _bear_rejects(self, streams: dict[str, Followed], *, ended: bool = False) -> None:
+        """A stream of which too many rows failed is left: its changes are staged all the same, since the log is not
+        read twice, and are not loaded in this run."""
+        sync = self.sync
+        sync.failing.judge(sync.meter.rejected)
+        for name in streams:
+            try:
+                sync.failing.judge_object(name, sync.meter.failed[name], sync.meter.reads[name], ended=ended)
+            except ObjectFailed as failure:
+                sync.leave(name, failure)
+                sync.watch.ended(name, "left", failure)
