@@ -18,8 +18,14 @@ from millrace.rest.shown import REFUSALS, Answers
 
 MEDIA_TYPE = "text/event-stream"
 
+_TEXT = {"type": "string"}
+_EVENT = {
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"contentMediaType": "application/json"}},
+    "required": ["id", "event", "data"],
+}
 STREAMED: Answers = REFUSALS | {
-    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+    200: {"content": {MEDIA_TYPE: {"schema": _EVENT}}, "description": "Events."},
     204: {"description": "All of it was sent already; do not come back."},
 }
 
