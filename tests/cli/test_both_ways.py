@@ -211,6 +211,23 @@ def test_a_pipeline_is_paused_resumed_copied_and_deleted(both: Twins):
     both.refused("unknown_pipeline", "resume", "copied")
 
 
+def test_what_goes_first_and_when_destinations_are_loaded(both: Twins):
+    both.done("settings", "set", "high_priority_percent=100")
+    assert both.done("prioritize", "clevertap", "HIGH", "--json").json["priority"] == "HIGH"
+    assert "priority: HIGH" in both.done("export").out
+    both.done("prioritize", "clevertap", "NORMAL")
+    both.refused("unknown_pipeline", "prioritize", "clevrtap", "HIGH")
+    assert both.ask("prioritize", "clevertap", "LOW").code == 2
+    told = both.done("destinations", "load-schedule", "warehouse", "--every", "1d", "--at", "03:00", "--json").json
+    assert told["schedule"] == "every 1d at 03:00 UTC"
+    assert "load_schedule:" in both.done("export").out
+    both.refused("usage", "destinations", "load-schedule", "warehouse")
+    both.done("destinations", "load-schedule", "warehouse", "--none")
+    assert "load_schedule" not in both.done("export").out
+    (job,) = both.done("destinations", "load", "warehouse", "--json").json
+    both.done("cancel", str(job))
+
+
 def test_drafts(both: Twins):
     both.done("drafts")
     both.refused("unknown_draft", "drafts", "show", "4711")

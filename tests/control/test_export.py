@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control import connections, pipelines
+from millrace.control import connections, lifecycle, pipelines, settings
 from millrace.control.apply import apply
 from millrace.control.document import parse
+from millrace.control.document_schema import SettingsPart
 from millrace.control.export import _Dumper, _escaped, export  # pyright: ignore[reportPrivateUsage]
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.places import plant
+from millrace.control.schedule import Schedule
 
 scalars = st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(
     ["1e5", "007", "no", "~", "null", "True", "12:30", "${A}", "$${A}", "$", "- a", "a: b", "#c", "<<", "0x1f", "1_000"]
@@ -29,20 +32,29 @@ def test_every_value_reads_back_as_it_was_written(value: dict[str, object]):
     assert tree.value == {"a": value}
 
 
+def test_a_file_may_say_every_setting_of_the_workspace_but_where_the_stage_is():
+    assert {field.name for field in fields(settings.Workspace)} - {"stage_url"} == {*SettingsPart.model_fields}
+
+
 def test_a_home_is_written_and_read_back_without_a_change(tmp_path: Path):
     config = {"project_id": "1e5", "passcode": "SECRET", "event_source": "schema", "window_days": 3}
     with Home.open(tmp_path / "home", create=True) as home:
         connections.create(home, "source", "alone", "clevertap", config)
         connections.create(home, "source", "shared", "clevertap", config)
         connections.create(home, "destination", "wh", "duckdb", {"path": str(tmp_path / "w.duckdb")})
-        pipelines.create(home, Wish("alone", "alone", "wh", schedule={"every_s": 21600}))
+        options = {"defer_when_empty": False}
+        pipelines.create(home, Wish("alone", "alone", "wh", schedule={"every_s": 21600}, options=options))
         pipelines.create(
             home, Wish("x", "shared", "wh", table_prefix="x", schedule={"cron": "0 * * * *", "timezone": "UTC"})
         )
         pipelines.create(
             home, Wish("y", "shared", "wh", table_prefix="y", objects={"Events": "append"}, auto_mapping=False)
         )
+        settings.change(home, high_priority_percent=100)
+        lifecycle.prioritize(home, "alone", "HIGH")
+        lifecycle.load_every(home, "wh", Schedule(every_s=86400, at="03:00"))
         exported = export(home)
+        assert "priority: HIGH" in exported.text and "defer_when_empty: false" in exported.text
         assert "SECRET" not in exported.text
         assert exported.variables == ("ALONE_PASSCODE", "SHARED_PASSCODE")
         env = dict.fromkeys(exported.variables, "SECRET")
@@ -50,5 +62,16 @@ def test_a_home_is_written_and_read_back_without_a_change(tmp_path: Path):
         assert {change.state for change in apply(home, document).changes} == {"unchanged"}
         assert export(home, ["y"]).pipelines == 1
     with Home.open(tmp_path / "other", create=True) as other:
-        assert {change.state for change in apply(other, document).changes} == {"created"}
+        states = {change.kind: change.state for change in apply(other, document).changes}
+        assert states == {"setting": "changed", "source": "created", "destination": "created", "pipeline": "created"}
         assert export(other).text == exported.text
+        # What a file does not say of these stays as it is; what it says otherwise is changed, and told.
+        plain = exported.text.replace("    priority: HIGH\n", "")
+        assert {one.state for one in apply(other, parse(plain, tmp_path / "f.yaml", env=env)).changes} == {"unchanged"}
+        normal = exported.text.replace("priority: HIGH", "priority: NORMAL").replace("every: 1d", "every: 2h")
+        normal = "".join(line for line in normal.splitlines(keepends=True) if not line.lstrip().startswith("at: "))
+        told = [f for one in apply(other, parse(normal, tmp_path / "f.yaml", env=env)).changes for f in one.fields]
+        assert [(one.key, one.before, one.after) for one in told] == [
+            ("load_schedule", "every 1d at 03:00 UTC", "every 2h"),
+            ("priority", "HIGH", "NORMAL"),
+        ]

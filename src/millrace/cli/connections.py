@@ -10,6 +10,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import State, bold, dim, mark, table
+from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.checks import Checked
@@ -36,7 +37,17 @@ EXAMPLES: dict[Kind, tuple[str, str, str]] = {
 def join(app: typer.Typer) -> None:
     """The commands of this module are commands of the app."""
     app.add_typer(_nouns("source"))
-    app.add_typer(_nouns("destination"))
+    targets = _nouns("destination")
+    command(targets, "load", examples=["millrace destinations load warehouse"])(load)
+    command(
+        targets,
+        "load-schedule",
+        examples=[
+            "millrace destinations load-schedule warehouse --every 1h",
+            "millrace destinations load-schedule warehouse --none",
+        ],
+    )(load_schedule)
+    app.add_typer(targets)
     command(app, "check", examples=["millrace check", "millrace check warehouse", "millrace check clevertap --json"])(
         check
     )
@@ -117,6 +128,35 @@ def _nouns(kind: Kind) -> typer.Typer:
         function.__doc__ = help_
         command(group, verb, examples=examples)(function)
     return group
+
+
+def load(face: Face, name: Annotated[str, NAME]) -> None:
+    """Load what waits for a destination, by its pipelines that are active, as soon as workers are free."""
+    from millrace.control.operations import pipelines
+
+    with face.desk() as desk:
+        jobs = desk.ask(pipelines.load_now, name)
+    numbers = ", ".join(str(job) for job in jobs)
+    face.answer(jobs, [f"Waiting for workers (millrace serve): run {numbers}." if jobs else "Nothing loads into it."])
+
+
+def load_schedule(
+    face: Face,
+    name: Annotated[str, NAME],
+    every: Annotated[str | None, typer.Option(metavar="SPAN", help="An interval: 30m, 6h, 1d.")] = None,
+    cron: Annotated[str | None, typer.Option(metavar="CRON", help="A cron expression.")] = None,
+    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Time zone of the cron expression.")] = "UTC",
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="With --every 1d: hh:mm in UTC.")] = None,
+    none: Annotated[bool, typer.Option("--none", help="With every run, as at first.")] = False,
+) -> None:
+    """Load what is staged for a destination by a schedule of its own."""
+    from millrace.control.operations import pipelines
+
+    if sum((every is not None, cron is not None, none)) != 1:
+        raise ConfigError("no schedule is given", hint="Give one of --every, --cron and --none.", code="usage")
+    with face.desk() as desk:
+        found = desk.ask(pipelines.load_every, name, every, cron, timezone, at)
+    face.answer(found, [f"{bold(name)} is loaded {'with every run' if none else found.schedule}."])
 
 
 def check(

@@ -1,9 +1,10 @@
-"""`millrace pause | resume | clone | delete | cancel | retry | drafts`: pipelines and jobs from draft to deletion."""
+"""Pipelines and jobs from draft to deletion: `millrace drafts | pause | resume | prioritize | clone | delete | cancel |
+retry`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +26,9 @@ def join(app: typer.Typer) -> None:
     """The commands of this module are commands of the app."""
     command(app, "pause", examples=["millrace pause clevertap"])(pause)
     command(app, "resume", examples=["millrace resume clevertap"])(resume)
+    command(app, "prioritize", examples=["millrace prioritize clevertap HIGH", "millrace prioritize clevertap NORMAL"])(
+        prioritize
+    )
     command(app, "clone", examples=["millrace clone clevertap --table-prefix copy_ --name clevertap_copy"])(clone)
     command(app, "delete", examples=["millrace delete clevertap", "millrace delete clevertap --yes"])(delete)
     command(app, "cancel", examples=["millrace cancel 17"])(cancel)
@@ -54,6 +58,19 @@ def resume(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:
     with face.desk() as desk:
         found = desk.ask(pipelines.resume, pipeline)
     face.answer(found, [f"{bold(pipeline)} runs again: {found.schedule}."])
+
+
+def prioritize(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    priority: Annotated[Literal["NORMAL", "HIGH"], typer.Argument(metavar="PRIORITY", help="HIGH or NORMAL.")],
+) -> None:
+    """Let a pipeline go first and run as often as its source allows, or stand with the others."""
+    from millrace.control.operations import pipelines
+
+    with face.desk() as desk:
+        found = desk.ask(pipelines.prioritize, pipeline, priority)
+    face.answer(found, [f"{bold(pipeline)} has priority {found.priority}, and runs {found.schedule}."])
 
 
 def clone(

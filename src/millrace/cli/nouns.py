@@ -24,6 +24,7 @@ ORDER = (
     "retry",
     "pause",
     "resume",
+    "prioritize",
     "objects",
     "rejects",
     "transform",

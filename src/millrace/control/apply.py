@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from millrace.control import connections, pipelines, schedule, settings
+from millrace.control import connections, lifecycle, pipelines, schedule, settings
 from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish
@@ -26,7 +26,7 @@ State = Literal["created", "changed", "unchanged"]
 HIDDEN = "(secret)"
 
 # Options of a pipeline that the file decides: left out there, they are off.
-WRITTEN = frozenset({"json_parsing_strategy", "keep_raw_s", "schema_policy", "failure_policy"})
+WRITTEN = frozenset({"json_parsing_strategy", "keep_raw_s", "schema_policy", "failure_policy", "defer_when_empty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
     changes = [
         *_settings(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),
-        *(_pipeline(home, one, dry_run=dry_run) for one in document.pipelines),
+        *_prioritized(home, document, [_pipeline(home, one, dry_run=dry_run) for one in document.pipelines], dry_run),
     ]
     return Applied(document.file, tuple(changes), document.warnings, dry_run)
 
@@ -142,6 +142,7 @@ def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Chang
         if not dry_run:
             with _at(wanted.place):
                 connections.create(home, wanted.kind, wanted.name, wanted.type, wanted.config)
+                _loads(home, wanted, None, dry_run=False)
         return Change(wanted.kind, wanted.name, "created")
     if old.type != wanted.type:
         raise ConfigError(
@@ -159,7 +160,19 @@ def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Chang
     if keys and not dry_run:
         with _at(wanted.place):
             connections.change(home, wanted.kind, wanted.name, config=wanted.config)
-    return Change(wanted.kind, wanted.name, "changed" if keys else "unchanged", fields)
+    fields += _loads(home, wanted, connections.load_schedules(home).get(old.id), dry_run=dry_run)
+    return Change(wanted.kind, wanted.name, "changed" if fields else "unchanged", fields)
+
+
+def _loads(home: Home, wanted: WantedConnection, old: JSON, *, dry_run: bool) -> tuple[Field, ...]:
+    """The destination is loaded by the schedule of the file; one that the file does not say stays."""
+    before, after = schedule.from_json(old), wanted.load_schedule
+    if after is None or schedule.to_json(after) == schedule.to_json(before):
+        return ()
+    if not dry_run:
+        with _at(f"{wanted.place}.load_schedule"):
+            lifecycle.load_every(home, wanted.name, after)
+    return (Field("load_schedule", schedule.told(before), schedule.told(after)),)
 
 
 def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
@@ -180,6 +193,24 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
     with _at(wanted.place):
         fields += _transformation(home, wanted, old, dry_run=dry_run)
     return Change("pipeline", wanted.name, "changed" if fields else "unchanged", fields)
+
+
+def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_run: bool) -> Iterator[Change]:
+    """The pipelines have the priorities of the file, once all of them are there: how many may be HIGH depends on that.
+
+    Those that give HIGH up go first. What the file does not say stays.
+    """
+    before = {one.name: one.priority for one in pipelines.listed(home)}
+    for wanted in sorted(document.pipelines, key=lambda one: one.priority == "HIGH"):
+        if wanted.priority not in (None, before.get(wanted.name, "NORMAL")) and not dry_run:
+            with _at(f"{wanted.place}.priority"):
+                lifecycle.prioritize(home, wanted.name, wanted.priority)
+    for wanted, change in zip(document.pipelines, changes, strict=True):
+        old = before.get(wanted.name, "NORMAL")
+        if change.state == "created" or wanted.priority in (None, old):
+            yield change
+        else:
+            yield replace(change, state="changed", fields=(*change.fields, Field("priority", old, wanted.priority)))
 
 
 def _transformation(home: Home, wanted: WantedPipeline, old: Pipeline | None, *, dry_run: bool) -> tuple[Field, ...]:

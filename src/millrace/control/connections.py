@@ -187,6 +187,15 @@ def load_schedule(connection: sa.Connection, destination_id: str) -> JSON:
     return connection.execute(sa.select(connections.c.load_schedule).where(connections.c.id == destination_id)).scalar()
 
 
+def load_schedules(home: Home) -> dict[str, JSON]:
+    """The schedules by which destinations of the team are loaded, by their ids; those without are not there."""
+    home.actor.must("view")
+    c = connections.c
+    query = sa.select(c.id, c.load_schedule).where(c.team_id == home.actor.team_id, c.kind == "destination")
+    with home.database.reading() as connection:
+        return {row.id: row.load_schedule for row in connection.execute(query) if row.load_schedule is not None}
+
+
 def listed(home: Home, kind: Kind | None = None) -> list[Connection]:
     """All connections, or those of one kind, by name."""
     home.actor.must("view")

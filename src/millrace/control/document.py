@@ -20,6 +20,7 @@ from millrace.control import schedule as schedules
 from millrace.control.document_schema import (
     TAGS,
     ConnectionPart,
+    DestinationPart,
     DocumentPart,
     ObjectPart,
     PipelinePart,
@@ -29,6 +30,7 @@ from millrace.control.document_schema import (
 from millrace.control.findings import findings, nearest
 from millrace.control.places import DocumentError, Tree, plant
 from millrace.control.places import Path as Keys
+from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
 from millrace.errors import ConfigError, MillraceError, Problem
 
@@ -44,6 +46,8 @@ class WantedConnection:
     place: str
     places: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where each setting stands."""
+    load_schedule: schedules.Schedule | None = None
+    """Of a destination. None: as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class WantedPipeline:
     auto_mapping: bool
     place: str
     transformation: tuple[Literal["python", "blocks"], str] | None = None
+    priority: Priority | None = None
+    """None: as it is."""
     options: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     """Settings that only some readers know: `json_parsing_strategy`, `keep_raw_s`."""
 
@@ -247,7 +253,9 @@ class _Reading:
                     )
                 )
         places = {key: self.tree.place((*below, key)) for key in config}
-        return WantedConnection(name, kind, part.type, config, self.tree.place(at), places)
+        loads = part.load_schedule if isinstance(part, DestinationPart) else None
+        planned = None if loads is None else self._schedule(loads, None, (*at, "load_schedule"))
+        return WantedConnection(name, kind, part.type, config, self.tree.place(at), places, planned)
 
     def _pipeline(self, name: str, part: PipelinePart, connections: list[WantedConnection]) -> WantedPipeline:
         at: Keys = ("pipelines", name)
@@ -285,6 +293,7 @@ class _Reading:
             auto_mapping=part.auto_mapping,
             place=self.tree.place(at),
             transformation=self._transformation(part.transformation, (*at, "transformation")),
+            priority=part.priority,
             options=self._options(part, target, at),
         )
 
@@ -306,6 +315,8 @@ class _Reading:
         ):
             if policy is not None:
                 options[key] = policy if isinstance(policy, str) else policy.model_dump(exclude_none=True)
+        if part.defer_when_empty is not None:
+            options["defer_when_empty"] = part.defer_when_empty
         if part.keep_raw is not None:
             with _Told(self.tree, (*at, "keep_raw")):
                 options["keep_raw_s"] = schedules.seconds(part.keep_raw)

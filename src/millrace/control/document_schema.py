@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
+from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
 
 SchemaPolicy = Literal["ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL"]
@@ -46,6 +47,15 @@ class SchedulePart(Part):
         if self.every and self.cron:
             raise ValueError("a schedule has either 'every' or 'cron', not both")
         return self
+
+
+class DestinationPart(ConnectionPart):
+    """A destination: its type, the settings of that type, and when it is loaded."""
+
+    load_schedule: SchedulePart | None = Field(
+        None,
+        description="When what is staged for it is loaded; left out: as it is. {}: with every run, as it is at first.",
+    )
 
 
 class ObjectPart(Part):
@@ -104,6 +114,15 @@ class PipelinePart(Part):
     )
     table_prefix: str = Field("", description="Text in front of the names of this pipeline's tables.")
     schedule: SchedulePart | None = Field(None, description="When it runs; left out: on demand.")
+    priority: Priority | None = Field(
+        None,
+        description="HIGH: it goes first, and runs as often as its source allows. Left out: as it is, at first NORMAL.",
+    )
+    defer_when_empty: bool | None = Field(
+        None,
+        description="Runs that find nothing come at growing intervals, 5 minutes to 6 hours; left out: as its source "
+        "does.",
+    )
     objects: list[str] | dict[str, ObjectPart] | None = Field(
         None, description="Objects to read, as a list or with settings of their own; left out: all."
     )
@@ -158,6 +177,10 @@ class SettingsPart(Part):
     )
     retention_days: int | None = Field(None, ge=0, description="Days that staged rows are kept after loading.")
     reject_retention_days: int | None = Field(None, ge=0, description="Days that rejected rows are kept.")
+    job_retention_days: int | None = Field(None, ge=1, description="Days that runs are on record.")
+    high_priority_percent: int | None = Field(
+        None, ge=0, le=100, description="Share of the accounts that pipelines read from that may be of priority HIGH."
+    )
     naming: Literal["edge", "classic"] | None = Field(None, description="Naming rules of new pipelines.")
     legacy_frequency: bool | None = Field(None, description="Allow the shorter intervals of older workspaces.")
     allow_unsandboxed_python: bool | None = Field(
@@ -173,6 +196,8 @@ class SettingsPart(Part):
         description="Let everybody who reaches the server read `/metrics`, with the numbers of all teams and the names "
         "of their pipelines: where a network keeps others out.",
     )
+    password_memory_mib: int | None = Field(None, ge=8, le=1024, description="MiB that one hash of a password takes.")
+    password_passes: int | None = Field(None, ge=1, le=20, description="Passes that one hash of a password takes.")
     script_seconds: float | None = Field(
         None, ge=0.1, le=600, description="Seconds that a script may take for one event: 5, where nothing is said."
     )
@@ -190,8 +215,8 @@ class DocumentPart(Part):
     sources: dict[str, ConnectionPart] = Field(
         default_factory=dict[str, ConnectionPart], description="Sources by name."
     )
-    destinations: dict[str, ConnectionPart] = Field(
-        default_factory=dict[str, ConnectionPart], description="Destinations by name."
+    destinations: dict[str, DestinationPart] = Field(
+        default_factory=dict[str, DestinationPart], description="Destinations by name."
     )
     pipelines: dict[str, PipelinePart] = Field(
         default_factory=dict[str, PipelinePart], description="Pipelines by name."
@@ -231,11 +256,14 @@ def schema() -> dict[str, JSON]:
             "additionalProperties": False,
             "allOf": branches,
         }
+        if kind == "destination":
+            parts[kind]["properties"]["load_schedule"] = parts["DestinationPart"]["properties"]["load_schedule"]
         whole["properties"][f"{kind}s"]["additionalProperties"] = {"$ref": f"#/$defs/{kind}"}
     inline = parts["PipelinePart"]["properties"]["source"]
     inline.pop("oneOf", None)
     inline["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/source"}]
     parts.pop("ConnectionPart", None)
+    parts.pop("DestinationPart", None)
     return {"$schema": DIALECT, "title": "Millrace pipelines", **{k: v for k, v in whole.items() if k != "title"}}
 
 

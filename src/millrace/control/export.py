@@ -43,6 +43,7 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
     used = {one.source_id for one in found} | {one.destination_id for one in found}
     kept = [one for one in connections.listed(home) if not names or one.id in used]
     writing = _Writing(found, kept)
+    writing.loads = connections.load_schedules(home)
     for one in found:
         deployed = transformations.standing(home, one.name).deployed
         if deployed is not None and deployed.kind != "none":
@@ -85,6 +86,7 @@ class _Writing:
     def __init__(self, found: Sequence[Pipeline], kept: Sequence[Connection]) -> None:
         self.variables: dict[tuple[str, str], str] = {}
         self.deployed: dict[str, Transformation] = {}
+        self.loads: dict[str, JSON] = {}
         self._by_id = {one.id: one for one in kept}
         users = {one.id: [p.name for p in found if p.source_id == one.id] for one in kept}
         self._inline = {one.id for one in kept if one.kind == "source" and users[one.id] == [one.name]}
@@ -95,10 +97,14 @@ class _Writing:
     def connection(self, one: Connection) -> JSON:
         config = {key: _escaped(value) for key, value in one.config.items()}
         secret = {key: f"${{{self._variable(one, key)}}}" for key in one.secret_keys}
-        return {"type": one.type, "config": config | secret} if config or secret else {"type": one.type}
+        whole: dict[str, JSON] = {"type": one.type}
+        if config or secret:
+            whole["config"] = config | secret
+        if (loads := self.loads.get(one.id)) is not None:
+            whole["load_schedule"] = _schedule(loads)
+        return whole
 
     def pipeline(self, one: Pipeline) -> JSON:
-        planned = schedule.from_json(one.schedule)
         inline = one.source_id in self._inline
         whole: dict[str, JSON] = {
             "source": self.connection(self._by_id[one.source_id]) if inline else one.source,
@@ -115,17 +121,16 @@ class _Writing:
             ("json_parsing_strategy", "json_parsing_strategy"),
             ("schema_evolution_policy", "schema_policy"),
             ("failure_handling_policy", "failure_policy"),
+            ("defer_when_empty", "defer_when_empty"),
         ):
             if (value := one.options.get(option)) is not None:
                 whole[key] = value
         if (keep_raw_s := one.options.get("keep_raw_s")) is not None:
             whole["keep_raw"] = schedule.spelled(keep_raw_s)
-        if planned.cron:
-            whole["schedule"] = {"cron": planned.cron, "timezone": planned.timezone}
-        elif planned.every_s:
-            whole["schedule"] = {"every": schedule.spelled(planned.every_s)} | (
-                {"at": planned.at} if planned.at else {}
-            )
+        if one.priority != "NORMAL":
+            whole["priority"] = one.priority
+        if (planned := _schedule(one.schedule)) is not None:
+            whole["schedule"] = planned
         if one.objects is not None:
             own = any(one.objects.values())
             whole["objects"] = (
@@ -143,6 +148,16 @@ class _Writing:
             name += "_2"
         self.variables[one.id, key] = name
         return name
+
+
+def _schedule(saved: JSON) -> JSON:
+    """A schedule in the shape of the file; None: on demand."""
+    planned = schedule.from_json(saved)
+    if planned.cron:
+        return {"cron": planned.cron, "timezone": planned.timezone}
+    if planned.every_s:
+        return {"every": schedule.spelled(planned.every_s)} | ({"at": planned.at} if planned.at else {})
+    return None
 
 
 def _escaped(value: JSON) -> JSON:
