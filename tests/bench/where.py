@@ -24,7 +24,7 @@ from typing import Any
 
 # What is measured: stage, module, name in it. A function that is gone is an error, so that this list stays true.
 CLOCKS = (
-    ("fetch: httpx", "millrace.connect.http.client", "Client.send"),
+    ("fetch", "millrace.connect.http.client", "Client.send"),
     ("parse: msgspec", "millrace.sources.clevertap.wire", "read"),
     ("identity: canonical JSON, SHA-256", "millrace.sources.clevertap.mapper", "Mapper._hashes"),
     ("rows: columns", "millrace.sources.clevertap.mapper", "Mapper.__call__"),

@@ -12,6 +12,8 @@ UNUSED = {
     "adbc_driver_manager",
     "alembic",
     "fastapi",
+    "httpcore",
+    "httpx",
     "numpy.ma",
     "psycopg",
     "rich",

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from millrace.connect import registry
+from millrace.connect.http.client import Client
 from millrace.connect.sql.destination import SqlDestination
 from millrace.control.db import Database
 from millrace.engine import sync
@@ -69,7 +69,7 @@ def counting(points: Points) -> Iterator[None]:
         _around(patch, points, os, "fsync", "fsync")
         _around(patch, points, Path, "replace", "rename")
         _around(patch, points, Draft, "add", "write")
-        _around(patch, points, httpx.Client, "send", "http")
+        _around(patch, points, Client, "send", "http")
         for family in SqlDestination.__subclasses__():
             _around(patch, points, family, "execute", "destination execute")
             _around(patch, points, family, "take", "destination copy")

@@ -20,8 +20,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from millrace.connect.http.client import from_httpx, may_be_plain, tls
-from millrace.connect.http.guard import guarded
+from millrace.connect.http.client import may_be_plain
+from millrace.connect.http.dialing import tls
+from millrace.connect.http.guard import from_httpx, guarded
 from millrace.connect.reach import Reach
 from millrace.errors import AuthError, ConfigError
 

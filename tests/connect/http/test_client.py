@@ -7,12 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from millrace.connect.http import client as http
-from millrace.connect.http.client import Broken, Client, Unreachable, from_httpx, is_loopback
+from millrace.connect.http.client import Broken, Client, Unreachable, is_loopback
+from millrace.connect.http.dialing import tls
+from millrace.connect.http.guard import from_httpx
 from millrace.errors import ConfigError, EnvironmentProblem
 
 
@@ -79,6 +87,142 @@ def test_a_packed_body_is_unpacked() -> None:
 def test_a_reply_that_is_not_whole_is_a_broken_connection(answer: bytes) -> None:
     with answering(lambda connection, _: connection.sendall(answer)) as url, pytest.raises(Broken):
         Client(url).send("GET", "/")
+
+
+def test_a_packed_body_that_ends_too_soon_is_a_broken_connection() -> None:
+    cut = gzip.compress(b"x" * 5000)[:-9]
+    with (
+        answering(lambda c, _: c.sendall(plain(cut, headers="Content-Encoding: gzip\r\n"))) as url,
+        pytest.raises(Broken),
+    ):
+        Client(url).send("GET", "/")
+
+
+def test_a_body_in_chunks_is_whole_and_repeated_headers_are_one() -> None:
+    body = b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Of: a\r\nX-Of: b\r\n\r\n"
+    with answering(lambda connection, _: connection.sendall(head + body)) as url:
+        client = Client(url)
+        reply = client.send("GET", "/")
+        client.close()
+    assert (reply.body, reply.headers["x-of"]) == (b"hello world", "a, b")
+    with answering(lambda connection, _: connection.sendall(head + body[:12])) as url, pytest.raises(Broken):
+        Client(url).send("GET", "/")
+
+
+def kept(connection: socket.socket, head: bytes) -> None:
+    """Answers on one connection until the client asks for the path /last, and says nothing of its end."""
+    while True:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+        if head.startswith(b"GET /last ") or not (head := connection.recv(65536)):
+            return
+
+
+def test_a_connection_serves_many_requests_and_one_that_has_ended_is_not_used_again() -> None:
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        kept(connection, head)
+
+    with answering(answer) as url:
+        client = Client(url)
+        for path in ("/a", "/b", "/last"):
+            assert client.send("GET", path).body == b"fine"
+        time.sleep(0.1)
+        assert client.send("GET", "/c").body == b"fine"
+        client.close()
+    assert [head.split()[1] for head in heads] == [b"/a", b"/c"], "these opened a connection"
+
+
+@pytest.mark.parametrize("secret", ["pass\nword", "pass\u2603word"])
+def test_a_secret_that_no_header_can_hold_is_not_told(secret: str) -> None:
+    with answering(kept) as url, pytest.raises(ConfigError) as refused:
+        Client(url, {"X-Secret": secret}).send("GET", "/")
+    assert "word" not in str(refused.value) and "header" in refused.value.message
+
+
+def test_a_proxy_of_the_environment_asks_in_our_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(plain(b"fine"))
+
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with answering(answer) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.replace("//", "//me:s%40y@"))
+        assert Client("http://api.example.org/r").send("GET", "/x?c=%2f").body == b"fine"
+        with pytest.raises(Unreachable):
+            monkeypatch.setenv("NO_PROXY", "millrace.invalid")
+            Client("http://millrace.invalid").send("GET", "/")
+    assert len(heads) == 1
+    assert heads[0].startswith(b"GET http://api.example.org:80/r/x?c=%2f HTTP/1.1\r\nHost: api.example.org")
+    assert b"Proxy-Authorization: Basic bWU6c0B5\r\n" in heads[0]
+
+
+def test_a_way_through_a_proxy_is_encrypted_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours = certificate(tmp_path, "api.example.org")
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        if b"denied" in head:
+            connection.sendall(plain(b"", "407 Proxy Authentication Required"))
+            return
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            with ours.wrap_socket(connection, server_side=True) as inner:
+                heads.append(inner.recv(65536))
+                inner.sendall(plain(b"fine"))
+        except OSError:
+            heads.append(b"not trusted")
+
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    tls.cache_clear()
+    try:
+        with answering(answer) as proxy:
+            monkeypatch.setenv("https_proxy", proxy)
+            assert Client("https://api.example.org").send("GET", "/x").body == b"fine"
+            with pytest.raises(EnvironmentProblem, match="TLS"):
+                Client("https://other.example.org").send("GET", "/x")
+            with pytest.raises(Unreachable, match="407"):
+                Client("https://denied.example.org").send("GET", "/x")
+            monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
+            with pytest.raises(ConfigError, match="proxy"):
+                Client("https://api.example.org")
+    finally:
+        tls.cache_clear()
+    assert heads[0].startswith(b"CONNECT api.example.org:443 HTTP/1.1\r\n") and heads[1].startswith(b"GET /x HTTP/1.1")
+    assert heads[2].startswith(b"CONNECT other.example.org:443") and heads[3] == b"not trusted"
+
+
+def certificate(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's side of TLS under that name; who trusts it has `certificate.pem` of the folder."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
 
 
 def test_a_refused_connection_and_an_unknown_name_are_unreachable() -> None:
@@ -157,6 +301,6 @@ def test_every_error_of_the_library_has_one_of_ours(error: Exception, kind: type
 
 
 def test_tls_is_1_2_or_newer_and_loopback_is_told_apart() -> None:
-    assert http.tls().minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert tls().minimum_version >= ssl.TLSVersion.TLSv1_2
     assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "127.9.9.9", "::1", "a.localhost"))
     assert not any(is_loopback(host) for host in ("", "127.example.org", "example.org", "10.0.0.1"))

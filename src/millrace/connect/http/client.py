@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ipaddress
 import os
+import select
 import socket
-import ssl
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
-from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-import httpx
-
-from millrace.connect.http.guard import guarded
+from millrace.connect.http.dialing import Broken, Route, Unreachable, broken, proxy_of
 from millrace.connect.reach import ANYWHERE, Reach
-from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, Transient
+from millrace.errors import ConfigError
+
+__all__ = ["Broken", "Client", "Reply", "Unreachable", "is_loopback", "may_be_plain"]
 
 CONNECT_S = 10.0
 READ_S = 60.0
 # A body that drips in without end is given up after this time, though every single read is in time.
 WHOLE_S = 600.0
 LARGEST_BODY = 256 * 2**20
-_CHUNK = 2**20
-
-
-class Unreachable(Transient):
-    """No connection came about: the name does not resolve, or the host refuses."""
-
-    code = "unreachable"
-
-
-class Broken(Transient):
-    """A connection ended, timed out or garbled before the reply was whole."""
-
-    code = "broken_connection"
+_CHUNK = 2**18
+# A connection that nobody has used for longer may have been dropped on its way without a word.
+_IDLE_S = 5.0
+_UNPACKED_AT_ONCE = 2**20
+# zlib's window, and gzip's head and tail around it.
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,42 +59,13 @@ def may_be_plain(host: str) -> bool:
     return is_loopback(host) or host in os.environ.get("MILLRACE_HTTP_HOSTS", "").lower().split(",")
 
 
-@cache
-def tls() -> ssl.SSLContext:
-    """Who is trusted; read once, which takes a while."""
-    context = httpx.create_ssl_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def from_httpx(error: Exception, where: str) -> MillraceError:
-    """The error of ours that says the same. ``where`` is a host; URLs stay out, they may carry cursors."""
-    text = str(error).split("\n")[0][:200] or type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout):
-        return Unreachable(f"{where} did not answer within {CONNECT_S:.0f} s", hint="Check the network and the host.")
-    if isinstance(error, httpx.ConnectError):
-        if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
-            return EnvironmentProblem(
-                f"no trusted TLS connection to {where}: {text}",
-                hint="Check the clock of this machine, its CA certificates (SSL_CERT_FILE) and any proxy.",
-                code="tls",
-            )
-        return Unreachable(f"no connection to {where}: {text}", hint="Check the host name, network and firewall.")
-    if isinstance(error, httpx.TimeoutException):
-        return Broken(f"{where} fell silent for {READ_S:.0f} s")
-    if isinstance(error, httpx.ProxyError):
-        return Unreachable(f"the proxy refused the way to {where}: {text}", hint="Check HTTPS_PROXY and NO_PROXY.")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError):
-        return ConfigError(f"a request to {where} cannot be sent: {text}", code="bad_request")
-    return Broken(f"the connection to {where} broke: {text}")
-
-
 class Client:
     """A pool of kept-alive connections to the system at ``base_url``. Safe to use from many threads.
 
     ``headers`` go with every request; secrets among them are never logged. Loopback hosts are asked for plain bodies
     (packing costs more than it saves there) and reached without a proxy. Where ``reach`` has limits, addresses are
-    checked when they are connected to, and no proxy is used (`guard`).
+    checked when they are connected to, and no proxy is used. ``connections``: so many are kept while nobody needs
+    them. Redirects are not followed, and cookies are not kept.
     """
 
     def __init__(
@@ -114,27 +78,30 @@ class Client:
     ) -> None:
         parts = urlsplit(base_url)
         self.host = parts.hostname or ""
-        self._base = base_url.rstrip("/")
-        near = is_loopback(self.host)
+        self._path = parts.path.rstrip("/")
+        near, secure, free = is_loopback(self.host), parts.scheme == "https", reach.everywhere
+        self._route = Route(
+            host=self.host,
+            port=parts.port or (443 if secure else 80),
+            secure=secure,
+            connect_s=CONNECT_S,
+            read_s=READ_S,
+            proxy=proxy_of(parts) if free and not near else None,
+            allowed=None if free else reach.web,
+        )
+        self._headers = {
+            "User-Agent": f"millrace/{version('millrace')}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity" if near else "gzip",
+            **(headers or {}),
+        }
+        if self._route.absolute and self._route.proxy is not None:
+            self._headers |= self._route.proxy.headers
+        self._keeping = connections
+        self._turn = threading.Lock()
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._closed = threading.Event()
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        free = reach.everywhere
-        verify = tls() if parts.scheme == "https" else False
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._http = httpx.Client(
-            headers={
-                "User-Agent": f"millrace/{version('millrace')}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity" if near else "gzip",
-                **(headers or {}),
-            },
-            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            transport=None if free else guarded(httpx.HTTPTransport(verify=verify, limits=limits), reach.web),
-            limits=limits,
-            verify=verify,
-            trust_env=free and not near,
-            follow_redirects=False,
-        )
 
     def send(self, method: str, target: str, *, content: bytes | None = None) -> Reply:
         """The reply to a request for ``target`` (path and query, sent byte for byte below the base URL).
@@ -142,26 +109,22 @@ class Client:
         Any status is a reply. Raises Unreachable, Broken, EnvironmentProblem (TLS) and ConfigError.
         """
         began = time.monotonic()
-        path = urlsplit(self._base).path + target
-        request = self._http.build_request(
-            method,
-            self._base + target.partition("?")[0],
-            content=content,
-            headers={"Content-Type": "application/json"} if content is not None else None,
-            extensions={"target": path.encode("ascii"), "trace": self._trace},
-        )
+        connection = self._taken()
         try:
-            reply = self._http.send(request, stream=True)
-            try:
-                body = self._whole(reply, began)
-            finally:
-                reply.close()
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise from_httpx(error, self.host) from None
-        except (OSError, RuntimeError) as error:
-            # A pool that another thread has closed says so in several ways.
-            raise Broken(f"the connection to {self.host} broke: {type(error).__name__}") from None
-        return Reply(reply.status_code, dict(reply.headers), body, time.monotonic() - began)
+            reply = self._asked(connection, method, self._route.absolute + self._path + target, content)
+            body = self._whole(reply, began)
+        except BaseException as error:
+            connection.close()
+            # A connection that another thread has closed says so in several ways.
+            if isinstance(error, (OSError, ValueError, AttributeError, http.client.HTTPException, zlib.error)):
+                raise broken(error, self.host, READ_S) from None
+            raise
+        self._give_back(connection)
+        headers: dict[str, str] = {}
+        for name, text in reply.getheaders():
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        return Reply(reply.status, headers, body, time.monotonic() - began)
 
     def abort(self) -> None:
         """Requests in flight end at once, in whatever thread they are; none can be sent any more."""
@@ -173,25 +136,82 @@ class Client:
     def close(self) -> None:
         """Connections end. May be called twice."""
         self._closed.set()
-        self._http.close()
+        with self._turn:
+            for _, connection in self._idle:
+                connection.close()
+            self._idle.clear()
 
-    def _whole(self, reply: httpx.Response, began: float) -> bytes:
+    def _taken(self) -> http.client.HTTPConnection:
+        """A connection that is open and that nobody else uses."""
+        if self._closed.is_set():
+            raise Broken(f"the connection to {self.host} broke: it was closed")
+        while True:
+            with self._turn:
+                if not self._idle:
+                    break
+                since, connection = self._idle.pop()
+            if time.monotonic() - since < _IDLE_S and not _has_ended(connection):
+                return connection
+            connection.close()
+        return self._route.dialled(self._opened)
+
+    def _opened(self, held: socket.socket) -> None:
+        """`abort` can wake threads that wait for this socket."""
+        self._sockets.add(held)
+        if self._closed.is_set():
+            held.shutdown(socket.SHUT_RDWR)
+
+    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._turn:
+            if connection.sock is not None and len(self._idle) < self._keeping and not self._closed.is_set():
+                self._idle.append((time.monotonic(), connection))
+                return
+        connection.close()
+
+    def _asked(
+        self, connection: http.client.HTTPConnection, method: str, target: str, content: bytes | None
+    ) -> http.client.HTTPResponse:
+        try:
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, text in self._headers.items():
+                connection.putheader(name, text)
+            if content is not None:
+                connection.putheader("Content-Type", "application/json")
+                connection.putheader("Content-Length", str(len(content)))
+        except (ValueError, http.client.InvalidURL):
+            # What it says may hold a secret (I7).
+            raise ConfigError(
+                f"a request to {self.host} cannot be sent: its path or a header has characters that may not be there",
+                code="bad_request",
+            ) from None
+        connection.endheaders(content)
+        return connection.getresponse()
+
+    def _whole(self, reply: http.client.HTTPResponse, began: float) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        for chunk in reply.iter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_BODY:
-                raise Broken(f"a reply of {self.host} is larger than {LARGEST_BODY >> 20} MB")
+        packed = reply.headers.get("Content-Encoding", "identity").lower() in ("gzip", "x-gzip")
+        unpacking = zlib.decompressobj(_GZIP) if packed else None
+        while reply.length != 0 and (chunk := reply.read1(_CHUNK)):
+            while chunk:
+                part = chunk if unpacking is None else unpacking.decompress(chunk, _UNPACKED_AT_ONCE)
+                chunk = b"" if unpacking is None else unpacking.unconsumed_tail
+                chunks.append(part)
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise Broken(f"a reply of {self.host} is larger than {LARGEST_BODY >> 20} MB")
             if time.monotonic() - began > WHOLE_S:
                 raise Broken(f"a reply of {self.host} was not whole after {WHOLE_S:.0f} s")
+        if reply.length:
+            raise http.client.IncompleteRead(b"", reply.length)
+        reply.read()  # nothing is left, and the connection knows that it is free now
+        if unpacking is not None and chunks and not unpacking.eof:
+            raise zlib.error("it ends too soon")
         return b"".join(chunks)
 
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Remembers sockets, so that `abort` can wake threads that read from them."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            held = info["return_value"].get_extra_info("socket")
-            if isinstance(held, socket.socket):
-                self._sockets.add(held)
-                if self._closed.is_set():
-                    held.shutdown(socket.SHUT_RDWR)
+
+def _has_ended(connection: http.client.HTTPConnection) -> bool:
+    """Whether the other side has ended the connection, or said what nobody asked for."""
+    looking = select.poll()
+    looking.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(looking.poll(0))

@@ -1,4 +1,4 @@
-"""Connections of HTTP requests go to addresses that were looked at, and to no others.
+"""Connections of `httpx` go to addresses that were looked at, and to no others; its errors become ours.
 
 The address that was checked is the one that is connected to, so a name that resolves anew to another address (DNS
 rebinding) gains nothing. Every hop of a redirect is a connection of its own, and is checked like the first.
@@ -11,7 +11,10 @@ from collections.abc import Iterable
 import httpcore
 import httpx
 
+from millrace.connect.http.client import CONNECT_S, READ_S
+from millrace.connect.http.dialing import Broken, Unreachable
 from millrace.connect.reach import Kind, Walled, resolved
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
 
 class _Checking(httpcore.NetworkBackend):
@@ -60,3 +63,25 @@ def guarded(transport: httpx.HTTPTransport, allowed: frozenset[Kind]) -> httpx.H
     # httpx has no argument for it. Tests connect through it, and tell if this is renamed.
     transport._pool._network_backend = _Checking(allowed)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return transport
+
+
+def from_httpx(error: Exception, where: str) -> MillraceError:
+    """The error of ours that says the same. ``where`` is a host; URLs stay out, they may carry cursors."""
+    text = str(error).split("\n")[0][:200] or type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout):
+        return Unreachable(f"{where} did not answer within {CONNECT_S:.0f} s", hint="Check the network and the host.")
+    if isinstance(error, httpx.ConnectError):
+        if "CERTIFICATE" in text.upper() or "SSL" in text.upper():
+            return EnvironmentProblem(
+                f"no trusted TLS connection to {where}: {text}",
+                hint="Check the clock of this machine, its CA certificates (SSL_CERT_FILE) and any proxy.",
+                code="tls",
+            )
+        return Unreachable(f"no connection to {where}: {text}", hint="Check the host name, network and firewall.")
+    if isinstance(error, httpx.TimeoutException):
+        return Broken(f"{where} fell silent for {READ_S:.0f} s")
+    if isinstance(error, httpx.ProxyError):
+        return Unreachable(f"the proxy refused the way to {where}: {text}", hint="Check HTTPS_PROXY and NO_PROXY.")
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError):
+        return ConfigError(f"a request to {where} cannot be sent: {text}", code="bad_request")
+    return Broken(f"the connection to {where} broke: {text}")
