@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from types import ModuleType
 from typing import NoReturn
 
 # mallopt(3): the number of arenas from which glibc takes memory.
@@ -29,6 +30,9 @@ _LIBRARIES = {
     "OPENBLAS_NUM_THREADS": "1",
     "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
+# What libraries write into their documentation when they are imported, which takes longer than the rest of
+# `pyarrow.compute`; nobody reads it here. Where a library has no such module any more, nothing is gained or lost.
+_UNREAD = ("pyarrow.vendored.docscrape", "numpy._core._add_newdocs")
 # New objects until Python looks for cycles among them. What is imported holds hardly any and stays, and what a page is
 # read into holds none; to look every 700 objects, as Python does by itself, takes a tenth of a small sync.
 _STARTING = 200_000
@@ -44,6 +48,10 @@ def begin() -> None:
     global _begun
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
+    for name in _UNREAD:
+        if name not in sys.modules:
+            unread = sys.modules[name] = ModuleType(name)
+            unread.__dict__["NumpyDocString"] = lambda _text: {"Parameters": ()}  # what `pyarrow.compute` asks for
     gc.set_threshold(_STARTING, *gc.get_threshold()[1:])
     # What is registered first is done last.
     atexit.register(_leave)
