@@ -4,28 +4,40 @@ UV := tools/uv
 BIN := .venv/bin
 STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
+WEB_STAMP := src/millrace/rest/web/index.html
+WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types generated golden bench bench-flight bench-api bench-workers soak crash check new-source new-destination clean
+.PHONY: help setup web demo test lint types generated golden bench bench-flight bench-api bench-workers soak crash check new-source new-destination clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## Everything that Millrace and its tests need, in .venv
+setup: $(STAMP) $(WEB_STAMP)  ## Everything that Millrace and its tests need, in .venv; the screens
 $(STAMP): pyproject.toml uv.lock
 	@$(UV) sync --locked --inexact --compile-bytecode --quiet --group postgres
+	@touch $@
+
+web: $(WEB_STAMP)  ## Build the screens into the package
+web/node_modules/.millrace: $(STAMP) web/package-lock.json web/.npmrc
+	@tools/npm ci --silent --no-progress
+	@touch $@
+$(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
+	@tools/npm run --silent build
 	@touch $@
 
 demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
 test: setup lint types generated  ## All checks and tests (about 15 minutes on 2 cores)
+	@tools/npm test --silent
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 lint: setup  ## Format, lint, direction of imports
 	@out=$$($(BIN)/ruff format --check . 2>&1) || { echo "$$out"; echo "Mend it with: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@out=$$(PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo 2>&1) || { echo "$$out"; exit 1; }
+	@tools/npm run --silent lint
 
 types: setup  ## pyright, strict
 	@$(BIN)/pyright

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests import bubblewrap
+from tests import bubblewrap, chromium
 from tests import postgres as servers
 from tests.buckets import bucket, s3
 from tests.postgres import database, postgres
@@ -56,7 +56,8 @@ def _free_memory() -> int:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     where = config.option.basetemp or tempfile.gettempdir()
-    return [servers.pytest_report_header(), bubblewrap.pytest_report_header(), f"folders of tests: {where}"]
+    headers = (servers.pytest_report_header(), bubblewrap.pytest_report_header(), chromium.pytest_report_header())
+    return [*headers, f"folders of tests: {where}"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

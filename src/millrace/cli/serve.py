@@ -114,7 +114,7 @@ def _first(where: str, token: str) -> str:
     body = f'{{"token": "{token}", "email": "you@example.com", "password": "..."}}'
     return (
         "There is no user yet. This link makes the first administrator, once, within 24 hours:\n"
-        f"  {bold(f'{address}#{token}')}\n"
+        f"  {bold(f'{where}/welcome#{token}')}\n"
         f"or, without a browser:\n  curl {address} --json '{body}'"
     )
 

@@ -16,7 +16,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from millrace.control.home import Home
 from millrace.errors import MillraceError
-from millrace.rest import problems
+from millrace.rest import problems, screens
 from millrace.rest.door.router import router as door
 from millrace.rest.envelope import Envelope
 from millrace.rest.hooks.door import Door
@@ -95,6 +95,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
+    screens.join(app)
     return app
 
 

@@ -1,0 +1,63 @@
+"""Chromium for tests of the screens: Debian's package, which tests that run as root install themselves."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+# As root in a container, without a display, asking nobody but the server of the test.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@cache
+def program() -> str:
+    """Where the browser is. Raises RuntimeError where it cannot be had: tests of the screens are never left out."""
+    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install()
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        raise RuntimeError("the tests of the screens need a Chromium: install Debian's package chromium")
+    return found
+
+
+@contextmanager
+def browser() -> Generator[Browser]:
+    """A browser without windows, as long as the block runs."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program(), args=list(FLAGS))
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def _install() -> None:
+    """One process at a time asks the package manager, with the same lock as the tests' PostgreSQL."""
+    with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if shutil.which("chromium") is not None:
+            return
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=280)
+
+
+def pytest_report_header() -> str:
+    """What draws the screens in the tests."""
+    return f"chromium: {shutil.which('chromium') or 'not here yet; installed when a test needs it'}"

@@ -1,0 +1,61 @@
+"""A server with its screens, and a browser that looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tests.chromium import browser as chromium
+from tests.control.people import cheap
+from tests.rest.conftest import MANY, served
+
+from millrace.control.home import Home
+from millrace.rest.app import application
+
+# Two cores may do other things too.
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with Home.open(tmp_path_factory.mktemp("web") / "home", create=True, env={}) as home:
+        yield cheap(home)
+
+
+@pytest.fixture(scope="module")
+def url(home: Home) -> Iterator[str]:
+    with served(application(home, limits=MANY)) as url:
+        yield url
+
+
+@pytest.fixture
+def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
+    """Somebody's browser: it has cookies of its own, and asks nobody but the server."""
+    context = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, url: str) -> Iterator[Page]:
+    """One page of it. Whatever the console complains of, or is asked of another host, fails the test."""
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if _matters(said.type, said.text) else None)
+    page.on("request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else wrong.append(asked.url))
+    yield page
+    assert not wrong
+
+
+def _matters(kind: str, text: str) -> bool:
+    # Browsers write a line for every answer that is no success; what a page makes of it is for the test to say.
+    return kind == "error" and not text.startswith("Failed to load resource")

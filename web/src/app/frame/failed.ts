@@ -1,0 +1,12 @@
+import { useQuery } from '@tanstack/react-query';
+import { api, body } from '~/api/client';
+
+/** How many failed events wait for somebody; 0 while it is not known. */
+export function useFailedRows(): number {
+  const { data } = useQuery({
+    queryKey: ['rejects', 'groups', {}],
+    queryFn: () => body(api.GET('/api/millrace/v1/rejects')),
+    refetchInterval: 60_000,
+  });
+  return data?.reduce((sum, group) => sum + group.rows, 0) ?? 0;
+}

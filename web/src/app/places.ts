@@ -1,0 +1,23 @@
+/** Addresses of screens, so that nobody writes them twice. */
+const part = encodeURIComponent;
+
+export const at = {
+  pipelines: '/pipelines',
+  newPipeline: '/pipelines/new',
+  draft: (number: number) => `/pipelines/new/${number}`,
+  pipeline: (name: string, tab = '') => `/pipelines/${part(name)}${tab && `/${tab}`}`,
+  job: (pipeline: string, id: number) => `/pipelines/${part(pipeline)}/jobs/${id}`,
+  destinations: '/destinations',
+  destination: (name: string) => `/destinations/${part(name)}`,
+  failed: '/failed-events',
+  alerts: '/alerts',
+  activity: '/activity',
+  usage: '/usage',
+  team: '/team',
+  keys: '/keys',
+  security: '/security',
+  settings: '/settings',
+  health: '/health',
+  signIn: '/sign-in',
+  welcome: '/welcome',
+} as const;

@@ -1,0 +1,51 @@
+import { Drawer, Group, Text } from '@mantine/core';
+import type { ReactNode } from 'react';
+import { useNavigate } from 'react-router';
+
+interface Props {
+  title: ReactNode;
+  told?: ReactNode;
+  actions?: ReactNode;
+  /** Where closing leads: the address of the list. */
+  back: string;
+  wide?: boolean;
+  children: ReactNode;
+}
+
+/**
+ * Details beside their list. Each has an address of its own: make it a route below the list's, and the list shows an
+ * <Outlet />.
+ */
+export function Side({ title, told, actions, back, wide = false, children }: Props) {
+  const navigate = useNavigate();
+  return (
+    <Drawer
+      opened
+      onClose={() => navigate({ pathname: back, search: window.location.search })}
+      position="right"
+      size={wide ? 880 : 560}
+      transitionProps={{ duration: 0 }}
+      overlayProps={{ backgroundOpacity: 0.2 }}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+      title={
+        <div>
+          <Text fw={600} size="lg" component="h2">
+            {title}
+          </Text>
+          {told && (
+            <Text c="dimmed" size="sm" component="div">
+              {told}
+            </Text>
+          )}
+        </div>
+      }
+    >
+      {actions && (
+        <Group gap="xs" mb="md">
+          {actions}
+        </Group>
+      )}
+      {children}
+    </Drawer>
+  );
+}

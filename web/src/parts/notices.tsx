@@ -1,0 +1,43 @@
+/** Short words on what was done, at the edge of the screen. */
+import { Button, Group, Text } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
+import { IconAlertTriangle, IconCheck } from '@tabler/icons-react';
+import { Problem } from '~/api/client';
+import { capital } from './ErrorNote';
+
+/** It is done; `undo` takes it back. */
+export function done(message: string, undo?: () => void): void {
+  const id = notifications.show({
+    icon: <IconCheck size={16} />,
+    color: 'teal',
+    autoClose: undo ? 10_000 : 5000,
+    message: (
+      <Group justify="space-between" wrap="nowrap">
+        <Text size="sm">{message}</Text>
+        {undo && (
+          <Button
+            size="compact-sm"
+            variant="subtle"
+            onClick={() => {
+              notifications.hide(id);
+              undo();
+            }}
+          >
+            Undo
+          </Button>
+        )}
+      </Group>
+    ),
+  });
+}
+
+/** It could not be done, and why. */
+export function failed(error: Error): void {
+  notifications.show({
+    icon: <IconAlertTriangle size={16} />,
+    color: 'red',
+    autoClose: 12_000,
+    title: capital(error.message),
+    message: error instanceof Problem ? error.fault.hint : null,
+  });
+}

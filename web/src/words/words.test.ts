@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { matching } from '~/app/frame/commands';
+import { rules } from '~/screens/welcome/rules';
+import { bytes, count, share, some } from './numbers';
+import { sentence, status } from './statuses';
+import { duration, relative } from './times';
+
+const NOW = new Date('2026-11-28T18:00:00Z');
+const passed = (seconds: number) => relative(new Date(NOW.getTime() - seconds * 1000), NOW);
+
+describe('times', () => {
+  it('are told in their largest unit, and never rounded up to one that has not passed', () => {
+    expect([passed(0), passed(42), passed(119), passed(3599)]).toEqual([
+      'now',
+      '42 s ago',
+      '1 min ago',
+      '59 min ago',
+    ]);
+    expect([passed(3600), passed(86_399), passed(86_400), passed(172_800)]).toEqual([
+      '1 h ago',
+      '23 h ago',
+      '1 day ago',
+      '2 days ago',
+    ]);
+  });
+  it('to come are told as such, and those long gone as a day', () => {
+    expect(passed(-7200)).toBe('in 2 h');
+    expect(passed(40 * 86_400)).toBe('19 Oct 2026');
+  });
+  it('that things took have a digit more while they are short', () => {
+    expect([duration(0), duration(999), duration(1500), duration(61_000)]).toEqual([
+      '0 ms',
+      '999 ms',
+      '1.5 s',
+      '1 min',
+    ]);
+  });
+});
+
+describe('numbers', () => {
+  it('have their digits in groups, and the word in its number', () => {
+    expect([count(12481), some(1, 'row'), some(0, 'row'), bytes(1), bytes(1_440_000)]).toEqual([
+      '12,481',
+      '1 row',
+      '0 rows',
+      '1 byte',
+      '1.4 MB',
+    ]);
+  });
+  it('of shares say neither nothing nor all before it is so', () => {
+    expect([share(0), share(0.0001), share(0.5), share(0.9999), share(1)]).toEqual([
+      '0%',
+      '1%',
+      '50%',
+      '99%',
+      '100%',
+    ]);
+  });
+});
+
+describe('statuses', () => {
+  it('that are new here are shown by their own name', () => {
+    expect(status('COMPLETED').tone).toBe('well');
+    expect(status('SOMETHING_NEW')).toEqual({ tone: 'quiet', word: sentence('SOMETHING_NEW') });
+  });
+});
+
+describe('the palette', () => {
+  const named = (label: string) => ({
+    label,
+    kind: 'Pipeline',
+    icon: (() => null) as never,
+    to: `/${label}`,
+  });
+  it('finds names by all words, those that begin with the text first', () => {
+    const all = ['My events', 'Events to warehouse', 'Event', 'Orders'].map(named);
+    expect(matching(all, 'event').map((one) => one.label)).toEqual([
+      'Event',
+      'Events to warehouse',
+      'My events',
+    ]);
+    expect(matching(all, 'ware ev').map((one) => one.label)).toEqual(['Events to warehouse']);
+    expect(matching(all, '')).toHaveLength(4);
+  });
+});
+
+describe('passwords', () => {
+  it('are asked for what the server asks of them', () => {
+    const unmet = (text: string) => rules(text).filter((rule) => !rule.met).length;
+    expect([unmet(''), unmet('Correct-horse-7'), unmet('correct-horse-7')]).toEqual([5, 0, 1]);
+  });
+});
