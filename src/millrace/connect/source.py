@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from threading import Event as Signal
@@ -74,6 +74,7 @@ class Context:
     ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
     ``reach``: the addresses that connectors may talk to. ``intake``: what was sent to the pipeline, where its source
     does not ask but is told. ``pipeline``: the id of the pipeline that reads, for what a system keeps for it.
+    ``queries``: how a person wants objects to be queried, by their names.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -84,6 +85,7 @@ class Context:
     reach: Reach = ANYWHERE
     intake: Intake | None = None
     pipeline: str = ""
+    queries: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
 
 @dataclass(frozen=True, slots=True)

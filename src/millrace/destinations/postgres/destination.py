@@ -5,11 +5,10 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from typing import Any
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -18,10 +17,12 @@ from pydantic import Field
 
 from millrace.connect.config import DestinationConfig, Secret
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.connect.reach import ANYWHERE, Reach, Walled, resolved
+from millrace.connect.reach import ANYWHERE, Reach
 from millrace.connect.source import Context
+from millrace.connect.sql import libpq
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming, stamped
+from millrace.connect.sql.libpq import SslMode
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
@@ -45,7 +46,7 @@ class Config(DestinationConfig):
     db_password: Secret = Field(description="Password of the user.")
     schema_name: str = Field("public", min_length=1, description="Schema in which the tables are made.")
     use_ssl: bool = Field(False, description="Refuse connections without encryption.")
-    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+    ssl_mode: SslMode | None = Field(
         None,
         description="Encryption in libpq's words. Left out: prefer, or with use_ssl require (verify-full with a CA).",
     )
@@ -57,43 +58,11 @@ class Config(DestinationConfig):
     def uri(self, reach: Reach = ANYWHERE) -> str:
         """What libpq takes; holds the password. Where ``reach`` has limits, it has the addresses to connect to, which
         were looked at, beside the names of their hosts. Raises Walled."""
-        mode = self.ssl_mode or (("verify-full" if self.ssl_ca else "require") if self.use_ssl else "prefer")
-        options = {
-            "sslmode": mode,
-            "connect_timeout": str(self.connect_timeout_s),
-            "application_name": "millrace",
-            "keepalives_idle": "30",
-            "tcp_user_timeout": "60000",
-        }
-        for name, path in (("sslrootcert", self.ssl_ca), ("sslcert", self.ssl_cert), ("sslkey", self.ssl_key)):
-            if path:
-                options[name] = str(path)
-        user, password = quote(self.db_user, safe=""), quote(self.db_password.get_secret_value(), safe="")
-        if not reach.everywhere:
-            options |= self._looked_at(reach)
-            return f"postgresql://{user}:{password}@/{quote(self.db_name, safe='')}?{_query(options)}"
-        host = f"[{self.db_host}]" if ":" in self.db_host else quote(self.db_host, safe="")
-        return f"postgresql://{user}:{password}@{host}:{self.db_port}/{quote(self.db_name, safe='')}?{_query(options)}"
-
-    def _looked_at(self, reach: Reach) -> dict[str, str]:
-        """Hosts, and the address of each: libpq tries one after the other and checks certificates by the host
-        (https://www.postgresql.org/docs/current/libpq-connect.html, hostaddr)."""
-        hosts: list[str] = []
-        addresses: list[str] = []
-        for host in self.db_host.split(","):
-            if not host or host.startswith(("/", "@")):
-                raise Walled("connections of others than the operator may not reach sockets of this machine")
-            try:
-                found = resolved(host, self.db_port, reach.stores)
-            except (OSError, UnicodeError) as cause:
-                raise translated(None, f'could not translate host name "{host}" to address: {cause}', host) from cause
-            hosts += [host] * len(found)
-            addresses += found
-        return {"host": ",".join(hosts), "hostaddr": ",".join(addresses), "port": str(self.db_port)}
-
-
-def _query(options: Mapping[str, str]) -> str:
-    return urlencode(options, quote_via=quote)
+        try:
+            return libpq.uri(self, reach)
+        except (OSError, UnicodeError) as cause:
+            text = f'could not translate host name "{self.db_host}" to address: {cause}'
+            raise translated(None, text, self.db_host) from cause
 
 
 class Destination(SqlDestination[Config]):

@@ -1,0 +1,332 @@
+"""The incremental lane: what came or changed since the position, in each query mode.
+
+A position is the last value read, and, where the database tells rows apart by when they were written, what was seen
+with it: a row that was committed late has an old value, and is found by not having been seen. Elsewhere the rows of
+the last moment are read once more, and those that were seen are known by their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from millrace.connect.sql.reading.database import Part, Session
+from millrace.connect.sql.reading.plan import Plan
+from millrace.connect.sql.reading.statements import after, joined, tail
+from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.rows import to_json
+from millrace.errors import MillraceError
+
+_Rows: TypeAlias = pa.RecordBatch | Refused
+
+# Rows of the last moment whose hashes are kept; where there are more, all of them are read once more.
+MOST_HASHES = 20_000
+_HASH_BYTES = 16
+_SEEN = "seen"
+
+
+def begin(plan: Plan, session: Session) -> tuple[dict[str, JSON], tuple[Mark, ...]]:
+    """The position from which the lane will follow, as of the session: nothing before it is read in this lane."""
+    database, relation, mode = plan.database, plan.relation, plan.mode
+    state: dict[str, JSON] = {}
+    marks: tuple[Mark, ...] = ()
+    if mode.timestamp is not None:
+        state["ts"] = _newest(plan, session, mode.timestamp)
+        if not relation.versioned and not plan.appends:
+            marks = (_last_moment(plan, session, state["ts"]),)
+    if mode.incrementing is not None:
+        state["inc"] = _highest(plan, session, mode.incrementing)
+    if relation.versioned and mode.mode != "full_load":
+        state["seen"] = database.seen(session, relation, _recent(plan, state))
+    return state, marks
+
+
+def before(plan: Plan, state: dict[str, Any]) -> list[str]:
+    """What the lane will not read from the position on: conditions for the history where rows are appended."""
+    database, relation, mode = plan.database, plan.relation, plan.mode
+    conditions: list[str] = []
+    for name, value in ((mode.timestamp, state.get("ts")), (mode.incrementing, state.get("inc"))):
+        if name is None:
+            continue
+        column, compared = relation.of(name), "<="
+        if name == mode.timestamp and not relation.versioned:
+            compared = "<"
+        quoted = database.quoted(name)
+        known = f"{quoted} {compared} {database.literal(value, column)}" if value is not None else ""
+        conditions.append(joined("OR", (f"{quoted} IS NULL", known)))
+    if relation.versioned and state.get("seen") is not None:
+        conditions.append(f"NOT ({database.unseen(state['seen'])})")
+    return conditions
+
+
+def follow(plan: Plan, state: dict[str, Any]) -> Iterator[Item]:
+    """Rows since the position."""
+    with plan.database.session() as session:
+        match plan.mode.mode:
+            case "delta":
+                yield from _delta(plan, session, state)
+            case "increment_append_only":
+                yield from _counted(plan, session, state)
+            case "change_data_capture":
+                yield from _both(plan, session, state)
+            case "xmin":
+                yield from _unseen(plan, session, state)
+            case "full_load":
+                raise MillraceError("a full load has no position to follow")
+
+
+def _delta(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]:
+    """By the timestamp, and the key among rows of one moment."""
+    ts, until = _timestamp(plan), _until(plan, session)
+    if not plan.relation.versioned:
+        yield from _from_moment(plan, session, state, [until])
+        return
+    names, now = (ts, *(name for name in plan.relation.pages if name != ts)), _seen_now(plan, session, state)
+    behind, late = _behind(plan, names, state), _late(plan, state, ts)
+    end: dict[str, JSON] | None = None
+    for item in _all(plan, session, [until, late, f"NOT ({behind})"] if late else None, names):
+        end = {"ts": state["ts"], "key": state.get("key")} | now
+        yield item
+    for item in _paged(plan, session, [until, behind], names):
+        if isinstance(item, _At):
+            end = _position(item.values) | now
+            if item.exact:
+                yield Checkpoint(plan.cursor(**end))
+        else:
+            yield item
+    if end is not None:
+        yield Checkpoint(plan.cursor(**end))
+
+
+def _counted(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]:
+    """New rows, by the column that rises."""
+    inc, now = _incrementing(plan), _seen_now(plan, session, state)
+    above, late = _above(plan, inc, state.get("inc")), _late(plan, state, inc)
+    end: dict[str, JSON] | None = None
+    for item in _all(plan, session, [late, f"NOT ({above})"] if late else None, (inc,)):
+        end = {"inc": state["inc"]} | now
+        yield item
+    for item in _paged(plan, session, [above], (inc,)):
+        if isinstance(item, _At):
+            end = {"inc": item.values[0]} | now
+            yield Checkpoint(plan.cursor(**end))
+        else:
+            yield item
+    if end is not None:
+        yield Checkpoint(plan.cursor(**end))
+
+
+def _both(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]:
+    """New rows by the column that rises, then rows that changed by the timestamp; one state of the database."""
+    ts, inc, now = _timestamp(plan), _incrementing(plan), _seen_now(plan, session, state)
+    until = _until(plan, session)
+    # A row that is too young waits, and comes as one that changed.
+    ripe = f"{plan.database.quoted(ts)} IS NULL OR {until}"
+    fresh = joined("OR", (_above(plan, inc, state.get("inc")), _late(plan, state, inc)))
+    found = False
+    for item in _paged(plan, session, [fresh, ripe], (inc,)):
+        found = True
+        if not isinstance(item, _At):
+            yield item
+    changed = [until, f"NOT COALESCE({fresh}, FALSE)"]
+    highest = {"inc": _highest(plan, session, inc)}
+    if not plan.relation.versioned:
+        yield from _from_moment(plan, session, state | highest, changed, found=found)
+        return
+    changed.append(joined("OR", (_behind(plan, (ts, inc), state), _late(plan, state, ts))))
+    for item in _paged(plan, session, changed, (ts, inc)):
+        found = True
+        if not isinstance(item, _At):
+            yield item
+    if found:
+        yield Checkpoint(plan.cursor(ts=_newest(plan, session, ts), **highest, **now))
+
+
+def _unseen(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]:
+    """All that was written since, in no order."""
+    now = _seen_now(plan, session, state)
+    found = False
+    for item in _all(plan, session, [plan.database.unseen(state["seen"])], ()):
+        found = True
+        yield item
+    if found:
+        yield Checkpoint(plan.cursor(**now))
+
+
+def _from_moment(
+    plan: Plan, session: Session, state: dict[str, Any], where: Sequence[str], *, found: bool = False
+) -> Iterator[Item]:
+    """From the last moment on, that one included, without the rows of it that were seen: for relations of which nobody
+    tells what is newer."""
+    database, ts, start = plan.database, _timestamp(plan), state.get("ts")
+    known = _known(plan) if start is not None else set[bytes]()
+    again = ""
+    if start is not None:
+        column = plan.relation.of(ts)
+        again = f"{database.quoted(ts)} >= {database.literal(start, column)}"
+    passed = 0
+    for item in _all(plan, session, [*where, again], (ts,)):
+        if isinstance(item, Refused):
+            found = True
+            yield item
+            continue
+        kept = _without(item, known) if known else item
+        passed += item.num_rows - kept.num_rows
+        if kept.num_rows:
+            found = True
+            yield kept
+    if passed:
+        yield Passed(passed, "repeated")
+    if found:
+        newest = _newest(plan, session, ts)
+        yield Checkpoint(plan.cursor(**(state | {"ts": newest})), (_last_moment(plan, session, newest),))
+
+
+def _last_moment(plan: Plan, session: Session, moment: JSON) -> Mark:
+    """Hashes of the rows of a moment; none where they are too many."""
+    if moment is None:
+        return Mark(_SEEN, None, replace=True)
+    database, ts = plan.database, _timestamp(plan)
+    where = f"{database.quoted(ts)} = {database.literal(moment, plan.relation.of(ts))}"
+    hashes: set[bytes] = set()
+    for part in session.parts(plan.relation, tail(database, [where], (), MOST_HASHES + 1), ()):
+        hashes.update(_hashes(part.rows))
+    return Mark(_SEEN, b"".join(sorted(hashes)) if len(hashes) <= MOST_HASHES else None, replace=True)
+
+
+def _known(plan: Plan) -> set[bytes]:
+    return {
+        data[at : at + _HASH_BYTES]
+        for data in plan.reading.memory.recall(_SEEN)
+        for at in range(0, len(data), _HASH_BYTES)
+    }
+
+
+def _without(rows: pa.RecordBatch, known: set[bytes]) -> pa.RecordBatch:
+    keep = [one not in known for one in _hashes(rows)]
+    return rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
+
+
+def _hashes(rows: pa.RecordBatch) -> list[bytes]:
+    return [hashlib.sha256(text.encode()).digest()[:_HASH_BYTES] for text in to_json(rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """All rows up to these values of the columns of the order were yielded. ``exact``: and no row has the same."""
+
+    values: tuple[str, ...]
+    exact: bool
+
+
+def _all(plan: Plan, session: Session, where: Sequence[str] | None, names: Sequence[str]) -> Iterator[_Rows]:
+    """Rows for which all conditions hold, without positions on the way."""
+    if where is not None:
+        for part in session.parts(plan.relation, tail(plan.database, where, names), ()):
+            yield from _items(part)
+
+
+def _paged(plan: Plan, session: Session, where: Sequence[str], names: Sequence[str]) -> Iterator[_Rows | _At]:
+    """Page after page in the order of the columns, each behind the last row of the one before."""
+    pages = plan.relation.pages
+    # Where the columns do not tell rows apart, a page could end within rows that look the same.
+    exact = bool(pages and set(pages) <= set(names)) or plan.mode.incrementing in names
+    limit = plan.page_rows if exact else None
+    at: tuple[str, ...] | None = None
+    while True:
+        behind = after(plan.database, plan.relation, names, at) if at is not None else ""
+        count = 0
+        for part in session.parts(plan.relation, tail(plan.database, [*where, behind], names, limit), names):
+            count += part.count
+            yield from _items(part)
+            values = tuple(value for value in part.last or () if value is not None)
+            if values and len(values) == len(names):
+                at = values
+                yield _At(values, exact)
+        if limit is None or count < limit:
+            return
+
+
+def _items(part: Part) -> Iterator[_Rows]:
+    if part.rows.num_rows:
+        yield part.rows
+    if part.refused is not None:
+        yield Refused(part.refused)
+
+
+def _position(values: Sequence[str]) -> dict[str, JSON]:
+    return {"ts": values[0], "key": list(values[1:])} if len(values) > 1 else {"ts": values[0]}
+
+
+def _behind(plan: Plan, names: Sequence[str], state: dict[str, Any]) -> str:
+    """Rows behind the position, by the key too where it has one."""
+    if state.get("ts") is None:
+        return f"{plan.database.quoted(names[0])} IS NOT NULL"
+    key = state.get("key")
+    if key and len(key) == len(names) - 1:
+        return after(plan.database, plan.relation, names, (state["ts"], *key))
+    return after(plan.database, plan.relation, names[:1], (state["ts"],))
+
+
+def _above(plan: Plan, name: str, value: str | None) -> str:
+    if value is None:
+        return f"{plan.database.quoted(name)} IS NOT NULL"
+    return after(plan.database, plan.relation, (name,), (value,))
+
+
+def _late(plan: Plan, state: dict[str, Any], name: str) -> str:
+    """Rows from somewhat before the position on that were not seen then; empty where nobody can tell."""
+    value = state.get("ts" if name == plan.mode.timestamp else "inc")
+    if value is None or state.get("seen") is None:
+        return ""
+    back = plan.database.back(value, plan.relation.of(name))
+    if back is None:
+        return ""
+    return joined("AND", (f"{plan.database.quoted(name)} >= {back}", plan.database.unseen(state["seen"])))
+
+
+def _recent(plan: Plan, state: dict[str, Any]) -> str:
+    """Rows among which late ones will be looked for; all, where that is not by a column."""
+    conditions: list[str] = []
+    for name, value in ((plan.mode.timestamp, state.get("ts")), (plan.mode.incrementing, state.get("inc"))):
+        if name is not None and value is not None:
+            back = plan.database.back(value, plan.relation.of(name))
+            if back is not None:
+                conditions.append(f"{plan.database.quoted(name)} >= {back}")
+    return joined("OR", conditions)
+
+
+def _seen_now(plan: Plan, session: Session, state: dict[str, Any]) -> dict[str, JSON]:
+    if not plan.relation.versioned:
+        return {}
+    return {"seen": plan.database.seen(session, plan.relation, _recent(plan, state))}
+
+
+def _timestamp(plan: Plan) -> str:
+    assert plan.mode.timestamp is not None
+    return plan.mode.timestamp
+
+
+def _incrementing(plan: Plan) -> str:
+    assert plan.mode.incrementing is not None
+    return plan.mode.incrementing
+
+
+def _until(plan: Plan, session: Session) -> str:
+    """The condition that a row is old enough."""
+    column = plan.relation.of(_timestamp(plan))
+    moment = plan.database.until(session, column, plan.mode.delay_ms)
+    return f"{plan.database.quoted(column.name)} < {plan.database.literal(moment, column)}"
+
+
+def _newest(plan: Plan, session: Session, name: str) -> str | None:
+    quoted = plan.database.quoted(name)
+    return session.value(f"SELECT max({quoted}) FROM {plan.relation.source} WHERE {_until(plan, session)}")
+
+
+def _highest(plan: Plan, session: Session, name: str) -> str | None:
+    return session.value(f"SELECT max({plan.database.quoted(name)}) FROM {plan.relation.source}")

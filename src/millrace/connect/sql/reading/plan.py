@@ -1,0 +1,53 @@
+"""What one read of a relation needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from millrace.connect.source import Context, Reading
+from millrace.connect.sql.reading.database import Database
+from millrace.connect.sql.reading.modes import QueryMode
+from millrace.connect.sql.reading.relation import Relation
+from millrace.data.batch import JSON
+
+# Rows of one statement, where another goes on behind its last row (pipelines.md 4.2).
+PAGE_ROWS = 500_000
+# Rows of one range of keys, and how many ranges there are at most (pipelines.md 2.3).
+RANGE_ROWS, MOST_RANGES = 500_000, 64
+
+# Under this part the incremental lane notes where it began, for the lane of history.
+BEGINNING = "beginning"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One read. ``parallelism``: connections for ranges of keys. ``whole_every``: from one reading of everything to
+    the next. ``repeats_whole``: the incremental lane reads everything the first time too, as no other lane does."""
+
+    database: Database
+    relation: Relation
+    mode: QueryMode
+    reading: Reading
+    context: Context
+    parallelism: int = 2
+    whole_every: timedelta = timedelta(hours=6)
+    repeats_whole: bool = False
+    page_rows: int = PAGE_ROWS
+    range_rows: int = RANGE_ROWS
+
+    def of(self, reading: Reading) -> Plan:
+        return replace(self, reading=reading)
+
+    @property
+    def appends(self) -> bool:
+        """Rows that come twice are there twice."""
+        return self.reading.load_mode == "append" or not self.relation.identity
+
+    def state(self) -> dict[str, JSON] | None:
+        """The cursor, where it belongs to this mode: the position has another meaning in every other."""
+        cursor = self.reading.cursor
+        return cursor if isinstance(cursor, dict) and cursor.get("mode") == self.mode.as_json() else None
+
+    def cursor(self, **state: JSON) -> dict[str, JSON]:
+        return {"v": 1, "mode": self.mode.as_json(), **state}

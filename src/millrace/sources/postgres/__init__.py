@@ -1,0 +1,1 @@
+"""The PostgreSQL source: tables and one query of a database."""

@@ -1,0 +1,77 @@
+"""One query of the user's as a relation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from millrace.connect.source import Context
+from millrace.connect.sql import libpq
+from millrace.connect.sql.reading.relation import Relation
+from millrace.errors import ConfigError
+from millrace.sources.postgres.catalog import Described, column
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.session import where
+from millrace.sources.postgres.types import SESSION, typed
+
+_TYPES = """
+WITH RECURSIVE below (id, modifier, top) AS (
+  SELECT t.oid, -1, t.oid FROM pg_type AS t WHERE t.oid = ANY(%s::oid[])
+  UNION ALL
+  SELECT t.typbasetype, CASE WHEN b.modifier < 0 THEN t.typtypmod ELSE b.modifier END, b.top
+  FROM below AS b JOIN pg_type AS t ON t.oid = b.id WHERE t.typtype = 'd'
+)
+SELECT b.top::int8, format_type(b.top, -1),
+  CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname ELSE '' END::text, b.modifier
+FROM below AS b JOIN pg_type AS t ON t.oid = b.id AND t.typtype <> 'd'
+JOIN pg_namespace AS n ON n.oid = t.typnamespace"""
+
+
+def custom(config: Config, context: Context) -> Mapping[str, Described]:
+    """The query of the settings, by its name, with the columns that the server says it has.
+
+    Raises ConfigError for what is not one query that reads, with columns of distinct names.
+    """
+    # Imported here: tables are read without. ADBC does not tell a column's modifier.
+    import psycopg
+
+    source = f"({(config.custom_sql or '').strip().rstrip(';')}\n) AS query"
+    try:
+        uri = libpq.uri(config, context.reach)
+    except (OSError, UnicodeError) as cause:
+        raise unknown_host(config.db_host, cause) from cause
+    try:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            for name, value in SESSION.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            connection.execute("BEGIN READ ONLY")
+            # Prepared, so that the server takes one statement and no more.
+            cursor = connection.execute(f"SELECT * FROM {source} LIMIT 0".encode(), prepare=True)
+            result = cursor.pgresult
+            assert result is not None
+            places = range(result.nfields)
+            names = [(result.fname(place) or b"").decode() for place in places]
+            oids = [result.ftype(place) for place in places]
+            modifiers = [result.fmod(place) for place in places]
+            types = {row[0]: row[1:] for row in connection.execute(_TYPES, (list(set(oids)),)).fetchall()}
+            ((cents,),) = connection.execute("SELECT scale(CAST(CAST('0' AS money) AS numeric))").fetchall()
+    except psycopg.Error as error:
+        raise translated(error.sqlstate, _words(error), where(config), config.db_user, config.db_name) from error
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(
+            f"the query has two columns named {twice!r}",
+            hint="Give one of them another name with AS.",
+            path="custom_sql",
+            code="duplicate_columns",
+        )
+    columns = [column(name, types[oid][0], types[oid][1], True) for name, oid in zip(names, oids, strict=True)]
+    known = {
+        name: typed(types[oid][1], modifier if modifier >= 0 else types[oid][2], money_scale=cents)
+        for name, oid, modifier in zip(names, oids, modifiers, strict=True)
+    }
+    return {config.custom_sql_name: Described(Relation(config.custom_sql_name, source, tuple(columns)), known)}
+
+
+def _words(error: Exception) -> str:
+    return f"ERROR: {error}" if getattr(error, "sqlstate", None) else str(error)

@@ -1,0 +1,87 @@
+"""PostgreSQL, as it is asked by queries."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from millrace.connect.sql.reading.database import Session as Asked
+from millrace.connect.sql.reading.relation import Column, Relation
+from millrace.data.batch import JSON
+from millrace.sources.postgres.catalog import Described, literal, quoted
+from millrace.sources.postgres.session import Server, Session
+
+# How far behind the position rows are looked for that were committed late.
+_BACK_DAYS, _BACK_NUMBERS = 1, 1_000_000
+# Transactions that are remembered; where there are more, their rows may come once more.
+_MOST_KNOWN = 10_000
+# Rows that are looked at to cut a table into equal parts.
+_SAMPLE_ROWS = 30_000
+
+
+class Postgres:
+    """One database, and the relations in it that are known."""
+
+    rows_compare = True
+
+    def __init__(self, server: Server, described: Mapping[str, Described]) -> None:
+        self._server, self._described = server, described
+
+    @contextmanager
+    def session(self, snapshot: str | None = None) -> Generator[Session]:
+        with self._server.session() as session:
+            session.begin(snapshot)
+            yield session.described(self._described)
+
+    def quoted(self, name: str) -> str:
+        return quoted(name)
+
+    def literal(self, text: str, column: Column) -> str:
+        return f"CAST({literal(text)} AS {column.type})"
+
+    def until(self, session: Asked, column: Column, delay_ms: int) -> str:
+        moment = f"now() - interval '{int(delay_ms)} milliseconds'"
+        if column.type != "timestamp with time zone":
+            # Clocks on the wall show the time of the zone that the server is set to, whatever this session's is.
+            zone = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
+            moment = f"({moment}) AT TIME ZONE ({zone})"
+        return str(session.value(f"SELECT CAST({moment} AS {column.type})"))
+
+    def back(self, text: str, column: Column) -> str | None:
+        if column.kind == "moment":
+            return f"{self.literal(text, column)} - interval '{_BACK_DAYS} days'"
+        if column.kind == "whole":
+            return f"CAST({literal(text)} AS int8) - {_BACK_NUMBERS}"
+        return None
+
+    def bounds(self, session: Asked, relation: Relation, column: Column, parts: int) -> list[str]:
+        if not relation.versioned or not relation.rows:
+            return []
+        share = min(max(100 * _SAMPLE_ROWS / relation.rows, 0.01), 100)
+        at = ", ".join(str(number / parts) for number in range(1, parts))
+        name = quoted(column.name)
+        return session.values(
+            f"SELECT DISTINCT cut FROM (SELECT percentile_disc(ARRAY[{at}]) WITHIN GROUP (ORDER BY {name}) AS cuts "
+            f"FROM {relation.source} TABLESAMPLE SYSTEM ({share:.4f})) AS sampled, unnest(cuts) AS cut "
+            "WHERE cut IS NOT NULL ORDER BY cut"
+        )
+
+    def seen(self, session: Asked, relation: Relation, where: str) -> JSON:
+        oldest = int(session.value("SELECT txid_snapshot_xmin(txid_current_snapshot())") or 0)
+        among = f"({where}) AND " if where else ""
+        known = session.values(
+            f"SELECT DISTINCT CAST(xmin AS text) FROM {relation.source} WHERE {among}{_since(oldest)} "
+            f"LIMIT {_MOST_KNOWN + 1}"
+        )
+        return {"xmin": oldest, "known": sorted(known) if len(known) <= _MOST_KNOWN else []}
+
+    def unseen(self, seen: Any) -> str:
+        known = ", ".join(literal(str(one)) for one in seen["known"])
+        since = _since(int(seen["xmin"]))
+        return f"{since} AND CAST(xmin AS text) NOT IN ({known})" if known else since
+
+
+def _since(oldest: int) -> str:
+    """Rows written by this transaction or a later one. Numbers of transactions are kept in 32 bits, and go round."""
+    return f"age(xmin) <= age(CAST('{oldest % (1 << 32)}' AS xid))"

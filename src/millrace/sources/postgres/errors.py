@@ -1,0 +1,111 @@
+"""What PostgreSQL and its driver say when it is read, in our errors; those of the connection have numbers.
+
+Sources: https://www.postgresql.org/docs/current/errcodes-appendix.html, and the words of libpq where no SQLSTATE is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from millrace.errors import AuthError, ConfigError, MillraceError, Transient
+
+# The words of each numbered error: what it is, and how it is mended (sources.md 3.2).
+HINTS: Mapping[str, str] = {
+    "postgres_1003": "Check db_user and db_password.",
+    "postgres_1006": "Check db_host and db_port, and that the server runs and may be reached from here.",
+    "postgres_1011": "Let the user replicate: ALTER ROLE … WITH REPLICATION (on Amazon RDS: rds_replication).",
+    "postgres_1012": "Set wal_level = logical on the server and restart it, or read with ingestion_mode: table.",
+    "postgres_1014": "Check db_name.",
+    "postgres_1017": "Check ssl_mode and the certificates, and that no firewall swallows what is sent to the server.",
+    "postgres_1023": "Add a line for the user, the database and this machine's address to pg_hba.conf, and reload.",
+    "postgres_1024": "Raise max_wal_senders and max_replication_slots, or drop slots that nobody reads.",
+}
+# Beginnings of SQLSTATE that mean the connection or the moment, not the statement.
+_PASSING = ("08", "40", "53", "55P03", "55006", "57P", "57014", "25P03", "58")
+_GONE = ("42P01", "42703", "3F000")
+_ENCRYPTION = ("SSL", "certificate", "encryption", "tls")
+
+
+def translated(state: str | None, text: str, where: str, user: str = "", database: str = "") -> MillraceError:
+    """Our error for one of the driver's. ``where`` names the server and database, without the password."""
+    said = _said(text)
+    if state is None:
+        return _unreachable(text, said, where, user, database)
+    if state == "42501" and "replication" in said:
+        return _numbered("postgres_1011", f"The user of {where} may not replicate: {said}.")
+    if state == "42501":
+        return ConfigError(
+            f"The user of {where} lacks a right: {said}.",
+            hint="Grant the user USAGE on the schema and SELECT on the tables.",
+            code="PERMISSION_DENIED",
+        )
+    if state == "55000" and "wal_level" in said:
+        return _numbered("postgres_1012", f"{where} keeps no log that could be followed: {said}.")
+    if state in ("53300", "53400") and ("replication slots" in said or "wal_senders" in said):
+        return _numbered("postgres_1024", f"{where} has no room for another follower: {said}.")
+    if state in _GONE:
+        # The next run asks for the tables anew.
+        return Transient(f"{where} has changed while it was read: {said}.", hint="Run again: tables are listed anew.")
+    if state == "25006":
+        text = f"{where} was asked to write, and Millrace only reads: {said}."
+        return ConfigError(text, hint="Write a query that reads.", code="writes")
+    if state.startswith(_PASSING):
+        return Transient(f"{where} could not go on: {said}.")
+    return ConfigError(f"{where} refuses a query: {said}.", code="sql")
+
+
+def unknown_host(host: str, cause: Exception) -> MillraceError:
+    return _numbered("postgres_1006", f"The host {host} is not known: {cause}.", path="db_host")
+
+
+def _unreachable(text: str, said: str, where: str, user: str, database: str) -> MillraceError:
+    """A connection that could not be made or is gone: the driver hands on words without a SQLSTATE.
+
+    Those of the client are English, those of the server in the language of its settings; what of ours they name tells
+    them apart in any language.
+    """
+    words = text.partition(" failed: ")[2].split("\n")[0]
+    busy = "too many connections for" in words or "not currently accepting connections" in words
+    if "could not translate host name" in text:
+        return _numbered("postgres_1006", f"The host of {where} is not known: {said}.", path="db_host")
+    if "wal_senders" in text or "number of requested standby connections" in text:
+        return _numbered("postgres_1024", f"{where} has no room for another follower: {said}.")
+    if "must be superuser or replication role" in text or "permission denied to start WAL sender" in text:
+        return _numbered("postgres_1011", f"The user of {where} may not replicate: {said}.")
+    if "pg_hba.conf" in text:
+        return _numbered("postgres_1023", f"{where} lets nobody in from here: {said}.", path="db_host")
+    if "permission denied for database" in text:
+        hint = "Grant the user CONNECT on the database."
+        return ConfigError(f"The user may not connect to {where}: {said}.", hint=hint, code="PERMISSION_DENIED")
+    if "authentication failed" in text or "no password supplied" in text or (_names(words, user) and not busy):
+        code = "postgres_1003"
+        return AuthError(f"{where} refused the user: {said}.", hint=HINTS[code], path="db_password", code=code)
+    if _names(words, database) and not busy:
+        return _numbered("postgres_1014", f"{where} has no such database: {said}.", path="db_name")
+    if any(word in text for word in _ENCRYPTION):
+        return _numbered(
+            "postgres_1017", f"{where} and the settings of encryption do not go together: {said}.", path="ssl_mode"
+        )
+    timeout = "timeout expired" in text or "timed out" in text
+    code = "postgres_1017" if timeout else "postgres_1006"
+    # It may be that the server only starts again.
+    passing = Transient(f"{where} cannot be reached: {said}.", hint=HINTS[code])
+    passing.code = code
+    return passing
+
+
+def _numbered(code: str, message: str, path: str | None = None) -> ConfigError:
+    return ConfigError(message, hint=HINTS[code], path=path, code=code)
+
+
+def _names(words: str, name: str) -> bool:
+    return bool(name) and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", words) is not None
+
+
+def _said(text: str) -> str:
+    """The server's own first line: without the statement, and without the row that a DETAIL would show."""
+    match = re.search(r"(?:ERROR|FATAL|PANIC):\s+([^\n]*)", text) or re.search(r" failed: [^\s:]+:\s+([^\n]*)", text)
+    line = match[1] if match else text.strip().split("\n")[0]
+    line = re.sub(r"^\w+: (\[libpq\] )?", "", line)
+    return re.sub(r"\s*SQLSTATE: \w+$", "", line).strip().rstrip(".")

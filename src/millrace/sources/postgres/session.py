@@ -1,0 +1,194 @@
+"""A connection to the server that reads, by ADBC: rows travel as binary COPY and come out as Arrow.
+
+Source: https://arrow.apache.org/adbc/current/driver/postgresql.html
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import adbc_driver_manager
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+
+from millrace.connect.source import Context
+from millrace.connect.sql import libpq
+from millrace.connect.sql.reading.database import Part
+from millrace.connect.sql.reading.relation import Relation
+from millrace.data.writing import text
+from millrace.errors import MillraceError, Transient
+from millrace.sources.postgres.catalog import Described, literal, quoted
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.rows import Rows
+from millrace.sources.postgres.types import SESSION
+
+# Bytes of rows in one batch.
+_BATCH_BYTES = 8 << 20
+
+
+def where(config: Config) -> str:
+    """The server and database in words."""
+    return f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
+
+
+class Server:
+    """The connections to one server: those that nobody uses are lent again."""
+
+    def __init__(self, config: Config, context: Context) -> None:
+        self.config, self.context = config, context
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+        # Others are made of the first one: the driver asks for all types that the server has only once.
+        self._first: dbapi.Connection | None = None
+
+    @contextmanager
+    def session(self) -> Generator[Session]:
+        """A connection outside of a transaction. Raises what the settings or the server have against it."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        session = session or Session(self)
+        try:
+            yield session
+        finally:
+            if session.ended():
+                with self._lock:
+                    self._idle.append(session)
+            elif session.connection is not self._first:
+                session.close()
+
+    def connected(self) -> dbapi.Connection:
+        """A new connection."""
+        with self._lock:
+            if self._first is not None:
+                made = self._first.adbc_clone()
+                made.adbc_connection.set_autocommit(True)
+                return made
+            try:
+                uri = libpq.uri(self.config, self.context.reach)
+            except (OSError, UnicodeError) as cause:
+                raise unknown_host(self.config.db_host, cause) from cause
+            self._first = dbapi.connect(uri, autocommit=True)
+            return self._first
+
+    def close(self) -> None:
+        """All connections that are not lent end."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            first, self._first = self._first, None
+        for session in idle:
+            session.close()
+        if first is not None:
+            with suppress(adbc_driver_manager.Error, RuntimeError):
+                first.close()
+
+
+class Session:
+    """One connection. After an error, or what was not read to its end, it is of no use any more."""
+
+    def __init__(self, server: Server) -> None:
+        self._config, self._now = server.config, server.context.clock.now
+        # The driver does not say what happens when a connection is closed while it is cancelled.
+        self._ending = threading.Lock()
+        self._sound = True
+        with self._translated():
+            self.connection = server.connected()
+        self._described: Mapping[str, Described] = {}
+        for name, value in SESSION.items():
+            self._execute(f"SET {name} = {literal(value)}")
+
+    def begin(self, snapshot: str | None = None) -> None:
+        """From now on one state of the database is seen, and nothing can be written."""
+        self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot is not None:
+            self._execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def value(self, sql: str) -> str | None:
+        return self.rows(f"SELECT CAST(({sql}) AS pg_catalog.text)")[0][0]
+
+    def values(self, sql: str) -> list[str]:
+        found = self.rows(f"SELECT CAST(v AS pg_catalog.text) FROM ({sql}) AS found (v)")
+        return [one for (one,) in found if one is not None]
+
+    def snapshot(self) -> str | None:
+        return self.rows("SELECT pg_export_snapshot()")[0][0]
+
+    def described(self, relations: Mapping[str, Described]) -> Session:
+        """The session reads these relations."""
+        self._described = relations
+        return self
+
+    def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
+        known = self._described[relation.name].types
+        chosen = [one.name for one in relation.columns]
+        columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in chosen)
+        rows = Rows(relation.name, known, self._config.special_values, self._now)
+        places = [chosen.index(name) for name in cursor]
+        with self._translated(), closing(self.connection.cursor()) as statement:
+            statement.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})
+            statement.execute(f"SELECT {columns} FROM {relation.source} {tail}")
+            for batch in statement.fetch_record_batch():
+                if not batch.num_rows:
+                    continue
+                try:
+                    good, refused = rows.of(batch)
+                except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
+                    raise Transient(
+                        f"{relation.name} has changed while it was read: a column has another type.",
+                        hint="Run again: columns are looked up anew.",
+                    ) from cause
+                last = batch.slice(batch.num_rows - 1)
+                self._sound = False
+                yield Part(good, refused, tuple(_text(last.column(place)) for place in places), batch.num_rows)
+                self._sound = True
+
+    def cancel(self) -> None:
+        """Whatever runs on the connection ends; may be called by another thread."""
+        self._sound = False
+        with self._ending, suppress(adbc_driver_manager.Error):
+            self.connection.adbc_cancel()
+
+    def ended(self) -> bool:
+        """No transaction is open any more; False where the connection is of no use."""
+        with suppress(MillraceError):
+            if self._sound:
+                self._execute("ROLLBACK")
+        return self._sound
+
+    def close(self) -> None:
+        with self._ending, suppress(adbc_driver_manager.Error):
+            self.connection.close()
+
+    def _execute(self, sql: str) -> None:
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        config = self._config
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            self._sound = False
+            state = error.sqlstate or None
+            raise translated(state, str(error), where(config), config.db_user, config.db_name) from error
+
+
+def _text(value: pa.Array) -> str | None:
+    """The value of a cursor's column as the driver gave it, in a form that the server reads."""
+    stored = value
+    if isinstance(value.type, pa.BaseExtensionType) and value.type != pa.uuid():
+        stored = value.storage
+    if pa.types.is_binary(stored.type):
+        return None
+    from millrace.data.foreign import entered
+
+    return text(entered(stored).values).values[0].as_py()

@@ -1,0 +1,92 @@
+"""The PostgreSQL source: tables by queries in every query mode, or one query of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+import pyarrow as pa
+
+from millrace.connect.source import Context, Reading, Stream, Verdict
+from millrace.connect.source import Source as AnySource
+from millrace.connect.sql.reading import modes, reader
+from millrace.connect.sql.reading.plan import Plan
+from millrace.data.batch import Item
+from millrace.errors import ConfigError, Transient
+from millrace.sources.postgres import catalog, checks
+from millrace.sources.postgres.catalog import Described
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.custom import custom
+from millrace.sources.postgres.database import Postgres
+from millrace.sources.postgres.session import Server
+
+
+class Source(AnySource[Config]):
+    """Tables, views and partitioned tables of one database, each an object ``schema.table``."""
+
+    Config = Config
+    title = "PostgreSQL"
+    defers_when_empty = True
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        self._server = Server(config, self.context)
+
+    def check(self) -> list[Verdict]:
+        return checks.verdicts(self.config, self.context)
+
+    def streams(self) -> list[Stream]:
+        return [self._stream(one) for one in self._described().values()]
+
+    def read(self, reading: Reading) -> Iterator[Item]:
+        return self._read(reading)
+
+    def _read(self, reading: Reading) -> Iterator[Item]:
+        name = reading.stream.name
+        # Columns may have changed since the last read in this process.
+        described = self._described(name)
+        if name not in described:
+            raise Transient(
+                f"{name} is no longer there, or the user may not read it any more.",
+                hint="Run again: tables are listed anew.",
+            )
+        relation = described[name].relation
+        plan = Plan(
+            database=Postgres(self._server, described),
+            relation=relation,
+            mode=modes.chosen(self.context.queries.get(name), relation),
+            reading=reading,
+            context=self.context,
+            parallelism=self.config.historical_parallelism,
+            whole_every=timedelta(hours=self.config.full_load_every_hours),
+            repeats_whole=not reading.stream.historical,
+        )
+        yield from reader.read(plan)
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _described(self, only: str | None = None) -> Mapping[str, Described]:
+        if self.config.ingestion_mode == "log":
+            raise ConfigError(
+                "PostgreSQL's log cannot be read yet", hint="Use ingestion_mode: table.", path="ingestion_mode"
+            )
+        if self.config.ingestion_mode == "custom_sql":
+            return custom(self.config, self.context)
+        with self._server.session() as session:
+            return catalog.relations(session, self.config.schemas, only)
+
+    def _stream(self, described: Described) -> Stream:
+        relation = described.relation
+        mode = modes.chosen(self.context.queries.get(relation.name), relation)
+        fields = [pa.field(name, type_.logical) for name, type_ in described.types.items() if type_.logical is not None]
+        return Stream(
+            relation.name,
+            key=relation.identity or ((mode.incrementing,) if mode.incrementing else ()),
+            cursor_field=mode.timestamp or mode.incrementing,
+            schema=pa.schema(fields),
+            historical=self.config.load_historical_data,
+            table=relation.name.rpartition(".")[2]
+            if relation.name.startswith("public.")
+            else relation.name.replace(".", "_"),
+        )
