@@ -19,6 +19,7 @@ from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
+    from millrace.connect.audit import Audit
     from millrace.connect.intake.reading import Intake
     from millrace.connect.log import Log
 
@@ -73,8 +74,9 @@ class Context:
 
     ``confined``: whoever asks is not at this machine, so that statements reach a destination's tables and no file.
     ``reach``: the addresses that connectors may talk to. ``intake``: what was sent to the pipeline, where its source
-    does not ask but is told. ``pipeline``: the id of the pipeline that reads, for what a system keeps for it.
-    ``queries``: how a person wants objects to be queried, by their names.
+    does not ask but is told. ``audit``: what Millrace has on record, where its source reads that. ``pipeline``: the id
+    of the pipeline that reads, for what a system keeps for it. ``queries``: how a person wants objects to be queried,
+    by their names.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -84,6 +86,7 @@ class Context:
     confined: bool = False
     reach: Reach = ANYWHERE
     intake: Intake | None = None
+    audit: Audit | None = None
     pipeline: str = ""
     queries: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
@@ -208,6 +211,9 @@ class Source(ABC, Generic[C]):
 
     pushed: ClassVar[bool] = False
     """Rows come by themselves, into the intake, and cannot be asked for again."""
+
+    inspects: ClassVar[bool] = False
+    """It reads what Millrace itself has on record of the team's jobs, and is not counted for a bill."""
 
     spreads: ClassVar[bool] = False
     """Several workers may read from one connection at the same time: its limits are not kept in one process."""

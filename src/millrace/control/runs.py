@@ -110,7 +110,15 @@ class Crew:
             stopping=self.stopping,
             pipeline=self.pipeline.id,
         )
-        return replace(context, intake=intakes.of(self.home, self.pipeline)) if self.pushed else context
+        family = connections.registry.source(self.pipeline.source_type)
+        if family.pushed:
+            return replace(context, intake=intakes.of(self.home, self.pipeline))
+        if family.inspects:
+            # Imported here: runs of other pipelines do without.
+            from millrace.control.audits import Recorded
+
+            return replace(context, audit=Recorded(self.home.database, self.pipeline.team_id))
+        return context
 
     @property
     def pushed(self) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 
+from millrace.connect import registry
 from millrace.control.db import upsert
-from millrace.control.tables import pipelines, reject_files, runs
+from millrace.control.tables import connections, pipelines, reject_files, runs
 from millrace.control.telling_tables import usage_hourly
 from millrace.data.batch import Lane, Segment
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from millrace.control.records import RunKind
 
 # HISTORICAL was there before the pipeline, INCREMENTAL came after it. REFRESHER was read once more on purpose, RESYNC
-# with the whole history; REPLAYED had failed before.
-UsageKind: TypeAlias = Literal["HISTORICAL", "INCREMENTAL", "REFRESHER", "RESYNC", "REPLAYED"]
+# with the whole history; REPLAYED had failed before. AUDIT is what Millrace tells of itself.
+UsageKind: TypeAlias = Literal["HISTORICAL", "INCREMENTAL", "REFRESHER", "RESYNC", "REPLAYED", "AUDIT"]
 KINDS: tuple[UsageKind, ...] = get_args(UsageKind)
 
 # What the reference counts for its bill, once it is loaded (pipelines.md 17.1).
@@ -66,6 +67,8 @@ def staged(entry: Entry, lane: Lane, segments: Iterable[Segment], *, replayed: i
         first = sa.select(runs.c.kind).join(reject_files, reject_files.c.run_id == runs.c.id)
         failed_in = entry.connection.execute(first.where(reject_files.c.id == replayed)).scalar()
     kind = usage_kind(run or "INCREMENTAL", lane, failed_in=failed_in)
+    if _inspects(entry):
+        kind = "AUDIT"
     counts: Counter[tuple[str, str, UsageKind, datetime]] = Counter()
     for segment in segments:
         counts[segment.stream, segment.table, kind, _hour(entry.now)] += segment.rows
@@ -118,6 +121,13 @@ def _add(
     ]
     key = ["pipeline_id", "hour", "stream", "table_name", "kind"]
     upsert(entry.connection, usage_hourly, rows, key=key, add=["ingested", "loaded"])
+
+
+def _inspects(entry: Entry) -> bool:
+    """The pipeline reads what Millrace has on record."""
+    source = sa.select(connections.c.type).join(pipelines, pipelines.c.source_id == connections.c.id)
+    type_ = entry.connection.execute(source.where(pipelines.c.id == entry.pipeline)).scalar()
+    return type_ in registry.names(registry.SOURCES) and registry.source(type_).inspects
 
 
 def _of_run(entry: Entry, run: int) -> UsageKind:

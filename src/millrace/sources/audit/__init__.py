@@ -1,0 +1,1 @@
+"""The jobs of all pipelines of a team, as rows."""
