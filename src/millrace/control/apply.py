@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from millrace.control import connections, lifecycle, pipelines, schedule, settings
+from millrace.control import connections, pipelines, schedule, settings
 from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish
@@ -170,6 +170,8 @@ def _loads(home: Home, wanted: WantedConnection, old: JSON, *, dry_run: bool) ->
     if after is None or schedule.to_json(after) == schedule.to_json(before):
         return ()
     if not dry_run:
+        from millrace.control import lifecycle  # which a run of a file seldom needs
+
         with _at(f"{wanted.place}.load_schedule"):
             lifecycle.load_every(home, wanted.name, after)
     return (Field("load_schedule", schedule.told(before), schedule.told(after)),)
@@ -203,6 +205,8 @@ def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_
     before = {one.name: one.priority for one in pipelines.listed(home)}
     for wanted in sorted(document.pipelines, key=lambda one: one.priority == "HIGH"):
         if wanted.priority not in (None, before.get(wanted.name, "NORMAL")) and not dry_run:
+            from millrace.control import lifecycle  # which a run of a file seldom needs
+
             with _at(f"{wanted.place}.priority"):
                 lifecycle.prioritize(home, wanted.name, wanted.priority)
     for wanted, change in zip(document.pipelines, changes, strict=True):
