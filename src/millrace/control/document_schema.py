@@ -191,6 +191,9 @@ class SettingsPart(Part):
         description="Let connections that others than the operator use reach private networks and the server's own "
         "machine: for simulators, and for systems of your own network.",
     )
+    lineage_url: str | None = Field(
+        None, description="Where runs are told of by OpenLineage: the URL that takes its events."
+    )
     open_metrics: bool | None = Field(
         None,
         description="Let everybody who reaches the server read `/metrics`, with the numbers of all teams and the names "

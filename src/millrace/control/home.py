@@ -64,6 +64,10 @@ class Home:
         ):
             yield home
 
+    def variable(self, name: str) -> str | None:
+        """A variable of the environment that this home was opened in; None where it is not set, or empty."""
+        return self._env.get(name) or None
+
     def acting(self, actor: Actor) -> Home:
         """The same home, asked by ``actor``. It shares our connections to the database, and is not closed."""
         other = Home(self.path, self._env, actor)

@@ -20,6 +20,7 @@ from millrace.control import (
     leases,
     logs,
     objects,
+    onlookers,
     pipelines,
     process,
     records,
@@ -260,6 +261,7 @@ def crew(
             run_id=run_id,
             hidden=hidden,
         )
+        onlookers.began(home, pipeline, run_id)
         try:
             yield ours
         except BaseException as error:
@@ -301,6 +303,7 @@ def _ended(
         records.end_run(ours.home.database, ours.run_id, status, notes=end.notes, error=problem)
         wrote(ours.home, severity, ours.pipeline.entity, "run", message, run_id=ours.run_id)
         alert_runs.ended(connection, end)
+    onlookers.ended(ours.home, ours.pipeline, ours.run_id)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ _OF_SCRIPTS = {"script_seconds": (0.1, 600, "seconds"), "script_memory_mib": (64
 
 _SWITCHES = ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses", "open_metrics")
 
+_URL = re.compile(r"https?://[^/\s@]+(/\S*)?")
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,19}")
 
 
@@ -50,6 +51,8 @@ class Workspace:
     """Users' Python runs even where this machine offers no wall around it."""
     allow_private_addresses: bool = False
     """Connections that others than the operator use may reach this machine and its network."""
+    lineage_url: str | None = None
+    """Where the service tells of datasets and jobs by OpenLineage, beside where the environment says."""
     open_metrics: bool = False
     """`/metrics` answers everybody, with the numbers of all teams, and asks for no key."""
     password_memory_mib: int = 64
@@ -148,6 +151,8 @@ def _check(key: str, value: Any) -> None:
         number = isinstance(value, int) or (key == "script_seconds" and isinstance(value, float))
         if not number or isinstance(value, bool) or not least <= float(value) <= most:
             raise ConfigError(f"{key} must be {least:g} to {most:g} {unit}, not {value!r}", path=key)
+    if key == "lineage_url" and not (value is None or (isinstance(value, str) and _URL.fullmatch(value))):
+        raise ConfigError("lineage_url must be a URL of HTTP", hint="Write https://HOST/PATH.", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
 
