@@ -26,6 +26,9 @@ UNUSED = {
     "millrace.cli.rejects",
     "millrace.cli.remote",
     "millrace.cli.transform",
+    "millrace.connect.intake",
+    "millrace.connect.sql.history",
+    "millrace.control.damage",
     "millrace.control.export",
     "millrace.control.raw",
     "millrace.control.reconcile",
@@ -35,7 +38,11 @@ UNUSED = {
     "millrace.control.tasks",
     "millrace.control.trials",
     "millrace.engine.blocks",
+    "millrace.engine.nesting",
     "millrace.engine.python",
+    "millrace.engine.raw",
+    "millrace.sources.clevertap.checks",
+    "millrace.sources.clevertap.counting",
     "millrace.rest",
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,8 @@ def _find(kind: str, module: str, attribute: str, type_: str) -> Any:
         return _ours(kind, module, attribute, type_)
     known = names(kind)
     if type_ not in known:
+        from difflib import get_close_matches
+
         near = get_close_matches(type_, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known types: {', '.join(known)}."
         raise ConfigError(f"there is no {module} of type {type_!r}", hint=hint, code="unknown_type")

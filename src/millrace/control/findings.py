@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -33,6 +32,8 @@ def findings(error: ValidationError, model: type[BaseModel], tags: frozenset[str
 
 def nearest(word: str, known: Sequence[str], *, what: str = "Known keys") -> str:
     """A hint that names the nearest known word, or all of them."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, known, n=1, cutoff=0.6) or [k for k in known if k.lower() == word.lower()]
     if near:
         return f"Did you mean {near[0]!r}?"

@@ -15,8 +15,6 @@ from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
 from millrace.control import (
     alert_runs,
     connections,
-    damage,
-    intakes,
     leases,
     logs,
     objects,
@@ -111,11 +109,13 @@ class Crew:
             stopping=self.stopping,
             pipeline=self.pipeline.id,
         )
+        # Imported here: runs of other sources do without.
         family = connections.registry.source(self.pipeline.source_type)
         if family.pushed:
+            from millrace.control import intakes
+
             return replace(context, intake=intakes.of(self.home, self.pipeline))
         if family.inspects:
-            # Imported here: runs of other pipelines do without.
             from millrace.control.audits import Recorded
 
             return replace(context, audit=Recorded(self.home.database, self.pipeline.team_id))
@@ -565,6 +565,8 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
         fresh = None if mode == "evolve-and-merge" else True
         ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
     if mode == "evolve-and-merge":
+        from millrace.control import damage  # seldom needed
+
         damage.give_up(ours, sync)
 
 

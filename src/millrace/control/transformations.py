@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +80,8 @@ def version(home: Home, pipeline: str, number: int) -> Transformation:
 def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
     """Lines of a unified diff from one version to another; 0 is the draft. Empty where they are the same."""
     home.actor.must("view")
+    import difflib
+
     before, after = version(home, pipeline, old), version(home, pipeline, new)
     return list(
         difflib.unified_diff(

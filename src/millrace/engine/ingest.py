@@ -8,7 +8,7 @@ from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,14 +24,17 @@ from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
-from millrace.engine.nesting.names import NestingState
-from millrace.engine.nesting.nested import Nested, parsed, without
 from millrace.engine.policy import Policy
-from millrace.engine.raw import RawDraft
 from millrace.engine.shaping import Shaped, shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step, alone, with_siblings
 from millrace.errors import MillraceError
+
+# Where nested values stay as they are, and no raw rows are kept, nothing of these is imported.
+if TYPE_CHECKING:
+    from millrace.engine.nesting.names import NestingState
+    from millrace.engine.nesting.nested import Nested
+    from millrace.engine.raw import RawDraft
 
 # A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
 FLUSH_SECONDS = 15.0
@@ -66,6 +69,8 @@ class Mappings:
     def state(self) -> NestingState:
         """Names of what nested values became."""
         if self._state is None:
+            from millrace.engine.nesting.names import NestingState
+
             own = {*self.streams, *(one.stream for one in self.by_stream.values() if one.parent is None)}
             self._state = NestingState.of(own, {one.stream: one.nested for one in self.by_stream.values()})
         return self._state
@@ -173,7 +178,7 @@ def ingest(
     latest = ledger.latest_ingested_at_ms()
     behind = False
     flight = flight or Flight()
-    raw = RawDraft(draft.stage, draft.feed, reading.lane) if flight.raw else None
+    raw = _raw_draft(draft, reading) if flight.raw else None
     wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = not shared and reading.lane == ("historical" if reading.stream.historical else "incremental")
@@ -318,6 +323,12 @@ def _truncate(stream: str, mappings: Mappings, draft: Draft, ingested_at_ms: int
             pending.left[stream, "truncated"] += 1
 
 
+def _raw_draft(draft: Draft, reading: Reading) -> RawDraft:
+    from millrace.engine.raw import RawDraft
+
+    return RawDraft(draft.stage, draft.feed, reading.lane)
+
+
 @dataclass(frozen=True, slots=True)
 class Flight:
     """What happens to rows between source and mapping.
@@ -421,6 +432,8 @@ def _mapped(batch: Batch, made: Made | None, way: _Way) -> Added:
 
 
 def _parsed(batch: Batch, known: Mapping, way: _Way) -> list[Nested]:
+    from millrace.engine.nesting.nested import parsed
+
     return parsed(
         batch.stream,
         batch.rows,
@@ -434,6 +447,8 @@ def _parsed(batch: Batch, known: Mapping, way: _Way) -> list[Nested]:
 def _unnested(batch: Batch, parts: list[Nested], made: Made | None, way: _Way) -> Added:
     """All that became of the batch's events is in the draft. An event goes in whole: with a part that does not fit, it
     is refused as it was before its nested values were treated."""
+    from millrace.engine.nesting.nested import without
+
     for part in parts:
         if part.parent is not None:
             way.mappings.born(part.stream, part.key or (), of=batch.stream, parent=part.parent, path=part.path)

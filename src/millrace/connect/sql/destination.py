@@ -14,7 +14,7 @@ import pyarrow as pa
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
 from millrace.connect.source import Verdict
-from millrace.connect.sql import arrays, history, statements, unchanged
+from millrace.connect.sql import arrays, statements, unchanged
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused, culprits
@@ -339,6 +339,8 @@ class SqlDestination(Destination[D]):
         self.take("__mr_keys", incoming.reader(names, gone=True))
 
     def _recorded(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
+        from millrace.connect.sql import history  # a mode of few tables
+
         with self._temporaries(*history.TEMPORARIES):
             self.take("__mr_rows", incoming.reader(gone=True))
             self._raise_refusals(incoming)

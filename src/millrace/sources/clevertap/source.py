@@ -14,7 +14,7 @@ from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import checks, counting, events_file, forgetting, state
+from millrace.sources.clevertap import events_file, forgetting, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
@@ -31,7 +31,6 @@ from millrace.sources.clevertap.planner import (
     windows,
     without,
 )
-from millrace.sources.clevertap.retry import retried
 from millrace.sources.clevertap.rows import SCHEMA, STREAM, WHOLE_SCHEMA
 from millrace.sources.clevertap.sweep import Outcome, Sweep
 
@@ -60,6 +59,8 @@ class Source(AnySource[Config]):
         check_frequency(every_s, legacy=legacy)
 
     def check(self) -> list[Verdict]:
+        from millrace.sources.clevertap import checks
+
         with closing(CleverTap(self.config, self.context)) as client:
             return checks.verdicts(self.config, client, self._today())
 
@@ -86,6 +87,8 @@ class Source(AnySource[Config]):
         return lanes[reading.lane](reading)
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
+        from millrace.sources.clevertap.retry import retried
+
         mode = _mode(reading.lane, reading.load_mode)
         return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
@@ -95,6 +98,8 @@ class Source(AnySource[Config]):
 
     def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
         del stream
+        from millrace.sources.clevertap import counting
+
         far = ""
 
         def awaiting(text: str) -> None:
@@ -115,6 +120,8 @@ class Source(AnySource[Config]):
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         del stream
+        from millrace.sources.clevertap import counting
+
         return counting.seen(memory, slices)
 
     def uncounted(self, stream: Stream, cursor: JSON) -> dict[str, str]:
