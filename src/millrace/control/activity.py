@@ -148,7 +148,7 @@ def exported(
 
 def expire(home: Home, now: datetime) -> int:
     """Lines that are older than a year go; how many did."""
-    with home.database.transaction() as connection:
+    with home.database.joining() as connection:
         return connection.execute(sa.delete(activity).where(activity.c.at < now - KEPT_FOR)).rowcount
 
 

@@ -67,26 +67,24 @@ def seen(database: Database, pipeline_id: str, offered: Iterable[Stream]) -> Non
     """The source offers these streams; those that nobody met before are active."""
     now = datetime.now(UTC)
     mine = object_settings.c.pipeline_id == pipeline_id
-    with database.reading() as connection:
+    with database.joining() as connection:
         known = {row.stream: row for row in connection.execute(sa.select(object_settings).where(mine))}
-    rows = [
-        {
-            "pipeline_id": pipeline_id,
-            "stream": stream.name,
-            "state": known[stream.name].state if stream.name in known else "ACTIVE",
-            "historical": stream.historical,
-            "key": list(stream.key),
-            "query_mode": known[stream.name].query_mode if stream.name in known else None,
-            "schedule": known[stream.name].schedule if stream.name in known else None,
-            "seen_at": now,
-            "changed_at": known[stream.name].changed_at if stream.name in known else now,
-        }
-        for stream in offered
-    ]
-    if all(_same(row, known.get(row["stream"])) for row in rows):
-        return
-    with database.transaction() as connection:
-        upsert(connection, object_settings, rows, key=["pipeline_id", "stream"])
+        rows = [
+            {
+                "pipeline_id": pipeline_id,
+                "stream": stream.name,
+                "state": known[stream.name].state if stream.name in known else "ACTIVE",
+                "historical": stream.historical,
+                "key": list(stream.key),
+                "query_mode": known[stream.name].query_mode if stream.name in known else None,
+                "schedule": known[stream.name].schedule if stream.name in known else None,
+                "seen_at": now,
+                "changed_at": known[stream.name].changed_at if stream.name in known else now,
+            }
+            for stream in offered
+        ]
+        if not all(_same(row, known.get(row["stream"])) for row in rows):
+            upsert(connection, object_settings, rows, key=["pipeline_id", "stream"])
 
 
 def resting(database: Database, pipeline_id: str) -> frozenset[str]:

@@ -125,7 +125,7 @@ def begin_run(
     begun, its kind.
     """
     now = datetime.now(UTC)
-    with database.transaction() as connection:
+    with database.joining() as connection:
         if job is not None:
             begun = connection.execute(sa.select(runs.c.stage).where(runs.c.id == job)).scalar()
             fresh = {"kind": kind, "started_at": now} if begun is None else {}
@@ -215,8 +215,10 @@ def end_interrupted(database: Database, pipeline_id: str, *, but: int | None = N
     mine = [runs.c.pipeline_id == pipeline_id, runs.c.status.in_(["IN_PROGRESS", "CANCELLING"])]
     if but is not None:
         mine.append(runs.c.id != but)
-    with database.transaction() as connection:
+    with database.joining() as connection:
         found = list(connection.execute(sa.select(runs.c.id).where(*mine)).scalars())
+        if not found:
+            return []
         connection.execute(
             sa.update(runs)
             .where(*mine)

@@ -47,12 +47,14 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
     """Nothing is on the stage, nor in the run log, longer than the settings say. May run at any time, and again."""
     moment = now or home.database.now()
     settings = workspace(home.database)
-    loaded = _drop_segments(home, moment, moment - timedelta(days=settings.retention_days))
-    closed = _purge_rejects(home, moment, moment - timedelta(days=settings.reject_retention_days))
-    raw = _drop_raw(home, moment)
+    # One transaction: mostly there is nothing to do, and each of its own would cost as much as a commit of rows.
+    with home.database.transaction():
+        loaded = _drop_segments(home, moment, moment - timedelta(days=settings.retention_days))
+        closed = _purge_rejects(home, moment, moment - timedelta(days=settings.reject_retention_days))
+        raw = _drop_raw(home, moment)
+        activity.expire(home, moment)
+        forget_sessions(home, moment)
     _forget_runs(home, moment - RUNS_FOR)
-    activity.expire(home, moment)
-    forget_sessions(home, moment)
     failed = _delete(stage, [*loaded, *closed, *raw])
     unnamed = _unnamed(home, stage, moment)
     failed += _delete(stage, unnamed)
@@ -62,7 +64,7 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
 def _drop_segments(home: Home, now: datetime, before: datetime) -> list[str]:
     """Segments loaded before that moment are dropped; their paths."""
     old = (segments.c.state == "loaded", segments.c.loaded_at < before)
-    with home.database.transaction() as connection:
+    with home.database.joining() as connection:
         paths = list(connection.execute(sa.select(segments.c.path).where(*old)).scalars())
         if paths:
             connection.execute(sa.update(segments).where(*old).values(state="dropped", dropped_at=now))
@@ -72,7 +74,7 @@ def _drop_segments(home: Home, now: datetime, before: datetime) -> list[str]:
 def _purge_rejects(home: Home, now: datetime, before: datetime) -> list[str]:
     """Rejects from before that moment are purged; paths of files without an open row."""
     files, groups = reject_files.c, reject_groups.c
-    with home.database.transaction() as connection:
+    with home.database.joining() as connection:
         old = sa.select(files.id).where(files.created_at < before, files.counted.is_(True))
         connection.execute(
             sa.update(reject_groups)
@@ -90,7 +92,7 @@ def _purge_rejects(home: Home, now: datetime, before: datetime) -> list[str]:
 def _drop_raw(home: Home, now: datetime) -> list[str]:
     """Rows as they were read are kept as long as their pipeline says; paths of the files that are dropped."""
     paths: list[str] = []
-    with home.database.transaction() as connection:
+    with home.database.joining() as connection:
         f = raw_files.c
         holding = sa.select(pipelines.c.id, pipelines.c.options).where(
             pipelines.c.id.in_(sa.select(f.pipeline_id).where(f.kept.is_(True)))
@@ -105,16 +107,12 @@ def _drop_raw(home: Home, now: datetime) -> list[str]:
 
 def _forget_runs(home: Home, before: datetime) -> None:
     """Old runs and the positions that they left are off the record, but for the latest of each pipeline."""
+    place = sa.func.row_number().over(partition_by=runs.c.pipeline_id, order_by=runs.c.id.desc()).label("place")
+    aged = sa.select(runs.c.pipeline_id).where(runs.c.started_at < before)
+    every = sa.select(runs.c.id, runs.c.started_at, place).where(runs.c.pipeline_id.in_(aged)).subquery()
+    query = sa.select(every.c.id).where(every.c.place > LATEST_RUNS, every.c.started_at < before)
     with home.database.reading() as connection:
-        found = connection.execute(
-            sa.select(runs.c.id, runs.c.pipeline_id, runs.c.started_at).order_by(runs.c.id.desc())
-        ).all()
-    kept: dict[str, int] = {}
-    old: list[int] = []
-    for row in found:
-        kept[row.pipeline_id] = kept.get(row.pipeline_id, 0) + 1
-        if kept[row.pipeline_id] > LATEST_RUNS and row.started_at < before:
-            old.append(row.id)
+        old = list(connection.execute(query.order_by(every.c.id)).scalars())
     # A run whose rows still wait keeps its counts: they are not final.
     for some in _in_parts(old):
         with home.database.transaction() as connection:
@@ -147,7 +145,7 @@ def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:
 
 def forget_sessions(home: Home, now: datetime) -> None:
     """Sessions and links that are over leave the tables."""
-    with home.database.transaction() as connection:
+    with home.database.joining() as connection:
         for table in (sessions, links):
             connection.execute(sa.delete(table).where(table.c.expires_at < now))
 

@@ -72,7 +72,7 @@ class Watching:
 
     def begin(self, streams: Iterable[str]) -> None:
         """The run is about these objects; what an earlier attempt of it finished stays as it is."""
-        with self._database.transaction() as connection:
+        with self._database.joining() as connection:
             known = set(
                 connection.execute(sa.select(run_objects.c.stream).where(run_objects.c.run_id == self._run)).scalars()
             )

@@ -7,8 +7,9 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Destination, Strategy
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
@@ -21,6 +22,7 @@ from millrace.control import (
     onlookers,
     pipelines,
     process,
+    reach,
     records,
     retention,
     settings,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from millrace.control.tasks import Trigger
 
 ResyncMode = Literal["evolve-and-merge", "drop-and-load"]
+
+Place: TypeAlias = tuple[type[Destination[Any]], DestinationConfig]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Crew:
     notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
     active: Sync | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
+    _place: Place | None = None
+    _naming: Naming | None = None
 
     def note(self, note: Note) -> None:
         """The run says so, once."""
@@ -141,10 +147,25 @@ class Crew:
         return source
 
     def destination(self) -> Destination[Any]:
-        destination = connections.build_destination(self.home, self.pipeline.destination_id, self.context)
+        family, config = self.place
+        destination = family(config, replace(self.context, reach=reach.of(self.home)))
         # Its notes of what it holds have the workspace's prefix in their name, like every column of ours.
-        destination.loads = naming(self.home, self.pipeline).prefix.outside(destination.loads)
+        destination.loads = self.naming.prefix.outside(destination.loads)
         return destination
+
+    @property
+    def place(self) -> Place:
+        """The class of the destination and its settings, as they were when they were asked for first."""
+        if self._place is None:
+            self._place = connections.destination_of(self.home, self.pipeline.destination_id)
+        return self._place
+
+    @property
+    def naming(self) -> Naming:
+        """How names are made, as it was said when it was asked for first."""
+        if self._naming is None:
+            self._naming = naming(self.home, self.pipeline, self.place)
+        return self._naming
 
     def ready(self) -> None:
         """Nothing is read for a destination that cannot be written. One that does not answer now is waited for."""
@@ -161,8 +182,9 @@ class Crew:
         streams = self.chosen(offered, only)
         watch = Watching(self.home.database, self.pipeline.id, self.run_id, lambda error: told(error, self.hidden))
         if self.run_id:
-            objects.seen(self.home.database, self.pipeline.id, offered)
-            watch.begin(stream.name for stream in streams)
+            with self.home.database.transaction():
+                objects.seen(self.home.database, self.pipeline.id, offered)
+                watch.begin(stream.name for stream in streams)
         self.active = Sync(
             streams=streams,
             source=source,
@@ -170,7 +192,7 @@ class Crew:
             ledger=self.books,
             shelf=self.books,
             stage=self.stage(),
-            naming=naming(self.home, self.pipeline),
+            naming=self.naming,
             clock=self.clock,
             meter=self.meter,
             note=self.note,
@@ -194,7 +216,7 @@ class Crew:
         """What happens to rows of the pipeline before the mapping."""
         deployed = transformations.standing(self.home, self.pipeline.name).deployed
         raw = bool(self.pipeline.options.get("keep_raw_s"))
-        strategy = strategy_of(self.home, self.pipeline)
+        strategy = strategy_of(self.home, self.pipeline, self.place)
         if deployed is None or deployed.kind == "none":
             return Flight(version=deployed and deployed.version, raw=raw, strategy=strategy)
         # An event type that code made in an earlier run is told apart as its table was made for.
@@ -249,8 +271,9 @@ def crew(
     hidden = connections.secrets_of(home, pipeline)
     lease_name = pipelines.lease_name(pipeline.id)
     with logs.hiding(hidden), leases.held(home.database, lease_name, what=f"pipeline {name}") as lease:
-        records.end_interrupted(home.database, pipeline.id, but=order.job)
-        run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
+        with home.database.transaction():
+            records.end_interrupted(home.database, pipeline.id, but=order.job)
+            run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
         ours = Crew(
             home=home,
             pipeline=pipeline,
@@ -395,15 +418,18 @@ def told(error: BaseException, hidden: Sequence[str]) -> Problem:
     return Problem("internal", redact(f"{type(error).__name__}: {error}", hidden))
 
 
-def strategy_of(home: Home, pipeline: Pipeline) -> Strategy:
-    """What becomes of nested values: as the pipeline says, else the destination's default."""
-    family, config = connections.destination_of(home, pipeline.destination_id)
+def strategy_of(home: Home, pipeline: Pipeline, place: Place | None = None) -> Strategy:
+    """What becomes of nested values: as the pipeline says, else the destination's default.
+
+    ``place``: the destination's class and settings, where they are known already.
+    """
+    family, config = place or connections.destination_of(home, pipeline.destination_id)
     return pipeline.options.get("json_parsing_strategy") or family.strategies(config)[0]
 
 
-def naming(home: Home, pipeline: Pipeline) -> Naming:
-    """How names are made for this pipeline at its destination."""
-    family, config = connections.destination_of(home, pipeline.destination_id)
+def naming(home: Home, pipeline: Pipeline, place: Place | None = None) -> Naming:
+    """How names are made for this pipeline at its destination. ``place``: as of `strategy_of`."""
+    family, config = place or connections.destination_of(home, pipeline.destination_id)
     return Naming(
         limits=family.limits,
         rules=pipeline.naming,

@@ -51,9 +51,12 @@ class Standing:
 def standing(home: Home, pipeline: str) -> Standing:
     """Draft and deployed version of a pipeline."""
     home.actor.must("view")
-    drafted = _versions(home, pipeline, transformations.c.version == DRAFT)
-    deployed = history(home, pipeline, limit=1)
-    return Standing(pipeline, drafted[0] if drafted else None, deployed[0] if deployed else None)
+    t = transformations.alias()
+    latest = sa.select(sa.func.max(t.c.version)).where(t.c.pipeline_id == transformations.c.pipeline_id)
+    v = transformations.c.version
+    found = _versions(home, pipeline, (v == DRAFT) | (v == latest.scalar_subquery()))
+    drafted = next((one for one in found if one.version == DRAFT), None)
+    return Standing(pipeline, drafted, next((one for one in found if one.version != DRAFT), None))
 
 
 def history(home: Home, pipeline: str, *, limit: int | None = None, before: int | None = None) -> list[Transformation]:
