@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from millrace.control import connections, pipelines, schedule, settings
+from millrace.control import connections, object_queries, pipelines, schedule, settings
 from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish
@@ -186,6 +186,7 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
             if not dry_run:
                 pipelines.create(home, wish)
                 _transformation(home, wanted, None, dry_run=False)
+                _query_modes(home, wanted, dry_run=False)
         return Change("pipeline", wanted.name, "created")
     keys = _differences(home, old, wish, dry_run=dry_run)
     if keys and not dry_run:
@@ -194,6 +195,7 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
     with _at(wanted.place):
         fields += _transformation(home, wanted, old, dry_run=dry_run)
+        fields += _query_modes(home, wanted, dry_run=dry_run)
     return Change("pipeline", wanted.name, "changed" if fields else "unchanged", fields)
 
 
@@ -215,6 +217,18 @@ def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_
             yield change
         else:
             yield replace(change, state="changed", fields=(*change.fields, Field("priority", old, wanted.priority)))
+
+
+def _query_modes(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Field, ...]:
+    """Objects are queried as the file says; those for which it does not say it stay as they are."""
+    if not wanted.query_modes:
+        return ()
+    found = pipelines.find(home, wanted.name)
+    before = object_queries.wished(home.database, found.id)
+    new = {name: mode for name, mode in wanted.query_modes.items() if before.get(name) != mode}
+    if new and not dry_run:
+        object_queries.settle(home, found, new)
+    return tuple(Field(f"objects.{name}.query_mode", before.get(name), mode) for name, mode in new.items())
 
 
 def _transformation(home: Home, wanted: WantedPipeline, old: Pipeline | None, *, dry_run: bool) -> tuple[Field, ...]:

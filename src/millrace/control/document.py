@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
+from millrace.control import query_modes
 from millrace.control import schedule as schedules
 from millrace.control.document_schema import (
     TAGS,
@@ -67,6 +68,8 @@ class WantedPipeline:
     transformation: tuple[Literal["python", "blocks"], str] | None = None
     priority: Priority | None = None
     """None: as it is."""
+    query_modes: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    """How objects of a database are queried; those that it does not name stay as they are."""
     options: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     """Settings that only some readers know: `json_parsing_strategy`, `keep_raw_s`."""
 
@@ -294,8 +297,22 @@ class _Reading:
             place=self.tree.place(at),
             transformation=self._transformation(part.transformation, (*at, "transformation")),
             priority=part.priority,
+            query_modes=self._query_modes(part, at),
             options=self._options(part, target, at),
         )
+
+    def _query_modes(self, part: PipelinePart, at: Keys) -> dict[str, JSON]:
+        found: dict[str, JSON] = {}
+        for name, one in part.objects.items() if isinstance(part.objects, dict) else ():
+            if one.query_mode is None:
+                continue
+            try:
+                found[name] = query_modes.checked(
+                    {"mode": one.query_mode} if isinstance(one.query_mode, str) else one.query_mode
+                )
+            except ConfigError as error:
+                self.tree.report(error.code, error.message, (*at, "objects", name, "query_mode"), error.hint)
+        return found
 
     def _options(self, part: PipelinePart, target: WantedConnection | None, at: Keys) -> dict[str, JSON]:
         options: dict[str, JSON] = {}

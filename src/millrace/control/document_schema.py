@@ -62,6 +62,10 @@ class ObjectPart(Part):
     """Settings of one object that differ from the pipeline's."""
 
     load_mode: LoadMode | None = Field(None, description="How rows of this object reach their table.")
+    query_mode: str | dict[str, Any] | None = Field(
+        None,
+        description="How this object of a database is queried: a mode, or `mode` and its columns; left out: stays.",
+    )
 
 
 class TransformationPart(Part):

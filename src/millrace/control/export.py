@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from millrace.control import connections, pipelines, schedule, settings, transformations
+from millrace.control import connections, object_queries, pipelines, schedule, settings, transformations
 from millrace.control.connections import Connection
 from millrace.control.document import variable
 from millrace.control.pipelines import Pipeline
@@ -48,6 +48,7 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
         deployed = transformations.standing(home, one.name).deployed
         if deployed is not None and deployed.kind != "none":
             writing.deployed[one.name] = deployed
+        writing.queried[one.name] = object_queries.wished(home.database, one.id)
     workspace = settings.workspace(home.database)
     changed = {
         field.name: value
@@ -87,6 +88,7 @@ class _Writing:
         self.variables: dict[tuple[str, str], str] = {}
         self.deployed: dict[str, Transformation] = {}
         self.loads: dict[str, JSON] = {}
+        self.queried: dict[str, dict[str, JSON]] = {}
         self._by_id = {one.id: one for one in kept}
         users = {one.id: [p.name for p in found if p.source_id == one.id] for one in kept}
         self._inline = {one.id for one in kept if one.kind == "source" and users[one.id] == [one.name]}
@@ -132,12 +134,12 @@ class _Writing:
         if (planned := _schedule(one.schedule)) is not None:
             whole["schedule"] = planned
         if one.objects is not None:
-            own = any(one.objects.values())
-            whole["objects"] = (
-                {name: {"load_mode": mode} if mode else {} for name, mode in one.objects.items()}
-                if own
-                else list(one.objects)
-            )
+            queried = self.queried.get(one.name, {})
+            own = {
+                name: ({"load_mode": mode} if mode else {}) | ({"query_mode": queried[name]} if name in queried else {})
+                for name, mode in one.objects.items()
+            }
+            whole["objects"] = own if any(own.values()) else list(one.objects)
         return whole
 
     def _variable(self, one: Connection, key: str) -> str:

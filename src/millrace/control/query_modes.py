@@ -7,15 +7,23 @@ from typing import Any
 
 from millrace.errors import ConfigError
 
+_BOTH = frozenset({"incrementing_column_name", "timestamp_column_name", "timestamp_delay_interval_ms"})
+
 # Keys that a query mode may have beside its name.
 QUERY_MODES: Mapping[str, frozenset[str]] = {
     "full load": frozenset(),
     "incrementing": frozenset({"incrementing_column_name", "stop_on_gap"}),
     "timestamp": frozenset({"timestamp_column_name", "timestamp_delay_interval_ms"}),
-    "timestamp+incrementing": frozenset({"incrementing_column_name", "timestamp_column_name"}),
+    "timestamp+incrementing": _BOTH,
     "unique_incrementing": frozenset({"unique_column_name"}),
     "change_tracking": frozenset({"historical_enabled", "unique_column_name"}),
     "xmin": frozenset(),
+    # The same by the names that files of pipelines use.
+    "auto": frozenset(),
+    "full_load": frozenset(),
+    "delta": frozenset({"timestamp_column_name", "timestamp_delay_interval_ms"}),
+    "increment_append_only": frozenset({"incrementing_column_name"}),
+    "change_data_capture": _BOTH,
 }
 
 

@@ -18,6 +18,7 @@ from millrace.control import (
     connections,
     leases,
     logs,
+    object_queries,
     objects,
     onlookers,
     pipelines,
@@ -142,7 +143,8 @@ class Crew:
             )
 
     def source(self) -> Source[Any]:
-        source = connections.build_source(self.home, self.pipeline.source_id, self.context)
+        context = replace(self.context, queries=object_queries.wished(self.home.database, self.pipeline.id))
+        source = connections.build_source(self.home, self.pipeline.source_id, context)
         self._stack.callback(source.close)
         return source
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,14 +25,16 @@ class Postgres:
 
     rows_compare = True
 
-    def __init__(self, server: Server, described: Mapping[str, Described]) -> None:
-        self._server, self._described = server, described
+    def __init__(
+        self, server: Server, described: Mapping[str, Described], left_out: Callable[[str, int], None]
+    ) -> None:
+        self._server, self._described, self._left_out = server, described, left_out
 
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
         with self._server.session() as session:
             session.begin(snapshot)
-            yield session.described(self._described)
+            yield session.described(self._described, self._left_out)
 
     def quoted(self, name: str) -> str:
         return quoted(name)

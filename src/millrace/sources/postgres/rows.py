@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -63,16 +63,19 @@ class Rows:
                 value = shown(raw.column(name).slice(row, 1), self._types[name])
                 told[row][name] = value
                 messages[row].append(f"{name} is {value}, which no type of a warehouse has")
-        at = self._now()
-        made: dict[str, list[Any]] = {
-            "stream": [self._stream] * len(told),
-            "stage": ["source"] * len(told),
-            "code": [CODE] * len(told),
-            "message": ["; ".join(words) for words in messages],
-            "row": [json_text.dumps(row) for row in told],
-            "rejected_at": [at] * len(told),
-        }
-        return pa.RecordBatch.from_pydict(
-            made | {name: [None] * len(told) for name in columns.REJECTS.names if name not in made},
-            schema=columns.REJECTS,
-        )
+        texts = [json_text.dumps(row) for row in told]
+        return refusals(self._stream, ["; ".join(words) for words in messages], texts, self._now())
+
+
+def refusals(stream: str, messages: Sequence[str], rows: Sequence[str], at: datetime) -> pa.RecordBatch:
+    """Rows with a value that no logical type has, as `columns.REJECTS`."""
+    made: dict[str, list[Any]] = {
+        "stream": [stream] * len(rows),
+        "stage": ["source"] * len(rows),
+        "code": [CODE] * len(rows),
+        "message": list(messages),
+        "row": list(rows),
+        "rejected_at": [at] * len(rows),
+    }
+    absent = {name: [None] * len(rows) for name in columns.REJECTS.names if name not in made}
+    return pa.RecordBatch.from_pydict(made | absent, schema=columns.REJECTS)

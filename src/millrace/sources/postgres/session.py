@@ -6,7 +6,7 @@ Source: https://arrow.apache.org/adbc/current/driver/postgresql.html
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -97,6 +97,7 @@ class Session:
         with self._translated():
             self.connection = server.connected()
         self._described: Mapping[str, Described] = {}
+        self._left_out: Callable[[str, int], None] = lambda _column, _count: None
         for name, value in SESSION.items():
             self._execute(f"SET {name} = {literal(value)}")
 
@@ -121,9 +122,9 @@ class Session:
     def snapshot(self) -> str | None:
         return self.rows("SELECT pg_export_snapshot()")[0][0]
 
-    def described(self, relations: Mapping[str, Described]) -> Session:
-        """The session reads these relations."""
-        self._described = relations
+    def described(self, relations: Mapping[str, Described], left_out: Callable[[str, int], None]) -> Session:
+        """The session reads these relations; ``left_out`` is told of values that were left out of a column."""
+        self._described, self._left_out = relations, left_out
         return self
 
     def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
@@ -149,6 +150,8 @@ class Session:
                 self._sound = False
                 yield Part(good, refused, tuple(_text(last.column(place)) for place in places), batch.num_rows)
                 self._sound = True
+        for name, count in rows.left_out.items():
+            self._left_out(f"{relation.name}.{name}", count)
 
     def cancel(self) -> None:
         """Whatever runs on the connection ends; may be called by another thread."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Reading, Stream, Verdict
+from millrace.connect.source import Context, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, reader
 from millrace.connect.sql.reading.plan import Plan
@@ -18,6 +18,7 @@ from millrace.sources.postgres.catalog import Described
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.custom import custom
 from millrace.sources.postgres.database import Postgres
+from millrace.sources.postgres.retry import retried
 from millrace.sources.postgres.session import Server
 
 
@@ -41,18 +42,18 @@ class Source(AnySource[Config]):
     def read(self, reading: Reading) -> Iterator[Item]:
         return self._read(reading)
 
+    def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
+        name = reading.stream.name
+        types = self._one(name).types
+        return retried(name, rows, types, self.config.special_values, self.context.clock.now())
+
     def _read(self, reading: Reading) -> Iterator[Item]:
         name = reading.stream.name
         # Columns may have changed since the last read in this process.
-        described = self._described(name)
-        if name not in described:
-            raise Transient(
-                f"{name} is no longer there, or the user may not read it any more.",
-                hint="Run again: tables are listed anew.",
-            )
-        relation = described[name].relation
+        described = self._one(name)
+        relation = described.relation
         plan = Plan(
-            database=Postgres(self._server, described),
+            database=Postgres(self._server, {name: described}, self._left_out),
             relation=relation,
             mode=modes.chosen(self.context.queries.get(name), relation),
             reading=reading,
@@ -66,6 +67,19 @@ class Source(AnySource[Config]):
     def close(self) -> None:
         self._server.close()
 
+    def _one(self, name: str) -> Described:
+        described = self._described(name)
+        if name not in described:
+            raise Transient(
+                f"{name} is no longer there, or the user may not read it any more.",
+                hint="Run again: tables are listed anew.",
+            )
+        return described[name]
+
+    def _left_out(self, column: str, count: int) -> None:
+        text = f"{column} had {count} values that no type of a warehouse has; they were left out"
+        self.context.note(Note("special_values", text))
+
     def _described(self, only: str | None = None) -> Mapping[str, Described]:
         if self.config.ingestion_mode == "log":
             raise ConfigError(
@@ -78,7 +92,11 @@ class Source(AnySource[Config]):
 
     def _stream(self, described: Described) -> Stream:
         relation = described.relation
-        mode = modes.chosen(self.context.queries.get(relation.name), relation)
+        try:
+            mode = modes.chosen(self.context.queries.get(relation.name), relation)
+        except ConfigError:
+            # It is told when the object is read.
+            mode = modes.best(relation)
         fields = [pa.field(name, type_.logical) for name, type_ in described.types.items() if type_.logical is not None]
         return Stream(
             relation.name,

@@ -71,6 +71,8 @@ _KNOWN: Mapping[str, Type] = {
         Type("timestamp", types.TIMESTAMP, "moment"),
         Type("timestamptz", types.TIMESTAMPTZ, "moment"),
         Type("varbit", types.BYTEARRAY, "plain", sql="pg_catalog.varbit_send({c})"),
+        # Cast to text it would have a mask that its own text has not.
+        Type("inet", types.VARCHAR, sql="CAST(pg_catalog.inet_out({c}) AS pg_catalog.text)"),
         Type("point", types.JSON, "point", sql=_TEXT),
     )
 }
