@@ -219,8 +219,7 @@ class Server:
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
-            "wal_level": "minimal",
-            "max_wal_senders": "0",
+            "wal_level": "logical",
             "max_wal_size": "4GB",
             "log_min_messages": "fatal",
         }

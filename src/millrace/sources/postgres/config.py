@@ -28,6 +28,11 @@ class Config(SourceConfig):
     schemas: list[str] = Field(
         default_factory=list[str], description="Schemas whose tables are read; left out: all that the user may use."
     )
+    publication_name: str | None = Field(
+        None,
+        min_length=1,
+        description="A publication that you made, where the user may not make one; of ingestion_mode log.",
+    )
     custom_sql: str | None = Field(None, description="The query of ingestion_mode custom_sql: one SELECT.")
     custom_sql_name: str = Field("query", min_length=1, max_length=255, description="Name of the query as an object.")
     load_historical_data: bool = Field(True, description="Load what tables had before the pipeline began.")
@@ -57,6 +62,8 @@ class Config(SourceConfig):
     def _together(self) -> Self:
         if self.ingestion_mode == "custom_sql" and not (self.custom_sql or "").strip():
             raise ValueError("custom_sql is missing: write the query that ingestion_mode custom_sql reads")
+        if self.publication_name is not None and self.ingestion_mode != "log":
+            raise ValueError("publication_name is of ingestion_mode: log alone")
         if self.ingestion_mode != "custom_sql" and self.custom_sql is not None:
             raise ValueError("custom_sql is read with ingestion_mode: custom_sql alone")
         return self

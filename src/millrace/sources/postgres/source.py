@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -12,14 +13,18 @@ from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import Item
-from millrace.errors import ConfigError, Transient
+from millrace.errors import Transient
 from millrace.sources.postgres import catalog, checks
 from millrace.sources.postgres.catalog import Described
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.custom import custom
 from millrace.sources.postgres.database import Postgres
+from millrace.sources.postgres.log import history
 from millrace.sources.postgres.retry import retried
 from millrace.sources.postgres.session import Server
+
+if TYPE_CHECKING:
+    from millrace.sources.postgres.log.log import Log
 
 
 class Source(AnySource[Config]):
@@ -32,12 +37,25 @@ class Source(AnySource[Config]):
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._server = Server(config, self.context)
+        self._log: Log | None = None
 
     def check(self) -> list[Verdict]:
         return checks.verdicts(self.config, self.context)
 
     def streams(self) -> list[Stream]:
-        return [self._stream(one) for one in self._described().values()]
+        found = [self._stream(one) for one in self._described().values()]
+        if self.config.ingestion_mode != "log":
+            return found
+        from millrace.sources.postgres.log.log import followed  # which brings another driver
+
+        return followed(self.config, self.context, found)
+
+    def log(self) -> Log | None:
+        if self.config.ingestion_mode == "log" and self._log is None:
+            from millrace.sources.postgres.log.log import Log  # which brings another driver
+
+            self._log = Log(self.config, self.context, self._described)
+        return self._log
 
     def read(self, reading: Reading) -> Iterator[Item]:
         return self._read(reading)
@@ -62,10 +80,12 @@ class Source(AnySource[Config]):
             whole_every=timedelta(hours=self.config.full_load_every_hours),
             repeats_whole=not reading.stream.historical,
         )
-        yield from reader.read(plan)
+        yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
 
     def close(self) -> None:
         self._server.close()
+        if self._log is not None:
+            self._log.close()
 
     def _one(self, name: str) -> Described:
         described = self._described(name)
@@ -81,10 +101,6 @@ class Source(AnySource[Config]):
         self.context.note(Note("special_values", text))
 
     def _described(self, only: str | None = None) -> Mapping[str, Described]:
-        if self.config.ingestion_mode == "log":
-            raise ConfigError(
-                "PostgreSQL's log cannot be read yet", hint="Use ingestion_mode: table.", path="ingestion_mode"
-            )
         if self.config.ingestion_mode == "custom_sql":
             return custom(self.config, self.context)
         with self._server.session() as session:

@@ -1,0 +1,77 @@
+"""The history of a table whose changes come from the log, in a snapshot that is not older than the log's place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from millrace.connect.sql.reading import ranges
+from millrace.connect.sql.reading.plan import Plan
+from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.errors import Transient
+from millrace.sources.postgres.database import Postgres
+from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
+from millrace.sources.postgres.session import Session
+
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.05
+
+
+def read(plan: Plan) -> Iterator[Item]:
+    """Rows of the table, in ranges of its key; the cursor holds what the first of the snapshots sees.
+
+    Rows that are appended are read in one go: of two snapshots the second would see rows that come from the log too.
+    """
+    cursor: Any = plan.reading.cursor or {}
+    if cursor.get("done"):
+        return
+    if plan.appends:
+        plan = replace(plan, relation=replace(plan.relation, key=(), indexes=()))
+        cursor = {}
+    log: Any = plan.reading.log
+    assert isinstance(plan.database, Postgres)
+    database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set)
+
+    def place(**more: JSON) -> JSON:
+        return {"v": 1, "snapshot": cursor.get("snapshot") or database.first, **more}
+
+    yield from ranges.read(
+        replace(plan, database=database), cursor.get("ranges"), (), lambda known: place(ranges=known)
+    )
+    yield Checkpoint(place(done=True), progress=1.0)
+
+
+@dataclass
+class Seeing:
+    """The database in snapshots that see all transactions whose changes were taken from the log."""
+
+    database: Postgres
+    unseen: list[int]
+    stopping: Callable[[], bool]
+    first: str | None = None
+    rows_compare: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows_compare = self.database.rows_compare
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    @contextmanager
+    def session(self, snapshot: str | None = None) -> Generator[Session]:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            with self.database.session(snapshot) as session:
+                text = session.value(CURRENT.removeprefix("SELECT ").removesuffix("::text"))
+                assert text is not None
+                if all(Snapshot.of(text).sees(one) for one in self.unseen):
+                    if snapshot is None:
+                        self.first = self.first or text
+                    yield session
+                    return
+            if self.stopping() or time.monotonic() > until:
+                raise Transient("the server does not show changes yet that its log has told of")
+            time.sleep(_PAUSE_S)

@@ -1,0 +1,380 @@
+"""The log of one database as one pipeline follows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+
+from millrace.connect.log import Following
+from millrace.connect.log import Log as AnyLog
+from millrace.connect.source import Context, Note, Stream
+from millrace.connect.sql import libpq
+from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.errors import MillraceError, Transient
+from millrace.sources.postgres.catalog import Described, quoted
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.log import publishing
+from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
+from millrace.sources.postgres.log.publishing import Identity, Names, Side
+from millrace.sources.postgres.log.rows import Changes, Key
+from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
+from millrace.sources.postgres.session import where
+from millrace.sources.postgres.types import Type, typed
+
+# Rows that are brought into Arrow together, and the time after which fewer are.
+ROWS = 20_000
+CHECKPOINT_S = 2.0
+# A run follows for so long at most; the next one goes on.
+FOLLOW_S = 900.0
+# How often the server is asked how far it is when it is silent.
+_SILENCE_S = 0.05
+_SLOT_WAIT_S = 60.0
+# The server keeps log for a slot until its disk is full: from so many bytes on a person is told (pipelines.md 7).
+RETAINED_BYTES = 10 << 30
+
+_BASES = """
+WITH RECURSIVE below (id, modifier, top) AS (
+  SELECT t.oid, -1, t.oid FROM pg_type AS t WHERE t.oid = ANY (%s::oid[])
+  UNION ALL
+  SELECT t.typbasetype, CASE WHEN b.modifier < 0 THEN t.typtypmod ELSE b.modifier END, b.top
+  FROM below AS b JOIN pg_type AS t ON t.oid = b.id WHERE t.typtype = 'd'
+)
+SELECT b.top::int8, CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname ELSE '' END::text, b.modifier
+FROM below AS b JOIN pg_type AS t ON t.oid = b.id AND t.typtype <> 'd'
+JOIN pg_namespace AS n ON n.oid = t.typnamespace"""
+
+
+def uri(config: Config, context: Context) -> str:
+    """Where the server is, for libpq."""
+    try:
+        return libpq.uri(config, context.reach)
+    except (OSError, UnicodeError) as cause:
+        raise unknown_host(config.db_host, cause) from cause
+
+
+def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
+    """Our error for the server's state and words."""
+
+    def made(state: str | None, words: str) -> MillraceError:
+        gone = "publication" in words and "does not exist" in words
+        if gone or "requested WAL segment" in words or "can no longer get changes from replication slot" in words:
+            return publishing.expired(words.strip().split("\n")[0].removeprefix("ERROR:").strip())
+        if "replication slot" in words and "does not exist" in words:
+            return publishing.expired("the replication slot is gone")
+        return translated(state, words, where(config), config.db_user, config.db_name)
+
+    return made
+
+
+def followed(config: Config, context: Context, streams: Sequence[Stream]) -> list[Stream]:
+    """Those of the streams whose changes are in the log, with the key by which changes name their rows."""
+    with closing(Side(uri(config, context), errors_of(config))) as side:
+        identities = side.identities()
+    return [
+        replace(stream, key=identities[stream.name].key, cursor_field=None, deletes=True)
+        for stream in streams
+        if stream.name in identities
+    ]
+
+
+class Log(AnyLog):
+    """Changes from the slot of one pipeline. ``described``: asks the catalogue for tables and their columns."""
+
+    def __init__(self, config: Config, context: Context, described: Callable[[], Mapping[str, Described]]) -> None:
+        self._config, self._context, self._described = config, context, described
+        self._names = Names.of(context.pipeline, config.publication_name)
+        self._wire: Wire | None = None
+
+    def follow(self, following: Following) -> Iterator[Item]:
+        described = self._described()
+        with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
+            identities = side.identities()
+            tables = {
+                name: (described[name].relation.source, identities[name])
+                for name in following.streams
+                if name in described and name in identities
+            }
+            if following.cursor is not None:
+                publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
+            publishing.publish(side, self._names, tables)
+            if following.cursor is None:
+                yield Checkpoint(self._begin(side))
+                return
+            self._say(side, following, tables)
+            fresh = [name for name, one in following.streams.items() if one.history is None and name in tables]
+            publishing.await_writers(side, fresh, self._context.stopping.is_set)
+            yield from _Read(self, side, following, described, identities).changes()
+
+    def confirm(self, cursor: JSON) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            with suppress(MillraceError):
+                wire.confirm(lsn(cursor["lsn"]))
+            wire.finish()
+
+    def forget(self) -> None:
+        self.close()
+        with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
+            publishing.drop_all(side, self._names)
+
+    def close(self) -> None:
+        """No connection is open."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+
+    def _begin(self, side: Side) -> JSON:
+        """A slot is made; what was committed before it is in every snapshot that sees what its own does."""
+        publishing.drop_slot(side, self._names)
+        with closing(Wire(uri(self._config, self._context), errors_of(self._config))) as wire:
+            command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT'
+            self._context.awaiting("transactions at the server that are open")
+            ((_, point, exported, *_),) = wire.ask(
+                command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set
+            )
+            self._context.awaiting("")
+            assert point is not None and exported is not None
+            seen = side.snapshot(exported)
+            return {"lsn": point, "unseen": side.snapshot().missing(seen)}
+
+    def opened(self, at: int) -> Wire:
+        """The server sends what was committed behind ``at``. One that is just ending a connection of ours is waited
+        for."""
+        self.close()
+        until = time.monotonic() + _SLOT_WAIT_S / 4
+        while True:
+            wire = Wire(uri(self._config, self._context), errors_of(self._config))
+            try:
+                wire.start(self._names.slot, at, self._options(wire))
+            except Transient as error:
+                wire.close()
+                if "is active for" not in error.message or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            except BaseException:
+                wire.close()
+                raise
+            else:
+                self._wire = wire
+                return wire
+
+    def _options(self, wire: Wire) -> dict[str, str]:
+        names = ", ".join(quoted(name) for name in self._names.publications)
+        version = int(wire.ask("SHOW server_version_num")[0][0] or 0)
+        options = {"proto_version": "1", "publication_names": names.replace("'", "''")}
+        if version >= 140_000:
+            options |= {"proto_version": "2", "streaming": "on"}
+        return options
+
+    def _say(self, side: Side, following: Following, tables: Mapping[str, tuple[str, Identity]]) -> None:
+        """What a person should know of the tables and the slot."""
+        for name, (_, identity) in tables.items():
+            if not identity.updates and self._names.own is None:
+                text = f"updates and deletes of {name} are not seen, because they do not say which row they mean"
+                hint = "give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL"
+                self._context.note(Note("inserts_only", f"{text}: {hint}"))
+        gone = sorted(following.streams.keys() - tables.keys())
+        if gone:
+            self._context.note(Note("not_in_log", f"nothing of {', '.join(gone)} is in the log"))
+        if (kept := publishing.retained(side, self._names)) is None:
+            return
+        size, room = kept
+        if size > RETAINED_BYTES or (room is not None and room < size):
+            left = f", and {room >> 20:,} MiB more at most" if room is not None else ""
+            text = f"the server keeps {size >> 20:,} MiB of its log for this pipeline{left}: run it more often"
+            self._context.note(Note("log_retention_risk", text))
+
+    @property
+    def context(self) -> Context:
+        return self._context
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+
+@dataclass(slots=True)
+class _Read:
+    """One read of the log."""
+
+    log: Log
+    side: Side
+    following: Following
+    described: Mapping[str, Described]
+    identities: Mapping[str, Identity]
+    messages: Messages = field(default_factory=Messages)
+    tables: dict[int, Changes | None] = field(default_factory=dict[int, "Changes | None"])
+    bases: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
+    touched: set[int] = field(default_factory=set[int])
+    """Tables of the open transaction."""
+    transaction: int = 0
+    over: list[int] = field(default_factory=list[int])
+    """Transactions that are over, and that not everybody may see yet."""
+    count: int = 0
+    at: int = 0
+
+    def changes(self) -> Iterator[Item]:
+        self.at = lsn(self.following.cursor["lsn"])
+        self.over = list(self.following.cursor["unseen"])
+        target = self.side.end_of_log()
+        if self.at >= target:
+            return
+        try:
+            yield from self._until(target, self.log.opened(self.at))
+        finally:
+            self.messages.close()
+
+    def _until(self, target: int, wire: Wire) -> Iterator[Item]:
+        stopping, monotonic = self.log.context.stopping.is_set, time.monotonic
+        began = told = monotonic()
+        inside = False
+        for data in wire.messages(_SILENCE_S):
+            if data is None:
+                wire.feedback(answer=True)
+            elif data[0] == 119:  # w, a message of the output plugin
+                for message in self.messages.of(bytes(data[25:])):
+                    if isinstance(message, Change):
+                        if self.add(message):
+                            yield from self._taken()
+                    elif isinstance(message, Begin):
+                        inside, self.transaction = True, message.transaction
+                        self.touched.clear()
+                    elif isinstance(message, Commit):
+                        inside, self.at = False, message.end
+                        self.over.append(message.transaction)
+                    else:
+                        yield from self._other(message)
+            elif data[0] == 107:  # k, how far the server is
+                end = int.from_bytes(data[1:9], "big")
+                if not inside:
+                    # All that was committed before has been sent.
+                    self.at = max(self.at, end)
+                if data[17]:
+                    wire.feedback()
+            if inside:
+                continue
+            now = monotonic()
+            if self.at >= target or now - began > FOLLOW_S or stopping():
+                break
+            if now - told > CHECKPOINT_S:
+                yield from self._checkpoint()
+                told = now
+        yield from self._checkpoint()
+
+    def add(self, change: Change) -> bool:
+        """The change is among the rows of its table; True when there are enough of them."""
+        table = self.tables.get(change.table)
+        if table is None:
+            return False
+        if change.table not in self.touched:
+            self.touched.add(change.table)
+            table.begin(self.transaction)
+        table.add(change)
+        self.count += 1
+        return self.count >= ROWS
+
+    def _other(self, message: Told | Truncate) -> Iterator[Item]:
+        if isinstance(message, Told):
+            known = self.tables.get(message.id)
+            if known is not None:
+                yield from known.taken()
+            self.touched.discard(message.id)
+            self.tables[message.id] = self._changes_of(message)
+            return
+        for id_ in message.tables:
+            table = self.tables.get(id_)
+            if table is not None:
+                if id_ not in self.touched:
+                    self.touched.add(id_)
+                    table.begin(self.transaction)
+                yield from table.truncate()
+
+    def _taken(self) -> Iterator[Item]:
+        for table in self.tables.values():
+            if table is not None:
+                yield from table.taken()
+        self.count = 0
+
+    def _checkpoint(self) -> Iterator[Item]:
+        yield from self._taken()
+        if self.over:
+            now = self.side.snapshot()
+            self.over = [one for one in self.over if not now.sees(one)]
+        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over})
+
+    def _changes_of(self, told: Told) -> Changes | None:
+        """The table as it is from here on; None for one that is not followed."""
+        followed = self.following.streams.get(told.name)
+        identity = self.identities.get(told.name)
+        if followed is None or identity is None:
+            return None
+        context, config = self.log.context, self.log.config
+        # What the log says of the key is as old as the rows that come; the catalogue may be newer.
+        key = followed.stream.key
+        if identity.whole and not {*key} <= {one.name for one in told.fields}:
+            key = ()
+        return Changes(
+            followed,
+            Identity(key, identity.updates, identity.whole),
+            told,
+            self._types(told),
+            self._present,
+            config.special_values,
+            context.clock.now,
+            self._unknown,
+        )
+
+    def _types(self, told: Told) -> list[Type]:
+        wanted = [one.type for one in told.fields if one.type not in self.bases]
+        if wanted:
+            found = {top: (name, modifier) for top, name, modifier in self.side.rows(_BASES, wanted)}
+            # Of a type that is gone by now nobody knows more than its text.
+            self.bases |= {id_: found.get(id_, ("", -1)) for id_ in wanted}
+        scale = 2
+        if any(self.bases[one.type][0] == "money" for one in told.fields):
+            scale = int(self.side.rows("SELECT scale(CAST(CAST('0' AS money) AS numeric))")[0][0])
+        return [
+            typed(name, one.modifier if one.modifier >= 0 else modifier, money_scale=scale)
+            for one in told.fields
+            for name, modifier in (self.bases[one.type],)
+        ]
+
+    def _present(
+        self, table: str, key: Sequence[str], wanted: Sequence[str], keys: Sequence[Key]
+    ) -> Mapping[Key, Sequence[bytes | None]]:
+        described = self.described.get(table)
+        if described is None or not keys:
+            return {}
+        known = {one.name: one.type for one in described.relation.columns}
+        if not {*key, *wanted} <= known.keys():
+            return {}
+        listed = ", ".join(f"k{place}" for place in range(len(key)))
+        same = " AND ".join(f"t.{quoted(name)} = CAST(k.k{place} AS {known[name]})" for place, name in enumerate(key))
+        asked = ", ".join(f"CAST(t.{quoted(name)} AS pg_catalog.text)" for name in (*key, *wanted))
+        # A percent sign of a name is none of a placeholder's.
+        front = f"SELECT {asked} FROM {described.relation.source} AS t JOIN unnest(".replace("%", "%%")
+        behind = f") AS k ({listed}) ON {same}".replace("%", "%%")
+        arrays = ", ".join(["%s::text[]"] * len(key))
+        values = [[_text(one[place]) for one in keys] for place in range(len(key))]
+        rows = self.side.rows(f"{front}{arrays}{behind}", *values)
+        return {tuple(_bytes(one) for one in row[: len(key)]): [_bytes(one) for one in row[len(key) :]] for row in rows}
+
+    def _unknown(self, table: str, count: int) -> None:
+        self.log.context.note(
+            Note(
+                "value_unknown",
+                f"{count} changes of {table} left out large values, and their rows are gone by now; NULL is in their "
+                "place",
+            )
+        )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _bytes(value: str | None) -> bytes | None:
+    return None if value is None else value.encode()

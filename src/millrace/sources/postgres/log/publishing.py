@@ -1,0 +1,265 @@
+"""What a pipeline has at the server: a slot, and two publications of the tables that it follows.
+
+A table whose updates and deletes cannot say which row they mean must not publish them: the server would refuse the
+statements of its users. Such tables are in a publication of their own, of inserts and truncations alone.
+Sources: https://www.postgresql.org/docs/current/logical-replication-publication.html, view-pg-replication-slots.html
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from millrace.errors import ConfigError, MillraceError, Transient
+from millrace.sources.postgres.catalog import literal, quoted
+from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
+from millrace.sources.postgres.log.wire import lsn
+from millrace.sources.postgres.types import SESSION
+
+# Waits for others that are in the way: a reader that is just ending, writers of a table that joins.
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names at the server of what is the pipeline's. ``own``: a publication of the user's in place of ours."""
+
+    slot: str
+    all: str
+    inserts: str
+    own: str | None = None
+
+    @staticmethod
+    def of(pipeline: str, own: str | None) -> Names:
+        name = f"millrace_{re.sub('[^a-z0-9]+', '_', pipeline.lower())}"[:50]
+        return Names(name, name, f"{name}_inserts", own)
+
+    @property
+    def publications(self) -> Sequence[str]:
+        return (self.own,) if self.own else (self.all, self.inserts)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How changes of a table say which row they mean. ``key``: the columns; empty where they say all of the row, or
+    nothing. ``updates``: updates and deletes are published. ``whole``: they say all of the old row."""
+
+    key: tuple[str, ...]
+    updates: bool
+    whole: bool
+
+
+_IDENTITIES = """
+SELECT n.nspname || '.' || c.relname, c.relreplident::text,
+  (SELECT array_agg(a.attname::text ORDER BY k.place) FROM pg_index AS i,
+     unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place), pg_attribute AS a
+     WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND a.attnum = k.number
+     AND k.place <= i.indnkeyatts),
+  (SELECT array_agg(a.attname::text ORDER BY k.place) FROM pg_index AS i,
+     unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place), pg_attribute AS a
+     WHERE i.indrelid = c.oid AND i.indisreplident AND a.attrelid = c.oid AND a.attnum = k.number
+     AND k.place <= i.indnkeyatts),
+  (SELECT bool_and(l.relreplident = 'f') FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS l ON l.oid = t.relid
+     WHERE t.isleaf),
+  (SELECT bool_and(l.relreplident = 'd') FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS l ON l.oid = t.relid
+     WHERE t.isleaf), c.relkind = 'p'
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'
+  AND n.nspname <> 'information_schema'"""
+
+
+class Side:
+    """A connection for questions beside the log."""
+
+    def __init__(self, uri: str, translated: Callable[[str | None, str], MillraceError]) -> None:
+        self._translated = translated
+        with self.translated():
+            self._connection = psycopg.connect(uri, autocommit=True, prepare_threshold=None)
+        for name, value in SESSION.items():
+            self.run(f"SET {name} = {literal(value)}")
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.translated(), self._connection.cursor() as cursor:
+            cursor.execute(sql.encode(), values or None)
+            return cursor.fetchall()
+
+    def run(self, sql: str, *values: Any) -> None:
+        with self.translated(), self._connection.cursor() as cursor:
+            cursor.execute(sql.encode(), values or None)
+
+    @contextmanager
+    def translated(self) -> Generator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self._translated(error.sqlstate, str(error)) from error
+
+    def snapshot(self, name: str | None = None) -> Snapshot:
+        """What is seen now, or by the exported snapshot of that name."""
+        if name is None:
+            return Snapshot.of(self.rows(CURRENT)[0][0])
+        self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            self.run(f"SET TRANSACTION SNAPSHOT {literal(name)}")
+            return Snapshot.of(self.rows(CURRENT)[0][0])
+        finally:
+            self.run("ROLLBACK")
+
+    def end_of_log(self) -> int:
+        """Up to here the log is on the server's disk."""
+        standby = "pg_is_in_recovery()"
+        sql = f"CASE WHEN {standby} THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
+        return lsn(self.rows(f"SELECT ({sql})::text")[0][0])
+
+    def identities(self) -> dict[str, Identity]:
+        """Tables whose changes are in the log, by name."""
+        return {name: _identity(*about) for name, *about in self.rows(_IDENTITIES)}
+
+    def close(self) -> None:
+        with suppress(psycopg.Error):
+            self._connection.close()
+
+
+def _identity(
+    kind: str, primary: list[str] | None, index: list[str] | None, full: bool | None, usual: bool | None, parted: bool
+) -> Identity:
+    key = tuple(primary or ())
+    if kind == "f" and (full or not parted):
+        return Identity(key, updates=True, whole=True)
+    if kind == "i" and index and not parted:
+        return Identity(tuple(index), updates=True, whole=False)
+    if kind == "d" and key and (usual or not parted):
+        return Identity(key, updates=True, whole=False)
+    return Identity(key, updates=False, whole=False)
+
+
+def publish(side: Side, names: Names, tables: Mapping[str, tuple[str, Identity]]) -> None:
+    """The publications are there and have exactly these tables; of each the qualified name, and its identity."""
+    if names.own is not None:
+        if not side.rows("SELECT 1 FROM pg_publication WHERE pubname = %s", names.own):
+            raise ConfigError(
+                f"there is no publication {names.own!r}",
+                hint="Make it, with publish_via_partition_root, or leave publication_name out.",
+                path="publication_name",
+                code="no_publication",
+            )
+        return
+    for name, kinds, updates in (
+        (names.all, "insert, update, delete, truncate", True),
+        (names.inserts, "insert, truncate", False),
+    ):
+        wanted = {table: sql for table, (sql, identity) in tables.items() if identity.updates == updates}
+        if not side.rows("SELECT 1 FROM pg_publication WHERE pubname = %s", name):
+            side.run(f"CREATE PUBLICATION {quoted(name)} WITH (publish = '{kinds}', publish_via_partition_root = true)")
+        there = {
+            table
+            for (table,) in side.rows(
+                "SELECT n.nspname || '.' || c.relname FROM pg_publication AS p JOIN pg_publication_rel AS r "
+                "ON r.prpubid = p.oid JOIN pg_class AS c ON c.oid = r.prrelid "
+                "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = %s",
+                name,
+            )
+        }
+        if there == set(wanted):
+            continue
+        listed = ", ".join(f"ONLY {sql}" for sql in wanted.values())
+        if listed:
+            side.run(f"ALTER PUBLICATION {quoted(name)} SET TABLE {listed}")
+        else:
+            gone = ", ".join(f"ONLY {'.'.join(map(quoted, one.split('.', 1)))}" for one in sorted(there))
+            side.run(f"ALTER PUBLICATION {quoted(name)} DROP TABLE {gone}")
+
+
+def await_writers(side: Side, tables: Collection[str], stopping: Callable[[], bool]) -> None:
+    """Transactions that wrote to the tables before they were published are over.
+
+    Their changes are not in the log for us, so a history must see them. Raises Transient where they take too long.
+    """
+    if not tables:
+        return
+    names = ", ".join(literal(one) for one in tables)
+    holders = (
+        "SELECT DISTINCT l.virtualtransaction FROM pg_locks AS l WHERE l.granted AND l.locktype = 'relation' "
+        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        "AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') "
+        "AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation IN (SELECT t.relid FROM pg_class AS c "
+        "JOIN pg_namespace AS n ON n.oid = c.relnamespace, LATERAL (SELECT relid FROM pg_partition_tree(c.oid) "
+        f"UNION SELECT c.oid) AS t WHERE n.nspname || '.' || c.relname IN ({names}))"
+    )
+    left = {one for (one,) in side.rows(holders)}
+    until = time.monotonic() + _PATIENCE_S
+    while left:
+        if stopping() or time.monotonic() > until:
+            raise Transient(
+                f"transactions that write to {', '.join(sorted(tables))} have been open for long",
+                hint="Look for them in pg_stat_activity; the run is tried again.",
+            )
+        time.sleep(_PAUSE_S)
+        left &= {one for (one,) in side.rows(holders)}
+
+
+def reachable(side: Side, names: Names, at: int) -> None:
+    """The log still has all that lies behind ``at``. Raises ConfigError "log_expired" where it has not."""
+    found = side.rows(
+        "SELECT confirmed_flush_lsn::text, to_jsonb(s) ->> 'wal_status', to_jsonb(s) ->> 'conflicting', plugin::text "
+        "FROM pg_replication_slots AS s WHERE slot_name = %s AND database = current_database()",
+        names.slot,
+    )
+    if not found:
+        raise expired(f"the replication slot {names.slot} is gone")
+    confirmed, status, conflicting, plugin = found[0]
+    if plugin != "pgoutput":
+        raise expired(f"the replication slot {names.slot} was made by somebody else, for {plugin}")
+    if status == "lost" or conflicting == "true" or confirmed is None:
+        raise expired(f"the server removed log that the replication slot {names.slot} needs")
+    if lsn(confirmed) > at:
+        raise expired(f"the replication slot {names.slot} was moved on behind our back")
+    if side.end_of_log() < at:
+        raise expired("the server is another one, or was restored from a copy of earlier")
+
+
+def expired(why: str) -> ConfigError:
+    return ConfigError(
+        f"changes are lost, because {why}",
+        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
+        code="log_expired",
+    )
+
+
+def retained(side: Side, names: Names) -> tuple[int, int | None] | None:
+    """Bytes of log that the server keeps for the slot, and how many more it may; None where it has no slot."""
+    found = side.rows(
+        "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)::int8, "
+        "(to_jsonb(s) ->> 'safe_wal_size')::int8 FROM pg_replication_slots AS s "
+        "WHERE slot_name = %s AND NOT pg_is_in_recovery()",
+        names.slot,
+    )
+    return (int(found[0][0] or 0), found[0][1]) if found else None
+
+
+def drop_slot(side: Side, names: Names) -> None:
+    """There is no slot of this name. Whoever reads from it is waited for."""
+    until = time.monotonic() + _PATIENCE_S
+    while found := side.rows("SELECT active FROM pg_replication_slots WHERE slot_name = %s", names.slot):
+        if not found[0][0]:
+            with suppress(Transient):  # somebody else may be faster
+                side.run("SELECT pg_drop_replication_slot(%s)", names.slot)
+            continue
+        if time.monotonic() > until:
+            raise Transient(f"the replication slot {names.slot} is read by somebody else")
+        time.sleep(_PAUSE_S)
+
+
+def drop_all(side: Side, names: Names) -> None:
+    """Slot and publications are gone."""
+    drop_slot(side, names)
+    if names.own is None:
+        for name in names.publications:
+            side.run(f"DROP PUBLICATION IF EXISTS {quoted(name)}")
