@@ -13,7 +13,7 @@ from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import Item
-from millrace.errors import Transient
+from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres import catalog, checks
 from millrace.sources.postgres.catalog import Described
 from millrace.sources.postgres.config import Config
