@@ -241,6 +241,13 @@ def test_weak_tags_match_nothing_and_what_has_no_tag_says_so(client: httpx.Clien
     assert gone.status_code == 404
 
 
+@pytest.mark.parametrize("number", ["9" * 30, "-1", "x", "%00", "²"])
+def test_what_cannot_be_there_has_no_tag_and_is_no_fault(client: httpx.Client, number: str) -> None:
+    for path in (f"{PUBLIC}/pipelines/{number}", f"{OURS}/sources/{number}", f"{OURS}/sources/%25{number}"):
+        answer = client.get(path, headers={"If-Match": '"x"'})
+        assert answer.status_code in (400, 404) and "ETag" not in answer.headers, path
+
+
 def test_a_deployed_transformation_has_another_tag(client: httpx.Client, home: Home) -> None:
     read = f"{OURS}/pipelines/events/transformation"
     before = client.get(read).headers["ETag"]

@@ -34,6 +34,9 @@ KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # A request that may be repeated is compared with the first one as a whole, so it lies in memory.
 MOST_BYTES = 1 << 20
 
+# Databases take no larger number.
+MOST_NUMBER = (1 << 63) - 1
+
 # What the routes of each API are about, by the names of the routes. Of operations, by their noun.
 OURS: Mapping[str, Kind] = {
     "pipelines": "pipeline",
@@ -191,10 +194,12 @@ def _thing(request: Request, home: Home) -> Thing | None:
         return None
     given = next((request.path_params[one] for one in _PARAMETERS[found] if one in request.path_params), "")
     numbered = any(one.endswith("_id") and one in request.path_params for one in _PARAMETERS[found])
-    if numbered and not str(given).isdecimal():
-        return None
     stream = str(request.path_params.get("event_type", ""))
+    if "\0" in f"{given}{stream}" or "%00" in f"{given}{stream}":
+        return None  # there is no such thing, and no database takes such a text
     if numbered:
+        if not str(given).isascii() or not str(given).isdecimal() or int(given) > MOST_NUMBER:
+            return None
         return Thing(found, home.actor.team_id, int(given), stream)
     # Ours are escaped twice, as the client of the command line does it.
     return Thing(found, home.actor.team_id, unquote(str(given)), unquote(stream))
