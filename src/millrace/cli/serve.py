@@ -153,6 +153,8 @@ def _listening(home: Home, host: str, port: int, proxies: list[str]) -> Generato
     heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         heard.bind((host, port))
+        # Whoever reads where it serves may connect at once.
+        heard.listen(2048)
     except OSError as cause:
         heard.close()
         raise EnvironmentProblem(

@@ -6,34 +6,56 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # A caller that has not sent the head of a request after so long is cut off.
 HEAD_TIMEOUT_S = 15.0
+
+# A head that goes on for longer is cut off too.
+HEAD_BYTES = 64 << 10
 
 # More connections than this are told to come back later, before anything is read of them.
 MOST_CONNECTIONS = 4096
 
 
-class Impatient(H11Protocol):
-    """HTTP/1.1 whose callers must finish the head of a request within ``HEAD_TIMEOUT_S``, however often they send."""
+class Impatient(HttpToolsProtocol):
+    """HTTP/1.1 whose callers must finish the head of a request within ``HEAD_TIMEOUT_S``, however often they send, and
+    within ``HEAD_BYTES``: the parser itself would take a head of any length."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = None
+    """Of the head that is being received, without what came first; None where none is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.send_400_response("The head of the request is too large.")
+                return
         super().data_received(data)
-        # h11 is IDLE until the whole head of the next request is there.
-        if self.conn.their_state is h11.IDLE:
-            self._wait()
-        else:
-            self._stop()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        self._stop()
+        # RFC 9112, 3.2; the parser does not look. What is raised here is answered with 400.
+        if sum(name == b"host" for name, _ in self.headers) != 1 and self._version() == "1.1":
+            raise ValueError("one header Host is needed")
+        super().on_headers_complete()
+
+    def _version(self) -> str:
+        parser: Any = self.parser  # None only once the connection is lost
+        return parser.get_http_version()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
@@ -48,7 +70,15 @@ class Impatient(H11Protocol):
 
     def _wait(self) -> None:
         if self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+            self._waiting = self.loop.call_later(HEAD_TIMEOUT_S, self._late)
+
+    def _late(self) -> None:
+        self._waiting = None
+        cycle: Any = self.cycle  # None until the first head is there, whatever its type says
+        if cycle is not None and not cycle.response_complete:
+            self._wait()  # it waits for an answer; what comes after that has its time then
+        else:
+            self.transport.abort()
 
     def _stop(self) -> None:
         if self._waiting is not None:
