@@ -143,6 +143,20 @@ def test_slack_gets_text_that_it_does_not_take_for_markup(receiver: Receiver) ->
     assert "wrong &amp; old" in attachment["text"]
 
 
+def test_teams_gets_a_card_whose_texts_are_no_markup(receiver: Receiver) -> None:
+    for message in (MESSAGE, OVER):
+        post("teams", message, url=f"{receiver.url}/workflows/1/triggers/manual?sig=token")
+    raised, over = receiver.bodies()
+    (attachment,) = raised["attachments"]
+    card = attachment["content"]
+    assert (raised["type"], card["type"]) == ("message", "AdaptiveCard")
+    title, body, facts = card["body"]
+    assert title["text"].endswith(r"The source of pipeline clever\<tap\> failed \(3 times\)")
+    assert (title["color"], over["attachments"][0]["content"]["body"][0]["color"]) == ("attention", "good")
+    assert "wrong & old" in body["text"]
+    assert {"title": "Code", "value": r"SOURCE\_FAILED"} in facts["facts"]
+
+
 def test_the_url_of_a_webhook_is_in_no_log(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         post("slack", url=f"{receiver.url}/services/T0/B0/s3ntinel")

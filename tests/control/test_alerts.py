@@ -618,6 +618,50 @@ def test_a_log_that_may_be_cut_is_told_until_a_run_does_not_say_so(
     assert found(home)[0].state == "RESOLVED"
 
 
+def test_a_source_that_says_how_its_log_stands_is_heard_after_each_run(
+    home: Home, script: Script, saved: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.control.sources import Paged
+
+    from millrace.connect.source import Retention
+    from millrace.errors import Transient
+
+    stands: list[Retention | None] = [Retention(kept_s=86400, behind_s=70000)]
+    monkeypatch.setattr(Paged, "retention", lambda _: stands[0])
+    runs.run(home, "events")
+    go(home)
+    assert [(one.code, one.state) for one in found(home)] == [("LOG_RETENTION_RISK", "OPEN")]
+    stands[0] = Retention(kept_s=86400, behind_s=100)
+    runs.run(home, "events")
+    go(home)
+    assert found(home)[0].state == "RESOLVED"
+
+    def away(_: Paged) -> Retention:
+        raise Transient("the source is away")
+
+    monkeypatch.setattr(Paged, "retention", away)
+    assert runs.run(home, "events").status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("kept_s", "behind_s", "held_bytes", "level"),
+    [
+        (None, None, None, None), (86400, None, None, None), (86400, 43200, None, None),
+        (86400, 43300, None, "warning"), (86400, 69200, None, "error"), (86400, 90000, None, "error"),
+        (0, 5, None, None), (None, None, 10 << 30, None), (None, None, (10 << 30) + 1, "warning"),
+    ],
+)  # fmt: skip
+def test_people_are_told_below_a_half_and_a_fifth_of_what_is_kept(
+    kept_s: float | None, behind_s: float | None, held_bytes: int | None, level: str | None
+) -> None:
+    from millrace.connect.source import Retention
+    from millrace.control.log_watch import risk
+
+    note = risk(Retention(kept_s, behind_s, held_bytes))
+    assert (note and note.level) == level
+    assert risk(None) is None
+
+
 def test_alerts_of_another_team_are_not_there(home: Home, saved: Desk, hook: Receiver) -> None:
     from tests.control.people import PASSWORD
 

@@ -170,6 +170,10 @@ def test_requests_are_taken_only_from_allowed_addresses(team: Home) -> None:
             lambda address=address: sessions.sign_in(team, ADA, PASSWORD, address=address),
         ):
             assert refused(attempt).code == "address"
+    # From elsewhere nobody learns whether a password is right, or locks its user out.
+    for _ in range(2 * sessions.FAILURES):
+        assert refused(lambda: sessions.sign_in(team, ADA, "wrong", address="10.2.0.1")).code == "address"
+    sessions.sign_in(team, ADA, PASSWORD, address="10.1.2.3")
     with pytest.raises(ConfigError):
         security.change(team, allowed_addresses=["10.1.0.0/99"])
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, passwords, roles, teams, users
+from millrace.control import activity, passwords, roles, settings, teams, users
 from millrace.control.home import Home
 from millrace.control.settings import workspace
 from millrace.errors import ConfigError, Forbidden
@@ -21,6 +21,14 @@ def team(home: Home) -> Home:
     joined(home, "cob@example.com", "TEAM_COLLABORATOR")
     joined(home, "obs@example.com")
     return home
+
+
+def test_the_first_team_alone_changes_what_holds_for_all(team: Home) -> None:
+    other = teams.create(team, "Others", "zoe@elsewhere.example", PASSWORD)
+    theirs = acting(team.acting(team.actor.of(other.id)), "zoe@elsewhere.example")
+    with pytest.raises(Forbidden, match="hold for all of its teams"):
+        settings.change(theirs, retention_days=2)
+    assert settings.change(acting(team, "ada@example.com"), retention_days=2).retention_days == 2
 
 
 def test_a_user_is_found_under_any_case_of_the_address_and_no_password_is_kept_in_the_clear(home: Home) -> None:

@@ -211,6 +211,21 @@ def test_more_than_may_wait_is_told_to_come_later_until_a_run_has_read(
     assert site.client.post(path, json=body).status_code == 200
 
 
+def test_what_was_sent_to_a_pipeline_that_is_gone_goes_too(site: Site) -> None:
+    name, path = site.pipeline()
+    other, path_of_other = site.pipeline()
+    for one in (path, path_of_other):
+        assert site.client.post(one, json={"n": 1}).status_code == 200
+    id_ = pipelines.find(site.home, name).id
+    place = intakes.place(site.home)
+    assert id_ in place.owners()
+    assert intakes.expire(site.home) == 0
+    lifecycle.delete(site.home, name)
+    assert intakes.expire(site.home) == 1
+    assert place.files(id_) == []
+    assert runs.run(site.home, other).balance.loaded == 1
+
+
 def test_what_cannot_be_written_is_not_accepted_and_not_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     name, path = site.pipeline()
     assert site.client.post(path, json={"n": 1}).status_code == 200

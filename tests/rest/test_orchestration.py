@@ -230,12 +230,17 @@ def test_a_pipeline_is_changed_in_parts(provider: Provider, number: int) -> None
     again = provider.ask("PATCH", f"/pipelines/{number}", payload={"schedule": {"sync_type": "ON_DEMAND"}})
     assert again["schedule"] == {"sync_type": "ON_DEMAND", "frequency_minutes": None}
     assert again["name"] == "renamed"
+    assert again["latency_alert"] is None
+    for wanted in ({"enabled": True, "threshold_minutes": 90}, {"enabled": False}, {"enabled": True}):
+        told = provider.ask("PATCH", f"/pipelines/{number}", payload={"latency_alert": wanted})["latency_alert"]
+        assert told == {"enabled": wanted["enabled"], "threshold_minutes": 90}
 
 
 @pytest.mark.parametrize(
     "payload",
     [{"surprise": 1}, {"status": "DISABLED"}, {"load_mode": "HISTORY"}, {"schedule": {"sync_type": "SCHEDULED"}},
-     {"schedule": {"sync_type": "SCHEDULED", "frequency_minutes": 1}}, {"name": ""}],
+     {"schedule": {"sync_type": "SCHEDULED", "frequency_minutes": 1}}, {"name": ""},
+     {"latency_alert": {"enabled": True}}],
 )  # fmt: skip
 def test_a_change_that_cannot_be_is_refused(provider: Provider, number: int, payload: dict[str, Any]) -> None:
     before = provider.pipeline(number)

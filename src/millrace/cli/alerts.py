@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from millrace.control.alert_wanted import Wanted
     from millrace.control.alerts import Alert, Delivery
 
-Kind = Literal["email", "slack", "pagerduty", "opsgenie", "webhook"]
+Kind = Literal["email", "slack", "pagerduty", "opsgenie", "teams", "webhook"]
 AlertState = Literal["OPEN", "ACKNOWLEDGED", "RESOLVED", "NOTED"]
 Category = Literal["pipeline", "destination", "failed_events", "schema", "usage", "load"]
 Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -148,7 +148,7 @@ def channels(face: Face) -> None:
 def add(
     face: Face,
     name: NAME,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, slack, pagerduty, opsgenie or webhook.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="email, slack, pagerduty, opsgenie, teams or webhook.")],
     settings: Annotated[list[str] | None, SETTINGS] = None,
     only: ONLY = None,
     least: LEAST = None,

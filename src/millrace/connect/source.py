@@ -195,6 +195,16 @@ class Countable:
     timezone: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a system keeps of a log that is read. ``kept_s``: for how long; ``behind_s``: how old it is where reading
+    is. ``held_bytes``: what it keeps for this reader alone, which fills its disk. None: it does not say."""
+
+    kept_s: float | None = None
+    behind_s: float | None = None
+    held_bytes: int | None = None
+
+
 class Source(ABC, Generic[C]):
     """Lists streams, and reads one from a cursor, yielding rows and checkpoints.
 
@@ -285,6 +295,11 @@ class Source(ABC, Generic[C]):
     def uncounted(self, stream: Stream, cursor: JSON) -> dict[str, str]:  # noqa: ARG002  for those that can count
         """Names that cannot be read, each with the reason, from the cursors of this stream."""
         return {}
+
+    def retention(self) -> Retention | None:
+        """How near the log that is read is to being cut, after a read; None where there is no log. People are told in
+        time. Raises what asking raises, which is no matter of the run."""
+        return None
 
     def close(self) -> None:
         """Connections end. May be called twice."""

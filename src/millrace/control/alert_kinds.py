@@ -14,7 +14,7 @@ from millrace.control import secrets
 from millrace.control.findings import findings, nearest
 from millrace.errors import ConfigError
 
-ChannelKind: TypeAlias = Literal["email", "slack", "pagerduty", "opsgenie", "webhook"]
+ChannelKind: TypeAlias = Literal["email", "slack", "pagerduty", "opsgenie", "teams", "webhook"]
 KINDS: tuple[ChannelKind, ...] = get_args(ChannelKind)
 
 _ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
@@ -75,6 +75,12 @@ class SlackSettings(Settings):
     url: SecretUrl = Field(description="URL of the incoming webhook. It is a secret: whoever has it may post.")
 
 
+class TeamsSettings(Settings):
+    """A channel of Microsoft Teams, by a workflow that takes webhooks."""
+
+    url: SecretUrl = Field(description="URL of the workflow. It is a secret: whoever has it may post.")
+
+
 class PagerDutySettings(Settings):
     """A service of PagerDuty."""
 
@@ -103,6 +109,7 @@ MODELS: Mapping[ChannelKind, type[Settings]] = {
     "slack": SlackSettings,
     "pagerduty": PagerDutySettings,
     "opsgenie": OpsgenieSettings,
+    "teams": TeamsSettings,
     "webhook": WebhookSettings,
 }
 

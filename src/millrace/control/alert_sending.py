@@ -20,6 +20,7 @@ from millrace.control.alert_kinds import (
     OpsgenieSettings,
     PagerDutySettings,
     SlackSettings,
+    TeamsSettings,
     WebhookSettings,
 )
 from millrace.control.alert_messages import Message
@@ -46,6 +47,8 @@ def send(settings: Settings, message: Message, recipient: str = "") -> None:
             _mail(settings, message, [recipient] if recipient else list(settings.to))
         case SlackSettings():
             _post(settings.url.get_secret_value(), alert_messages.slack(message))
+        case TeamsSettings():
+            _post(settings.url.get_secret_value(), alert_messages.teams(message))
         case PagerDutySettings():
             _encrypted(settings.url)
             body = alert_messages.pagerduty(message, settings.routing_key.get_secret_value())

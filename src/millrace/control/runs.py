@@ -17,6 +17,7 @@ from millrace.control import (
     alert_runs,
     connections,
     leases,
+    log_watch,
     logs,
     object_queries,
     objects,
@@ -671,4 +672,7 @@ def _finish(
         sync.run(lanes, slices)
     else:
         sync.read(lanes, slices)
+    with suppress(MillraceError):  # a run that has read all is none that failed
+        if (note := log_watch.risk(sync.source.retention())) is not None:
+            ours.note(note)
     retention.collect(ours.home, sync.stage)

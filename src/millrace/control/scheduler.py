@@ -18,6 +18,7 @@ from millrace.control import (
     alert_routing,
     alert_watch,
     due,
+    intakes,
     jobs,
     kept_answers,
     leases,
@@ -100,14 +101,15 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     activity.expire(home, now)
                     alert_routing.expire(home, now)
                     kept_answers.expire(home, now)
+                    intakes.expire(home)
             except AlreadyRunning:
                 stopping.wait(tick_s)
             except Stale:
                 _log.info("another process schedules now")
                 lease = None
-            except MillraceError as error:
+            except (MillraceError, OSError) as error:
                 # The database is busy or away: the next tick finds the same.
-                _log.warning("a tick failed: %s", error.message)
+                _log.warning("a tick failed: %s", getattr(error, "message", type(error).__name__))
             stopping.wait(tick_s)
     finally:
         if lease is not None:

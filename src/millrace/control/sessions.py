@@ -50,10 +50,13 @@ def sign_in(home: Home, email: str, password: str, *, address: str | None = None
     """A session for whoever knows the password.
 
     Raises AuthError: in the same words and time for an address that nobody has, a wrong password, and a user who
-    failed five times and must wait 15 minutes.
+    failed five times and must wait 15 minutes. AuthError "address" from where the user's team takes nobody.
     """
     settings = workspace(home.database)
     row = _row(home, email)
+    if row is not None:
+        # Before the password is looked at: from elsewhere nobody finds out what it is, or locks its user out.
+        security.must_come_from(home, row.team_id, address)
     right = passwords.fits(row.password if row is not None and row.status == "active" else None, password, settings)
     now = datetime.now(UTC)
     if row is not None and row.locked_until is not None and row.locked_until > now:
@@ -62,7 +65,6 @@ def sign_in(home: Home, email: str, password: str, *, address: str | None = None
         if row is not None:
             failed(home, row.id, address)
         raise _refused()
-    security.must_come_from(home, row.team_id, address)
     if passwords.is_dated(row.password, settings):
         with home.database.transaction() as connection:
             hash_ = passwords.hashed(password, settings)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import sqlalchemy as sa
 
 from millrace.control.activity import Entity, wrote
+from millrace.control.actors import FIRST_TEAM
 from millrace.control.db import Database, upsert
 from millrace.control.tables import reject_groups, segments, settings, tables
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, Forbidden
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -78,6 +79,11 @@ def change(home: Home, **changes: Any) -> Workspace:
     Raises ConfigError for a name or a value that cannot be, and for a change that loaded or staged rows forbid.
     """
     home.actor.must("settings.edit")
+    if home.actor.team_id != FIRST_TEAM and home.actor.kind in ("user", "key"):
+        raise Forbidden(
+            "settings of the workspace hold for all of its teams; only the first team changes them",
+            hint="Ask an administrator of that team, or the operator of the server.",
+        )
     old = workspace(home.database)
     for key, value in changes.items():
         _check(key, value)

@@ -22,6 +22,11 @@ class Bucket:
         except Exception as cause:
             raise ConfigError(f"the intake at {root} cannot be used: {cause}", code="stage_url") from cause
 
+    def owners(self) -> list[str]:
+        with _answering(self.root):
+            found = self._store.list_with_delimiter(f"{FOLDER}/")
+        return sorted(str(prefix).rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"])
+
     def files(self, pipeline_id: str) -> list[File]:
         with _answering(self.root):
             pages = [list(page) for page in self._store.list(f"{FOLDER}/{pipeline_id}/")]

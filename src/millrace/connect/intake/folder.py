@@ -23,6 +23,10 @@ class Folder:
     def __init__(self, root: str) -> None:
         self.root = Path(root)
 
+    def owners(self) -> list[str]:
+        folder = self.root / FOLDER
+        return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
     def files(self, pipeline_id: str) -> list[File]:
         found: list[File] = []
         folder = self.root / FOLDER / pipeline_id

@@ -43,6 +43,10 @@ class Writer(Protocol):
 class Place(Protocol):
     """A folder or a bucket."""
 
+    def owners(self) -> list[str]:
+        """The pipelines for which something is there."""
+        ...
+
     def files(self, pipeline_id: str) -> list[File]:
         """What is there for the pipeline: by part, each in the order of its numbers."""
         ...

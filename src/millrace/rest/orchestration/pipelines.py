@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from millrace.connect import registry
-from millrace.control import connections, health, jobs, lifecycle, pipelines, schedule
+from millrace.control import connections, health, jobs, lateness, lifecycle, pipelines, schedule
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.jobs import ACTIVE, Job
@@ -81,6 +81,13 @@ class SchemaStatus(Told):
     refreshed_ts: int | None
 
 
+class LatencyAlert(Told):
+    """Whether people are told that a pipeline is late, and from how many minutes on."""
+
+    enabled: bool
+    threshold_minutes: int | None
+
+
 class PipelineTold(Told):
     """A pipeline. Moments are milliseconds since 1970."""
 
@@ -96,7 +103,7 @@ class PipelineTold(Told):
     schedule: ScheduleTold
     failure_handling_policy: FailureHandling
     source_schema_status: SchemaStatus
-    latency_alert: None = None
+    latency_alert: LatencyAlert | None = None
     created_by_email: str
     updated_by_email: str
     created_ts: int
@@ -117,6 +124,13 @@ class NewFailureHandling(Asked):
     object_failure_threshold: int | None = Field(None, ge=0)
 
 
+class NewLatencyAlert(Asked):
+    """Whether people are told that a pipeline is late, and from how many minutes on."""
+
+    enabled: bool
+    threshold_minutes: int | None = Field(None, ge=1, le=lateness.MOST_MINUTES)
+
+
 class Changes(Asked):
     """What shall be different. What is left out stays."""
 
@@ -126,6 +140,7 @@ class Changes(Asked):
     schema_evolution: Evolution | None = None
     schedule: NewSchedule | None = None
     failure_handling_policy: NewFailureHandling | None = None
+    latency_alert: NewLatencyAlert | None = None
 
 
 class Resync(Asked):
@@ -169,6 +184,8 @@ def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineI
         options["schema_policy"] = PRESETS[body.schema_evolution].to_json()
     if body.failure_handling_policy is not None:
         options["failure_policy"] = _failures(body.failure_handling_policy)
+    if body.latency_alert is not None:
+        options |= _lateness(body.latency_alert, options)
     if body.schedule is not None:
         wanted = _schedule(body.schedule)
         legacy = workspace(home.database).legacy_frequency
@@ -288,12 +305,21 @@ def _told(found: Pipeline, source: Connection, destination: Connection, refreshe
         source_schema_status=SchemaStatus(
             status="PENDING" if refreshed_ts is None else "SYNCED", refreshed_ts=refreshed_ts
         ),
+        latency_alert=_late(found),
         # Nobody is on record for a pipeline itself; the activity log tells who did what.
         created_by_email="",
         updated_by_email="",
         created_ts=created_ts,
         updated_ts=updated_ts,
     )
+
+
+def _late(found: Pipeline) -> LatencyAlert | None:
+    minutes = lateness.minutes_of(found.options)
+    said: Any = found.options.get(lateness.OPTION)
+    if not isinstance(said, dict):
+        return None
+    return LatencyAlert(enabled=minutes is not None, threshold_minutes=said.get("threshold_minutes"))
 
 
 def _evolution(found: Pipeline) -> Evolution:
@@ -327,6 +353,15 @@ def _schedule(wanted: NewSchedule) -> Schedule:
             "a SCHEDULED pipeline needs frequency_minutes", path="schedule.frequency_minutes", code="invalid_parameter"
         )
     return Schedule(every_s=wanted.frequency_minutes * 60)
+
+
+def _lateness(wanted: NewLatencyAlert, options: Mapping[str, Any]) -> dict[str, Any]:
+    minutes = wanted.threshold_minutes or (options.get(lateness.OPTION) or {}).get("threshold_minutes")
+    if wanted.enabled and minutes is None:
+        raise ConfigError(
+            "a latency alert needs threshold_minutes", path="latency_alert.threshold_minutes", code="invalid_parameter"
+        )
+    return {lateness.OPTION: {"enabled": wanted.enabled, "threshold_minutes": minutes}}
 
 
 def _mode(wanted: Literal["APPEND", "MERGE"] | None) -> Literal["append", "merge"]:
