@@ -58,4 +58,7 @@ class Log(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """What the system keeps for the pipeline is gone from it. Nothing happens when there is nothing."""
+        """What the system keeps for the pipeline is gone from it. Nothing happens when there is nothing.
+
+        The hint of an error says how a person takes it away.
+        """

@@ -225,6 +225,9 @@ class Source(ABC, Generic[C]):
     inspects: ClassVar[bool] = False
     """It reads what Millrace itself has on record of the team's jobs, and is not counted for a bill."""
 
+    logged: ClassVar[bool] = False
+    """With some settings its changes come from a log (`log`)."""
+
     spreads: ClassVar[bool] = False
     """Several workers may read from one connection at the same time: its limits are not kept in one process."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import sqlalchemy as sa
 
 from millrace.connect.config import SourceConfig
-from millrace.control import activity, connections, jobs, leases, pipelines, priority, schedule, slots, tasks
+from millrace.control import activity, connections, followers, jobs, leases, pipelines, priority, schedule, slots, tasks
 from millrace.control.activity import Entity
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning
@@ -236,11 +236,10 @@ def _buried(home: Home, pipeline_id: str, name: str) -> bool:
         if connection.execute(left).first() is not None:
             return False
     try:
-        with (
-            leases.held(home.database, lease_name(pipeline_id), what=f"pipeline {name}"),
-            home.database.transaction() as connection,
-        ):
-            connection.execute(sa.delete(table).where(table.c.id == pipeline_id))
+        with leases.held(home.database, lease_name(pipeline_id), what=f"pipeline {name}"):
+            followers.forget(home, pipeline_id, name)
+            with home.database.transaction() as connection:
+                connection.execute(sa.delete(table).where(table.c.id == pipeline_id))
     except AlreadyRunning:
         return False
     return True

@@ -398,10 +398,17 @@ def _reckon(ours: Crew, order: Order, outcome: Outcome, error: BaseException | N
         outcome,
         ours.home.database.now(),
         stream=order.stream,
-        deferring=pipelines.deferring(ours.pipeline),
+        deferring=_deferring(ours),
         by_hand=order.by_hand,
         retry_after_s=max((wait for wait in waits if wait is not None), default=None),
     )
+
+
+def _deferring(ours: Crew) -> bool:
+    """Whether runs that find nothing come at growing intervals. A log is read in time, lest it be cut."""
+    said = ours.pipeline.options.get("defer_when_empty")
+    followed = ours.active is not None and bool(ours.active.following)
+    return pipelines.deferring(ours.pipeline) and not (followed and said is None)
 
 
 def _said(ours: Crew) -> list[Note]:

@@ -7,6 +7,7 @@ from millrace.errors import MillraceError
 from millrace.sources.postgres import catalog
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.custom import custom
+from millrace.sources.postgres.log.checks import verdict
 from millrace.sources.postgres.session import Server, Session
 
 # The oldest version of which snapshots can be shared and ranges of a sample be read.
@@ -34,6 +35,10 @@ def _found(config: Config, context: Context, server: Server) -> list[Verdict]:
         if number < _OLDEST:
             return [*found, Verdict("version", "fail", f"{words} is too old", "Use a server of version 10 or newer.")]
         found.append(Verdict("version", "pass", words))
+        if config.ingestion_mode == "log":
+            found.append(verdict(session))
+            if found[-1].state == "fail":
+                return found
         try:
             return [*found, _objects(config, context, session)]
         except MillraceError as error:

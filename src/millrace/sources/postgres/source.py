@@ -33,6 +33,7 @@ class Source(AnySource[Config]):
     Config = Config
     title = "PostgreSQL"
     defers_when_empty = True
+    logged = True
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)

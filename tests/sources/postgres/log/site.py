@@ -74,7 +74,8 @@ class Site:
 
     def close(self) -> None:
         """No slot of it holds the server's log."""
-        for name in self.slots():
+        left = self.slots() if any(one.name == PIPELINE for one in pipelines.listed(self.home)) else []
+        for name in left:
             self.server.run(f"SELECT pg_drop_replication_slot('{name}')")
         self.home.close()
 

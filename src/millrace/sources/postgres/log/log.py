@@ -12,7 +12,7 @@ from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Note, Stream
 from millrace.connect.sql import libpq
 from millrace.data.batch import JSON, Checkpoint, Item
-from millrace.errors import MillraceError, Transient
+from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import translated, unknown_host
@@ -64,6 +64,14 @@ def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
             return publishing.expired(words.strip().split("\n")[0].removeprefix("ERROR:").strip())
         if "replication slot" in words and "does not exist" in words:
             return publishing.expired("the replication slot is gone")
+        if state == "42501" and ("must be owner" in words or "permission denied for database" in words):
+            return ConfigError(
+                f"the user of {where(config)} may not publish tables: {words.strip().splitlines()[0]}",
+                hint="Let their owner CREATE PUBLICATION … FOR TABLE … WITH (publish_via_partition_root = true), "
+                "and name it in publication_name.",
+                path="publication_name",
+                code="may_not_publish",
+            )
         return translated(state, words, where(config), config.db_user, config.db_name)
 
     return made
@@ -73,10 +81,11 @@ def followed(config: Config, context: Context, streams: Sequence[Stream]) -> lis
     """Those of the streams whose changes are in the log, with the key by which changes name their rows."""
     with closing(Side(uri(config, context), errors_of(config))) as side:
         identities = side.identities()
+        own = publishing.published(side, config.publication_name) if config.publication_name else identities.keys()
     return [
         replace(stream, key=identities[stream.name].key, cursor_field=None, deletes=True)
         for stream in streams
-        if stream.name in identities
+        if stream.name in identities and stream.name in own
     ]
 
 
@@ -117,8 +126,12 @@ class Log(AnyLog):
 
     def forget(self) -> None:
         self.close()
-        with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
-            publishing.drop_all(side, self._names)
+        try:
+            with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
+                publishing.drop_all(side, self._names)
+        except MillraceError as error:
+            error.hint = f"Say at the server: SELECT pg_drop_replication_slot('{self._names.slot}')."
+            raise
 
     def close(self) -> None:
         """No connection is open."""

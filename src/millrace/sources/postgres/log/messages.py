@@ -105,7 +105,10 @@ class Messages:
     def _of_stream(self, kind: int, data: bytes) -> Iterator[Message]:
         match chr(kind):
             case "S":
-                self._open = self._streamed.setdefault(_number(data, 1), _Spool())
+                transaction = _number(data, 1)
+                if transaction not in self._streamed:
+                    self._streamed[transaction] = _Spool()
+                self._open = self._streamed[transaction]
             case "E":
                 self._open = None
             case "A":

@@ -177,6 +177,12 @@ def publish(side: Side, names: Names, tables: Mapping[str, tuple[str, Identity]]
             side.run(f"ALTER PUBLICATION {quoted(name)} DROP TABLE {gone}")
 
 
+def published(side: Side, name: str) -> frozenset[str]:
+    """Tables of a publication."""
+    sql = "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s"
+    return frozenset(table for (table,) in side.rows(sql, name))
+
+
 def await_writers(side: Side, tables: Collection[str], stopping: Callable[[], bool]) -> None:
     """Transactions that wrote to the tables before they were published are over.
 

@@ -1,0 +1,41 @@
+"""What a system keeps for a pipeline that follows its log, and how it goes with the pipeline."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from millrace.connect.source import Context
+from millrace.control import activity, connections
+from millrace.control.activity import Entity
+from millrace.control.clock import clock
+from millrace.control.tables import connections as connection_table
+from millrace.control.tables import pipelines
+from millrace.errors import MillraceError
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+
+def forget(home: Home, pipeline_id: str, name: str) -> None:
+    """The source keeps nothing for the pipeline any more. What cannot be taken away, because the source does not
+    answer, is told in the activity log, with how a person takes it away."""
+    query = (
+        sa.select(pipelines.c.source_id, connection_table.c.type)
+        .join(connection_table, connection_table.c.id == pipelines.c.source_id)
+        .where(pipelines.c.id == pipeline_id)
+    )
+    with home.database.reading() as connection:
+        found = connection.execute(query).first()
+    if found is None or not connections.registry.source(found.type).logged:
+        return
+    try:
+        source = connections.build_source(home, found.source_id, Context(clock=clock(), pipeline=pipeline_id))
+        with closing(source):
+            if (log := source.log()) is not None:
+                log.forget()
+    except MillraceError as error:
+        message = f"the source of pipeline {name} may still keep its log for it: {error.message} {error.hint or ''}"
+        activity.wrote(home, "HIGH", Entity("pipeline", pipeline_id, name), "forget", message)
