@@ -89,6 +89,8 @@ class _Follow:
                 sync.watch.ended(name, "failed", failure)
             return True
         except Exception as fatal:
+            if isinstance(fatal, ConfigError) and fatal.code == "log_expired":
+                sync.note(Note("log_expired", fatal.message, level="error"))
             for name in streams:
                 sync.watch.ended(name, "failed", fatal)
             raise

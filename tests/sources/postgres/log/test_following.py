@@ -124,7 +124,7 @@ def test_a_large_transaction_comes_before_it_ends_and_leaves_nothing_when_it_is_
         return kept(self, kind, data)
 
     monkeypatch.setattr(Messages, "_of_stream", counted)
-    fill = "INSERT INTO much SELECT n, repeat('v', 100) FROM generate_series(%s, %s) AS n"
+    fill = "INSERT INTO much SELECT n, repeat('v', 100) FROM generate_series(%s::int, %s) AS n"
     with shop.connect() as one, shop.connect() as other:
         one.execute("BEGIN")
         other.execute("BEGIN")

@@ -31,7 +31,7 @@ def read(plan: Plan) -> Iterator[Item]:
     if plan.appends:
         plan = replace(plan, relation=replace(plan.relation, key=(), indexes=()))
         cursor = {}
-    log: Any = plan.reading.log
+    log: Any = plan.reading.log or {"unseen": []}
     assert isinstance(plan.database, Postgres)
     database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set)
 

@@ -113,8 +113,8 @@ class Log(AnyLog):
                 yield Checkpoint(self._begin(side))
                 return
             self._say(side, following, tables)
-            fresh = [name for name, one in following.streams.items() if one.history is None and name in tables]
-            publishing.await_writers(side, fresh, self._context.stopping.is_set)
+            fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
+            publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context.stopping.is_set)
             yield from _Read(self, side, following, described, identities).changes()
 
     def confirm(self, cursor: JSON) -> None:
@@ -248,6 +248,10 @@ class _Read:
             if data is None:
                 wire.feedback(answer=True)
             elif data[0] == 119:  # w, a message of the output plugin
+                if (change := self.messages.change(data, 25)) is not None:
+                    if self.add(change):
+                        yield from self._taken()
+                    continue
                 for message in self.messages.of(bytes(data[25:])):
                     if isinstance(message, Change):
                         if self.add(message):

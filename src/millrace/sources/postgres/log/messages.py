@@ -5,13 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Literal, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 # Changes of one transaction that is sent before it has ended are kept in memory up to so much, then in a file.
 _SPOOL_BYTES = 8 << 20
-
-Tuple: TypeAlias = "list[bytes | Literal[False] | None]"
-"""Values as the server writes them; None is NULL, False a large value that did not change and is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +44,13 @@ class Commit:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A row came (I), changed (U) or went (D). ``whole``: the old row has all columns, else those that identify it."""
+class Change(NamedTuple):
+    """A row came (I), changed (U) or went (D). ``rows``: the old one, behind K or O, where it is told, and the new one
+    behind N. What is behind K says only what identifies the row."""
 
-    kind: Literal["I", "U", "D"]
+    kind: int
     table: int
-    old: Tuple | None
-    new: Tuple | None
-    whole: bool = False
+    rows: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,13 @@ class Messages:
     _streamed: dict[int, _Spool] = field(default_factory=dict[int, "_Spool"])
     _open: _Spool | None = None
     _transaction: int = 0
+
+    def change(self, data: memoryview, at: int) -> Change | None:
+        """The message at ``at`` where it is a change that is said at once, as most are; else `of` takes it."""
+        kind = data[at]
+        if self._open is not None or kind not in b"IUD":
+            return None
+        return Change(kind, int.from_bytes(data[at + 1 : at + 5], "big"), bytes(data[at + 5 :]))
 
     def of(self, data: bytes) -> Iterator[Message]:
         """The messages that one of the server's comes to: none while a transaction is gathered."""
@@ -169,34 +171,7 @@ class _Spool:
 
 
 def _change(data: bytes, at: int) -> Change:
-    kind, table = chr(data[0]), int.from_bytes(data[at : at + 4], "big")
-    at += 4
-    old: Tuple | None = None
-    whole = False
-    if data[at] in b"KO":
-        whole = data[at] == 79
-        old, at = _tuple(data, at + 1)
-    if kind == "D":
-        return Change("D", table, old, None, whole)
-    new, _ = _tuple(data, at + 1)
-    return Change("I" if kind == "I" else "U", table, old, new, whole)
-
-
-def _tuple(data: bytes, at: int) -> tuple[Tuple, int]:
-    count = data[at] << 8 | data[at + 1]
-    at += 2
-    values: Tuple = []
-    add, number = values.append, int.from_bytes
-    for _ in range(count):
-        kind = data[at]
-        if kind == 116:  # t, text
-            end = at + 5 + number(data[at + 1 : at + 5], "big")
-            add(data[at + 5 : end])
-            at = end
-        else:
-            add(None if kind == 110 else False)  # n, NULL; u, unchanged
-            at += 1
-    return values, at
+    return Change(data[0], int.from_bytes(data[at : at + 4], "big"), data[at + 4 :])
 
 
 def _told(data: bytes, at: int) -> Told:

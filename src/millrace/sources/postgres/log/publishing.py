@@ -75,6 +75,12 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'"""
 
 
+_PUBLISHED = """
+SELECT n.nspname || '.' || c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
+JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = %s"""
+
+
 class Side:
     """A connection for questions beside the log."""
 
@@ -151,30 +157,23 @@ def publish(side: Side, names: Names, tables: Mapping[str, tuple[str, Identity]]
                 code="no_publication",
             )
         return
-    for name, kinds, updates in (
-        (names.all, "insert, update, delete, truncate", True),
-        (names.inserts, "insert, truncate", False),
-    ):
+    ((version,),) = side.rows("SELECT current_setting('server_version_num')::int4")
+    # Truncations since version 11; parts of a table under its own name since 13.
+    whole = ", publish_via_partition_root = true" if version >= 130_000 else ""
+    emptied = ", truncate" if version >= 110_000 else ""
+    for name, kinds, updates in ((names.all, "insert, update, delete", True), (names.inserts, "insert", False)):
         wanted = {table: sql for table, (sql, identity) in tables.items() if identity.updates == updates}
         if not side.rows("SELECT 1 FROM pg_publication WHERE pubname = %s", name):
-            side.run(f"CREATE PUBLICATION {quoted(name)} WITH (publish = '{kinds}', publish_via_partition_root = true)")
-        there = {
-            table
-            for (table,) in side.rows(
-                "SELECT n.nspname || '.' || c.relname FROM pg_publication AS p JOIN pg_publication_rel AS r "
-                "ON r.prpubid = p.oid JOIN pg_class AS c ON c.oid = r.prrelid "
-                "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = %s",
-                name,
-            )
-        }
-        if there == set(wanted):
+            side.run(f"CREATE PUBLICATION {quoted(name)} WITH (publish = '{kinds}{emptied}'{whole})")
+        there = dict(side.rows(_PUBLISHED, name))
+        if there.keys() == wanted.keys():
             continue
-        listed = ", ".join(f"ONLY {sql}" for sql in wanted.values())
-        if listed:
+        if wanted:
+            listed = ", ".join(f"ONLY {sql}" for sql in wanted.values())
             side.run(f"ALTER PUBLICATION {quoted(name)} SET TABLE {listed}")
         else:
-            gone = ", ".join(f"ONLY {'.'.join(map(quoted, one.split('.', 1)))}" for one in sorted(there))
-            side.run(f"ALTER PUBLICATION {quoted(name)} DROP TABLE {gone}")
+            listed = ", ".join(f"ONLY {sql}" for sql in there.values())
+            side.run(f"ALTER PUBLICATION {quoted(name)} DROP TABLE {listed}")
 
 
 def published(side: Side, name: str) -> frozenset[str]:

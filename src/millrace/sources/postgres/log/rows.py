@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from millrace.connect.log import Followed
@@ -15,13 +16,18 @@ from millrace.data.batch import Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
 from millrace.data.exact import Casted, either
 from millrace.sources.postgres.decoding import read
-from millrace.sources.postgres.log.messages import Change, Told, Tuple
+from millrace.sources.postgres.log.messages import Change, Told
 from millrace.sources.postgres.log.publishing import Identity
 from millrace.sources.postgres.log.snapshots import Snapshot
+from millrace.sources.postgres.log.tuples import Column, Tuple, parsed, written
+from millrace.sources.postgres.log.tuples import columns as columns_of
 from millrace.sources.postgres.types import Type
 
 CODE = "INCOMPATIBLE_TYPE"
 IN_HISTORY = "in_history"
+
+_INSERT, _UPDATE, _DELETE = b"IUD"
+_NEW, _WHOLE = b"NO"
 
 Key = tuple[bytes | None, ...]
 """Values of a key as the server writes them."""
@@ -45,13 +51,12 @@ class Changes:
     special: Literal["reject", "null"]
     now: Callable[[], datetime]
     unknown: Callable[[str, int], None]
-    count: int = 0
-    _operations: list[str] = field(default_factory=list[str])
-    _values: list[list[Any]] = field(default_factory=list[list[Any]])
-    _unsaid: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    """Places of columns that a row does not say, by row."""
+    _kinds: bytearray = field(default_factory=bytearray)
+    """What happened, of each row."""
+    _rows: list[bytes] = field(default_factory=list[bytes])
+    """The rows, each as the server wrote it, behind one byte."""
     _asked: set[int] = field(default_factory=set[int])
-    """Rows whose unsaid values nobody downstream can know."""
+    """Rows that have a new key, so that nobody downstream knows what they do not say."""
     _gone: dict[Key, None] = field(default_factory=dict[Key, None])
     """Keys that were deleted before the history was read, which does not tell of them."""
     _passed: int = 0
@@ -60,7 +65,6 @@ class Changes:
     _keys: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
-        self._values = [[] for _ in self.told.fields]
         names = [one.name for one in self.told.fields]
         self._keys = [names.index(name) for name in self.identity.key if name in names]
         history = self.followed.history
@@ -76,28 +80,27 @@ class Changes:
 
     def add(self, change: Change) -> None:
         """The change is among the rows, as a delete and a new row where it gave a row another key."""
-        new, old = change.new, change.old
         if self._skips:
             self._skip(change)
-            return
-        if new is None:
-            if old is not None:
-                self._row("D", old if change.whole else self._only_key(old))
-            return
-        unsaid: list[int] | None = None
-        moved = False
-        if change.kind == "U":
+        elif change.kind == _UPDATE and change.rows[0] != _NEW:
+            self._update(change)
+        else:
+            self._kinds.append(change.kind)
+            self._rows.append(change.rows)
+
+    def _update(self, change: Change) -> None:
+        """An update that tells of the old row too."""
+        old, at = parsed(change.rows, 1)
+        new, _ = parsed(change.rows, at + 1)
+        for place, value in enumerate(new):
+            if value is False and (change.rows[0] == _WHOLE or place in self._keys):
+                new[place] = old[place]
+        moved = any(old[place] != new[place] for place in self._keys)
+        if moved:
+            self._row(_DELETE, self._only_key(old))
             if False in new:
-                unsaid = self._complete(new, old, change.whole)
-            if old is not None and self._keys:
-                moved = any(old[place] != new[place] for place in self._keys)
-                if moved:
-                    self._row("D", self._only_key(old))
-        if unsaid:
-            self._unsaid[self.count] = unsaid
-            if moved or self.followed.whole or not self.followed.stream.historical:
-                self._asked.add(self.count)
-        self._row(change.kind, new)
+                self._asked.add(len(self._rows))
+        self._row(_UPDATE, new)
 
     def truncate(self) -> Iterator[Item]:
         """All rows so far, and then that there are none."""
@@ -109,21 +112,17 @@ class Changes:
 
     def taken(self) -> Iterator[Item]:
         """The rows, in their order; then there are none."""
-        name = self.followed.stream.name
         self._bury()
-        if self.count:
+        if self._rows:
             yield from self._batches()
-            self._operations, self._values = [], [[] for _ in self.told.fields]
-            self._unsaid, self._asked, self.count = {}, set(), 0
+            self._kinds, self._rows, self._asked = bytearray(), [], set()
         if self._passed:
-            yield Passed(self._passed, IN_HISTORY, name)
+            yield Passed(self._passed, IN_HISTORY, self.followed.stream.name)
             self._passed = 0
 
-    def _row(self, operation: str, values: Tuple) -> None:
-        self._operations.append(operation)
-        for column, value in zip(self._values, values, strict=True):
-            column.append(value)
-        self.count += 1
+    def _row(self, kind: int, values: Tuple) -> None:
+        self._kinds.append(kind)
+        self._rows.append(b"N" + written(values))
 
     def _only_key(self, old: Tuple) -> Tuple:
         kept: Tuple = [None] * len(old)
@@ -131,27 +130,16 @@ class Changes:
             kept[place] = old[place]
         return kept
 
-    def _complete(self, new: Tuple, old: Tuple | None, whole: bool) -> list[int]:
-        """Places of values that neither the new row nor the old one says; they are NULL from here on."""
-        unsaid: list[int] = []
-        for place, value in enumerate(new):
-            if value is not False:
-                continue
-            if old is not None and (whole or place in self._keys):
-                new[place] = old[place]
-            else:
-                new[place] = None
-                unsaid.append(place)
-        return unsaid
-
     def _skip(self, change: Change) -> None:
         """The change is passed over. A row that the table has from an earlier history, and that went before this one,
         would stay there, so its key is kept to be looked at."""
         self._passed += 1
-        old, new = change.old, change.new
-        if old is None or not self._keys or self._snapshot is None or self.followed.load_mode != "merge":
+        told = change.kind != _INSERT and change.rows[0] != _NEW
+        if not told or not self._keys or self._snapshot is None or self.followed.load_mode != "merge":
             return
-        if new is None or any(old[place] != new[place] for place in self._keys):
+        old, at = parsed(change.rows, 1)
+        new = parsed(change.rows, at + 1)[0] if change.kind == _UPDATE else None
+        if new is None or any(old[place] != new[place] and new[place] is not False for place in self._keys):
             self._gone[_key(old, self._keys)] = None
 
     def _bury(self) -> None:
@@ -166,23 +154,25 @@ class Changes:
                 row: Tuple = [None] * len(self.told.fields)
                 for place, value in zip(self._keys, key, strict=True):
                     row[place] = value
-                self._row("D", row)
+                self._row(_DELETE, row)
 
     def _batches(self) -> Iterator[Item]:
-        self._ask()
-        arrays: list[pa.Array] = [pa.array(self._operations, pa.string())]
+        told = columns_of(self._rows, len(self.told.fields))
+        unsaid = self._unsaid(told)
+        kinds = np.frombuffer(bytes(self._kinds), "S1")
+        arrays: list[pa.Array] = [pa.array(kinds, pa.binary()).cast(pa.string())]
         fields: list[pa.Field] = [columns.ours(columns.OP_TYPE, pa.string())]
         wrong: dict[int, pa.BooleanArray] = {}
         out: pa.BooleanArray | None = None
-        for place, (about, type_, values) in enumerate(zip(self.told.fields, self.types, self._values, strict=True)):
+        for place, (about, type_, values) in enumerate(zip(self.told.fields, self.types, told, strict=True)):
             found = _read(values, type_)
             arrays.append(found.values)
             fields.append(pa.field(about.name, found.values.type))
             if found.bad is not None:
                 wrong[place] = found.bad
                 out = either(out, found.bad)
-        if self._unsaid:
-            arrays.append(pa.array([self._said(row) for row in range(self.count)], pa.string()))
+        if unsaid:
+            arrays.append(pa.array([self._said(unsaid.get(row)) for row in range(len(self._rows))], pa.string()))
             fields.append(columns.ours(columns.UNCHANGED, pa.string()))
         rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         name = self.followed.stream.name
@@ -192,22 +182,29 @@ class Changes:
         kept = rows.filter(pc.invert(out))
         if kept.num_rows:
             yield Batch(name, kept)
-        yield Refused(self._refused(out, wrong))
+        yield Refused(self._refused(out, wrong, told))
 
-    def _said(self, row: int) -> str | None:
-        unsaid = self._unsaid.get(row)
+    def _unsaid(self, told: Sequence[Column]) -> dict[int, list[int]]:
+        """Places of columns that a row does not say, by row. Those that nobody downstream can know are filled in."""
+        unsaid: dict[int, list[int]] = {}
+        for place, column in enumerate(told):
+            for row in column.unsaid:
+                unsaid.setdefault(row, []).append(place)
+        every = self.followed.whole or not self.followed.stream.historical
+        asked = sorted(row for row in unsaid if every or row in self._asked)
+        if asked and self._keys:
+            self._ask(told, unsaid, asked)
+        return unsaid
+
+    def _said(self, unsaid: Sequence[int] | None) -> str | None:
         if not unsaid:
             return None
         return columns.BETWEEN + columns.BETWEEN.join([*(self.told.fields[place].name for place in unsaid), ""])
 
-    def _ask(self) -> None:
-        """Values that a row does not say and nobody knows are those of the row as it is now: what changed them since
-        comes in the log."""
-        asked = sorted(row for row in self._asked if self._keys)
-        if not asked:
-            return
-        places = sorted({place for row in asked for place in self._unsaid[row]})
-        keys = [tuple(self._values[place][row] for place in self._keys) for row in asked]
+    def _ask(self, told: Sequence[Column], unsaid: dict[int, list[int]], asked: Sequence[int]) -> None:
+        """Values that a row does not say are as the row is now: what changed them since comes in the log."""
+        places = sorted({place for row in asked for place in unsaid[row]})
+        keys = [tuple(told[place].values[row] for place in self._keys) for row in asked]
         names = [self.told.fields[place].name for place in self._keys]
         wanted = [self.told.fields[place].name for place in places]
         there = self.present(self.followed.stream.name, names, wanted, list(dict.fromkeys(keys)))
@@ -215,23 +212,25 @@ class Changes:
         for row, key in zip(asked, keys, strict=True):
             found = there.get(key)
             lost += found is None
-            for place in self._unsaid.pop(row):
-                self._values[place][row] = found[places.index(place)] if found is not None else None
+            for place in unsaid.pop(row):
+                told[place].values[row] = found[places.index(place)] if found is not None else None
         if lost:
             self.unknown(self.followed.stream.name, lost)
 
-    def _refused(self, out: pa.BooleanArray, wrong: Mapping[int, pa.BooleanArray]) -> pa.RecordBatch:
+    def _refused(
+        self, out: pa.BooleanArray, wrong: Mapping[int, pa.BooleanArray], found: Sequence[Column]
+    ) -> pa.RecordBatch:
         """Each row as JSON of what the server wrote."""
         rows = pc.indices_nonzero(out).to_pylist()
         names = [one.name for one in self.told.fields]
         told = [
-            {name: _text(values[row]) for name, values in zip(names, self._values, strict=True)}
-            | {columns.OP_TYPE: self._operations[row]}
+            {name: _text(one.values[row]) for name, one in zip(names, found, strict=True)}
+            | {columns.OP_TYPE: chr(self._kinds[row])}
             for row in rows
         ]
         messages = [
             "; ".join(
-                f"{names[place]} is {_text(self._values[place][row])}, which no type of a warehouse has"
+                f"{names[place]} is {_text(found[place].values[row])}, which no type of a warehouse has"
                 for place, bad in wrong.items()
                 if bad[row].as_py()
             )
@@ -255,15 +254,15 @@ def _key(values: Tuple, places: Sequence[int]) -> Key:
     return tuple(value if (value := values[place]) is not False else None for place in places)
 
 
-def _read(values: list[Any], type_: Type) -> Casted:
-    texts = pa.array(values, pa.binary())
+def _read(column: Column, type_: Type) -> Casted:
     try:
-        return read(texts.cast(pa.string()), type_)
+        return read(column.array().cast(pa.string()), type_)
     except pa.ArrowInvalid:
         # A database without an encoding has text that is none; its rows are refused.
-        sound = pa.array([_sound(one) for one in values], pa.bool_())
-        found = read(pa.array([_text(one) if _sound(one) else None for one in values], pa.string()), type_)
-        return Casted(found.values, either(found.bad, pc.invert(sound)))
+        sound = [_sound(one) for one in column.values]
+        texts = [_text(one) if whole else None for one, whole in zip(column.values, sound, strict=True)]
+        found = read(pa.array(texts, pa.string()), type_)
+        return Casted(found.values, either(found.bad, pa.array([not one for one in sound], pa.bool_())))
 
 
 def _sound(value: bytes | None) -> bool:

@@ -89,7 +89,7 @@ class Wire:
             size, data = get(1)
             if size > 0:
                 count += 1
-                if not count & 0xFFF and now() - self._told_at > _FEEDBACK_S:
+                if not count & 0xFF and now() - self._told_at > _FEEDBACK_S:
                     self.feedback()
                 yield data
                 continue
