@@ -8,7 +8,8 @@ WEB_STAMP := src/millrace/rest/web/index.html
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web demo test lint types generated golden bench bench-flight bench-api bench-push bench-workers soak crash check new-source new-destination clean
+.PHONY: help setup web demo test lint types generated golden check new-source new-destination clean
+.PHONY: bench bench-flight bench-api bench-push bench-databases bench-workers soak crash
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ bench-api: setup  ## Latency of the REST API with 1,000 pipelines and 1,000,000 
 
 bench-push: setup  ## What a server takes of what systems send by themselves, over loopback: single events and batches
 	@$(BIN)/python -m tests.bench.push
+
+bench-databases: $(BENCH_STAMP)  ## PostgreSQL into DuckDB and PostgreSQL beside raw floors and a peer; ROWS=5000000
+	@$(BIN)/python -m tests.bench.databases --rows $(or $(ROWS),5000000)
 
 bench-workers: setup  ## Throughput of 1, 2 and 4 workers where latency is the limit, as processes and on Ray; about 6 minutes
 	@$(BIN)/python -m tests.bench.workers
