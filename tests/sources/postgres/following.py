@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 from tests.postgres import Database
 
-from millrace.connect.source import Context, Reading, Stream
+from millrace.connect.source import Context, Reading, Stream, SystemClock
 from millrace.data.batch import JSON, Checkpoint, Lane, LoadMode, Passed
 from millrace.data.rows import to_rows
 from millrace.sources.postgres.config import Config
@@ -23,6 +24,19 @@ def source(database: Database, context: Context | None = None, **settings: Any) 
 
 
 Follow: TypeAlias = Callable[..., "Follower"]
+
+
+class Ahead(SystemClock):
+    """The machine's time, put forward."""
+
+    def __init__(self) -> None:
+        self._by = timedelta()
+
+    def ahead(self, **by: float) -> None:
+        self._by += timedelta(**by)
+
+    def now(self) -> datetime:
+        return super().now() + self._by
 
 
 @dataclass
@@ -45,6 +59,8 @@ class Follower:
     mode: JSON = None
     load_mode: LoadMode = "merge"
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    page_rows: int | None = None
+    range_rows: int | None = None
     cursors: dict[Lane, JSON] = field(default_factory=dict[Lane, JSON])
     marks: Marks = field(default_factory=Marks)
     refused: list[dict[str, JSON]] = field(default_factory=list[dict[str, JSON]])
@@ -53,10 +69,16 @@ class Follower:
         """Rows that a run reads, of both lanes; what no checkpoint covers does not count."""
         return [row for lane in ("incremental", "historical") for row in self.lane(lane, stop_after)]
 
+    clock: Ahead = field(default_factory=lambda: Ahead())
+
     @cached_property
     def reader(self) -> Source:
-        context = Context(queries={self.name: self.mode} if self.mode else {})
-        return source(self.database, context, **self.settings)
+        context = Context(clock=self.clock, queries={self.name: self.mode} if self.mode else {})
+        made = source(self.database, context, **self.settings)
+        # Small ones, so that few rows make many.
+        made.page_rows = self.page_rows or made.page_rows
+        made.range_rows = self.range_rows or made.range_rows
+        return made
 
     def close(self) -> None:
         self.reader.close()
@@ -88,7 +110,7 @@ class Follower:
                 waiting += to_rows(item)
             elif not isinstance(item, Passed):
                 self.refused += to_rows(item.rows)  # pyright: ignore[reportAttributeAccessIssue]
-        return rows if lane == "historical" and not self.cursors.get(lane) else rows + waiting
+        return rows + waiting
 
     def stream(self, reader: Source) -> Stream:
         return next(stream for stream in reader.streams() if stream.name == self.name)

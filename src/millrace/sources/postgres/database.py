@@ -13,7 +13,7 @@ from millrace.sources.postgres.catalog import Described, literal, quoted
 from millrace.sources.postgres.session import Server, Session
 
 # How far behind the position rows are looked for that were committed late.
-_BACK_DAYS, _BACK_NUMBERS = 1, 1_000_000
+_BACK_DAYS = 1
 # Transactions that are remembered; where there are more, their rows may come once more.
 _MOST_KNOWN = 10_000
 # Rows that are looked at to cut a table into equal parts.
@@ -50,12 +50,8 @@ class Postgres:
             moment = f"({moment}) AT TIME ZONE ({zone})"
         return str(session.value(f"SELECT CAST({moment} AS {column.type})"))
 
-    def back(self, text: str, column: Column) -> str | None:
-        if column.kind == "moment":
-            return f"{self.literal(text, column)} - interval '{_BACK_DAYS} days'"
-        if column.kind == "whole":
-            return f"CAST({literal(text)} AS int8) - {_BACK_NUMBERS}"
-        return None
+    def back(self, text: str, column: Column) -> str:
+        return f"{self.literal(text, column)} - interval '{_BACK_DAYS} days'"
 
     def bounds(self, session: Asked, relation: Relation, column: Column, parts: int) -> list[str]:
         if not relation.versioned or not relation.rows:

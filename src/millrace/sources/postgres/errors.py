@@ -55,6 +55,24 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
     return ConfigError(f"{where} refuses a query: {said}.", code="sql")
 
 
+# Words of errors that end a stream, with the SQLSTATE that they stand for.
+_WORDS = (
+    ("read-only transaction", "25006"),
+    ("canceling statement", "57014"),
+    ("terminating connection", "57P01"),
+    ("conflict with recovery", "40001"),
+    ("permission denied", "42501"),
+    ("No space left", "53100"),
+    ("out of memory", "53200"),
+)
+
+
+def state_of(text: str) -> str:
+    """The SQLSTATE of an error of which only words are left: the query's fault, or that of the connection."""
+    known = next((state for words, state in _WORDS if words in text), None)
+    return known or ("XX000" if "ERROR:" in text else "08006")
+
+
 def unknown_host(host: str, cause: Exception) -> MillraceError:
     return _numbered("postgres_1006", f"The host {host} is not known: {cause}.", path="db_host")
 

@@ -22,7 +22,7 @@ from millrace.data.writing import text
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, literal, quoted
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.errors import state_of, translated, unknown_host
 from millrace.sources.postgres.rows import Rows
 from millrace.sources.postgres.types import SESSION
 
@@ -115,6 +115,9 @@ class Session:
     def value(self, sql: str) -> str | None:
         return self.rows(f"SELECT CAST(({sql}) AS pg_catalog.text)")[0][0]
 
+    def pairs(self, sql: str) -> list[tuple[int, int]]:
+        return [(int(one), int(other)) for one, other in self.rows(sql)]
+
     def values(self, sql: str) -> list[str]:
         found = self.rows(f"SELECT CAST(v AS pg_catalog.text) FROM ({sql}) AS found (v)")
         return [one for (one,) in found if one is not None]
@@ -136,9 +139,7 @@ class Session:
         with self._translated(), closing(self.connection.cursor()) as statement:
             statement.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})
             statement.execute(f"SELECT {columns} FROM {relation.source} {tail}")
-            for batch in statement.fetch_record_batch():
-                if not batch.num_rows:
-                    continue
+            for batch in self._batches(statement.fetch_record_batch()):
                 try:
                     good, refused = rows.of(batch)
                 except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
@@ -152,6 +153,19 @@ class Session:
                 self._sound = True
         for name, count in rows.left_out.items():
             self._left_out(f"{relation.name}.{name}", count)
+
+    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """Batches with rows. What ends a stream comes out in pyarrow's errors, with the server's words alone."""
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            except (pa.ArrowException, OSError) as error:
+                self._sound = False
+                raise translated(state_of(str(error)), str(error), where(self._config)) from error
+            if batch.num_rows:
+                yield batch
 
     def cancel(self) -> None:
         """Whatever runs on the connection ends; may be called by another thread."""

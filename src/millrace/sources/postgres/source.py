@@ -11,7 +11,7 @@ import pyarrow as pa
 from millrace.connect.source import Context, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, reader
-from millrace.connect.sql.reading.plan import Plan
+from millrace.connect.sql.reading.plan import PAGE_ROWS, RANGE_ROWS, Plan
 from millrace.data.batch import Item
 from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres import catalog, checks
@@ -34,6 +34,7 @@ class Source(AnySource[Config]):
     title = "PostgreSQL"
     defers_when_empty = True
     logged = True
+    page_rows, range_rows = PAGE_ROWS, RANGE_ROWS
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -80,6 +81,8 @@ class Source(AnySource[Config]):
             parallelism=self.config.historical_parallelism,
             whole_every=timedelta(hours=self.config.full_load_every_hours),
             repeats_whole=not reading.stream.historical,
+            page_rows=self.page_rows,
+            range_rows=self.range_rows,
         )
         yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
 

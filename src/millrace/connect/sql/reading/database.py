@@ -32,6 +32,10 @@ class Session(Protocol):
         """The only value of an answer, as text."""
         ...
 
+    def pairs(self, sql: str) -> list[tuple[int, int]]:
+        """The two columns of an answer, whole numbers."""
+        ...
+
     def values(self, sql: str) -> list[str]:
         """The only column of an answer, as text; without NULL."""
         ...
@@ -69,9 +73,9 @@ class Database(Protocol):
         """The moment before which rows are read, as text: the server's now, less the delay."""
         ...
 
-    def back(self, text: str, column: Column) -> str | None:
-        """SQL for a value of the column somewhat before, from which on rows that were committed late are looked for;
-        None where nobody can say."""
+    def back(self, text: str, column: Column) -> str:
+        """SQL for a moment somewhat before, from which on rows of a versioned relation that were committed late are
+        looked for."""
         ...
 
     def bounds(self, session: Session, relation: Relation, column: Column, parts: int) -> list[str]:

@@ -2,12 +2,14 @@
 
 A position is the last value read, and, where the database tells rows apart by when they were written, what was seen
 with it: a row that was committed late has an old value, and is found by not having been seen. Elsewhere the rows of
-the last moment are read once more, and those that were seen are known by their hashes.
+the last moment are read once more, and those that were seen are known by their hashes. Numbers leave gaps where rows
+are committed late.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +17,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from millrace.connect.sql.reading.database import Part, Session
-from millrace.connect.sql.reading.plan import Plan
+from millrace.connect.sql.reading.plan import BEGINNING, Plan
 from millrace.connect.sql.reading.statements import after, joined, tail
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.rows import to_json
@@ -26,41 +28,64 @@ _Rows: TypeAlias = pa.RecordBatch | Refused
 # Rows of the last moment whose hashes are kept; where there are more, all of them are read once more.
 MOST_HASHES = 20_000
 _HASH_BYTES = 16
+# Rows with the highest numbers among which gaps are looked for, and how many gaps are kept.
+GAPS_AMONG, MOST_GAPS = 10_000, 1_000
 _SEEN = "seen"
 
 
-def begin(plan: Plan, session: Session) -> tuple[dict[str, JSON], tuple[Mark, ...]]:
-    """The position from which the lane will follow, as of the session: nothing before it is read in this lane."""
-    database, relation, mode = plan.database, plan.relation, plan.mode
+def begin(plan: Plan) -> Iterator[Item]:
+    """Takes the position from which the lane will follow: nothing before it is read in this lane, but for the last
+    moment of a relation of which nobody tells what is newer."""
+    mode, relation = plan.mode, plan.relation
     state: dict[str, JSON] = {}
     marks: tuple[Mark, ...] = ()
-    if mode.timestamp is not None:
-        state["ts"] = _newest(plan, session, mode.timestamp)
-        if not relation.versioned and not plan.appends:
-            marks = (_last_moment(plan, session, state["ts"]),)
-    if mode.incrementing is not None:
-        state["inc"] = _highest(plan, session, mode.incrementing)
-    if relation.versioned and mode.mode != "full_load":
-        state["seen"] = database.seen(session, relation, _recent(plan, state))
-    return state, marks
+    with plan.database.session() as session:
+        if mode.incrementing is not None:
+            state["inc"] = _highest(plan, session, mode.incrementing)
+            state["gaps"] = _gaps(plan, session, state["inc"])
+        if mode.timestamp is not None:
+            state["ts"] = _newest(plan, session, mode.timestamp)
+            if not relation.versioned:
+                if plan.reading.stream.historical and state["ts"] is not None:
+                    yield from _all(plan, session, [*_before_number(plan, state), _moment(plan, state["ts"])], ())
+                marks = (_last_moment(plan, session, state["ts"]),)
+        if relation.versioned and (mode.timestamp is not None or mode.mode == "xmin"):
+            state["seen"] = plan.database.seen(session, relation, _recent(plan, state))
+    if mode.mode == "full_load":
+        # The history is the first reading of everything.
+        state["since"] = plan.context.clock.now().isoformat()
+    position = Mark(BEGINNING, json.dumps(state).encode(), replace=True)
+    yield Checkpoint(plan.cursor(**state), (position, *marks))
 
 
-def before(plan: Plan, state: dict[str, Any]) -> list[str]:
-    """What the lane will not read from the position on: conditions for the history where rows are appended."""
-    database, relation, mode = plan.database, plan.relation, plan.mode
+def before(plan: Plan) -> list[str]:
+    """What this lane does not read, as conditions for the history. Where rows merge, some may come in both."""
+    marks = plan.reading.memory.recall(BEGINNING)
+    state: dict[str, Any] = json.loads(marks[-1]) if marks else {}
+    database, relation, ts = plan.database, plan.relation, plan.mode.timestamp
     conditions: list[str] = []
-    for name, value in ((mode.timestamp, state.get("ts")), (mode.incrementing, state.get("inc"))):
-        if name is None:
-            continue
-        column, compared = relation.of(name), "<="
-        if name == mode.timestamp and not relation.versioned:
-            compared = "<"
-        quoted = database.quoted(name)
-        known = f"{quoted} {compared} {database.literal(value, column)}" if value is not None else ""
-        conditions.append(joined("OR", (f"{quoted} IS NULL", known)))
-    if relation.versioned and state.get("seen") is not None:
-        conditions.append(f"NOT ({database.unseen(state['seen'])})")
+    if ts is not None and (plan.appends or not relation.versioned):
+        conditions.append(_until_value(plan, ts, "<=" if relation.versioned else "<", state.get("ts")))
+    if plan.appends:
+        conditions += _before_number(plan, state)
+        if relation.versioned and state.get("seen") is not None:
+            conditions.append(f"NOT ({database.unseen(state['seen'])})")
     return conditions
+
+
+def _before_number(plan: Plan, state: dict[str, Any]) -> list[str]:
+    inc = plan.mode.incrementing
+    if inc is None:
+        return []
+    gaps = _late_numbers(plan, state)
+    return [_until_value(plan, inc, "<=", state.get("inc")), f"NOT COALESCE({gaps}, FALSE)" if gaps else ""]
+
+
+def _until_value(plan: Plan, name: str, compared: str, value: str | None) -> str:
+    """Rows up to the value, and those without one."""
+    quoted = plan.database.quoted(name)
+    known = f"{quoted} {compared} {plan.database.literal(value, plan.relation.of(name))}" if value is not None else ""
+    return joined("OR", (f"{quoted} IS NULL", known))
 
 
 def follow(plan: Plan, state: dict[str, Any]) -> Iterator[Item]:
@@ -86,7 +111,7 @@ def _delta(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item
         yield from _from_moment(plan, session, state, [until])
         return
     names, now = (ts, *(name for name in plan.relation.pages if name != ts)), _seen_now(plan, session, state)
-    behind, late = _behind(plan, names, state), _late(plan, state, ts)
+    behind, late = _behind(plan, names, state), _late(plan, state)
     end: dict[str, JSON] | None = None
     for item in _all(plan, session, [until, late, f"NOT ({behind})"] if late else None, names):
         end = {"ts": state["ts"], "key": state.get("key")} | now
@@ -104,15 +129,17 @@ def _delta(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item
 
 def _counted(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]:
     """New rows, by the column that rises."""
-    inc, now = _incrementing(plan), _seen_now(plan, session, state)
-    above, late = _above(plan, inc, state.get("inc")), _late(plan, state, inc)
+    inc = _incrementing(plan)
+    above, late = _above(plan, inc, state.get("inc")), _late_numbers(plan, state)
+    gaps = _gaps(plan, session, _highest(plan, session, inc))
     end: dict[str, JSON] | None = None
-    for item in _all(plan, session, [late, f"NOT ({above})"] if late else None, (inc,)):
-        end = {"inc": state["inc"]} | now
+    for item in _all(plan, session, [late] if late else None, (inc,)):
+        end = {"inc": state["inc"], "gaps": gaps}
         yield item
     for item in _paged(plan, session, [above], (inc,)):
         if isinstance(item, _At):
-            end = {"inc": item.values[0]} | now
+            at = item.values[0]
+            end = {"inc": at, "gaps": [one for one in gaps if one[0] < int(at)] if gaps else []}
             yield Checkpoint(plan.cursor(**end))
         else:
             yield item
@@ -126,18 +153,19 @@ def _both(plan: Plan, session: Session, state: dict[str, Any]) -> Iterator[Item]
     until = _until(plan, session)
     # A row that is too young waits, and comes as one that changed.
     ripe = f"{plan.database.quoted(ts)} IS NULL OR {until}"
-    fresh = joined("OR", (_above(plan, inc, state.get("inc")), _late(plan, state, inc)))
+    fresh = joined("OR", (_above(plan, inc, state.get("inc")), _late_numbers(plan, state)))
     found = False
     for item in _paged(plan, session, [fresh, ripe], (inc,)):
         found = True
         if not isinstance(item, _At):
             yield item
     changed = [until, f"NOT COALESCE({fresh}, FALSE)"]
-    highest = {"inc": _highest(plan, session, inc)}
+    top = _highest(plan, session, inc)
+    highest = {"inc": top, "gaps": _gaps(plan, session, top)}
     if not plan.relation.versioned:
         yield from _from_moment(plan, session, state | highest, changed, found=found)
         return
-    changed.append(joined("OR", (_behind(plan, (ts, inc), state), _late(plan, state, ts))))
+    changed.append(joined("OR", (_behind(plan, (ts, inc), state), _late(plan, state))))
     for item in _paged(plan, session, changed, (ts, inc)):
         found = True
         if not isinstance(item, _At):
@@ -190,12 +218,16 @@ def _last_moment(plan: Plan, session: Session, moment: JSON) -> Mark:
     """Hashes of the rows of a moment; none where they are too many."""
     if moment is None:
         return Mark(_SEEN, None, replace=True)
-    database, ts = plan.database, _timestamp(plan)
-    where = f"{database.quoted(ts)} = {database.literal(moment, plan.relation.of(ts))}"
     hashes: set[bytes] = set()
-    for part in session.parts(plan.relation, tail(database, [where], (), MOST_HASHES + 1), ()):
+    last = tail(plan.database, [_moment(plan, moment)], (), MOST_HASHES + 1)
+    for part in session.parts(plan.relation, last, ()):
         hashes.update(_hashes(part.rows))
     return Mark(_SEEN, b"".join(sorted(hashes)) if len(hashes) <= MOST_HASHES else None, replace=True)
+
+
+def _moment(plan: Plan, moment: str) -> str:
+    ts = _timestamp(plan)
+    return f"{plan.database.quoted(ts)} = {plan.database.literal(moment, plan.relation.of(ts))}"
 
 
 def _known(plan: Plan) -> set[bytes]:
@@ -278,26 +310,40 @@ def _above(plan: Plan, name: str, value: str | None) -> str:
     return after(plan.database, plan.relation, (name,), (value,))
 
 
-def _late(plan: Plan, state: dict[str, Any], name: str) -> str:
-    """Rows from somewhat before the position on that were not seen then; empty where nobody can tell."""
-    value = state.get("ts" if name == plan.mode.timestamp else "inc")
+def _late(plan: Plan, state: dict[str, Any]) -> str:
+    """Rows from somewhat before the last moment on that were not seen then; empty where nobody can tell."""
+    ts, value = _timestamp(plan), state.get("ts")
     if value is None or state.get("seen") is None:
         return ""
-    back = plan.database.back(value, plan.relation.of(name))
-    if back is None:
-        return ""
-    return joined("AND", (f"{plan.database.quoted(name)} >= {back}", plan.database.unseen(state["seen"])))
+    back = plan.database.back(value, plan.relation.of(ts))
+    return joined("AND", (f"{plan.database.quoted(ts)} >= {back}", plan.database.unseen(state["seen"])))
+
+
+def _gaps(plan: Plan, session: Session, highest: str | None) -> list[list[int]]:
+    """Stretches of numbers that no row had among the last ones up to the highest: those of rows that are not committed
+    yet, and those that never will be."""
+    column = plan.relation.of(_incrementing(plan))
+    if highest is None or column.kind != "whole":
+        return []
+    name = plan.database.quoted(column.name)
+    last = f"SELECT {name} AS n FROM {plan.relation.source} WHERE {name} IS NOT NULL ORDER BY {name} DESC"
+    pairs = f"SELECT n, LEAD(n) OVER (ORDER BY n) AS following FROM ({last} LIMIT {GAPS_AMONG}) AS latest"
+    found = session.pairs(f"SELECT n, following FROM ({pairs}) AS each WHERE following > n + 1 ORDER BY n DESC")
+    return [[low + 1, high - 1] for low, high in found[:MOST_GAPS]][::-1]
+
+
+def _late_numbers(plan: Plan, state: dict[str, Any]) -> str:
+    """Rows with a number that no row had then."""
+    name = plan.database.quoted(_incrementing(plan))
+    return joined("OR", [f"{name} BETWEEN {low} AND {high}" for low, high in state.get("gaps") or ()])
 
 
 def _recent(plan: Plan, state: dict[str, Any]) -> str:
-    """Rows among which late ones will be looked for; all, where that is not by a column."""
-    conditions: list[str] = []
-    for name, value in ((plan.mode.timestamp, state.get("ts")), (plan.mode.incrementing, state.get("inc"))):
-        if name is not None and value is not None:
-            back = plan.database.back(value, plan.relation.of(name))
-            if back is not None:
-                conditions.append(f"{plan.database.quoted(name)} >= {back}")
-    return joined("OR", conditions)
+    """Rows among which late ones will be looked for; all, where that is not by a timestamp."""
+    ts, value = plan.mode.timestamp, state.get("ts")
+    if ts is None or value is None:
+        return ""
+    return f"{plan.database.quoted(ts)} >= {plan.database.back(value, plan.relation.of(ts))}"
 
 
 def _seen_now(plan: Plan, session: Session, state: dict[str, Any]) -> dict[str, JSON]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from millrace.connect.source import Note
 from millrace.connect.sql.reading import following, ranges
-from millrace.connect.sql.reading.plan import BEGINNING, Plan
+from millrace.connect.sql.reading.plan import Plan
 from millrace.connect.sql.reading.statements import tail
-from millrace.data.batch import JSON, Checkpoint, Item, Mark, Refused
+from millrace.data.batch import Checkpoint, Item, Refused
 from millrace.errors import ConfigError
 
 # Runs begin at slots, some seconds late: a whole reading is due a little before its time.
@@ -34,7 +33,7 @@ def _incremental(plan: Plan) -> Iterator[Item]:
     whole = plan.mode.mode == "full_load"
     if state is None:
         if not (whole and plan.repeats_whole):
-            yield from _begin(plan)
+            yield from following.begin(plan)
             return
         state = plan.cursor(since=None)
     if not whole:
@@ -52,30 +51,13 @@ def _incremental(plan: Plan) -> Iterator[Item]:
     yield Checkpoint(plan.cursor(since=began), progress=1.0)
 
 
-def _begin(plan: Plan) -> Iterator[Item]:
-    """Only the position is taken; the history's lane is told of it."""
-    with plan.database.session() as session:
-        state, marks = following.begin(plan, session)
-    if plan.mode.mode == "full_load":
-        # The history is the first reading of everything.
-        state["since"] = plan.context.clock.now().isoformat()
-    position = json.dumps(state).encode()
-    yield Checkpoint(plan.cursor(**state), (Mark(BEGINNING, position, replace=True), *marks))
-
-
 def _historical(plan: Plan) -> Iterator[Item]:
     state = plan.state()
     if state is not None and state.get("done"):
         return
-    where = following.before(plan, _beginning(plan)) if plan.appends else ()
     known = state.get("ranges") if state is not None else None
-    yield from ranges.read(plan, known, where, lambda found: plan.cursor(ranges=found))
+    yield from ranges.read(plan, known, following.before(plan), lambda found: plan.cursor(ranges=found))
     yield Checkpoint(plan.cursor(done=True), progress=1.0)
-
-
-def _beginning(plan: Plan) -> dict[str, JSON]:
-    marks = plan.reading.memory.recall(BEGINNING)
-    return json.loads(marks[-1]) if marks else {}
 
 
 def _again(plan: Plan) -> Iterator[Item]:

@@ -1,0 +1,195 @@
+"""What may be wrong with a server, a user, a table or a query: each is told, and harms nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.postgres import Database
+from tests.sources.postgres.following import Follow, source
+from tests.sources.postgres.test_pipeline import pipeline, run
+
+from millrace.connect.reach import WORLD, Walled
+from millrace.connect.source import Context
+from millrace.control.home import Home
+from millrace.errors import MillraceError
+
+
+def refused(database: Database, **settings: Any) -> MillraceError:
+    """The error with which reading ends."""
+    with closing(source(database, **settings)) as reader, pytest.raises(MillraceError) as raised:
+        reader.streams()
+    (*_, last) = reader.check()
+    assert (last.state, last.message, last.hint) == ("fail", raised.value.message, raised.value.hint)
+    assert database.password not in f"{raised.value.message} {raised.value.hint}"
+    return raised.value
+
+
+def test_a_wrong_password_is_1003(shop: Database) -> None:
+    assert refused(replace(shop, password="wrong")).code == "postgres_1003"
+
+
+def test_an_unknown_user_is_1003(shop: Database) -> None:
+    assert refused(replace(shop, user="nobody_at_all")).code == "postgres_1003"
+
+
+def test_an_unknown_host_is_1006(shop: Database) -> None:
+    assert refused(replace(shop, host="no-such-host.invalid")).code == "postgres_1006"
+
+
+def test_a_wrong_port_is_1006(shop: Database) -> None:
+    assert refused(replace(shop, port=1)).code == "postgres_1006"
+
+
+def test_an_unknown_database_is_1014(shop: Database) -> None:
+    assert refused(replace(shop, name="no_such_database")).code == "postgres_1014"
+
+
+def test_encryption_that_the_server_does_not_have_is_1017(shop: Database) -> None:
+    assert refused(shop, use_ssl=True).code == "postgres_1017"
+
+
+@pytest.fixture
+def strangers_kept_out(shop: Database) -> Iterator[None]:
+    """The server lets in its own superuser alone."""
+    ((file, before),) = shop.run("SELECT setting, pg_read_file(setting) FROM pg_settings WHERE name = 'hba_file'")
+    only = f"host all {shop.user} all scram-sha-256"
+    with shop.connect() as connection:
+        try:
+            _written(connection, file, only)
+            yield
+        finally:
+            _written(connection, file, before)
+
+
+def _written(connection: Any, file: str, text: str) -> None:
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    rows = ", ".join(f"('{line}')" for line in lines)
+    connection.execute(f"COPY (SELECT * FROM (VALUES {rows}) AS lines) TO '{file}'")
+    connection.execute("SELECT pg_reload_conf(), pg_sleep(0.2)")
+
+
+@pytest.mark.usefixtures("strangers_kept_out")
+def test_an_address_that_pg_hba_does_not_know_is_1023(shop: Database) -> None:
+    assert refused(replace(shop, user="stranger")).code == "postgres_1023"
+
+
+def test_whoever_may_not_reach_this_machine_does_not(shop: Database) -> None:
+    with closing(source(shop, Context(reach=WORLD))) as reader, pytest.raises(Walled):
+        reader.streams()
+
+
+def test_a_user_without_a_grant_sees_no_table_and_the_check_says_which_grant(shop: Database) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY)")
+    shop.run("DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'reader'")
+    reader_user = replace(shop, user="reader", password="reader")
+    try:
+        with closing(source(reader_user)) as reader:
+            assert reader.streams() == []
+            assert reader.check()[-1].hint == "Grant the user USAGE on the schema and SELECT on its tables."
+            shop.run("GRANT SELECT ON t TO reader")
+            assert [stream.name for stream in reader.streams()] == ["public.t"]
+            shop.run("REVOKE SELECT ON t FROM reader")
+    finally:
+        shop.run("DROP OWNED BY reader", "DROP ROLE reader")
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT 1 AS a; SELECT 2 AS a", "sql"),
+        ("SELECT 1 AS a) AS q; DROP TABLE t; SELECT * FROM (SELECT 1 AS a", "sql"),
+        ("SELECT 1 AS a, 2 AS a", "duplicate_columns"),
+        ("DELETE FROM t RETURNING id", "sql"),
+        ("SELECT nextval('numbers') AS id FROM t", "writes"),
+        ("SELECT nothing FROM t", "transient"),
+        ("SELEC 1", "sql"),
+    ],
+)
+def test_a_query_that_is_not_one_that_reads_is_refused(shop: Database, sql: str, code: str) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    shop.run("CREATE SEQUENCE IF NOT EXISTS numbers")
+    with closing(source(shop, ingestion_mode="custom_sql", custom_sql=sql)) as reader:
+        with pytest.raises(MillraceError) as raised:
+            follow_whole(reader)
+        assert raised.value.code == code
+    assert shop.run("SELECT count(*) FROM t") == [(1,)]
+
+
+def follow_whole(reader: Any) -> None:
+    from millrace.connect.source import Reading
+
+    (stream,) = reader.streams()
+    list(reader.read(Reading(stream, "historical")))
+
+
+def test_a_query_is_an_object_and_its_columns_may_carry_the_position(shop: Database, follow: Follow) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer, price numeric(5,2), at timestamptz)")
+    shop.run("INSERT INTO t VALUES (1, 1.5, '2024-01-01'), (2, 2.5, '2024-01-02')")
+    settings = {
+        "ingestion_mode": "custom_sql",
+        "custom_sql": "SELECT id, price * 2 AS twice, price, at FROM t -- all of it;",
+        "custom_sql_name": "prices",
+    }
+    mode = {"mode": "timestamp+incrementing", "timestamp_column_name": "at", "incrementing_column_name": "id"}
+    one = follow("prices", mode, settings=settings)
+    assert sorted((row["id"], row["price"], row["twice"]) for row in one.run()) == [
+        (1, "1.50", "3.000000000"),
+        (2, "2.50", "5.000000000"),
+    ]
+    shop.run("INSERT INTO t VALUES (3, 1, '2024-01-03')", "UPDATE t SET price = 9, at = '2024-01-04' WHERE id = 1")
+    assert sorted(row["id"] for row in one.run()) == [1, 3]
+    assert one.run() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ({"mode": "delta"}, "needs a column, timestamp_column_name"),
+        ({"mode": "delta", "timestamp_column_name": "v"}, "cannot be the timestamp column"),
+        ({"mode": "delta", "timestamp_column_name": "nothing"}, "has no column 'nothing'"),
+        ({"mode": "increment_append_only", "incrementing_column_name": "b"}, "cannot be the incrementing column"),
+        ({"mode": "sometimes"}, "there is no query mode"),
+    ],
+)
+def test_a_query_mode_that_the_table_cannot_have_is_refused(
+    shop: Database, follow: Follow, mode: dict[str, str], said: str
+) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY, v text, b bytea)")
+    with pytest.raises(MillraceError, match=said):
+        follow("public.t", mode).run()
+
+
+def test_a_table_that_is_gone_fails_alone(shop: Database, tmp_path: Path) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    with closing(source(shop)) as reader:
+        stream = next(one for one in reader.streams() if one.name == "public.t")
+        shop.run("ALTER TABLE t RENAME TO u")
+        from millrace.connect.source import Reading
+
+        with pytest.raises(MillraceError, match="no longer there"):
+            list(reader.read(Reading(stream, "historical")))
+    shop.run("DROP TABLE u")
+
+
+def test_a_column_may_change_between_runs(shop: Database, tmp_path: Path) -> None:
+    shop.run(
+        "DROP TABLE IF EXISTS t",
+        "CREATE TABLE t (id integer PRIMARY KEY, v integer, w text)",
+        "INSERT INTO t VALUES (1, 1, 'a')",
+    )
+    with Home.open(tmp_path / "home", create=True) as home:
+        pipeline(home, shop, tmp_path, None, "objects: {public.t: {query_mode: increment_append_only}}")
+        run(home)
+        shop.run("ALTER TABLE t ALTER v TYPE text, DROP w, ADD x boolean DEFAULT true", "INSERT INTO t VALUES (2, 'b')")
+        assert run(home).balance.loaded == 1, "an update is no new row"
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        assert warehouse.execute("SELECT id, v, w, x FROM t ORDER BY id").fetchall() == [
+            (1, "1", "a", None),
+            (2, "b", None, True),
+        ]
