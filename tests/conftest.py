@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import bubblewrap, chromium
+from tests import mariadb as maria
 from tests import postgres as servers
 from tests.buckets import bucket, s3
+from tests.mariadb import mariadb, mysql_database
 from tests.postgres import database, postgres
 
 pytest.register_assert_rewrite("millrace.connect.testing")
@@ -24,7 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("millrace")
 
-__all__ = ["bucket", "database", "postgres", "s3"]
+__all__ = ["bucket", "database", "mariadb", "mysql_database", "postgres", "s3"]
 
 
 # Files that tests make are synced as those of users are, which a disk takes milliseconds for and memory does not.
@@ -56,7 +58,7 @@ def _free_memory() -> int:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     where = config.option.basetemp or tempfile.gettempdir()
-    headers = (servers.pytest_report_header(), bubblewrap.pytest_report_header(), chromium.pytest_report_header())
+    headers = (one.pytest_report_header() for one in (servers, maria, bubblewrap, chromium))
     return [*headers, f"folders of tests: {where}"]
 
 

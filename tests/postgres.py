@@ -196,7 +196,7 @@ class Server:
     def __init__(self, programs: Binaries) -> None:
         self.programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="millrace-pg-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.password = secrets.token_hex(12)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -227,7 +227,7 @@ class Server:
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [str(self.programs.folder / "postgres"), "-D", str(data), *words],
-                stdout=log, stderr=log, cwd="/", preexec_fn=_end_with_parent, **self._as_user(),
+                stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent, **self._as_user(),
             )  # fmt: skip
         atexit.register(self.stop)
         database = Database("127.0.0.1", self.port, "postgres", "millrace", self.password)
@@ -275,13 +275,13 @@ class Server:
         return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """The kernel ends the server when the test process is killed (Linux; elsewhere only an orderly end does)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

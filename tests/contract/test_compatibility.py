@@ -1,4 +1,4 @@
-"""DuckDB and PostgreSQL take into columns of any type what the compatibility table says, and nothing else."""
+"""DuckDB, PostgreSQL and MySQL take into columns of any type what the compatibility table says, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import mariadb
 from tests.postgres import Database
 
 from millrace.connect.testing.compatibility import CompatibilityContract
@@ -28,6 +29,17 @@ class TestPostgres(CompatibilityContract):
     @pytest.fixture(autouse=True)
     def _place(self, database: Database) -> None:
         self.database = database
+
+    def config(self) -> dict[str, Any]:
+        return self.database.settings()
+
+
+class TestMySQL(CompatibilityContract):
+    type_ = "mysql"
+
+    @pytest.fixture(autouse=True)
+    def _place(self, mysql_database: mariadb.Database) -> None:
+        self.database = mysql_database
 
     def config(self) -> dict[str, Any]:
         return self.database.settings()

@@ -25,7 +25,7 @@ Strategy: TypeAlias = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPS
 class Limits:
     """What names and tables may be at a destination (destinations.md 4). ``text`` None: text columns have no bound.
 
-    ``nesting``: what can become of nested JSON there, the default first.
+    ``nesting``: what can become of nested JSON there, the default first. ``nan``: floats may be NaN or infinite.
     """
 
     table_name: int = 255
@@ -37,6 +37,7 @@ class Limits:
     json: bool = True
     modes: tuple[LoadMode, ...] = ("merge", "append", "history")
     text: TextLimits | None = None
+    nan: bool = True
     nesting: tuple[Strategy, ...] = ("NATIVE", "SPLIT", "COLLAPSE", "FLAT")
 
 

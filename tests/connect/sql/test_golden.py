@@ -18,11 +18,13 @@ from millrace.connect.sql.statements import Found
 from millrace.connect.testing.rows import EXTREMES, META, PLAIN, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
+from millrace.destinations.mysql import merging, shape, versions
+from millrace.destinations.mysql.dialect import ON_MARIADB, ON_MYSQL
 from millrace.destinations.postgres.dialect import POSTGRES
 
 FOLDER = Path(__file__).parents[2] / "golden" / "sql"
 AT_MS = 1_700_000_000_000
-DIALECTS = {dialect.name: dialect for dialect in (TABLES, POSTGRES)}
+DIALECTS = {dialect.name: dialect for dialect in (TABLES, POSTGRES, ON_MYSQL, ON_MARIADB)}
 
 
 def every_type() -> Table:
@@ -51,12 +53,15 @@ def items() -> Table:
 def text(dialect: Dialect) -> Iterator[str]:
     """Every statement of a dialect, each under a line that says what it is."""
     target = dialect.path("schema", "users")
+    create, merge_of, record_of = statements.create, statements.merge, history.record
+    if dialect in (ON_MYSQL, ON_MARIADB):
+        create, merge_of, record_of = _create_in_mysql, merging.merge, versions.record
     yield "-- create: every logical type"
-    yield statements.create(dialect, every_type(), dialect.path("schema", "every type"))
+    yield create(dialect, every_type(), dialect.path("schema", "every type"))
     yield "-- create: merge, with deletes"
-    yield statements.create(dialect, users(deletes=True), target)
+    yield create(dialect, users(deletes=True), target)
     yield "-- create: history"
-    yield statements.create(dialect, users(deletes=True, mode="history"), target)
+    yield create(dialect, users(deletes=True, mode="history"), target)
     narrow = [Found("id", dialect.types["LONG"], types.LONG), Found("name", dialect.types["INTEGER"], types.INTEGER)]
     yield "-- alter: columns added, a type widened"
     for change in statements.alter(dialect, users(deletes=True), target, narrow):
@@ -67,7 +72,7 @@ def text(dialect: Dialect) -> Iterator[str]:
     yield "-- append, with deletes"
     yield statements.append(dialect, users(deletes=True, mode="append"), target, rows="rows", at_ms=AT_MS)
     for deletes in (False, True):
-        merge = statements.merge(dialect, users(deletes=deletes), target, rows="rows", at_ms=AT_MS)
+        merge = merge_of(dialect, users(deletes=deletes), target, rows="rows", at_ms=AT_MS)
         for field in fields(merge):
             yield f"-- merge, {'with' if deletes else 'without'} deletes: {field.name}"
             yield getattr(merge, field.name)
@@ -88,10 +93,14 @@ def text(dialect: Dialect) -> Iterator[str]:
     fallen, into = statements.temporary(dialect, "fallen"), statements.temporary(dialect, "fallen_0")
     phones = dialect.path("schema", "orgs_contact_phone_no")
     yield arrays.below(dialect, items(), nest, statements.order(items()), phones, fallen, into)
-    record = history.record(dialect, users(deletes=True, mode="history"), target, at_ms=AT_MS)
+    record = record_of(dialect, users(deletes=True, mode="history"), target, at_ms=AT_MS)
     for number, statement in enumerate((*record.statements, record.counts, *record.effects), 1):
         yield f"-- history: {number}"
         yield statement
+
+
+def _create_in_mysql(dialect: Dialect, table: Table, target: str) -> str:
+    return shape.create(dialect, shape.fitted(dialect, table, None), target)
 
 
 @pytest.mark.parametrize("name", DIALECTS)

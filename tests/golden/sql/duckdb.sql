@@ -229,8 +229,8 @@ FROM temp.main."__mr_newest" AS g WHERE g."__mr_gone" AND NOT EXISTS (SELECT 1 F
 NOT EXISTS (SELECT 1 FROM temp.main."__mr_met" AS m WHERE m."__he__msg_seq_id" = g."__he__msg_seq_id");
 
 -- merge of items: crossed
-SELECT count(*) FROM (SELECT 1 FROM temp.main."__mr_keys" AS k WHERE k."__hevo_op_type" = 'E' AND EXISTS (SELECT 1
-FROM temp.main."__mr_keys" AS o WHERE o."__hevo_ref_id" = k."__hevo_ref_id" AND o."__hevo_op_type" IS DISTINCT FROM 'E') LIMIT 1) AS c;
+SELECT count(*) FROM (SELECT "__hevo_ref_id" FROM temp.main."__mr_keys" AS k GROUP BY "__hevo_ref_id"
+HAVING count(CASE WHEN "__hevo_op_type" = 'E' THEN 1 END) BETWEEN 1 AND count(*) - 1 LIMIT 1) AS c;
 
 -- merge of items: ends
 CREATE TEMP TABLE temp.main."__mr_ends" AS SELECT "__hevo_ref_id", "__he__array_length", "__hevo__ingested_at"
@@ -245,8 +245,11 @@ FROM "schema"."orgs_contact" AS t JOIN temp.main."__mr_ends" AS e ON e."__hevo_r
 CREATE TEMP TABLE temp.main."__mr_bygone" AS
 SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
 FROM temp.main."__mr_keys" AS k JOIN temp.main."__mr_tops" AS p ON p."__hevo_ref_id" = k."__hevo_ref_id"
-WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE)
-UNION ALL SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
+WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
+
+-- merge of items: bygone_above
+INSERT INTO temp.main."__mr_bygone"
+SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
 FROM temp.main."__mr_keys" AS k JOIN "schema"."orgs_division" AS p ON p."__hevo_id" = k."__hevo_ref_id"
 WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
 
@@ -279,7 +282,8 @@ WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT CO
 
 -- merge of items: mark
 UPDATE "schema"."orgs_contact" AS t SET "__hevo__marked_deleted" = TRUE, "__hevo__ingested_at" = COALESCE(f."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000
-FROM temp.main."__mr_fallen" AS f WHERE t.rowid = f.spot;
+FROM temp.main."__mr_fallen" AS f
+WHERE t.rowid = f.spot;
 
 -- merge of items: those below
 CREATE TEMP TABLE temp.main."__mr_fallen_0" AS

@@ -231,8 +231,8 @@ FROM pg_temp."__mr_newest" AS g WHERE g."__mr_gone" AND NOT EXISTS (SELECT 1 FRO
 NOT EXISTS (SELECT 1 FROM pg_temp."__mr_met" AS m WHERE m."__he__msg_seq_id" = g."__he__msg_seq_id");
 
 -- merge of items: crossed
-SELECT count(*) FROM (SELECT 1 FROM pg_temp."__mr_keys" AS k WHERE k."__hevo_op_type" = 'E' AND EXISTS (SELECT 1
-FROM pg_temp."__mr_keys" AS o WHERE o."__hevo_ref_id" = k."__hevo_ref_id" AND o."__hevo_op_type" IS DISTINCT FROM 'E') LIMIT 1) AS c;
+SELECT count(*) FROM (SELECT "__hevo_ref_id" FROM pg_temp."__mr_keys" AS k GROUP BY "__hevo_ref_id"
+HAVING count(CASE WHEN "__hevo_op_type" = 'E' THEN 1 END) BETWEEN 1 AND count(*) - 1 LIMIT 1) AS c;
 
 -- merge of items: ends
 CREATE TEMP TABLE pg_temp."__mr_ends" AS SELECT "__hevo_ref_id", "__he__array_length", "__hevo__ingested_at"
@@ -247,8 +247,11 @@ FROM "schema"."orgs_contact" AS t JOIN pg_temp."__mr_ends" AS e ON e."__hevo_ref
 CREATE TEMP TABLE pg_temp."__mr_bygone" AS
 SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
 FROM pg_temp."__mr_keys" AS k JOIN pg_temp."__mr_tops" AS p ON p."__hevo_ref_id" = k."__hevo_ref_id"
-WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE)
-UNION ALL SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
+WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
+
+-- merge of items: bygone_above
+INSERT INTO pg_temp."__mr_bygone"
+SELECT k."__he__msg_seq_id", k."__hevo_id" AS id, EXISTS (SELECT 1 FROM "schema"."orgs_contact" AS t WHERE t."__hevo_id" = k."__hevo_id") AS known, p."__hevo__ingested_at"
 FROM pg_temp."__mr_keys" AS k JOIN "schema"."orgs_division" AS p ON p."__hevo_id" = k."__hevo_ref_id"
 WHERE k."__hevo_op_type" IS DISTINCT FROM 'E' AND COALESCE(p."__hevo__ingested_at" > k."__hevo__ingested_at", FALSE);
 
@@ -281,7 +284,8 @@ WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT CO
 
 -- merge of items: mark
 UPDATE "schema"."orgs_contact" AS t SET "__hevo__marked_deleted" = TRUE, "__hevo__ingested_at" = COALESCE(f."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000
-FROM pg_temp."__mr_fallen" AS f WHERE t.ctid = f.spot;
+FROM pg_temp."__mr_fallen" AS f
+WHERE t.ctid = f.spot;
 
 -- merge of items: those below
 CREATE TEMP TABLE pg_temp."__mr_fallen_0" AS

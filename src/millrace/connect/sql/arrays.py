@@ -48,6 +48,7 @@ class Ends:
     ends: str
     tops: str
     bygone: str
+    bygone_above: str | None
     aged: str
     forget: str
     leave: str
@@ -61,43 +62,42 @@ def ends(dialect: Dialect, table: Table, nest: Nest, target: str, *, at_ms: int,
     d, q = dialect, dialect.quoted
     keys_, ends_, tops, bygone = (temporary(d, name) for name in ("keys", "ends", "tops", "bygone"))
     seq, id_, ref, operation = (q(name) for name in (table.meta.sequence, nest.id, nest.ref, table.meta.op_type))
-    at = list(order(table))
-    sorting = ", ".join(f"{{a}}.{q(name)} DESC NULLS LAST" for name in at)
+    at, spot = list(order(table)), d.spot("t", nest.id)
+    sorting = ", ".join(f"{{a}}.{q(name)} DESC{d.nulls_last}" for name in at)
     place = f"row_number() OVER (PARTITION BY {{a}}.{ref} ORDER BY {sorting}{{more}}) AS __mr_place"
     temp = f"CREATE {d.temp_words}"
+    item = d.differs.format(a=f"k.{operation}", b=f"'{EMPTY}'")
     said, known = place.format(a="k", more=f", k.{seq} DESC"), place.format(a="t", more="")
     # Rows in other tables of arrays may hang below a row that comes too late, so it is kept, as a deleted one.
     there = f"EXISTS (SELECT 1 FROM {target} AS t WHERE t.{id_} = k.{id_})" if nest.below else "TRUE"
     late = (
         f"SELECT k.{seq}, k.{id_} AS id, {there} AS known, {d.names(at, 'p')}\n"
         f"FROM {keys_} AS k JOIN {{over}} AS p ON p.{{on}} = k.{ref}\n"
-        f"WHERE k.{operation} IS DISTINCT FROM '{EMPTY}' AND {newer(d, table, 'p', 'k')}"
+        f"WHERE {item} AND {newer(d, table, 'p', 'k')}"
     )
     beyond = [
-        f"SELECT t.{d.row_id} AS spot, t.{id_} AS id, {d.names(at, 'e')}\n"
+        f"SELECT {spot} AS spot, t.{id_} AS id, {d.names(at, 'e')}\n"
         f"FROM {target} AS t JOIN {ends_} AS e ON e.{ref} = t.{ref}\n"
         f"WHERE t.{q(nest.index)} >= e.{q(nest.length)} AND {_live(d, table)} AND NOT {newer(d, table, 't', 'e')}"
     ]
-    lates = [late.format(over=tops, on=ref)]
     if above is not None:
-        lates.append(late.format(over=above, on=id_))
         beyond.append(
-            f"SELECT t.{d.row_id}, t.{id_}, {d.names(at, 'p')}\n"
+            f"SELECT {spot}, t.{id_}, {d.names(at, 'p')}\n"
             f"FROM {target} AS t JOIN {temporary(d, 'newest')} AS n ON n.{id_} = t.{id_}\n"
             f"JOIN {above} AS p ON p.{id_} = t.{ref}\n"
             f"WHERE COALESCE(p.{q(table.meta.marked_deleted or '')}, FALSE) AND {_live(d, table)} "
             f"AND NOT {newer(d, table, 't', 'p')}"
         )
     overdue = (
-        f"SELECT t.{d.row_id}, t.{id_}, {d.names(at, 'b')}\n"
+        f"SELECT {spot}, t.{id_}, {d.names(at, 'b')}\n"
         f"FROM {bygone} AS b JOIN {keys_} AS k ON k.{seq} = b.{seq} JOIN {target} AS t ON t.{id_} = b.id\n"
         f"WHERE NOT b.known AND {_live(d, table)} AND NOT {newer(d, table, 't', 'k')}"
     )
-    dated = ", ".join(f"{q(name)} = COALESCE(b.{q(name)}, t.{q(name)})" for name in at)
+    dated = {name: f"COALESCE(b.{q(name)}, t.{q(name)})" for name in at}
     return Ends(
         crossed=(
-            f"SELECT count(*) FROM (SELECT 1 FROM {keys_} AS k WHERE k.{operation} = '{EMPTY}' AND EXISTS (SELECT 1\n"
-            f"FROM {keys_} AS o WHERE o.{ref} = k.{ref} AND o.{operation} IS DISTINCT FROM '{EMPTY}') LIMIT 1) AS c"
+            f"SELECT count(*) FROM (SELECT {ref} FROM {keys_} AS k GROUP BY {ref}\n"
+            f"HAVING count(CASE WHEN {operation} = '{EMPTY}' THEN 1 END) BETWEEN 1 AND count(*) - 1 LIMIT 1) AS c"
         ),
         ends=(
             f"{temp} {ends_} AS SELECT {ref}, {q(nest.length)}, {d.names(at)}\n"
@@ -108,28 +108,30 @@ def ends(dialect: Dialect, table: Table, nest: Nest, target: str, *, at_ms: int,
             f"FROM (SELECT t.{ref}, {d.names(at, 't')}, {known}\n"
             f"FROM {target} AS t JOIN {ends_} AS e ON e.{ref} = t.{ref}) AS t WHERE __mr_place = 1"
         ),
-        bygone=f"{temp} {bygone} AS\n" + "\nUNION ALL ".join(lates),
-        aged=(
-            f"UPDATE {target} AS t SET {dated}\nFROM {bygone} AS b\n"
-            f"WHERE b.known AND b.id = t.{id_} AND t.{q(table.meta.marked_deleted or '')} "
-            f"AND {newer(d, table, 'b', 't')}"
+        bygone=f"{temp} {bygone} AS\n{late.format(over=tops, on=ref)}",
+        bygone_above=None if above is None else f"INSERT INTO {bygone}\n{late.format(over=above, on=id_)}",
+        aged=d.update(
+            target,
+            dated,
+            f"{bygone} AS b",
+            f"b.known AND b.id = t.{id_} AND t.{q(table.meta.marked_deleted or '')} AND {newer(d, table, 'b', 't')}",
         ),
         forget=f"DELETE FROM {keys_} WHERE {seq} IN (SELECT {seq} FROM {bygone} WHERE known)",
         leave=f"DELETE FROM {keys_} WHERE {operation} = '{EMPTY}'",
         fallen=f"{temp} {temporary(d, 'fallen')} AS\n" + "\nUNION ".join(beyond),
         overdue=f"INSERT INTO {temporary(d, 'fallen')}\n{overdue}",
-        mark=mark(d, table, at, target, temporary(d, "fallen"), at_ms=at_ms),
+        mark=mark(d, table, nest, at, target, temporary(d, "fallen"), at_ms=at_ms),
     )
 
 
-def mark(dialect: Dialect, table: Table, at: Sequence[str], target: str, fallen: str, *, at_ms: int) -> str:
+def mark(dialect: Dialect, table: Table, nest: Nest, at: Sequence[str], target: str, fallen: str, *, at_ms: int) -> str:
     """The rows named in ``fallen`` are marked deleted, as new as what took them away."""
     q, meta = dialect.quoted, table.meta
-    sets = [f"{q(meta.marked_deleted or '')} = TRUE"]
-    sets += [f"{q(name)} = COALESCE(f.{q(name)}, t.{q(name)})" for name in at]
+    sets = {meta.marked_deleted or "": "TRUE"}
+    sets |= {name: f"COALESCE(f.{q(name)}, t.{q(name)})" for name in at}
     if meta.loaded_at:
-        sets.append(f"{q(meta.loaded_at)} = {at_ms}")
-    return f"UPDATE {target} AS t SET {', '.join(sets)}\nFROM {fallen} AS f WHERE t.{dialect.row_id} = f.spot"
+        sets[meta.loaded_at] = str(at_ms)
+    return dialect.update(target, sets, f"{fallen} AS f", f"{dialect.spot('t', nest.id)} = f.spot")
 
 
 def below(dialect: Dialect, table: Table, nest: Nest, at: Sequence[str], target: str, above: str, into: str) -> str:
@@ -138,7 +140,7 @@ def below(dialect: Dialect, table: Table, nest: Nest, at: Sequence[str], target:
     older = newer(d, table, "t", "f") if tuple(at) == order(table) else f"t.{q(at[-1])} > f.{q(at[-1])}"
     return (
         f"CREATE {d.temp_words} {into} AS\n"
-        f"SELECT t.{d.row_id} AS spot, t.{q(nest.id)} AS id, {d.names(list(at), 'f')}\n"
+        f"SELECT {d.spot('t', nest.id)} AS spot, t.{q(nest.id)} AS id, {d.names(list(at), 'f')}\n"
         f"FROM {target} AS t JOIN {above} AS f ON f.id = t.{q(nest.ref)}\n"
         f"WHERE {_live(d, table)} AND NOT COALESCE({older}, FALSE)"
     )
@@ -191,6 +193,8 @@ class Arrays:
         if again:
             self.system.execute(plan.tops)
             self.system.execute(plan.bygone)
+            if plan.bygone_above is not None:
+                self.system.execute(plan.bygone_above)
             late, known = self.system.rows(
                 f"SELECT count(*), count(DISTINCT CASE WHEN known THEN {self.dialect.quoted(self.table.meta.sequence)} "
                 f"END) FROM {temporary(self.dialect, 'bygone')}"
@@ -223,7 +227,7 @@ class Arrays:
     def clear(self) -> None:
         """Temporary tables of the levels below are gone."""
         for name in self._made:
-            self.system.execute(f"DROP TABLE {name}")
+            self.system.execute(f"{self.dialect.drop_temp} {name}")
         self._made.clear()
 
     def _below(self) -> int:
@@ -241,7 +245,7 @@ class Arrays:
             self._made.append(into)
             fallen[name] = into
             if count := self._one(f"SELECT count(*) FROM {into}"):
-                self.system.execute(mark(self.dialect, self.table, at, target, into, at_ms=self.at_ms))
+                self.system.execute(mark(self.dialect, self.table, self.nest, at, target, into, at_ms=self.at_ms))
                 marked += count
         return marked
 

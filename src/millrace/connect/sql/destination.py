@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -22,6 +22,9 @@ from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
 from millrace.data.columns import UNCHANGED
 from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
+
+if TYPE_CHECKING:
+    from millrace.connect.sql.history import Record
 
 D = TypeVar("D", bound=DestinationConfig)
 
@@ -98,6 +101,22 @@ class SqlDestination(Destination[D]):
     def analyzed(self, *names: str) -> None:
         """The system knows how large the load's temporary tables are, where it plans by that."""
 
+    def merging(
+        self, table: Table, target: str, *, rows: str, at_ms: int, filled: Sequence[str] = ()
+    ) -> statements.Merge:
+        """The statements of a merge; ``filled``: columns that some rows leave as they were."""
+        return statements.merge(self.dialect, table, target, rows=rows, at_ms=at_ms, filled=filled)
+
+    def filling(self, table: Table, target: str, lacking: Sequence[Column], rows: str) -> Sequence[str]:
+        """The statements that find the values of columns that some ``rows`` leave as they were."""
+        return unchanged.Filling(self.dialect, table, target, lacking).statements(rows)
+
+    def recording(self, table: Table, target: str, *, at_ms: int) -> Record:
+        """The statements of history."""
+        from millrace.connect.sql import history  # a mode of few tables
+
+        return history.record(self.dialect, table, target, at_ms=at_ms)
+
     # Shape.
 
     def schema(self, table: str) -> dict[str, pa.DataType] | None:
@@ -117,7 +136,7 @@ class SqlDestination(Destination[D]):
             if found is not None:
                 self._keep_exact(table, target, found)
             for change in changes:
-                self.execute(change.statement)
+                self.changed(table, change)
             if table.key:
                 self.indexed(table)
         return changes
@@ -133,8 +152,13 @@ class SqlDestination(Destination[D]):
             present = [found[name] for name in names if name in found]
             changes = statements.stretch(self.dialect, table, self.target(table.name), present)
             for change in changes:
-                self.execute(change.statement)
+                self.changed(table, change)
         return changes
+
+    def changed(self, table: Table, change: Change) -> None:
+        """The change is made."""
+        del table
+        self.execute(change.statement)
 
     def _changes(self, table: Table, target: str, found: Mapping[str, Found] | None) -> list[Change]:
         if found is None:
@@ -214,7 +238,7 @@ class SqlDestination(Destination[D]):
                 hint="Run the load again; it adds the column.",
                 code="COLUMN_MISSING",
             )
-        return Incoming(table, load, found, nul=self.takes_nul, thorough=thorough)
+        return Incoming(table, load, found, nul=self.takes_nul, nan=self.limits.nan, thorough=thorough)
 
     def _raise_refusals(self, incoming: Incoming) -> None:
         if incoming.refusals:
@@ -273,7 +297,7 @@ class SqlDestination(Destination[D]):
             self._raise_refusals(incoming)
             lacking = unchanged.columns_of(table, self._texts(unchanged.query(self.dialect))) if partial else ()
             filled = [column.name for column in lacking]
-            merge = statements.merge(self.dialect, table, target, rows=rows, at_ms=load.at_ms, filled=filled)
+            merge = self.merging(table, target, rows=rows, at_ms=load.at_ms, filled=filled)
             items = self._items(table, load)
             if items is not None:
                 items.sifted()
@@ -295,9 +319,7 @@ class SqlDestination(Destination[D]):
             self.analyzed("met")
             met, stale, stale_gone = self._one(merge.counts)
             alive = newest - gone - stale
-            for statement in (
-                unchanged.Filling(self.dialect, table, target, lacking).statements(rows) if lacking else ()
-            ):
+            for statement in self.filling(table, target, lacking, rows) if lacking else ():
                 self.execute(statement)
             if met > stale:
                 self.execute(merge.clear)
@@ -345,7 +367,7 @@ class SqlDestination(Destination[D]):
             self.take("__mr_rows", incoming.reader(gone=True))
             self._raise_refusals(incoming)
             self.analyzed("rows")
-            plan = history.record(self.dialect, table, target, at_ms=load.at_ms)
+            plan = self.recording(table, target, at_ms=load.at_ms)
             for statement in plan.statements:
                 self.execute(statement)
             counts = self._one(plan.counts)

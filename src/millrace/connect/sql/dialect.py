@@ -28,6 +28,8 @@ class Dialect:
     of `PLAIN` kinds; others are ``types["STRUCT"]``. ``arriving`` is how a staged value becomes one of its column,
     where the system does not do that by itself; ``open`` lists SQL types of no logical type, and the kinds that
     they take exactly all the same. ``storing`` is what is said behind a SQL type where a column is made.
+    ``row_id`` is empty where rows have no number of their own; tables of items then go by their id. ``joined_update``:
+    an UPDATE names its other tables before SET.
     """
 
     name: str
@@ -46,14 +48,21 @@ class Dialect:
     nested: bool = False
     temp: str = ""
     temp_words: str = "TEMP TABLE"
+    drop_temp: str = "DROP TABLE"
     primary_key: bool = False
     folds_case: bool = False
     moment: str = "make_timestamptz({ms} * 1000)"
+    millisecond: str = "INTERVAL '1 millisecond'"
     greater: str = "greatest({a}, {b})"
+    mark: str = '"'
+    most_scale: int = 76
+    nulls_last: str = " NULLS LAST"
+    differs: str = "{a} IS DISTINCT FROM {b}"
+    joined_update: bool = False
     local_day: str = "CAST(CAST({c} AT TIME ZONE {tz} AS DATE) AS VARCHAR)"
 
     def quoted(self, name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
+        return self.mark + name.replace(self.mark, self.mark * 2) + self.mark
 
     def path(self, *names: str) -> str:
         """A qualified name, every part quoted."""
@@ -68,9 +77,8 @@ class Dialect:
         """The SQL type that keeps a logical type."""
         kind = types.kind(type_)
         if kind == "DECIMAL":
-            return (self.types[kind] if type_.precision <= self.limits.max_decimal else self.wide).format(
-                p=type_.precision, s=type_.scale
-            )
+            fits = type_.precision <= self.limits.max_decimal and type_.scale <= self.most_scale
+            return (self.types[kind] if fits else self.wide).format(p=type_.precision, s=type_.scale)
         if kind == "VARCHAR" and (n := types.length(type_)):
             return self.bounded.format(n=n)
         if kind in ("STRUCT", "ARRAY") and self.nested and _is_plain(type_):
@@ -81,6 +89,18 @@ class Dialect:
         """What stands behind the name of a column that is made."""
         sql = self.sql(type_)
         return f"{sql} {self.storing[sql]}" if sql in self.storing else sql
+
+    def update(self, target: str, sets: Mapping[str, str], source: str, where: str) -> str:
+        """UPDATE of the rows ``t`` of a table with values of others."""
+        front = "t." if self.joined_update else ""
+        news = ", ".join(f"{front}{self.quoted(name)} = {value}" for name, value in sets.items())
+        if self.joined_update:
+            return f"UPDATE {target} AS t, {source}\nSET {news}\nWHERE {where}"
+        return f"UPDATE {target} AS t SET {news}\nFROM {source}\nWHERE {where}"
+
+    def spot(self, alias: str, name: str) -> str:
+        """What tells a row of ``alias`` from all others: its number, or where there is none the column ``name``."""
+        return f"{alias}.{self.row_id or self.quoted(name)}"
 
     def _nested(self, type_: pa.DataType) -> str:
         if pa.types.is_list(type_):

@@ -30,14 +30,21 @@ class Incoming:
 
     Rows that cannot go in stay in the stream with NULL in place of the value; `refusals` names them after a whole
     reading, and the caller then publishes nothing. ``nul`` False: the system takes no NUL character in text; they are
-    looked for only when ``thorough``, since it costs a pass over all text.
+    looked for only when ``thorough``, since it costs a pass over all text. ``nan`` False: its floats are finite.
     """
 
     def __init__(
-        self, table: Table, load: Load, found: Mapping[str, Found], *, nul: bool = True, thorough: bool = False
+        self,
+        table: Table,
+        load: Load,
+        found: Mapping[str, Found],
+        *,
+        nul: bool = True,
+        nan: bool = True,
+        thorough: bool = False,
     ) -> None:
         self.table, self.load, self.found = table, load, found
-        self.nul, self.thorough = nul, thorough
+        self.nul, self.nan, self.thorough = nul, nan, thorough
         self.deletes = table.meta.marked_deleted is not None
         # How many rows for arrays without items were left out of the last reading.
         self.empty = 0
@@ -168,6 +175,8 @@ class Incoming:
                 self._refuse(values.is_null(), sequence, "CONSTRAINT_VIOLATION", message)
         if pa.types.is_date32(values.type) or pa.types.is_timestamp(values.type):
             return self._in_calendar(name, values, sequence)
+        if not self.nan and pa.types.is_floating(values.type):
+            return self._finite(name, values, sequence)
         if self.thorough and not self.nul:
             self._check_nul(name, values, sequence)
         return values
@@ -183,6 +192,13 @@ class Incoming:
             message = f"the value of {name!r} lies outside the years 1 to 9999"
             self._refuse(outside, sequence, "INCOMPATIBLE_TYPE", message)
             return pc.if_else(outside, pa.scalar(None, values.type), values)
+        return values
+
+    def _finite(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> pa.Array:
+        odd = pc.fill_null(pc.invert(pc.is_finite(values)), False)
+        if pc.any(odd).as_py():
+            self._refuse(odd, sequence, "INCOMPATIBLE_TYPE", f"the value of {name!r} is no finite number")
+            return pc.if_else(odd, pa.scalar(None, values.type), values)
         return values
 
     def _check_nul(self, name: str, values: pa.Array, sequence: np.ndarray[Any, Any]) -> None:

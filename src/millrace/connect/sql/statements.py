@@ -203,7 +203,7 @@ def newer(dialect: Dialect, table: Table, a: str, b: str) -> str:
 def sorting(dialect: Dialect, table: Table, of: str = "") -> str:
     """What to order by for the newest version to come first."""
     front = f"{of}." if of else ""
-    names = [f"{front}{dialect.quoted(name)} DESC NULLS LAST" for name in order(table)]
+    names = [f"{front}{dialect.quoted(name)} DESC{dialect.nulls_last}" for name in order(table)]
     return ", ".join([*names, f"{front}{dialect.quoted(table.meta.sequence)} DESC"])
 
 
@@ -230,7 +230,7 @@ def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int,
         gone_seq = f"g.{seq}"
         join = f" LEFT JOIN {newest} AS g ON g.{gone} AND {equal(d, table.key, 'g', 'u')}"
         join_gone = f" LEFT JOIN {newest} AS g ON g.{seq} = c.gone_seq"
-    plain, picked, by_delete = _merged_values(d, table, at_ms)
+    plain, picked, by_delete = merged_values(d, table, at_ms)
     fill = ""
     if filled:
         fill = f" LEFT JOIN {temporary(d, 'filled')} AS f ON f.{seq} = r.{seq}"
@@ -283,7 +283,7 @@ def merge(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int,
     )
 
 
-def _merged_values(dialect: Dialect, table: Table, at_ms: int) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+def merged_values(dialect: Dialect, table: Table, at_ms: int) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Value by column of a row as it came, of a row that a delete may have followed, and of a delete alone."""
     q, meta = dialect.quoted, table.meta
     plain = arrived(dialect, table)
@@ -324,7 +324,7 @@ def truncation(dialect: Dialect, table: Table, target: str, load: Load) -> tuple
     if table.mode == "history":
         alive = f"COALESCE({q(meta.is_active)}, FALSE) AND {alive}"
         moment = dialect.moment.format(ms=load.truncated_at_ms)
-        end = dialect.greater.format(a=q(meta.valid_from), b=f"{moment} - INTERVAL '1 millisecond'")
+        end = dialect.greater.format(a=q(meta.valid_from), b=f"{moment} - {dialect.millisecond}")
         sets |= {meta.is_active: "FALSE", meta.valid_to: end}
     if meta.loaded_at:
         sets[meta.loaded_at] = str(load.at_ms)

@@ -66,7 +66,7 @@ class CompatibilityContract(ABC):
         to = destination.dialect.kept(COLUMNS[name])
         given = sources()
         made = table(f"into_{name.lower()}", dict.fromkeys(given, to), mode="append")
-        rows, bad = _rows(given, to)
+        rows, bad = _rows(given, to, nan=destination.limits.nan)
         destination.ensure(made)
         if bad:
             with pytest.raises(Unloadable) as refused:
@@ -85,7 +85,7 @@ class CompatibilityContract(ABC):
         destination.close()
 
 
-def _rows(given: dict[str, pa.Array], to: pa.DataType) -> tuple[Rows, set[int]]:
+def _rows(given: dict[str, pa.Array], to: pa.DataType, *, nan: bool) -> tuple[Rows, set[int]]:
     """One row for each value, which stands in the column of its type; and the rows whose value is none of ``to``."""
     count = sum(len(values) for values in given.values())
     bad: set[int] = set()
@@ -98,6 +98,10 @@ def _rows(given: dict[str, pa.Array], to: pa.DataType) -> tuple[Rows, set[int]]:
         wrong = [False] * len(values) if casted.bad is None else casted.bad.to_pylist()
         bad |= {first + at for at, one in enumerate(wrong) if one}
         bad |= {first + at for at in _outside(casted.values)}
+        if not nan and types.is_float(to):
+            bad |= {
+                first + at for at, one in enumerate(casted.values.to_pylist()) if one is not None and one - one != 0
+            }
         first += len(values)
     filled[columns.INGESTED_AT] = pa.array(range(count), pa.int64())
     return Rows(pa.table(filled)), bad

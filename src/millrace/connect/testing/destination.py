@@ -17,7 +17,7 @@ import pytest
 
 from millrace.connect import registry
 from millrace.connect.destination import Destination, Load, Loaded, Rereadable, Table, Unloadable
-from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, rows, table
+from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, finite, rows, table
 from millrace.data import columns, types
 from millrace.data.cast import cast
 from millrace.errors import ConfigError, MillraceError, Stale
@@ -71,11 +71,36 @@ class DestinationContract(ABC):
         del destination
         return ""
 
+    wide_type: ClassVar[pa.DataType] = types.LONG
+    """Of which a row may have a thousand values."""
+
     # Types.
+
+    def ends(self, destination: Destination[Any], name: str) -> list[Any]:
+        """Values of a type at its ends, all that the destination takes."""
+        type_, values = EXTREMES[name]
+        return values if destination.limits.nan else finite(type_, values)
+
+    def test_floats_that_are_no_number_are_kept_or_refused_by_row(self, destination: Destination[Any]) -> None:
+        made = table("odd", {"f": types.FLOAT, "d": types.DOUBLE}, mode="append")
+        destination.ensure(made)
+        odd = (float("nan"), float("inf"), float("-inf"))
+        schema = {"f": types.FLOAT, "d": types.DOUBLE, columns.INGESTED_AT: types.LONG}
+        given = rows(schema, (1.5, None, 1), *((one, 2.5, 2) for one in odd), *((None, one, 3) for one in odd))
+        if destination.limits.nan:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+            assert len(self.contents(destination, "odd")) == 7
+            return
+        with pytest.raises(Unloadable) as refused:
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert [(r.row, r.code) for r in refused.value.refusals] == [(n, "INCOMPATIBLE_TYPE") for n in range(1, 7)]
+        destination.load(made, Load(FEED, 0, 1, 1, given, frozenset(range(1, 7))))
+        assert [row["f"] for row in self.contents(destination, "odd")] == [1.5]
 
     @pytest.mark.parametrize("name", EXTREMES)
     def test_a_type_goes_there_and_back_at_its_extremes(self, destination: Destination[Any], name: str) -> None:
-        type_, values = EXTREMES[name]
+        type_, _ = EXTREMES[name]
+        values = self.ends(destination, name)
         made = table("ends", {"n": types.LONG, "v": type_}, mode="append")
         schema = {"n": types.LONG, "v": type_, columns.INGESTED_AT: types.LONG}
         given = rows(schema, *((n, value, 1) for n, value in enumerate(values)))
@@ -88,7 +113,8 @@ class DestinationContract(ABC):
     def test_all_types_stand_in_one_table(self, destination: Destination[Any]) -> None:
         business = {name: type_ for name, (type_, _) in EXTREMES.items()}
         made = table("every_type", business, mode="append")
-        values = [tuple(ends[i % len(ends)] for _, ends in EXTREMES.values()) for i in range(8)]
+        every = [self.ends(destination, name) for name in EXTREMES]
+        values = [tuple(ends[i % len(ends)] for ends in every) for i in range(8)]
         given = rows({**business, columns.INGESTED_AT: types.LONG}, *((*row, n) for n, row in enumerate(values)))
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 1, given))
@@ -252,7 +278,7 @@ class DestinationContract(ABC):
         assert destination.schema(name) is None
 
     def test_a_thousand_columns_fit(self, destination: Destination[Any]) -> None:
-        business = {f"c{i:04}": types.LONG for i in range(1000)}
+        business = {f"c{i:04}": self.wide_type for i in range(1000)}
         made = table("wide", business, key=("c0000",), mode=destination.limits.modes[0])
         destination.ensure(made)
         schema = {**business, columns.INGESTED_AT: types.LONG}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -71,6 +72,11 @@ def table(
     """A table with the given columns and the time of ingestion."""
     named = {**business, meta.ingested_at: types.LONG}
     return Table(name, tuple(Column(n, t) for n, t in named.items()), meta, key, mode, order)
+
+
+def finite(type_: pa.DataType, values: Sequence[Any]) -> list[Any]:
+    """The values without floats that are NaN or infinite."""
+    return [one for one in values if not types.is_float(type_) or one is None or math.isfinite(one)]
 
 
 _D = decimal.Decimal

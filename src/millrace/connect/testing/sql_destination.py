@@ -16,7 +16,7 @@ import pytest
 from millrace.connect.destination import Column, Destination, Load, Loaded, Meta, Table, Unloadable
 from millrace.connect.testing.destination import FEED, at_once, shuffled
 from millrace.connect.testing.items import ItemsContract
-from millrace.connect.testing.rows import META, PLAIN, Rows, array, rows, table
+from millrace.connect.testing.rows import META, PLAIN, Rows, array, finite, rows, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
 from millrace.errors import SchemaError, Stale
@@ -462,6 +462,10 @@ class SqlDestinationContract(ItemsContract):
         after = table("widening", {"k": types.LONG, "v": wide}, key=("k",))
         schema = {"k": types.LONG, "v": narrow, columns.INGESTED_AT: types.LONG}
         destination.ensure(before)
+        if not destination.limits.nan and not finite(narrow, [value]):
+            with pytest.raises(Unloadable):
+                destination.load(before, Load(FEED, 0, 1, 1, rows(schema, (1, value, 1))))
+            return
         destination.load(before, Load(FEED, 0, 1, 1, rows(schema, (1, value, 1), (2, None, 1))))
         assert [(c.kind, c.column) for c in destination.ensure(after)] == [("widen", "v")]
         assert destination.ensure(after) == []
