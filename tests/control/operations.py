@@ -103,6 +103,8 @@ ASKS: Mapping[str, str] = {
     "objects.find": "view",
     "objects.listed": "view",
     "objects.refresh": "pipelines.edit",
+    "overview.page": "view",
+    "overview.throughput": "view",
     "pipelines.change": "pipelines.edit",
     "pipelines.create": "pipelines.create",
     "pipelines.find": "view",

@@ -386,13 +386,17 @@ def waiting(home: Home, pipeline: str) -> Sequence[Any]:
 
 def count_open(connection: sa.Connection) -> dict[str, int]:
     """Open rejected rows of every pipeline that has some, by the pipeline's id."""
-    query = (
+    return {row.pipeline_id: int(row.n) for row in connection.execute(open_by_pipeline(connection))}
+
+
+def open_by_pipeline(connection: sa.Connection) -> sa.Select[*tuple[Any, ...]]:
+    """The same as a query, with the columns ``pipeline_id`` and ``n``."""
+    return (
         sa.select(reject_files.c.pipeline_id, sa.func.sum(reject_groups.c.rows).label("n"))
         .join(reject_files, reject_files.c.id == reject_groups.c.file_id)
         .where(reject_groups.c.state == "open", reject_files.c.counted.is_(True), *_heeded(connection))
         .group_by(reject_files.c.pipeline_id)
     )
-    return {row.pipeline_id: int(row.n) for row in connection.execute(query)}
 
 
 def _heeded(connection: sa.Connection) -> list[sa.ColumnElement[bool]]:

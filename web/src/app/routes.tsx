@@ -15,6 +15,22 @@ export const router = createBrowserRouter([
     children: [
       { index: true, element: <Navigate to="/pipelines" replace /> },
       { path: 'pipelines', lazy: () => import('~/screens/pipelines') },
+      {
+        path: 'pipelines/:pipeline',
+        lazy: () => import('~/screens/pipeline'),
+        children: [
+          { index: true, lazy: () => import('~/screens/pipeline/overview') },
+          {
+            path: 'jobs',
+            lazy: () => import('~/screens/pipeline/jobs'),
+            children: [{ path: ':job', lazy: () => import('~/screens/pipeline/jobs/Details') }],
+          },
+          { path: 'objects', lazy: () => import('~/screens/pipeline/objects') },
+          { path: 'activity', lazy: () => import('~/screens/pipeline/activity') },
+          { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
+        ],
+      },
+      { path: 'activity', lazy: () => import('~/screens/activity') },
       { path: '*', lazy: () => import('~/screens/not-found') },
     ],
   },

@@ -8,10 +8,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import activity
+from millrace.control import activity, pipelines
 from millrace.control.activity import Entry, Severity
 from millrace.control.desk import operation
 from millrace.control.home import Home
+from millrace.control.operations.names import Name
 from millrace.control.pages import Page
 
 Format: TypeAlias = Literal["csv", "jsonl"]
@@ -27,14 +28,24 @@ def list_(
     author: Annotated[str, Field(max_length=320, description="Only what this one did.")] | None = None,
     entity: Annotated[str, Field(max_length=100, description="Only what was done to a pipeline, user, key …")]
     | None = None,
+    pipeline: Annotated[Name, Field(description="Only what was done to this pipeline.")] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     after: After | None = None,
     limit: Limit = 50,
 ) -> Page[Entry]:
     """Show who did what, newest first."""
+    about = None if pipeline is None else pipelines.find(home, pipeline).id
     return activity.listed(
-        home, severity=severity, author=author, entity=entity, since=since, until=until, after=after, limit=limit
+        home,
+        severity=severity,
+        author=author,
+        entity=entity if about is None else "pipeline",
+        entity_id=about,
+        since=since,
+        until=until,
+        after=after,
+        limit=limit,
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from millrace.control import lifecycle, pipelines, schedule, status
+from millrace.control import lifecycle, overview, pipelines, schedule, status
 from millrace.control.desk import operation
 from millrace.control.home import Home
+from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Name
+from millrace.control.overview import Glances, Health, Moved, Order
 from millrace.control.pipelines import Pipeline, State
 from millrace.control.priority import Priority
 from millrace.control.schedule import Schedule
@@ -69,6 +73,42 @@ def names(home: Home) -> list[str]:
 def statuses(home: Home) -> list[PipelineStatus]:
     """Show how far every pipeline is: what is loaded, what waits, what needs a person."""
     return status.statuses(home)
+
+
+@operation("GET", "/overview")
+def overview_(
+    home: Home,
+    search: Annotated[str, Field(max_length=255, description="A part of a name, of a pipeline or one of its ends.")]
+    | None = None,
+    health: Annotated[Sequence[Health], Field(max_length=10, description="Only those that are so.")] = (),
+    destination: Annotated[Name, Field(description="Only into this one.")] | None = None,
+    source_type: Annotated[str, Field(max_length=100, description="Only from sources of this type.")] | None = None,
+    order: Order = "name",
+    after: After | None = None,
+    limit: Limit = 50,
+) -> Glances:
+    """List pipelines as people look at them: how each is, its last run, and what it loaded in the last 24 hours."""
+    return overview.page(
+        home,
+        search=search,
+        health=health,
+        destination=destination,
+        source_type=source_type,
+        order=order,
+        after=after,
+        limit=limit,
+    )
+
+
+@operation("GET", "/pipelines/{pipeline}/throughput")
+def throughput(
+    home: Home,
+    pipeline: Name,
+    since: Annotated[datetime, Field(description="From then on.")],
+    by: Literal["hour", "day"] = "hour",
+) -> list[Moved]:
+    """Count the rows of a pipeline that were staged, loaded and refused, hour by hour or day by day, in UTC."""
+    return overview.throughput(home, pipeline, by=by, since=since)
 
 
 @operation("GET", "/pipelines/{pipeline}/status")
@@ -156,7 +196,8 @@ def load_now(home: Home, destination: Name) -> list[int]:
 
 
 OPERATIONS = (
-    names, statuses, find, reset, pause, resume, delete, clone, prioritize, reschedule, load_every, load_now,
+    names, statuses, overview_, throughput, find, reset, pause, resume, delete, clone, prioritize, reschedule,
+    load_every, load_now,
 )  # fmt: skip
 
 

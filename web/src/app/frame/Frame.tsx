@@ -5,6 +5,7 @@ import { Navigate, Outlet, ScrollRestoration, useLocation } from 'react-router';
 import { sessionQuery, whoQuery } from '~/api/session';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { at } from '../places';
+import { useLivePipelines } from './live';
 import { Palette } from './Palette';
 import { Rail } from './Rail';
 import { TopBar } from './TopBar';
@@ -54,7 +55,14 @@ export function Frame() {
         </main>
       </div>
       <Palette opened={searching} open={search} />
+      <Live />
       <ScrollRestoration />
     </div>
   );
+}
+
+/** Nothing to see: keeps what is in sight up to date. */
+function Live() {
+  useLivePipelines();
+  return null;
 }

@@ -1,70 +1,225 @@
-import { Button } from '@mantine/core';
-import { IconPlus, IconRipple } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
-import { Link, useNavigate } from 'react-router';
+import { Button, Group, Select, Text, TextInput, UnstyledButton } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconFilterOff, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
+import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { useEffect, useState } from 'react';
+import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
-import { Ago } from '~/parts/Ago';
-import { type Column, DataTable } from '~/parts/DataTable';
+import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
-import { StatusBadge } from '~/parts/StatusBadge';
-import { count, some } from '~/words/numbers';
+import { ToneIcon } from '~/parts/StatusBadge';
+import { count } from '~/words/numbers';
+import { status } from '~/words/statuses';
+import { Bulk } from './Bulk';
+import { COLUMNS } from './columns';
+import { Drafts } from './Drafts';
 
-type Row = Schemas['PipelineStatus'];
+type Health = Schemas['Glance']['health'];
 
-const COLUMNS: readonly Column<Row>[] = [
-  { id: 'name', header: 'Pipeline', cell: (row) => <Link to={at.pipeline(row.name)}>{row.name}</Link> },
-  {
-    id: 'status',
-    header: 'Status',
-    cell: (row) => (
-      <StatusBadge name={row.state === 'ACTIVE' ? (row.last_run?.status ?? 'NEW') : row.state} />
-    ),
-  },
-  { id: 'run', header: 'Last run', cell: (row) => <Ago at={row.last_run?.started_at} /> },
-  { id: 'rows', header: 'Rows', align: 'right', cell: (row) => count(row.rows_loaded) },
-  { id: 'failed', header: 'Failed', align: 'right', cell: (row) => count(row.open_rejects) },
+const ORDERS = [
+  { value: 'name', label: 'By name' },
+  { value: 'last_run', label: 'Last run first' },
+  { value: 'failed', label: 'Most failed first' },
+  { value: 'new', label: 'Newest first' },
 ];
+// What needs somebody stands first.
+const HEALTHS: readonly Health[] = ['FAILING', 'LOOK', 'WORKING', 'WELL', 'NEW', 'PAUSED', 'DELETING'];
+const PAGE = 100;
 
 /** Is my data on time, is it whole, what needs me: pipeline by pipeline. */
 export function Component() {
   const navigate = useNavigate();
   const may = useMay();
-  const pipelines = useQuery({
-    queryKey: ['pipelines', 'status'],
-    queryFn: () => body(api.GET('/api/millrace/v1/status')),
-    refetchInterval: 15_000,
+  const [asked, ask] = useSearchParams();
+  const [selected, select] = useState<Record<string, true>>({});
+  const [text, setText] = useState(asked.get('search') ?? '');
+  const [search] = useDebouncedValue(text, 250);
+  const set = (key: string, value: string | null) =>
+    ask(
+      (now) => {
+        if (value) now.set(key, value);
+        else now.delete(key);
+        return now;
+      },
+      { replace: true },
+    );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the address follows what was typed, not the other way round
+  useEffect(() => {
+    if (search !== (asked.get('search') ?? '')) set('search', search || null);
+  }, [search]);
+  const filter = {
+    search: asked.get('search'),
+    health: asked.getAll('health') as Health[],
+    destination: asked.get('destination'),
+    source_type: asked.get('source'),
+    order: (asked.get('order') ?? 'name') as 'name',
+  };
+  const narrowed = Boolean(filter.search || filter.health.length || filter.destination || filter.source_type);
+  const list = useInfiniteQuery({
+    queryKey: ['pipelines', 'overview', filter],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/overview', {
+          params: { query: { ...filter, after: pageParam, limit: PAGE } },
+        }),
+      ),
+    getNextPageParam: (page) => page.next,
+    placeholderData: keepPreviousData,
+    refetchInterval: 60_000,
   });
+  const destinations = useQuery({
+    queryKey: ['destinations'],
+    queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
+  });
+  const types = useQuery({
+    queryKey: ['connectors', 'sources'],
+    queryFn: () => body(api.GET('/api/millrace/v1/connectors/sources')),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const rows = list.data?.pages.flatMap((page) => page.items);
   const create = may('pipelines.create') && (
     <Button component={Link} to={at.newPipeline} leftSection={<IconPlus size={16} />}>
       Create pipeline
     </Button>
   );
+  const clear = () => {
+    setText('');
+    ask({}, { replace: true });
+  };
+  const chosen = Object.keys(selected);
   return (
     <div className="content">
       <PageHead
         title="Pipelines"
-        told={pipelines.data && some(pipelines.data.length, 'pipeline')}
+        told={
+          list.data?.pages[0] && (
+            <Counts counts={list.data.pages[0].counts} chosen={filter.health} choose={set} />
+          )
+        }
         actions={create}
       />
+      <Drafts />
+      <Group mb="sm" gap="xs">
+        <TextInput
+          leftSection={<IconSearch size={16} />}
+          placeholder="Search by name"
+          aria-label="Search pipelines"
+          value={text}
+          onChange={(event) => setText(event.currentTarget.value)}
+          w={{ base: '100%', xs: 240 }}
+        />
+        <Select
+          placeholder="Every source"
+          aria-label="Type of source"
+          clearable
+          w={160}
+          data={types.data?.map(({ type, title }) => ({ value: type, label: title })) ?? []}
+          value={filter.source_type}
+          onChange={(value) => set('source', value)}
+        />
+        <Select
+          placeholder="Every destination"
+          aria-label="Destination"
+          clearable
+          searchable
+          w={180}
+          data={destinations.data?.map((one) => one.name) ?? []}
+          value={filter.destination}
+          onChange={(value) => set('destination', value)}
+        />
+        <Select
+          aria-label="Order"
+          w={160}
+          data={ORDERS}
+          value={filter.order}
+          allowDeselect={false}
+          onChange={(value) => set('order', value === 'name' ? null : value)}
+        />
+        {narrowed && (
+          <Button
+            variant="subtle"
+            size="compact-sm"
+            leftSection={<IconFilterOff size={16} />}
+            onClick={clear}
+          >
+            Show all
+          </Button>
+        )}
+      </Group>
+      {chosen.length > 0 && <Bulk names={chosen} done={() => select({})} />}
       <div className="card">
         <DataTable
           label="Pipelines"
           columns={COLUMNS}
-          rows={pipelines.data}
+          rows={rows}
           id={(row) => row.name}
-          error={pipelines.error}
-          again={() => void pipelines.refetch()}
+          error={list.error}
+          again={() => void list.refetch()}
           open={(row) => navigate(at.pipeline(row.name))}
+          selected={selected}
+          select={may('pipelines.edit') ? select : undefined}
+          rowHeight={57}
+          more={{
+            next: list.hasNextPage,
+            loading: list.isFetchingNextPage,
+            load: () => void list.fetchNextPage(),
+          }}
           empty={
-            <Empty icon={IconRipple} title="No pipelines yet" action={create}>
-              A pipeline brings rows from a source into tables of a destination, and keeps them up to date.
-            </Empty>
+            narrowed ? (
+              <Empty
+                icon={IconSearch}
+                title="No pipeline is like that"
+                action={
+                  <Button variant="default" onClick={clear}>
+                    Show all
+                  </Button>
+                }
+              />
+            ) : (
+              <Empty icon={IconRipple} title="No pipelines yet" action={create}>
+                A pipeline brings rows from a source into tables of a destination, and keeps them up to date.
+              </Empty>
+            )
           }
         />
       </div>
     </div>
+  );
+}
+
+interface CountsProps {
+  counts: Partial<Record<Health, number>>;
+  chosen: readonly Health[];
+  choose: (key: string, value: string | null) => void;
+}
+
+/** "12 running well · 1 needs a look": the answer in short, and the way to those. */
+function Counts({ counts, chosen, choose }: CountsProps) {
+  const shown = HEALTHS.filter((one) => counts[one]);
+  if (shown.length === 0) return null;
+  return (
+    <Group gap="md" mt={4} className="figures">
+      {shown.map((health) => {
+        const { tone, word } = status(health);
+        const on = chosen.includes(health);
+        return (
+          <UnstyledButton
+            key={health}
+            className="count"
+            aria-pressed={on}
+            onClick={() => choose('health', on ? null : health)}
+          >
+            <ToneIcon tone={tone} size={14} />
+            <Text size="sm">
+              {count(counts[health] ?? 0)} {word.toLowerCase()}
+            </Text>
+          </UnstyledButton>
+        );
+      })}
+    </Group>
   );
 }

@@ -1,0 +1,275 @@
+"""The list of pipelines as people look at it: is each on time, is it whole, does it need somebody?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from millrace.control import pages, pipelines, rejects, schedule
+from millrace.control.priority import Priority
+from millrace.control.tables import connections, reject_files, reject_groups, runs, segments, slots
+from millrace.control.tables import pipelines as table
+from millrace.control.telling_tables import usage_hourly
+
+if TYPE_CHECKING:
+    from millrace.control.home import Home
+
+Health: TypeAlias = Literal["WELL", "LOOK", "FAILING", "WORKING", "NEW", "PAUSED", "DELETING"]
+Order: TypeAlias = Literal["name", "last_run", "failed", "new"]
+
+GOING = ("QUEUED", "IN_PROGRESS", "CANCELLING")
+HOURS = 24
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One pipeline in a list. ``open_rejects``: its failed events that wait for somebody.
+
+    ``last_*``: of the last run that was not left out; ``latency_ms``: from staged to loaded in it, on average.
+    ``next_at``: when it is due; None while nothing is planned. ``recent``: rows loaded in each of the last 24 hours.
+    """
+
+    number: int
+    name: str
+    health: Health
+    source: str
+    source_type: str
+    destination: str
+    destination_type: str
+    schedule: str
+    priority: Priority
+    next_at: datetime | None
+    last_run: int | None
+    last_status: str | None
+    last_at: datetime | None
+    last_rows: int
+    latency_ms: int | None
+    open_rejects: int
+    recent: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Glances:
+    """A page of the list. ``counts``: how many there are of each health, whichever of them was asked for."""
+
+    items: tuple[Glance, ...]
+    next: str | None
+    counts: Mapping[Health, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Rows of one pipeline in an hour or a day that began at ``at``; ``failed``: those that were refused then."""
+
+    at: datetime
+    ingested: int
+    loaded: int
+    failed: int
+
+
+def page(
+    home: Home,
+    *,
+    search: str | None = None,
+    health: Sequence[Health] = (),
+    destination: str | None = None,
+    source_type: str | None = None,
+    order: Order = "name",
+    after: str | None = None,
+    limit: int = 50,
+) -> Glances:
+    """Pipelines of the team. ``search`` is part of a name, of the pipeline or of one of its ends.
+
+    ``order``: by name; the last run first; most failed events first; the newest pipeline first.
+    """
+    home.actor.must("view")
+    limit = pages.checked_limit(limit)
+    skipped = pages.number(after) if after else 0
+    now = home.database.now()
+    with home.database.reading() as connection:
+        found = _every(connection, home.actor.team_id)
+        if search:
+            text = f"%{_plain(search)}%"
+            found = found.where(
+                sa.or_(
+                    *(sa.func.lower(c).like(text, escape="\\") for c in (table.c.name, _SOURCE.c.name, _DEST.c.name))
+                )
+            )
+        if destination:
+            found = found.where(_DEST.c.name == destination)
+        if source_type:
+            found = found.where(_SOURCE.c.type == source_type)
+        every = found.subquery()
+        counts = connection.execute(sa.select(every.c.health, sa.func.count()).group_by(every.c.health)).all()
+        query = sa.select(every)
+        if health:
+            query = query.where(every.c.health.in_(health))
+        query = query.order_by(*_ordered(every, order)).offset(skipped).limit(limit + 1)
+        rows = connection.execute(query).all()
+        shown = rows[:limit]
+        told = _told(connection, shown, now)
+    return Glances(
+        items=tuple(told),
+        next=str(skipped + limit) if len(rows) > limit else None,
+        counts={word: int(n) for word, n in counts},
+    )
+
+
+def throughput(home: Home, pipeline: str, *, by: Literal["hour", "day"] = "hour", since: datetime) -> list[Moved]:
+    """Rows of one pipeline in each hour or day since then in which there were any, in order, by UTC."""
+    home.actor.must("view")
+    found = pipelines.find(home, pipeline)
+    t = usage_hourly.c
+    moved: dict[datetime, Counter[str]] = {}
+    with home.database.reading() as connection:
+        for row in connection.execute(
+            sa.select(t.hour, sa.func.sum(t.ingested).label("ingested"), sa.func.sum(t.loaded).label("loaded"))
+            .where(t.team_id == home.actor.team_id, t.pipeline_id == found.id, t.hour >= since)
+            .group_by(t.hour)
+        ):
+            into = moved.setdefault(_start(row.hour, by), Counter())
+            into.update(ingested=int(row.ingested), loaded=int(row.loaded))
+        for row in connection.execute(
+            sa.select(reject_files.c.created_at, sa.func.sum(reject_groups.c.rows).label("rows"))
+            .join(reject_groups, reject_groups.c.file_id == reject_files.c.id)
+            .where(
+                reject_files.c.pipeline_id == found.id,
+                reject_files.c.created_at >= since,
+                reject_files.c.replayed_file.is_(None),
+            )
+            .group_by(reject_files.c.created_at)
+        ):
+            moved.setdefault(_start(row.created_at, by), Counter()).update(failed=int(row.rows))
+    return [Moved(at, n["ingested"], n["loaded"], n["failed"]) for at, n in sorted(moved.items())]
+
+
+_SOURCE = connections.alias("source")
+_DEST = connections.alias("destination")
+
+
+def _every(connection: sa.Connection, team_id: str) -> sa.Select[*tuple[Any, ...]]:
+    """All pipelines of the team with their health. Each looks up its last run in the index, however many it had."""
+    last = (
+        sa.select(sa.func.max(runs.c.id))
+        .where(runs.c.pipeline_id == table.c.id, runs.c.status != "SKIPPED")
+        .scalar_subquery()
+    )
+    run = runs.alias("run")
+    failed = rejects.open_by_pipeline(connection).subquery()
+    rows = sa.func.coalesce(failed.c.n, 0)
+    health = sa.case(
+        (table.c.state != "ACTIVE", table.c.state),
+        (run.c.id.is_(None), "NEW"),
+        (run.c.status.in_(GOING), "WORKING"),
+        (run.c.status == "FAILED", "FAILING"),
+        (sa.or_(rows > 0, run.c.status.like("%WITH_FAILURES")), "LOOK"),
+        else_="WELL",
+    )
+    return (
+        sa.select(
+            table.c.id,
+            table.c.number,
+            table.c.name,
+            table.c.schedule,
+            table.c.priority,
+            _SOURCE.c.name.label("source"),
+            _SOURCE.c.type.label("source_type"),
+            _DEST.c.name.label("destination"),
+            _DEST.c.type.label("destination_type"),
+            run.c.id.label("last_run"),
+            run.c.status.label("last_status"),
+            run.c.started_at.label("last_at"),
+            rows.label("open_rejects"),
+            health.label("health"),
+        )
+        .join(_SOURCE, _SOURCE.c.id == table.c.source_id)
+        .join(_DEST, _DEST.c.id == table.c.destination_id)
+        .outerjoin(run, run.c.id == last)
+        .outerjoin(failed, failed.c.pipeline_id == table.c.id)
+        .where(table.c.team_id == team_id)
+    )
+
+
+def _ordered(every: sa.Subquery, order: Order) -> list[sa.ColumnElement[Any]]:
+    name = sa.func.lower(every.c.name)
+    match order:
+        case "name":
+            return [name, every.c.number]
+        case "last_run":
+            return [sa.func.coalesce(every.c.last_run, 0).desc(), name]
+        case "failed":
+            return [every.c.open_rejects.desc(), name]
+        case "new":
+            return [every.c.number.desc()]
+
+
+def _told(connection: sa.Connection, rows: Sequence[Any], now: datetime) -> list[Glance]:
+    """What only the rows of this page are asked for."""
+    ids = [row.id for row in rows]
+    last = [row.last_run for row in rows if row.last_run is not None]
+    s, t = segments.c, usage_hourly.c
+    took = sa.cast(s.loaded_at, sa.BigInteger) - sa.cast(s.staged_at, sa.BigInteger)
+    loads = {
+        row.run_id: row
+        for row in connection.execute(
+            sa.select(s.run_id, sa.func.sum(s.rows - s.refused_rows).label("rows"), sa.func.avg(took).label("took"))
+            .where(s.run_id.in_(last), s.loaded_at.is_not(None))
+            .group_by(s.run_id)
+        )
+    }
+    planned = sa.select(slots.c.pipeline_id, slots.c.due_at).where(
+        slots.c.pipeline_id.in_(ids), slots.c.part == "run", slots.c.stream == ""
+    )
+    due: dict[str, datetime | None] = {row.pipeline_id: row.due_at for row in connection.execute(planned)}
+    first = now.replace(minute=0, second=0, microsecond=0) - (HOURS - 1) * _HOUR
+    recent: dict[str, list[int]] = {}
+    for row in connection.execute(
+        sa.select(t.pipeline_id, t.hour, sa.func.sum(t.loaded).label("loaded"))
+        .where(t.pipeline_id.in_(ids), t.hour >= first)
+        .group_by(t.pipeline_id, t.hour)
+    ):
+        hour = (row.hour - first) // _HOUR
+        if 0 <= hour < HOURS:
+            recent.setdefault(row.pipeline_id, [0] * HOURS)[hour] += int(row.loaded)
+    found: list[Glance] = []
+    for row in rows:
+        load = loads.get(row.last_run)
+        found.append(
+            Glance(
+                number=row.number,
+                name=row.name,
+                health=row.health,
+                source=row.source,
+                source_type=row.source_type,
+                destination=row.destination,
+                destination_type=row.destination_type,
+                schedule=schedule.told(schedule.from_json(row.schedule)),
+                priority=row.priority,
+                next_at=due.get(row.id),
+                last_run=row.last_run,
+                last_status=row.last_status,
+                last_at=row.last_at,
+                last_rows=0 if load is None else int(load.rows),
+                latency_ms=None if load is None else int(load.took) // 1000,
+                open_rejects=int(row.open_rejects),
+                recent=tuple(recent.get(row.id, [0] * HOURS)),
+            )
+        )
+    return found
+
+
+def _start(moment: datetime, by: Literal["hour", "day"]) -> datetime:
+    start = moment.replace(minute=0, second=0, microsecond=0)
+    return start if by == "hour" else start.replace(hour=0)
+
+
+def _plain(text: str) -> str:
+    """Signs that LIKE would take for others stand for themselves."""
+    return text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

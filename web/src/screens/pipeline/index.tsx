@@ -1,0 +1,133 @@
+import { ActionIcon, Button, Group, Menu } from '@mantine/core';
+import {
+  IconCopy,
+  IconDots,
+  IconFileCode,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconRefresh,
+  IconTrash,
+} from '@tabler/icons-react';
+import { useState } from 'react';
+import { Link, NavLink, Outlet, useMatches } from 'react-router';
+import { useMay } from '~/api/session';
+import { at } from '~/app/places';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { PageHead } from '~/parts/PageHead';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { told } from '~/words/schedules';
+import { Asked, type Question } from './Asked';
+import { useActions } from './actions';
+import { health } from './health';
+import { usePipeline, usePipelineName } from './here';
+import { tabs } from './tabs';
+
+/** What all screens of one pipeline have above them: its name, how it is, what can be done, and the tabs. */
+export function Component() {
+  const name = usePipelineName();
+  const pipeline = usePipeline();
+  const actions = useActions(name);
+  const may = useMay();
+  const [question, ask] = useState<Question | null>(null);
+  const wide = useMatches().some((match) => (match.handle as { wide?: boolean } | undefined)?.wide);
+  const found = pipeline.data;
+  return (
+    <div className="content" data-wide={wide || undefined}>
+      <PageHead
+        name={name}
+        title={
+          <Group gap="sm">
+            <span>{name}</span>
+            {found && <StatusBadge name={health(found)} />}
+          </Group>
+        }
+        told={
+          found && (
+            <>
+              <Link to={`/sources/${encodeURIComponent(found.source)}`} className="plain">
+                {found.source}
+              </Link>{' '}
+              → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
+              {told(found.schedule)}
+            </>
+          )
+        }
+        actions={
+          found && (
+            <>
+              {may('pipelines.edit') && found.state === 'ACTIVE' && (
+                <Button
+                  leftSection={<IconPlayerPlay size={16} />}
+                  loading={actions.run.isPending}
+                  onClick={() => actions.run.mutate('run')}
+                >
+                  Run now
+                </Button>
+              )}
+              {may('pipelines.edit') && found.state === 'ACTIVE' && (
+                <Button
+                  variant="default"
+                  leftSection={<IconPlayerPause size={16} />}
+                  onClick={() => actions.pause.mutate()}
+                >
+                  Pause
+                </Button>
+              )}
+              {may('pipelines.edit') && found.state === 'PAUSED' && (
+                <Button leftSection={<IconPlayerPlay size={16} />} onClick={() => actions.resume.mutate()}>
+                  Resume
+                </Button>
+              )}
+              <Menu>
+                <Menu.Target>
+                  <ActionIcon variant="default" size={36} aria-label="More actions">
+                    <IconDots size={18} />
+                  </ActionIcon>
+                </Menu.Target>
+                <Menu.Dropdown>
+                  <Menu.Item leftSection={<IconFileCode size={16} />} onClick={() => ask('yaml')}>
+                    As YAML
+                  </Menu.Item>
+                  {may('pipelines.create') && (
+                    <Menu.Item leftSection={<IconCopy size={16} />} onClick={() => ask('clone')}>
+                      Make a copy
+                    </Menu.Item>
+                  )}
+                  {may('pipelines.edit') && (
+                    <Menu.Item leftSection={<IconRefresh size={16} />} onClick={() => ask('resync')}>
+                      Read history again
+                    </Menu.Item>
+                  )}
+                  {may('pipelines.delete') && (
+                    <Menu.Item
+                      color="red"
+                      leftSection={<IconTrash size={16} />}
+                      onClick={() => ask('delete')}
+                    >
+                      Delete
+                    </Menu.Item>
+                  )}
+                </Menu.Dropdown>
+              </Menu>
+            </>
+          )
+        }
+      />
+      <nav className="tabs" aria-label={`Screens of ${name}`}>
+        {tabs.map(({ tab, label }) => (
+          <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
+            {label}
+          </NavLink>
+        ))}
+      </nav>
+      <div style={{ paddingTop: 20 }}>
+        {pipeline.error && !found ? (
+          <ErrorNote error={pipeline.error} again={() => void pipeline.refetch()} />
+        ) : (
+          <Outlet />
+        )}
+      </div>
+      {question && found && <Asked question={question} pipeline={found} close={() => ask(null)} />}
+    </div>
+  );
+}

@@ -1,0 +1,136 @@
+import { Alert, Button, Stack, Text } from '@mantine/core';
+import { IconInfoCircle } from '@tabler/icons-react';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useParams } from 'react-router';
+import { api, body, Problem } from '~/api/client';
+import { useMay } from '~/api/session';
+import { at } from '~/app/places';
+import { Balance } from '~/parts/Balance';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { failed } from '~/parts/notices';
+import { Side } from '~/parts/Side';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count } from '~/words/numbers';
+import { usePipelineName } from '../here';
+import { isGoing, useLiveJob } from './live';
+import { Now } from './Now';
+import { Timeline } from './Timeline';
+
+/** One job: what it did, what it does now, and what went wrong. */
+export function Component() {
+  const pipeline = usePipelineName();
+  const number = Number(useParams().job);
+  const may = useMay();
+  const client = useQueryClient();
+  const live = useLiveJob(number);
+  const job = live.data;
+  const act = useMutation({
+    mutationFn: (what: 'cancel' | 'retry') =>
+      body(
+        what === 'cancel'
+          ? api.POST('/api/millrace/v1/jobs/{job}/cancel', { params: { path: { job: number } } })
+          : api.POST('/api/millrace/v1/jobs/{job}/retry', { params: { path: { job: number } } }),
+      ),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
+  });
+  const run = job?.run;
+  return (
+    <Side
+      title={`Job #${number}`}
+      told={run && <StatusBadge name={run.status} />}
+      back={at.pipeline(pipeline, 'jobs')}
+      actions={
+        run &&
+        may('pipelines.edit') && (
+          <>
+            {isGoing(run.status) && run.status !== 'CANCELLING' && (
+              <Button variant="default" loading={act.isPending} onClick={() => act.mutate('cancel')}>
+                Cancel
+              </Button>
+            )}
+            {[
+              'FAILED',
+              'CANCELLED',
+              'COMPLETED_WITH_FAILURES',
+              'DEFERRED',
+              'DEFERRED_WITH_FAILURES',
+            ].includes(run.status) && (
+              <Button variant="default" loading={act.isPending} onClick={() => act.mutate('retry')}>
+                Try again
+              </Button>
+            )}
+          </>
+        )
+      }
+    >
+      <ErrorNote error={live.error} again={() => void live.refetch()} />
+      {job && run && (
+        <Stack gap="lg">
+          {run.error && (
+            <ErrorNote
+              error={
+                new Problem(0, { code: run.error.code, message: run.error.message, hint: run.error.hint })
+              }
+            />
+          )}
+          {isGoing(run.status) && <Now job={job} />}
+          <section aria-label="Rows">
+            <Balance of={run.balance} />
+          </section>
+          <section aria-label="Times">
+            <Timeline job={job} />
+          </section>
+          {job.objects.length > 0 && (
+            <section aria-label="Objects">
+              <Text fw={600} mb={4}>
+                Objects
+              </Text>
+              <div className="table-scroll card">
+                <table className="table">
+                  <thead>
+                    <tr>
+                      <th>Object</th>
+                      <th>Status</th>
+                      <th data-align="right">Read</th>
+                      <th data-align="right">Loaded</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {job.objects.map((one) => (
+                      <tr key={one.stream}>
+                        <td>
+                          {one.stream}
+                          {one.error && (
+                            <Text size="xs" c="var(--failed)">
+                              {one.error.message}
+                            </Text>
+                          )}
+                        </td>
+                        <td>
+                          <StatusBadge name={one.status} />
+                        </td>
+                        <td data-align="right">{count(run.streams[one.stream]?.read ?? 0)}</td>
+                        <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            </section>
+          )}
+          {run.notes.map((note, index) => (
+            <Alert
+              key={index}
+              variant="light"
+              color={note.level === 'warning' ? 'yellow' : 'gray'}
+              icon={<IconInfoCircle />}
+            >
+              {note.message}
+            </Alert>
+          ))}
+        </Stack>
+      )}
+    </Side>
+  );
+}

@@ -1,0 +1,118 @@
+import { SegmentedControl } from '@mantine/core';
+import { IconPlayerPlay } from '@tabler/icons-react';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { Link, Outlet, useNavigate, useParams, useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { at } from '~/app/places';
+import { Ago } from '~/parts/Ago';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count } from '~/words/numbers';
+import { sentence } from '~/words/statuses';
+import { duration } from '~/words/times';
+import { usePipelineName } from '../here';
+
+type Job = Schemas['Job'];
+type JobStatus = Schemas['RunRecord']['status'];
+
+const FILTERS: Record<string, JobStatus[]> = {
+  all: [],
+  going: ['QUEUED', 'IN_PROGRESS', 'CANCELLING'],
+  failed: ['FAILED', 'COMPLETED_WITH_FAILURES', 'DEFERRED_WITH_FAILURES'],
+};
+
+const COLUMNS: readonly Column<Job>[] = [
+  {
+    id: 'job',
+    header: 'Job',
+    cell: ({ run }) => <Link to={at.job(run.pipeline, run.id)}>#{run.id}</Link>,
+  },
+  { id: 'status', header: 'Status', cell: ({ run }) => <StatusBadge name={run.status} /> },
+  { id: 'kind', header: 'What', cell: ({ run }) => sentence(run.kind), hide: 'phone' },
+  {
+    id: 'trigger',
+    header: 'Why',
+    cell: (job) => (job.trigger ? sentence(job.trigger) : '–'),
+    hide: 'tablet',
+  },
+  { id: 'started', header: 'Began', cell: (job) => <Ago at={job.began_at ?? job.requested_at} /> },
+  {
+    id: 'took',
+    header: 'Took',
+    align: 'right',
+    cell: (job) => (job.duration_ms === null ? '–' : duration(job.duration_ms)),
+    hide: 'phone',
+  },
+  { id: 'read', header: 'Read', align: 'right', cell: ({ run }) => count(run.balance.read), hide: 'phone' },
+  { id: 'loaded', header: 'Loaded', align: 'right', cell: ({ run }) => count(run.balance.loaded) },
+  {
+    id: 'failed',
+    header: 'Failed',
+    align: 'right',
+    cell: ({ run }) => count(run.balance.rejected_rows),
+    hide: 'phone',
+  },
+];
+
+/** All that the pipeline did, the newest first; each job opens beside the list. */
+export function Component() {
+  const pipeline = usePipelineName();
+  const navigate = useNavigate();
+  const { job } = useParams();
+  const [search, setSearch] = useSearchParams();
+  const filter = search.get('status') ?? 'all';
+  const jobs = useInfiniteQuery({
+    queryKey: ['jobs', { pipeline, filter }],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/jobs', {
+          params: { query: { pipeline, status: FILTERS[filter] ?? [], after: pageParam, limit: 50 } },
+        }),
+      ),
+    getNextPageParam: (page) => page.next,
+  });
+  const rows = jobs.data?.pages.flatMap((page) => page.items);
+  return (
+    <>
+      <SegmentedControl
+        mb="md"
+        size="xs"
+        aria-label="Which jobs"
+        value={filter}
+        onChange={(value) => setSearch(value === 'all' ? {} : { status: value }, { replace: true })}
+        data={[
+          { value: 'all', label: 'All' },
+          { value: 'going', label: 'Going on' },
+          { value: 'failed', label: 'With failures' },
+        ]}
+      />
+      <div className="card">
+        <DataTable
+          label="Jobs"
+          columns={COLUMNS}
+          rows={rows}
+          id={(row) => String(row.run.id)}
+          error={jobs.error}
+          again={() => void jobs.refetch()}
+          open={(row) => navigate({ pathname: at.job(pipeline, row.run.id), search: window.location.search })}
+          current={job}
+          more={{
+            next: jobs.hasNextPage,
+            loading: jobs.isFetchingNextPage,
+            load: () => void jobs.fetchNextPage(),
+          }}
+          empty={
+            <Empty icon={IconPlayerPlay} title={filter === 'all' ? 'No jobs yet' : 'No such jobs'}>
+              {filter === 'all'
+                ? 'A job reads what is new at the source and loads it. The next one begins by the schedule, or when you choose Run now.'
+                : 'Choose All to see the others.'}
+            </Empty>
+          }
+        />
+      </div>
+      <Outlet />
+    </>
+  );
+}

@@ -1,0 +1,228 @@
+import { ActionIcon, Button, Group, Menu, SegmentedControl, Text, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconDots, IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
+import { Ago } from '~/parts/Ago';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { done, failed } from '~/parts/notices';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { share, some } from '~/words/numbers';
+import { usePipelineName } from '../here';
+
+type Row = Schemas['Object'];
+type Action = Schemas['ObjectsActBody']['action'];
+
+const VERBS: Record<Action, string> = {
+  run_now: 'Run now',
+  pause: 'Pause',
+  resume: 'Resume',
+  skip: 'Skip',
+  include: 'Include',
+  restart: 'Read again from its beginning',
+  restart_historical: 'Read its history again',
+};
+const ALLOWED: Record<Row['state'], readonly Action[]> = {
+  ACTIVE: ['run_now', 'pause', 'skip', 'restart', 'restart_historical'],
+  PAUSED: ['resume', 'skip'],
+  SKIPPED: ['include'],
+};
+
+/** The objects of a pipeline: how far each is, and what can be done with it. */
+export function Component() {
+  const pipeline = usePipelineName();
+  const may = useMay();
+  const client = useQueryClient();
+  const [asked, ask] = useSearchParams();
+  const [text, setText] = useState('');
+  const [search] = useDebouncedValue(text, 250);
+  const [selected, select] = useState<Record<string, true>>({});
+  const category = (asked.get('which') ?? 'ALL') as 'ALL';
+  const objects = useInfiniteQuery({
+    queryKey: ['objects', pipeline, { category, search }],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/objects', {
+          params: {
+            path: { pipeline },
+            query: { category, search: search || null, after: pageParam, limit: 200 },
+          },
+        }),
+      ),
+    getNextPageParam: (page) => page.next,
+    refetchInterval: 15_000,
+  });
+  const act = useMutation({
+    mutationFn: ({ action, names }: { action: Action; names: string[] }) =>
+      body(
+        api.POST('/api/millrace/v1/pipelines/{pipeline}/object-actions', {
+          params: { path: { pipeline } },
+          body: { action, objects: names },
+        }),
+      ),
+    onSuccess: (outcomes, { action }) => {
+      const refused = outcomes.filter((one) => one.problem !== null);
+      if (refused.length < outcomes.length) {
+        done(`${VERBS[action]}: ${some(outcomes.length - refused.length, 'object')}`);
+      }
+      const first = refused[0]?.problem;
+      if (first) failed(new Error(`${refused[0]?.object}: ${first.message} ${first.hint ?? ''}`));
+      select({});
+    },
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['objects', pipeline] }),
+  });
+  const refresh = useMutation({
+    mutationFn: () =>
+      body(
+        api.POST('/api/millrace/v1/pipelines/{pipeline}/refresh-objects', { params: { path: { pipeline } } }),
+      ),
+    onSuccess: (found) => done(`The source has ${some(found.length, 'object')}`),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['objects', pipeline] }),
+  });
+  const editable = may('pipelines.edit');
+  const { mutate } = act;
+  const columns = useMemo<Column<Row>[]>(
+    () => [
+      {
+        id: 'name',
+        header: 'Object',
+        cell: (row) => (
+          <div>
+            <Text fw={500} size="sm">
+              {row.name}
+            </Text>
+            {row.key.length > 0 && (
+              <Text size="xs" c="dimmed">
+                key: <span className="mono">{row.key.join(', ')}</span>
+              </Text>
+            )}
+          </div>
+        ),
+      },
+      { id: 'status', header: 'Status', width: 190, cell: (row) => <StatusBadge name={row.status} /> },
+      {
+        id: 'history',
+        header: 'History',
+        width: 90,
+        hide: 'phone',
+        cell: (row) =>
+          !row.historical ? 'none' : typeof row.history === 'number' ? share(row.history) : '–',
+      },
+      { id: 'mode', header: 'Loads by', width: 90, hide: 'tablet', cell: (row) => row.load_mode },
+      {
+        id: 'at',
+        header: 'Last read',
+        width: 120,
+        hide: 'phone',
+        cell: (row) => <Ago at={row.last_ingested_at} none="not yet" />,
+      },
+      ...(editable
+        ? [
+            {
+              id: 'do',
+              header: '',
+              width: 48,
+              cell: (row: Row) => (
+                <Menu>
+                  <Menu.Target>
+                    <ActionIcon aria-label={`Actions of ${row.name}`}>
+                      <IconDots size={16} />
+                    </ActionIcon>
+                  </Menu.Target>
+                  <Menu.Dropdown>
+                    {ALLOWED[row.state].map((action) => (
+                      <Menu.Item key={action} onClick={() => mutate({ action, names: [row.name] })}>
+                        {VERBS[action]}
+                      </Menu.Item>
+                    ))}
+                  </Menu.Dropdown>
+                </Menu>
+              ),
+            },
+          ]
+        : []),
+    ],
+    [editable, mutate],
+  );
+  const names = Object.keys(selected);
+  return (
+    <>
+      <Group mb="sm" gap="xs">
+        <TextInput
+          leftSection={<IconSearch size={16} />}
+          placeholder="Search objects"
+          aria-label="Search objects"
+          value={text}
+          onChange={(event) => setText(event.currentTarget.value)}
+        />
+        <SegmentedControl
+          size="xs"
+          aria-label="Which objects"
+          value={category}
+          onChange={(value) => ask(value === 'ALL' ? {} : { which: value }, { replace: true })}
+          data={[
+            { value: 'ALL', label: 'All' },
+            { value: 'ACTIVE', label: 'Active' },
+            { value: 'PAUSED', label: 'Paused' },
+            { value: 'FAILED', label: 'Failed' },
+            { value: 'SKIPPED', label: 'Skipped' },
+          ]}
+        />
+        {editable && (
+          <Button
+            ml="auto"
+            variant="default"
+            leftSection={<IconRefresh size={16} />}
+            loading={refresh.isPending}
+            onClick={() => refresh.mutate()}
+          >
+            Ask the source again
+          </Button>
+        )}
+      </Group>
+      {names.length > 0 && (
+        <Group className="card" px="md" py={8} mb="sm" gap="xs">
+          <Text fw={500} mr="sm">
+            {some(names.length, 'object')} chosen
+          </Text>
+          {(['run_now', 'pause', 'resume', 'skip', 'include'] as const).map((action) => (
+            <Button key={action} size="xs" variant="default" onClick={() => act.mutate({ action, names })}>
+              {VERBS[action]}
+            </Button>
+          ))}
+        </Group>
+      )}
+      <div className="card">
+        <DataTable
+          label="Objects"
+          columns={columns}
+          rows={objects.data?.pages.flatMap((page) => page.items)}
+          id={(row) => row.name}
+          error={objects.error}
+          again={() => void objects.refetch()}
+          selected={selected}
+          select={editable ? select : undefined}
+          rowHeight={57}
+          more={{
+            next: objects.hasNextPage,
+            loading: objects.isFetchingNextPage,
+            load: () => void objects.fetchNextPage(),
+          }}
+          empty={
+            <Empty icon={IconTable} title="No such objects">
+              Objects are what the source offers, such as events of a name or tables. They are known once the
+              pipeline ran, or when you ask the source.
+            </Empty>
+          }
+        />
+      </div>
+    </>
+  );
+}

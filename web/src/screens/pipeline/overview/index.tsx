@@ -1,0 +1,187 @@
+import { Button, Group, Paper, SegmentedControl, SimpleGrid, Stack, Text } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { lazy, type ReactNode, Suspense } from 'react';
+import { Link, useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { at } from '~/app/places';
+import { Ago } from '~/parts/Ago';
+import { Balance } from '~/parts/Balance';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count, share, some } from '~/words/numbers';
+import { usePipeline, usePipelineName } from '../here';
+import { isGoing, useLiveJob } from '../jobs/live';
+import { Now } from '../jobs/Now';
+import { SPANS, type Span, since } from './spans';
+
+const Chart = lazy(() => import('./ActivityChart'));
+
+/** Is it on time, is it whole, what does it do now: one pipeline at a glance. */
+export function Component() {
+  const name = usePipelineName();
+  const { data: pipeline } = usePipeline();
+  const [search, setSearch] = useSearchParams();
+  const span = (search.get('span') ?? '7d') as Span;
+  const last = pipeline?.last_run ?? null;
+  const job = useLiveJob(last?.id ?? null);
+  if (!pipeline) return null;
+  const run = job.data?.run ?? last;
+  return (
+    <Stack gap="md">
+      {job.data && isGoing(job.data.run.status) && (
+        <Paper className="card" p="md">
+          <Now job={job.data} />
+        </Paper>
+      )}
+      <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="md">
+        <Fact label="Rows loaded" value={count(pipeline.rows_loaded)} told={`in ${pipeline.destination}`} />
+        <Fact
+          label="Wait to be loaded"
+          value={count(pipeline.waiting_rows)}
+          told={pipeline.waiting_rows === 0 ? 'nothing waits' : some(pipeline.waiting_segments, 'file')}
+        />
+        <Fact
+          label="Failed events"
+          value={count(pipeline.open_rejects)}
+          tone={pipeline.open_rejects > 0 ? 'failed' : undefined}
+          told={
+            pipeline.open_rejects > 0 ? (
+              <Link to={`${at.failed}?pipeline=${encodeURIComponent(name)}`}>See why</Link>
+            ) : (
+              'none is open'
+            )
+          }
+        />
+        <Fact
+          label="Last job"
+          value={<Ago at={run?.started_at} none="none yet" />}
+          told={
+            run && (
+              <Link to={at.job(name, run.id)} className="plain">
+                <StatusBadge name={run.status} />
+              </Link>
+            )
+          }
+        />
+      </SimpleGrid>
+      {run && (
+        <Paper className="card" p="md">
+          <Text size="sm" c="dimmed" mb={4}>
+            What became of every row of the last job
+          </Text>
+          <Balance of={run.balance} />
+          {run.error && (
+            <Text mt="xs" c="var(--failed)">
+              {run.error.message} <Link to={at.job(name, run.id)}>More</Link>
+            </Text>
+          )}
+        </Paper>
+      )}
+      <Paper className="card" p="md">
+        <Group justify="space-between" mb="sm">
+          <Text fw={600}>Activity</Text>
+          <SegmentedControl
+            size="xs"
+            aria-label="Span"
+            value={span}
+            onChange={(value) => setSearch(value === '7d' ? {} : { span: value }, { replace: true })}
+            data={SPANS.map(({ span, label }) => ({ value: span, label }))}
+          />
+        </Group>
+        <Activity name={name} span={span} />
+      </Paper>
+      <Objects name={name} streams={pipeline.streams} />
+    </Stack>
+  );
+}
+
+function Activity({ name, span }: { name: string; span: Span }) {
+  const { by } = SPANS.find((one) => one.span === span) ?? SPANS[1];
+  const from = since(span, new Date());
+  const usage = useQuery({
+    queryKey: ['pipelines', 'one', name, 'throughput', span],
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/throughput', {
+          params: { path: { pipeline: name }, query: { by, since: from.toISOString() } },
+        }),
+      ),
+  });
+  if (usage.error) return <ErrorNote error={usage.error} again={() => void usage.refetch()} />;
+  return (
+    <Suspense fallback={<div style={{ height: 220 }} />}>
+      <Chart lines={usage.data ?? []} by={by} from={from} />
+    </Suspense>
+  );
+}
+
+function Fact({
+  label,
+  value,
+  told,
+  tone,
+}: {
+  label: string;
+  value: ReactNode;
+  told: ReactNode;
+  tone?: string | undefined;
+}) {
+  return (
+    <Paper className="card" p="md">
+      <Text size="sm" c="dimmed">
+        {label}
+      </Text>
+      <Text size="xl" fw={600} className="figures" c={tone && `var(--${tone})`}>
+        {value}
+      </Text>
+      <Text size="sm" c="dimmed" component="div">
+        {told}
+      </Text>
+    </Paper>
+  );
+}
+
+function Objects({ name, streams }: { name: string; streams: readonly Schemas['StreamStatus'][] }) {
+  if (streams.length === 0) return null;
+  const shown = streams.slice(0, 10);
+  return (
+    <Paper className="card">
+      <Group justify="space-between" p="md" pb={4}>
+        <Text fw={600}>Objects</Text>
+        <Button component={Link} to={at.pipeline(name, 'objects')} variant="subtle" size="compact-sm">
+          {streams.length > shown.length ? `All ${count(streams.length)}` : 'Details'}
+        </Button>
+      </Group>
+      <div className="table-scroll">
+        <table className="table">
+          <thead>
+            <tr>
+              <th>Object</th>
+              <th>History</th>
+              <th>Tables</th>
+              <th data-align="right">Loaded</th>
+              <th data-align="right" data-hide="phone">
+                Waiting
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((one) => (
+              <tr key={one.stream}>
+                <td>{one.stream}</td>
+                <td>{typeof one.history === 'number' ? share(one.history) : '–'}</td>
+                <td>{[...new Set(one.tables.map((table) => table.table))].join(', ') || '–'}</td>
+                <td data-align="right">
+                  {count(one.tables.reduce((sum, table) => sum + table.rows_loaded, 0))}
+                </td>
+                <td data-align="right" data-hide="phone">
+                  {count(one.tables.reduce((sum, table) => sum + table.waiting_rows, 0))}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Paper>
+  );
+}

@@ -1,0 +1,236 @@
+import {
+  Button,
+  Group,
+  NumberInput,
+  Paper,
+  SegmentedControl,
+  Stack,
+  Switch,
+  Text,
+  Title,
+} from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { type ReactNode, useState } from 'react';
+import { api, body } from '~/api/client';
+import { useMay } from '~/api/session';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done, failed } from '~/parts/notices';
+import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
+import { usePipeline, usePipelineName } from '../here';
+
+/** When a pipeline runs, how urgent it is, and when people are told about it. */
+export function Component() {
+  const { data: pipeline } = usePipeline();
+  const may = useMay();
+  if (!pipeline) return null;
+  const editable = may('pipelines.edit');
+  return (
+    <Stack gap="md" maw={760}>
+      <fieldset disabled={!editable} className="plain">
+        <Stack gap="md">
+          <Schedule key={JSON.stringify(pipeline.schedule)} saved={pipeline.schedule} />
+          <Priority />
+          <Lateness />
+          <Limit />
+        </Stack>
+      </fieldset>
+      {!editable && <Text c="dimmed">Your roles let you see these settings, not change them.</Text>}
+    </Stack>
+  );
+}
+
+function Part({ title, told, children }: { title: string; told: ReactNode; children: ReactNode }) {
+  return (
+    <Paper className="card" p="lg">
+      <Title order={2}>{title}</Title>
+      <Text c="dimmed" mb="md">
+        {told}
+      </Text>
+      {children}
+    </Paper>
+  );
+}
+
+function Schedule({ saved }: { saved: unknown }) {
+  const pipeline = usePipelineName();
+  const client = useQueryClient();
+  const [timing, setTiming] = useState<Timing>(() => timingOf(saved));
+  const save = useMutation({
+    mutationFn: () =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/schedule', {
+          params: { path: { pipeline } },
+          body: asked(timing),
+        }),
+      ),
+    onSuccess: () => done('The schedule is saved'),
+    onSettled: () => client.invalidateQueries({ queryKey: ['pipelines'] }),
+  });
+  return (
+    <Part title="Schedule" told="When it reads what is new at the source.">
+      <Stack>
+        <ScheduleInput value={timing} change={setTiming} />
+        <ErrorNote error={save.error} />
+        <Group>
+          <Button loading={save.isPending} onClick={() => save.mutate()}>
+            Save schedule
+          </Button>
+        </Group>
+      </Stack>
+    </Part>
+  );
+}
+
+function Priority() {
+  const pipeline = usePipelineName();
+  const client = useQueryClient();
+  const stands = useQuery({
+    queryKey: ['pipelines', 'glance', pipeline],
+    queryFn: async () => {
+      const found = await body(
+        api.GET('/api/millrace/v1/overview', { params: { query: { search: pipeline, limit: 100 } } }),
+      );
+      return found.items.find((one) => one.name === pipeline) ?? null;
+    },
+  });
+  const save = useMutation({
+    mutationFn: (priority: 'NORMAL' | 'HIGH') =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/priority', {
+          params: { path: { pipeline } },
+          body: { priority },
+        }),
+      ),
+    onSuccess: ({ priority }) =>
+      done(priority === 'HIGH' ? 'It goes first now' : 'It stands with the others now'),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['pipelines'] }),
+  });
+  return (
+    <Part
+      title="Priority"
+      told="High: it goes before others and runs as often as its source allows, whatever its schedule says."
+    >
+      <SegmentedControl
+        aria-label="Priority"
+        value={stands.data?.priority ?? 'NORMAL'}
+        disabled={!stands.data || save.isPending}
+        onChange={(value) => save.mutate(value as 'NORMAL' | 'HIGH')}
+        data={[
+          { value: 'NORMAL', label: 'Normal' },
+          { value: 'HIGH', label: 'High' },
+        ]}
+      />
+    </Part>
+  );
+}
+
+function Lateness() {
+  const pipeline = usePipelineName();
+  const [minutes, setMinutes] = useState<number | string>('');
+  const save = useMutation({
+    mutationFn: () =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/lateness', {
+          params: { path: { pipeline } },
+          body: { minutes: minutes === '' ? null : Number(minutes) },
+        }),
+      ),
+    onSuccess: ({ minutes }) => done(minutes === null ? 'Lateness is judged as for others' : 'Saved'),
+  });
+  return (
+    <Part
+      title="Lateness"
+      told="An alert is raised when its data is older than that. Empty: twice the time between runs."
+    >
+      <Group align="flex-end">
+        <NumberInput
+          label="Minutes"
+          min={1}
+          max={525_600}
+          value={minutes}
+          onChange={setMinutes}
+          w={160}
+          allowDecimal={false}
+        />
+        <Button variant="default" loading={save.isPending} onClick={() => save.mutate()}>
+          Save
+        </Button>
+      </Group>
+      <ErrorNote error={save.error} />
+    </Part>
+  );
+}
+
+function Limit() {
+  const pipeline = usePipelineName();
+  const client = useQueryClient();
+  const usual = useQuery({
+    queryKey: ['usage', 'usual', pipeline],
+    queryFn: () =>
+      body(api.GET('/api/millrace/v1/pipelines/{pipeline}/usual', { params: { path: { pipeline } } })),
+  });
+  const [rows, setRows] = useState<number | string>('');
+  const [pause, setPause] = useState(false);
+  const settled = () => client.invalidateQueries({ queryKey: ['usage'] });
+  const save = useMutation({
+    mutationFn: () =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', {
+          params: { path: { pipeline } },
+          body: { rows: Number(rows), pause },
+        }),
+      ),
+    onSuccess: () => done('The limit is set'),
+    onSettled: settled,
+  });
+  const lift = useMutation({
+    mutationFn: () =>
+      body(api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', { params: { path: { pipeline } } })),
+    onSuccess: () => done('There is no limit now'),
+    onError: failed,
+    onSettled: settled,
+  });
+  return (
+    <Part
+      title="Rows a day"
+      told={
+        usual.data?.suggested
+          ? `A sudden flood of rows raises an alert. By what it moved lately, ${usual.data.suggested.toLocaleString('en')} would be a good limit.`
+          : 'A sudden flood of rows raises an alert.'
+      }
+    >
+      <Stack>
+        <NumberInput
+          label="At most"
+          min={1}
+          value={rows}
+          onChange={setRows}
+          w={220}
+          thousandSeparator=","
+          allowDecimal={false}
+          placeholder={usual.data?.suggested?.toLocaleString('en')}
+        />
+        <Switch
+          label="Pause the pipeline too"
+          checked={pause}
+          onChange={(event) => setPause(event.currentTarget.checked)}
+        />
+        <ErrorNote error={save.error} />
+        <Group>
+          <Button
+            variant="default"
+            disabled={rows === ''}
+            loading={save.isPending}
+            onClick={() => save.mutate()}
+          >
+            Set limit
+          </Button>
+          <Button variant="subtle" color="gray" onClick={() => lift.mutate()}>
+            No limit
+          </Button>
+        </Group>
+      </Stack>
+    </Part>
+  );
+}

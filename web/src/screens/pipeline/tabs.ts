@@ -1,0 +1,8 @@
+/** The tabs of a pipeline, in their order: one line for each. Their routes are in app/routes.tsx. */
+export const tabs: readonly { tab: string; label: string }[] = [
+  { tab: '', label: 'Overview' },
+  { tab: 'jobs', label: 'Jobs' },
+  { tab: 'objects', label: 'Objects' },
+  { tab: 'activity', label: 'Activity' },
+  { tab: 'settings', label: 'Settings' },
+];

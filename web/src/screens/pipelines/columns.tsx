@@ -1,0 +1,96 @@
+import { Text } from '@mantine/core';
+import { Link } from 'react-router';
+import type { Schemas } from '~/api/client';
+import { at } from '~/app/places';
+import { Ago } from '~/parts/Ago';
+import type { Column } from '~/parts/DataTable';
+import { Sparkline } from '~/parts/Sparkline';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count, some } from '~/words/numbers';
+import { duration } from '~/words/times';
+
+type Row = Schemas['Glance'];
+
+const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
+
+export const COLUMNS: readonly Column<Row>[] = [
+  {
+    id: 'name',
+    header: 'Pipeline',
+    cell: (row) => (
+      <div style={{ minWidth: 0 }}>
+        <Link to={at.pipeline(row.name)} className="strong">
+          {row.name}
+        </Link>
+        <Text size="xs" c="dimmed">
+          {row.source_type} → {row.destination}
+        </Text>
+      </div>
+    ),
+  },
+  {
+    id: 'health',
+    header: 'Status',
+    width: 150,
+    cell: (row) => <StatusBadge name={row.health} />,
+  },
+  {
+    id: 'run',
+    header: 'Last run',
+    width: 150,
+    hide: 'phone',
+    cell: (row) => (
+      <div>
+        <Ago at={row.last_at} />
+        <Text size="xs" c="dimmed">
+          {row.schedule}
+        </Text>
+      </div>
+    ),
+  },
+  {
+    id: 'rows',
+    header: 'Rows',
+    align: 'right',
+    width: 110,
+    hide: 'phone',
+    cell: (row) => (row.last_rows > 0 ? `+${count(row.last_rows)}` : '0'),
+  },
+  {
+    id: 'latency',
+    header: 'Latency',
+    align: 'right',
+    width: 90,
+    hide: 'tablet',
+    cell: (row) => (row.latency_ms === null ? '–' : duration(row.latency_ms)),
+  },
+  {
+    id: 'failed',
+    header: 'Failed',
+    align: 'right',
+    width: 90,
+    hide: 'phone',
+    cell: (row) =>
+      row.open_rejects > 0 ? (
+        <Link to={`${at.failed}?pipeline=${encodeURIComponent(row.name)}`} className="failed">
+          {count(row.open_rejects)}
+        </Link>
+      ) : (
+        <Text span c="dimmed" inherit>
+          0
+        </Text>
+      ),
+  },
+  {
+    id: 'recent',
+    header: 'Last 24 h',
+    width: 100,
+    hide: 'tablet',
+    cell: (row) => (
+      <Sparkline
+        values={row.recent}
+        label={`${some(total(row.recent), 'row')} loaded in the last 24 hours`}
+      />
+    ),
+  },
+];
