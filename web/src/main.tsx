@@ -6,6 +6,7 @@ import './app/styles.css';
 import { MantineProvider } from '@mantine/core';
 import { Notifications } from '@mantine/notifications';
 import { QueryClientProvider } from '@tanstack/react-query';
+import { setNonce } from 'get-nonce';
 import { createRoot } from 'react-dom/client';
 import { RouterProvider } from 'react-router';
 import { queryClient } from './api/queries';
@@ -14,6 +15,7 @@ import { theme } from './app/theme';
 
 // Styles that are made at run time carry it: the policy of the page takes no others.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? '';
+setNonce(nonce);
 
 // A new version was installed while the page was open: its parts have other names now.
 window.addEventListener('vite:preloadError', () => window.location.reload());

@@ -26,6 +26,12 @@ export const router = createBrowserRouter([
             children: [{ path: ':job', lazy: () => import('~/screens/pipeline/jobs/Details') }],
           },
           { path: 'objects', lazy: () => import('~/screens/pipeline/objects') },
+          {
+            path: 'transformations',
+            handle: { wide: true },
+            lazy: () => import('~/screens/transformations'),
+            children: [{ path: 'versions', lazy: () => import('~/screens/transformations/Versions') }],
+          },
           { path: 'activity', lazy: () => import('~/screens/pipeline/activity') },
           { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
         ],

@@ -13,7 +13,10 @@ export function useLivePipelines(): void {
     waiting.current ??= setTimeout(() => {
       waiting.current = undefined;
       void client.invalidateQueries({ queryKey: ['pipelines'] });
-      void client.invalidateQueries({ queryKey: ['jobs'], predicate: ({ queryKey }) => queryKey[1] !== 'one' });
+      void client.invalidateQueries({
+        queryKey: ['jobs'],
+        predicate: ({ queryKey }) => queryKey[1] !== 'one',
+      });
     }, CALM_MS);
   }, [client]);
   useEffect(() => () => clearTimeout(waiting.current), []);

@@ -3,6 +3,7 @@ export const tabs: readonly { tab: string; label: string }[] = [
   { tab: '', label: 'Overview' },
   { tab: 'jobs', label: 'Jobs' },
   { tab: 'objects', label: 'Objects' },
+  { tab: 'transformations', label: 'Transformations' },
   { tab: 'activity', label: 'Activity' },
   { tab: 'settings', label: 'Settings' },
 ];

@@ -1,0 +1,80 @@
+import { Text } from '@mantine/core';
+import { IconMinus, IconPencil, IconPlus } from '@tabler/icons-react';
+import type { Event } from './questions';
+
+interface Props {
+  before: Event | null;
+  after: Event | null;
+}
+
+type Change = 'same' | 'added' | 'gone' | 'changed';
+
+const MARKS = {
+  added: { icon: IconPlus, word: 'added' },
+  gone: { icon: IconMinus, word: 'taken away' },
+  changed: { icon: IconPencil, word: 'changed' },
+} as const;
+
+const text = (value: unknown): string =>
+  value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
+
+/** One event field by field, before and after; what changed is marked. */
+export function Compared({ before, after }: Props) {
+  const old = before?.properties ?? {};
+  const now = after?.properties ?? {};
+  const names = [...Object.keys(old), ...Object.keys(now).filter((name) => !(name in old))];
+  const alone = before === null;
+  return (
+    <div className="table-scroll">
+      <table className="table compared" aria-label="Fields before and after">
+        <thead>
+          <tr>
+            <th scope="col">Field</th>
+            {!alone && <th scope="col">Before</th>}
+            <th scope="col">{alone ? 'Value' : 'After'}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {names.map((name) => {
+            const change = alone ? 'same' : changeOf(old[name], now[name]);
+            const mark = change === 'same' ? null : MARKS[change];
+            return (
+              <tr key={name} data-change={change}>
+                <th scope="row" className="mono">
+                  {mark && <mark.icon size={12} aria-label={mark.word} />} {name}
+                </th>
+                {!alone && (
+                  <td className="mono">
+                    <Value of={old[name]} />
+                  </td>
+                )}
+                <td className="mono">
+                  <Value of={now[name]} />
+                </td>
+              </tr>
+            );
+          })}
+          {names.length === 0 && (
+            <tr>
+              <td colSpan={3}>
+                <Text size="sm" c="dimmed">
+                  No fields.
+                </Text>
+              </td>
+            </tr>
+          )}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Value({ of }: { of: unknown }) {
+  return of === undefined ? <Text span c="dimmed" size="xs" aria-label="not there" /> : text(of);
+}
+
+function changeOf(old: unknown, now: unknown): Change {
+  if (old === undefined) return 'added';
+  if (now === undefined) return 'gone';
+  return JSON.stringify(old) === JSON.stringify(now) ? 'same' : 'changed';
+}
