@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from millrace.connect.http.client import tls
+from millrace.connect.http.dialing import tls
 from millrace.connect.http.guard import guarded
 from millrace.connect.reach import ANYWHERE
 from millrace.control import connections, jobs, reach

@@ -128,7 +128,7 @@ def kinds(home: Home) -> list[ChannelForm]:
 def add(
     home: Home,
     name: Name,
-    kind: Literal["email", "slack", "pagerduty", "opsgenie", "webhook"],
+    kind: Literal["email", "slack", "pagerduty", "opsgenie", "teams", "webhook"],
     config: Config,
     wanted: Wanted | None = None,
 ) -> Channel:
