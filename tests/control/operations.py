@@ -59,6 +59,7 @@ ASKS: Mapping[str, str] = {
     "hooks.find": "view",
     "hooks.revoke": "pipelines.edit",
     "hooks.rotate": "pipelines.edit",
+    "hooks.told": "pipelines.edit",
     "mapping_document.apply_yaml": "mappings.edit",
     "mapping_document.export_yaml": "view",
     "mapping_plans.edit": "mappings.edit",

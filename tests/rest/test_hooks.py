@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import httpx
 import pytest
-from tests.rest.conftest import MANY, served
+from tests.control.people import cheap
+from tests.rest.conftest import MANY, issued, served
 
 import millrace.sources.webhook as webhook
 from millrace.connect.intake import folder as intake_folder
@@ -99,6 +100,28 @@ def test_track_takes_batches_and_tells_events_apart_by_their_ids(site: Site) -> 
     assert site.client.post("/track", json={"events": events}).status_code == 401
     nameless = site.client.post("/track", json={"events": [{"id": "x"}]}, headers=bearer)
     assert (nameless.status_code, nameless.json()["error"]["message"]) == (400, "event 0 has no `name`")
+
+
+def test_an_api_key_tells_pipelines_that_its_user_may_edit(site: Site) -> None:
+    keys = issued(cheap(site.home))
+    name, _ = site.pipeline()
+
+    def track(pair: tuple[str, str], pipeline: str | None = name) -> httpx.Response:
+        params = {} if pipeline is None else {"pipeline": pipeline}
+        return site.client.post("/track", json=[{"name": "Paid", "id": "e1"}], auth=pair, params=params)
+
+    assert [track(keys.admin).json() for _ in range(2)] == [{"success": True, "accepted": 1}] * 2
+    runs.run(site.home, name)
+    assert site.rows(f"SELECT count(*) FROM {name}_paid") == [(1,)]
+    refused = {
+        401: track((keys.admin[0], "wrong")),
+        403: track(keys.observer),
+        404: track(keys.stranger),
+        400: track(keys.admin, None),
+    }
+    for status, answer in refused.items():
+        assert (answer.status_code, answer.json()["success"]) == (status, False)
+    assert track(keys.admin, "no such").json()["error"]["code"] == "UNKNOWN_PIPELINE"
 
 
 @pytest.mark.parametrize("mode", ["merge", "append"])

@@ -78,6 +78,12 @@ def revoke(home: Home, pipeline: str) -> Hook:
     return Hook(found.name, None)
 
 
+def told(home: Home, pipeline: str) -> str:
+    """The id of a pipeline that is told things, by its name. Raises ConfigError where it asks for rows itself."""
+    home.actor.must("pipelines.edit")
+    return _pushed(home, pipeline).id
+
+
 class Directory:
     """The pipelines by the hashes of their tokens, as they were at most ``FRESH_S`` ago. For several threads."""
 

@@ -86,7 +86,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
     app.state.gauges = Gauges()
     app.add_middleware(Counted, gauges=app.state.gauges)
-    app.add_middleware(Door, receiving=receiving)
+    app.add_middleware(Door, receiving=receiving, failures=app.state.failures)
     app.include_router(public, responses=REFUSALS)
     app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)

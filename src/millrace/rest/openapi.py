@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from millrace.rest.asking import KeyRoute
 from millrace.rest.conditions import SHOWN, kind
+from millrace.rest.hooks import told
 from millrace.rest.shown import REF, schemas
 
 ABOUT = """Data pipelines, exactly once. Three APIs: `/api/public/v2.0` and `/api/v1` are those that existing clients
@@ -73,6 +74,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 del answer["content"]["application/json"]
     found = _named(found)
     _with_conditions(app, found)
+    _with_hooks(found)
     return found
 
 
@@ -129,6 +131,13 @@ def _with_conditions(app: FastAPI, document: dict[str, Any]) -> None:
             operation["parameters"] = [*operation.get("parameters", ()), *there]
         if tagged and route.name in SHOWN:
             operation["responses"][str(route.status_code or 200)]["headers"] = {"ETag": ETAG}
+
+
+def _with_hooks(document: dict[str, Any]) -> None:
+    """What is beside the framework: `rest/hooks`."""
+    some = next(operation for _, _, operation in operations(document) if "4XX" in operation["responses"])
+    document["paths"] |= told.paths({status: some["responses"][status] for status in ("4XX", "5XX")})
+    document["components"]["securitySchemes"]["hook"] = told.SCHEME
 
 
 def _tidy(document: dict[str, Any]) -> None:

@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import orjson
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millrace.connect.intake.frames import Entry, Kind
-from millrace.errors import MillraceError
+from millrace.errors import AuthError, ConfigError, Forbidden, MillraceError
+from millrace.rest.asking import address, pair
 from millrace.rest.envelope import REQUEST_ID, SECURITY
 from millrace.rest.hooks.receiving import Receiving
+from millrace.rest.problems import Unauthenticated, status_of
+from millrace.rest.rates import Rates
 
 HOOKS, TRACK = "/hooks/", "/track"
 
@@ -54,9 +58,10 @@ _CLOSED = _Refused(
 class Door:
     """Takes requests to these addresses; all others go on to the application."""
 
-    def __init__(self, app: ASGIApp, receiving: Receiving) -> None:
+    def __init__(self, app: ASGIApp, receiving: Receiving, failures: Rates) -> None:
         self.app = app
         self.receiving = receiving
+        self.failures = failures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
@@ -88,12 +93,15 @@ class Door:
         kind: Kind = "track" if path == TRACK else "hook"
         sent = dict(scope["headers"])
         name = None
-        if kind == "track":
-            token = _bearer(sent)
+        if kind == "track" and sent.get(b"authorization", b"")[:6].lower() == b"basic ":
+            pipeline_id = await self._by_key(scope)
         else:
-            token, _, rest = path.removeprefix(HOOKS).partition("/")
-            name = _name(rest)
-        pipeline_id = await self.receiving.pipeline_id(token)
+            if kind == "track":
+                token = _bearer(sent)
+            else:
+                token, _, rest = path.removeprefix(HOOKS).partition("/")
+                name = _name(rest)
+            pipeline_id = await self.receiving.pipeline_id(token)
         if pipeline_id is None:
             raise _UNKNOWN if kind == "hook" else _unauthorized()
         if scope["method"] not in ("POST", "PUT") or (kind == "track" and scope["method"] != "POST"):
@@ -109,6 +117,26 @@ class Door:
             return count
         finally:
             self.receiving.held_bytes -= len(body)
+
+    async def _by_key(self, scope: Scope) -> str:
+        """The pipeline that an API key may tell things. Raises _Refused."""
+        request = Request(scope)
+        if self.failures.look(address(request)).over:
+            raise _busy(60)
+        if not (name := request.query_params.get("pipeline", "")) or "\0" in name:
+            raise _Refused(400, "INVALID_PARAMETER", "with an API key, `pipeline` in the query says which one is told")
+        try:
+            return await self.receiving.by_key(pair(request), name, address(request))
+        except (Unauthenticated, AuthError) as error:
+            self.failures.count(address(request))
+            raise _Refused(
+                401, "UNAUTHENTICATED", "key or secret is not valid", error.hint,
+                ((b"www-authenticate", b'Basic realm="Millrace", charset="UTF-8"'),),
+            ) from None  # fmt: skip
+        except Forbidden as error:
+            raise _Refused(403, error.code.upper(), error.message, error.hint) from None
+        except ConfigError as error:
+            raise _Refused(status_of(error), error.code.upper(), error.message, error.hint) from None
 
     async def _body(self, sent: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, whose size counts as held from here on."""
@@ -207,7 +235,7 @@ def _unauthorized() -> _Refused:
         401,
         "UNAUTHORIZED",
         "the token is missing or not good",
-        "Send Authorization: Bearer with the token of a webhook address.",
+        "Send Authorization: Bearer with the token of a webhook address, or an API key with ?pipeline=NAME.",
         ((b"www-authenticate", b'Bearer realm="Millrace"'),),
     )
 

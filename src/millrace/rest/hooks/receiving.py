@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.intake.place import Place
-from millrace.control import intakes
+from millrace.control import hooks, intakes, keys
 from millrace.control.home import Home
 from millrace.control.hooks import Directory
 from millrace.rest.hooks.groups import Group
+
+# Pairs of keys that are known for a second.
+MOST_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Receiving:
         self._place: Place | None = None
         # A process never goes on with the part of another one.
         self._part = uuid.uuid4().hex[:16]
+        self._by_key: dict[tuple[str, str, str, str | None], tuple[float, str]] = {}
         self._groups: dict[str, Group] = {}
         self._measured: dict[str, _Measured] = {}
 
@@ -61,6 +65,25 @@ class Receiving:
         if self._directory.stale:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._directory.refresh)
         return self._directory.pipeline_id(token)
+
+    async def by_key(self, pair: tuple[str, str], pipeline: str, address: str | None) -> str:
+        """The pipeline of that name, told by the holder of an API key. What is right is known for a second, as tokens
+        are. Raises AuthError, Forbidden, and ConfigError where there is none that is told things."""
+        asked = (*pair, pipeline, address)
+        known = self._by_key.get(asked)
+        if known is not None and time.monotonic() - known[0] < hooks.FRESH_S:
+            return known[1]
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, self._asked, pair, pipeline, address)
+        if len(self._by_key) >= MOST_KEYS:
+            self._by_key.clear()
+        self._by_key[asked] = (time.monotonic(), found)
+        return found
+
+    def _asked(self, pair: tuple[str, str], pipeline: str, address: str | None) -> str:
+        actor = keys.authenticate(self._home, *pair, address=address)
+        actor.must("pipelines.edit")
+        return hooks.told(self._home.acting(actor), pipeline)
 
     async def full(self, pipeline_id: str) -> bool:
         """Whether so much waits for the pipeline that no more is taken now."""
