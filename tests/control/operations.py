@@ -232,6 +232,7 @@ INSIDE: Mapping[str, str] = {
     "files.laid_out": "whoever applies a document",
     "files.placed": "whoever saves a connection",
     "files.settled": "whoever applies a document",
+    "forgotten.send": "everybody; the link goes to the mailbox",
     "health.healths": "pages of pipelines",
     "health.offered": "pages of objects",
     "intakes.expire": "the scheduler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,10 @@ import pytest
 import sqlalchemy as sa
 from pyotp.totp import TOTP
 from tests.control.people import PASSWORD, joined
+from tests.control.receivers import mail_server
 from tests.rest.conftest import MANY, Keys, served
 
-from millrace.control import invitations, security, users
+from millrace.control import alert_channels, invitations, security, settings, users
 from millrace.control.actors import SYSTEM
 from millrace.control.home import Home
 from millrace.control.people_tables import sessions as rows
@@ -59,6 +61,31 @@ def follow(page: httpx.Client, answer: httpx.Response) -> Any:
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_whoever_forgot_their_password_gets_a_link_by_mail_and_nobody_learns_who_is_known(
+    page: httpx.Client, home: Home, ada: str
+) -> None:
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "millrace@example.com"}
+        alert_channels.add(home, "mail", "email", config)
+        settings.change(home, public_url="https://millrace.example.com")
+        asked = [
+            page.post(f"{API}/password-resets", json={"email": email})
+            for email in ("nobody@example.com", "no address", *[ada] * 5)
+        ]
+        assert {(one.status_code, one.content) for one in asked} == {(202, b"")}
+        deadline = time.monotonic() + 20
+        while not box.mails and time.monotonic() < deadline:
+            time.sleep(0.02)
+        page.post(f"{API}/password-resets", json={"email": ada})
+        alert_channels.remove(home, "mail")
+    assert box.recipients == [[ada]], "in five minutes nobody gets more"
+    found = re.search(r"https://millrace.example.com(/\S+)#(\S+)", box.mails[-1].get_content())
+    assert found is not None
+    body = {"token": found[2], "password": NEW}
+    assert page.post(found[1], json=body).status_code == 200
+    assert sign_in(page, password=NEW).status_code == 201
 
 
 def test_a_page_signs_in_learns_who_it_is_and_signs_out(page: httpx.Client, ada: str) -> None:

@@ -10,6 +10,7 @@ import smtplib
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from urllib.parse import quote, urlsplit
 
 from millrace.connect.config import Settings
@@ -125,9 +126,12 @@ def _encrypted(url: str) -> None:
 
 
 def _mail(settings: EmailSettings, message: Message, to: list[str]) -> None:
-    if not to:
-        return
-    written = alert_messages.mail(message, settings.sender, to, datetime.now(UTC))
+    if to:
+        deliver(settings, alert_messages.mail(message, settings.sender, to, datetime.now(UTC)), to)
+
+
+def deliver(settings: EmailSettings, written: EmailMessage, to: list[str]) -> None:
+    """The mail is with the mail server. Raises as `send` does."""
     where = f"{settings.host}:{settings.port}"
     try:
         with _connected(settings) as server:

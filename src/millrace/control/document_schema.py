@@ -195,6 +195,7 @@ class SettingsPart(Part):
         description="Let connections that others than the operator use reach private networks and the server's own "
         "machine: for simulators, and for systems of your own network.",
     )
+    public_url: str | None = Field(None, description="Where people reach the server: links in mail begin so.")
     lineage_url: str | None = Field(
         None, description="Where runs are told of by OpenLineage: the URL that takes its events."
     )

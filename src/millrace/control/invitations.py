@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -17,6 +18,10 @@ from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+
+
+# Whoever asks again for a link before has one in their mailbox: nobody's is filled.
+EVERY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ def forgotten(home: Home, email: str) -> Link | None:
     with home.database.transaction() as connection:
         row = connection.execute(query).one_or_none()
         if row is None:
+            return None
+        before = links.issued_at(connection, "reset", row.id)
+        if before is not None and datetime.now(UTC) - before < EVERY:
             return None
         there = home.acting(SYSTEM.of(row.team_id))
         wrote(there, "MEDIUM", users.of_team(there, address).entity, "forgot", f"{address} asked for a new password")

@@ -32,6 +32,12 @@ def issue(connection: sa.Connection, purpose: Purpose, user_id: str | None) -> s
     return token
 
 
+def issued_at(connection: sa.Connection, purpose: Purpose, user_id: str) -> datetime | None:
+    """When the user's link of that purpose was made; None where there is none."""
+    mine = (links.c.purpose == purpose, links.c.user_id == user_id)
+    return connection.execute(sa.select(sa.func.max(links.c.created_at)).where(*mine)).scalar()
+
+
 def take(connection: sa.Connection, purpose: Purpose, token: str) -> str | None:
     """The link is used up; the user that it was for. One statement, so that of two who hold it one gets in.
 

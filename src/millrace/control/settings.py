@@ -52,6 +52,8 @@ class Workspace:
     """Users' Python runs even where this machine offers no wall around it."""
     allow_private_addresses: bool = False
     """Connections that others than the operator use may reach this machine and its network."""
+    public_url: str | None = None
+    """Where people reach the server: links in mail begin so."""
     lineage_url: str | None = None
     """Where the service tells of datasets and jobs by OpenLineage, beside where the environment says."""
     open_metrics: bool = False
@@ -157,8 +159,10 @@ def _check(key: str, value: Any) -> None:
         number = isinstance(value, int) or (key == "script_seconds" and isinstance(value, float))
         if not number or isinstance(value, bool) or not least <= float(value) <= most:
             raise ConfigError(f"{key} must be {least:g} to {most:g} {unit}, not {value!r}", path=key)
-    if key == "lineage_url" and not (value is None or (isinstance(value, str) and _URL.fullmatch(value))):
-        raise ConfigError("lineage_url must be a URL of HTTP", hint="Write https://HOST/PATH.", path=key)
+    if key in ("lineage_url", "public_url") and not (
+        value is None or (isinstance(value, str) and _URL.fullmatch(value))
+    ):
+        raise ConfigError(f"{key} must be a URL of HTTP", hint="Write https://HOST/PATH.", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):
         raise ConfigError("stage_url must be a folder or the URL of a bucket", path=key)
 

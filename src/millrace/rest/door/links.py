@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
+from starlette.background import BackgroundTask
 
-from millrace.control import invitations
+from millrace.control import forgotten, invitations
 from millrace.control.passwords import LONGEST
 from millrace.control.people_tables import EMAIL_LENGTH
 from millrace.control.users import User
-from millrace.rest.asking import AtDoor, OpenRoute
+from millrace.rest.asking import AtDoor, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, told
+from millrace.rest.rates import Rates
 from millrace.rest.shown import answers
 
 router = APIRouter(tags=["links"], route_class=OpenRoute)
@@ -23,6 +25,12 @@ class Link(Asked):
 
     token: str = Field(max_length=256)
     password: str = Field(max_length=LONGEST)
+
+
+class Forgot(Asked):
+    """Who forgot their password."""
+
+    email: str = Field(max_length=EMAIL_LENGTH)
 
 
 class First(Link):
@@ -64,6 +72,17 @@ async def first(request: Request, home: AtDoor, body: First) -> Response:
 async def accept(request: Request, home: AtDoor, body: Joining) -> Response:
     """Join the team with the link of an invitation."""
     return told(await hashing(request, invitations.accept, home, body.token, body.password, name=body.name))
+
+
+@router.post("/password-resets", status_code=202, operation_id="password_resets_ask", responses=answers(None, 202))
+def forgot(request: Request, home: AtDoor, body: Forgot) -> Response:
+    """Ask for a link by mail that chooses another password. The answer is the same whoever has that address.
+
+    The team of the user needs a mail channel; else an administrator makes a link.
+    """
+    failures: Rates = request.app.state.failures
+    failures.count(address(request))
+    return Response(status_code=202, background=BackgroundTask(forgotten.send, home, body.email))
 
 
 @router.post("/password-resets/accept", operation_id="password_resets_accept", responses=answers(User))
