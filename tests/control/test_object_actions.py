@@ -154,6 +154,8 @@ def test_an_object_that_was_never_selected_is_skipped_and_including_it_selects_i
         "Users": "SKIPPED",
         "Visits": "SKIPPED",
     }
+    statuses = {one.name: one.status for one in objects.listed(ready, "events", category="SKIPPED")}
+    assert statuses == {"Users": "NOT_INCLUDED", "Visits": "NOT_INCLUDED"}
     object_actions.include(ready, "events", "Users")
     assert pipelines.find(ready, "events").selected == {"Orders", "Users"}
 

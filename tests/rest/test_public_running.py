@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,29 @@ def test_positions_are_shown_and_set_as_they_were_shown(
     assert position.keys() == {
         "type", "display_position", "offset", "file_name", "field_name", "timezone", "keys", "month", "year"
     }  # fmt: skip
-    by_time = client.put(f"{ran}/objects/Orders/position", json={"time": 1_700_000_000_000})
-    assert (by_time.status_code, by_time.json()["error"]["code"]) == (501, "NOT_IMPLEMENTED")
+    assert client.put(f"{ran}/objects/Orders/position", json={}).json()["error"]["code"] == "INVALID_PARAMETER"
     assert client.put(f"{ran}/objects/Orders/position", json={"key_values": {"id": 3}}).status_code == 204
     assert client.get(f"{ran}/objects/Orders/position").json()["data"][0]["keys"] == {"id": 3}
+
+
+def test_a_position_by_time_is_where_reading_was_then(
+    client: httpx.Client, home: Home, script: Script, ran: str
+) -> None:
+    path = f"{ran}/objects/Orders/position"
+
+    def stands() -> Any:
+        found = client.get(path).json()["data"]
+        return found[0]["keys"] if found else None
+
+    read = int(time.time() * 1000)
+    assert client.put(path, json={"key_values": {"id": 3}}).status_code == 204
+    assert client.put(path, json={"time": read}).status_code == 204
+    assert stands() == 2
+    for long_ago in ({"time": 0}, {"year": 2001, "month": 2}, {"year": 2001}):
+        assert client.put(path, json=long_ago).status_code == 204
+        assert stands() is None
+    for to_come in ({"time": read + 86_400_000}, {"time": (1 << 53) - 1}, {"year": 9999, "month": 12}):
+        assert client.put(path, json=to_come).json()["error"]["code"] == "FUTURE_DATE"
 
 
 def test_query_modes_are_kept_and_their_keys_belong_to_them(client: httpx.Client, ran: str) -> None:

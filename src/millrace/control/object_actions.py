@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -126,6 +127,15 @@ def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JS
     if found.state == "ACTIVE" and one.state == "ACTIVE":
         jobs.start(home, pipeline, only=[one.name])
     return objects.find(home, pipeline, name)
+
+
+def set_back(home: Home, pipeline: str, name: str, lane: Lane, moment: datetime) -> Object:
+    """The object is read from where it was at that moment, at once where the pipeline is active; what was read since
+    comes again. Raises ConfigError for a moment that is still to come, and AlreadyRunning."""
+    if moment > home.database.now():
+        raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
+    _, one = _allowed(home, pipeline, name, "change_position")
+    return change_position(home, pipeline, name, lane, positions.as_of(home, pipeline, one.name, lane, moment))
 
 
 def back_to(home: Home, pipeline: str, run: int, *, name: str | None = None) -> Sequence[positions.Position]:

@@ -32,12 +32,17 @@ IngestionStatus: TypeAlias = Literal[
     "PAUSED",
     "SKIPPED",
     "AWAITING_MAPPING",
+    "NOT_INCLUDED",
     "HISTORICAL_LOAD_FINISHED",
     "DEFERRED",
     "FINISHED",
+    "PERMISSION_DENIED",
     "FAILED",
 ]
 Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
+
+# Codes of errors by which a source says that the credentials may not read an object.
+_REFUSED = frozenset({"auth", "forbidden"})
 
 AT_WORK = ("IN_PROGRESS", "CANCELLING")
 
@@ -109,7 +114,10 @@ def listed(home: Home, pipeline: str, *, category: Category = "ALL") -> list[Obj
         return every
     if category == "ACTIVE":
         return [one for one in every if one.state == "ACTIVE"]
-    return [one for one in every if one.status == category]
+    if category == "SKIPPED":
+        return [one for one in every if one.state == "SKIPPED"]
+    failed = ("FAILED", "PERMISSION_DENIED")
+    return [one for one in every if one.status == category or (category == "FAILED" and one.status in failed)]
 
 
 def find(home: Home, pipeline: str, name: str) -> Object:
@@ -166,14 +174,17 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
     for name in names:
         own, lanes = settings.get(name), at.get(name, {})
         state: ObjectState = own.state if own is not None else "ACTIVE"
-        if pipeline.selected is not None and name not in pipeline.selected:
+        # Nobody skipped it: it was not chosen, or the source has it since then.
+        included = pipeline.selected is None or name in pipeline.selected or state == "SKIPPED"
+        if not included:
             state = "SKIPPED"
         until = held.get(name, held.get("")) if state == "ACTIVE" else None
         last = latest.get(name)
         history = lanes["historical"].progress if "historical" in lanes else None
-        status = _status(
-            state, pipeline.state, work.get(name, work.get("")), last, lanes, until, now, unmapped=name in unmapped
-        )
+        doing = work.get(name, work.get(""))
+        status = _status(state, pipeline.state, doing, last, lanes, until, now, unmapped=name in unmapped)
+        if not included:
+            status = "NOT_INCLUDED"
         found.append(
             Object(
                 pipeline=pipeline.name,
@@ -221,9 +232,11 @@ def _status(
     if last is not None and last.status.startswith("DEFERRED"):
         return "DEFERRED"
     if last is not None and last.status == "FAILED":
-        return "FAILED"
+        return "PERMISSION_DENIED" if (last.error or {}).get("code") in _REFUSED else "FAILED"
     if held_until is not None and held_until > now:
         return "DEFERRED"
+    if lanes.keys() == {"historical"} and lanes["historical"].progress == 1.0:
+        return "HISTORICAL_LOAD_FINISHED"
     return "SCHEDULED" if lanes else "INIT"
 
 

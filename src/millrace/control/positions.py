@@ -80,6 +80,18 @@ def put(
     return position
 
 
+def as_of(home: Home, pipeline: str, stream: str, lane: Lane, moment: datetime) -> JSON:
+    """The position at that moment: whoever reads from there gets all that was read since, and all that is new.
+
+    None, the beginning, where nothing had been read by then, or it is no longer on record.
+    """
+    home.actor.must("view")
+    h = cursor_history.c
+    mine = (h.pipeline_id == find(home, pipeline).id, h.stream == stream, h.lane == lane, h.committed_at <= moment)
+    with home.database.reading() as connection:
+        return connection.execute(sa.select(h.cursor).where(*mine).order_by(h.id.desc()).limit(1)).scalar()
+
+
 def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, memory: bool = False) -> list[Position]:
     """Every lane that the run committed, of one stream or of all, is where that run left it.
 

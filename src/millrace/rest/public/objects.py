@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from fastapi import APIRouter, Query
@@ -18,13 +18,15 @@ from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
 from millrace.rest.permits import EditingPipelines, Viewing
-from millrace.rest.problems import NotBuilt
 from millrace.rest.public.pipelines import PositionTold
 from millrace.rest.public.shapes import Asked, Data, Limit, Listed, PipelineId, StartingAfter, Told, listed, moment
 
 router = APIRouter(prefix="/pipelines/{pipeline_id}/objects", tags=["objects"], route_class=KeyRoute)
 
 Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
+
+# The last millisecond that `datetime` knows.
+MOST_MS = 253_402_300_799_999
 
 # Characters of a position that people are shown.
 SHOWN = 200
@@ -112,15 +114,14 @@ def object_position(home: Viewing, pipeline_id: PipelineId, object_name: str) ->
 
 @router.put("/{object_name:path}/position", status_code=204)
 def object_position_set(home: EditingPipelines, pipeline_id: PipelineId, object_name: str, body: NewPosition) -> None:
-    """The object is read from that position on, at once. `key_values` are the `keys` of an earlier position."""
+    """The object is read from that position on, at once. `key_values` are the `keys` of an earlier position; `time`, or
+    `year` and `month`: where it was then, so that all that was read since comes again."""
     found = pipelines.numbered(home, pipeline_id)
     one = objects.find(home, found.name, object_name)
-    if body.key_values is None:
-        raise NotBuilt(
-            "a position cannot be set by time yet",
-            hint="Send key_values as the keys of a position have them, or restart the object.",
-        )
-    object_actions.change_position(home, found.name, one.name, "incremental", body.key_values)
+    if body.key_values is not None:
+        object_actions.change_position(home, found.name, one.name, "incremental", body.key_values)
+    else:
+        object_actions.set_back(home, found.name, one.name, "incremental", _moment(body))
 
 
 @router.get("/{object_name:path}/query-mode")
@@ -201,13 +202,14 @@ def object_read(home: Viewing, pipeline_id: PipelineId, object_name: str) -> Dat
 
 def _told(one: Object) -> ObjectTold:
     plain = {"FINISHED", "PAUSED", "SKIPPED", "FAILED", "QUEUED", "DEFERRED"}
-    status: Any = one.status if one.status in plain else "ACTIVE"
+    coarse = {"NOT_INCLUDED": "SKIPPED", "PERMISSION_DENIED": "FAILED"}.get(one.status, one.status)
+    status: Any = coarse if coarse in plain else "ACTIVE"
     return ObjectTold(
         name=one.name,
         status=status,
         ingestion_status=one.status,
         state=one.state,
-        category="FAILED" if one.status == "FAILED" else one.state,
+        category="FAILED" if status == "FAILED" else one.state,
         primary_key=list(one.key),
         load_mode=one.load_mode.upper(),
         historical_progress=one.history,
@@ -223,10 +225,22 @@ def _position(lane: str, cursor: JSON) -> PositionTold:
     return PositionTold(type=lane.upper(), display_position=shown, keys=cursor)
 
 
+def _moment(wanted: NewPosition) -> datetime:
+    """The moment that a body names. Raises ConfigError where it names none."""
+    if wanted.time is not None:
+        # Nobody has read anything later than that, and no calendar goes on much longer.
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=min(wanted.time, MOST_MS))
+    if wanted.year is None:
+        raise ConfigError(
+            "a position is key_values, time, or year and month", path="key_values", code="invalid_parameter"
+        )
+    return datetime(wanted.year, wanted.month or 1, 1, tzinfo=UTC)
+
+
 def _statuses(said: str | None) -> frozenset[str]:
     """The statuses that a caller names. Raises ConfigError for one that there is not."""
     wanted = frozenset(one.strip().upper() for one in (said or "").split(",") if one.strip())
-    known = {*get_args(IngestionStatus), "ACTIVE", "PERMISSION_DENIED"}
+    known = {*get_args(IngestionStatus), "ACTIVE"}
     if unknown := sorted(wanted - known):
         raise ConfigError(
             f"there is no status {unknown[0][:80]!r}",
