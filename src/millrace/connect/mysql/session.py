@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pymysql
 from pymysql.constants import COMMAND
 from pymysql.converters import escape_string
 from pymysql.protocol import OKPacketWrapper
 
+from millrace.connect.mysql.answers import Field, columns_of, fields_of
 from millrace.connect.mysql.errors import translated
 from millrace.errors import ConfigError, MillraceError, Transient
 
+Answer: TypeAlias = tuple[list[Field], list[list[bytes | None]]]
 Family = Literal["mysql", "mariadb"]
 
 # The oldest that have what is asked for: window functions, collations without padding, names changed by RENAME COLUMN.
 OLDEST: dict[Family, tuple[int, ...]] = {"mysql": (8, 0, 17), "mariadb": (10, 5, 2)}
+_BATCH_BYTES = 8 << 20
 # What one packet to the server holds at most; larger ones are told apart by it.
 _PACKET = 1 << 20
 _TEMPORARY = re.compile(r"CREATE TEMPORARY TABLE (`(?:[^`]|``)*`)")
@@ -84,19 +87,29 @@ class Session:
             cursor.execute(_bound(sql, values))
             return [tuple(row) for row in cursor.fetchall()]
 
-    def answer(self, sql: str) -> tuple[Any, Sequence[Sequence[bytes | None]]]:
-        """The driver's result of a statement, and its rows, each value as the server wrote it."""
+    def answer(self, sql: str) -> Answer:
+        """What a statement answers: its columns, and the values of each as the server wrote them."""
+        parts = list(self.stream(sql))
+        fields = parts[0][0]
+        return fields, [[one for _, columns in parts for one in columns[place]] for place in range(len(fields))]
+
+    def stream(self, sql: str, most_bytes: int = _BATCH_BYTES) -> Iterator[Answer]:
+        """The same in parts of about so many bytes, at least one. What is not read to its end spoils the session."""
         connection: Any = self._connection
-        decoders, connection.decoders, connection.use_unicode = connection.decoders, {}, False
-        try:
-            with self._translated():
-                connection.query(sql)
-        finally:
-            connection.decoders, connection.use_unicode = decoders, True
-        result = connection._result
-        if result is None or result.rows is None:
-            raise ConfigError(f"{self._where} has no rows to show for this statement.", code="sql")
-        return result, result.rows
+        with self._translated():
+            connection.query(sql, unbuffered=True)
+            result = connection._result
+            if not result.unbuffered_active:
+                raise ConfigError(f"{self._where} has no rows to show for this statement.", code="sql")
+            fields = fields_of(result)
+            try:
+                for columns in columns_of(connection, len(fields), most_bytes):
+                    yield fields, columns
+            finally:
+                if result.unbuffered_active:
+                    # Nobody knows how much more would come.
+                    result.unbuffered_active = False
+                    self.close()
 
     def send(self, sql: str, parts: Iterable[memoryview]) -> Sent:
         """LOAD DATA LOCAL of lines that are made meanwhile. Whichever file the server asks for, it gets these alone.

@@ -21,6 +21,7 @@ from pymysql.constants import FIELD_TYPE
 
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Column, Load, Loaded, Table
+from millrace.connect.mysql.answers import Field as Answered
 from millrace.connect.mysql.server import ServerSettings, opened
 from millrace.connect.mysql.session import Session, marker
 from millrace.connect.source import Context
@@ -435,20 +436,19 @@ class Destination(SqlDestination[Config]):
             try:
                 if limit is not None:
                     session.execute(f"SET SESSION sql_select_limit = {limit}")
-                result, rows = session.answer(statement)
-                fields = reading.fields_of(result)
+                fields, columns = session.answer(statement)
                 if any(field.is_single for field in fields):
                     names = [self.dialect.quoted(field.name) for field in fields]
                     if len(set(names)) == len(names):
                         whole = (f"{q} + 0e0 AS {q}" if f.is_single else q for q, f in zip(names, fields, strict=True))
-                        result, rows = session.answer(f"SELECT {', '.join(whole)} FROM ({statement}\n) AS answer")
-                return reading.table(self._with_zones(fields), rows[:limit])
+                        _, columns = session.answer(f"SELECT {', '.join(whole)} FROM ({statement}\n) AS answer")
+                return reading.table(self._with_zones(fields), [values[:limit] for values in columns])
             finally:
                 with suppress(MillraceError):
                     session.execute("SET SESSION TRANSACTION READ WRITE")
                     session.execute("SET SESSION sql_select_limit = DEFAULT")
 
-    def _with_zones(self, fields: Sequence[reading.Field]) -> list[reading.Field]:
+    def _with_zones(self, fields: Sequence[Answered]) -> list[Answered]:
         """The columns of an answer, with what their tables say of moments."""
         tables = {field.origin[:2] for field in fields if field.type == FIELD_TYPE.DATETIME and field.origin[1]}
         zoned = {
