@@ -1,7 +1,13 @@
 /** Every screen by its address, one line each. A screen is a folder of `screens` whose index exports `Component`. */
-import { createBrowserRouter, Navigate } from 'react-router';
+import { createBrowserRouter, Navigate, type RouteObject } from 'react-router';
 import { Fault } from './Fault';
 import { Frame } from './frame/Frame';
+
+/** The drawers of failed events, of one pipeline and of all. */
+const failedEvents: RouteObject[] = [
+  { path: 'trace', lazy: () => import('~/screens/failed-events/Trace') },
+  { path: ':of/:stream/:stage/:code', lazy: () => import('~/screens/failed-events/Details') },
+];
 
 export const router = createBrowserRouter([
   { path: '/sign-in', lazy: () => import('~/screens/sign-in'), errorElement: <Fault /> },
@@ -32,11 +38,17 @@ export const router = createBrowserRouter([
             lazy: () => import('~/screens/transformations'),
             children: [{ path: 'versions', lazy: () => import('~/screens/transformations/Versions') }],
           },
+          {
+            path: 'failed-events',
+            lazy: () => import('~/screens/failed-events'),
+            children: failedEvents,
+          },
           { path: 'activity', lazy: () => import('~/screens/pipeline/activity') },
           { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
         ],
       },
       { path: 'activity', lazy: () => import('~/screens/activity') },
+      { path: 'failed-events', lazy: () => import('~/screens/failed-events'), children: failedEvents },
       { path: '*', lazy: () => import('~/screens/not-found') },
     ],
   },
