@@ -38,6 +38,13 @@ export const router = createBrowserRouter([
             lazy: () => import('~/screens/transformations'),
             children: [{ path: 'versions', lazy: () => import('~/screens/transformations/Versions') }],
           },
+          { path: 'mapper', handle: { wide: true }, lazy: () => import('~/screens/mapper') },
+          {
+            path: 'mapper/:eventType',
+            handle: { wide: true },
+            lazy: () => import('~/screens/mapper/EventType'),
+            children: [{ path: 'versions', lazy: () => import('~/screens/mapper/Versions') }],
+          },
           {
             path: 'failed-events',
             lazy: () => import('~/screens/failed-events'),

@@ -4,6 +4,7 @@ export const tabs: readonly { tab: string; label: string }[] = [
   { tab: 'jobs', label: 'Jobs' },
   { tab: 'objects', label: 'Objects' },
   { tab: 'transformations', label: 'Transformations' },
+  { tab: 'mapper', label: 'Schema mapper' },
   { tab: 'failed-events', label: 'Failed events' },
   { tab: 'activity', label: 'Activity' },
   { tab: 'settings', label: 'Settings' },

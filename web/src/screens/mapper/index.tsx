@@ -1,0 +1,197 @@
+import { Button, Group, Menu, Select, Text, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconAlertTriangle, IconChevronDown, IconSearch, IconTableOptions } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
+import { Ago } from '~/parts/Ago';
+import { Confirm } from '~/parts/Confirm';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { done } from '~/parts/notices';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count, some } from '~/words/numbers';
+import { mapperAt, type Overview } from './questions';
+
+const PAGE = 100;
+
+const BULK = {
+  skip: {
+    label: 'Leave out',
+    told: 'Their rows are left out from now on. Loaded rows stay in the warehouse.',
+  },
+  include: { label: 'Take in again', told: 'Their rows go to their tables again.' },
+  auto: { label: 'Map automatically', told: 'Their mappings follow the source by themselves again.' },
+  unmap: {
+    label: 'Unmap',
+    told: 'They have no table: their rows wait as failed events until somebody maps them. Tables stay.',
+  },
+  reset: {
+    label: 'Reset',
+    told: 'What was learned and chosen for them is forgotten; new mappings come from the next rows. Tables stay.',
+  },
+} as const;
+
+type What = keyof typeof BULK;
+
+/** Where every event type of a pipeline goes. */
+export function Component() {
+  const pipeline = useParams().pipeline ?? '';
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const may = useMay();
+  const [search, setSearch] = useSearchParams();
+  const [text, setText] = useState(search.get('search') ?? '');
+  const [wanted] = useDebouncedValue(text, 250);
+  const status = search.get('status');
+  const [selected, select] = useState<Record<string, true>>({});
+  const [asking, ask] = useState<What | null>(null);
+  const list = useInfiniteQuery({
+    queryKey: ['mappings', pipeline, 'list', wanted, status],
+    initialPageParam: null as string | null,
+    getNextPageParam: (page: Schemas['PageOverview']) => page.next,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/mappings', {
+          params: {
+            path: { pipeline },
+            query: { search: wanted || null, status, after: pageParam, limit: PAGE },
+          },
+        }),
+      ),
+  });
+  const bulk = useMutation({
+    mutationFn: (what: What) =>
+      body(
+        api.POST('/api/millrace/v1/pipelines/{pipeline}/mapping-edits', {
+          params: { path: { pipeline } },
+          body: { what, event_types: Object.keys(selected), dry_run: false },
+        }),
+      ),
+    onSuccess: (plans) => {
+      void client.invalidateQueries({ queryKey: ['mappings', pipeline] });
+      select({});
+      done(`${some(plans.filter((one) => one.changed).length, 'mapping')} changed.`);
+    },
+  });
+  const chosen = Object.keys(selected).length;
+  const columns: Column<Overview>[] = [
+    {
+      id: 'type',
+      header: 'Event type',
+      cell: (one) => (
+        <Link to={mapperAt(pipeline, one.event_type)} className="plain">
+          {one.event_type}
+        </Link>
+      ),
+    },
+    { id: 'table', header: 'Table', cell: (one) => <span className="mono">{one.table ?? 'none'}</span> },
+    { id: 'status', header: 'Status', cell: (one) => <StatusBadge name={one.status} /> },
+    {
+      id: 'warnings',
+      header: 'Warnings',
+      hide: 'phone',
+      cell: (one) =>
+        one.warnings.length > 0 || one.error ? (
+          <Group gap={6} wrap="nowrap" c="var(--look)">
+            <IconAlertTriangle size={16} aria-hidden style={{ flex: 'none' }} />
+            <Text size="sm" lineClamp={1}>
+              {one.error ?? one.warnings[0]?.message}
+              {one.warnings.length > 1 && ` and ${count(one.warnings.length - 1)} more`}
+            </Text>
+          </Group>
+        ) : null,
+    },
+    { id: 'fields', header: 'Fields', align: 'right', cell: (one) => count(one.fields), hide: 'phone' },
+    { id: 'changed', header: 'Changed', cell: (one) => <Ago at={one.changed_at} />, hide: 'tablet' },
+  ];
+  return (
+    <>
+      <Group mb="sm" gap="xs">
+        <TextInput
+          size="xs"
+          w={240}
+          aria-label="Search event types"
+          placeholder="Event type or table"
+          leftSection={<IconSearch size={14} />}
+          value={text}
+          onChange={(event) => setText(event.currentTarget.value)}
+        />
+        <Select
+          size="xs"
+          w={190}
+          aria-label="Status"
+          placeholder="Every status"
+          clearable
+          value={status}
+          onChange={(value) => setSearch(value ? { status: value } : {}, { replace: true })}
+          data={[
+            { value: 'MAPPED', label: 'Mapped' },
+            { value: 'INCOMPLETE', label: 'Mapped in part' },
+            { value: 'UNMAPPED', label: 'Not mapped' },
+            { value: 'IGNORED', label: 'Left out' },
+            { value: 'MAPPING_IN_PROGRESS', label: 'Being mapped' },
+          ]}
+        />
+        <div style={{ flex: 1 }} />
+        {chosen > 0 && (
+          <Menu>
+            <Menu.Target>
+              <Button size="xs" variant="default" rightSection={<IconChevronDown size={14} />}>
+                {count(chosen)} chosen
+              </Button>
+            </Menu.Target>
+            <Menu.Dropdown>
+              {(Object.keys(BULK) as What[]).map((what) => (
+                <Menu.Item key={what} onClick={() => ask(what)} color={what === 'reset' ? 'red' : undefined}>
+                  {BULK[what].label}
+                </Menu.Item>
+              ))}
+            </Menu.Dropdown>
+          </Menu>
+        )}
+      </Group>
+      <div className="card">
+        <DataTable
+          label="Event types"
+          columns={columns}
+          rows={list.data?.pages.flatMap((page) => page.items)}
+          id={(one) => one.event_type}
+          error={list.error}
+          again={() => void list.refetch()}
+          open={(one) => navigate(mapperAt(pipeline, one.event_type))}
+          selected={may('mappings.edit') ? selected : undefined}
+          select={may('mappings.edit') ? select : undefined}
+          more={{
+            next: list.hasNextPage,
+            loading: list.isFetchingNextPage,
+            load: () => void list.fetchNextPage(),
+          }}
+          rowHeight={41}
+          empty={
+            wanted || status ? (
+              <Empty icon={IconTableOptions} title="No event type is like that" />
+            ) : (
+              <Empty icon={IconTableOptions} title="Nothing to map yet">
+                With the first rows, each event type comes here with its table and its columns.
+              </Empty>
+            )
+          }
+        />
+      </div>
+      {asking && (
+        <Confirm
+          title={`${BULK[asking].label}: ${some(chosen, 'event type')}?`}
+          verb={BULK[asking].label}
+          harmless={asking !== 'reset'}
+          act={() => bulk.mutateAsync(asking)}
+          close={() => ask(null)}
+        >
+          {BULK[asking].told} Those whose status does not allow it are left as they are.
+        </Confirm>
+      )}
+    </>
+  );
+}
