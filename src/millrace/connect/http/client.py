@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import ipaddress
 import os
 import select
@@ -28,7 +29,7 @@ READ_S = 60.0
 # A body that drips in without end is given up after this time, though every single read is in time.
 WHOLE_S = 600.0
 LARGEST_BODY = 256 * 2**20
-_CHUNK = 2**18
+_CHUNK = 2**17
 # A connection that nobody has used for longer may have been dropped on its way without a word.
 _IDLE_S = 5.0
 _UNPACKED_AT_ONCE = 2**20
@@ -188,26 +189,27 @@ class Client:
         return connection.getresponse()
 
     def _whole(self, reply: http.client.HTTPResponse, began: float) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
+        # It grows in place, and what is in it is handed on without a copy: pages have megabytes.
+        whole = io.BytesIO()
+        came = False
         packed = reply.headers.get("Content-Encoding", "identity").lower() in ("gzip", "x-gzip")
         unpacking = zlib.decompressobj(_GZIP) if packed else None
         while reply.length != 0 and (chunk := reply.read1(_CHUNK)):
+            came = True
             while chunk:
                 part = chunk if unpacking is None else unpacking.decompress(chunk, _UNPACKED_AT_ONCE)
                 chunk = b"" if unpacking is None else unpacking.unconsumed_tail
-                chunks.append(part)
-                size += len(part)
-                if size > LARGEST_BODY:
+                whole.write(part)
+                if whole.tell() > LARGEST_BODY:
                     raise Broken(f"a reply of {self.host} is larger than {LARGEST_BODY >> 20} MB")
             if time.monotonic() - began > WHOLE_S:
                 raise Broken(f"a reply of {self.host} was not whole after {WHOLE_S:.0f} s")
         if reply.length:
             raise http.client.IncompleteRead(b"", reply.length)
         reply.read()  # nothing is left, and the connection knows that it is free now
-        if unpacking is not None and chunks and not unpacking.eof:
+        if unpacking is not None and came and not unpacking.eof:
             raise zlib.error("it ends too soon")
-        return b"".join(chunks)
+        return whole.getvalue()
 
 
 def _has_ended(connection: http.client.HTTPConnection) -> bool:
