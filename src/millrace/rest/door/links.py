@@ -74,7 +74,7 @@ async def accept(request: Request, home: AtDoor, body: Joining) -> Response:
     return told(await hashing(request, invitations.accept, home, body.token, body.password, name=body.name))
 
 
-@router.post("/password-resets", status_code=202, operation_id="password_resets_ask", responses=answers(None, 202))
+@router.post("/password-resets", status_code=204, operation_id="password_resets_ask", responses=answers(None, 204))
 def forgot(request: Request, home: AtDoor, body: Forgot) -> Response:
     """Ask for a link by mail that chooses another password. The answer is the same whoever has that address.
 
@@ -82,7 +82,7 @@ def forgot(request: Request, home: AtDoor, body: Forgot) -> Response:
     """
     failures: Rates = request.app.state.failures
     failures.count(address(request))
-    return Response(status_code=202, background=BackgroundTask(forgotten.send, home, body.email))
+    return Response(status_code=204, background=BackgroundTask(forgotten.send, home, body.email))
 
 
 @router.post("/password-resets/accept", operation_id="password_resets_accept", responses=answers(User))
