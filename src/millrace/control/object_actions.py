@@ -132,6 +132,7 @@ def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JS
 def set_back(home: Home, pipeline: str, name: str, lane: Lane, moment: datetime) -> Object:
     """The object is read from where it was at that moment, at once where the pipeline is active; what was read since
     comes again. Raises ConfigError for a moment that is still to come, and AlreadyRunning."""
+    home.actor.must("pipelines.edit")
     if moment > home.database.now():
         raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
     _, one = _allowed(home, pipeline, name, "change_position")
