@@ -235,6 +235,7 @@ INSIDE: Mapping[str, str] = {
     "files.laid_out": "whoever applies a document",
     "files.placed": "whoever saves a connection",
     "files.settled": "whoever applies a document",
+    "followers.forget": "lifecycle, when a pipeline goes",
     "forgotten.send": "everybody; the link goes to the mailbox",
     "health.healths": "pages of pipelines",
     "health.offered": "pages of objects",
