@@ -57,7 +57,10 @@ class Server:
             if session.ended():
                 with self._lock:
                     self._idle.append(session)
-            elif session.connection is not self._first:
+            else:
+                # What it holds at the server would be in the way of others, and of ourselves.
+                with self._lock:
+                    self._first = None if session.connection is self._first else self._first
                 session.close()
 
     def connected(self) -> dbapi.Connection:
