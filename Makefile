@@ -9,7 +9,7 @@ WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web demo test lint types generated golden check new-source new-destination clean
-.PHONY: bench bench-flight bench-api bench-push bench-databases bench-workers soak crash
+.PHONY: bench bench-flight bench-api bench-push bench-databases bench-following bench-workers soak crash
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-push: setup  ## What a server takes of what systems send by themselves, ov
 
 bench-databases: $(BENCH_STAMP)  ## PostgreSQL into DuckDB and PostgreSQL beside raw floors and a peer; ROWS=5000000
 	@$(BIN)/python -m tests.bench.databases --rows $(or $(ROWS),5000000)
+
+bench-following: setup  ## Changes of PostgreSQL's log per second, beside readers that throw everything away
+	@$(BIN)/python -m tests.bench.following
 
 bench-workers: setup  ## Throughput of 1, 2 and 4 workers where latency is the limit, as processes and on Ray; about 6 minutes
 	@$(BIN)/python -m tests.bench.workers

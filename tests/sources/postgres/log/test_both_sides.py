@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -56,6 +61,33 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, choose: random.Random) -> N
         patch.setattr(Wire, "messages", cut)
         with suppress(Killed):
             site.run()
+
+
+def killed(site: Site, after_s: float) -> bool:
+    """A real process runs the pipeline and is killed; False when it was done before."""
+    env = os.environ | {"MILLRACE_HOME": str(site.folder / "home")}
+    words = [sys.executable, "-m", "millrace", "run", "followed", "--quiet"]
+    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), said.decode()
+    return process.returncode != 0
+
+
+def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, shop: Database, kills: int) -> None:
+    shop.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", *TABLES)
+    writer, choose = Writer(shop, 3), random.Random(3)
+    with shop.connect() as connection:
+        for _ in range(30):
+            writer.transaction(connection)
+    site.create()
+    with writer.beside():
+        died = [killed(site, 1.0 + 1.5 * choose.random()) for _ in range(min(kills, 3))]
+        site.run()
+    site.run()
+    assert any(died)
+    assert differences(shop, site) == {}
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from millrace.connect.source import Clock
 from millrace.connect.sql.reading import ranges
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
@@ -33,7 +33,7 @@ def read(plan: Plan) -> Iterator[Item]:
         cursor = {}
     log: Any = plan.reading.log or {"unseen": []}
     assert isinstance(plan.database, Postgres)
-    database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set)
+    database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set, plan.context.clock)
 
     def place(**more: JSON) -> JSON:
         return {"v": 1, "snapshot": cursor.get("snapshot") or database.first, **more}
@@ -51,6 +51,7 @@ class Seeing:
     database: Postgres
     unseen: list[int]
     stopping: Callable[[], bool]
+    clock: Clock
     first: str | None = None
     rows_compare: bool = field(init=False)
 
@@ -62,7 +63,7 @@ class Seeing:
 
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
-        until = time.monotonic() + _PATIENCE_S
+        until = self.clock.monotonic() + _PATIENCE_S
         while True:
             with self.database.session(snapshot) as session:
                 text = session.value(CURRENT.removeprefix("SELECT ").removesuffix("::text"))
@@ -72,6 +73,6 @@ class Seeing:
                         self.first = self.first or text
                     yield session
                     return
-            if self.stopping() or time.monotonic() > until:
+            if self.stopping() or self.clock.monotonic() > until:
                 raise Transient("the server does not show changes yet that its log has told of")
-            time.sleep(_PAUSE_S)
+            self.clock.sleep(_PAUSE_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,9 @@ from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
 from millrace.sources.postgres.session import where
 from millrace.sources.postgres.types import Type, typed
 
-# Rows that are brought into Arrow together, and the time after which fewer are.
+# Rows, or bytes of them, that are brought into Arrow together, and the time after which fewer are.
 ROWS = 20_000
+_BYTES = 32 << 20
 CHECKPOINT_S = 2.0
 # A run follows for so long at most; the next one goes on.
 FOLLOW_S = 900.0
@@ -34,6 +34,10 @@ _SILENCE_S = 0.05
 _SLOT_WAIT_S = 60.0
 # The server keeps log for a slot until its disk is full: from so many bytes on a person is told (pipelines.md 7).
 RETAINED_BYTES = 10 << 30
+
+# SQLSTATE of a slot or a publication that is not there, and of a file of the log that was removed.
+_GONE = ("42704", "58P01")
+_IN_USE = "slot_in_use"
 
 _BASES = """
 WITH RECURSIVE below (id, modifier, top) AS (
@@ -59,11 +63,6 @@ def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
     """Our error for the server's state and words."""
 
     def made(state: str | None, words: str) -> MillraceError:
-        gone = "publication" in words and "does not exist" in words
-        if gone or "requested WAL segment" in words or "can no longer get changes from replication slot" in words:
-            return publishing.expired(words.strip().split("\n")[0].removeprefix("ERROR:").strip())
-        if "replication slot" in words and "does not exist" in words:
-            return publishing.expired("the replication slot is gone")
         if state == "42501" and ("must be owner" in words or "permission denied for database" in words):
             return ConfigError(
                 f"the user of {where(config)} may not publish tables: {words.strip().splitlines()[0]}",
@@ -73,6 +72,21 @@ def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
                 code="may_not_publish",
             )
         return translated(state, words, where(config), config.db_user, config.db_name)
+
+    return made
+
+
+def errors_of_log(config: Config) -> Callable[[str | None, str], MillraceError]:
+    """The same for a connection that sends the log: what is gone there does not come back."""
+    other = errors_of(config)
+
+    def made(state: str | None, words: str) -> MillraceError:
+        if state in _GONE or (state == "55000" and "wal_level" not in words):
+            return publishing.expired(words.strip().split("\n")[0].partition(":")[2].strip())
+        error = other(state, words)
+        if state == "55006":
+            error.code = _IN_USE
+        return error
 
     return made
 
@@ -114,7 +128,7 @@ class Log(AnyLog):
                 return
             self._say(side, following, tables)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
-            publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context.stopping.is_set)
+            publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
             yield from _Read(self, side, following, described, identities).changes()
 
     def confirm(self, cursor: JSON) -> None:
@@ -128,7 +142,7 @@ class Log(AnyLog):
         self.close()
         try:
             with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
-                publishing.drop_all(side, self._names)
+                publishing.drop_all(side, self._names, self._context.clock)
         except MillraceError as error:
             error.hint = f"Say at the server: SELECT pg_drop_replication_slot('{self._names.slot}')."
             raise
@@ -141,8 +155,8 @@ class Log(AnyLog):
 
     def _begin(self, side: Side) -> JSON:
         """A slot is made; what was committed before it is in every snapshot that sees what its own does."""
-        publishing.drop_slot(side, self._names)
-        with closing(Wire(uri(self._config, self._context), errors_of(self._config))) as wire:
+        publishing.drop_slot(side, self._names, self._context.clock)
+        with closing(self._wired()) as wire:
             command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT'
             self._context.awaiting("transactions at the server that are open")
             ((_, point, exported, *_),) = wire.ask(
@@ -153,20 +167,24 @@ class Log(AnyLog):
             seen = side.snapshot(exported)
             return {"lsn": point, "unseen": side.snapshot().missing(seen)}
 
+    def _wired(self) -> Wire:
+        return Wire(uri(self._config, self._context), errors_of_log(self._config))
+
     def opened(self, at: int) -> Wire:
         """The server sends what was committed behind ``at``. One that is just ending a connection of ours is waited
         for."""
         self.close()
-        until = time.monotonic() + _SLOT_WAIT_S / 4
+        clock = self._context.clock
+        until = clock.monotonic() + _SLOT_WAIT_S / 4
         while True:
-            wire = Wire(uri(self._config, self._context), errors_of(self._config))
+            wire = self._wired()
             try:
                 wire.start(self._names.slot, at, self._options(wire))
             except Transient as error:
                 wire.close()
-                if "is active for" not in error.message or time.monotonic() > until:
+                if error.code != _IN_USE or clock.monotonic() > until:
                     raise
-                time.sleep(0.1)
+                clock.sleep(0.1)
             except BaseException:
                 wire.close()
                 raise
@@ -227,6 +245,7 @@ class _Read:
     over: list[int] = field(default_factory=list[int])
     """Transactions that are over, and that not everybody may see yet."""
     count: int = 0
+    size_bytes: int = 0
     at: int = 0
 
     def changes(self) -> Iterator[Item]:
@@ -241,7 +260,7 @@ class _Read:
             self.messages.close()
 
     def _until(self, target: int, wire: Wire) -> Iterator[Item]:
-        stopping, monotonic = self.log.context.stopping.is_set, time.monotonic
+        stopping, monotonic = self.log.context.stopping.is_set, self.log.context.clock.monotonic
         began = told = monotonic()
         inside = False
         for data in wire.messages(_SILENCE_S):
@@ -291,7 +310,8 @@ class _Read:
             table.begin(self.transaction)
         table.add(change)
         self.count += 1
-        return self.count >= ROWS
+        self.size_bytes += len(change.rows)
+        return self.count >= ROWS or self.size_bytes >= _BYTES
 
     def _other(self, message: Told | Truncate) -> Iterator[Item]:
         if isinstance(message, Told):
@@ -313,7 +333,7 @@ class _Read:
         for table in self.tables.values():
             if table is not None:
                 yield from table.taken()
-        self.count = 0
+        self.count = self.size_bytes = 0
 
     def _checkpoint(self) -> Iterator[Item]:
         yield from self._taken()

@@ -8,7 +8,6 @@ Sources: https://www.postgresql.org/docs/current/logical-replication-publication
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from millrace.connect.source import Clock, Context
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import literal, quoted
 from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
@@ -182,7 +182,7 @@ def published(side: Side, name: str) -> frozenset[str]:
     return frozenset(table for (table,) in side.rows(sql, name))
 
 
-def await_writers(side: Side, tables: Collection[str], stopping: Callable[[], bool]) -> None:
+def await_writers(side: Side, tables: Collection[str], context: Context) -> None:
     """Transactions that wrote to the tables before they were published are over.
 
     Their changes are not in the log for us, so a history must see them. Raises Transient where they take too long.
@@ -199,14 +199,15 @@ def await_writers(side: Side, tables: Collection[str], stopping: Callable[[], bo
         f"UNION SELECT c.oid) AS t WHERE n.nspname || '.' || c.relname IN ({names}))"
     )
     left = {one for (one,) in side.rows(holders)}
-    until = time.monotonic() + _PATIENCE_S
+    clock = context.clock
+    until = clock.monotonic() + _PATIENCE_S
     while left:
-        if stopping() or time.monotonic() > until:
+        if context.stopping.is_set() or clock.monotonic() > until:
             raise Transient(
                 f"transactions that write to {', '.join(sorted(tables))} have been open for long",
                 hint="Look for them in pg_stat_activity; the run is tried again.",
             )
-        time.sleep(_PAUSE_S)
+        clock.sleep(_PAUSE_S)
         left &= {one for (one,) in side.rows(holders)}
 
 
@@ -249,22 +250,22 @@ def retained(side: Side, names: Names) -> tuple[int, int | None] | None:
     return (int(found[0][0] or 0), found[0][1]) if found else None
 
 
-def drop_slot(side: Side, names: Names) -> None:
+def drop_slot(side: Side, names: Names, clock: Clock) -> None:
     """There is no slot of this name. Whoever reads from it is waited for."""
-    until = time.monotonic() + _PATIENCE_S
+    until = clock.monotonic() + _PATIENCE_S
     while found := side.rows("SELECT active FROM pg_replication_slots WHERE slot_name = %s", names.slot):
         if not found[0][0]:
             with suppress(Transient):  # somebody else may be faster
                 side.run("SELECT pg_drop_replication_slot(%s)", names.slot)
             continue
-        if time.monotonic() > until:
+        if clock.monotonic() > until:
             raise Transient(f"the replication slot {names.slot} is read by somebody else")
-        time.sleep(_PAUSE_S)
+        clock.sleep(_PAUSE_S)
 
 
-def drop_all(side: Side, names: Names) -> None:
+def drop_all(side: Side, names: Names, clock: Clock) -> None:
     """Slot and publications are gone."""
-    drop_slot(side, names)
+    drop_slot(side, names, clock)
     if names.own is None:
         for name in names.publications:
             side.run(f"DROP PUBLICATION IF EXISTS {quoted(name)}")

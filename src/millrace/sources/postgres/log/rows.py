@@ -182,6 +182,9 @@ class Changes:
         kept = rows.filter(pc.invert(out))
         if kept.num_rows:
             yield Batch(name, kept)
+        # Nothing is known of them when they are tried again.
+        if self._keys and (odd := [row for row in pc.indices_nonzero(out).to_pylist() if row in unsaid]):
+            self._ask(told, unsaid, odd)
         yield Refused(self._refused(out, wrong, told))
 
     def _unsaid(self, told: Sequence[Column]) -> dict[int, list[int]]:
