@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests import bubblewrap, chromium
+from tests import bubblewrap, chromium, sshd
 from tests import mariadb as maria
 from tests import postgres as servers
 from tests.buckets import bucket, s3
@@ -58,7 +58,7 @@ def _free_memory() -> int:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     where = config.option.basetemp or tempfile.gettempdir()
-    headers = (one.pytest_report_header() for one in (servers, maria, bubblewrap, chromium))
+    headers = (one.pytest_report_header() for one in (servers, maria, bubblewrap, chromium, sshd))
     return [*headers, f"folders of tests: {where}"]
 
 

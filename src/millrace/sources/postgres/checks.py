@@ -18,14 +18,14 @@ def verdicts(config: Config, context: Context) -> list[Verdict]:
     """Findings in order: connection, version, objects. A "fail" is the last."""
     server = Server(config, context)
     try:
-        return _found(config, context, server)
+        return _found(config, server)
     except MillraceError as error:
         return [Verdict("connection", "fail", error.message, error.hint)]
     finally:
         server.close()
 
 
-def _found(config: Config, context: Context, server: Server) -> list[Verdict]:
+def _found(config: Config, server: Server) -> list[Verdict]:
     with server.session() as session:
         found = [Verdict("connection", "pass", f"{config.db_user} is let in at {config.db_host}:{config.db_port}")]
         ((number, version, standby),) = session.rows(
@@ -40,14 +40,14 @@ def _found(config: Config, context: Context, server: Server) -> list[Verdict]:
             if found[-1].state == "fail":
                 return found
         try:
-            return [*found, _objects(config, context, session)]
+            return [*found, _objects(config, server, session)]
         except MillraceError as error:
             return [*found, Verdict("objects", "fail", error.message, error.hint)]
 
 
-def _objects(config: Config, context: Context, session: Session) -> Verdict:
+def _objects(config: Config, server: Server, session: Session) -> Verdict:
     if config.ingestion_mode == "custom_sql":
-        (described,) = custom(config, context).values()
+        (described,) = custom(server).values()
         return Verdict("query", "pass", f"the query gives {len(described.relation.columns)} columns")
     known = catalog.relations(session, config.schemas)
     if not known:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from millrace.connect.source import Context
-from millrace.connect.sql import libpq
 from millrace.connect.sql.reading.relation import Relation
 from millrace.errors import ConfigError
 from millrace.sources.postgres.catalog import Described, column
-from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.errors import translated, unknown_host
-from millrace.sources.postgres.session import where
+from millrace.sources.postgres.errors import translated
+from millrace.sources.postgres.session import Server, where
 from millrace.sources.postgres.types import SESSION, typed
 
 _TYPES = """
@@ -27,7 +24,7 @@ FROM below AS b JOIN pg_type AS t ON t.oid = b.id AND t.typtype <> 'd'
 JOIN pg_namespace AS n ON n.oid = t.typnamespace"""
 
 
-def custom(config: Config, context: Context) -> Mapping[str, Described]:
+def custom(server: Server) -> Mapping[str, Described]:
     """The query of the settings, by its name, with the columns that the server says it has.
 
     Raises ConfigError for what is not one query that reads, with columns of distinct names.
@@ -35,13 +32,10 @@ def custom(config: Config, context: Context) -> Mapping[str, Described]:
     # Imported here: tables are read without. ADBC does not tell a column's modifier.
     import psycopg
 
+    config = server.config
     source = f"({(config.custom_sql or '').strip().rstrip(';')}\n) AS query"
     try:
-        uri = libpq.uri(config, context.reach)
-    except (OSError, UnicodeError) as cause:
-        raise unknown_host(config.db_host, cause) from cause
-    try:
-        with psycopg.connect(uri, autocommit=True) as connection:
+        with psycopg.connect(server.uri(), autocommit=True) as connection:
             for name, value in SESSION.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             connection.execute("BEGIN READ ONLY")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -25,6 +25,9 @@ from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import state_of, translated, unknown_host
 from millrace.sources.postgres.rows import Rows
 from millrace.sources.postgres.types import SESSION
+
+if TYPE_CHECKING:
+    from millrace.connect.tunnel import Tunnel
 
 # Bytes of rows in one batch.
 _BATCH_BYTES = 8 << 20
@@ -44,6 +47,7 @@ class Server:
         self._idle: list[Session] = []
         # Others are made of the first one: the driver asks for all types that the server has only once.
         self._first: dbapi.Connection | None = None
+        self._tunnel: Tunnel | None = None
 
     @contextmanager
     def session(self) -> Generator[Session]:
@@ -66,16 +70,27 @@ class Server:
     def connected(self) -> dbapi.Connection:
         """A new connection."""
         with self._lock:
-            if self._first is not None:
+            if self._first is not None and (self._tunnel is None or self._tunnel.open):
                 made = self._first.adbc_clone()
                 made.adbc_connection.set_autocommit(True)
                 return made
-            try:
-                uri = libpq.uri(self.config, self.context.reach)
-            except (OSError, UnicodeError) as cause:
-                raise unknown_host(self.config.db_host, cause) from cause
-            self._first = dbapi.connect(uri, autocommit=True)
+            self._first = dbapi.connect(self.uri(), autocommit=True)
             return self._first
+
+    def uri(self) -> str:
+        """Where the server is, for libpq; a tunnel to it is open where the settings want one. It holds the password."""
+        config, reach = self.config, self.context.reach
+        if config.ssh_host is not None:
+            # Imported here: few need it.
+            from millrace.connect.tunnel import Tunnel
+
+            if self._tunnel is None or not self._tunnel.open:
+                self._tunnel = Tunnel(config, config.db_host, config.db_port, reach, config.connect_timeout_s)
+            return libpq.uri(config, through=(self._tunnel.address, self._tunnel.port))
+        try:
+            return libpq.uri(config, reach)
+        except (OSError, UnicodeError) as cause:
+            raise unknown_host(config.db_host, cause) from cause
 
     def close(self) -> None:
         """All connections that are not lent end."""
@@ -87,6 +102,8 @@ class Server:
         if first is not None:
             with suppress(adbc_driver_manager.Error, RuntimeError):
                 first.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
 
 
 class Session:
@@ -173,6 +190,10 @@ class Session:
     def cancel(self) -> None:
         """Whatever runs on the connection ends; may be called by another thread."""
         self._sound = False
+        if self._config.ssh_host is not None:
+            # The driver cancels by a connection of its own, and lets no other thread run meanwhile: not the tunnel's
+            # either. What runs ends with its next batch.
+            return
         with self._ending, suppress(adbc_driver_manager.Error):
             self.connection.adbc_cancel()
 

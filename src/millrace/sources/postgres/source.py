@@ -106,7 +106,7 @@ class Source(AnySource[Config]):
 
     def _described(self, only: str | None = None) -> Mapping[str, Described]:
         if self.config.ingestion_mode == "custom_sql":
-            return custom(self.config, self.context)
+            return custom(self._server)
         with self._server.session() as session:
             return catalog.relations(session, self.config.schemas, only)
 

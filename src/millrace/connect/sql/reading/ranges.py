@@ -121,8 +121,9 @@ class _Crew:
     def end(self) -> None:
         """No thread runs any more."""
         self._ended.set()
-        for session in self._sessions:
-            session.cancel()
+        if any(thread.is_alive() for thread in self._threads):
+            for session in self._sessions:
+                session.cancel()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
