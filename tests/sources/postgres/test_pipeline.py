@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from tests.postgres import Database
+from tests.sources.postgres.following import source
 
 from millrace.control import rejects, replay, runs
 from millrace.control.apply import apply
@@ -20,6 +25,9 @@ from millrace.control.export import export
 from millrace.control.home import Home
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice
+from millrace.data.types import storage
+from millrace.sources.postgres.decoding import read
+from millrace.sources.postgres.types import SESSION
 
 FILE = """
 destinations:
@@ -160,6 +168,32 @@ def test_every_type_reaches_postgres_value_by_value(zoo: Database, tmp_path: Pat
         name: [one for (one,) in zoo.run("SET TimeZone = 'UTC'", _texts("other.zoo", name, "text"))] for name in VALUES
     }
     assert found == {name: [*wanted, None] for name, (_, _, _, wanted) in VALUES.items()}
+
+
+def test_text_and_binary_of_a_value_are_the_same(zoo: Database) -> None:
+    with closing(source(zoo)) as reader:
+        described = reader._one("public.zoo")  # pyright: ignore[reportPrivateUsage]
+        with reader._server.session() as session:  # pyright: ignore[reportPrivateUsage]
+            session.begin()
+            session.described({"public.zoo": described}, lambda _column, _count: None)
+            (part,) = session.parts(described.relation, "ORDER BY id", ())
+    with zoo.connect() as connection:
+        for name, value in SESSION.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        # As the server writes it, and as the log has it.
+        out = io.BytesIO()
+        with connection.cursor().copy(
+            "COPY (SELECT * FROM zoo ORDER BY id) TO STDOUT (FORMAT csv, NULL '<none>')"
+        ) as copy:
+            for block in copy:
+                out.write(block)
+    rows = list(csv.reader(io.StringIO(out.getvalue().decode(), newline="")))
+    for place, (name, type_) in enumerate(described.types.items()):
+        texts = pa.array([None if row[place] == "<none>" else row[place] for row in rows], pa.string())
+        from_text = read(texts, type_).values
+        assert from_text.type == part.rows.column(name).type, name
+        # Not by equality, for NaN.
+        assert repr(storage(from_text).to_pylist()) == repr(storage(part.rows.column(name)).to_pylist()), name
 
 
 def _texts(table: str, name: str, type_: str) -> str:
