@@ -10,15 +10,10 @@ from collections.abc import Mapping
 
 from millrace.errors import AuthError, ConfigError, MillraceError, Transient
 
-# The words of each numbered error: what it is, and how it is mended (sources.md 3.2).
+# How following the log is made possible, where something is in its way.
 HINTS: Mapping[str, str] = {
-    "postgres_1003": "Check db_user and db_password.",
-    "postgres_1006": "Check db_host and db_port, and that the server runs and may be reached from here.",
     "postgres_1011": "Let the user replicate: ALTER ROLE … WITH REPLICATION (on Amazon RDS: rds_replication).",
     "postgres_1012": "Set wal_level = logical on the server and restart it, or read with ingestion_mode: table.",
-    "postgres_1014": "Check db_name.",
-    "postgres_1017": "Check ssl_mode and the certificates, and that no firewall swallows what is sent to the server.",
-    "postgres_1023": "Add a line for the user, the database and this machine's address to pg_hba.conf, and reload.",
     "postgres_1024": "Raise max_wal_senders and max_replication_slots, or drop slots that nobody reads.",
 }
 # Beginnings of SQLSTATE that mean the connection or the moment, not the statement.
@@ -33,7 +28,7 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
     if state is None:
         return _unreachable(text, said, where, user, database)
     if state == "42501" and "replication" in said:
-        return _numbered("postgres_1011", f"The user of {where} may not replicate: {said}.")
+        return _may_not_replicate(where, said)
     if state == "42501":
         return ConfigError(
             f"The user of {where} lacks a right: {said}.",
@@ -41,9 +36,13 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
             code="PERMISSION_DENIED",
         )
     if state == "55000" and "wal_level" in said:
-        return _numbered("postgres_1012", f"{where} keeps no log that could be followed: {said}.")
+        return ConfigError(
+            f"{where} keeps no log that could be followed: {said}.",
+            hint=HINTS["postgres_1012"],
+            code="postgres_1012",
+        )
     if state in ("53300", "53400") and ("replication slots" in said or "wal_senders" in said):
-        return _numbered("postgres_1024", f"{where} has no room for another follower: {said}.")
+        return _no_room(where, said)
     if state in _GONE:
         # The next run asks for the tables anew.
         return Transient(f"{where} has changed while it was read: {said}.", hint="Run again: tables are listed anew.")
@@ -74,7 +73,7 @@ def state_of(text: str) -> str:
 
 
 def unknown_host(host: str, cause: Exception) -> MillraceError:
-    return _numbered("postgres_1006", f"The host {host} is not known: {cause}.", path="db_host")
+    return _no_host(f"The host {host} is not known: {cause}.")
 
 
 def _unreachable(text: str, said: str, where: str, user: str, database: str) -> MillraceError:
@@ -86,35 +85,65 @@ def _unreachable(text: str, said: str, where: str, user: str, database: str) -> 
     words = text.partition(" failed: ")[2].split("\n")[0]
     busy = "too many connections for" in words or "not currently accepting connections" in words
     if "could not translate host name" in text:
-        return _numbered("postgres_1006", f"The host of {where} is not known: {said}.", path="db_host")
+        return _no_host(f"The host of {where} is not known: {said}.")
     if "wal_senders" in text or "number of requested standby connections" in text:
-        return _numbered("postgres_1024", f"{where} has no room for another follower: {said}.")
+        return _no_room(where, said)
     if "must be superuser or replication role" in text or "permission denied to start WAL sender" in text:
-        return _numbered("postgres_1011", f"The user of {where} may not replicate: {said}.")
+        return _may_not_replicate(where, said)
     if "pg_hba.conf" in text:
-        return _numbered("postgres_1023", f"{where} lets nobody in from here: {said}.", path="db_host")
+        return ConfigError(
+            f"{where} lets nobody in from here: {said}.",
+            hint="Add a line for the user, the database and this machine's address to pg_hba.conf, and reload.",
+            path="db_host",
+            code="postgres_1023",
+        )
     if "permission denied for database" in text:
         hint = "Grant the user CONNECT on the database."
         return ConfigError(f"The user may not connect to {where}: {said}.", hint=hint, code="PERMISSION_DENIED")
     if "authentication failed" in text or "no password supplied" in text or (_names(words, user) and not busy):
-        code = "postgres_1003"
-        return AuthError(f"{where} refused the user: {said}.", hint=HINTS[code], path="db_password", code=code)
+        return AuthError(
+            f"{where} refused the user: {said}.",
+            hint="Check db_user and db_password.",
+            path="db_password",
+            code="postgres_1003",
+        )
     if _names(words, database) and not busy:
-        return _numbered("postgres_1014", f"{where} has no such database: {said}.", path="db_name")
+        return ConfigError(
+            f"{where} has no such database: {said}.", hint="Check db_name.", path="db_name", code="postgres_1014"
+        )
     if any(word in text for word in _ENCRYPTION):
-        return _numbered(
-            "postgres_1017", f"{where} and the settings of encryption do not go together: {said}.", path="ssl_mode"
+        return ConfigError(
+            f"{where} and the settings of encryption do not go together: {said}.",
+            hint="Check ssl_mode and the certificates.",
+            path="ssl_mode",
+            code="postgres_1017",
         )
     timeout = "timeout expired" in text or "timed out" in text
-    code = "postgres_1017" if timeout else "postgres_1006"
+    hint = "Check db_host and db_port, that the server runs, and that no firewall swallows what is sent to it."
     # It may be that the server only starts again.
-    passing = Transient(f"{where} cannot be reached: {said}.", hint=HINTS[code])
-    passing.code = code
+    passing = Transient(f"{where} cannot be reached: {said}.", hint=hint)
+    passing.code = "postgres_1017" if timeout else "postgres_1006"
     return passing
 
 
-def _numbered(code: str, message: str, path: str | None = None) -> ConfigError:
-    return ConfigError(message, hint=HINTS[code], path=path, code=code)
+def _no_host(message: str) -> ConfigError:
+    return ConfigError(message, hint="Check db_host.", path="db_host", code="postgres_1006")
+
+
+def _may_not_replicate(where: str, said: str) -> ConfigError:
+    return ConfigError(
+        f"The user of {where} may not replicate: {said}.",
+        hint=HINTS["postgres_1011"],
+        code="postgres_1011",
+    )
+
+
+def _no_room(where: str, said: str) -> ConfigError:
+    return ConfigError(
+        f"{where} has no room for another follower: {said}.",
+        hint=HINTS["postgres_1024"],
+        code="postgres_1024",
+    )
 
 
 def _names(words: str, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from millrace.connect.source import Context, Reading
@@ -35,9 +35,6 @@ class Plan:
     repeats_whole: bool = False
     page_rows: int = PAGE_ROWS
     range_rows: int = RANGE_ROWS
-
-    def of(self, reading: Reading) -> Plan:
-        return replace(self, reading=reading)
 
     @property
     def appends(self) -> bool:

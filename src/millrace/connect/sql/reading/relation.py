@@ -12,14 +12,13 @@ Kind: TypeAlias = Literal["whole", "moment", "other"]
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column. ``type``: as the database writes it, for casts. ``pageable``: its order is that of its values' text
-    forms read back, so that a query can go on behind a value. ``counting``: each new row gets the next number."""
+    forms read back, so that a query can go on behind a value."""
 
     name: str
     type: str
     kind: Kind = "other"
     nullable: bool = True
     pageable: bool = True
-    counting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
