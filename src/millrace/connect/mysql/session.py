@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -70,6 +71,13 @@ class Session:
     def close(self) -> None:
         with suppress(pymysql.Error, OSError):
             self._connection.close()
+
+    def break_off(self) -> None:
+        """Whatever waits for the server ends with an error; another thread may say so."""
+        connection: Any = self._connection
+        if (plug := connection._sock) is not None:
+            with suppress(OSError):
+                plug.shutdown(socket.SHUT_RDWR)
 
     # Statements.
 

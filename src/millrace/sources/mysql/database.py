@@ -1,0 +1,166 @@
+"""MySQL and MariaDB, as they are asked by queries.
+
+Sources: https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html (one state for all reads of a transaction)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import pyarrow as pa
+
+from millrace.connect.mysql.server import opened
+from millrace.connect.mysql.session import Session
+from millrace.connect.source import Context
+from millrace.connect.sql.reading.database import Part
+from millrace.connect.sql.reading.database import Session as Asked
+from millrace.connect.sql.reading.relation import Column, Relation
+from millrace.data.batch import JSON
+from millrace.errors import MillraceError, Transient
+from millrace.sources.mysql.catalog import Described, quoted
+from millrace.sources.mysql.config import Config
+from millrace.sources.mysql.rows import Rows
+from millrace.sources.mysql.types import NUMBERS, base
+
+TITLE = "MySQL"
+_SETTINGS = (
+    # Text in quotes alone, and no writing whatever a statement says.
+    "sql_mode = 'NO_ENGINE_SUBSTITUTION'",
+    "TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "TRANSACTION READ ONLY",
+    "net_write_timeout = 600",
+)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
+
+
+@contextmanager
+def connected(config: Config, context: Context) -> Generator[tuple[Session, int]]:
+    """A session that reads, and how many seconds the server's clock on the wall is ahead of UTC."""
+    where = config.place(TITLE)
+    session = Session(opened(config, context.reach, where), where)
+    try:
+        ahead = int(session.rows("SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")[0][0])
+        for setting in (*_SETTINGS, "time_zone = '+00:00'"):
+            session.execute(f"SET SESSION {setting}")
+        yield session, ahead
+    finally:
+        session.close()
+
+
+class MySQL:
+    """One database, and the relations in it that are known."""
+
+    # MySQL compares rows, but uses no index for that.
+    rows_compare = False
+
+    def __init__(
+        self,
+        config: Config,
+        context: Context,
+        described: Mapping[str, Described],
+        left_out: Callable[[str, int], None],
+    ) -> None:
+        self._config, self._context = config, context
+        self._described, self._left_out = described, left_out
+
+    @contextmanager
+    def session(self, snapshot: str | None = None) -> Generator[Reading]:
+        del snapshot  # no server has one that others could see
+        with connected(self._config, self._context) as (session, ahead):
+            session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+            yield Reading(session, ahead, self._config, self._described, self._left_out, self._context.clock.now)
+
+    def quoted(self, name: str) -> str:
+        return quoted(name)
+
+    def literal(self, text: str, column: Column) -> str:
+        if base(column.type) in NUMBERS and _NUMBER.fullmatch(text):
+            return text
+        return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+    def until(self, session: Asked, column: Column, delay_ms: int) -> str:
+        assert isinstance(session, Reading)
+        # A TIMESTAMP is a moment; other types say what the server's clock on the wall says.
+        ahead = 0 if column.type.startswith("timestamp") else session.ahead_s
+        now = f"UTC_TIMESTAMP(6) + INTERVAL {ahead} SECOND - INTERVAL {int(delay_ms) * 1000} MICROSECOND"
+        return str(session.value(f"SELECT CAST({now} AS {'DATE' if column.type == 'date' else 'DATETIME(6)'})"))
+
+    def back(self, text: str, column: Column) -> str | None:
+        """Nobody can say which rows were committed late."""
+        del text, column
+        return None
+
+    def bounds(self, session: Asked, relation: Relation, column: Column, parts: int) -> list[str]:
+        """One connection reads all, so there is nothing to cut."""
+        del session, relation, column, parts
+        return []
+
+    def seen(self, session: Asked, relation: Relation, where: str) -> JSON:
+        del session, relation, where
+        return None
+
+    def unseen(self, seen: JSON) -> str:
+        del seen
+        return "FALSE"
+
+
+class Reading:
+    """One connection that sees one state of the database."""
+
+    def __init__(
+        self,
+        session: Session,
+        ahead_s: int,
+        config: Config,
+        described: Mapping[str, Described],
+        left_out: Callable[[str, int], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.ahead_s = ahead_s
+        self._session, self._config, self._described = session, config, described
+        self._left_out, self._now = left_out, now
+
+    def value(self, sql: str) -> str | None:
+        values = self._session.answer(sql)[1][0]
+        return None if not values or values[0] is None else values[0].decode()
+
+    def values(self, sql: str) -> list[str]:
+        return [one.decode() for one in self._session.answer(sql)[1][0] if one is not None]
+
+    def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
+        known = self._described[relation.name].types
+        names = [one.name for one in relation.columns]
+        columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in names)
+        rows = Rows(relation.name, known, self._config.special_values, self._now)
+        places = [names.index(name) for name in cursor]
+        for _, values in self._session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
+            count = len(values[0])
+            if not count:
+                continue
+            try:
+                good, refused = rows.of(names, values)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
+                raise Transient(
+                    f"{relation.name} has changed while it was read: a column has another type.",
+                    hint="Run again: columns are looked up anew.",
+                ) from cause
+            yield Part(good, refused, tuple(_text(values[place][-1]) for place in places), count)
+        for name, left in rows.left_out.items():
+            self._left_out(f"{relation.name}.{name}", left)
+
+    def cancel(self) -> None:
+        with suppress(MillraceError):
+            self._session.break_off()
+
+    def snapshot(self) -> str | None:
+        return None
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

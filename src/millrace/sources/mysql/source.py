@@ -1,0 +1,148 @@
+"""The MySQL source: tables by queries in every query mode, or one query of the user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from millrace.connect.source import Note, Reading, Stream, Verdict
+from millrace.connect.source import Source as AnySource
+from millrace.connect.sql.reading import modes, reader
+from millrace.connect.sql.reading.plan import Plan
+from millrace.data.batch import Item, Refused
+from millrace.data.rows import to_batch
+from millrace.errors import ConfigError, DataError, MillraceError, Transient
+from millrace.sources.mysql import catalog
+from millrace.sources.mysql.catalog import Described
+from millrace.sources.mysql.config import Config
+from millrace.sources.mysql.custom import custom
+from millrace.sources.mysql.database import MySQL, connected
+from millrace.sources.mysql.rows import refusals
+
+
+class Source(AnySource[Config]):
+    """Tables and views of one database, each an object."""
+
+    Config = Config
+    title = "MySQL"
+    defers_when_empty = True
+
+    def check(self) -> list[Verdict]:
+        """Findings in order: connection, objects. A "fail" is the last."""
+        found: list[Verdict] = []
+        try:
+            with connected(self.config, self.context) as (session, _):
+                version = ".".join(map(str, session.version))
+                place = f"{self.config.db_host}:{self.config.db_port}"
+                words = f"{self.config.db_user} is let in at {place}, {session.family} {version}"
+                found.append(Verdict("connection", "pass", words))
+            return [*found, self._objects()]
+        except MillraceError as error:
+            return [*found, Verdict("objects" if found else "connection", "fail", error.message, error.hint)]
+
+    def _objects(self) -> Verdict:
+        known = self._described()
+        if self.config.ingestion_mode == "custom_sql":
+            (one,) = known.values()
+            return Verdict("query", "pass", f"the query gives {len(one.relation.columns)} columns")
+        if not known:
+            return Verdict(
+                "objects",
+                "fail",
+                f"there is no table in {self.config.db_name} that {self.config.db_user} may read",
+                "Grant the user SELECT on the database.",
+            )
+        keyless = sum(not one.relation.identity for one in known.values())
+        words = f"{len(known)} tables and views" + (f", {keyless} of them without a key" if keyless else "")
+        return Verdict("objects", "pass", words)
+
+    def streams(self) -> list[Stream]:
+        return [self._stream(one) for one in self._described().values()]
+
+    def read(self, reading: Reading) -> Iterator[Item]:
+        return self._read(reading)
+
+    def _read(self, reading: Reading) -> Iterator[Item]:
+        name = reading.stream.name
+        # Columns may have changed since the last read in this process.
+        described = self._one(name)
+        yield from reader.read(
+            Plan(
+                database=MySQL(self.config, self.context, {name: described}, self._left_out),
+                relation=described.relation,
+                mode=modes.chosen(self.context.queries.get(name), described.relation),
+                reading=reading,
+                context=self.context,
+                parallelism=1,
+                whole_every=timedelta(hours=self.config.full_load_every_hours),
+                repeats_whole=not reading.stream.historical,
+            )
+        )
+
+    def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
+        """Rows as people mended them; values that still have no type are refused again, or left out."""
+        name = reading.stream.name
+        types = self._one(name).types
+        schema = pa.schema([(column, type_.logical) for column, type_ in types.items()])
+        good: list[dict[str, Any]] = []
+        bad: list[tuple[str, str]] = []
+        for text in rows:
+            row: dict[str, Any] = json.loads(text)
+            odd = [column for column in row if column in types and not _fits(row[column], schema.field(column))]
+            if odd and self.config.special_values == "reject":
+                words = (f"{column} is {row[column]}, which its type cannot say" for column in odd)
+                bad.append(("; ".join(words), text))
+            else:
+                good.append(row | dict.fromkeys(odd))
+        if good:
+            yield to_batch(good, schema)
+        if bad:
+            messages, texts = zip(*bad, strict=True)
+            yield Refused(refusals(name, messages, texts, self.context.clock.now()))
+
+    def _one(self, name: str) -> Described:
+        described = self._described(name)
+        if name not in described:
+            raise Transient(
+                f"{name} is no longer there, or the user may not read it any more.",
+                hint="Run again: tables are listed anew.",
+            )
+        return described[name]
+
+    def _left_out(self, column: str, count: int) -> None:
+        text = f"{column} had {count} values that no type of a warehouse has; they were left out"
+        self.context.note(Note("special_values", text))
+
+    def _described(self, only: str | None = None) -> Mapping[str, Described]:
+        with connected(self.config, self.context) as (session, _):
+            if self.config.ingestion_mode == "custom_sql":
+                return custom(self.config, session)
+            return catalog.relations(session, self.config.db_name, only)
+
+    def _stream(self, described: Described) -> Stream:
+        relation = described.relation
+        try:
+            mode = modes.chosen(self.context.queries.get(relation.name), relation)
+        except ConfigError:
+            # It is told when the object is read.
+            mode = modes.best(relation)
+        return Stream(
+            relation.name,
+            key=relation.identity or ((mode.incrementing,) if mode.incrementing else ()),
+            cursor_field=mode.timestamp or mode.incrementing,
+            schema=pa.schema([(name, type_.logical) for name, type_ in described.types.items()]),
+            historical=self.config.load_historical_data,
+        )
+
+
+def _fits(value: Any, field: pa.Field) -> bool:
+    if value is None:
+        return True
+    try:
+        return to_batch([{field.name: value}], pa.schema([field])).schema.field(field.name).type == field.type
+    except DataError:
+        return False
