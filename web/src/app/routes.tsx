@@ -55,6 +55,20 @@ export const router = createBrowserRouter([
         ],
       },
       { path: 'activity', lazy: () => import('~/screens/activity') },
+      { path: 'destinations', lazy: () => import('~/screens/destinations') },
+      {
+        path: 'destinations/:destination',
+        lazy: () => import('~/screens/destination'),
+        children: [
+          { index: true, lazy: () => import('~/screens/destination/Tables') },
+          {
+            path: 'workbench',
+            handle: { wide: true },
+            lazy: () => import('~/screens/destination/Workbench'),
+          },
+          { path: 'settings', lazy: () => import('~/screens/destination/Settings') },
+        ],
+      },
       { path: 'failed-events', lazy: () => import('~/screens/failed-events'), children: failedEvents },
       { path: '*', lazy: () => import('~/screens/not-found') },
     ],

@@ -1,0 +1,66 @@
+import { IconDatabase } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { Link, Outlet, useNavigate } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { at } from '~/app/places';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { PageHead } from '~/parts/PageHead';
+import { some } from '~/words/numbers';
+
+type Saved = Schemas['Saved'];
+
+const COLUMNS: readonly Column<Saved>[] = [
+  {
+    id: 'name',
+    header: 'Destination',
+    cell: (one) => (
+      <Link to={at.destination(one.name)} className="plain">
+        {one.name}
+      </Link>
+    ),
+  },
+  { id: 'type', header: 'Type', cell: (one) => one.type },
+  {
+    id: 'pipelines',
+    header: 'Pipelines',
+    cell: (one) => (one.pipelines.length ? one.pipelines.slice(0, 3).join(', ') : 'none'),
+    hide: 'phone',
+  },
+  { id: 'count', header: '', align: 'right', cell: (one) => some(one.pipelines.length, 'pipeline') },
+];
+
+/** Where rows go. */
+export function Component() {
+  const navigate = useNavigate();
+  const destinations = useQuery({
+    queryKey: ['destinations'],
+    queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
+  });
+  return (
+    <div className="content">
+      <PageHead
+        title="Destinations"
+        told={destinations.data && some(destinations.data.length, 'destination')}
+      />
+      <div className="card">
+        <DataTable
+          label="Destinations"
+          columns={COLUMNS}
+          rows={destinations.data}
+          id={(one) => one.name}
+          error={destinations.error}
+          again={() => void destinations.refetch()}
+          open={(one) => navigate(at.destination(one.name))}
+          empty={
+            <Empty icon={IconDatabase} title="No destinations yet">
+              A destination is the warehouse, database or folder that pipelines load into. It is made with the
+              first pipeline.
+            </Empty>
+          }
+        />
+      </div>
+      <Outlet />
+    </div>
+  );
+}
