@@ -54,7 +54,7 @@ def paths(refusals: dict[str, Any]) -> dict[str, Any]:
         },
         "/track": {
             "post": _operation(
-                "track", "Tell a pipeline of many events at once.", [pipeline],
+                "track_send", "Tell a pipeline of many events at once.", [pipeline],
                 {"anyOf": [batch, {"type": "array", "items": _EVENT}]}, refusals, [{"hook": []}, {"key": []}],
             )
         },
