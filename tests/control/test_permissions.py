@@ -16,7 +16,7 @@ from tests.control.operations import ASKS, INSIDE, OWN
 from tests.control.people import PASSWORD, cheap
 
 import millrace.control
-from millrace.control import connections, pipelines, positions, records, rejects, roles, status, teams
+from millrace.control import connections, pipelines, positions, records, rejects, roles, simulation, status, teams
 from millrace.control.actors import EVERYTHING, OPERATOR, Actor
 from millrace.control.home import Home
 from millrace.control.roles import ROLES
@@ -54,6 +54,12 @@ def call(operation: str, home: Home, kind: str = "source") -> None:
     answer = called(home, **given)
     if inspect.isgenerator(answer):
         next(answer, None)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server keeps a simulator here."""
+    monkeypatch.setattr(simulation, "PATIENCE_S", 0.0)
 
 
 def test_every_operation_is_in_the_table() -> None:

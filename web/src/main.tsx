@@ -17,8 +17,13 @@ import { theme } from './app/theme';
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? '';
 setNonce(nonce);
 
-// A new version was installed while the page was open: its parts have other names now.
-window.addEventListener('vite:preloadError', () => window.location.reload());
+// A new version was installed while the page was open: its parts have other names now. Loading again helps once.
+window.addEventListener('vite:preloadError', () => {
+  const last = Number(sessionStorage.getItem('millrace-loaded-again'));
+  if (Date.now() - last < 30_000) return;
+  sessionStorage.setItem('millrace-loaded-again', String(Date.now()));
+  window.location.reload();
+});
 
 const root = document.getElementById('root');
 if (root) {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from millrace.connect.source import Context, Verdict
+from millrace.connect.destination import Destination
+from millrace.connect.source import Context, Source, Verdict
 from millrace.control import connections, pipelines
 from millrace.control.clock import clock
 from millrace.control.connections import Connection, Kind
@@ -58,18 +59,33 @@ def _meant(home: Home, name: str | None) -> Sequence[Connection]:
 
 
 def _checked(home: Home, one: Connection) -> Checked:
-    """Every error becomes a verdict, and no verdict holds a secret (I7)."""
     context = Context(clock=clock())
     hidden: list[str] = []
-    try:
+
+    def built() -> Source[Any] | Destination[Any]:
         settings = connections.settings_of(home, one)
-        hidden = [text for key in one.secret_keys for text in texts(getattr(settings, key).get_secret_value())]
+        hidden.extend(text for key in one.secret_keys for text in texts(getattr(settings, key).get_secret_value()))
         build = connections.build_source if one.kind == "source" else connections.build_destination
-        with closing(build(home, one.id, context)) as connector:
+        return build(home, one.id, context)
+
+    return tried(one.type, one.name, built, hidden, kind=one.kind)
+
+
+def tried(
+    type_: str,
+    name: str,
+    build: Callable[[], Source[Any] | Destination[Any]],
+    hidden: Sequence[str],
+    *,
+    kind: Kind = "source",
+) -> Checked:
+    """What a connector that is built so finds. Every error becomes a verdict; none has a ``hidden`` text (I7)."""
+    try:
+        with closing(build()) as connector:
             verdicts = connector.check()
     except MillraceError as error:
         verdicts = [Verdict("settings", "fail", error.message, error.hint)]
-    return Checked(one.kind, one.name, one.type, tuple(_redacted(verdict, hidden) for verdict in verdicts))
+    return Checked(kind, name, type_, tuple(_redacted(verdict, hidden) for verdict in verdicts))
 
 
 def _redacted(verdict: Verdict, hidden: Sequence[str]) -> Verdict:

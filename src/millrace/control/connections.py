@@ -268,7 +268,9 @@ def settings_of(home: Home, connection: Connection) -> Settings:
 def build_source(home: Home, source_id: str, context: Context) -> Source[Any]:
     """The source, ready to read; the caller closes it."""
     found = by_id(home, source_id)
-    return registry.source(found.type)(settings_of(home, found), replace(context, reach=reach.of(home)))
+    return registry.source(found.type)(
+        settings_of(home, found), replace(context, reach=reach.of_source(home, found.config))
+    )
 
 
 def build_destination(home: Home, destination_id: str, context: Context) -> Destination[Any]:
@@ -294,9 +296,14 @@ def discover(home: Home, name: str) -> list[Offer]:
     """What the source of that name offers."""
     home.actor.must("view")
     from millrace.connect.source import Context
+
+    return offers(build_source(home, find(home, "source", name).id, Context()))
+
+
+def offers(source: Source[Any]) -> list[Offer]:
+    """What a source offers; it is closed then."""
     from millrace.data import types
 
-    source = build_source(home, find(home, "source", name).id, Context())
     try:
         return [
             Offer(

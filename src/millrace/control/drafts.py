@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
-from millrace.control import connections, pages, pipelines, sealing
+from millrace.connect import registry
+from millrace.connect.source import Context, Source
+from millrace.control import checks, connections, pages, pipelines, reach, sealing, secrets
+from millrace.control.clock import clock
 from millrace.control.numbers import following
 from millrace.control.pages import Page
 from millrace.control.tables import drafts
@@ -121,11 +124,8 @@ def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | 
     draft stays then.
     """
     home.actor.must("pipelines.create")
-    draft = find(home, number)
-    with home.database.reading() as connection:
-        row = connection.execute(_one(home, number)).one()
-    hidden = sealing.unseal(home, drafts.c.sealed, row.id, row.sealed)
-    whole = {**draft.config, **hidden, **(config or {})}
+    draft, settings = _settings(home, number)
+    whole = {**settings, **(config or {})}
     connections.create(home, "source", wish.source, draft.source_type, whole)
     try:
         made = pipelines.create(home, replace(wish, name=wish.name or draft.name), number=number)
@@ -135,6 +135,35 @@ def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | 
     with home.database.transaction() as connection:
         connection.execute(sa.delete(drafts).where(drafts.c.number == number))
     return made
+
+
+def check(home: Home, number: int) -> checks.Checked:
+    """The source of the draft was tested, with the settings that are kept so far."""
+    home.actor.must("pipelines.create")
+    draft, settings = _settings(home, number)
+    hidden = [text for key in draft.secret_keys for text in secrets.texts(settings[key])]
+    return checks.tried(draft.source_type, draft.name, lambda: _opened(home, draft, settings), hidden)
+
+
+def discover(home: Home, number: int) -> list[connections.Offer]:
+    """What the source of the draft offers, as it says now."""
+    home.actor.must("pipelines.create")
+    draft, settings = _settings(home, number)
+    return connections.offers(_opened(home, draft, settings))
+
+
+def _settings(home: Home, number: int) -> tuple[Draft, dict[str, Any]]:
+    """The draft with all its settings, secrets opened: only to build a source (I7)."""
+    draft = find(home, number)
+    with home.database.reading() as connection:
+        row = connection.execute(_one(home, number)).one()
+    return draft, {**draft.config, **sealing.unseal(home, drafts.c.sealed, row.id, row.sealed)}
+
+
+def _opened(home: Home, draft: Draft, settings: Mapping[str, Any]) -> Source[Any]:
+    config = connections.validated("source", draft.source_type, settings, where=draft.name)
+    context = Context(clock=clock(), reach=reach.of_source(home, settings))
+    return registry.source(draft.source_type)(config, context)
 
 
 def _one(home: Home, number: int) -> sa.Select[Any]:

@@ -64,6 +64,8 @@ def placed(home: Home, model: type[Settings], config: Mapping[str, Any]) -> dict
     if home.actor.kind == "operator":
         return dict(config)
     mine = folder(home)
+    # A file that a connector makes itself may be the first one here.
+    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = absolute(model, config, mine)
     checked(home, {key: value for key, value in found.items() if key in path_keys(model)})
     return found

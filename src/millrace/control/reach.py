@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from millrace.connect.reach import ANYWHERE, NETWORK, WORLD, Reach
 from millrace.control.settings import workspace
@@ -17,3 +18,12 @@ def of(home: Home) -> Reach:
     if home.actor.kind == "operator":
         return ANYWHERE
     return NETWORK if workspace(home.database).allow_private_addresses else WORLD
+
+
+def of_source(home: Home, config: Mapping[str, Any]) -> Reach:
+    """The same for a source with these settings. One that is aimed at the simulator of this home reaches it: whoever
+    asked for that did not choose where it is."""
+    # Imported here: it needs what needs this module.
+    from millrace.control import simulation
+
+    return NETWORK if simulation.is_ours(home, config) else of(home)

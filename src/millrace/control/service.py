@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from millrace.control import alert_outbox, pushing, scheduler, sealing
+from millrace.control import alert_outbox, pushing, scheduler, sealing, simulation
 
 if TYPE_CHECKING:
     from millrace.control.executor import Executor
@@ -28,9 +28,11 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
     telling.start()
     pushed = threading.Thread(target=pushing.serve, args=(home, stopping), name="pushing", daemon=True)
     pushed.start()
+    simulator = simulation.Keeper(home.path)
     try:
         while not stopping.is_set():
             executor.tend()
+            simulator.tend()
             if not thread.is_alive():
                 # It lets no error of ours through; what it met is a fault, and somebody must see it.
                 _log.error("the scheduler ended; the service ends too")
@@ -39,6 +41,7 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
     finally:
         stopping.set()
         executor.stop(patience_s=patience_s)
+        simulator.stop()
         thread.join(timeout=patience_s)
         telling.join(timeout=patience_s)
         pushed.join(timeout=patience_s)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mimetypes
 import secrets
-from functools import cache
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -94,10 +93,13 @@ def policy(nonce: str) -> str:
     )
 
 
-@cache
 def _page(folder: Path) -> str | None:
+    """The page as it is built now: its files have other names after another build."""
     file = folder / "index.html"
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def _sent(file: Path, path: str, accepted: str) -> Response:

@@ -21,6 +21,8 @@ export const router = createBrowserRouter([
     children: [
       { index: true, element: <Navigate to="/pipelines" replace /> },
       { path: 'pipelines', lazy: () => import('~/screens/pipelines') },
+      { path: 'start', lazy: () => import('~/screens/start') },
+      { path: 'pipelines/new/:draft?', lazy: () => import('~/screens/create') },
       {
         path: 'pipelines/:pipeline',
         lazy: () => import('~/screens/pipeline'),
@@ -54,6 +56,17 @@ export const router = createBrowserRouter([
           { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
         ],
       },
+      {
+        path: 'alerts',
+        lazy: () => import('~/screens/alerts'),
+        children: [{ path: 'channels', lazy: () => import('~/screens/alerts/Channels') }],
+      },
+      { path: 'usage', lazy: () => import('~/screens/usage') },
+      { path: 'team', lazy: () => import('~/screens/team') },
+      { path: 'keys', lazy: () => import('~/screens/keys') },
+      { path: 'security', lazy: () => import('~/screens/security') },
+      { path: 'settings', lazy: () => import('~/screens/settings') },
+      { path: 'health', lazy: () => import('~/screens/health') },
       { path: 'activity', lazy: () => import('~/screens/activity') },
       { path: 'destinations', lazy: () => import('~/screens/destinations') },
       {

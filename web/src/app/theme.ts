@@ -43,9 +43,7 @@ const dark: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'teal',
-  primaryShade: { light: 7, dark: 4 },
-  autoContrast: true,
-  luminanceThreshold: 0.35,
+  primaryShade: { light: 7, dark: 6 },
   colors: { teal, gray: slate, dark },
   black: '#0f172a',
   fontFamily: '"Inter Variable", system-ui, sans-serif',

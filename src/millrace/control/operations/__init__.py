@@ -30,6 +30,7 @@ NOUNS = (
     "alerts",
     "sign_on",
     "hooks",
+    "simulation",
 )
 
 

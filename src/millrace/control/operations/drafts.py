@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from millrace.control import drafts, files
-from millrace.control.connections import config_class
+from millrace.control import drafts, files, schedule
+from millrace.control.checks import Checked
+from millrace.control.connections import Offer, config_class
 from millrace.control.desk import operation
+from millrace.control.document_schema import Nesting
 from millrace.control.drafts import Draft
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.connections import Config, Type
 from millrace.control.operations.names import Name
-from millrace.control.operations.pipelines import Stands, stands
+from millrace.control.operations.pipelines import At, Cron, Every, Stands, TimeZone, planned, stands
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page
-from millrace.control.pipelines import Wish
+from millrace.control.pipelines import Mode, Wish
 
 Chosen = Annotated[Mapping[str, Any], Field(max_length=100, description="What was chosen beside, as a face keeps it.")]
 
@@ -57,6 +59,18 @@ def put(home: Home, draft: Number, name: Name, type: Type, config: Config, chose
     return drafts.save(home, name=name, source_type=type, config=config, chosen=chosen, number=draft)
 
 
+@operation("POST", "/drafts/{draft}/check", "pipelines.create")
+def check(home: Home, draft: Number) -> Checked:
+    """Test the source of a draft with the settings that are kept so far."""
+    return drafts.check(home, draft)
+
+
+@operation("POST", "/drafts/{draft}/objects", "pipelines.create")
+def discover(home: Home, draft: Number) -> list[Offer]:
+    """List the objects that the source of a draft offers, as it says now."""
+    return drafts.discover(home, draft)
+
+
 @operation("POST", "/drafts/{draft}/finish", "pipelines.create")
 def finish(
     home: Home,
@@ -66,13 +80,35 @@ def finish(
     table_prefix: Annotated[str, Field(max_length=255)] = "",
     config: Annotated[Config, Field(description="Settings of the source that were missing, or are others now.")]
     | None = None,
+    objects: Annotated[Sequence[Name], Field(max_length=10_000, description="Only these; left out: all, and new ones.")]
+    | None = None,
+    load_mode: Mode = "merge",
+    auto_mapping: bool = True,
+    json_parsing_strategy: Annotated[
+        Nesting, Field(description="Of nested values; left out: as the destination likes.")
+    ]
+    | None = None,
+    every: Every | None = None,
+    cron: Cron | None = None,
+    timezone: TimeZone = "UTC",
+    at: At | None = None,
 ) -> Stands:
     """Make the pipeline of a draft, with its number. Its source is saved under the same name."""
     found = drafts.find(home, draft)
     called = name or found.name
     more = None if config is None else files.placed(home, config_class("source", found.source_type), config)
-    made = drafts.finish(home, draft, Wish(called, called, destination, table_prefix=table_prefix), config=more)
-    return stands(made)
+    wish = Wish(
+        called,
+        called,
+        destination,
+        load_mode=load_mode,
+        table_prefix=table_prefix,
+        auto_mapping=auto_mapping,
+        schedule=schedule.to_json(planned(every, cron, timezone, at) or schedule.Schedule()),
+        options={} if json_parsing_strategy is None else {"json_parsing_strategy": json_parsing_strategy},
+        objects=None if objects is None else dict.fromkeys(objects),
+    )
+    return stands(drafts.finish(home, draft, wish, config=more))
 
 
 @operation("DELETE", "/drafts/{draft}", "pipelines.create")
@@ -82,4 +118,4 @@ def remove(home: Home, draft: Number) -> Gone:
     return Gone(draft)
 
 
-OPERATIONS = (list_, find, add, put, finish, remove)
+OPERATIONS = (list_, find, add, put, check, discover, finish, remove)

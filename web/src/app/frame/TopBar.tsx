@@ -20,6 +20,7 @@ import { Fragment, useSyncExternalStore } from 'react';
 import { Link, useLocation } from 'react-router';
 import { reach } from '~/api/client';
 import { signOut, whoQuery } from '~/api/session';
+import { sentence } from '~/words/statuses';
 import { at } from '../places';
 import { entries } from '../rail';
 import { Entries } from './Rail';
@@ -88,7 +89,7 @@ function Crumbs() {
     >
       {parts.slice(0, 2).map((one, index) => {
         const path = `/${parts.slice(0, index + 1).join('/')}`;
-        const label = known(path) ?? (path === at.newPipeline ? 'Create pipeline' : decodeURIComponent(one));
+        const label = known(path) ?? worded(parts[0] ?? '', one, path);
         const last = index === Math.min(parts.length, 2) - 1;
         return (
           <Fragment key={path}>
@@ -110,6 +111,16 @@ function Crumbs() {
     </Group>
   );
 }
+
+/** Names are shown as they are, other parts of an address as words. */
+function worded(first: string, part: string, path: string): string {
+  if (path === at.newPipeline) return 'Create pipeline';
+  return path !== `/${first}` && NAMED.has(first)
+    ? decodeURIComponent(part)
+    : sentence(part.replaceAll('-', ' '));
+}
+
+const NAMED = new Set(['pipelines', 'destinations', 'sources']);
 
 function SchemeButton() {
   const { setColorScheme } = useMantineColorScheme();

@@ -16,13 +16,35 @@ import { SPANS, type Span, since } from './spans';
 
 const Chart = lazy(() => import('./ActivityChart'));
 
+const TOLD = [
+  'QUEUED',
+  'IN_PROGRESS',
+  'CANCELLING',
+  'COMPLETED',
+  'COMPLETED_WITH_FAILURES',
+  'FAILED',
+  'CANCELLED',
+  'DEFERRED',
+  'DEFERRED_WITH_FAILURES',
+] as const;
+
 /** Is it on time, is it whole, what does it do now: one pipeline at a glance. */
 export function Component() {
   const name = usePipelineName();
   const { data: pipeline } = usePipeline();
   const [search, setSearch] = useSearchParams();
   const span = (search.get('span') ?? '7d') as Span;
-  const last = pipeline?.last_run ?? null;
+  // A run that was left out because another went on says nothing.
+  const jobs = useQuery({
+    queryKey: ['jobs', { pipeline: name, last: true }],
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/jobs', {
+          params: { query: { pipeline: name, status: [...TOLD], limit: 1 } },
+        }),
+      ),
+  });
+  const last = jobs.data?.items[0]?.run ?? null;
   const job = useLiveJob(last?.id ?? null);
   if (!pipeline) return null;
   const run = job.data?.run ?? last;

@@ -1,0 +1,193 @@
+import {
+  Anchor,
+  Code,
+  Collapse,
+  NumberInput,
+  PasswordInput,
+  Select,
+  Stack,
+  Switch,
+  TagsInput,
+  Textarea,
+  TextInput,
+} from '@mantine/core';
+import { useState } from 'react';
+import { FileField } from './FileField';
+import { type Field, fieldsOf, type Settings } from './schema';
+
+interface Props {
+  /** JSON Schema of the settings of a connector. */
+  schema: Record<string, unknown>;
+  secrets: readonly string[];
+  /** Secrets that are kept already: they may be left empty. */
+  kept?: readonly string[];
+  /** Whether files that settings name are sent to the server; else their paths are typed. */
+  uploads?: boolean;
+  value: Settings;
+  change: (value: Settings) => void;
+  /** The key that the server complained of, and its words. */
+  wrong?: { field: string; message: string } | null;
+}
+
+/** A form drawn from a JSON Schema: what must be said first, the rest folded away. */
+export function SchemaForm({
+  schema,
+  secrets,
+  kept = [],
+  uploads = false,
+  value,
+  change,
+  wrong = null,
+}: Props) {
+  const [all, showAll] = useState(false);
+  const fields = fieldsOf(schema, secrets, uploads);
+  const first = fields.filter((field) => field.first);
+  const rest = fields.filter((field) => !field.first);
+  const wrongIsHidden = rest.some((field) => field.key === wrong?.field);
+  const draw = (field: Field) => (
+    <Input
+      key={field.key}
+      field={field}
+      kept={kept.includes(field.key)}
+      value={value[field.key]}
+      error={wrong?.field === field.key ? wrong.message : null}
+      change={(now) => {
+        const next = { ...value };
+        if (now === undefined) delete next[field.key];
+        else next[field.key] = now;
+        change(next);
+      }}
+    />
+  );
+  return (
+    <Stack gap="md">
+      {first.map(draw)}
+      {rest.length > 0 && (
+        <>
+          <Anchor
+            component="button"
+            type="button"
+            ta="left"
+            size="sm"
+            onClick={() => showAll(!all)}
+            aria-expanded={all}
+          >
+            {all || wrongIsHidden ? 'Fewer settings' : `More settings (${rest.length})`}
+          </Anchor>
+          <Collapse expanded={all || wrongIsHidden}>
+            <Stack gap="md">{rest.map(draw)}</Stack>
+          </Collapse>
+        </>
+      )}
+    </Stack>
+  );
+}
+
+interface InputProps {
+  field: Field;
+  kept: boolean;
+  value: unknown;
+  error: string | null;
+  change: (value: unknown) => void;
+}
+
+function Input({ field, kept, value, error, change }: InputProps) {
+  const common = {
+    label: field.label,
+    description: field.told || undefined,
+    withAsterisk: field.required && !kept,
+    error,
+  };
+  const text = value === undefined || value === null ? '' : String(value);
+  const typed = (now: string) => change(now === '' ? undefined : now);
+  switch (field.kind) {
+    case 'secret':
+      return (
+        <PasswordInput
+          {...common}
+          autoComplete="new-password"
+          placeholder={kept ? 'Kept; leave empty to keep it' : field.example}
+          value={text}
+          onChange={(event) => typed(event.currentTarget.value)}
+        />
+      );
+    case 'choice':
+      return (
+        <Select
+          {...common}
+          data={field.choices}
+          clearable={!field.required}
+          value={text || null}
+          placeholder={field.default}
+          onChange={(now) => change(now ?? undefined)}
+        />
+      );
+    case 'switch':
+      return (
+        <Switch
+          label={field.label}
+          description={field.told}
+          error={error}
+          checked={Boolean(value ?? field.default === 'true')}
+          onChange={(event) => change(event.currentTarget.checked)}
+        />
+      );
+    case 'number':
+      return (
+        <NumberInput
+          {...common}
+          min={field.least}
+          max={field.most}
+          allowDecimal={!field.whole}
+          placeholder={field.default}
+          value={typeof value === 'number' ? value : ''}
+          onChange={(now) => change(now === '' ? undefined : Number(now))}
+        />
+      );
+    case 'list':
+      return (
+        <TagsInput
+          {...common}
+          placeholder="Type one, then Enter"
+          value={Array.isArray(value) ? value.map(String) : []}
+          onChange={(now) => change(now.length ? now : undefined)}
+        />
+      );
+    case 'file':
+      return <FileField {...common} value={text} change={typed} />;
+    case 'json':
+      return (
+        <Textarea
+          {...common}
+          description={
+            <>
+              {field.told} As JSON, like <Code>{'{"key": "value"}'}</Code>.
+            </>
+          }
+          autosize
+          minRows={2}
+          className="mono"
+          defaultValue={value === undefined ? '' : JSON.stringify(value, null, 2)}
+          onBlur={(event) => {
+            const said = event.currentTarget.value.trim();
+            try {
+              change(said === '' ? undefined : JSON.parse(said));
+            } catch {
+              // The server says what is wrong with it.
+              change(said);
+            }
+          }}
+        />
+      );
+    case 'text':
+      return (
+        <TextInput
+          {...common}
+          placeholder={field.example ?? field.default}
+          value={text}
+          autoComplete="off"
+          onChange={(event) => typed(event.currentTarget.value)}
+        />
+      );
+  }
+}

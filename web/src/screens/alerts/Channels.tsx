@@ -1,0 +1,168 @@
+import {
+  ActionIcon,
+  Button,
+  Group,
+  Menu,
+  Paper,
+  Select,
+  Stack,
+  Switch,
+  Text,
+  TextInput,
+} from '@mantine/core';
+import { IconDots } from '@tabler/icons-react';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
+import { at } from '~/app/places';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done, failed } from '~/parts/notices';
+import { SchemaForm } from '~/parts/SchemaForm';
+import { Side } from '~/parts/Side';
+import type { Settings } from '~/parts/schema';
+import { sentence } from '~/words/statuses';
+
+type Channel = Schemas['Channel'];
+
+/** Where alerts go: mail, Slack, PagerDuty, Opsgenie, a webhook. */
+export function Component() {
+  const may = useMay();
+  const client = useQueryClient();
+  const channels = useQuery({
+    queryKey: ['channels'],
+    queryFn: () => body(api.GET('/api/millrace/v1/alert-channels')),
+  });
+  const settled = () => client.invalidateQueries({ queryKey: ['channels'] });
+  const change = useMutation({
+    mutationFn: ({ name, enabled }: { name: string; enabled: boolean }) =>
+      body(
+        api.PUT('/api/millrace/v1/alert-channels/{name}', { params: { path: { name } }, body: { enabled } }),
+      ),
+    onError: failed,
+    onSettled: settled,
+  });
+  const test = useMutation({
+    mutationFn: (name: string) =>
+      body(api.POST('/api/millrace/v1/alert-channels/{name}/test', { params: { path: { name } }, body: {} })),
+    onSuccess: (told) =>
+      told.problem
+        ? failed(new Error(`${told.problem} ${told.hint ?? ''}`))
+        : done(`${told.channel} took the test`),
+    onError: failed,
+  });
+  const remove = useMutation({
+    mutationFn: (name: string) =>
+      body(api.DELETE('/api/millrace/v1/alert-channels/{name}', { params: { path: { name } } })),
+    onSuccess: ({ channel }) => done(`${channel} is gone`),
+    onError: failed,
+    onSettled: settled,
+  });
+  const editable = may('settings.edit');
+  return (
+    <Side title="Channels" told="Where alerts of the team go" back={at.alerts}>
+      <Stack>
+        <ErrorNote error={channels.error} again={() => void channels.refetch()} />
+        {channels.data?.length === 0 && <Text c="dimmed">None yet: alerts are only shown here.</Text>}
+        {channels.data?.map((one: Channel) => (
+          <Paper key={one.id} className="card" p="md">
+            <Group justify="space-between" wrap="nowrap">
+              <div>
+                <Text fw={600}>{one.name}</Text>
+                <Text size="sm" c="dimmed">
+                  {sentence(one.kind)}, {sentence(one.wanted.least).toLowerCase()} and worse
+                </Text>
+              </div>
+              {editable && (
+                <Group gap="xs" wrap="nowrap">
+                  <Switch
+                    aria-label={`${one.name} is on`}
+                    checked={one.enabled}
+                    onChange={(event) =>
+                      change.mutate({ name: one.name, enabled: event.currentTarget.checked })
+                    }
+                  />
+                  <Menu>
+                    <Menu.Target>
+                      <ActionIcon aria-label={`Actions of ${one.name}`}>
+                        <IconDots size={16} />
+                      </ActionIcon>
+                    </Menu.Target>
+                    <Menu.Dropdown>
+                      <Menu.Item onClick={() => test.mutate(one.name)}>Send a test</Menu.Item>
+                      <Menu.Item color="red" onClick={() => remove.mutate(one.name)}>
+                        Remove
+                      </Menu.Item>
+                    </Menu.Dropdown>
+                  </Menu>
+                </Group>
+              )}
+            </Group>
+          </Paper>
+        ))}
+        {editable && <NewChannel made={settled} />}
+      </Stack>
+    </Side>
+  );
+}
+
+function NewChannel({ made }: { made: () => Promise<unknown> }) {
+  const kinds = useQuery({
+    queryKey: ['channels', 'kinds'],
+    queryFn: () => body(api.GET('/api/millrace/v1/alert-channel-kinds')),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const [kind, setKind] = useState<Channel['kind'] | null>(null);
+  const [name, setName] = useState('');
+  const [config, setConfig] = useState<Settings>({});
+  const form = kinds.data?.find((one) => one.kind === kind);
+  const add = useMutation({
+    mutationFn: () =>
+      body(api.POST('/api/millrace/v1/alert-channels', { body: { kind: kind ?? 'email', name, config } })),
+    onSuccess: async () => {
+      done(`${name} is a channel now`);
+      setKind(null);
+      setName('');
+      setConfig({});
+      await made();
+    },
+  });
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        add.mutate();
+      }}
+    >
+      <Stack>
+        <Select
+          label="Add a channel"
+          placeholder="Choose what kind"
+          data={kinds.data?.map((one) => ({ value: one.kind, label: one.title })) ?? []}
+          value={kind}
+          onChange={(value) => {
+            setKind(value as Channel['kind'] | null);
+            setConfig({});
+          }}
+        />
+        {form && (
+          <>
+            <TextInput
+              label="Name"
+              required
+              value={name}
+              onChange={(event) => setName(event.currentTarget.value)}
+            />
+            <SchemaForm schema={form.config} secrets={form.secrets} value={config} change={setConfig} />
+            <ErrorNote error={add.error} />
+            <Group justify="flex-end">
+              <Button type="submit" loading={add.isPending}>
+                Add channel
+              </Button>
+            </Group>
+          </>
+        )}
+      </Stack>
+    </form>
+  );
+}

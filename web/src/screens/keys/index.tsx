@@ -1,0 +1,186 @@
+import { Button, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { IconKey, IconPlus } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { api, body, type Schemas } from '~/api/client';
+import { whoQuery } from '~/api/session';
+import { Ago } from '~/parts/Ago';
+import { Confirm } from '~/parts/Confirm';
+import { Copyable } from '~/parts/Copy';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done } from '~/parts/notices';
+import { PageHead } from '~/parts/PageHead';
+
+type Key = Schemas['Key'];
+
+/** Keys with which programs ask in somebody's name. */
+export function Component() {
+  const client = useQueryClient();
+  const { data: who } = useQuery(whoQuery);
+  const [making, make] = useState(false);
+  const [made, setMade] = useState<Schemas['NewKey'] | null>(null);
+  const [removing, remove] = useState<Key | null>(null);
+  const keys = useInfiniteQuery({
+    queryKey: ['keys'],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(api.GET('/api/millrace/v1/keys', { params: { query: { after: pageParam } } })),
+    getNextPageParam: (page) => page.next,
+  });
+  const columns = useMemo<Column<Key>[]>(
+    () => [
+      {
+        id: 'name',
+        header: 'Key',
+        cell: (row) => (
+          <div>
+            <Text fw={500} size="sm">
+              {row.name || 'Without a name'}
+            </Text>
+            <span className="mono">{row.key}</span>
+          </div>
+        ),
+      },
+      { id: 'email', header: 'In the name of', hide: 'phone', cell: (row) => row.email },
+      {
+        id: 'scope',
+        header: 'May',
+        hide: 'tablet',
+        cell: (row) => (row.scope === null ? 'all that they may' : row.scope.join(', ')),
+      },
+      { id: 'used', header: 'Last used', width: 130, cell: (row) => <Ago at={row.used_at} /> },
+      {
+        id: 'do',
+        header: '',
+        width: 100,
+        cell: (row) => (
+          <Button size="compact-sm" variant="subtle" color="red" onClick={() => remove(row)}>
+            Remove
+          </Button>
+        ),
+      },
+    ],
+    [],
+  );
+  return (
+    <div className="content">
+      <PageHead
+        title="API keys"
+        told="Programs ask with them in your name, and may do what you may."
+        actions={
+          <Button leftSection={<IconPlus size={16} />} onClick={() => make(true)}>
+            Make a key
+          </Button>
+        }
+      />
+      <div className="card">
+        <DataTable
+          label="API keys"
+          columns={columns}
+          rows={keys.data?.pages.flatMap((page) => page.items)}
+          id={(row) => row.id}
+          error={keys.error}
+          again={() => void keys.refetch()}
+          more={{
+            next: keys.hasNextPage,
+            loading: keys.isFetchingNextPage,
+            load: () => void keys.fetchNextPage(),
+          }}
+          empty={
+            <Empty icon={IconKey} title="No keys yet">
+              With one, the command line, Airflow or a script can do what you do here.
+            </Empty>
+          }
+        />
+      </div>
+      {making && who && (
+        <NewKey
+          email={who.user.email}
+          close={() => make(false)}
+          made={(key) => {
+            make(false);
+            setMade(key);
+            void client.invalidateQueries({ queryKey: ['keys'] });
+          }}
+        />
+      )}
+      {made && (
+        <Modal
+          opened
+          onClose={() => setMade(null)}
+          closeOnClickOutside={false}
+          title={<Text fw={600}>Keep the secret now</Text>}
+          closeButtonProps={{ 'aria-label': 'Close' }}
+        >
+          <Stack>
+            <Text>It is shown this once. Send both as user and password by HTTP basic authentication.</Text>
+            <Copyable text={`${made.key}:${made.secret}`} label="key and secret" />
+          </Stack>
+        </Modal>
+      )}
+      {removing && (
+        <Confirm
+          title={`Remove the key ${removing.name || removing.key}`}
+          verb="Remove"
+          close={() => remove(null)}
+          act={async () => {
+            await body(
+              api.DELETE('/api/millrace/v1/keys/{key}', { params: { path: { key: removing.key } } }),
+            );
+            done('The key is gone');
+            await client.invalidateQueries({ queryKey: ['keys'] });
+          }}
+        >
+          Programs that use it are refused from now on.
+        </Confirm>
+      )}
+    </div>
+  );
+}
+
+function NewKey({
+  email,
+  close,
+  made,
+}: {
+  email: string;
+  close: () => void;
+  made: (key: Schemas['NewKey']) => void;
+}) {
+  const [name, setName] = useState('');
+  const create = useMutation({
+    mutationFn: () => body(api.POST('/api/millrace/v1/keys', { body: { email, name } })),
+    onSuccess: made,
+  });
+  return (
+    <Modal
+      opened
+      onClose={close}
+      title={<Text fw={600}>Make a key</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          create.mutate();
+        }}
+      >
+        <Stack>
+          <TextInput
+            label="Name"
+            description="What it is for, so that you know later"
+            data-autofocus
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+          />
+          <ErrorNote error={create.error} />
+          <Button type="submit" loading={create.isPending}>
+            Make key
+          </Button>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,138 @@
+import {
+  Button,
+  Group,
+  NumberInput,
+  Paper,
+  Select,
+  Stack,
+  Switch,
+  Text,
+  TextInput,
+  Title,
+} from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done } from '~/parts/notices';
+import { PageHead } from '~/parts/PageHead';
+import { changedOf, GROUPS, type Key, type Setting } from './known';
+
+type Workspace = Schemas['Workspace'];
+
+/** What holds for all of this server. */
+export function Component() {
+  const may = useMay();
+  const settings = useQuery({
+    queryKey: ['settings'],
+    queryFn: () => body(api.GET('/api/millrace/v1/settings')),
+  });
+  return (
+    <div className="content" style={{ maxWidth: 820 }}>
+      <PageHead title="Settings" told="What holds for all pipelines of this server." />
+      <ErrorNote error={settings.error} again={() => void settings.refetch()} />
+      {settings.data && (
+        <Form key={JSON.stringify(settings.data)} saved={settings.data} editable={may('settings.edit')} />
+      )}
+    </div>
+  );
+}
+
+function Form({ saved, editable }: { saved: Workspace; editable: boolean }) {
+  const client = useQueryClient();
+  const [now, setNow] = useState<Workspace>(saved);
+  const changed = changedOf(saved, now);
+  const save = useMutation({
+    mutationFn: () => body(api.PUT('/api/millrace/v1/settings', { body: { settings: changed } })),
+    onSuccess: () => done('The settings are saved'),
+    onSettled: () => client.invalidateQueries({ queryKey: ['settings'] }),
+  });
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        save.mutate();
+      }}
+    >
+      <fieldset disabled={!editable} className="plain">
+        <Stack gap="md">
+          {GROUPS.map(({ title, settings }) => (
+            <Paper key={title} className="card" p="lg">
+              <Title order={2} mb="sm">
+                {title}
+              </Title>
+              <Stack>
+                {settings.map((one) => (
+                  <Input
+                    key={one.key}
+                    setting={one}
+                    value={now[one.key]}
+                    change={(value) => setNow({ ...now, [one.key]: value })}
+                  />
+                ))}
+              </Stack>
+            </Paper>
+          ))}
+        </Stack>
+      </fieldset>
+      <div style={{ marginTop: 16 }}>
+        <ErrorNote error={save.error} />
+      </div>
+      {editable ? (
+        <Group mt="md">
+          <Button type="submit" loading={save.isPending} disabled={Object.keys(changed).length === 0}>
+            Save settings
+          </Button>
+        </Group>
+      ) : (
+        <Text c="dimmed" mt="md">
+          Your roles let you see these settings, not change them.
+        </Text>
+      )}
+    </form>
+  );
+}
+
+interface InputProps {
+  setting: Setting;
+  value: Workspace[Key];
+  change: (value: unknown) => void;
+}
+
+function Input({ setting, value, change }: InputProps) {
+  const common = { label: setting.label, description: setting.told };
+  if (typeof value === 'boolean') {
+    return <Switch {...common} checked={value} onChange={(event) => change(event.currentTarget.checked)} />;
+  }
+  if (typeof value === 'number') {
+    return (
+      <NumberInput
+        {...common}
+        w={260}
+        min={0}
+        value={value}
+        onChange={(now) => now !== '' && change(Number(now))}
+      />
+    );
+  }
+  if (setting.choices) {
+    return (
+      <Select
+        {...common}
+        w={260}
+        data={setting.choices}
+        allowDeselect={false}
+        value={value}
+        onChange={(now) => change(now)}
+      />
+    );
+  }
+  return (
+    <TextInput
+      {...common}
+      value={value ?? ''}
+      onChange={(event) => change(event.currentTarget.value || null)}
+    />
+  );
+}

@@ -1,0 +1,72 @@
+import type { Schemas } from '~/api/client';
+
+type Workspace = Schemas['Workspace'];
+export type Key = keyof Workspace;
+
+export interface Setting {
+  key: Key;
+  label: string;
+  told?: string;
+  choices?: string[];
+}
+
+/** Settings in the words of people, by what they are about. */
+export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] = [
+  {
+    title: 'What is kept',
+    settings: [
+      { key: 'retention_days', label: 'Loaded files and raw rows, days' },
+      { key: 'reject_retention_days', label: 'Failed events, days' },
+      { key: 'job_retention_days', label: 'Jobs, days' },
+    ],
+  },
+  {
+    title: 'How pipelines work',
+    settings: [
+      {
+        key: 'naming',
+        label: 'Names of new tables and columns',
+        told: 'Of pipelines that are made from now on',
+        choices: ['edge', 'classic'],
+      },
+      { key: 'metadata_prefix', label: 'Prefix of columns that Millrace adds' },
+      { key: 'high_priority_percent', label: 'Pipelines that may have high priority, percent' },
+      { key: 'legacy_frequency', label: 'Intervals as the reference had them before' },
+      {
+        key: 'stage_url',
+        label: 'Stage',
+        told: 'A bucket in which rows wait between reading and loading; empty: a folder of the server',
+      },
+    ],
+  },
+  {
+    title: 'Scripts',
+    settings: [
+      { key: 'script_seconds', label: 'A script may take so many seconds for one batch' },
+      { key: 'script_memory_mib', label: 'Memory of a script, MiB' },
+      {
+        key: 'allow_unsandboxed_python',
+        label: 'Run scripts without a sandbox',
+        told: 'Only where you trust everybody who writes one: they read what this server reads',
+      },
+    ],
+  },
+  {
+    title: 'Safety',
+    settings: [
+      {
+        key: 'allow_private_addresses',
+        label: 'Connections may reach private addresses',
+        told: 'For systems of your own network, and of this machine',
+      },
+      { key: 'open_metrics', label: 'Anybody may read /metrics' },
+      { key: 'password_memory_mib', label: 'Memory to hash a password, MiB' },
+      { key: 'password_passes', label: 'Passes to hash a password' },
+    ],
+  },
+];
+
+/** What is another value now. */
+export function changedOf(saved: Workspace, now: Workspace): Partial<Workspace> {
+  return Object.fromEntries(Object.entries(now).filter(([key, value]) => value !== saved[key as Key]));
+}

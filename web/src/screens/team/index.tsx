@@ -1,0 +1,270 @@
+import { ActionIcon, Button, Menu, Modal, MultiSelect, Stack, Text, TextInput } from '@mantine/core';
+import { IconDots, IconUserPlus, IconUsers } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay, whoQuery } from '~/api/session';
+import { Ago } from '~/parts/Ago';
+import { Confirm } from '~/parts/Confirm';
+import { Copyable } from '~/parts/Copy';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done, failed } from '~/parts/notices';
+import { PageHead } from '~/parts/PageHead';
+import { sentence } from '~/words/statuses';
+
+type User = Schemas['User'];
+type Role = User['roles'][number];
+type Asked = { what: 'roles' | 'remove'; user: User } | { what: 'invite' };
+
+const linkOf = (link: Schemas['Link']) =>
+  `${window.location.origin}/${link.purpose === 'invite' ? 'join' : 'reset'}#${link.token}`;
+
+/** Who is in the team, and what each may do. */
+export function Component() {
+  const may = useMay();
+  const client = useQueryClient();
+  const { data: who } = useQuery(whoQuery);
+  const [asked, ask] = useState<Asked | null>(null);
+  const [link, setLink] = useState<Schemas['Link'] | null>(null);
+  const users = useInfiniteQuery({
+    queryKey: ['users'],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(api.GET('/api/millrace/v1/users', { params: { query: { after: pageParam, limit: 100 } } })),
+    getNextPageParam: (page) => page.next,
+  });
+  const renew = useMutation({
+    mutationFn: (email: string) =>
+      body(api.POST('/api/millrace/v1/users/{email}/link', { params: { path: { email } } })),
+    onSuccess: setLink,
+    onError: failed,
+  });
+  const unlock = useMutation({
+    mutationFn: (email: string) =>
+      body(api.POST('/api/millrace/v1/users/{email}/unlock', { params: { path: { email } } })),
+    onSuccess: (user) => done(`${user.email} may sign in again`),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['users'] }),
+  });
+  const editable = may('users.edit');
+  const { mutate: renewFor } = renew;
+  const { mutate: unlockFor } = unlock;
+  const columns = useMemo<Column<User>[]>(
+    () => [
+      {
+        id: 'name',
+        header: 'Who',
+        cell: (row) => (
+          <div>
+            <Text fw={500} size="sm">
+              {row.name || row.email}
+            </Text>
+            {row.name && (
+              <Text size="xs" c="dimmed">
+                {row.email}
+              </Text>
+            )}
+          </div>
+        ),
+      },
+      { id: 'roles', header: 'Roles', cell: (row) => row.roles.map(sentence).join(', ') },
+      {
+        id: 'factor',
+        header: 'Second factor',
+        width: 120,
+        hide: 'phone',
+        cell: (row) => (row.two_factor ? 'on' : 'off'),
+      },
+      {
+        id: 'seen',
+        header: 'Signed in',
+        width: 150,
+        hide: 'phone',
+        cell: (row) =>
+          row.status === 'active' ? <Ago at={row.signed_in_at} none="not yet" /> : sentence(row.status),
+      },
+      ...(editable
+        ? [
+            {
+              id: 'do',
+              header: '',
+              width: 48,
+              cell: (row: User) => (
+                <Menu>
+                  <Menu.Target>
+                    <ActionIcon aria-label={`Actions of ${row.email}`}>
+                      <IconDots size={16} />
+                    </ActionIcon>
+                  </Menu.Target>
+                  <Menu.Dropdown>
+                    <Menu.Item onClick={() => ask({ what: 'roles', user: row })}>Change roles</Menu.Item>
+                    <Menu.Item onClick={() => renewFor(row.email)}>
+                      {row.status === 'active' ? 'Link for another password' : 'Another invitation link'}
+                    </Menu.Item>
+                    {row.locked_until && <Menu.Item onClick={() => unlockFor(row.email)}>Unlock</Menu.Item>}
+                    <Menu.Item color="red" onClick={() => ask({ what: 'remove', user: row })}>
+                      Remove
+                    </Menu.Item>
+                  </Menu.Dropdown>
+                </Menu>
+              ),
+            },
+          ]
+        : []),
+    ],
+    [editable, renewFor, unlockFor],
+  );
+  return (
+    <div className="content">
+      <PageHead
+        title="Team"
+        told={who?.team.name}
+        actions={
+          editable && (
+            <Button leftSection={<IconUserPlus size={16} />} onClick={() => ask({ what: 'invite' })}>
+              Invite somebody
+            </Button>
+          )
+        }
+      />
+      <div className="card">
+        <DataTable
+          label="People of the team"
+          columns={columns}
+          rows={users.data?.pages.flatMap((page) => page.items)}
+          id={(row) => row.email}
+          error={users.error}
+          again={() => void users.refetch()}
+          more={{
+            next: users.hasNextPage,
+            loading: users.isFetchingNextPage,
+            load: () => void users.fetchNextPage(),
+          }}
+          empty={<Empty icon={IconUsers} title="Nobody is here yet" />}
+        />
+      </div>
+      {asked?.what === 'invite' && <Invite close={() => ask(null)} made={setLink} />}
+      {asked?.what === 'roles' && <Roles user={asked.user} close={() => ask(null)} />}
+      {asked?.what === 'remove' && (
+        <Confirm
+          title={`Remove ${asked.user.email}`}
+          verb="Remove"
+          close={() => ask(null)}
+          act={async () => {
+            await body(
+              api.DELETE('/api/millrace/v1/users/{email}', { params: { path: { email: asked.user.email } } }),
+            );
+            done(`${asked.user.email} is removed`);
+            await client.invalidateQueries({ queryKey: ['users'] });
+          }}
+        >
+          Their sessions end and their API keys stop working. What they made stays.
+        </Confirm>
+      )}
+      {link && (
+        <Modal
+          opened
+          onClose={() => setLink(null)}
+          title={<Text fw={600}>A link for {link.email}</Text>}
+          closeButtonProps={{ 'aria-label': 'Close' }}
+        >
+          <Text mb="sm">Give it to them. It is good once, and is shown this once.</Text>
+          <Copyable text={linkOf(link)} label="the link" />
+        </Modal>
+      )}
+    </div>
+  );
+}
+
+function useRoles() {
+  return useQuery({
+    queryKey: ['roles'],
+    queryFn: () => body(api.GET('/api/millrace/v1/roles')),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+}
+
+function RolesInput({ value, change }: { value: Role[]; change: (roles: Role[]) => void }) {
+  const roles = useRoles();
+  return (
+    <MultiSelect
+      label="Roles"
+      required
+      data={roles.data?.map(({ role }) => ({ value: role, label: sentence(role) })) ?? []}
+      value={value}
+      onChange={(now) => change(now as Role[])}
+    />
+  );
+}
+
+function Invite({ close, made }: { close: () => void; made: (link: Schemas['Link']) => void }) {
+  const client = useQueryClient();
+  const [email, setEmail] = useState('');
+  const [roles, setRoles] = useState<Role[]>(['OBSERVER']);
+  const invite = useMutation({
+    mutationFn: () => body(api.POST('/api/millrace/v1/invitations', { body: { email, roles } })),
+    onSuccess: (link) => {
+      void client.invalidateQueries({ queryKey: ['users'] });
+      close();
+      made(link);
+    },
+  });
+  return (
+    <Modal
+      opened
+      onClose={close}
+      title={<Text fw={600}>Invite somebody</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          invite.mutate();
+        }}
+      >
+        <Stack>
+          <TextInput
+            label="E-mail address"
+            type="email"
+            required
+            data-autofocus
+            value={email}
+            onChange={(event) => setEmail(event.currentTarget.value)}
+          />
+          <RolesInput value={roles} change={setRoles} />
+          <ErrorNote error={invite.error} />
+          <Button type="submit" loading={invite.isPending}>
+            Make an invitation link
+          </Button>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+function Roles({ user, close }: { user: User; close: () => void }) {
+  const client = useQueryClient();
+  const [roles, setRoles] = useState<Role[]>([...user.roles]);
+  return (
+    <Confirm
+      title={`Roles of ${user.email}`}
+      verb="Save roles"
+      harmless
+      close={close}
+      act={async () => {
+        await body(
+          api.PUT('/api/millrace/v1/users/{email}/roles', {
+            params: { path: { email: user.email } },
+            body: { roles },
+          }),
+        );
+        done('The roles are saved');
+        await client.invalidateQueries({ queryKey: ['users'] });
+      }}
+    >
+      <RolesInput value={roles} change={setRoles} />
+    </Confirm>
+  );
+}
