@@ -40,6 +40,7 @@ export const router = createBrowserRouter([
             lazy: () => import('~/screens/transformations'),
             children: [{ path: 'versions', lazy: () => import('~/screens/transformations/Versions') }],
           },
+          { path: 'reconcile', lazy: () => import('~/screens/reconcile') },
           { path: 'mapper', handle: { wide: true }, lazy: () => import('~/screens/mapper') },
           {
             path: 'mapper/:eventType',

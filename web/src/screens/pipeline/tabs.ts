@@ -6,6 +6,7 @@ export const tabs: readonly { tab: string; label: string }[] = [
   { tab: 'transformations', label: 'Transformations' },
   { tab: 'mapper', label: 'Schema mapper' },
   { tab: 'failed-events', label: 'Failed events' },
+  { tab: 'reconcile', label: 'Reconcile' },
   { tab: 'activity', label: 'Activity' },
   { tab: 'settings', label: 'Settings' },
 ];

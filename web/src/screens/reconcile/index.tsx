@@ -1,0 +1,183 @@
+import { Alert, Button, Group, Loader, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
+import { IconInfoCircle, IconScale, IconTool } from '@tabler/icons-react';
+import { useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { useParams } from 'react-router';
+import { api, body } from '~/api/client';
+import { useErrand } from '~/api/errands';
+import { useMay } from '~/api/session';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { StatusBadge } from '~/parts/StatusBadge';
+import { count, some } from '~/words/numbers';
+import { byReason, type Compared, explained, type Reconciliation, unexplained } from './comparison';
+
+const COLUMNS: readonly Column<Compared>[] = [
+  { id: 'day', header: 'Day', cell: (one) => one.day, width: 110 },
+  { id: 'name', header: 'Event', cell: (one) => one.name },
+  { id: 'source', header: 'Source counts', align: 'right', cell: (one) => count(one.source_rows) },
+  { id: 'table', header: 'Table holds', align: 'right', cell: (one) => count(one.table_rows) },
+  {
+    id: 'difference',
+    header: 'Difference',
+    align: 'right',
+    cell: (one) => {
+      const difference = one.source_rows - one.table_rows;
+      return difference === 0 ? (
+        '0'
+      ) : (
+        <b>{difference > 0 ? `−${count(difference)}` : `+${count(-difference)}`}</b>
+      );
+    },
+  },
+  {
+    id: 'why',
+    header: 'Why',
+    hide: 'phone',
+    cell: (one) => (
+      <>
+        {one.causes.map((cause) => (
+          <Text key={cause.code} size="sm">
+            {cause.message}
+          </Text>
+        ))}
+        {unexplained(one) !== 0 && (
+          <StatusBadge
+            name="unexplained"
+            as={{ tone: 'look', word: `${some(Math.abs(unexplained(one)), 'row')} not explained` }}
+          />
+        )}
+      </>
+    ),
+  },
+];
+
+/** Is it whole? What the source counts, beside what the table holds, and why they differ. */
+export function Component() {
+  const pipeline = useParams().pipeline ?? '';
+  const may = useMay();
+  const client = useQueryClient();
+  const [since, setSince] = useState('');
+  const [only, setOnly] = useState('different');
+  const path = { pipeline };
+  const asked = { since: since || null, only: [] };
+  const compare = useErrand<Reconciliation[]>(() =>
+    body(api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile', { params: { path }, body: asked })),
+  );
+  const mend = useErrand<Reconciliation[]>(
+    () =>
+      body(
+        api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile-and-fix', {
+          params: { path },
+          body: asked,
+        }),
+      ),
+    () => void client.invalidateQueries({ queryKey: ['pipelines'] }),
+  );
+  const busy = compare.isPending || mend.isPending;
+  const found = mend.data ?? compare.data;
+  return (
+    <Stack gap="md">
+      <Group align="flex-end">
+        <TextInput
+          label="Since"
+          type="date"
+          value={since}
+          onChange={(event) => setSince(event.currentTarget.value)}
+          w={170}
+        />
+        <Button
+          leftSection={<IconScale size={16} />}
+          loading={compare.isPending}
+          disabled={mend.isPending}
+          onClick={() => {
+            mend.reset();
+            compare.mutate();
+          }}
+        >
+          Compare counts
+        </Button>
+        <Text size="sm" c="dimmed" pb={8}>
+          {since ? '' : 'The last 31 days. '}The source is asked to count; nothing is changed.
+        </Text>
+      </Group>
+      <ErrorNote error={compare.error ?? mend.error} />
+      {busy && (
+        <Group gap="xs">
+          <Loader size="xs" />
+          <Text size="sm" c="dimmed">
+            {mend.isPending ? 'Days that differ are read once more' : 'The source counts'}
+          </Text>
+        </Group>
+      )}
+      {!found && !busy && !compare.error && (
+        <div className="card">
+          <Empty icon={IconScale} title="Is everything there?">
+            The source counts its events by name and day, and Millrace the rows of the table. Each difference
+            is shown with its cause.
+          </Empty>
+        </div>
+      )}
+      {!busy &&
+        found?.map((one) => {
+          const different = one.compared.filter((row) => row.source_rows !== row.table_rows);
+          const open = one.compared.filter((row) => unexplained(row) !== 0);
+          const rows = only === 'all' ? one.compared : different;
+          return (
+            <section key={one.stream} className="card">
+              <Group p={16} pb={8} gap="lg">
+                <div style={{ flex: 1 }}>
+                  <Text fw={600} size="lg">
+                    {explained(one)}
+                  </Text>
+                  <Text size="sm" c="dimmed">
+                    {one.stream} → <span className="mono">{one.table}</span> · days in {one.timezone}
+                    {one.again.length > 0 && ` · ${some(one.again.length, 'day')} read once more`}
+                  </Text>
+                </div>
+                <SegmentedControl
+                  size="xs"
+                  aria-label="Which rows"
+                  value={only}
+                  onChange={setOnly}
+                  data={[
+                    { value: 'different', label: `Different ${count(different.length)}` },
+                    { value: 'all', label: `All ${count(one.compared.length)}` },
+                  ]}
+                />
+                {open.length > 0 && may('pipelines.edit') && (
+                  <Button
+                    size="xs"
+                    variant="default"
+                    leftSection={<IconTool size={14} />}
+                    onClick={() => mend.mutate()}
+                  >
+                    Read these days again
+                  </Button>
+                )}
+              </Group>
+              {Object.keys(one.unreadable).length > 0 && (
+                <Alert variant="light" color="gray" mx={16} mb={8} icon={<IconInfoCircle size={18} />}>
+                  <Text size="sm">
+                    {byReason(one.unreadable).map(([why, names]) => (
+                      <span key={why}>
+                        <b>{names.join(', ')}</b>: {why}.{' '}
+                      </span>
+                    ))}
+                  </Text>
+                </Alert>
+              )}
+              <DataTable
+                label={`Counts of ${one.stream}`}
+                columns={COLUMNS}
+                rows={rows}
+                id={(row) => `${row.day} ${row.name}`}
+                empty={<Empty icon={IconScale} title="Every count is the same" />}
+              />
+            </section>
+          );
+        })}
+    </Stack>
+  );
+}
