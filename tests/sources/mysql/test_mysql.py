@@ -64,9 +64,8 @@ DELTA = {"mode": "delta", "timestamp_column_name": "updated_at"}
         (None, "merge", [100, 9, 0]),
         (DELTA, "merge", [100, 9, 0]),
         ("increment_append_only", "merge", [100, 5, 0]),
-        # Nobody knows whether more rows come in the newest moment, so where they are appended it waits.
-        (None, "append", [99, 9, 0]),
-        (DELTA, "append", [99, 9, 0]),
+        (None, "append", [100, 9, 0]),
+        (DELTA, "append", [100, 9, 0]),
         ("increment_append_only", "append", [100, 5, 0]),
     ],
 )

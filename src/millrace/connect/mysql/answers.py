@@ -87,7 +87,7 @@ _NULL, _TWO, _THREE, _END, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
 def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iterator[list[list[bytes | None]]]:
     """The values of an answer that was asked for unbuffered, by column, as often as so many bytes have come.
 
-    The driver's own reading makes an object of every packet, and takes ten times as long.
+    The driver's own reading makes an object of every packet.
     """
     wire: Any = connection
     read, size = wire._rfile.read, 0

@@ -88,10 +88,9 @@ class MySQL:
         now = f"UTC_TIMESTAMP(6) + INTERVAL {ahead} SECOND - INTERVAL {int(delay_ms) * 1000} MICROSECOND"
         return str(session.value(f"SELECT CAST({now} AS {'DATE' if column.type == 'date' else 'DATETIME(6)'})"))
 
-    def back(self, text: str, column: Column) -> str | None:
-        """Nobody can say which rows were committed late."""
-        del text, column
-        return None
+    def back(self, text: str, column: Column) -> str:
+        """Asked of relations that tell which rows were committed late, of which MySQL has none."""
+        return self.literal(text, column)
 
     def bounds(self, session: Asked, relation: Relation, column: Column, parts: int) -> list[str]:
         """One connection reads all, so there is nothing to cut."""
@@ -126,6 +125,9 @@ class Reading:
     def value(self, sql: str) -> str | None:
         values = self._session.answer(sql)[1][0]
         return None if not values or values[0] is None else values[0].decode()
+
+    def pairs(self, sql: str) -> list[tuple[int, int]]:
+        return [(int(one), int(other)) for one, other in self._session.rows(sql)]
 
     def values(self, sql: str) -> list[str]:
         return [one.decode() for one in self._session.answer(sql)[1][0] if one is not None]

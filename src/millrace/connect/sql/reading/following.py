@@ -328,7 +328,7 @@ def _gaps(plan: Plan, session: Session, highest: str | None) -> list[list[int]]:
     name = plan.database.quoted(column.name)
     last = f"SELECT {name} AS n FROM {plan.relation.source} WHERE {name} IS NOT NULL ORDER BY {name} DESC"
     pairs = f"SELECT n, LEAD(n) OVER (ORDER BY n) AS following FROM ({last} LIMIT {GAPS_AMONG}) AS latest"
-    found = session.pairs(f"SELECT n, following FROM ({pairs}) AS each WHERE following > n + 1 ORDER BY n DESC")
+    found = session.pairs(f"SELECT n, following FROM ({pairs}) AS gaps WHERE following > n + 1 ORDER BY n DESC")
     return [[low + 1, high - 1] for low, high in found[:MOST_GAPS]][::-1]
 
 
