@@ -47,7 +47,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     )
     columns: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for table, *about in asking.rows(
-        "SELECT table_name, column_name, column_type, is_nullable, extra FROM information_schema.columns "
+        "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns "
         f"WHERE table_schema = {one}{which} ORDER BY table_name, ordinal_position",
         *given,
     ):
@@ -58,14 +58,14 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     for name, kind, rows in tables:
         if not (some := columns.get(name)):
             continue
-        known = {column: typed("json" if (name, column) in json else str(type_)) for column, type_, _, _ in some}
+        known = {column: typed("json" if (name, column) in json else str(type_)) for column, type_, _ in some}
         described[name] = Described(
             Relation(
                 name=name,
                 source=f"{quoted(database)}.{quoted(name)}",
                 columns=tuple(
-                    described_column(column, known[column], nullable=nullable == "YES", counting="auto_inc" in extra)
-                    for column, _, nullable, extra in some
+                    described_column(column, known[column], nullable=nullable == "YES")
+                    for column, _, nullable in some
                 ),
                 key=keys.get(name, ()),
                 indexes=tuple(indexes.get(name, ())),
@@ -76,10 +76,10 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     return described
 
 
-def described_column(name: str, type_: Type, *, nullable: bool, counting: bool = False) -> Column:
+def described_column(name: str, type_: Type, *, nullable: bool) -> Column:
     word = base(type_.name)
     kind: Kind = "whole" if word in WHOLE else "moment" if word in MOMENTS else "other"
-    return Column(name, type_.name, kind, nullable=nullable, pageable=word not in UNPAGED, counting=counting)
+    return Column(name, type_.name, kind, nullable=nullable, pageable=word not in UNPAGED)
 
 
 def _json_columns(asking: Asking, which: str, given: tuple[Any, ...]) -> set[tuple[str, str]]:
