@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -165,6 +166,15 @@ def explain(home: Home, blocks: Text) -> Explained:
     return Explained(explained(parse(blocks)))
 
 
+@operation("GET", "/transformations/block-schema")
+def block_schema(home: Home) -> Mapping[str, Any]:
+    """The JSON Schema of a chain of blocks: which blocks there are, and the settings and filters of each."""
+    from millrace.engine.blocks.model import schema
+
+    del home
+    return schema()
+
+
 @operation("GET", "/pipelines/{pipeline}/personal-data")
 def detect(home: Home, pipeline: Name, object: Name | None = None) -> Detected:
     """Say which fields seem to hold personal data: by their values or by their names."""
@@ -187,7 +197,7 @@ def sandbox(home: Home) -> Sandbox:
 
 OPERATIONS = (
     standing, history, find, difference, draft, deploy, remove, roll_back, samples, test, try_, dry_run, explain,
-    detect, detect_in, sandbox,
+    block_schema, detect, detect_in, sandbox,
 )  # fmt: skip
 
 

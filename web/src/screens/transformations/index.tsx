@@ -2,7 +2,7 @@ import '~/parts/panes.css';
 import { Button, Group, Menu, SegmentedControl, Skeleton, Text } from '@mantine/core';
 import { IconDots, IconFlask, IconHistory, IconPlayerPlay, IconRocket } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { lazy, Suspense, useMemo, useState } from 'react';
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react';
 import { Link, Outlet, useParams, useSearchParams } from 'react-router';
 import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
@@ -11,6 +11,7 @@ import { Ago } from '~/parts/Ago';
 import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
+import { chainOf } from './blocks/chain';
 import { completing } from './completions';
 import { Deploy } from './Deploy';
 import { DryRun } from './DryRun';
@@ -19,6 +20,9 @@ import { Samples, useChosen } from './Samples';
 import { useDraft } from './useDraft';
 
 const Code = lazy(() => import('~/parts/Code'));
+const Canvas = lazy(() => import('./blocks/Canvas'));
+
+const PREVIEW_MS = 600;
 
 /** What happens to rows in flight: written, tried on samples and on failed events, deployed. */
 export function Component() {
@@ -89,6 +93,19 @@ function Workbench({ pipeline, standing }: { pipeline: string; standing: Schemas
     const place = test.error instanceof Problem ? /^line (\d+)/.exec(test.error.fault.field ?? '') : null;
     return place && test.error ? { line: Number(place[1]), message: test.error.message } : null;
   }, [test.data, test.error, chosen.index, chosen.written]);
+  const chain = useMemo(
+    () => (draft.kind === 'blocks' ? chainOf(draft.text) : null),
+    [draft.kind, draft.text],
+  );
+  // Blocks are tried as they are changed; a script when somebody asks for it, for it may be half a line.
+  const preview = useRef(run);
+  preview.current = run;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each text is tried once, when it has come to rest
+  useEffect(() => {
+    if (draft.kind !== 'blocks' || !edits || chosen.events.length === 0) return;
+    const timer = setTimeout(() => preview.current(), PREVIEW_MS);
+    return () => clearTimeout(timer);
+  }, [draft.kind, draft.text, edits, chosen.failed, chosen.object, chosen.events.length > 0]);
   const deployed = standing.deployed?.kind === 'none' ? null : standing.deployed;
   const same = deployed !== null && deployed.kind === draft.kind && deployed.text === draft.text;
   const swap = (kind: string) => {
@@ -189,16 +206,24 @@ function Workbench({ pipeline, standing }: { pipeline: string; standing: Schemas
       <div className="panes">
         <section className="card pane" aria-label={draft.kind === 'python' ? 'Script' : 'Blocks'}>
           <Suspense fallback={<Skeleton height={420} />}>
-            <Code
-              label="Script"
-              language={draft.kind === 'python' ? 'python' : 'json'}
-              value={draft.text}
-              change={edits ? (text) => draft.change(draft.kind, text) : undefined}
-              complete={draft.kind === 'python' ? complete : undefined}
-              run={edits ? run : undefined}
-              wrong={wrong}
-              height="max(460px, calc(100dvh - 320px))"
-            />
+            {chain ? (
+              <Canvas
+                chain={chain}
+                fields={fields}
+                change={edits ? (text) => draft.change('blocks', text) : undefined}
+              />
+            ) : (
+              <Code
+                label="Script"
+                language={draft.kind === 'python' ? 'python' : 'json'}
+                value={draft.text}
+                change={edits ? (text) => draft.change(draft.kind, text) : undefined}
+                complete={draft.kind === 'python' ? complete : undefined}
+                run={edits ? run : undefined}
+                wrong={wrong}
+                height="max(460px, calc(100dvh - 320px))"
+              />
+            )}
           </Suspense>
         </section>
         <Samples
