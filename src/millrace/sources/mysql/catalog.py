@@ -64,8 +64,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
                 name=name,
                 source=f"{quoted(database)}.{quoted(name)}",
                 columns=tuple(
-                    described_column(column, known[column], nullable=nullable == "YES")
-                    for column, _, nullable in some
+                    described_column(column, known[column], nullable=nullable == "YES") for column, _, nullable in some
                 ),
                 key=keys.get(name, ()),
                 indexes=tuple(indexes.get(name, ())),
