@@ -30,7 +30,8 @@ $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
-test: setup lint types generated  ## All checks and tests (about 15 minutes on 2 cores)
+# Whether generated pages are up to date is among the tests.
+test: setup lint types  ## All checks and tests (about 18 minutes on 2 cores)
 	@tools/npm test --silent
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
