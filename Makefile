@@ -27,7 +27,7 @@ $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 	@tools/npm run --silent build
 	@touch $@
 
-demo: setup  ## The main job: a CleverTap project into a DuckDB file, shown
+demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
 # Whether generated pages are up to date is among the tests.
