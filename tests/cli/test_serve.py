@@ -42,9 +42,10 @@ def serving(folder: Path, *options: str) -> Generator[str]:
 
 def test_the_first_start_prints_a_link_that_makes_the_first_administrator_once(tmp_path: Path) -> None:
     with serving(tmp_path) as said:
-        found = re.search(r"(http://\S+/first-administrator)#(\S+)", said)
+        found = re.search(r"(http://\S+)/welcome#(\S+)", said)
         assert found is not None, said
-        address, token = found.groups()
+        server, token = found.groups()
+        address = f"{server}/api/millrace/v1/first-administrator"
         with Home.open(tmp_path / "home") as home, home.database.reading() as connection:
             kept = connection.execute(links.select()).one()
         assert token not in str(kept)
@@ -56,6 +57,7 @@ def test_the_first_start_prints_a_link_that_makes_the_first_administrator_once(t
             assert page.post("/session", json={"email": "root@example.com", "password": "Correct-horse-7"}).is_success
             assert page.get("/me").json()["user"]["email"] == "root@example.com"
     with serving(tmp_path) as said:
+        assert "welcome" not in said
         assert "first-administrator" not in said
 
 

@@ -85,7 +85,7 @@ def test_a_run_imports_nothing_that_it_has_no_use_for(fresh: Shop) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     imported = set(done.stderr.splitlines()[-1].split())
     assert "duckdb" in imported and "sqlalchemy.dialects.sqlite" in imported
-    assert not UNUSED & imported
+    assert UNUSED & imported == set()
 
 
 def test_a_process_ends_with_its_code_after_its_threads_and_exit_handlers() -> None:

@@ -23,7 +23,10 @@ def of(home: Home) -> Reach:
 def of_source(home: Home, config: Mapping[str, Any]) -> Reach:
     """The same for a source with these settings. One that is aimed at the simulator of this home reaches it: whoever
     asked for that did not choose where it is."""
-    # Imported here: it needs what needs this module.
+    found = of(home)
+    if found is not WORLD:
+        return found
+    # Imported here: it needs what needs this module, and few runs need it.
     from millrace.control import simulation
 
-    return NETWORK if simulation.is_ours(home, config) else of(home)
+    return NETWORK if simulation.is_ours(home, config) else found
