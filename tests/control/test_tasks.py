@@ -150,6 +150,13 @@ def scheduled(home: Home, saved: Desk) -> Home:
     return home
 
 
+def test_a_run_by_hand_is_the_first_of_its_schedule(scheduled: Home):
+    jobs.start(scheduled, "events")
+    start = scheduled.database.now()
+    assert scheduler.tick(scheduled, start) == scheduler.Ticked()
+    assert scheduler.tick(scheduled, start + timedelta(hours=2.1)) == scheduler.Ticked(skipped=1)
+
+
 @pytest.mark.spec("pipelines.22.4")
 def test_a_tick_queues_what_is_due_and_puts_slots_on_record_that_a_run_was_in_the_way_of(scheduled: Home):
     start = scheduled.database.now()

@@ -61,7 +61,7 @@ def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any, capsy
     assert (failed.code, failed.message, failed.state, failed.number) == (
         "TRANSFORM_ERROR", "a bug in the script", "open", 1,
     )  # fmt: skip
-    assert of(rig, "2").verdict == "It failed at steps (TRANSFORM_ERROR): a bug in the script."
+    assert of(rig, "2").verdict == "It failed in the transformation (TRANSFORM_ERROR): a bug in the script."
     deploy(fixed)
     rig.run()
     found = of(rig, "2")
@@ -72,7 +72,9 @@ def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any, capsy
     )  # fmt: skip
     assert (closed.run, closed.transformation, closed.at) == (failed.run, failed.transformation, failed.at)
     assert main(["trace", PIPELINE, "2", "--home", str(rig.home.path)]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "items at steps: TRANSFORM_ERROR" in line]
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if "items in the transformation: TRANSFORM_ERROR" in line
+    ]
     assert "2 rows, run 1, transformation 1, mapping 1, replayed 20" in line
     assert found.verdict == "It is at the destination, in items."
 

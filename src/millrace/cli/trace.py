@@ -85,6 +85,8 @@ def replay(
 
 
 def _told(found: Trace) -> Iterator[str]:
+    from millrace.control.sightings import PLACES
+
     yield f"{bold(found.pipeline)}  {found.sought}"
     seen = [
         (one.at, f"read      {one.stream}, run {one.run}", f"row {one.number} of {one.path}", one.row)
@@ -99,10 +101,10 @@ def _told(found: Trace) -> Iterator[str]:
             seen.append((one.loaded_at, f"loaded    {where}", "", ""))
     for one in found.failed:
         versions = _versions(one.mapping, one.transformation)
-        text = f"failed    {one.stream} at {one.stage}: {one.code}, run {one.run}{versions}"
+        text = f"failed    {one.stream} {PLACES[one.stage]}: {one.code}, run {one.run}{versions}"
         seen.append((one.at, text, f"row {one.number} of file {one.file}, {one.path}", f"{one.message}\n    {one.row}"))
         if one.closed_at is not None:
-            seen.append((one.closed_at, f"{one.state:<9} {one.stream} at {one.stage}: {one.code}", "", ""))
+            seen.append((one.closed_at, f"{one.state:<9} {one.stream} {PLACES[one.stage]}: {one.code}", "", ""))
     for at, text, where, row in sorted(seen, key=lambda line: line[0]):
         yield f"  {at:%Y-%m-%d %H:%M:%S}  {text}"
         if where:
@@ -118,7 +120,7 @@ def _told(found: Trace) -> Iterator[str]:
         for one in gone.closed:
             then = f", {one.state} {one.closed_at:%Y-%m-%d %H:%M}" if one.closed_at is not None else ""
             versions = _versions(one.mapping, one.transformation)
-            what = f"{one.stream} at {one.stage}: {one.code}, {count(one.rows, 'row')}, run {one.run}{versions}"
+            what = f"{one.stream} {PLACES[one.stage]}: {one.code}, {count(one.rows, 'row')}, run {one.run}{versions}"
             yield dim(f"    {one.at:%Y-%m-%d %H:%M}  {what}{then}")
     for name, why in sorted(found.unasked.items()):
         yield f"  {mark('look')} {name}: {why}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from millrace.connect import registry
-from millrace.control import pages, pipelines, records, run_objects, tasks
+from millrace.control import pages, pipelines, records, run_objects, slots, tasks
 from millrace.control.pages import Page
 from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.run_objects import ObjectRow
@@ -124,7 +124,8 @@ def start(
     """A job waits for a worker. Where one of the same pipeline waits or goes on, nothing happens and it is answered.
 
     ``mode``, of a resync: evolve-and-merge or drop-and-load. ``lanes``: objects that are named forget these lanes
-    first, so that they are read from their beginning. The schedule is not touched (pipelines.md 8.6). Raises
+    first, so that they are read from their beginning. The schedule is not touched (pipelines.md 8.6), but that a first
+    slot, which would come at once, is this run. Raises
     ConfigError "wrong_state" unless the pipeline is active.
     """
     home.actor.must("pipelines.edit")
@@ -148,6 +149,8 @@ def start(
         if going is None:
             asked = Asked(found.id, kind, trigger or _asked(home), arguments, tasks.BY_HAND)
             (going,) = queue(connection, [asked], now)
+            if kind == "run" and not only:
+                slots.begin_by_hand(connection, found.id, now)
     return find(home, going)
 
 

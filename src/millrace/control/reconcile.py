@@ -258,6 +258,12 @@ def compare(
     return compared
 
 
+def _copies(many: int) -> str:
+    if many == 1:
+        return "1 exact copy is no row of its own in the table"
+    return f"{many} exact copies are no rows of their own in the table"
+
+
 def _causes(
     name: str,
     counted: int,
@@ -278,7 +284,7 @@ def _causes(
     if mode != "append" and seen and seen.copies > seen.distinct:
         collapsed = min(seen.copies - seen.distinct, max(missing, 0))
         if collapsed:
-            causes.append(Cause("duplicates", collapsed, f"{collapsed} exact copies are one row in the table"))
+            causes.append(Cause("duplicates", collapsed, _copies(collapsed)))
             missing -= collapsed
     if missing > 0 and rejected[name]:
         parted = min(missing, rejected[name])

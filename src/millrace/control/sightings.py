@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+# Where a row failed, in words, by the stage that its reject names.
+PLACES = {
+    "source": "at the source",
+    "steps": "in the transformation",
+    "mapping": "at the mapping",
+    "load": "at the destination",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -77,6 +77,14 @@ def move(connection: sa.Connection, slot: Slot, standing: Standing) -> bool:
         .values(_columns(standing, active=True))
     )
     return moved.rowcount == 1
+
+
+def begin_by_hand(connection: sa.Connection, pipeline_id: str, now: datetime) -> None:
+    """A run by hand is the first of its schedule where that would begin at once: the next slot is an interval later."""
+    for slot in of(connection, pipeline_id):
+        standing = slot.standing
+        if slot.part == "run" and standing.slot_at == standing.anchor_at:
+            move(connection, slot, replace(standing, slot_at=due.following(slot.schedule, now, standing.anchor_at)))
 
 
 def rest(connection: sa.Connection, pipeline_id: str) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from millrace.connect.source import Clock
 from millrace.control import fields, runs
 from millrace.control.commits import current_tables, latest_mappings
-from millrace.control.sightings import Closed, Failed, Gone, Held, Read, Staged, Trace
+from millrace.control.sightings import PLACES, Closed, Failed, Gone, Held, Read, Staged, Trace
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
 from millrace.data import json_text, types
 from millrace.data.compute import pc
@@ -373,7 +373,7 @@ def _verdict(
     if waiting:
         said.append(f"it waits on the stage to be loaded into {waiting[-1].table}")
     if open_:
-        said.append(f"it failed at {open_[-1].stage} ({open_[-1].code}): {open_[-1].message}")
+        said.append(f"it failed {PLACES[open_[-1].stage]} ({open_[-1].code}): {open_[-1].message}")
     if not said and last is not None:
         if last.table in unasked:
             said.append(f"It was loaded into {last.table}; the destination could not be asked for it now")
@@ -386,7 +386,7 @@ def _verdict(
             "discarded": "given up by hand",
             "purged": "given up after its time",
         }
-        said.append(f"It failed at {failed[-1].stage} ({failed[-1].code}) and was {become[failed[-1].state]}")
+        said.append(f"It failed {PLACES[failed[-1].stage]} ({failed[-1].code}) and was {become[failed[-1].state]}")
     if not said and read:
         version = _deployed_at(ours, read[-1].at)
         by = f"version {version} of the transformation" if version else "the mapping"
