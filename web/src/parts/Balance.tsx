@@ -12,7 +12,7 @@ export function Balance({ of }: { of: Schemas['Balance'] }) {
   if (of.dropped > 0) right.push(['given up by a fresh start', of.dropped]);
   if (of.waiting > 0) right.push(['waiting', of.waiting]);
   return (
-    <Group gap={8} className="figures balance" aria-label="Balance">
+    <Group gap={8} className="figures balance" role="group" aria-label="Balance">
       {left.map((one, index) => (
         <Term key={one[0]} sign={index > 0 ? '+' : null} term={one} />
       ))}

@@ -56,10 +56,10 @@ const KNOWN: Record<string, Status> = {
   WARNING: { tone: 'look', word: 'Warning' },
   CRITICAL: { tone: 'failed', word: 'Critical' },
   // verdicts of a test
-  passed: { tone: 'well', word: 'Passed' },
-  failed: { tone: 'failed', word: 'Failed' },
-  warning: { tone: 'look', word: 'Warning' },
-  skipped: { tone: 'quiet', word: 'Not tried' },
+  pass: { tone: 'well', word: 'Passed' },
+  fail: { tone: 'failed', word: 'Failed' },
+  warn: { tone: 'look', word: 'Warning' },
+  skip: { tone: 'quiet', word: 'Not tried' },
 };
 
 /** The status of that name; one that is new here is shown by its own name. */

@@ -36,7 +36,7 @@ export function Entries({ narrow = false, chosen }: { narrow?: boolean; chosen?:
   const shown = entries.filter((one) => !one.needs || may(one.needs));
   const line = (one: Entry) => (
     <Hint key={one.to} label={narrow ? one.label : null}>
-      <NavLink to={one.to} onClick={chosen} aria-label={one.label}>
+      <NavLink to={one.to} onClick={chosen} aria-label={narrow ? one.label : undefined}>
         <one.icon size={20} stroke={1.75} aria-hidden />
         {!narrow && (
           <Group justify="space-between" flex={1} wrap="nowrap">

@@ -93,7 +93,11 @@ function Crumbs() {
         const last = index === Math.min(parts.length, 2) - 1;
         return (
           <Fragment key={path}>
-            {index > 0 && <Text c="dimmed">/</Text>}
+            {index > 0 && (
+              <Text c="dimmed" visibleFrom="xs">
+                /
+              </Text>
+            )}
             <Text
               truncate
               size="sm"
@@ -140,11 +144,14 @@ function UserMenu() {
   const { data: who } = useQuery(whoQuery);
   if (!who) return null;
   const name = who.user.name || who.user.email;
+  const initials = name.slice(0, 2).toUpperCase();
   return (
     <Menu>
       <Menu.Target>
-        <UnstyledButton aria-label={`Account of ${name}`}>
-          <Avatar size={30} radius="xl" name={name} color="teal" variant="light" />
+        <UnstyledButton aria-label={`${initials}, Account of ${name}`}>
+          <Avatar size={30} radius="xl" color="teal" variant="light">
+            {initials}
+          </Avatar>
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>

@@ -2,9 +2,7 @@ import { Group, Paper, Stack, Text } from '@mantine/core';
 import type { Schemas } from '~/api/client';
 import { capital } from '~/parts/ErrorNote';
 import { ToneIcon } from '~/parts/StatusBadge';
-import type { Tone } from '~/words/statuses';
-
-const TONES: Record<string, Tone> = { pass: 'well', warn: 'look', fail: 'failed' };
+import { status } from '~/words/statuses';
 
 /** What the test of a connection found, step by step. */
 export function Verdicts({ checked }: { checked: Schemas['Checked'] }) {
@@ -17,7 +15,7 @@ export function Verdicts({ checked }: { checked: Schemas['Checked'] }) {
         {checked.verdicts.map((one, index) => (
           <Group key={index} gap="xs" wrap="nowrap" align="flex-start">
             <span style={{ paddingTop: 2 }}>
-              <ToneIcon tone={TONES[one.state] ?? 'quiet'} />
+              <ToneIcon tone={status(one.state).tone} />
             </span>
             <div>
               <Text size="sm">

@@ -3,13 +3,6 @@ import type { Schemas } from '~/api/client';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
 
-const STATES = {
-  pass: { tone: 'well', word: 'Passed' },
-  fail: { tone: 'failed', word: 'Failed' },
-  warn: { tone: 'look', word: 'Warning' },
-  skip: { tone: 'quiet', word: 'Not tried' },
-} as const;
-
 interface Props {
   checked: Schemas['Checked'] | undefined;
   error: Error | null;
@@ -28,7 +21,7 @@ export function Verdicts({ checked, error, close }: Props) {
       {checked?.verdicts.map((one) => (
         <Group key={one.step} gap="md" py={3} align="flex-start" wrap="nowrap">
           <div style={{ width: 100, flex: 'none' }}>
-            <StatusBadge name={one.state} as={STATES[one.state as keyof typeof STATES]} />
+            <StatusBadge name={one.state} />
           </div>
           <div>
             <Text size="sm">{one.message}</Text>

@@ -55,7 +55,7 @@ export function Component() {
           <Now job={job.data} />
         </Paper>
       )}
-      <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="md">
+      <SimpleGrid cols={{ base: 2, md: 4 }} spacing={{ base: 'xs', xs: 'md' }}>
         <Fact label="Rows loaded" value={count(pipeline.rows_loaded)} told={`in ${pipeline.destination}`} />
         <Fact
           label="Wait to be loaded"
