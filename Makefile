@@ -8,7 +8,7 @@ WEB_STAMP := src/millrace/rest/web/index.html
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web demo test lint types generated golden check new-source new-destination clean
+.PHONY: help setup web screenshots demo test lint types generated golden check new-source new-destination clean
 .PHONY: bench bench-flight bench-api bench-push bench-databases bench-following bench-workers soak crash
 
 help:  ## This list
@@ -26,6 +26,9 @@ web/node_modules/.millrace: $(STAMP) web/package-lock.json web/.npmrc
 $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 	@tools/npm run --silent build
 	@touch $@
+
+screenshots: setup  ## Pictures of the main screens in docs/screenshots; what is wrong with them is told
+	@$(BIN)/python -m tests.web.screenshots
 
 demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from tests.control.people import PASSWORD, cheap, joined
 from tests.control.sources import Script
 
-from millrace.control import connections, tasks, teams, worker
+from millrace.control import connections, simulation, tasks, teams, worker
 from millrace.control import keys as control_keys
 from millrace.control.home import Home
 from millrace.engine import ingest
@@ -26,6 +26,12 @@ from millrace.rest.listening import config
 
 # Nobody of these tests is told to slow down, but where that is tested.
 MANY = Limits(requests_a_minute=1_000_000, failures_a_minute=1_000_000)
+
+
+@pytest.fixture(autouse=True)
+def nobody_simulates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server of these tests keeps a simulator running, so none is waited for."""
+    monkeypatch.setattr(simulation, "PATIENCE_S", 0.0)
 
 
 @dataclass(frozen=True)
