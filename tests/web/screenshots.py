@@ -68,6 +68,7 @@ class Screen:
 
 
 PIPELINE = f"/pipelines/{quote(simulation.PIPELINE)}"
+DESTINATION = f"/destinations/{quote(simulation.DESTINATION, safe='()')}"
 SCREENS = (
     Screen("pipelines", "/pipelines", ("light", "dark", "phone")),
     Screen("overview", PIPELINE, ("light", "dark", "phone")),
@@ -75,14 +76,14 @@ SCREENS = (
     Screen("objects", f"{PIPELINE}/objects"),
     Screen("transformations", f"{PIPELINE}/transformations", ("light", "dark"), press="Test"),
     Screen("mapper", f"{PIPELINE}/mapper", ("light",)),
-    Screen("mapping", f"{PIPELINE}/mapper/Charged", ("light",)),
+    Screen("mapping", f"{PIPELINE}/mapper/Events", ("light",)),
     Screen("reconcile", f"{PIPELINE}/reconcile"),
     Screen("pipeline-settings", f"{PIPELINE}/settings"),
     Screen("failed-events", "/failed-events", ("light",)),
     Screen("failed-event", "/failed-events", ("dark",), follow="The transformation raised"),
     Screen("destinations", "/destinations"),
-    Screen("destination", f"/destinations/{quote(simulation.DESTINATION)}"),
-    Screen("workbench", f"/destinations/{quote(simulation.DESTINATION)}/workbench"),
+    Screen("destination", DESTINATION),
+    Screen("workbench", f"{DESTINATION}/workbench"),
     Screen("catalogue", "/pipelines/new", ("light",)),
     Screen("connect", "/pipelines/new?type=clevertap"),
     Screen("alerts", "/alerts"),

@@ -1,6 +1,9 @@
 /** "every 6 h", "daily at 04:30 UTC": a schedule as the API keeps it. */
 export function told(schedule: unknown): string {
-  if (typeof schedule === 'string') return schedule || 'on demand';
+  if (typeof schedule === 'string')
+    return (
+      schedule.replace(/^(every \d+)m$/, '$1 min').replace(/^(every \d+)([hs])$/, '$1 $2') || 'on demand'
+    );
   if (!schedule || typeof schedule !== 'object') return 'on demand';
   const { every_s, cron, timezone, at } = schedule as {
     every_s?: number;

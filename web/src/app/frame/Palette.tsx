@@ -21,18 +21,19 @@ const MOST = 12;
 export function Palette({ opened, open }: Props) {
   useHotkeys([['mod+K', () => open(!opened)]], []);
   return (
-    <Modal
+    <Modal.Root
       opened={opened}
       onClose={() => open(false)}
-      withCloseButton={false}
       padding={0}
       size={560}
       yOffset="12vh"
       centered={false}
-      aria-label="Search or go to"
     >
-      {opened && <Search close={() => open(false)} />}
-    </Modal>
+      <Modal.Overlay />
+      <Modal.Content aria-label="Search or go to">
+        <Modal.Body>{opened && <Search close={() => open(false)} />}</Modal.Body>
+      </Modal.Content>
+    </Modal.Root>
   );
 }
 

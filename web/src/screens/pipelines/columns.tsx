@@ -7,6 +7,7 @@ import type { Column } from '~/parts/DataTable';
 import { Sparkline } from '~/parts/Sparkline';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
+import { told } from '~/words/schedules';
 import { duration } from '~/words/times';
 
 type Row = Schemas['Glance'];
@@ -43,7 +44,7 @@ export const COLUMNS: readonly Column<Row>[] = [
       <div>
         <Ago at={row.last_at} />
         <Text size="xs" c="dimmed">
-          {row.schedule}
+          {told(row.schedule)}
         </Text>
       </div>
     ),

@@ -72,7 +72,7 @@ function Password() {
       >
         <Group align="flex-end">
           <PasswordInput
-            label="As it is"
+            label="Current password"
             autoComplete="current-password"
             required
             w={220}
@@ -80,7 +80,7 @@ function Password() {
             onChange={(event) => setOld(event.currentTarget.value)}
           />
           <PasswordInput
-            label="As it shall be"
+            label="New password"
             autoComplete="new-password"
             required
             w={220}

@@ -131,7 +131,8 @@ export function Samples({ state, tried, error, busy, test }: Props) {
           {editing ? 'Use the sample' : 'Edit event'}
         </Button>
       </Group>
-      <div className="pane-body">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
+      <section className="pane-body" aria-label="Fields" tabIndex={0}>
         {editing && (
           <div style={{ borderBottom: '1px solid var(--border)' }}>
             <Suspense fallback={<Skeleton height={160} />}>
@@ -202,7 +203,7 @@ export function Samples({ state, tried, error, busy, test }: Props) {
             </Text>
           </Center>
         )}
-      </div>
+      </section>
       {tried && !error ? (
         <Impact effects={tried.effects} printed={tried.printed} />
       ) : (
