@@ -12,7 +12,7 @@ from tests.rest.conftest import work
 from millrace.connect.reach import WORLD
 from millrace.control import connections, drafts, jobs, preview, reach, simulation
 from millrace.control.home import Home
-from millrace.errors import EnvironmentProblem
+from millrace.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,6 @@ def test_without_a_server_beside_it_somebody_is_told(tmp_path: Path, monkeypatch
     monkeypatch.setattr(simulation, "PATIENCE_S", 0.1)
     with (
         Home.open(tmp_path / "home", create=True, env={}) as home,
-        pytest.raises(EnvironmentProblem, match="simulator"),
+        pytest.raises(ConfigError, match="simulator"),
     ):
         simulation.begin(home)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.control import connections, files, jobs, pipelines
 from millrace.control.pipelines import Wish
-from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -50,7 +50,7 @@ class Simulated:
 def begin(home: Home) -> Simulated:
     """The stand-in runs, and a pipeline reads it into a DuckDB file of the home. The one that is there is answered.
 
-    Raises EnvironmentProblem where no server keeps the stand-in running.
+    Raises ConfigError where no server keeps the stand-in running.
     """
     home.actor.must("pipelines.create")
     home.actor.must("destinations.create")
@@ -131,7 +131,7 @@ def _await(port: int) -> None:
                 return
         except OSError:
             time.sleep(0.2)
-    raise EnvironmentProblem(
+    raise ConfigError(
         "the simulator does not answer",
         hint="`millrace serve` keeps it running; its log says why it does not.",
         code="no_simulator",
