@@ -1,7 +1,7 @@
 import { Button, Grid, Group, Loader, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useNavigate } from 'react-router';
+import { useLocation, useNavigate } from 'react-router';
 import { api, body, Problem, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
@@ -20,6 +20,8 @@ interface Props {
 export function Connect({ type, draft }: Props) {
   const client = useQueryClient();
   const navigate = useNavigate();
+  // What the first test found comes along to the address that the draft has from then on.
+  const found = (useLocation().state as { checked?: Schemas['Checked'] } | null)?.checked ?? null;
   const connector = useQuery({
     queryKey: ['connectors', 'sources', type],
     queryFn: () =>
@@ -28,7 +30,7 @@ export function Connect({ type, draft }: Props) {
   });
   const [name, setName] = useState(draft?.name ?? '');
   const [config, setConfig] = useState<Settings>({ ...draft?.config });
-  const [verdicts, setVerdicts] = useState<Schemas['Checked'] | null>(null);
+  const [verdicts, setVerdicts] = useState<Schemas['Checked'] | null>(found);
 
   const save = async () => {
     const chosen = { ...(draft ? chosenOf(draft) : NOTHING), step: 'source' } as unknown as Record<
@@ -58,7 +60,8 @@ export function Connect({ type, draft }: Props) {
     onSuccess: ({ saved, checked, then }) => {
       setVerdicts(checked);
       if (then === 'go' && checked.passed) navigate(`${at.draft(saved.number)}?step=objects`);
-      else if (!draft) navigate(`${at.draft(saved.number)}?step=source`, { replace: true });
+      else if (!draft)
+        navigate(`${at.draft(saved.number)}?step=source`, { replace: true, state: { checked } });
     },
   });
   const keep = useMutation({
