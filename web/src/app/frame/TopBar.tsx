@@ -124,7 +124,7 @@ function worded(first: string, part: string, path: string): string {
     : sentence(part.replaceAll('-', ' '));
 }
 
-const NAMED = new Set(['pipelines', 'destinations', 'sources']);
+const NAMED = new Set(['pipelines', 'destinations', 'sources', 'failed-events']);
 
 function SchemeButton() {
   const { setColorScheme } = useMantineColorScheme();
