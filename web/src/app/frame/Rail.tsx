@@ -42,7 +42,12 @@ export function Entries({ narrow = false, chosen }: { narrow?: boolean; chosen?:
           <Group justify="space-between" flex={1} wrap="nowrap">
             <span>{one.label}</span>
             {one.label === 'Failed events' && failed > 0 && (
-              <Badge size="sm" color="red" variant="light" style={{ flex: 'none', fontVariantNumeric: 'tabular-nums' }}>
+              <Badge
+                size="sm"
+                color="red"
+                variant="light"
+                style={{ flex: 'none', fontVariantNumeric: 'tabular-nums' }}
+              >
                 {failed > 9999 ? '9,999+' : failed.toLocaleString('en')}
               </Badge>
             )}
