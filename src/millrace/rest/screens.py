@@ -67,8 +67,11 @@ class Screens:
 
     def _file(self, path: str) -> Path | None:
         """The built file of that name; None where there is none, or the path leads out of the folder."""
-        file = (self._folder / path).resolve()
-        return file if path != "index.html" and file.is_relative_to(self._folder) and file.is_file() else None
+        try:
+            file = (self._folder / path).resolve()
+            return file if path != "index.html" and file.is_relative_to(self._folder) and file.is_file() else None
+        except (OSError, ValueError):  # no file can have that name
+            return None
 
 
 def join(app: FastAPI) -> None:
