@@ -273,6 +273,7 @@ AT_THE_DOOR = {
     "/api/millrace/v1/password-resets/accept",
     "/api/millrace/v1/session",
     "/hooks/{token}",  # its token is who asks
+    "/hooks/{token}/{event_type}",
 }
 
 
