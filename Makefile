@@ -34,7 +34,7 @@ demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
 # Whether generated pages are up to date is among the tests.
-test: setup lint types  ## All checks and tests (about 18 minutes on 2 cores)
+test: setup lint types  ## All checks and tests (about 25 minutes on 2 cores)
 	@tools/npm test --silent
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 

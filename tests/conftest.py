@@ -75,5 +75,5 @@ def kills(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def every_point(request: pytest.FixtureRequest) -> bool:
-    """Points of the reading half are tried for each destination and load mode by `make crash`, else for one alone."""
+    """Points in which no destination has a part are tried for all kinds by `make crash`, for one by `make test`."""
     return request.config.getoption("--every-point")
