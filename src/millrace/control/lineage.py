@@ -165,7 +165,7 @@ def _facet(schema: str | None, **values: Any) -> dict[str, Any]:
 
 
 def _producer() -> str:
-    return f"https://pypi.org/project/millrace/{version('millrace')}"
+    return f"urn:millrace:{version('millrace')}"
 
 
 def _namespace(found: Connection) -> str:
