@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
+from tests import debian
 
 # As root in a container, without a display, asking nobody but the server of the test.
 FLAGS = (
@@ -28,8 +24,7 @@ FLAGS = (
 @cache
 def program() -> str:
     """Where the browser is. Raises RuntimeError where it cannot be had: tests of the screens are never left out."""
-    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install()
+    debian.bring("chromium", lambda: shutil.which("chromium") is not None)
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         raise RuntimeError("the tests of the screens need a Chromium: install Debian's package chromium")
@@ -45,17 +40,6 @@ def browser() -> Generator[Browser]:
             yield started
         finally:
             started.close()
-
-
-def _install() -> None:
-    """One process at a time asks the package manager, with the same lock as the tests' PostgreSQL."""
-    with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if shutil.which("chromium") is not None:
-            return
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=280)
 
 
 def pytest_report_header() -> str:

@@ -7,7 +7,6 @@ process ends. There is no way to skip it: a test that asks for it fails where no
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
 import pwd
 import secrets
@@ -24,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import pymysql
 import pytest
+from tests import debian
 from tests.certificates import Certificates, certificates
 from tests.postgres import end_with_parent, free_port
 
@@ -116,9 +116,7 @@ class NoServer(Exception):
 @cache
 def origin() -> str:
     """Where the server is from; installs Debian's package when root and it is missing."""
-    if not _installed() and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install()
-    if not _installed():
+    if not debian.bring("mariadb-server", _installed):
         raise NoServer(f"install Debian's package mariadb-server, or set {URL} to the URL of a server")
     return f"Debian's server {SERVER}, started on a free port"
 
@@ -126,17 +124,6 @@ def origin() -> str:
 def _installed() -> bool:
     """Debian's server is there with its user, who comes last: another process may be installing it right now."""
     return SERVER.exists() and INSTALLER.exists() and any(entry.pw_name == "mysql" for entry in pwd.getpwall())
-
-
-def _install() -> None:
-    """Debian's package is there. One process at a time does this, and no server starts by itself."""
-    with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _installed():
-            return
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", "mariadb-server"]):
-            subprocess.run(["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=240)
 
 
 class Server:

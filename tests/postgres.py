@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import fcntl
 import importlib.util
 import os
 import pwd
@@ -29,6 +28,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 import pytest
+from tests import debian
 
 URL = "MILLRACE_TEST_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
@@ -128,8 +128,7 @@ class NoServer(Exception):
 @cache
 def binaries() -> Binaries:
     """The programs to start a server with; installs Debian's package when root and it is missing."""
-    if os.geteuid() == 0 and shutil.which("apt-get") and not _installed():
-        _install()
+    debian.bring("postgresql", _installed, _no_cluster)
     if folder := _debian():
         user = "postgres" if os.geteuid() == 0 else None
         return Binaries(folder, user, f"Debian's server in {folder}, started on a free port")
@@ -150,17 +149,10 @@ def _installed() -> bool:
     return _debian() is not None and any(entry.pw_name == "postgres" for entry in pwd.getpwall())
 
 
-def _install() -> None:
-    """Debian's package is there, without a cluster that starts by itself. One process at a time does this."""
-    with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _installed():
-            return
-        Path("/etc/postgresql-common").mkdir(exist_ok=True)
-        Path("/etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=240)
+def _no_cluster() -> None:
+    """The package makes no cluster of its own."""
+    Path("/etc/postgresql-common").mkdir(exist_ok=True)
+    Path("/etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
 
 
 def _wheel() -> Path | None:

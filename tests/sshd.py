@@ -5,9 +5,6 @@ Tests that run as root install it themselves. A test that asks for it fails wher
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import debian
 
 PROGRAM = "/usr/sbin/sshd"
 
@@ -44,15 +42,7 @@ class SshServer:
 
 @cache
 def _installed() -> None:
-    if not Path(PROGRAM).exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        with (Path(tempfile.gettempdir()) / "millrace-apt.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-            for words in (["update"], ["install", "-y", "--no-install-recommends", "openssh-server"]):
-                subprocess.run(
-                    ["apt-get", "-q", *words], env=quiet, stdout=subprocess.DEVNULL, check=False, timeout=240
-                )
-    if not Path(PROGRAM).exists():
+    if not debian.bring("openssh-server", Path(PROGRAM).exists):
         raise RuntimeError("no SSH server can be had: install Debian's package openssh-server")
 
 
