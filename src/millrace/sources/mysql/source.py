@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from millrace.connect.source import Note, Reading, Stream, Verdict
+from millrace.connect.source import Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
-from millrace.connect.sql.reading import modes, reader
+from millrace.connect.sql.reading import modes, objects, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import Item, Refused
 from millrace.data.rows import to_batch
-from millrace.errors import ConfigError, DataError, MillraceError, Transient
+from millrace.errors import DataError, MillraceError
 from millrace.sources.mysql import catalog
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.config import Config
@@ -105,17 +105,10 @@ class Source(AnySource[Config]):
             yield Refused(refusals(name, messages, texts, self.context.clock.now()))
 
     def _one(self, name: str) -> Described:
-        described = self._described(name)
-        if name not in described:
-            raise Transient(
-                f"{name} is no longer there, or the user may not read it any more.",
-                hint="Run again: tables are listed anew.",
-            )
-        return described[name]
+        return objects.present(self._described(name), name)
 
     def _left_out(self, column: str, count: int) -> None:
-        text = f"{column} had {count} values that no type of a warehouse has; they were left out"
-        self.context.note(Note("special_values", text))
+        objects.left_out(self.context, column, count)
 
     def _described(self, only: str | None = None) -> Mapping[str, Described]:
         with connected(self.config, self.context) as (session, _):
@@ -124,19 +117,9 @@ class Source(AnySource[Config]):
             return catalog.relations(session, self.config.db_name, only)
 
     def _stream(self, described: Described) -> Stream:
-        relation = described.relation
-        try:
-            mode = modes.chosen(self.context.queries.get(relation.name), relation)
-        except ConfigError:
-            # It is told when the object is read.
-            mode = modes.best(relation)
-        return Stream(
-            relation.name,
-            key=relation.identity or ((mode.incrementing,) if mode.incrementing else ()),
-            cursor_field=mode.timestamp or mode.incrementing,
-            schema=pa.schema([(name, type_.logical) for name, type_ in described.types.items()]),
-            historical=self.config.load_historical_data,
-        )
+        schema = pa.schema([(name, type_.logical) for name, type_ in described.types.items()])
+        wished = self.context.queries.get(described.relation.name)
+        return objects.stream(described.relation, schema, wished, historical=self.config.load_historical_data)
 
 
 def _fits(value: Any, field: pa.Field) -> bool:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Note, Reading, Stream, Verdict
+from millrace.connect.source import Context, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
-from millrace.connect.sql.reading import modes, reader
+from millrace.connect.sql.reading import modes, objects, reader
 from millrace.connect.sql.reading.plan import PAGE_ROWS, RANGE_ROWS, Plan
 from millrace.data.batch import Item
-from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres import catalog, checks
 from millrace.sources.postgres.catalog import Described
 from millrace.sources.postgres.config import Config
@@ -92,17 +91,10 @@ class Source(AnySource[Config]):
             self._log.close()
 
     def _one(self, name: str) -> Described:
-        described = self._described(name)
-        if name not in described:
-            raise Transient(
-                f"{name} is no longer there, or the user may not read it any more.",
-                hint="Run again: tables are listed anew.",
-            )
-        return described[name]
+        return objects.present(self._described(name), name)
 
     def _left_out(self, column: str, count: int) -> None:
-        text = f"{column} had {count} values that no type of a warehouse has; they were left out"
-        self.context.note(Note("special_values", text))
+        objects.left_out(self.context, column, count)
 
     def _described(self, only: str | None = None) -> Mapping[str, Described]:
         if self.config.ingestion_mode == "custom_sql":
@@ -111,20 +103,12 @@ class Source(AnySource[Config]):
             return catalog.relations(session, self.config.schemas, only)
 
     def _stream(self, described: Described) -> Stream:
-        relation = described.relation
-        try:
-            mode = modes.chosen(self.context.queries.get(relation.name), relation)
-        except ConfigError:
-            # It is told when the object is read.
-            mode = modes.best(relation)
+        name = described.relation.name
         fields = [pa.field(name, type_.logical) for name, type_ in described.types.items() if type_.logical is not None]
-        return Stream(
-            relation.name,
-            key=relation.identity or ((mode.incrementing,) if mode.incrementing else ()),
-            cursor_field=mode.timestamp or mode.incrementing,
-            schema=pa.schema(fields),
+        return objects.stream(
+            described.relation,
+            pa.schema(fields),
+            self.context.queries.get(name),
             historical=self.config.load_historical_data,
-            table=relation.name.rpartition(".")[2]
-            if relation.name.startswith("public.")
-            else relation.name.replace(".", "_"),
+            table=name.rpartition(".")[2] if name.startswith("public.") else name.replace(".", "_"),
         )
