@@ -290,9 +290,9 @@ FROM `__mr_bygone` AS b JOIN `__mr_keys` AS k ON k.`__he__msg_seq_id` = b.`__he_
 WHERE NOT b.known AND NOT COALESCE(t.`__hevo__marked_deleted`, FALSE) AND NOT COALESCE(t.`__hevo__ingested_at` > k.`__hevo__ingested_at`, FALSE);
 
 -- merge of items: mark
-UPDATE `schema`.`orgs_contact` AS t, `__mr_fallen` AS f
+UPDATE `schema`.`orgs_contact` AS t, (SELECT f.spot, f.`__hevo__ingested_at`, row_number() OVER (PARTITION BY f.spot ORDER BY f.`__hevo__ingested_at` DESC) AS __mr_place FROM `__mr_fallen` AS f) AS f
 SET t.`__hevo__marked_deleted` = TRUE, t.`__hevo__ingested_at` = COALESCE(f.`__hevo__ingested_at`, t.`__hevo__ingested_at`), t.`__hevo__loaded_at` = 1700000000000
-WHERE t.`__hevo_id` = f.spot;
+WHERE f.__mr_place = 1 AND t.`__hevo_id` = f.spot;
 
 -- merge of items: those below
 CREATE TEMPORARY TABLE `__mr_fallen_0` AS

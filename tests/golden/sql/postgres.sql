@@ -284,8 +284,8 @@ WHERE NOT b.known AND NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT CO
 
 -- merge of items: mark
 UPDATE "schema"."orgs_contact" AS t SET "__hevo__marked_deleted" = TRUE, "__hevo__ingested_at" = COALESCE(f."__hevo__ingested_at", t."__hevo__ingested_at"), "__hevo__loaded_at" = 1700000000000
-FROM pg_temp."__mr_fallen" AS f
-WHERE t.ctid = f.spot;
+FROM (SELECT f.spot, f."__hevo__ingested_at", row_number() OVER (PARTITION BY f.spot ORDER BY f."__hevo__ingested_at" DESC NULLS LAST) AS __mr_place FROM pg_temp."__mr_fallen" AS f) AS f
+WHERE f.__mr_place = 1 AND t.ctid = f.spot;
 
 -- merge of items: those below
 CREATE TEMP TABLE pg_temp."__mr_fallen_0" AS

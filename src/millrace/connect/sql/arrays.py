@@ -125,13 +125,16 @@ def ends(dialect: Dialect, table: Table, nest: Nest, target: str, *, at_ms: int,
 
 
 def mark(dialect: Dialect, table: Table, nest: Nest, at: Sequence[str], target: str, fallen: str, *, at_ms: int) -> str:
-    """The rows named in ``fallen`` are marked deleted, as new as what took them away."""
+    """The rows named in ``fallen`` are marked deleted, as new as the newest of what took them away."""
     q, meta = dialect.quoted, table.meta
+    sorting = ", ".join(f"f.{q(name)} DESC{dialect.nulls_last}" for name in at)
+    place = f"row_number() OVER (PARTITION BY f.spot ORDER BY {sorting}) AS __mr_place"
+    newest = f"(SELECT f.spot, {dialect.names(list(at), 'f')}, {place} FROM {fallen} AS f) AS f"
     sets = {meta.marked_deleted or "": "TRUE"}
     sets |= {name: f"COALESCE(f.{q(name)}, t.{q(name)})" for name in at}
     if meta.loaded_at:
         sets[meta.loaded_at] = str(at_ms)
-    return dialect.update(target, sets, f"{fallen} AS f", f"{dialect.spot('t', nest.id)} = f.spot")
+    return dialect.update(target, sets, newest, f"f.__mr_place = 1 AND {dialect.spot('t', nest.id)} = f.spot")
 
 
 def below(dialect: Dialect, table: Table, nest: Nest, at: Sequence[str], target: str, above: str, into: str) -> str:

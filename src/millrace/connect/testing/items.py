@@ -160,6 +160,14 @@ class ItemsContract(DestinationContract):
         assert self.numbers(destination) == ["1", "2"]
         assert len(self.contents(destination, PHONE)) == 3
 
+    def test_an_item_that_goes_for_two_reasons_is_as_new_as_the_newest(self, destination: Destination[Any]) -> None:
+        self.taken(destination, 0, Org("o1", 100, [ANN]))
+        self.taken(destination, 1, Org("o1", 200, [("Ann", ["1"])]), Org("o1", 300, None))
+        found = self.contents(destination, PHONE, order=f'"{columns.ID}"')
+        assert [(row["value"], row[columns.INGESTED_AT], row[columns.MARKED_DELETED]) for row in found] == [
+            ("1", 300, True), ("2", 300, True),
+        ]  # fmt: skip
+
     def test_a_table_below_that_is_not_there_is_no_hindrance(self, destination: Destination[Any]) -> None:
         made = contacts()
         destination.ensure(made)
