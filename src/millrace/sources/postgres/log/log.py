@@ -251,7 +251,7 @@ class _Read:
     def changes(self) -> Iterator[Item]:
         self.at = lsn(self.following.cursor["lsn"])
         self.over = list(self.following.cursor["unseen"])
-        target = self.side.end_of_log()
+        target = self.side.end_of_log(self.log.context.clock)
         if self.at >= target:
             return
         try:

@@ -25,6 +25,7 @@ from millrace.sources.postgres.types import SESSION
 # Waits for others that are in the way: a reader that is just ending, writers of a table that joins.
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.1
+_FLUSH_S, _FLUSH_PAUSE_S = 2.0, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,15 @@ FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
 JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = %s"""
 
 
+# Where the log ends in memory, when the disk has not all of it. Behind the head of a new page nothing is written yet.
+_NOT_FLUSHED = """
+SELECT inserted::text, delay_ms FROM (
+  SELECT pg_current_wal_insert_lsn() AS inserted, pg_current_wal_flush_lsn() AS flushed,
+    (SELECT setting::int4 FROM pg_settings WHERE name = 'wal_writer_delay') AS delay_ms,
+    current_setting('wal_block_size')::int4 AS page WHERE NOT pg_is_in_recovery()) AS ends
+WHERE inserted > flushed AND NOT ((inserted - '0/0') % page = 24 AND inserted - flushed = 24)"""
+
+
 class Side:
     """A connection for questions beside the log."""
 
@@ -118,11 +128,41 @@ class Side:
         finally:
             self.run("ROLLBACK")
 
-    def end_of_log(self) -> int:
-        """Up to here the log is on the server's disk."""
+    def flushed(self) -> int:
+        """Up to here the log is on the server's disk, or has come to a standby: so far it can be followed."""
         standby = "pg_is_in_recovery()"
         sql = f"CASE WHEN {standby} THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
         return lsn(self.rows(f"SELECT ({sql})::text")[0][0])
+
+    def end_of_log(self, clock: Clock) -> int:
+        """Where the log ends: behind all that was committed until now, and on the server's disk.
+
+        Commits with ``synchronous_commit = off`` come to the disk later, and are not sent before. A small commit of
+        ours that waits for the disk takes them with it; where the user may make none, the server is waited for.
+        """
+        missing = self.rows(_NOT_FLUSHED)
+        if missing:
+            ((behind, delay_ms),) = missing
+            with suppress(MillraceError), self._waiting_for_disk():
+                self.rows("SELECT pg_logical_emit_message(true, 'millrace', '')")
+            # After three delays at most every commit is on the disk
+            # (https://www.postgresql.org/docs/current/wal-async-commit.html); the rest is for a busy machine.
+            until = clock.monotonic() + 3 * delay_ms / 1000 + _FLUSH_S
+            while self.flushed() < lsn(behind) and clock.monotonic() < until:
+                clock.sleep(_FLUSH_PAUSE_S)
+        return self.flushed()
+
+    @contextmanager
+    def _waiting_for_disk(self) -> Generator[None]:
+        """A transaction that may write, and whose commit waits for the server's own disk, and no standby's."""
+        self.run("BEGIN READ WRITE")
+        try:
+            self.run("SET LOCAL synchronous_commit = local")
+            yield
+        except BaseException:
+            self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
 
     def identities(self) -> dict[str, Identity]:
         """Tables whose changes are in the log, by name."""
@@ -227,7 +267,7 @@ def reachable(side: Side, names: Names, at: int) -> None:
         raise expired(f"the server removed log that the replication slot {names.slot} needs")
     if lsn(confirmed) > at:
         raise expired(f"the replication slot {names.slot} was moved on behind our back")
-    if side.end_of_log() < at:
+    if side.flushed() < at:
         raise expired("the server is another one, or was restored from a copy of earlier")
 
 
