@@ -174,7 +174,7 @@ def test_text_and_binary_of_a_value_are_the_same(zoo: Database) -> None:
     with closing(source(zoo)) as reader:
         described = reader._one("public.zoo")  # pyright: ignore[reportPrivateUsage]
         with reader._server.session() as session:  # pyright: ignore[reportPrivateUsage]
-            session.begin()
+            session.begin([described])
             session.described({"public.zoo": described}, lambda _column, _count: None)
             (part,) = session.parts(described.relation, "ORDER BY id", ())
     with zoo.connect() as connection:

@@ -28,10 +28,11 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A relation with the types of its columns, by name."""
+    """A relation with the types of its columns, by name. ``table``: a statement can lock it, with its parts."""
 
     relation: Relation
     types: Mapping[str, Type]
+    table: bool = False
 
 
 def quoted(name: str) -> str:
@@ -44,12 +45,16 @@ def literal(value: str) -> str:
     return " E'" + escaped.replace("\\", "\\\\") + "'" if "\\" in value else f"'{escaped}'"
 
 
+# A table and all below it. The server's own pg_partition_tree would lock each of them, one after the other.
+PARTS = """parts (id) AS (
+  SELECT c.oid UNION ALL SELECT i.inhrelid FROM pg_inherits AS i JOIN parts ON i.inhparent = parts.id)"""
+
 _VISIBLE = """
 SELECT c.oid::int8 AS id, n.nspname::text AS space, c.relname::text AS name, c.relkind::text AS kind,
   COALESCE(p.tuples, c.reltuples)::float8 AS tuples, pg_relation_size(c.oid)::int8 AS size
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN LATERAL (SELECT sum(GREATEST(l.reltuples, 0)) AS tuples FROM pg_partition_tree(c.oid) AS t
-  JOIN pg_class AS l ON l.oid = t.relid WHERE t.isleaf) AS p ON c.relkind = 'p'
+LEFT JOIN LATERAL (WITH RECURSIVE {parts} SELECT sum(GREATEST(l.reltuples, 0)) AS tuples
+  FROM parts JOIN pg_class AS l ON l.oid = parts.id WHERE l.relkind <> 'p') AS p ON c.relkind = 'p'
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') {more}
@@ -86,7 +91,7 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
     more = f"AND n.nspname IN ({', '.join(map(literal, schemas))})" if schemas else ""
     if only is not None:
         more += f" AND n.nspname || '.' || c.relname = {literal(only)}"
-    found = asking.rows(_VISIBLE.format(more=more))
+    found = asking.rows(_VISIBLE.format(more=more, parts=PARTS))
     if not found:
         return {}
     ids = ", ".join(str(one[0]) for one in found)
@@ -110,6 +115,7 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
                 versioned=kind in "rpm",
             ),
             {one: typed(base, modifier, money_scale=cents) for one, _, base, modifier, _ in some},
+            table=kind in "rp",
         )
     return described
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from millrace.connect.source import Clock
 from millrace.connect.sql.reading.relation import Relation
 from millrace.errors import ConfigError
 from millrace.sources.postgres.catalog import Described, column
 from millrace.sources.postgres.errors import translated
+from millrace.sources.postgres.locks import PATIENCE_S, PAUSE_S, WAIT_MS
 from millrace.sources.postgres.session import Server, where
 from millrace.sources.postgres.types import SESSION, typed
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import pq
 
 _TYPES = """
 WITH RECURSIVE below (id, modifier, top) AS (
@@ -38,11 +45,7 @@ def custom(server: Server) -> Mapping[str, Described]:
         with psycopg.connect(server.uri(), autocommit=True) as connection:
             for name, value in SESSION.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            connection.execute("BEGIN READ ONLY")
-            # Prepared, so that the server takes one statement and no more.
-            cursor = connection.execute(f"SELECT * FROM {source} LIMIT 0".encode(), prepare=True)
-            result = cursor.pgresult
-            assert result is not None
+            result = _described(connection, f"SELECT * FROM {source} LIMIT 0", server.context.clock)
             places = range(result.nfields)
             names = [(result.fname(place) or b"").decode() for place in places]
             oids = [result.ftype(place) for place in places]
@@ -65,6 +68,27 @@ def custom(server: Server) -> Mapping[str, Described]:
         for name, oid, modifier in zip(names, oids, modifiers, strict=True)
     }
     return {config.custom_sql_name: Described(Relation(config.custom_sql_name, source, tuple(columns)), known)}
+
+
+def _described(connection: psycopg.Connection[Any], sql: str, clock: Clock) -> pq.abc.PGresult:
+    """The empty answer of a query. It waits for no lock while it holds another, but for a moment."""
+    import psycopg
+
+    until = clock.monotonic() + PATIENCE_S
+    while True:
+        connection.execute("BEGIN READ ONLY")
+        connection.execute(f"SELECT set_config('lock_timeout', CAST(({WAIT_MS}) AS text), true)".encode())
+        try:
+            # Prepared, so that the server takes one statement and no more.
+            result = connection.execute(sql.encode(), prepare=True).pgresult
+            assert result is not None
+            return result
+        except psycopg.errors.LockNotAvailable:
+            if clock.monotonic() > until:
+                raise
+            clock.sleep(PAUSE_S)
+        finally:
+            connection.execute("ROLLBACK")
 
 
 def _words(error: Exception) -> str:

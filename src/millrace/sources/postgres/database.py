@@ -33,7 +33,7 @@ class Postgres:
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
         with self._server.session() as session:
-            session.begin(snapshot)
+            session.begin([*self._described.values()], snapshot)
             yield session.described(self._described, self._left_out)
 
     def quoted(self, name: str) -> str:

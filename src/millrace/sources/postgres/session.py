@@ -16,13 +16,14 @@ from adbc_driver_postgresql import dbapi
 
 from millrace.connect.source import Context
 from millrace.connect.sql import libpq
-from millrace.connect.sql.reading.database import Part
+from millrace.connect.sql.reading.database import NotJoined, Part
 from millrace.connect.sql.reading.relation import Relation
 from millrace.data.writing import text
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, literal, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import state_of, translated, unknown_host
+from millrace.sources.postgres.locks import NOT_FREE, PATIENCE_S, PAUSE_S, WAIT_MS, lock, locked, touch
 from millrace.sources.postgres.rows import Rows
 from millrace.sources.postgres.types import SESSION
 
@@ -48,6 +49,7 @@ class Server:
         # Others are made of the first one: the driver asks for all types that the server has only once.
         self._first: dbapi.Connection | None = None
         self._tunnel: Tunnel | None = None
+        self._lock_timeout_ms: int | None = None
 
     @contextmanager
     def session(self) -> Generator[Session]:
@@ -92,6 +94,12 @@ class Server:
         except (OSError, UnicodeError) as cause:
             raise unknown_host(config.db_host, cause) from cause
 
+    def lock_timeout_ms(self, session: Session) -> int:
+        """How long a reader that holds locks waits for another one."""
+        if self._lock_timeout_ms is None:
+            ((self._lock_timeout_ms,),) = session.rows(WAIT_MS)
+        return int(self._lock_timeout_ms or 1)
+
     def close(self) -> None:
         """All connections that are not lent end."""
         with self._lock:
@@ -110,7 +118,8 @@ class Session:
     """One connection. After an error, or what was not read to its end, it is of no use any more."""
 
     def __init__(self, server: Server) -> None:
-        self._config, self._now = server.config, server.context.clock.now
+        self._server, self._config = server, server.config
+        self._clock, self._stopping = server.context.clock, server.context.stopping.is_set
         # The driver does not say what happens when a connection is closed while it is cancelled.
         self._ending = threading.Lock()
         self._sound = True
@@ -121,11 +130,44 @@ class Session:
         for name, value in SESSION.items():
             self._execute(f"SET {name} = {literal(value)}")
 
-    def begin(self, snapshot: str | None = None) -> None:
-        """From now on one state of the database is seen, and nothing can be written."""
+    def begin(self, relations: Sequence[Described], snapshot: str | None = None) -> None:
+        """From now on one state of the database is seen, nothing can be written, and the relations stay as they are.
+
+        Their locks come before the state: a table that is written anew between the two would be empty in it. Nothing
+        is waited for while a lock is held. Raises Transient where others hold the relations for long, and NotJoined
+        where somebody waits for them and the state is that of ``snapshot``.
+        """
+        until = self._clock.monotonic() + PATIENCE_S
+        while not self._began(relations, snapshot):
+            if snapshot is not None:
+                raise NotJoined
+            if self._stopping() or self._clock.monotonic() > until:
+                raise locked(one.relation.name for one in relations)
+            self._clock.sleep(PAUSE_S)
+
+    def _began(self, relations: Sequence[Described], snapshot: str | None) -> bool:
+        most_ms = self._server.lock_timeout_ms(self)
         self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._execute(f"SET LOCAL lock_timeout = {most_ms}")
+        tables = [one.relation.source for one in relations if one.table]
+        if tables and not self._free(lock(tables)):
+            return False
         if snapshot is not None:
             self._execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+        return all(self._free(touch(one.relation.source)) for one in relations if not one.table)
+
+    def _free(self, sql: str) -> bool:
+        """The statement has its locks; False, and the transaction has ended, where somebody else has one of them."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql)
+        except adbc_driver_manager.Error as error:
+            if error.sqlstate != NOT_FREE:
+                with self._translated():
+                    raise
+            self._execute("ROLLBACK")
+            return False
+        return True
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self._translated(), self.connection.cursor() as cursor:
@@ -154,7 +196,7 @@ class Session:
         known = self._described[relation.name].types
         chosen = [one.name for one in relation.columns]
         columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in chosen)
-        rows = Rows(relation.name, known, self._config.special_values, self._now)
+        rows = Rows(relation.name, known, self._config.special_values, self._clock.now)
         places = [chosen.index(name) for name in cursor]
         with self._translated(), closing(self.connection.cursor()) as statement:
             statement.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})

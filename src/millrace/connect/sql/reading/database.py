@@ -13,6 +13,10 @@ from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
 
 
+class NotJoined(Exception):
+    """No other connection may see the snapshot now: who waits for a lock is before it. Those that see it go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Some rows in the order of the query. ``refused``: rows with a value that cannot be carried, as
@@ -60,7 +64,10 @@ class Database(Protocol):
     rows_compare: bool
 
     def session(self, snapshot: str | None = None) -> AbstractContextManager[Session]:
-        """A new connection, which sees the state of ``snapshot`` where given; it may be closed by another thread."""
+        """A new connection, which sees the state of ``snapshot`` where given; it may be closed by another thread.
+
+        Raises NotJoined where it would have to wait for somebody who waits for those that see the snapshot.
+        """
         ...
 
     def quoted(self, name: str) -> str: ...

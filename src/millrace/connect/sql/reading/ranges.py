@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from millrace.connect.sql.reading.database import Part, Session
+from millrace.connect.sql.reading.database import NotJoined, Part, Session
 from millrace.connect.sql.reading.plan import MOST_RANGES, Plan
 from millrace.connect.sql.reading.statements import after, tail
 from millrace.data.batch import JSON, Checkpoint, Item, Refused
@@ -142,6 +142,8 @@ class _Crew:
                         if not self._put((place, part)):
                             return
                     self._put((place, None))
+            self._put(None)
+        except NotJoined:  # the first of the threads takes what is left
             self._put(None)
         except BaseException as error:  # it is raised again by whoever takes the parts
             self._put(error)

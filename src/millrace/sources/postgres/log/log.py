@@ -396,7 +396,8 @@ class _Read:
         behind = f") AS k ({listed}) ON {same}".replace("%", "%%")
         arrays = ", ".join(["%s::text[]"] * len(key))
         values = [[_text(one[place]) for one in keys] for place in range(len(key))]
-        rows = self.side.rows(f"{front}{arrays}{behind}", *values)
+        with self.side.reading(described.relation.source, self.log.context.clock):
+            rows = self.side.rows(f"{front}{arrays}{behind}", *values)
         return {tuple(_bytes(one) for one in row[: len(key)]): [_bytes(one) for one in row[len(key) :]] for row in rows}
 
     def _unknown(self, table: str, count: int) -> None:

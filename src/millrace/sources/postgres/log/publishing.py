@@ -17,7 +17,8 @@ import psycopg
 
 from millrace.connect.source import Clock, Context
 from millrace.errors import ConfigError, MillraceError, Transient
-from millrace.sources.postgres.catalog import literal, quoted
+from millrace.sources.postgres.catalog import PARTS, literal, quoted
+from millrace.sources.postgres.locks import WAIT_MS, lock
 from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
 from millrace.sources.postgres.log.wire import lsn
 from millrace.sources.postgres.types import SESSION
@@ -57,7 +58,7 @@ class Identity:
     whole: bool
 
 
-_IDENTITIES = """
+_IDENTITIES = f"""
 SELECT n.nspname || '.' || c.relname, c.relreplident::text,
   (SELECT array_agg(a.attname::text ORDER BY k.place) FROM pg_index AS i,
      unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place), pg_attribute AS a
@@ -67,11 +68,11 @@ SELECT n.nspname || '.' || c.relname, c.relreplident::text,
      unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place), pg_attribute AS a
      WHERE i.indrelid = c.oid AND i.indisreplident AND a.attrelid = c.oid AND a.attnum = k.number
      AND k.place <= i.indnkeyatts),
-  (SELECT bool_and(l.relreplident = 'f') FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS l ON l.oid = t.relid
-     WHERE t.isleaf),
-  (SELECT bool_and(l.relreplident = 'd') FROM pg_partition_tree(c.oid) AS t JOIN pg_class AS l ON l.oid = t.relid
-     WHERE t.isleaf), c.relkind = 'p'
+  p.loud, p.usual, c.relkind = 'p'
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (WITH RECURSIVE {PARTS}
+  SELECT bool_and(l.relreplident = 'f') AS loud, bool_and(l.relreplident = 'd') AS usual
+  FROM parts JOIN pg_class AS l ON l.oid = parts.id WHERE l.relkind <> 'p') AS p ON c.relkind = 'p'
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'"""
 
@@ -164,6 +165,43 @@ class Side:
             raise
         self.run("COMMIT")
 
+    @contextmanager
+    def reading(self, source: str, clock: Clock) -> Generator[None]:
+        """A transaction that reads the table, with the locks that it needs."""
+        self._tried(clock, "BEGIN READ ONLY", lock([source]))
+        try:
+            yield
+        finally:
+            with suppress(MillraceError):
+                self.run("ROLLBACK")
+
+    def alone(self, sql: str, clock: Clock) -> None:
+        """One statement that needs several locks."""
+        self._tried(clock, "BEGIN", sql)
+        self.run("COMMIT")
+
+    def _tried(self, clock: Clock, begin: str, sql: str) -> None:
+        """Begins a transaction in which the statement has run: once all its locks are free. Raises Transient when that
+        takes long."""
+        until = clock.monotonic() + _PATIENCE_S
+        ((most_ms,),) = self.rows(WAIT_MS)
+        while True:
+            self.run(begin)
+            self.run(f"SET LOCAL lock_timeout = {int(most_ms)}")
+            try:
+                self.run(sql)
+            except Transient as error:
+                self.run("ROLLBACK")
+                if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable) or clock.monotonic() > until:
+                    raise
+                clock.sleep(_PAUSE_S)
+            except BaseException:
+                with suppress(MillraceError):
+                    self.run("ROLLBACK")
+                raise
+            else:
+                return
+
     def identities(self) -> dict[str, Identity]:
         """Tables whose changes are in the log, by name."""
         return {name: _identity(*about) for name, *about in self.rows(_IDENTITIES)}
@@ -201,19 +239,31 @@ def publish(side: Side, names: Names, tables: Mapping[str, tuple[str, Identity]]
     # Truncations since version 11; parts of a table under its own name since 13.
     whole = ", publish_via_partition_root = true" if version >= 130_000 else ""
     emptied = ", truncate" if version >= 110_000 else ""
+    gone: list[tuple[str, str]] = []
     for name, kinds, updates in ((names.all, "insert, update, delete", True), (names.inserts, "insert", False)):
         wanted = {table: sql for table, (sql, identity) in tables.items() if identity.updates == updates}
         if not side.rows("SELECT 1 FROM pg_publication WHERE pubname = %s", name):
             side.run(f"CREATE PUBLICATION {quoted(name)} WITH (publish = '{kinds}{emptied}'{whole})")
         there = dict(side.rows(_PUBLISHED, name))
-        if there.keys() == wanted.keys():
-            continue
-        if wanted:
-            listed = ", ".join(f"ONLY {sql}" for sql in wanted.values())
-            side.run(f"ALTER PUBLICATION {quoted(name)} SET TABLE {listed}")
-        else:
-            listed = ", ".join(f"ONLY {sql}" for sql in there.values())
-            side.run(f"ALTER PUBLICATION {quoted(name)} DROP TABLE {listed}")
+        gone += [(name, sql) for table, sql in there.items() if table not in wanted]
+        for table in sorted(wanted.keys() - there.keys()):
+            _alter(side, name, f"ADD TABLE ONLY {wanted[table]}")
+    # A table that changes from one publication to the other is in one of them at any time.
+    for name, sql in gone:
+        _alter(side, name, f"DROP TABLE ONLY {sql}")
+
+
+def _alter(side: Side, name: str, change: str) -> None:
+    """One change of a publication, of one table: whoever waits for a table must hold no other, or a transaction of
+    its users may have to end."""
+    side.run(f"SET lock_timeout = '{int(_PATIENCE_S)} s'")
+    try:
+        side.run(f"ALTER PUBLICATION {quoted(name)} {change}")
+    except Transient as error:
+        error.hint = error.hint or "Look for who has the table locked in pg_locks; the run is tried again."
+        raise
+    finally:
+        side.run("RESET lock_timeout")
 
 
 def published(side: Side, name: str) -> frozenset[str]:
@@ -234,9 +284,9 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
         "SELECT DISTINCT l.virtualtransaction FROM pg_locks AS l WHERE l.granted AND l.locktype = 'relation' "
         "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
         "AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') "
-        "AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation IN (SELECT t.relid FROM pg_class AS c "
-        "JOIN pg_namespace AS n ON n.oid = c.relnamespace, LATERAL (SELECT relid FROM pg_partition_tree(c.oid) "
-        f"UNION SELECT c.oid) AS t WHERE n.nspname || '.' || c.relname IN ({names}))"
+        "AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.relation IN (SELECT t.id FROM pg_class AS c "
+        f"JOIN pg_namespace AS n ON n.oid = c.relnamespace, LATERAL (WITH RECURSIVE {PARTS} SELECT id FROM parts) AS t "
+        f"WHERE n.nspname || '.' || c.relname IN ({names}))"
     )
     left = {one for (one,) in side.rows(holders)}
     clock = context.clock
@@ -308,4 +358,4 @@ def drop_all(side: Side, names: Names, clock: Clock) -> None:
     drop_slot(side, names, clock)
     if names.own is None:
         for name in names.publications:
-            side.run(f"DROP PUBLICATION IF EXISTS {quoted(name)}")
+            side.alone(f"DROP PUBLICATION IF EXISTS {quoted(name)}", clock)
