@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
+from tests.control.people import cheap
 from tests.control.sources import Script
+from tests.postgres import Database
 from tests.rest.conftest import Keys
 
 from millrace.control import connections, kept_answers, lifecycle, pipelines, transformations
@@ -22,6 +26,25 @@ from millrace.rest import conditions
 OURS = "/api/millrace/v1"
 PUBLIC = "/api/public/v2.0"
 DUCK = {"name": "w", "type": "duckdb", "config": {"path": "/tmp/never-opened.duckdb"}}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home with each kind of control database: what is decided here is decided by its transactions."""
+    env: dict[str, str] = {}
+    folder = tmp_path_factory.mktemp("conditions")
+    server: Database | None = None
+    name = f"conditions_{secrets.token_hex(6)}"
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres")
+        assert server is not None
+        server.run(f"CREATE DATABASE {name}")
+        env["MILLRACE_DATABASE_URL"] = replace(server, name=name).url
+    with Home.open(folder / "home", create=True, env=env) as home:
+        assert home.database.engine.dialect.name == request.param
+        yield cheap(home)
+    if server is not None:
+        server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module", autouse=True)

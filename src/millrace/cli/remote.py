@@ -16,6 +16,7 @@ import httpx
 import pyarrow as pa
 import yaml
 
+from millrace.cli import repeating
 from millrace.cli.documents import told
 from millrace.cli.progress import INTERRUPTED
 from millrace.control.desk import Card, Content, Errand, Operation, Watch
@@ -178,13 +179,21 @@ class Remote:
         return self._raw(card.method, path, file=None if file is None else file.path, **more)
 
     def _raw(self, method: str, path: str, *, file: Path | None = None, **more: Any) -> httpx.Response:
-        attempts = 0
-        while True:
-            with _translated(self._url), ExitStack() as opened:
+        key = repeating.key(method, len(more.get("content") or b"")) if file is None else None
+        if key is not None:
+            more["headers"] = {**more.get("headers", {}), repeating.HEADER: key}
+
+        def ask() -> httpx.Response:
+            with ExitStack() as opened:
                 if file is not None:
                     # A file object, so that it is sent piece by piece with its length before it.
                     more["content"] = opened.enter_context(file.open("rb"))
-                answer = self._http.request(method, path, **more)
+                return self._http.request(method, path, **more)
+
+        attempts = 0
+        while True:
+            with _translated(self._url):
+                answer = repeating.answered(ask, again=method == "GET" or key is not None)
             attempts += 1
             # A request that came too often was not looked at, so it may come again.
             if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or attempts > 3:
@@ -285,6 +294,12 @@ def _error(answer: httpx.Response) -> MillraceError:
 def _translated(url: str) -> Generator[None]:
     try:
         yield
+    except (httpx.ReadError, httpx.RemoteProtocolError, httpx.ReadTimeout) as cause:
+        raise EnvironmentProblem(
+            f"the answer of the server at {url} was lost: {cause}",
+            hint="Nobody here knows whether it was done: look at what is there before you ask again.",
+            code="answer_lost",
+        ) from cause
     except (httpx.TransportError, httpx.InvalidURL) as cause:
         raise EnvironmentProblem(
             f"the server at {url} cannot be reached: {cause}",
