@@ -79,6 +79,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.page_rates = Rates(limits.page_requests_a_minute)
     app.state.hashings = CapacityLimiter(limits.hashings)
     app.state.streams = Streams()
+    app.state.receiving = receiving
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     # Inside the envelope, so that its refusals look like all others.

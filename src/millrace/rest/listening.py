@@ -10,6 +10,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from millrace.rest.hooks import at_once
+from millrace.rest.hooks.answers import Answer
+
 # A caller that has not sent the head of a request after so long is cut off.
 HEAD_TIMEOUT_S = 15.0
 
@@ -39,6 +42,8 @@ class Impatient(HttpToolsProtocol):
                 self.send_400_response("The head of the request is too large.")
                 return
         super().data_received(data)
+        if isinstance(taking := self._taking(), at_once.Taking) and taking.more_body:
+            taking.wait()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,7 +56,38 @@ class Impatient(HttpToolsProtocol):
         # RFC 9112, 3.2; the parser does not look. What is raised here is answered with 400.
         if sum(name == b"host" for name, _ in self.headers) != 1 and self._version() == "1.1":
             raise ValueError("one header Host is needed")
-        super().on_headers_complete()
+        if not self._begun():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if isinstance(taking := self._taking(), at_once.Taking) and not taking.response_complete:
+            taking.complete()
+
+    def _begun(self) -> bool:
+        """Whether this is a request that is answered at once, and is begun."""
+        state: Any = getattr(self.config.app, "state", None)
+        receiving = getattr(state, "receiving", None)
+        going: Any = self.cycle
+        if receiving is None or (going is not None and not going.response_complete):
+            return False  # its turn comes after the one before it
+        if len(self.connections) >= MOST_CONNECTIONS:
+            return False
+        taking: Any = at_once.begun(receiving, self.url, self.headers, self.parser, self._answered)
+        if taking is not None:
+            self.cycle = taking
+        return taking is not None
+
+    def _answered(self, answer: Answer, keep_alive: bool) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(at_once.written(answer, self.server_state.default_headers, keep_alive))
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _taking(self) -> Any:
+        return self.cycle
 
     def _version(self) -> str:
         parser: Any = self.parser  # None only once the connection is lost
@@ -59,6 +95,8 @@ class Impatient(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        if isinstance(taking := self._taking(), at_once.Taking):
+            taking.gone()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

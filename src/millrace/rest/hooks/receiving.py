@@ -13,7 +13,7 @@ from millrace.connect.intake.place import Place
 from millrace.control import hooks, intakes, keys
 from millrace.control.home import Home
 from millrace.control.hooks import Directory
-from millrace.rest.hooks.groups import Group
+from millrace.rest.hooks.groups import Group, Told
 
 # Pairs of keys that are known for a second.
 MOST_KEYS = 1000
@@ -85,32 +85,55 @@ class Receiving:
         actor.must("pipelines.edit")
         return hooks.told(self._home.acting(actor), pipeline)
 
+    def taking(self, token: str) -> str | None:
+        """The pipeline that may be told with this token, where it is known without asking anybody that it takes more;
+        None also where that must be asked first."""
+        if self._directory.stale or (pipeline_id := self._directory.pipeline_id(token)) is None:
+            return None
+        found = self._measured.get(pipeline_id)
+        if found is None or time.monotonic() - found.at >= MEASURED_S:
+            return None
+        return pipeline_id if self._waiting_bytes(pipeline_id, found) < self.room.backlog_bytes else None
+
     async def full(self, pipeline_id: str) -> bool:
         """Whether so much waits for the pipeline that no more is taken now."""
-        group = self._groups.get(pipeline_id)
-        written = group.written_bytes if group is not None else 0
         found = self._measured.get(pipeline_id)
         now = time.monotonic()
         if found is None or now - found.at >= MEASURED_S:
             if found is not None:
                 found.at = now  # one request measures, the others go on with what is known
             loop = asyncio.get_running_loop()
+            written = self._written(pipeline_id)
             size = await loop.run_in_executor(self._threads, self._backlog, pipeline_id)
             found = self._measured[pipeline_id] = _Measured(now, size, written)
-        return found.bytes + written - found.written_bytes >= self.room.backlog_bytes
+        return self._waiting_bytes(pipeline_id, found) >= self.room.backlog_bytes
 
     async def keep(self, pipeline_id: str, entry: Entry) -> None:
         """The entry is durable. Raises OSError or a MillraceError, and nobody knows then."""
-        group = self._groups.get(pipeline_id)
-        if group is None:
-            group = self._groups[pipeline_id] = Group(self._at().writer(pipeline_id, self._part), self._threads)
-        await group.put(framed(entry))
+        await self._group(pipeline_id).put(framed(entry))
+
+    def keep_soon(self, pipeline_id: str, entry: Entry, told: Told) -> None:
+        """The entry is on its way to the disk; ``told`` is called when it is durable, or when nobody knows."""
+        self._group(pipeline_id).add(framed(entry), told)
 
     def close(self) -> None:
         """What was begun is written, and the parts are whole."""
         self._threads.shutdown()
         for group in self._groups.values():
             group.close()
+
+    def _group(self, pipeline_id: str) -> Group:
+        group = self._groups.get(pipeline_id)
+        if group is None:
+            group = self._groups[pipeline_id] = Group(self._at().writer(pipeline_id, self._part), self._threads)
+        return group
+
+    def _written(self, pipeline_id: str) -> int:
+        group = self._groups.get(pipeline_id)
+        return group.written_bytes if group is not None else 0
+
+    def _waiting_bytes(self, pipeline_id: str, found: _Measured) -> int:
+        return found.bytes + self._written(pipeline_id) - found.written_bytes
 
     def _backlog(self, pipeline_id: str) -> int:
         return sum(file.size_bytes for file in self._at().files(pipeline_id))

@@ -1,0 +1,69 @@
+"""What a request says, and whether it can be kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
+
+import orjson
+
+from millrace.connect.intake.frames import Kind
+from millrace.rest.envelope import REQUEST_ID
+from millrace.rest.hooks.answers import Refused
+
+HOOKS, TRACK = "/hooks/", "/track"
+
+# What a sender may call a request, so that the same one is known again.
+_IDS = (b"idempotency-key", b"x-request-id")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def checked(kind: Kind, body: bytes) -> int:
+    """How many events the body has. Raises Refused for what is no JSON or has none."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, "INVALID_JSON", f"the body is no JSON: {error.msg} (character {error.pos})") from None
+    if kind == "track":
+        payload = payload.get("events") if isinstance(payload, dict) else payload
+        if not isinstance(payload, list):
+            raise Refused(400, "INVALID_PARAMETER", "the body has no array `events`")
+        _each(payload, "event")
+        for number, one in enumerate(payload):
+            if not isinstance(one.get("name"), str) or not one["name"].strip():
+                raise Refused(400, "INVALID_PARAMETER", f"event {number} has no `name`")
+        return len(payload)
+    if isinstance(payload, dict):
+        return 1
+    if not isinstance(payload, list):
+        raise Refused(400, "INVALID_PARAMETER", "the body must be a JSON object or an array of objects")
+    _each(payload, "item")
+    return len(payload)
+
+
+def _each(payload: Iterable[object], what: str) -> None:
+    for number, one in enumerate(payload):
+        if not isinstance(one, dict):
+            raise Refused(400, "INVALID_PARAMETER", f"{what} {number} of the array is no object")
+
+
+def name_of(rest: str) -> str | None:
+    """The event name that a URL gives behind the token."""
+    found = unquote(rest).strip("/ ")
+    return found[:255] or None
+
+
+def bearer(sent: Mapping[bytes, bytes]) -> str:
+    """The token that a header carries; empty where none does."""
+    scheme, _, token = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def request_id(sent: Mapping[bytes, bytes]) -> str | None:
+    """What the sender calls the request."""
+    for name, form in zip(_IDS, (_IDEMPOTENCY_KEY, REQUEST_ID), strict=True):
+        text = sent.get(name, b"").decode("latin-1")
+        if form.fullmatch(text):
+            return text
+    return None
