@@ -32,6 +32,8 @@ ASKS: Mapping[str, str] = {
     "connections.numbered": "view",
     "connections.page": "view",
     "connections.remove": "<kind>s.delete",
+    "destination_tables.columns": "view",
+    "destination_tables.page": "view",
     "drafts.check": "pipelines.create",
     "drafts.discover": "pipelines.create",
     "drafts.find": "view",

@@ -132,10 +132,10 @@ def _nouns(kind: Kind) -> typer.Typer:
 
 def load(face: Face, name: Annotated[str, NAME]) -> None:
     """Load what waits for a destination, by its pipelines that are active, as soon as workers are free."""
-    from millrace.control.operations import pipelines
+    from millrace.control.operations import destinations
 
     with face.desk() as desk:
-        jobs = desk.ask(pipelines.load_now, name)
+        jobs = desk.ask(destinations.load_now, name)
     numbers = ", ".join(str(job) for job in jobs)
     face.answer(jobs, [f"Waiting for workers (millrace serve): run {numbers}." if jobs else "Nothing loads into it."])
 
@@ -150,13 +150,13 @@ def load_schedule(
     none: Annotated[bool, typer.Option("--none", help="With every run, as at first.")] = False,
 ) -> None:
     """Load what is staged for a destination by a schedule of its own."""
-    from millrace.control.operations import pipelines
+    from millrace.control.operations import destinations
 
     if sum((every is not None, cron is not None, none)) != 1:
         raise ConfigError("no schedule is given", hint="Give one of --every, --cron and --none.", code="usage")
     with face.desk() as desk:
-        found = desk.ask(pipelines.load_every, name, every, cron, timezone, at)
-    face.answer(found, [f"{bold(name)} is loaded {'with every run' if none else found.schedule}."])
+        found = desk.ask(destinations.load_every, name, every, cron, timezone, at)
+    face.answer(found, [f"{bold(name)} is loaded {found.schedule}."])
 
 
 def check(

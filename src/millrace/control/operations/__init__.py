@@ -12,6 +12,7 @@ NOUNS = (
     "tables",
     "documents",
     "pipelines",
+    "destinations",
     "sync",
     "reconcile",
     "runs",

@@ -55,14 +55,6 @@ class Deleted:
     gone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Loads:
-    """When what is staged for a destination is loaded."""
-
-    destination: str
-    schedule: str
-
-
 @operation("GET", "/pipelines")
 def names(home: Home) -> list[str]:
     """List the names of all pipelines."""
@@ -174,30 +166,8 @@ def reschedule(
     return stands(lifecycle.reschedule(home, pipeline, planned(every, cron, timezone, at) or Schedule()))
 
 
-@operation("PUT", "/destinations/{destination}/load-schedule", "destinations.edit", noun="destinations")
-def load_every(
-    home: Home,
-    destination: Name,
-    every: Every | None = None,
-    cron: Cron | None = None,
-    timezone: TimeZone = "UTC",
-    at: At | None = None,
-) -> Loads:
-    """Load what is staged for a destination by a schedule of its own; without one, with every run."""
-    wanted = planned(every, cron, timezone, at) or Schedule()
-    lifecycle.load_every(home, destination, wanted)
-    return Loads(destination, schedule.told(wanted))
-
-
-@operation("POST", "/destinations/{destination}/load", "destinations.edit", noun="destinations")
-def load_now(home: Home, destination: Name) -> list[int]:
-    """Load what waits for a destination as soon as workers are free. Answers the numbers of the jobs."""
-    return [job.run.id for job in lifecycle.load_now(home, destination)]
-
-
 OPERATIONS = (
     names, statuses, overview_, throughput, find, reset, pause, resume, delete, clone, prioritize, reschedule,
-    load_every, load_now,
 )  # fmt: skip
 
 
