@@ -30,6 +30,9 @@ interface Props {
 export function Chart({ label, categories, series, kind = 'bar', height = 220 }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const scheme = useComputedColorScheme('light');
+  // Whoever shows it makes its lists anew each time; it is drawn again only when what stands in them is another.
+  const shown = JSON.stringify([categories, series]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `shown` stands for the lists
   useEffect(() => {
     if (!place.current) return;
     const chart = init(place.current, null, { renderer: 'svg' });
@@ -82,6 +85,6 @@ export function Chart({ label, categories, series, kind = 'bar', height = 220 }:
       sized.disconnect();
       chart.dispose();
     };
-  }, [categories, series, kind, scheme]);
+  }, [shown, kind, scheme]);
   return <div ref={place} role="img" aria-label={label} style={{ height, width: '100%' }} />;
 }

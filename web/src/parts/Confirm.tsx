@@ -61,7 +61,7 @@ export function Confirm({ title, children, verb, typed, harmless = false, act, c
           <ErrorNote error={error} />
           <Group justify="flex-end" gap="xs">
             <Button variant="default" onClick={close}>
-              Keep
+              {harmless ? 'Cancel' : 'Keep'}
             </Button>
             <Button
               type="submit"

@@ -1,6 +1,7 @@
 import { Group, Text, Title } from '@mantine/core';
 import type { ReactNode } from 'react';
 import { useEffect } from 'react';
+import { announce } from './announced';
 
 interface Props {
   title: ReactNode;
@@ -16,6 +17,7 @@ export function PageHead({ title, name, told, actions }: Props) {
   const shown = name ?? (typeof title === 'string' ? title : '');
   useEffect(() => {
     document.title = shown ? `${shown} · Millrace` : 'Millrace';
+    announce(shown);
   }, [shown]);
   return (
     <Group justify="space-between" align="flex-start" mb="lg" gap="sm">

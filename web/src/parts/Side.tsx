@@ -1,5 +1,5 @@
 import { Drawer, Group, Text } from '@mantine/core';
-import type { ReactNode } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { useNavigate } from 'react-router';
 
 interface Props {
@@ -18,6 +18,17 @@ interface Props {
  */
 export function Side({ title, told, actions, back, wide = false, children }: Props) {
   const navigate = useNavigate();
+  // Whoever came by a link of the list goes on at that link; whoever came by the address, at the list.
+  const [from] = useState(() => document.activeElement);
+  useEffect(
+    () => () => {
+      requestAnimationFrame(() => {
+        const back = from instanceof HTMLElement && from !== document.body && from.isConnected;
+        (back ? from : document.getElementById('content'))?.focus({ preventScroll: true });
+      });
+    },
+    [from],
+  );
   return (
     <Drawer
       opened
@@ -29,7 +40,7 @@ export function Side({ title, told, actions, back, wide = false, children }: Pro
       closeButtonProps={{ 'aria-label': 'Close' }}
       title={
         <div>
-          <Text fw={600} size="lg" component="h2">
+          <Text fw={600} size="lg" component="h2" tabIndex={-1} data-autofocus className="heard">
             {title}
           </Text>
           {told && (

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { matching } from '~/app/frame/commands';
 import { rules } from '~/screens/welcome/rules';
+import { agent } from './agents';
 import { bytes, count, share, some } from './numbers';
 import { sentence, status } from './statuses';
 import { duration, relative } from './times';
@@ -88,5 +89,19 @@ describe('passwords', () => {
   it('are asked for what the server asks of them', () => {
     const unmet = (text: string) => rules(text).filter((rule) => !rule.met).length;
     expect([unmet(''), unmet('Correct-horse-7'), unmet('correct-horse-7')]).toEqual([5, 0, 1]);
+  });
+});
+
+describe('sessions', () => {
+  it('are named by the browser and its system, programs by their own name', () => {
+    expect(
+      [
+        'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/142.0.0.0 Safari/537.36',
+        'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36 Edg/142.0',
+        'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/604.1',
+        'python-httpx/0.28.1',
+        null,
+      ].map(agent),
+    ).toEqual(['Chrome on Linux', 'Edge on Windows', 'Safari on iPhone', 'python-httpx', 'A program']);
   });
 });

@@ -1,13 +1,15 @@
-import { Center, Loader } from '@mantine/core';
+import { Center, Loader, VisuallyHidden } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
-import { Suspense, useState } from 'react';
+import { Suspense, useCallback, useState } from 'react';
 import { Navigate, Outlet, ScrollRestoration, useLocation } from 'react-router';
 import { sessionQuery, whoQuery } from '~/api/session';
+import { useAnnounced } from '~/parts/announced';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { at } from '../places';
 import { useLivePipelines } from './live';
 import { Palette } from './Palette';
 import { Rail } from './Rail';
+import { Shortcuts } from './Shortcuts';
 import { TopBar } from './TopBar';
 
 /** What is around every screen of who is signed in. Others are led to sign in, and back again. */
@@ -17,6 +19,8 @@ export function Frame() {
   const who = useQuery({ ...whoQuery, enabled: open });
   const here = useLocation();
   const [searching, search] = useState(false);
+  const [keys, showKeys] = useState(false);
+  const find = useCallback(() => search(true), []);
   if (session.isPending || (open && who.isPending)) {
     return (
       <Center h="100dvh">
@@ -47,7 +51,7 @@ export function Frame() {
       </a>
       <Rail />
       <div style={{ minWidth: 0 }}>
-        <TopBar search={() => search(true)} />
+        <TopBar search={find} keys={() => showKeys(true)} />
         <main id="content" tabIndex={-1} style={{ outline: 'none' }}>
           <Suspense>
             <Outlet />
@@ -55,9 +59,20 @@ export function Frame() {
         </main>
       </div>
       <Palette opened={searching} open={search} />
+      <Shortcuts opened={keys} open={showKeys} search={find} />
       <Live />
+      <Announced />
       <ScrollRestoration />
     </div>
+  );
+}
+
+/** Said, not seen: which screen came. */
+function Announced() {
+  return (
+    <VisuallyHidden role="status" aria-label="Screen">
+      {useAnnounced()}
+    </VisuallyHidden>
   );
 }
 

@@ -1,9 +1,10 @@
-import { Badge, Group, Text, Tooltip, VisuallyHidden } from '@mantine/core';
+import { Group, Text, Tooltip, VisuallyHidden } from '@mantine/core';
 import { useLocalStorage } from '@mantine/hooks';
 import { IconLayoutSidebarLeftCollapse, IconLayoutSidebarLeftExpand } from '@tabler/icons-react';
 import type { ReactElement, ReactNode } from 'react';
 import { Link, NavLink } from 'react-router';
 import { useMay } from '~/api/session';
+import { count, short } from '~/words/numbers';
 import { type Entry, entries } from '../rail';
 import { useFailedRows } from './failed';
 
@@ -42,14 +43,10 @@ export function Entries({ narrow = false, chosen }: { narrow?: boolean; chosen?:
           <Group justify="space-between" flex={1} wrap="nowrap">
             <span>{one.label}</span>
             {one.label === 'Failed events' && failed > 0 && (
-              <Badge
-                size="sm"
-                color="red"
-                variant="light"
-                style={{ flex: 'none', fontVariantNumeric: 'tabular-nums' }}
-              >
-                {failed > 9999 ? '9,999+' : failed.toLocaleString('en')}
-              </Badge>
+              <span className="badge">
+                {failed > 9999 ? short(failed) : count(failed)}
+                <VisuallyHidden> wait for a cure</VisuallyHidden>
+              </span>
             )}
           </Group>
         )}

@@ -14,7 +14,15 @@ import {
   useMantineColorScheme,
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconLogout, IconMoon, IconSearch, IconShieldLock, IconSun, IconWifiOff } from '@tabler/icons-react';
+import {
+  IconKeyboard,
+  IconLogout,
+  IconMoon,
+  IconSearch,
+  IconShieldLock,
+  IconSun,
+  IconWifiOff,
+} from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Fragment, useSyncExternalStore } from 'react';
 import { Link, useLocation } from 'react-router';
@@ -26,7 +34,7 @@ import { entries } from '../rail';
 import { Entries } from './Rail';
 
 /** Where one is, the palette, light or dark, and who one is. */
-export function TopBar({ search }: { search: () => void }) {
+export function TopBar({ search, keys }: { search: () => void; keys: () => void }) {
   const [menu, { toggle, close }] = useDisclosure();
   const reachable = useSyncExternalStore(reach.subscribe, reach.get);
   return (
@@ -59,7 +67,7 @@ export function TopBar({ search }: { search: () => void }) {
           <IconSearch size={18} />
         </ActionIcon>
         <SchemeButton />
-        <UserMenu />
+        <UserMenu keys={keys} />
       </header>
       <Drawer opened={menu} onClose={close} size={260} title="Millrace" hiddenFrom="sm">
         <nav
@@ -139,7 +147,7 @@ function SchemeButton() {
   );
 }
 
-function UserMenu() {
+function UserMenu({ keys }: { keys: () => void }) {
   const client = useQueryClient();
   const { data: who } = useQuery(whoQuery);
   if (!who) return null;
@@ -165,6 +173,13 @@ function UserMenu() {
         </Menu.Label>
         <Menu.Item component={Link} to={at.security} leftSection={<IconShieldLock size={16} />}>
           Password and sessions
+        </Menu.Item>
+        <Menu.Item
+          leftSection={<IconKeyboard size={16} />}
+          rightSection={<Kbd size="xs">?</Kbd>}
+          onClick={keys}
+        >
+          Keyboard shortcuts
         </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => void signOut(client)}>
           Sign out

@@ -25,7 +25,7 @@ const COLUMNS: readonly Column<Entry>[] = [
     ),
   },
   { id: 'message', header: 'What', cell: (row) => capital(row.message) },
-  { id: 'severity', header: 'Weight', width: 100, hide: 'phone', cell: (row) => sentence(row.severity) },
+  { id: 'severity', header: 'Importance', width: 100, hide: 'phone', cell: (row) => sentence(row.severity) },
 ];
 
 const LEAST = [

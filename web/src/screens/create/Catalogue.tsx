@@ -31,6 +31,7 @@ export function Catalogue() {
           leftSection={<IconSearch size={16} />}
           placeholder="Search sources"
           aria-label="Search sources"
+          data-search
           value={search}
           autoFocus
           onChange={(event) => setSearch(event.currentTarget.value)}

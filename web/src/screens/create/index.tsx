@@ -21,7 +21,7 @@ export function Component() {
   const step = (search.get('step') ?? (draft.data ? chosenOf(draft.data).step : 'source')) as Step;
   const go = (to: Step) => navigate(`${at.draft(Number(number))}?step=${to}`);
   return (
-    <div className="content" style={{ maxWidth: 1080 }}>
+    <div className="content" data-narrow="wizard">
       <PageHead
         title={draft.data?.name ?? 'Create pipeline'}
         told="Each step is kept. Leave when you like and go on later."

@@ -44,11 +44,8 @@ export function Component() {
         told={
           found && (
             <>
-              <Link to={`/sources/${encodeURIComponent(found.source)}`} className="plain">
-                {found.source}
-              </Link>{' '}
-              → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
-              {told(found.schedule)}
+              {found.source} → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
+              <span style={{ whiteSpace: 'nowrap' }}>{told(found.schedule)}</span>
             </>
           )
         }

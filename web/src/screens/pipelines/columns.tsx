@@ -14,7 +14,8 @@ type Row = Schemas['Glance'];
 
 const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
 
-export const COLUMNS: readonly Column<Row>[] = [
+/** `title`: what a type of source is called. */
+export const columns = (title: (type: string) => string): Column<Row>[] => [
   {
     id: 'name',
     header: 'Pipeline',
@@ -24,7 +25,7 @@ export const COLUMNS: readonly Column<Row>[] = [
           {row.name}
         </Link>
         <Text size="xs" c="dimmed">
-          {row.source_type} → {row.destination}
+          {title(row.source_type)} → {row.destination}
         </Text>
       </div>
     ),

@@ -2,7 +2,7 @@ import { Button, Group, Select, Text, TextInput, UnstyledButton } from '@mantine
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconFilterOff, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
-import { useEffect, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
 import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
@@ -14,7 +14,7 @@ import { ToneIcon } from '~/parts/StatusBadge';
 import { count } from '~/words/numbers';
 import { status } from '~/words/statuses';
 import { Bulk } from './Bulk';
-import { COLUMNS } from './columns';
+import { columns } from './columns';
 import { Drafts } from './Drafts';
 
 type Health = Schemas['Glance']['health'];
@@ -81,6 +81,10 @@ export function Component() {
     staleTime: Number.POSITIVE_INFINITY,
   });
   const rows = list.data?.pages.flatMap((page) => page.items);
+  const shown = useMemo(
+    () => columns((type) => types.data?.find((one) => one.type === type)?.title ?? type),
+    [types.data],
+  );
   const create = may('pipelines.create') && (
     <Button component={Link} to={at.newPipeline} leftSection={<IconPlus size={16} />}>
       Create pipeline
@@ -108,6 +112,7 @@ export function Component() {
           leftSection={<IconSearch size={16} />}
           placeholder="Search by name"
           aria-label="Search pipelines"
+          data-search
           value={text}
           onChange={(event) => setText(event.currentTarget.value)}
           w={{ base: '100%', xs: 240 }}
@@ -154,7 +159,7 @@ export function Component() {
       <div className="card">
         <DataTable
           label="Pipelines"
-          columns={COLUMNS}
+          columns={shown}
           rows={rows}
           id={(row) => row.name}
           error={list.error}

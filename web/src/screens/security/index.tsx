@@ -19,6 +19,7 @@ import { Copyable } from '~/parts/Copy';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { agent } from '~/words/agents';
 import { SetUp } from '../sign-in/Enrol';
 import { SignOn } from './SignOn';
 
@@ -26,7 +27,7 @@ import { SignOn } from './SignOn';
 export function Component() {
   const may = useMay();
   return (
-    <div className="content" style={{ maxWidth: 820 }}>
+    <div className="content" data-narrow>
       <PageHead title="Security" told="How you sign in, and what holds for everybody of the team." />
       <Stack gap="md">
         <Password />
@@ -91,9 +92,11 @@ function Password() {
             Change password
           </Button>
         </Group>
-        <div style={{ marginTop: 12 }}>
-          <ErrorNote error={save.error} />
-        </div>
+        {save.error && (
+          <div style={{ marginTop: 12 }}>
+            <ErrorNote error={save.error} />
+          </div>
+        )}
       </form>
     </Part>
   );
@@ -219,8 +222,8 @@ function Sessions() {
         {places.data?.map((one) => (
           <Group key={one.id} justify="space-between" wrap="nowrap">
             <div style={{ minWidth: 0 }}>
-              <Text size="sm" truncate>
-                {one.agent ?? 'A program'}
+              <Text size="sm" truncate title={one.agent ?? undefined}>
+                {agent(one.agent)}
               </Text>
               <Text size="xs" c="dimmed">
                 {one.address} · seen <Ago at={one.seen_at} />

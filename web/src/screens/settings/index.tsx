@@ -29,7 +29,7 @@ export function Component() {
     queryFn: () => body(api.GET('/api/millrace/v1/settings')),
   });
   return (
-    <div className="content" style={{ maxWidth: 820 }}>
+    <div className="content" data-narrow>
       <PageHead title="Settings" told="What holds for all pipelines of this server." />
       <ErrorNote error={settings.error} again={() => void settings.refetch()} />
       {settings.data && (
@@ -76,9 +76,11 @@ function Form({ saved, editable }: { saved: Workspace; editable: boolean }) {
           ))}
         </Stack>
       </fieldset>
-      <div style={{ marginTop: 16 }}>
-        <ErrorNote error={save.error} />
-      </div>
+      {save.error && (
+        <div style={{ marginTop: 16 }}>
+          <ErrorNote error={save.error} />
+        </div>
+      )}
       {editable ? (
         <Group mt="md">
           <Button type="submit" loading={save.isPending} disabled={Object.keys(changed).length === 0}>
@@ -112,6 +114,7 @@ function Input({ setting, value, change }: InputProps) {
         w={260}
         min={0}
         value={value}
+        suffix={setting.unit && (setting.unit === '%' ? '%' : ` ${setting.unit}`)}
         onChange={(now) => now !== '' && change(Number(now))}
       />
     );
@@ -131,6 +134,7 @@ function Input({ setting, value, change }: InputProps) {
   return (
     <TextInput
       {...common}
+      maw={420}
       value={value ?? ''}
       onChange={(event) => change(event.currentTarget.value || null)}
     />

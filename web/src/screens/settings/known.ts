@@ -8,6 +8,8 @@ export interface Setting {
   label: string;
   told?: string;
   choices?: string[];
+  /** What the number counts. */
+  unit?: string;
 }
 
 /** Settings in the words of people, by what they are about. */
@@ -15,9 +17,9 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
   {
     title: 'What is kept',
     settings: [
-      { key: 'retention_days', label: 'Loaded files and raw rows, days' },
-      { key: 'reject_retention_days', label: 'Failed events, days' },
-      { key: 'job_retention_days', label: 'Jobs, days' },
+      { key: 'retention_days', label: 'Loaded files and raw rows', unit: 'days' },
+      { key: 'reject_retention_days', label: 'Failed events', unit: 'days' },
+      { key: 'job_retention_days', label: 'Jobs', unit: 'days' },
     ],
   },
   {
@@ -30,8 +32,8 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
         choices: ['edge', 'classic'],
       },
       { key: 'metadata_prefix', label: 'Prefix of columns that Millrace adds' },
-      { key: 'high_priority_percent', label: 'Pipelines that may have high priority, percent' },
-      { key: 'legacy_frequency', label: 'Intervals as the reference had them before' },
+      { key: 'high_priority_percent', label: 'Pipelines that may have high priority', unit: '%' },
+      { key: 'legacy_frequency', label: 'Allow the shorter intervals of older workspaces' },
       {
         key: 'stage_url',
         label: 'Stage',
@@ -42,8 +44,8 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
   {
     title: 'Scripts',
     settings: [
-      { key: 'script_seconds', label: 'A script may take so many seconds for one batch' },
-      { key: 'script_memory_mib', label: 'Memory of a script, MiB' },
+      { key: 'script_seconds', label: 'A script may take for one batch', unit: 'seconds' },
+      { key: 'script_memory_mib', label: 'Memory of a script', unit: 'MiB' },
       {
         key: 'allow_unsandboxed_python',
         label: 'Run scripts without a sandbox',
@@ -60,7 +62,7 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
         told: 'For systems of your own network, and of this machine',
       },
       { key: 'open_metrics', label: 'Anybody may read /metrics' },
-      { key: 'password_memory_mib', label: 'Memory to hash a password, MiB' },
+      { key: 'password_memory_mib', label: 'Memory to hash a password', unit: 'MiB' },
       { key: 'password_passes', label: 'Passes to hash a password' },
     ],
   },

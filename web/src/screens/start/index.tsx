@@ -19,7 +19,7 @@ export function Component() {
     },
   });
   return (
-    <div className="content" style={{ maxWidth: 880 }}>
+    <div className="content" data-narrow>
       <PageHead title="How do you want to begin?" name="Begin" told="You can do the other one at any time." />
       <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
         <Paper className="card" p="xl">

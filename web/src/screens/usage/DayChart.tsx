@@ -2,16 +2,23 @@ import type { Schemas } from '~/api/client';
 import { Chart } from '~/parts/Chart';
 import { day } from '~/words/times';
 
-/** Rows by day, the oldest first. */
+const DAY_MS = 86_400_000;
+
+/** Rows by day of this month, those without any too, the oldest first. */
 export default function DayChart({ lines }: { lines: readonly Schemas['UsageLine'][] }) {
-  const days = [...lines].reverse();
+  const now = new Date();
+  const known = new Map(lines.map((line) => [new Date(line.at ?? 0).getTime(), line]));
+  const first = Math.min(Date.UTC(now.getUTCFullYear(), now.getUTCMonth()), ...known.keys());
+  const days: { at: Date; line?: Schemas['UsageLine'] | undefined }[] = [];
+  for (let at = first; at <= now.getTime(); at += DAY_MS)
+    days.push({ at: new Date(at), line: known.get(at) });
   return (
     <Chart
       label="Rows ingested and loaded, day by day"
-      categories={days.map((line) => day(new Date(line.at ?? 0), 'UTC').slice(0, -5))}
+      categories={days.map(({ at }) => day(at, 'UTC').slice(0, -5))}
       series={[
-        { name: 'Ingested', colour: 'ingested', values: days.map((line) => line.ingested) },
-        { name: 'Loaded', colour: 'loaded', values: days.map((line) => line.loaded) },
+        { name: 'Ingested', colour: 'ingested', values: days.map(({ line }) => line?.ingested ?? 0) },
+        { name: 'Loaded', colour: 'loaded', values: days.map(({ line }) => line?.loaded ?? 0) },
       ]}
     />
   );

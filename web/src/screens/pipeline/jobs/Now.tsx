@@ -29,11 +29,12 @@ export function Now({ job }: { job: Schemas['Job'] }) {
   const left =
     meter?.progress && meter.progress > 0.02 ? (seconds * (1 - meter.progress)) / meter.progress : null;
   return (
-    <div role="status">
+    <div>
       <Group justify="space-between" mb={6} gap="xs">
         <Group gap="xs">
           <ToneIcon tone="working" />
-          <Text fw={500}>
+          {/* Stages are told as they come; counts change too often for that. */}
+          <Text fw={500} role="status">
             {meter?.stage ? `Now: ${meter.stage}` : 'Now: starting'}
             {meter?.awaiting && ` (waits for ${meter.awaiting})`}
           </Text>

@@ -1,7 +1,7 @@
 import { Group, Text } from '@mantine/core';
 import type { Schemas } from '~/api/client';
 import { Ago } from '~/parts/Ago';
-import { sentence } from '~/words/statuses';
+import { kind, trigger } from '~/words/jobs';
 import { duration } from '~/words/times';
 
 /** The stages of a job in their order, and what took the time. */
@@ -16,8 +16,8 @@ export function Timeline({ job }: { job: Schemas['Job'] }) {
     <dl className="facts">
       <dt>What</dt>
       <dd>
-        {sentence(job.run.kind)}
-        {job.trigger && `, ${WHY[job.trigger] ?? sentence(job.trigger).toLowerCase()}`}
+        {kind(job.run.kind)}
+        {job.trigger && ` · ${trigger(job.trigger).toLowerCase()}`}
       </dd>
       {moments
         .filter(([, at]) => at !== null)
@@ -49,11 +49,3 @@ export function Timeline({ job }: { job: Schemas['Job'] }) {
     </dl>
   );
 }
-
-const WHY: Record<string, string> = {
-  SCHEDULE: 'by the schedule',
-  MANUAL: 'asked for by hand',
-  API: 'asked for over the API',
-  RETRY: 'tried again',
-  RESTART: 'begun again',
-};

@@ -8,8 +8,8 @@ import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { kind, trigger } from '~/words/jobs';
 import { count } from '~/words/numbers';
-import { sentence } from '~/words/statuses';
 import { duration } from '~/words/times';
 import { usePipelineName } from '../here';
 
@@ -29,11 +29,11 @@ const COLUMNS: readonly Column<Job>[] = [
     cell: ({ run }) => <Link to={at.job(run.pipeline, run.id)}>#{run.id}</Link>,
   },
   { id: 'status', header: 'Status', cell: ({ run }) => <StatusBadge name={run.status} /> },
-  { id: 'kind', header: 'What', cell: ({ run }) => sentence(run.kind), hide: 'phone' },
+  { id: 'kind', header: 'What', cell: ({ run }) => kind(run.kind), hide: 'phone' },
   {
     id: 'trigger',
     header: 'Why',
-    cell: (job) => (job.trigger ? sentence(job.trigger) : '–'),
+    cell: (job) => trigger(job.trigger),
     hide: 'tablet',
   },
   { id: 'started', header: 'Began', cell: (job) => <Ago at={job.began_at ?? job.requested_at} /> },

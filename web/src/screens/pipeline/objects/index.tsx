@@ -159,6 +159,7 @@ export function Component() {
           leftSection={<IconSearch size={16} />}
           placeholder="Search objects"
           aria-label="Search objects"
+          data-search
           value={text}
           onChange={(event) => setText(event.currentTarget.value)}
         />
