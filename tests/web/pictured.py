@@ -1,0 +1,98 @@
+"""The home that pictures show: simulated data that were really read, in pipelines of every kind of health."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from tests.control.people import cheap
+
+from millrace.control import connections, jobs, keys, lifecycle, pipelines, simulation, transformations, users
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.control.telling_tables import usage_hourly
+
+PATIENCE_S = 300.0
+# The stand-in makes up three events a second; in so long some of them cannot pass the script.
+NEW_EVENTS_S = 6.0
+DAYS = 7
+
+# It takes identities like cust-80098 for numbers, as happens.
+SCRIPT = """\
+def transform(event):
+    properties = event.getProperties()
+    if properties.get("identity"):
+        properties["customer"] = int(properties["identity"])
+    return event
+"""
+
+
+def prepare(path: Path) -> None:
+    """A new home whose simulated shop is small: pictures need few customers, and machines are busy."""
+    with Home.open(path, create=True, env={}) as home:
+        cheap(home)
+    with socket.socket() as free:
+        free.bind((simulation.HOST, 0))
+        port = free.getsockname()[1]
+    account = {"id": "SIM-EU1-0001", "passcode": "invented-4711", "users": 80, "days": DAYS}
+    (path / "simulation.yaml").write_text(json.dumps({"accounts": [account]}), encoding="utf-8")
+    plan = {"port": port, "settings": "simulation.yaml", "account": account}
+    (path / simulation.FILE).write_text(json.dumps(plan), encoding="utf-8")
+
+
+def fill(path: Path, email: str) -> None:
+    """The shop has run twice, the second time with a script that some events cannot pass; others stand beside it."""
+    with Home.open(path, env={}) as home:
+        until_idle(home)
+        transformations.deploy(home, simulation.PIPELINE, "python", SCRIPT)
+        _beside(home)
+        time.sleep(NEW_EVENTS_S)
+        jobs.start(home, simulation.PIPELINE)
+        until_idle(home)
+        _past(home)
+        users.create(home, "grace@example.com", ("OBSERVER",), name="Grace")
+        users.create(home, "edsger@example.com", ("PIPELINE_ADMIN",), name="Edsger")
+        keys.create(home, email, name="Airflow")
+
+
+def _beside(home: Home) -> None:
+    """A pipeline that cannot reach its source, one that is paused, and one that has not run yet."""
+    nowhere = {"host": "127.0.0.1", "port": 1, "database": "shop", "user": "reader", "password": "invented-4711"}
+    connections.create(home, "source", "Orders database", "postgres", nowhere)
+    connections.create(home, "destination", "BI", "duckdb", {"path": str(home.path / "files" / "bi.duckdb")})
+    pipelines.create(home, Wish("Orders", "Orders database", "BI", schedule={"every_s": 3600}))
+    jobs.start(home, "Orders")
+    connections.create(home, "source", "Clicks of the shop", "webhook", {})
+    pipelines.create(home, Wish("Clicks", "Clicks of the shop", "BI"))
+    lifecycle.clone(home, simulation.PIPELINE, new_name="Shop of last year", table_prefix="last_year_")
+
+
+def _past(home: Home) -> None:
+    """What the shop is said to have moved in the hours of the days before: a new home has no past to draw."""
+    chance = random.Random(7)
+    shop = pipelines.find(home, simulation.PIPELINE)
+    hour = home.database.now().replace(minute=0, second=0, microsecond=0)
+    common = {"team_id": shop.team_id, "pipeline_id": shop.id, "pipeline": shop.name, "stream": "Events"}
+    rows = [
+        common
+        | {"hour": hour - timedelta(hours=back), "table_name": "events", "kind": "INCREMENTAL"}
+        | {"ingested": n, "loaded": n}
+        for back in range(1, DAYS * 24)
+        for n in (chance.randrange(4, 18) * (3 if 8 <= (hour - timedelta(hours=back)).hour <= 21 else 1),)
+    ]
+    with home.database.transaction() as connection:
+        connection.execute(sa.insert(usage_hourly), rows)
+
+
+def until_idle(home: Home) -> None:
+    """No job waits or works. Raises TimeoutError when that does not come to be."""
+    until = time.monotonic() + PATIENCE_S
+    while any(one.run.status in ("QUEUED", "IN_PROGRESS") for one in jobs.page(home).items):
+        if time.monotonic() > until:
+            raise TimeoutError("the jobs of the pictures do not come to an end")
+        time.sleep(0.5)
