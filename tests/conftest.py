@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import signal
+import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,10 @@ pytest.register_assert_rewrite("millrace.connect.testing")
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and processes inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hundreds of processes of the tests would each compile our sources, where the environment has Python keep nothing.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says something of the machine, which others use too, and nothing of the law that it shows.
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,8 +54,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.unfreeze()  # libraries look at their end for what was never given back
     if (folder := config.stash.get(OWN_FOLDER, None)) is not None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives as long as the tests do: the collector of garbage never looks at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def _free_memory() -> int:

@@ -56,11 +56,10 @@ def project() -> Iterator[Simulator]:
         ],
     )
     started.faults.set([{"effect": "bad_ts", "event": "Broken", "form": "impossible", "records": 0}])
-    # What lives as long as the tests do is not looked at again after each death.
+    # What lives as long as these tests do is not looked at again after each death.
     gc.collect()
     gc.freeze()
     yield started
-    gc.unfreeze()
     started.stop()
 
 
