@@ -416,10 +416,10 @@ class Desk:
 
 @pytest.fixture
 def types(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The types `scripted` and `shaky` are installed."""
-    folder = tmp_path_factory.mktemp("site")
+    """The types `scripted` and `shaky` are installed, in one folder for all tests: what is there is looked for once."""
+    folder = tmp_path_factory.getbasetemp() / "site"
     info = folder / "millrace_test_connectors-1.0.dist-info"
-    info.mkdir()
+    info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: millrace-test-connectors\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[millrace.sources]\nscripted = tests.engine.kit:Scripted\n"

@@ -71,8 +71,9 @@ def _ours(kind: str, module: str, attribute: str, type_: str) -> Any:
         ) from gone
 
 
+@lru_cache
 def _folders(kind: str) -> frozenset[str]:
-    """Connectors that Millrace brings."""
+    """Connectors that Millrace brings. One that is added while a process runs is found by the next."""
     package = importlib.import_module(kind)
     return frozenset(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
 
