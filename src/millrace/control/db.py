@@ -35,8 +35,27 @@ _READING = "millrace_reading"
 _UNCHECKED = "millrace_unchecked"
 _CREATING_LOCK = 0x6D696C6C
 
+
+class _Compiled(LRUCache[Any, Any]):
+    """Statements that were compiled, by keys that begin with the dialect of an engine.
+
+    Each engine has a dialect of its own; two that speak to the same version of the same kind of server compile alike.
+    """
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(_alike(key), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_alike(key), value)
+
+
+def _alike(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    dialect, *statement = key
+    return (dialect.name, dialect.server_version_info, *statement)
+
+
 # Statements that were compiled stay so for all homes that a process opens: to compile one takes longer than to run it.
-_compiled: LRUCache[Any, Any] = LRUCache(1000)
+_compiled = _Compiled(1000)
 
 
 class Database:
