@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,82 @@ from millrace.engine.mapping import Mapping
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 
 
+# What makes a schema: tables with their columns, rules and triggers. A test that changed it leaves none behind.
+SHAPE = """
+SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
+    SELECT concat_ws(' ', table_name, ordinal_position, column_name, data_type, is_nullable, column_default) AS line
+    FROM information_schema.columns WHERE table_schema = 'millrace'
+    UNION ALL SELECT concat(conrelid::regclass, conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'millrace'::regnamespace
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'millrace'
+    UNION ALL SELECT concat(tgrelid::regclass, tgname, tgenabled)
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    WHERE relnamespace = 'millrace'::regnamespace AND NOT tgisinternal
+) AS lines
+"""
+
+# Rows that were there from the beginning are kept beside, and come back; numbers begin at 1 again.
+KEEP = """
+DO $$ DECLARE one text; BEGIN
+    DROP SCHEMA IF EXISTS kept CASCADE;
+    CREATE SCHEMA kept;
+    FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'millrace' LOOP
+        EXECUTE format('CREATE TABLE kept.%1$I AS TABLE millrace.%1$I', one);
+    END LOOP;
+END $$
+"""
+BRING_BACK = """
+DO $$ DECLARE one text; BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'millrace' LOOP
+        EXECUTE format('DELETE FROM millrace.%1$I', one);
+        EXECUTE format('INSERT INTO millrace.%1$I SELECT * FROM kept.%1$I', one);
+    END LOOP;
+    FOR one IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'millrace' AND last_value IS NOT NULL LOOP
+        EXECUTE format('ALTER SEQUENCE millrace.%I RESTART', one);
+    END LOOP;
+END $$
+"""
+
+
+class AsNew:
+    """The control database of a PostgreSQL server, in which a test finds what a new one holds.
+
+    To make its schema takes longer than most tests, so it stays, unless a test has changed it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._shape: str | None = None
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """By one test."""
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            if self._shape is None:
+                open_database(self.url).close()
+                connection.execute(KEEP)
+                self._shape = self._found(connection)
+        yield
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            # A test may have left a connection open.
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            if self._found(connection) == self._shape:
+                connection.execute(BRING_BACK)
+            else:
+                self._shape = None
+                connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
+
+    def _found(self, connection: psycopg.Connection[Any]) -> str | None:
+        if connection.execute("SELECT to_regnamespace('millrace')").fetchone() == (None,):
+            return None
+        row = connection.execute(SHAPE).fetchone()
+        return row[0] if row else None
+
+
 @pytest.fixture(scope="session")
 def server_url(postgres: Any) -> Iterator[str]:
     """The URL of a PostgreSQL database that tests of the control database use one after the other."""
@@ -38,19 +115,18 @@ def server_url(postgres: Any) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty control database; each test runs on both kinds."""
+    """The URL of a control database as new, on PostgreSQL with its schema; each test runs on both kinds."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'millrace.db'}"
         return
-    url: str = request.getfixturevalue("server_url")
-    yield url
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        # A test may have left a connection open.
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
+    new: AsNew = request.getfixturevalue("as_new")
+    with new.used():
+        yield new.url
+
+
+@pytest.fixture(scope="session")
+def as_new(server_url: str) -> AsNew:
+    return AsNew(server_url)
 
 
 @pytest.fixture

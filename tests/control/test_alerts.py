@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.control.conftest import Desk
+from tests.control.conftest import AsNew, Desk
 from tests.control.people import acting, cheap, joined
 from tests.control.receivers import Receiver, http_server, mail_server
 from tests.control.sources import Script
@@ -734,12 +734,9 @@ class TestOnBothDatabases:
         if request.param == "sqlite":
             yield f"sqlite:///{tmp_path / 'both.db'}"
             return
-        import psycopg
-
-        url: str = request.getfixturevalue("server_url")
-        yield url
-        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
+        new: AsNew = request.getfixturevalue("as_new")
+        with new.used():
+            yield new.url
 
     def test_several_servers_send_every_message_once(self, home: Home, saved: Desk, hook: Receiver) -> None:
         for number in range(12):

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -26,6 +27,15 @@ from millrace.control.tables import Document, Free, Moment, metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
 
 DIALECT = postgresql.dialect()
+
+
+@pytest.fixture
+def url(url: str) -> str:
+    """The database has no schema of ours yet."""
+    if not url.startswith("sqlite"):
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
+    return url
 
 
 def shape(database: Database) -> dict[str, object]:
@@ -164,8 +174,7 @@ def test_a_commit_is_durable_and_readers_do_not_wait(tmp_path: Path) -> None:
         started = time.perf_counter()
         with database.reading() as connection:
             assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
-        # A reader that waited would wait for as long as the busy timeout.
-        assert time.perf_counter() - started < 25
+        assert time.perf_counter() - started < db.BUSY_TIMEOUT_S / 2
     database.close()
 
 
