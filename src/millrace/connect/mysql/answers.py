@@ -94,7 +94,7 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     columns: list[list[bytes | None]] = [[] for _ in range(width)]
     adds = [column.append for column in columns]
     while True:
-        data = _packet(read)
+        data = packet(read)
         first = data[0] if data else _END
         if first == _END and len(data) < 9:
             break
@@ -124,7 +124,8 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     yield columns
 
 
-def _packet(read: Any) -> bytes:
+def packet(read: Any) -> bytes:
+    """The next packet, put together where it is longer than one may be. ``read``: so many bytes of the connection."""
     parts: list[bytes] = []
     while True:
         head = read(4)

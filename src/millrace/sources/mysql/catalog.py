@@ -25,10 +25,11 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A relation with the types of its columns, by name."""
+    """A relation with the types of its columns, by name. ``view``: it has no rows of its own."""
 
     relation: Relation
     types: Mapping[str, Type]
+    view: bool = False
 
 
 def quoted(name: str) -> str:
@@ -71,6 +72,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
                 rows=int(rows) if rows is not None and kind != "VIEW" else None,
             ),
             known,
+            kind == "VIEW",
         )
     return described
 

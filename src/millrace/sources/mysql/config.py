@@ -13,8 +13,10 @@ from millrace.connect.mysql.server import ServerSettings
 class Config(SourceConfig, ServerSettings):
     """Which database is read, by whom, and how."""
 
-    ingestion_mode: Literal["table", "custom_sql"] = Field(
-        "table", description="table: tables and views by queries. custom_sql: one query of yours."
+    ingestion_mode: Literal["log", "table", "custom_sql"] = Field(
+        "table",
+        description="log: changes from the binary log. table: tables and views by queries. custom_sql: one query of "
+        "yours.",
     )
     custom_sql: str | None = Field(None, description="The query of ingestion_mode custom_sql: one SELECT.")
     custom_sql_name: str = Field("query", min_length=1, max_length=255, description="Name of the query as an object.")

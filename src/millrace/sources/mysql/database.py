@@ -107,7 +107,7 @@ class MySQL:
 
 
 class Reading:
-    """One connection that sees one state of the database."""
+    """One connection, ``session``, that sees one state of the database."""
 
     def __init__(
         self,
@@ -119,18 +119,19 @@ class Reading:
         now: Callable[[], datetime],
     ) -> None:
         self.ahead_s = ahead_s
-        self._session, self._config, self._described = session, config, described
+        self.session = session
+        self._config, self._described = config, described
         self._left_out, self._now = left_out, now
 
     def value(self, sql: str) -> str | None:
-        values = self._session.answer(sql)[1][0]
+        values = self.session.answer(sql)[1][0]
         return None if not values or values[0] is None else values[0].decode()
 
     def pairs(self, sql: str) -> list[tuple[int, int]]:
-        return [(int(one), int(other)) for one, other in self._session.rows(sql)]
+        return [(int(one), int(other)) for one, other in self.session.rows(sql)]
 
     def values(self, sql: str) -> list[str]:
-        return [one.decode() for one in self._session.answer(sql)[1][0] if one is not None]
+        return [one.decode() for one in self.session.answer(sql)[1][0] if one is not None]
 
     def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
         known = self._described[relation.name].types
@@ -138,7 +139,7 @@ class Reading:
         columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in names)
         rows = Rows(relation.name, known, self._config.special_values, self._now)
         places = [names.index(name) for name in cursor]
-        for _, values in self._session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
+        for _, values in self.session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
             count = len(values[0])
             if not count:
                 continue
@@ -155,7 +156,7 @@ class Reading:
 
     def cancel(self) -> None:
         with suppress(MillraceError):
-            self._session.break_off()
+            self.session.break_off()
 
     def snapshot(self) -> str | None:
         return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from millrace.connect.source import Reading, Stream, Verdict
+from millrace.connect.source import Context, Reading, Retention, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, objects, reader
 from millrace.connect.sql.reading.plan import Plan
@@ -23,6 +23,9 @@ from millrace.sources.mysql.custom import custom
 from millrace.sources.mysql.database import MySQL, connected
 from millrace.sources.mysql.rows import refusals
 
+if TYPE_CHECKING:
+    from millrace.sources.mysql.log.log import Log
+
 
 class Source(AnySource[Config]):
     """Tables and views of one database, each an object."""
@@ -30,6 +33,11 @@ class Source(AnySource[Config]):
     Config = Config
     title = "MySQL"
     defers_when_empty = True
+    logged = True
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        self._log: Log | None = None
 
     def check(self) -> list[Verdict]:
         """Findings in order: connection, objects. A "fail" is the last."""
@@ -40,6 +48,12 @@ class Source(AnySource[Config]):
                 place = f"{self.config.db_host}:{self.config.db_port}"
                 words = f"{self.config.db_user} is let in at {place}, {session.family} {version}"
                 found.append(Verdict("connection", "pass", words))
+                if self.config.ingestion_mode == "log":
+                    from millrace.sources.mysql.log.checks import verdict  # with what follows a log
+
+                    found.append(verdict(self._made_log(), session))
+                    if found[-1].state == "fail":
+                        return found
             return [*found, self._objects()]
         except MillraceError as error:
             return [*found, Verdict("objects" if found else "connection", "fail", error.message, error.hint)]
@@ -61,7 +75,26 @@ class Source(AnySource[Config]):
         return Verdict("objects", "pass", words)
 
     def streams(self) -> list[Stream]:
-        return [self._stream(one) for one in self._described().values()]
+        described = self._described()
+        found = [self._stream(one) for one in described.values()]
+        if self.config.ingestion_mode != "log":
+            return found
+        from millrace.sources.mysql.log.log import followed  # with what follows a log
+
+        return followed(described, found)
+
+    def log(self) -> Log | None:
+        return self._made_log() if self.config.ingestion_mode == "log" else None
+
+    def _made_log(self) -> Log:
+        if self._log is None:
+            from millrace.sources.mysql.log.log import Log  # with what follows a log
+
+            self._log = Log(self.config, self.context, self._described)
+        return self._log
+
+    def retention(self) -> Retention | None:
+        return self._log.retention() if self._log is not None else None
 
     def read(self, reading: Reading) -> Iterator[Item]:
         return self._read(reading)
@@ -70,18 +103,23 @@ class Source(AnySource[Config]):
         name = reading.stream.name
         # Columns may have changed since the last read in this process.
         described = self._one(name)
-        yield from reader.read(
-            Plan(
-                database=MySQL(self.config, self.context, {name: described}, self._left_out),
-                relation=described.relation,
-                mode=modes.chosen(self.context.queries.get(name), described.relation),
-                reading=reading,
-                context=self.context,
-                parallelism=1,
-                whole_every=timedelta(hours=self.config.full_load_every_hours),
-                repeats_whole=not reading.stream.historical,
-            )
+        database = MySQL(self.config, self.context, {name: described}, self._left_out)
+        plan = Plan(
+            database=database,
+            relation=described.relation,
+            mode=modes.chosen(self.context.queries.get(name), described.relation),
+            reading=reading,
+            context=self.context,
+            parallelism=1,
+            whole_every=timedelta(hours=self.config.full_load_every_hours),
+            repeats_whole=not reading.stream.historical,
         )
+        if self.config.ingestion_mode == "log":
+            from millrace.sources.mysql.log import history  # with what follows a log
+
+            yield from history.read(plan, self.config, database)
+        else:
+            yield from reader.read(plan)
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
         """Rows as people mended them; values that still have no type are refused again, or left out."""

@@ -1,0 +1,65 @@
+"""What is in the way of following a binary log, in our errors.
+
+The numbers and names of the failures are those of sources.md 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pymysql
+
+from millrace.connect.mysql.errors import translated
+from millrace.errors import ConfigError, MillraceError
+
+_RIGHTS = (1044, 1045, 1142, 1143, 1227, 3530)
+# The server cannot go on from the position: the file was purged, or is another one.
+_NO_SUCH_LOG = (1236, 1373, 1220)
+
+HINTS: Mapping[str, str] = {
+    "mysql_1012": "Let the user replicate: GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* (on MariaDB 10.5 and "
+    "newer: BINLOG MONITOR for the latter).",
+    "mysql_1027": "Set binlog_format = ROW on the server, and let no session change it; then run "
+    "`millrace resync --mode drop-and-load`.",
+    "mysql_binlog_position": "Turn the log on (log_bin) and restart the server, or read with ingestion_mode: table.",
+    "mysql_not_tracked": "Take the database out of binlog_ignore_db, or put it into binlog_do_db, and restart the "
+    "server.",
+    "mysql_history": "Grant the user LOCK TABLES on the database: a history begins at a known place of the log.",
+}
+
+
+def problem(code: str, text: str) -> ConfigError:
+    return ConfigError(text, hint=HINTS[code], code=code)
+
+
+def expired(why: str) -> ConfigError:
+    return ConfigError(
+        f"changes are lost, because {why}",
+        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
+        code="log_expired",
+    )
+
+
+def may_not(where: str, said: str) -> ConfigError:
+    return problem("mysql_1012", f"Replication access denied (1012): the user of {where} may not follow: {said}.")
+
+
+def of_dump(error: pymysql.Error, where: str) -> MillraceError | Exception:
+    """Our error for what a server says in place of its log."""
+    number = error.args[0] if error.args else 0
+    said = str(error.args[1]).strip().rstrip(".") if len(error.args) > 1 else str(error)
+    if number in _RIGHTS:
+        return may_not(where, said)
+    if number in _NO_SUCH_LOG:
+        # The same number stands for a replica of another's id that took its place.
+        if "same server_uuid/server_id" in said or "same server_id" in said:
+            return translated(pymysql.OperationalError(2013, said), where)
+        return expired(f"the server does not have this part of its log any more ({said})")
+    return translated(error, where)
+
+
+def of_question(error: MillraceError, where: str) -> MillraceError:
+    """The same for a question about the log, where a right to ask it is missing."""
+    if isinstance(error, ConfigError) and error.code == "PERMISSION_DENIED":
+        return may_not(where, error.message.rpartition(" lacks a right: ")[2].rstrip("."))
+    return error
