@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests import bubblewrap, chromium, sshd
 from tests import mariadb as maria
+from tests import mongodb as documents
 from tests import postgres as servers
 from tests.buckets import bucket, s3
 from tests.mariadb import mariadb, mysql_database
+from tests.mongodb import mongo, mongodb
 from tests.postgres import database, postgres
 
 pytest.register_assert_rewrite("millrace.connect.testing")
@@ -34,7 +36,7 @@ sys.dont_write_bytecode = False
 settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("millrace")
 
-__all__ = ["bucket", "database", "mariadb", "mysql_database", "postgres", "s3"]
+__all__ = ["bucket", "database", "mariadb", "mongo", "mongodb", "mysql_database", "postgres", "s3"]
 
 
 # Files that tests make are synced as those of users are, which a disk takes milliseconds for and memory does not.
@@ -79,7 +81,7 @@ def _free_memory() -> int:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     where = config.option.basetemp or tempfile.gettempdir()
-    headers = (one.pytest_report_header() for one in (servers, maria, bubblewrap, chromium, sshd))
+    headers = (one.pytest_report_header() for one in (servers, maria, documents, bubblewrap, chromium, sshd))
     return [*headers, f"folders of tests: {where}"]
 
 
