@@ -9,7 +9,7 @@ from typing import Any
 from millrace.connect.source import Context, Reading
 from millrace.connect.sql.reading import modes
 from millrace.connect.sql.reading.modes import QueryMode
-from millrace.connect.sql.reading.relation import Relation
+from millrace.connect.sql.reading.relation import Column, Kind, Relation
 from millrace.data.batch import JSON
 from millrace.sources.mongodb.catalog import ID, Object
 from millrace.sources.mongodb.client import Server
@@ -62,7 +62,10 @@ class Plan:
 
 
 def chosen(setting: JSON, relation: Relation) -> QueryMode:
-    """The mode that a person chose, or the best one where nobody did. Raises ConfigError as `modes.chosen` does."""
+    """The mode that a person chose, or the best one where nobody did. Raises ConfigError as `modes.chosen` does.
+
+    A field that a person names is taken for what it shall be where no document that was looked at has it.
+    """
     updated = next((name for name in _UPDATED if _serves(relation, name)), None)
     if setting is None or setting == "auto":
         found = modes.best(relation)
@@ -72,7 +75,10 @@ def chosen(setting: JSON, relation: Relation) -> QueryMode:
         parts.setdefault("timestamp_column_name", updated)
     if not parts.get("unique_column_name") and (id_ := relation.find(ID)) is not None and id_.pageable:
         parts.setdefault("incrementing_column_name", ID)
-    return modes.chosen(parts, relation)
+    named: tuple[tuple[str, Kind], ...] = (("timestamp_column_name", "moment"), ("incrementing_column_name", "whole"))
+    unseen = [Column(str(parts[role]), "unseen", kind) for role, kind in named if parts.get(role)]
+    unseen = [one for one in unseen if relation.find(one.name) is None]
+    return modes.chosen(parts, replace(relation, columns=(*relation.columns, *unseen)))
 
 
 def _serves(relation: Relation, name: str) -> bool:

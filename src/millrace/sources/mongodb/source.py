@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from millrace.connect.source import Context, Reading, Retention, Stream, Verdict
+from millrace.connect.source import Context, Note, Reading, Retention, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import objects as listed
 from millrace.data.batch import Item
@@ -77,6 +77,10 @@ class Source(AnySource[Config]):
         else:
             relation = catalog.relation(self._server, object_)
             mode = plan.chosen(self.context.queries.get(name), relation)
+            for field in (mode.timestamp, mode.incrementing):
+                if field is not None and relation.find(field) is None:
+                    text = f"no document of {name} that was looked at has the field {field}, by which it is queried"
+                    self.context.note(Note("field_unseen", text))
             yield from querying.read(made.queried_by(relation, mode))
         for field, count in made.rows.left_out.items():
             listed.left_out(self.context, f"{name}.{field}", count)
