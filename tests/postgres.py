@@ -192,8 +192,8 @@ class Server:
         self.password = secrets.token_hex(12)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Database:
-        """The server answers on its port."""
+    def start(self, **settings: str) -> Database:
+        """The server answers on its port. ``settings``: of the server, in place of those of tests."""
         data, secret = self.folder / "data", self.folder / "secret"
         secret.write_text(self.password)
         if self.programs.user:
@@ -214,7 +214,7 @@ class Server:
             "wal_level": "logical",
             "max_wal_size": "4GB",
             "log_min_messages": "fatal",
-        }
+        } | settings
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(

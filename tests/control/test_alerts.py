@@ -662,6 +662,20 @@ def test_people_are_told_below_a_half_and_a_fifth_of_what_is_kept(
     assert risk(None) is None
 
 
+@pytest.mark.parametrize(
+    ("held_bytes", "most_bytes", "level"),
+    [(5, 10, None), (6, 10, "warning"), (9, 10, "error"), (10, 10, "error"), (6, None, None), (None, 10, None)],
+)
+def test_people_are_told_when_more_than_a_half_of_the_room_of_a_log_is_taken(
+    held_bytes: int | None, most_bytes: int | None, level: str | None
+) -> None:
+    from millrace.connect.source import Retention
+    from millrace.control.log_watch import risk
+
+    note = risk(Retention(held_bytes=held_bytes, most_bytes=most_bytes))
+    assert (note and note.level) == level
+
+
 def test_alerts_of_another_team_are_not_there(home: Home, saved: Desk, hook: Receiver) -> None:
     from tests.control.people import PASSWORD
 

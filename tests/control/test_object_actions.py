@@ -18,6 +18,7 @@ from millrace.control import (
     objects,
     pipelines,
     positions,
+    query_modes,
     slots,
     tasks,
 )
@@ -224,3 +225,12 @@ def test_who_may_only_look_changes_nothing(ready: Home):
         with pytest.raises(Forbidden):
             doing(guest)
     assert [one.state for one in objects.listed(guest, "events")] == ["ACTIVE"] * 3
+
+
+def test_a_query_mode_of_pipelines_from_elsewhere_is_brought_by_a_file_alone(ready: Home) -> None:
+    for mode in ("xmin", {"mode": "xmin"}):
+        with pytest.raises(ConfigError) as refused:
+            object_actions.set_query_mode(ready, "events", "Users", mode)
+        assert refused.value.code == "import_only"
+    query_modes.selectable({"mode": "xmin"}, "xmin")
+    assert objects.find(ready, "events", "Users").query_mode is None

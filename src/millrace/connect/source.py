@@ -198,11 +198,13 @@ class Countable:
 @dataclass(frozen=True, slots=True)
 class Retention:
     """What a system keeps of a log that is read. ``kept_s``: for how long; ``behind_s``: how old it is where reading
-    is. ``held_bytes``: what it keeps for this reader alone, which fills its disk. None: it does not say."""
+    is. ``held_bytes``: what it keeps for this reader alone, which fills its disk; ``most_bytes``: how much of that it
+    keeps at most. None: it does not say."""
 
     kept_s: float | None = None
     behind_s: float | None = None
     held_bytes: int | None = None
+    most_bytes: int | None = None
 
 
 class Source(ABC, Generic[C]):

@@ -22,6 +22,12 @@ def risk(found: Retention | None) -> Note | None:
         if left < SOON:
             said = f"the source keeps its log for {_span(found.kept_s)}, and reading is {_span(found.behind_s)} behind"
             return Note(CODE, f"{said}: what is not read in time is lost", level="error" if left < NOW else "warning")
+    if found.most_bytes and found.held_bytes is not None:
+        left = (found.most_bytes - found.held_bytes) / found.most_bytes
+        if left < SOON:
+            said = f"the source keeps {found.most_bytes >> 20:,} MiB of its log for this pipeline at most"
+            said += f", and {found.held_bytes >> 20:,} MiB were to be read: what is not read in time is lost"
+            return Note(CODE, said, level="error" if left < NOW else "warning")
     if found.held_bytes is not None and found.held_bytes > MOST_BYTES:
         said = f"the source keeps {found.held_bytes / (1 << 30):.0f} GiB of its log for this pipeline"
         return Note(CODE, f"{said}, which fills its disk until they are read")

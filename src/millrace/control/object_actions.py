@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import activity, connections, jobs, objects, pipelines, positions, schedule, slots
+from millrace.control import activity, connections, jobs, objects, pipelines, positions, query_modes, schedule, slots
 from millrace.control.activity import Entity
 from millrace.control.db import upsert
 from millrace.control.objects import Object, ObjectState
@@ -147,6 +147,7 @@ def back_to(home: Home, pipeline: str, run: int, *, name: str | None = None) -> 
 def set_query_mode(home: Home, pipeline: str, name: str, mode: JSON) -> Object:
     """How the object is queried is kept for the source, and the object is read again with it."""
     found, one = _allowed(home, pipeline, name, "query_mode")
+    query_modes.selectable(mode, one.query_mode)
     _settle(home, found, one, {"query_mode": mode})
     message = f"Query mode of object {one.name} of {pipeline} was set"
     _wrote(home, found, one, "query_mode", message, one.query_mode, mode)

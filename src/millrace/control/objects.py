@@ -5,13 +5,14 @@ What a status means: pipelines.md 5.2; what may be done with an object in which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
+from millrace.connect.log import LOG
 from millrace.control.db import Database, upsert
 from millrace.control.tables import cursors, mappings, object_settings, run_objects, runs, slots, tasks
 from millrace.data.batch import JSON
@@ -37,12 +38,18 @@ IngestionStatus: TypeAlias = Literal[
     "DEFERRED",
     "FINISHED",
     "PERMISSION_DENIED",
+    "LOG_EXPIRED",
     "FAILED",
 ]
 Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 
-# Codes of errors by which a source says that the credentials may not read an object.
-_REFUSED = frozenset({"auth", "forbidden"})
+# What codes of errors mean for an object: the credentials may not read it; its changes are lost.
+_FAILURES: Mapping[str, IngestionStatus] = {
+    "auth": "PERMISSION_DENIED",
+    "forbidden": "PERMISSION_DENIED",
+    "log_expired": "LOG_EXPIRED",
+}
+FAILED: tuple[IngestionStatus, ...] = ("FAILED", *dict.fromkeys(_FAILURES.values()))
 
 AT_WORK = ("IN_PROGRESS", "CANCELLING")
 
@@ -116,8 +123,7 @@ def listed(home: Home, pipeline: str, *, category: Category = "ALL") -> list[Obj
         return [one for one in every if one.state == "ACTIVE"]
     if category == "SKIPPED":
         return [one for one in every if one.state == "SKIPPED"]
-    failed = ("FAILED", "PERMISSION_DENIED")
-    return [one for one in every if one.status == category or (category == "FAILED" and one.status in failed)]
+    return [one for one in every if one.status == category or (category == "FAILED" and one.status in FAILED)]
 
 
 def find(home: Home, pipeline: str, name: str) -> Object:
@@ -169,7 +175,8 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
     unmapped = _unmapped(connection, pipeline.id)
     latest = _latest(connection, pipeline.id)
     work = _at_work(connection, pipeline.id)
-    names = sorted({*settings, *at, *(pipeline.selected or ())})
+    # The position in a log is that of no object.
+    names = sorted({*settings, *at, *(pipeline.selected or ())} - {LOG})
     found: list[Object] = []
     for name in names:
         own, lanes = settings.get(name), at.get(name, {})
@@ -232,7 +239,7 @@ def _status(
     if last is not None and last.status.startswith("DEFERRED"):
         return "DEFERRED"
     if last is not None and last.status == "FAILED":
-        return "PERMISSION_DENIED" if (last.error or {}).get("code") in _REFUSED else "FAILED"
+        return _FAILURES.get((last.error or {}).get("code", ""), "FAILED")
     if held_until is not None and held_until > now:
         return "DEFERRED"
     if lanes.keys() == {"historical"} and lanes["historical"].progress == 1.0:

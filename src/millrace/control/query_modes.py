@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 _BOTH = frozenset({"incrementing_column_name", "timestamp_column_name", "timestamp_delay_interval_ms"})
@@ -25,6 +26,25 @@ QUERY_MODES: Mapping[str, frozenset[str]] = {
     "increment_append_only": frozenset({"incrementing_column_name"}),
     "change_data_capture": _BOTH,
 }
+
+
+# Pipelines that came from elsewhere go on with these; nobody chooses them anew (pipelines.md 4).
+_IMPORTED = frozenset({"xmin"})
+
+
+def selectable(mode: JSON, before: JSON) -> None:
+    """Raises ConfigError for a query mode that only a file of pipelines brings, but where the object has it already."""
+    if _name(mode) in _IMPORTED and _name(mode) != _name(before):
+        raise ConfigError(
+            f"query mode {_name(mode)} cannot be chosen: pipelines that came from elsewhere have it by their file",
+            hint="Choose change_data_capture or delta, or apply a file of pipelines.",
+            path="config.mode",
+            code="import_only",
+        )
+
+
+def _name(mode: JSON) -> JSON:
+    return mode.get("mode") if isinstance(mode, dict) else mode
 
 
 def checked(config: Mapping[str, Any]) -> dict[str, Any]:

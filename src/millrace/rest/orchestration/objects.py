@@ -176,7 +176,7 @@ def _status(one: Object) -> Status:
 def _replication(one: Object) -> Replication:
     if one.status == "AWAITING_MAPPING":
         return "BLOCKED"
-    if one.status in ("FAILED", "PERMISSION_DENIED"):
+    if one.status in objects.FAILED:
         return "FAILED"
     return "REPLICATED" if one.last_ingested_at is not None else "PENDING"
 

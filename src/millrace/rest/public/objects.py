@@ -202,7 +202,7 @@ def object_read(home: Viewing, pipeline_id: PipelineId, object_name: str) -> Dat
 
 def _told(one: Object) -> ObjectTold:
     plain = {"FINISHED", "PAUSED", "SKIPPED", "FAILED", "QUEUED", "DEFERRED"}
-    coarse = {"NOT_INCLUDED": "SKIPPED", "PERMISSION_DENIED": "FAILED"}.get(one.status, one.status)
+    coarse = "FAILED" if one.status in objects.FAILED else {"NOT_INCLUDED": "SKIPPED"}.get(one.status, one.status)
     status: Any = coarse if coarse in plain else "ACTIVE"
     return ObjectTold(
         name=one.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Reading, Stream, Verdict
+from millrace.connect.source import Context, Reading, Retention, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, objects, reader
 from millrace.connect.sql.reading.plan import PAGE_ROWS, RANGE_ROWS, Plan
@@ -84,6 +84,9 @@ class Source(AnySource[Config]):
             range_rows=self.range_rows,
         )
         yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
+
+    def retention(self) -> Retention | None:
+        return self._log.retention if self._log is not None else None
 
     def close(self) -> None:
         self._server.close()

@@ -12,10 +12,9 @@ from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, site
 
 from millrace.connect.source import Context
-from millrace.control import connections, object_actions, runs
+from millrace.control import connections, log_watch, object_actions, runs
 from millrace.control.ledger import Books
 from millrace.errors import ConfigError
-from millrace.sources.postgres.log import log as following
 from millrace.sources.postgres.log.messages import Messages
 from millrace.sources.postgres.log.wire import lsn
 
@@ -51,7 +50,7 @@ def test_rows_come_change_and_go(site: Site, shop: Database) -> None:
 
 
 def test_every_way_to_say_which_row_is_meant(site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "RETAINED_BYTES", 0)
+    monkeypatch.setattr(log_watch, "MOST_BYTES", 0)
     shop.run(
         "CREATE TABLE loose (v int)",
         "CREATE TABLE loud (v int)",

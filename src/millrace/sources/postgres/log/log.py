@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from millrace.connect.log import Following
 from millrace.connect.log import Log as AnyLog
-from millrace.connect.source import Context, Note, Stream
+from millrace.connect.source import Context, Note, Retention, Stream
 from millrace.connect.sql import libpq
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.errors import ConfigError, MillraceError, Transient
@@ -32,8 +32,6 @@ FOLLOW_S = 900.0
 # How often the server is asked how far it is when it is silent.
 _SILENCE_S = 0.05
 _SLOT_WAIT_S = 60.0
-# The server keeps log for a slot until its disk is full: from so many bytes on a person is told (pipelines.md 7).
-RETAINED_BYTES = 10 << 30
 
 # SQLSTATE of a slot or a publication that is not there, and of a file of the log that was removed.
 _GONE = ("42704", "58P01")
@@ -110,6 +108,8 @@ class Log(AnyLog):
         self._config, self._context, self._described = config, context, described
         self._names = Names.of(context.pipeline, config.publication_name)
         self._wire: Wire | None = None
+        self.retention: Retention | None = None
+        """What the server kept when the last read began."""
 
     def follow(self, following: Following) -> Iterator[Item]:
         described = self._described()
@@ -210,13 +210,9 @@ class Log(AnyLog):
         gone = sorted(following.streams.keys() - tables.keys())
         if gone:
             self._context.note(Note("not_in_log", f"nothing of {', '.join(gone)} is in the log"))
-        if (kept := publishing.retained(side, self._names)) is None:
-            return
-        size, room = kept
-        if size > RETAINED_BYTES or (room is not None and room < size):
-            left = f", and {room >> 20:,} MiB more at most" if room is not None else ""
-            text = f"the server keeps {size >> 20:,} MiB of its log for this pipeline{left}: run it more often"
-            self._context.note(Note("log_retention_risk", text))
+        if (kept := publishing.retained(side, self._names)) is not None:
+            held, room = kept
+            self.retention = Retention(held_bytes=held, most_bytes=None if room is None else held + max(room, 0))
 
     @property
     def context(self) -> Context:
