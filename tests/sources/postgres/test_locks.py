@@ -15,11 +15,12 @@ from tests.sources.postgres.following import Follow, source
 from tests.sources.postgres.log.site import Site, site
 
 from millrace.connect.source import Context
+from millrace.connect.sql import libpq
 from millrace.connect.sql.reading.database import NotJoined
 from millrace.sources.postgres import catalog
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.database import Postgres
-from millrace.sources.postgres.log.log import errors_of, uri
+from millrace.sources.postgres.log.log import errors_of
 from millrace.sources.postgres.log.publishing import Side
 from millrace.sources.postgres.session import Server
 
@@ -159,7 +160,7 @@ def test_a_table_is_locked_before_its_state_is_fixed(shop: Database) -> None:
 
 def test_values_are_looked_up_with_all_locks_or_none(shop: Database) -> None:
     config = Config(**shop.settings(ingestion_mode="log"))
-    with closing(Side(uri(config, Context()), errors_of(config))) as side, shop.connect() as user:
+    with closing(Side(libpq.uri(config), errors_of(config))) as side, shop.connect() as user:
 
         def look() -> list[tuple[Any, ...]]:
             with side.reading('"public"."parted"', Context().clock):

@@ -15,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 from tests.postgres import Database, Server, binaries
 from tests.sources.postgres.following import Follow, source
+from tests.sources.postgres.log.site import Site
 from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import WORLD
@@ -34,6 +35,21 @@ def test_a_database_is_read_through_ssh(shop: Database, ssh_server: SshServer, f
 def test_a_query_of_the_users_goes_through_ssh_too(shop: Database, ssh_server: SshServer, follow: Follow) -> None:
     settings = {"ingestion_mode": "custom_sql", "custom_sql": "SELECT 1 AS one"}
     assert follow("query", settings=ssh_server.settings() | settings).run() == [{"one": 1}]
+
+
+def test_a_log_is_followed_through_ssh(tmp_path: Path, shop: Database, ssh_server: SshServer) -> None:
+    shop.run(
+        "DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')"
+    )
+    site = Site(tmp_path, shop)
+    with closing(site):
+        site.create(objects={"public.t": None}, **ssh_server.settings())
+        site.run()
+        shop.run(
+            "INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(2, 500) AS g", "DELETE FROM t WHERE id = 1"
+        )
+        site.run()
+        assert site.query("SELECT count(*), min(id) FROM t WHERE NOT __hevo__marked_deleted") == [(499, 2)]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ const KNOWN: Record<string, Status> = {
   STREAMING: { tone: 'working', word: 'Following' },
   BOOTSTRAPPING: { tone: 'working', word: 'Reading history' },
   HISTORICAL_LOAD_FINISHED: { tone: 'well', word: 'History read' },
+  PERMISSION_DENIED: { tone: 'failed', word: 'Not allowed' },
+  LOG_EXPIRED: { tone: 'failed', word: 'Log lost' },
   AWAITING_MAPPING: { tone: 'look', word: 'Waits for a mapping' },
   FINISHED: { tone: 'well', word: 'Finished' },
   ACTIVE: { tone: 'well', word: 'Active' },

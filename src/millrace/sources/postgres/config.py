@@ -82,8 +82,6 @@ class Config(SourceConfig):
     def _whole_way(self) -> None:
         if self.ssh_host is None:
             return
-        if self.ingestion_mode == "log":
-            raise ValueError("the log cannot be read through ssh_host; use ingestion_mode: table")
         if not self.ssh_user:
             raise ValueError("ssh_user is missing: name who signs in at the SSH server")
         if not self.ssh_host_key:

@@ -49,13 +49,13 @@ class Source(AnySource[Config]):
             return found
         from millrace.sources.postgres.log.log import followed  # which brings another driver
 
-        return followed(self.config, self.context, found)
+        return followed(self._server, found)
 
     def log(self) -> Log | None:
         if self.config.ingestion_mode == "log" and self._log is None:
             from millrace.sources.postgres.log.log import Log  # which brings another driver
 
-            self._log = Log(self.config, self.context, self._described)
+            self._log = Log(self._server, self._described)
         return self._log
 
     def read(self, reading: Reading) -> Iterator[Item]:
@@ -89,9 +89,9 @@ class Source(AnySource[Config]):
         return self._log.retention if self._log is not None else None
 
     def close(self) -> None:
-        self._server.close()
         if self._log is not None:
             self._log.close()
+        self._server.close()
 
     def _one(self, name: str) -> Described:
         return objects.present(self._described(name), name)

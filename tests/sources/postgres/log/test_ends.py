@@ -11,10 +11,11 @@ import pytest
 from tests.postgres import Database
 from tests.sources.postgres.conftest import shop
 
-from millrace.connect.source import Context, SystemClock
+from millrace.connect.source import SystemClock
+from millrace.connect.sql import libpq
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.log import publishing
-from millrace.sources.postgres.log.log import errors_of, uri
+from millrace.sources.postgres.log.log import errors_of
 from millrace.sources.postgres.log.publishing import Side
 from millrace.sources.postgres.log.wire import lsn
 
@@ -55,7 +56,7 @@ def reader(lazy: Database) -> Iterator[Database]:
 
 def side(database: Database) -> Side:
     config = Config(**database.settings(ingestion_mode="log"))
-    return Side(uri(config, Context()), errors_of(config))
+    return Side(libpq.uri(config), errors_of(config))
 
 
 def test_the_end_is_behind_every_commit_that_was_made_before(lazy: Database) -> None:

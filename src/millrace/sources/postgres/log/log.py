@@ -9,18 +9,17 @@ from dataclasses import dataclass, field, replace
 from millrace.connect.log import Following
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Note, Retention, Stream
-from millrace.connect.sql import libpq
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.errors import translated
 from millrace.sources.postgres.log import publishing
 from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.rows import Changes, Key
 from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
-from millrace.sources.postgres.session import where
+from millrace.sources.postgres.session import Server, where
 from millrace.sources.postgres.types import Type, typed
 
 # Rows, or bytes of them, that are brought into Arrow together, and the time after which fewer are.
@@ -47,14 +46,6 @@ WITH RECURSIVE below (id, modifier, top) AS (
 SELECT b.top::int8, CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname ELSE '' END::text, b.modifier
 FROM below AS b JOIN pg_type AS t ON t.oid = b.id AND t.typtype <> 'd'
 JOIN pg_namespace AS n ON n.oid = t.typnamespace"""
-
-
-def uri(config: Config, context: Context) -> str:
-    """Where the server is, for libpq."""
-    try:
-        return libpq.uri(config, context.reach)
-    except (OSError, UnicodeError) as cause:
-        raise unknown_host(config.db_host, cause) from cause
 
 
 def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
@@ -89,9 +80,10 @@ def errors_of_log(config: Config) -> Callable[[str | None, str], MillraceError]:
     return made
 
 
-def followed(config: Config, context: Context, streams: Sequence[Stream]) -> list[Stream]:
+def followed(server: Server, streams: Sequence[Stream]) -> list[Stream]:
     """Those of the streams whose changes are in the log, with the key by which changes name their rows."""
-    with closing(Side(uri(config, context), errors_of(config))) as side:
+    config = server.config
+    with closing(Side(server.uri(), errors_of(config))) as side:
         identities = side.identities()
         own = publishing.published(side, config.publication_name) if config.publication_name else identities.keys()
     return [
@@ -104,16 +96,17 @@ def followed(config: Config, context: Context, streams: Sequence[Stream]) -> lis
 class Log(AnyLog):
     """Changes from the slot of one pipeline. ``described``: asks the catalogue for tables and their columns."""
 
-    def __init__(self, config: Config, context: Context, described: Callable[[], Mapping[str, Described]]) -> None:
-        self._config, self._context, self._described = config, context, described
-        self._names = Names.of(context.pipeline, config.publication_name)
+    def __init__(self, server: Server, described: Callable[[], Mapping[str, Described]]) -> None:
+        self._server, self._described = server, described
+        self._config, self._context = server.config, server.context
+        self._names = Names.of(self._context.pipeline, self._config.publication_name)
         self._wire: Wire | None = None
         self.retention: Retention | None = None
         """What the server kept when the last read began."""
 
     def follow(self, following: Following) -> Iterator[Item]:
         described = self._described()
-        with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
+        with closing(Side(self._server.uri(), errors_of(self._config))) as side:
             identities = side.identities()
             tables = {
                 name: (described[name].relation.source, identities[name])
@@ -141,7 +134,7 @@ class Log(AnyLog):
     def forget(self) -> None:
         self.close()
         try:
-            with closing(Side(uri(self._config, self._context), errors_of(self._config))) as side:
+            with closing(Side(self._server.uri(), errors_of(self._config))) as side:
                 publishing.drop_all(side, self._names, self._context.clock)
         except MillraceError as error:
             error.hint = f"Say at the server: SELECT pg_drop_replication_slot('{self._names.slot}')."
@@ -160,7 +153,7 @@ class Log(AnyLog):
             command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT'
             self._context.awaiting("transactions at the server that are open")
             ((_, point, exported, *_),) = wire.ask(
-                command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set
+                command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set, cancel=side.cancel
             )
             self._context.awaiting("")
             assert point is not None and exported is not None
@@ -168,7 +161,7 @@ class Log(AnyLog):
             return {"lsn": point, "unseen": side.snapshot().missing(seen)}
 
     def _wired(self) -> Wire:
-        return Wire(uri(self._config, self._context), errors_of_log(self._config))
+        return Wire(self._server.uri(), errors_of_log(self._config), self._config.connect_timeout_s)
 
     def opened(self, at: int) -> Wire:
         """The server sends what was committed behind ``at``. One that is just ending a connection of ours is waited

@@ -129,6 +129,11 @@ class Side:
         finally:
             self.run("ROLLBACK")
 
+    def cancel(self, process: int) -> None:
+        """What another connection of ours waits for ends. libpq's own way would wait in a thread that lets no other
+        run, the tunnel's among them."""
+        self.run("SELECT pg_cancel_backend(%s)", process)
+
     def flushed(self) -> int:
         """Up to here the log is on the server's disk, or has come to a standby: so far it can be followed."""
         standby = "pg_is_in_recovery()"

@@ -37,11 +37,13 @@ def lsn_text(number: int) -> str:
 class Wire:
     """One replication connection. ``translated`` makes our error of the server's state and words."""
 
-    def __init__(self, uri: str, translated: Callable[[str | None, str], MillraceError]) -> None:
+    def __init__(
+        self, uri: str, translated: Callable[[str | None, str], MillraceError], timeout_s: float = 10.0
+    ) -> None:
         self._translated = translated
-        self._pgconn = pq.PGconn.connect(f"{uri}&replication=database&client_encoding=UTF8".encode())
+        self._pgconn = _connected(f"{uri}&replication=database&client_encoding=UTF8", timeout_s)
         if self._pgconn.status != pq.ConnStatus.OK:
-            words = self._pgconn.error_message.decode(errors="replace")
+            words = self._pgconn.error_message.decode(errors="replace") or "connection failed: timeout expired"
             self._pgconn.finish()
             raise translated(None, words)
         self._confirmed = 0
@@ -50,16 +52,22 @@ class Wire:
             self.ask(f"SET {name} = {literal(value)}")
 
     def ask(
-        self, command: str, *, until_s: float | None = None, stopping: Callable[[], bool] = lambda: False
+        self,
+        command: str,
+        *,
+        until_s: float | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        cancel: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[str | None, ...]]:
-        """Rows of one command. Raises Transient when it takes longer than ``until_s``, or the run shall stop."""
+        """Rows of one command. Raises Transient when it takes longer than ``until_s``, or the run shall stop; it is
+        cancelled by the number of its process."""
         self._pgconn.send_query(command.encode())
         began = time.monotonic()
         while self._pgconn.is_busy():
             self._wait(0.2)
             self._pgconn.consume_input()
             if stopping() or (until_s is not None and time.monotonic() - began > until_s):
-                self._pgconn.get_cancel().cancel()
+                cancel(self._pgconn.backend_pid)
                 raise Transient(
                     "the server waits for transactions that have been open for long",
                     hint="Look for them in pg_stat_activity; the run is tried again.",
@@ -154,6 +162,24 @@ class Wire:
 
     def failed(self, error: psycopg.Error) -> MillraceError:
         return self._translated(None, str(error))
+
+
+def _connected(uri: str, timeout_s: float) -> pq.abc.PGconn:
+    """A connection, whose status says whether it is one.
+
+    Step by step, because other threads run between the steps: the server may be behind a tunnel of this process.
+    """
+    pgconn = pq.PGconn.connect_start(uri.encode())
+    until = time.monotonic() + timeout_s
+    turn = pq.PollingStatus.WRITING
+    while pgconn.status != pq.ConnStatus.BAD and turn in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
+        left = until - time.monotonic()
+        sockets = [pgconn.socket]
+        reads, writes = (sockets, []) if turn == pq.PollingStatus.READING else ([], sockets)
+        if left <= 0 or not any(select.select(reads, writes, [], left)):
+            break
+        turn = pgconn.connect_poll()
+    return pgconn
 
 
 class _Errors:
