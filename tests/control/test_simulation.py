@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from tests.control.people import acting, cheap, joined
+from tests.control.receivers import http_server
 from tests.rest.conftest import work
 
-from millrace.connect.reach import WORLD
+from millrace.connect.reach import SIMULATOR, WORLD
 from millrace.control import connections, drafts, jobs, preview, reach, simulation
 from millrace.control.home import Home
 from millrace.errors import ConfigError
+from millrace.simulators.clevertap import Account, Settings, Simulator
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +66,40 @@ def test_invented_data_are_loaded_for_whoever_asks(tmp_path: Path) -> None:
 
 
 def test_only_a_source_that_is_aimed_at_the_simulator_reaches_this_machine(tmp_path: Path) -> None:
-    with Home.open(tmp_path / "home", create=True, env={}) as home:
+    account = Account(id="SIM-EU1-0001", passcode="what the home chose", users=0)
+    with (
+        Home.open(tmp_path / "home", create=True, env={}) as home,
+        Simulator(Settings(accounts=(account,), control=False)) as running,
+    ):
         joined(cheap(home), "ada@example.com", "TEAM_ADMIN")
         ada = acting(home, "ada@example.com")
-        assert reach.of_source(ada, {"base_url": "http://127.0.0.1:1/r/eu1"}) == WORLD
-        (home.path / "simulation.json").write_text('{"port": 4711}')
-        assert reach.of_source(ada, {"base_url": "http://127.0.0.1:4711/r/eu1"}) != WORLD
-        for other in ("http://127.0.0.1:4712/r/eu1", "http://127.0.0.1:4711/r/eu1/../../", None):
-            assert reach.of_source(ada, {"base_url": other}) == WORLD
+        port = urlsplit(running.base_url).port or 0
+        aimed = {"base_url": f"http://127.0.0.1:{port}/r/eu1"}
+
+        def plan(passcode: str, port: int = port) -> None:
+            known = {"id": account.id, "passcode": passcode}
+            (home.path / "simulation.json").write_text(json.dumps({"port": port, "account": known}))
+
+        assert reach.of_source(ada, "clevertap", aimed) == WORLD
+        plan(account.passcode)
+        assert reach.of_source(ada, "clevertap", aimed) == SIMULATOR
+        for other in (f"http://127.0.0.1:{port + 1}/r/eu1", f"http://127.0.0.1:{port}/r/eu1/../../", None):
+            assert reach.of_source(ada, "clevertap", {"base_url": other}) == WORLD
+        assert reach.of_source(ada, "another", aimed) == WORLD
+        # A program that has the port but is not the one that this home began, and nobody at all.
+        plan("what another home chose")
+        assert reach.of_source(ada, "clevertap", aimed) == WORLD
+        with http_server() as stranger:
+            where = urlsplit(stranger.url).port or 0
+            plan(account.passcode, where)
+            assert reach.of_source(ada, "clevertap", {"base_url": f"http://127.0.0.1:{where}/r/eu1"}) == WORLD
+        assert reach.of_source(ada, "clevertap", {"base_url": f"http://127.0.0.1:{where}/r/eu1"}) == WORLD
+        # What writes files and calls URLs is not there for other programs of the machine.
+        for path in ("/_sim/ledger", "/_sim/journal"):
+            with pytest.raises(HTTPError) as refused:
+                urlopen(running.base_url + path)
+            assert refused.value.code == 404
+            refused.value.close()
 
 
 def test_without_a_server_beside_it_somebody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ class Reach:
 ANYWHERE = Reach(_ALL, _ALL)
 NETWORK = Reach(_OURS, _OURS)
 WORLD = Reach(frozenset(("public",)), frozenset(("public", "private")))
+# This machine by HTTP, where the simulator is, and nothing else.
+SIMULATOR = Reach(frozenset(("loopback",)), frozenset())
 
 
 def kind_of(address: Address) -> Kind:

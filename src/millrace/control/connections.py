@@ -269,7 +269,7 @@ def build_source(home: Home, source_id: str, context: Context) -> Source[Any]:
     """The source, ready to read; the caller closes it."""
     found = by_id(home, source_id)
     return registry.source(found.type)(
-        settings_of(home, found), replace(context, reach=reach.of_source(home, found.config))
+        settings_of(home, found), replace(context, reach=reach.of_source(home, found.type, found.config))
     )
 
 

@@ -162,7 +162,7 @@ def _settings(home: Home, number: int) -> tuple[Draft, dict[str, Any]]:
 
 def _opened(home: Home, draft: Draft, settings: Mapping[str, Any]) -> Source[Any]:
     config = connections.validated("source", draft.source_type, settings, where=draft.name)
-    context = Context(clock=clock(), reach=reach.of_source(home, settings))
+    context = Context(clock=clock(), reach=reach.of_source(home, draft.source_type, settings))
     return registry.source(draft.source_type)(config, context)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from millrace.connect.reach import ANYWHERE, NETWORK, WORLD, Reach
+from millrace.connect.reach import ANYWHERE, NETWORK, SIMULATOR, WORLD, Reach
 from millrace.control.settings import workspace
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ def of(home: Home) -> Reach:
     return NETWORK if workspace(home.database).allow_private_addresses else WORLD
 
 
-def of_source(home: Home, config: Mapping[str, Any]) -> Reach:
-    """The same for a source with these settings. One that is aimed at the simulator of this home reaches it: whoever
-    asked for that did not choose where it is."""
+def of_source(home: Home, source_type: str, config: Mapping[str, Any]) -> Reach:
+    """The same for a source with these settings. One that is aimed at the simulator of this home, and finds it there,
+    reaches it: whoever asked for that did not choose where it is."""
     found = of(home)
     if found is not WORLD:
         return found
     # Imported here: it needs what needs this module, and few runs need it.
     from millrace.control import simulation
 
-    return NETWORK if simulation.is_ours(home, config) else found
+    return SIMULATOR if simulation.is_ours(home, source_type, config) else found

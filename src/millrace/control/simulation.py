@@ -1,11 +1,13 @@
 """Trying it without an account: a stand-in for CleverTap that this home keeps, and a finished pipeline from it.
 
 What shall be simulated is a file of the home; a server keeps a process beside it for as long as the file is there. Its
-data is invented, so its passcode is no secret.
+data is invented; its passcode, which the home chose, is how it shows that it is the stand-in of this home.
 """
 
 from __future__ import annotations
 
+import hmac
+import http.client
 import json
 import secrets
 import socket
@@ -14,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
 
 FILE = "simulation.json"
+SOURCE_TYPE = "clevertap"
 PIPELINE = "Simulated shop"
 SOURCE = "CleverTap (simulated)"
 DESTINATION = "Warehouse (simulated)"
@@ -35,6 +39,7 @@ EVERY_S = 3600
 # A server looks every second whether the stand-in shall run; it needs a second or two to invent its data.
 PATIENCE_S = 30.0
 HOST = "127.0.0.1"
+PROOF_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,13 @@ def begin(home: Home) -> Simulated:
     return Simulated(PIPELINE, SOURCE, DESTINATION, jobs.start(home, PIPELINE).run.id)
 
 
-def is_ours(home: Home, config: Mapping[str, Any]) -> bool:
-    """Whether the settings of a source aim it at the stand-in of this home, and at nothing else."""
+def is_ours(home: Home, source_type: str, config: Mapping[str, Any]) -> bool:
+    """Whether the settings of a source aim it at the stand-in of this home, and at nothing else: who listens there now
+    knows what this home told its stand-in."""
     plan = _read(home.path)
-    return plan is not None and config.get("base_url") == _url(plan)
+    if plan is None or source_type != SOURCE_TYPE or config.get("base_url") != _url(plan):
+        return False
+    return _proven(plan)
 
 
 class Keeper:
@@ -105,7 +113,7 @@ def _planned(home: Home) -> dict[str, Any]:
     account = {"id": "SIM-EU1-0001", "passcode": secrets.token_urlsafe(12), "users": USERS, "days": DAYS}
     plan: dict[str, Any] = {"port": port, "settings": "simulation.yaml", "account": account}
     # YAML takes JSON.
-    (home.path / plan["settings"]).write_text(json.dumps({"accounts": [account]}), encoding="utf-8")
+    (home.path / plan["settings"]).write_text(json.dumps({"accounts": [account], "control": False}), encoding="utf-8")
     draft = home.path / f"{FILE}.part"
     draft.write_text(json.dumps(plan), encoding="utf-8")
     draft.replace(home.path / FILE)
@@ -121,6 +129,24 @@ def _read(home: Path) -> dict[str, Any] | None:
 
 def _url(plan: Mapping[str, Any]) -> str:
     return f"http://{HOST}:{plan['port']}/r/eu1"
+
+
+def _proven(plan: Mapping[str, Any]) -> bool:
+    """Another program may have taken the port; it cannot answer this."""
+    from millrace.simulators.clevertap.control import proof
+
+    account, nonce = plan["account"], secrets.token_hex(16)
+    connection = http.client.HTTPConnection(HOST, plan["port"], timeout=PROOF_S)
+    try:
+        connection.request("GET", f"/_sim/proof?account={account['id']}&nonce={nonce}")
+        answer = connection.getresponse()
+        said: Any = json.loads(answer.read(4096)) if answer.status == HTTPStatus.OK else {}
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    given = said.get("proof") if isinstance(said, dict) else None
+    return isinstance(given, str) and hmac.compare_digest(proof(account["id"], account["passcode"], nonce), given)
 
 
 def _await(port: int) -> None:
@@ -151,7 +177,7 @@ def _make(home: Home, plan: Mapping[str, Any]) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {(one.kind, one.name) for one in connections.listed(home)}
     if ("source", SOURCE) not in known:
-        connections.create(home, "source", SOURCE, "clevertap", config)
+        connections.create(home, "source", SOURCE, SOURCE_TYPE, config)
     if ("destination", DESTINATION) not in known:
         connections.create(home, "destination", DESTINATION, "duckdb", {"path": str(file)})
     try:

@@ -132,6 +132,9 @@ class Settings(Part):
     drift: Drift = Drift()
     previous_cursor: bool = False
     faults: tuple[Rule, ...] = Field(default=(), description="Fault rules in force from the start.")
+    control: bool = Field(
+        default=True, description="Whether the endpoints under `/_sim/` answer, which write files and call URLs."
+    )
     memory_mb: int = Field(
         default=256, ge=1, description="Generated rows kept in memory; the rest goes to a spool file."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import hmac
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -29,9 +31,10 @@ def answer(world: World, request: Request) -> Response:
     """The answer of a control endpoint; 400 with what is wrong and how to mend it, 404 with the list of paths."""
     if request.path == "/":
         return Response(200, page.html(world).encode(), HTML)
-    function = ROUTES.get((request.method, request.path))
+    routes = ROUTES if world.settings.control else ALWAYS
+    function = routes.get((request.method, request.path))
     if function is None:
-        paths = sorted(f"{method} {path}" for method, path in ROUTES)
+        paths = sorted(f"{method} {path}" for method, path in routes)
         return json_answer({"error": "no such control endpoint", "endpoints": paths}, 404)
     try:
         return function(world, request)
@@ -165,6 +168,17 @@ def _webhook(world: World, request: Request) -> Response:
     return json_answer(exports.fire(body["url"], payload))
 
 
+def proof(account: str, passcode: str, nonce: str) -> str:
+    """What only a program can say that knows the passcode of the account, which is not told by it."""
+    return hmac.new(passcode.encode(), f"millrace simulator\n{account}\n{nonce}".encode(), hashlib.sha256).hexdigest()
+
+
+def _proof(world: World, request: Request) -> Response:
+    params = request.params()
+    account, nonce = _project(world, params).account, params.get("nonce", "")
+    return json_answer({"account": account.id, "proof": proof(account.id, account.passcode, nonce)})
+
+
 def _project(world: World, params: Mapping[str, JSON]) -> Project:
     name = params.get("account", next(iter(world.projects), ""))
     project = world.projects.get(name)
@@ -191,7 +205,9 @@ def _body(request: Request) -> JSON:
         raise ConfigError(f"the body is not JSON: {exc}") from exc
 
 
+ALWAYS: Mapping[tuple[str, str], Function] = {("GET", "/_sim/proof"): _proof}
 ROUTES: Mapping[tuple[str, str], Function] = {
+    **ALWAYS,
     ("GET", "/_sim/faults"): _faults,
     ("PUT", "/_sim/faults"): _set_faults,
     ("GET", "/_sim/journal"): _journal,
