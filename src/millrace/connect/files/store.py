@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +12,29 @@ import obstore
 from obstore import exceptions as ob
 from obstore.store import LocalStore, from_url
 
+from millrace.connect.reach import Kind
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
 
 SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "azure://")
+
+
+def _client(endpoint: str | None, allowed: frozenset[Kind] | None) -> Any:
+    """How the client of a bucket connects."""
+    found: dict[str, Any] = {}
+    if endpoint is not None:
+        if endpoint.startswith("http://"):
+            found["allow_http"] = True
+        if allowed is not None:
+            # Imported here: only who may not reach everything needs it.
+            from millrace.connect.files.gate import through
+
+            found["proxy_url"] = through(allowed)
+    return found or None
+
+
+def _own(key: str, secret: str) -> Any:
+    """These keys and nothing of the environment: its session token would be sent beside them."""
+    return lambda: {"access_key_id": key, "secret_access_key": secret, "token": None, "expires_at": None}
 
 
 class Store:
@@ -26,14 +46,21 @@ class Store:
         self._store = store
 
     @classmethod
-    def at(cls, root: str, **options: str) -> Store:
-        """The store at a local path or a bucket's URL. ``options`` are those of the bucket's service.
+    def at(
+        cls, root: str, options: Mapping[str, str] | None = None, *, allowed: frozenset[Kind] | None = None
+    ) -> Store:
+        """The store at a local path or a bucket's URL. ``options`` are those of the bucket's service; with ``allowed``
+        its ``endpoint``, and whatever that redirects to, is reached at addresses of these kinds alone.
 
         Raises ConfigError when a local path cannot be a folder or cannot be written.
         """
         if root.startswith(SCHEMES):
             try:
-                return cls(root, from_url(root, config=cast(Any, options)), None)
+                given = dict(options or {})
+                more: dict[str, Any] = {"client_options": _client(given.get("endpoint"), allowed)}
+                if "access_key_id" in given and "secret_access_key" in given:
+                    more["credential_provider"] = _own(given.pop("access_key_id"), given.pop("secret_access_key"))
+                return cls(root, from_url(root, config=cast(Any, given), **more), None)
             except ob.BaseError as error:
                 raise ConfigError(f"{root} is not a bucket that can be used: {error}", path="path") from error
         if "://" in root:

@@ -6,6 +6,7 @@ Source: https://developmentseed.org/obstore/latest/ for buckets, https://www.rfc
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +49,8 @@ FILE_ROWS = 1_000_000
 FILE_BYTES = 128 * 1024 * 1024
 # Integers up to here are equal to a DOUBLE.
 _EXACT = 2**53
+# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
+_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
 
 
 class Config(DestinationConfig):
@@ -67,6 +70,13 @@ class Config(DestinationConfig):
     access_key_id: str | None = Field(None, description="Key of an S3 bucket; left out: from the environment.")
     secret_access_key: Secret | None = Field(None, description="Secret of that key.")
 
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint(cls, url: str | None) -> str | None:
+        if url is not None and _ENDPOINT.fullmatch(url) is None:
+            raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
+        return url
+
     @field_validator("partition")
     @classmethod
     def _partition(cls, template: str) -> str:
@@ -83,14 +93,11 @@ class Config(DestinationConfig):
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
         }
-        found = {
+        return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in given.items()
             if value is not None
         }
-        if self.endpoint and self.endpoint.startswith("http://"):
-            found["allow_http"] = "true"
-        return found
 
 
 class Destination(Contract[Config]):
@@ -116,10 +123,19 @@ class Destination(Contract[Config]):
     @property
     def catalog(self) -> Catalog:
         if self._catalog is None:
-            if not self.context.reach.everywhere:
-                for url in (self.config.path, self.config.endpoint or ""):
-                    check_url(url, self.context.reach.stores)
-            self._catalog = Catalog(Store.at(self.config.path, **self.config.options()))
+            reach, config = self.context.reach, self.config
+            if not reach.everywhere and config.endpoint is not None:
+                check_url(config.endpoint, reach.stores)
+                if config.access_key_id is None or config.secret_access_key is None:
+                    # Who named the service would be sent what signs with the server's own credentials.
+                    raise ConfigError(
+                        "a service that is named by its endpoint needs keys of its own",
+                        hint="Give access_key_id and secret_access_key.",
+                        path="access_key_id",
+                        code="own_keys",
+                    )
+            allowed = None if reach.everywhere else reach.stores
+            self._catalog = Catalog(Store.at(config.path, config.options(), allowed=allowed))
         return self._catalog
 
     def ready(self) -> None:
