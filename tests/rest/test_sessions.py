@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from millrace.control.people_tables import sessions as rows
 from millrace.control.people_tables import users as people
 from millrace.rest.app import Limits, application
 
+ROOT = Path(__file__).parents[2]
 API = "/api/millrace/v1"
 NEW = "Other-horse-8"
 
@@ -83,8 +85,11 @@ def test_whoever_forgot_their_password_gets_a_link_by_mail_and_nobody_learns_who
     assert box.recipients == [[ada]], "in five minutes nobody gets more"
     found = re.search(r"https://millrace.example.com(/\S+)#(\S+)", box.mails[-1].get_content())
     assert found is not None
+    # The link leads to a screen, which is told the token by what follows # and asks the API.
+    assert f"path: '{found[1]}'" in (ROOT / "web/src/app/routes.tsx").read_text()
+    assert page.get(found[1], headers={"Accept": "text/html"}).headers["Content-Type"].startswith("text/html")
     body = {"token": found[2], "password": NEW}
-    assert page.post(found[1], json=body).status_code == 200
+    assert page.post(f"{API}/password-resets/accept", json=body).status_code == 200
     assert sign_in(page, password=NEW).status_code == 201
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.invitations import Link
 
-PAGE = "/api/millrace/v1/password-resets/accept"
+# The screen on which another password is chosen (web/src/app/routes.tsx).
+PAGE = "/reset"
 
 _log = logging.getLogger("millrace.forgotten")
 
