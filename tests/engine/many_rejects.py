@@ -21,7 +21,7 @@ from millrace.data.batch import Checkpoint
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.stage import Stage
 
-BATCH = 10_000
+BATCH = 3_000
 
 
 def peak_mb() -> int:
@@ -44,7 +44,7 @@ def rows(first: int, count: int) -> pa.RecordBatch:
     columns = {
         "id": pa.array([None if number else 0 for number in ids], pa.int64()),
         "n": pa.array(ids, pa.int64()),
-        "name": pa.array([f"name {number} " + "x" * 200 for number in ids]),
+        "name": pa.array([f"name {number} " + "x" * 900 for number in ids]),
         "share": pa.array([number / 7 for number in ids]),
         "city": pa.array([f"city {number % 97}" for number in ids]),
         "day": pa.array([number % 20_000 for number in ids], pa.int32()).cast(pa.date32()),

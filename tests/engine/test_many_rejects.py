@@ -13,7 +13,7 @@ from tests.engine.kit import types
 
 __all__ = ["types"]
 
-ROWS = 300_000
+ROWS = 100_000
 # The rows alone are 100 MB as JSON text.
 MOST_MB = 60
 
