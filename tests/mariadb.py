@@ -53,6 +53,13 @@ class Database:
             "ssl_mode": "disabled",
         } | more
 
+    def connect(self) -> pymysql.Connection[Any]:
+        """A connection of which nothing is kept until it says COMMIT; it ends with its block."""
+        return pymysql.connect(
+            host=self.host, port=self.port, user=self.user, password=self.password, database=self.name or None,
+            charset="utf8mb4", ssl_disabled=True,
+        )  # fmt: skip
+
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Runs the statements, each a transaction of its own, with names in double quotes; rows of the last one."""
         rows: list[tuple[Any, ...]] = []
@@ -137,6 +144,7 @@ class Server:
         self.password = secrets.token_hex(12)
         self._user = "mysql" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._options: list[str] = []
 
     def start(self, *more: str) -> Database:
         """The server answers on its port. ``more``: options of the server's own."""
@@ -157,14 +165,13 @@ class Server:
             str(INSTALLER), "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=socket",
             "--skip-test-db",
         )  # fmt: skip
-        options = [
+        self._options = [
             "--no-defaults",
             f"--datadir={data}",
             f"--socket={self.folder / 'socket'}",
             f"--pid-file={self.folder / 'pid'}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
-            f"--init-file={first}",
             f"--ssl-ca={tls[0]}",
             f"--ssl-cert={tls[1]}",
             f"--ssl-key={tls[2]}",
@@ -179,12 +186,23 @@ class Server:
             "--skip-name-resolve",
             *more,
         ]
-        with (self.folder / "log").open("wb") as log:
+        database = self._launch(f"--init-file={first}")
+        atexit.register(self.stop)
+        return database
+
+    def restart(self, *more: str, kill: bool = False) -> Database:
+        """The server has ended, or was killed, and answers again; its data are there. ``more``: other options."""
+        assert self._process is not None
+        (self._process.kill if kill else self._process.terminate)()
+        self._process.wait(60)
+        return self._launch(*more)
+
+    def _launch(self, *more: str) -> Database:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen[bytes](
-                [str(SERVER), *options], stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent,
+                [str(SERVER), *self._options, *more], stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent,
                 **self._as_user(),
             )  # fmt: skip
-        atexit.register(self.stop)
         database = Database("127.0.0.1", self.port, "", "millrace", self.password)
         self._wait(database)
         return database

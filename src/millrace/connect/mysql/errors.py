@@ -49,17 +49,17 @@ def not_reached(error: OSError | UnicodeError, where: str) -> MillraceError:
             f"Connection to host failed (1006): the name of {where} does not resolve.",
             hint="Check db_host: a name or an address, without a protocol in front.",
             path="db_host",
-            code="unknown_host",
+            code="mysql_1006",
         )
-    if isinstance(error, TimeoutError):
-        return Transient(
-            f"Connection to host failed (1017): {where} did not answer in time.",
-            hint="Check db_host and db_port, and that no firewall swallows what is sent.",
-        )
-    return Transient(
-        f"Connection to host failed (1003): {where} cannot be reached: {error.strerror or error}.",
-        hint="Check db_host and db_port, and that the server runs and lets this machine in.",
+    late = isinstance(error, TimeoutError)
+    passing = Transient(
+        f"Connection to host failed (1017): {where} did not answer in time."
+        if late
+        else f"Connection to host failed (1003): {where} cannot be reached: {error.strerror or error}.",
+        hint="Check db_host and db_port, that the server runs, and that no firewall swallows what is sent.",
     )
+    passing.code = "mysql_1017" if late else "mysql_1003"
+    return passing
 
 
 def translated(error: BaseException, where: str, *, rows: bool = False, entering: bool = False) -> Exception:
@@ -76,7 +76,7 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
             f"{_reason(cause, said)}.",
             hint="Look at ssl_mode and ssl_ca here, and at the certificate of the server.",
             path="ssl_mode",
-            code="ssl",
+            code="mysql_1017",
         )
     if isinstance(cause, TimeoutError):
         return not_reached(cause, where)
@@ -114,12 +114,13 @@ def _not_let_in(number: int, said: str, where: str) -> MillraceError:
             f"Failed to connect to database (1026): {where}: {said}.",
             hint="Check db_name, and that the user has a right on that database.",
             path="db_name",
-            code="no_database",
+            code="mysql_1026",
         )
     return AuthError(
         f"Access denied (1011): {where} refused the user: {said}.",
         hint="Check db_user and db_password, and that the account may come from this host.",
         path="db_password",
+        code="mysql_1011",
     )
 
 

@@ -6,7 +6,7 @@ from millrace.connect.mysql.session import Session
 from millrace.connect.source import Verdict
 from millrace.errors import MillraceError
 from millrace.sources.mysql.log import server
-from millrace.sources.mysql.log.errors import problem
+from millrace.sources.mysql.log.errors import no_place, wrong_format
 from millrace.sources.mysql.log.log import Log
 
 _DAYS = 3
@@ -23,13 +23,11 @@ def verdict(log: Log, session: Session) -> Verdict:
 def _found(log: Log, session: Session) -> Verdict:
     about = server.variables(session, "log_bin", "binlog_format", "binlog_row_image", "binlog_row_value_options")
     if about.get("log_bin") != "ON":
-        raise problem(
-            "mysql_binlog_position", f"Failed to determine binlog filename/position: {log.where} has log_bin off."
-        )
+        raise no_place(log.where, "has log_bin off")
     if (written := about.get("binlog_format", "ROW")) != "ROW":
-        raise problem("mysql_1027", f"Unsupported BinLog format (1027): binlog_format is {written}.")
+        raise wrong_format(f"binlog_format is {written}")
     if about.get("binlog_row_value_options"):
-        raise problem("mysql_1027", "Unsupported BinLog format (1027): binlog_row_value_options is PARTIAL_JSON.")
+        raise wrong_format("binlog_row_value_options is PARTIAL_JSON")
     # What only whoever may follow is told.
     at = server.end(session, log.where, log.config.db_name)
     log.made(at)

@@ -5,8 +5,6 @@ The numbers and names of the failures are those of sources.md 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pymysql
 
 from millrace.connect.mysql.errors import translated
@@ -16,20 +14,39 @@ _RIGHTS = (1044, 1045, 1142, 1143, 1227, 3530)
 # The server cannot go on from the position: the file was purged, or is another one.
 _NO_SUCH_LOG = (1236, 1373, 1220)
 
-HINTS: Mapping[str, str] = {
-    "mysql_1012": "Let the user replicate: GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* (on MariaDB 10.5 and "
-    "newer: BINLOG MONITOR for the latter).",
-    "mysql_1027": "Set binlog_format = ROW on the server, and let no session change it; then run "
-    "`millrace resync --mode drop-and-load`.",
-    "mysql_binlog_position": "Turn the log on (log_bin) and restart the server, or read with ingestion_mode: table.",
-    "mysql_not_tracked": "Take the database out of binlog_ignore_db, or put it into binlog_do_db, and restart the "
-    "server.",
-    "mysql_history": "Grant the user LOCK TABLES on the database: a history begins at a known place of the log.",
-}
+
+def wrong_format(why: str) -> ConfigError:
+    """The log does not have rows as they are."""
+    return ConfigError(
+        f"Unsupported BinLog format (1027): {why}.",
+        hint="Set binlog_format = ROW and binlog_row_image = FULL on the server, and let no session change them. Where "
+        "something else is in the log already, run `millrace resync --mode drop-and-load`.",
+        code="mysql_1027",
+    )
 
 
-def problem(code: str, text: str) -> ConfigError:
-    return ConfigError(text, hint=HINTS[code], code=code)
+def no_place(where: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"Failed to determine binlog filename/position: {where} {why}.",
+        hint="Turn the log on (log_bin) and restart the server, or read with ingestion_mode: table.",
+        code="mysql_binlog_position",
+    )
+
+
+def not_tracked(where: str, database: str) -> ConfigError:
+    return ConfigError(
+        f"Schema '{database}' is not tracked via bin logs of {where}.",
+        hint="Take the database out of binlog_ignore_db, or put it into binlog_do_db, and restart the server.",
+        code="mysql_not_tracked",
+    )
+
+
+def may_not_lock(source: str, said: str) -> ConfigError:
+    return ConfigError(
+        f"The user may not lock {source} while the state that is read gets its place in the log: {said}",
+        hint="Grant the user LOCK TABLES on the database.",
+        code="PERMISSION_DENIED",
+    )
 
 
 def expired(why: str) -> ConfigError:
@@ -41,7 +58,12 @@ def expired(why: str) -> ConfigError:
 
 
 def may_not(where: str, said: str) -> ConfigError:
-    return problem("mysql_1012", f"Replication access denied (1012): the user of {where} may not follow: {said}.")
+    return ConfigError(
+        f"Replication access denied (1012): the user of {where} may not follow: {said}.",
+        hint="Let the user replicate: GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* (on MariaDB 10.5 and newer: "
+        "REPLICATION SLAVE, BINLOG MONITOR).",
+        code="mysql_1012",
+    )
 
 
 def of_dump(error: pymysql.Error, where: str) -> MillraceError | Exception:

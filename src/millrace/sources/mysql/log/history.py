@@ -16,7 +16,7 @@ from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.database import TITLE, MySQL, Reading, connected
 from millrace.sources.mysql.log import server
-from millrace.sources.mysql.log.errors import problem
+from millrace.sources.mysql.log.errors import may_not_lock, no_place
 from millrace.sources.mysql.log.place import Place
 
 _PATIENCE_S = 30.0
@@ -84,10 +84,7 @@ class Seeing:
         if locked is None:
             at = server.of_snapshot(session)
             if at is None:
-                raise problem(
-                    "mysql_binlog_position",
-                    f"Failed to determine binlog filename/position: {where} writes no binary log.",
-                )
+                raise no_place(where, "writes no binary log")
             return at
         return server.end(locked, where, self.config.db_name)
 
@@ -111,7 +108,7 @@ class Seeing:
             except ConfigError as error:
                 if error.code != "PERMISSION_DENIED":
                     raise
-                raise problem("mysql_history", f"The user may not lock {self.source}: {error.message}") from error
+                raise may_not_lock(self.source, error.message) from error
             except Transient:
                 if self.context.stopping.is_set() or self.context.clock.monotonic() > until:
                     raise

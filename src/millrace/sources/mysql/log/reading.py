@@ -14,7 +14,7 @@ from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.log import ddl, events
 from millrace.sources.mysql.log.ddl import Altered, Dropped, Emptied, Made, Written
-from millrace.sources.mysql.log.errors import expired, problem
+from millrace.sources.mysql.log.errors import expired, wrong_format
 from millrace.sources.mysql.log.events import ROWS, table_of
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.rows import Changes
@@ -156,8 +156,7 @@ class Read:
         elif kind == events.INCIDENT:
             raise expired("the server says that its log lacks something")
         elif kind == events.PARTIAL_UPDATE:
-            raise problem("mysql_1027", "Unsupported BinLog format (1027): the log has parts of JSON values alone "
-                          "(binlog_row_value_options = PARTIAL_JSON).")  # fmt: skip
+            raise wrong_format("the log has parts of JSON values alone (binlog_row_value_options = PARTIAL_JSON)")
         elif kind == events.XA_PREPARE and self._touched:
             raise expired("rows were changed in a transaction of XA, which may be taken back after it is in the log")
 
@@ -266,11 +265,7 @@ class Read:
         database = self.tracking.database
         if isinstance(effect, Written):
             if effect.database == database or database.lower() in effect.text.lower():
-                raise problem(
-                    "mysql_1027",
-                    "Unsupported BinLog format (1027): a statement that changes rows is in the log in place of the "
-                    "rows.",
-                )
+                raise wrong_format("a statement that changes rows is in the log in place of the rows")
             return
         # What was read so far had the columns of before.
         self._maps.clear()

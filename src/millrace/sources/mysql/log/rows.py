@@ -16,7 +16,7 @@ from millrace.data.batch import Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
 from millrace.data.rows import to_rows
 from millrace.sources.mysql.log.charsets import Charsets
-from millrace.sources.mysql.log.errors import problem
+from millrace.sources.mysql.log.errors import wrong_format
 from millrace.sources.mysql.log.events import DELETE, INSERT, UPDATE, Rows
 from millrace.sources.mysql.log.filling import Filling, Key, Present
 from millrace.sources.mysql.log.locating import Flags, Ints, Located, Places, Size, located, size_of
@@ -173,8 +173,8 @@ class Changes:
         updates = np.flatnonzero(found.kinds == UPDATE)
         for place in self._keys:
             if not found.old[place].said[told].all():
-                text = f"Unsupported BinLog format (1027): changes of {self.name} do not say which rows they mean"
-                raise problem("mysql_1027", f"{text}; tables without a primary key need binlog_row_image = FULL.")
+                text = f"changes of {self.name}, which has no primary key, do not say which rows they mean"
+                raise wrong_format(text)
             old, new = found.old[place].take(updates), found.new[place].take(updates)
             column = self.columns[place]
             before = decoded(column, found.marks, old, self.charsets).values

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from millrace.connect.mysql.session import Session
 from millrace.errors import MillraceError
-from millrace.sources.mysql.log.errors import of_question, problem
+from millrace.sources.mysql.log.errors import no_place, not_tracked, of_question
 from millrace.sources.mysql.log.place import Place
 
 # Ids of replicas that people choose are small.
@@ -40,13 +40,10 @@ def end(session: Session, where: str, database: str) -> Place:
     with asking(where):
         found = session.rows("SHOW BINARY LOG STATUS" if renamed else "SHOW MASTER STATUS")
     if not found:
-        raise problem(
-            "mysql_binlog_position",
-            f"Failed to determine binlog filename/position: {where} writes no binary log.",
-        )
+        raise no_place(where, "writes no binary log")
     file, position, only, ignored = found[0][:4]
     if (_named(only) and database not in _named(only)) or database in _named(ignored):
-        raise problem("mysql_not_tracked", f"Schema '{database}' is not tracked via bin logs of {where}.")
+        raise not_tracked(where, database)
     return Place(int(position), str(file))
 
 

@@ -1,0 +1,181 @@
+"""What may be wrong with a log or with whoever follows it is told, by its number, and mended by one command."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.mariadb import Database, Server
+from tests.sources.mysql.log.site import Site, site
+
+from millrace.connect.source import Verdict
+from millrace.control import runs
+from millrace.errors import ConfigError, MillraceError
+from millrace.sources.mysql.config import Config
+from millrace.sources.mysql.source import Source
+
+__all__ = ["site"]
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Server]:
+    """A server whose log may be taken away."""
+    made = Server()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def shop(own: Server) -> Iterator[Database]:
+    server = Database("127.0.0.1", own.port, "", "millrace", own.password)
+    fresh = replace(server, name=f"shop_{secrets.token_hex(6)}")
+    server.run(f'CREATE DATABASE "{fresh.name}"')
+    yield fresh
+    server.run(f'DROP DATABASE IF EXISTS "{fresh.name}"')
+
+
+def finding(database: Database) -> Verdict:
+    """The last finding of the test of the connection."""
+    return Source(Config(**database.settings(ingestion_mode="log"))).check()[-1]
+
+
+def refused(site: Site) -> MillraceError:
+    with pytest.raises(MillraceError) as raised:
+        site.run()
+    return raised.value
+
+
+def recovers(site: Site, shop: Database) -> None:
+    """One command mends it."""
+    runs.resync(site.home, "followed", mode="drop-and-load")
+    shop.run("INSERT INTO pets VALUES (9, 'new')")
+    site.run()
+    assert site.rows("pets", "id, name") == shop.run("SELECT id, name FROM pets ORDER BY 1")
+
+
+@pytest.fixture
+def following(site: Site, shop: Database) -> Site:
+    """A pipeline that follows one table."""
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name varchar(9))", "INSERT INTO pets VALUES (1, 'a'), (2, 'b')")
+    site.create()
+    site.run()
+    return site
+
+
+def test_a_log_that_was_purged_is_told_and_one_command_mends_it(following: Site, shop: Database) -> None:
+    shop.run("DELETE FROM pets WHERE id = 1", "FLUSH BINARY LOGS")
+    ((file, *_),) = shop.run("SHOW MASTER STATUS")
+    until = time.monotonic() + 60
+    # The server keeps a file while it still notices that its reader has gone.
+    while len(shop.run(f"PURGE BINARY LOGS TO '{file}'", "SHOW BINARY LOGS")) > 1 and time.monotonic() < until:
+        shop.run("FLUSH BINARY LOGS")
+        ((file, *_),) = shop.run("SHOW MASTER STATUS")
+    lost = refused(following)
+    assert lost.code == "log_expired" and lost.hint and "millrace resync" in lost.hint
+    assert "log_expired" in following.notes()
+    recovers(following, shop)
+
+
+def test_a_log_that_was_begun_anew_is_told_though_it_has_the_same_names(following: Site, shop: Database) -> None:
+    ((file, place, *_),) = shop.run("SHOW MASTER STATUS")
+    shop.run("SELECT SLEEP(1.1)", "RESET MASTER")
+    while shop.run("SHOW MASTER STATUS")[0][:2] < (file, place):
+        shop.run(*["INSERT INTO pets VALUES (3, repeat('x', 9))", "DELETE FROM pets WHERE id = 3"] * 20)
+        if shop.run("SHOW MASTER STATUS")[0][0] < file:
+            shop.run("FLUSH BINARY LOGS")
+    assert refused(following).code == "log_expired"
+    recovers(following, shop)
+
+
+def test_a_log_goes_on_in_new_files_and_behind_the_end_of_its_server(
+    following: Site, shop: Database, own: Server
+) -> None:
+    shop.run("INSERT INTO pets VALUES (3, 'c')", "FLUSH BINARY LOGS", "INSERT INTO pets VALUES (4, 'd')")
+    own.restart("--innodb-flush-log-at-trx-commit=1")
+    shop.run("INSERT INTO pets VALUES (5, 'e')")
+    own.restart(kill=True)
+    shop.run("DELETE FROM pets WHERE id = 1", "INSERT INTO pets VALUES (6, 'f')")
+    record = following.run()
+    assert following.rows("pets", "id, name") == shop.run("SELECT id, name FROM pets ORDER BY 1")
+    assert record.balance.read == 5
+
+
+def test_statements_in_the_log_in_place_of_rows_are_1027(following: Site, shop: Database) -> None:
+    shop.run("SET GLOBAL binlog_format = 'STATEMENT'")
+    try:
+        assert "1027" in finding(shop).message
+        shop.run("UPDATE pets SET name = 'z'")
+    finally:
+        shop.run("SET GLOBAL binlog_format = 'ROW'")
+    assert refused(following).code == "mysql_1027"
+    recovers(following, shop)
+
+
+def test_a_transaction_that_may_be_taken_back_later_is_told(following: Site, shop: Database) -> None:
+    with shop.connect() as connection, connection.cursor() as cursor:
+        for sql in ("XA START 'x'", "DELETE FROM pets", "XA END 'x'", "XA PREPARE 'x'"):
+            cursor.execute(sql)
+        cursor.execute("XA ROLLBACK 'x'")
+    assert refused(following).code == "log_expired"
+    recovers(following, shop)
+
+
+@pytest.mark.parametrize(
+    ("grants", "number"),
+    [
+        ("SELECT ON *.*", "1012"),
+        ("SELECT, BINLOG MONITOR ON *.*", "1012"),
+        ("SELECT, REPLICATION SLAVE ON *.*", "1012"),
+        ("SELECT, REPLICATION SLAVE, BINLOG MONITOR ON *.*", ""),
+    ],
+)
+def test_a_right_that_is_missing_is_1012(shop: Database, grants: str, number: str) -> None:
+    shop.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE USER 'reader'@'%' IDENTIFIED BY 'p'")
+    try:
+        shop.run(f"GRANT {grants} TO 'reader'@'%'")
+        found = finding(replace(shop, user="reader", password="p"))
+        assert found.state == ("fail" if number else "pass")
+        assert number in found.message
+    finally:
+        shop.run("DROP USER 'reader'@'%'")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"db_password": "wrong"}, "mysql_1011"),
+        ({"db_name": "nowhere"}, "mysql_1026"),
+        ({"db_host": "no-such-host.invalid"}, "mysql_1006"),
+        ({"db_port": 1}, "mysql_1003"),
+        ({"ssl_mode": "verify_identity"}, "mysql_1017"),
+    ],
+)
+def test_a_connection_that_fails_has_its_number(shop: Database, wrong: dict[str, Any], code: str) -> None:
+    source = Source(Config(**(shop.settings(ingestion_mode="log") | wrong)))
+    with pytest.raises(MillraceError) as raised:
+        source.streams()
+    assert raised.value.code == code
+    assert code.removeprefix("mysql_") in raised.value.message
+    assert source.check()[-1].message == raised.value.message
+
+
+def test_a_server_without_a_log_and_a_database_that_is_not_in_it_are_told(
+    own: Server, shop: Database, tmp_path: Path
+) -> None:
+    shop.run("CREATE TABLE t (id int PRIMARY KEY)")
+    try:
+        own.restart(f"--binlog-ignore-db={shop.name}")
+        assert finding(shop).message.startswith(f"Schema '{shop.name}' is not tracked via bin logs")
+        own.restart("--skip-log-bin")
+        assert finding(shop).message.startswith("Failed to determine binlog filename/position")
+        with pytest.raises(ConfigError) as raised:
+            Site(tmp_path, shop).create().run()
+        assert raised.value.code == "mysql_binlog_position"
+    finally:
+        own.restart()
