@@ -87,11 +87,14 @@ class Server:
                     raise NoServer(f"the server did not start: {error}\n{text}") from error
                 time.sleep(0.05)
 
-    def end(self) -> None:
-        """The process is gone at once; its data stay."""
+    def end(self, *, kindly: bool = False) -> None:
+        """The process is gone, at once or when it has put everything in order; its data stay."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait(60)
+            if kindly:
+                self._process.terminate()
+            else:
+                self._process.kill()
+            self._process.wait(120)
             self._process = None
 
     def stop(self) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,7 +14,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import Killed
 from tests.mongodb import Deployment
-from tests.sources.mongodb.site import Site, site
+from tests.sources.mongodb.site import PIPELINE, Site, site
 from tests.sources.mongodb.writer import COLLECTIONS, IDS, Writer, differences
 
 from millrace.connect.log import Followed, Following
@@ -199,11 +203,34 @@ def deadly(call: Callable[..., Any], left: int) -> Callable[..., Any]:
     return called
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_both_sides_are_equal_in_the_end(
-    site: Site, mongo: Deployment, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    choose, writer = random.Random(seed), Writer(mongo, seed)
+def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, mongo: Deployment, kills: int) -> None:
+    writer, choose = Writer(mongo, 3), random.Random(3)
+    for _ in range(40):
+        writer.write()
+    site.create()
+    with writer.beside():
+        died = [killed(site, 0.4 + choose.random()) for _ in range(min(kills, 2))]
+        site.run()
+    site.run()
+    assert any(died)
+    assert differences(mongo, site) == {}
+
+
+def killed(site: Site, after_s: float) -> bool:
+    """A real process runs the pipeline and is killed; False when it was done before."""
+    env = os.environ | {"MILLRACE_HOME": str(site.folder / "home")}
+    words = [sys.executable, "-m", "millrace", "run", PIPELINE, "--quiet"]
+    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(after_s)
+    process.kill()
+    _, said = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), said.decode()
+    return process.returncode != 0
+
+
+def test_both_sides_are_equal_in_the_end(site: Site, mongo: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose, writer = random.Random(1), Writer(mongo, 1)
     for _ in range(40):
         writer.write()
     for name in COLLECTIONS:

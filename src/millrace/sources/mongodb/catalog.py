@@ -89,12 +89,17 @@ def relation(server: Server, object_: Object) -> Relation:
 def _databases(client: Client, wanted: list[str]) -> list[str]:
     if wanted:
         return wanted
-    found = client.list_databases(authorizedDatabases=True, nameOnly=True)
-    return sorted({str(one["name"]) for one in found} - OWN_DATABASES)
+    # The driver's own lists ask the primary alone.
+    found = client.admin.command(
+        "listDatabases", authorizedDatabases=True, nameOnly=True, read_preference=client.read_preference
+    )
+    return sorted({str(one["name"]) for one in found["databases"]} - OWN_DATABASES)
 
 
 def _collections(client: Client, database: str) -> Iterator[Collection]:
-    found = client[database].list_collections(authorizedCollections=True)
+    found = client[database].cursor_command(
+        "listCollections", authorizedCollections=True, cursor={}, read_preference=client.read_preference
+    )
     for one in sorted(found, key=lambda one: str(one["name"])):
         name, options = str(one["name"]), one.get("options", {})
         if not name.startswith("system."):
@@ -112,7 +117,10 @@ def _some(client: Client, one: Collection) -> list[dict[str, Any]]:
 
 
 def _indexes(client: Client, one: Collection) -> Iterator[Index]:
-    for index in client[one.database][one.name].list_indexes():
+    found = client[one.database].cursor_command(
+        "listIndexes", one.name, cursor={}, read_preference=client.read_preference
+    )
+    for index in found:
         if not {"partialFilterExpression", "sparse"} & index.keys():
             yield Index(tuple(index["key"]), unique=bool(index.get("unique")))
 

@@ -41,7 +41,7 @@ def verdicts(config: Config, context: Context) -> list[Verdict]:
 
 def _version(server: Server, said: dict[str, Any]) -> Verdict:
     with server.asked() as client:
-        version = client.admin.command("buildInfo")["version"]
+        version = client.admin.command("buildInfo", read_preference=client.read_preference)["version"]
     member = _MEMBERS.get(str(said.get("msg"))) or (
         f"a member of the replica set {said['setName']}" if "setName" in said else "alone"
     )

@@ -80,7 +80,7 @@ class Server:
     def hello(self) -> dict[str, Any]:
         """What a member that is asked says of itself."""
         with self.asked() as client:
-            return client.admin.command("hello")
+            return client.admin.command("hello", read_preference=client.read_preference)
 
     def now(self) -> Timestamp | None:
         """The time of the last change that is committed for good; None where the server knows no such time."""

@@ -115,6 +115,8 @@ class Config(SourceConfig):
             raise ValueError("give db_host, or a connection_string in its place")
         if self.connection_string is not None:
             self._right_string(self.connection_string.get_secret_value())
+        elif not self.hosts:
+            raise ValueError("db_host names no host")
         if self.db_password is not None and self.db_user is None:
             raise ValueError("db_user is missing: name whose password db_password is")
         if self.auth_mechanism == "MONGODB-X509" and self.ssl_cert is None:
@@ -128,7 +130,12 @@ class Config(SourceConfig):
         """The words of what is wrong never show the string: it may hold a password."""
         if not text.startswith(("mongodb://", "mongodb+srv://")):
             raise ValueError("connection_string does not begin with mongodb:// or mongodb+srv://")
-        if not re.fullmatch(r"mongodb(\+srv)?://(?:[^@/?#]*@)?[^@/?#]+(?:/[^?#]*)?(?:\?[^#]*)?", text):
+        try:
+            whole = re.fullmatch(r"mongodb(\+srv)?://(?:[^@/?#]*@)?[^@/?#]+(?:/[^@?#]*)?(?:\?[^@#]*)?", text)
+            count = len(self.hosts) if whole else 0
+        except ValueError:
+            count = 0
+        if not count:
             raise ValueError(
                 "connection_string cannot be read; characters like @ : / in a user or a password are written as %40 …"
             )
@@ -136,7 +143,7 @@ class Config(SourceConfig):
             raise ValueError(
                 "the user and the password are part of connection_string, or db_host is given in its place"
             )
-        if text.startswith("mongodb+srv://") and len(self.hosts) != 1:
+        if text.startswith("mongodb+srv://") and count != 1:
             raise ValueError("connection_string with mongodb+srv:// names one host, whose records name the others")
 
     def _whole_way(self) -> None:
