@@ -195,6 +195,9 @@ def test_positions(both: Twins):
     before = both.done("objects", "show", *here, "--json").json["positions"]
     both.refused("usage", "objects", "position", *here, "--set", "{")
     both.done("objects", "position", *here, "--set", "null")
+    both.done("objects", "position", *here, "--at", "2020-02-29T10:00:00")
+    both.refused("future_date", "objects", "position", *here, "--at", "2999-01-01")
+    both.refused("usage", "objects", "position", *here, "--at", "2020-01-01", "--set", "null")
     assert "incremental" not in both.done("objects", "show", *here, "--json").json["positions"]
     both.done("objects", "back-to", "clevertap", "1", "--object", "Events")
     assert both.done("objects", "show", *here, "--json").json["positions"] == before

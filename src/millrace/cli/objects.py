@@ -56,7 +56,8 @@ def join(app: typer.Typer) -> None:
     for verb, action, told, done in VERBS:
         _verb(verb, action, told, done)
     moved = "millrace objects position clevertap Events --set '{\"v\": 1}'"
-    command(group, "position", examples=["millrace objects position clevertap Events", moved])(position)
+    back = "millrace objects position clevertap Events --at 2026-03-10T08:00:00"
+    command(group, "position", examples=["millrace objects position clevertap Events", moved, back])(position)
     command(group, "positions", examples=["millrace objects positions clevertap Events"])(history)
     command(group, "back-to", examples=["millrace objects back-to clevertap 17 --object Events"])(back_to)
     mode = "millrace objects query-mode shop orders mode=timestamp timestamp_column_name=changed_at"
@@ -111,13 +112,21 @@ def position(
     set_: Annotated[
         str | None, typer.Option("--set", metavar="JSON", help="Read from there on; null is the beginning.")
     ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option("--at", metavar="TIME", help="Read from where it was at that moment, in UTC."),
+    ] = None,
     lane: Annotated[Lane, LANE] = "incremental",
 ) -> None:
     """Show how far an object was read, or let it be read from another position on."""
     from millrace.control.operations import objects
 
+    if set_ is not None and at is not None:
+        raise ConfigError("there are two positions", hint="Give --set or --at.", code="usage")
     with face.desk() as desk:
-        if set_ is None:
+        if at is not None:
+            found = desk.ask(objects.set_back, pipeline, object_, at.replace(tzinfo=UTC), lane)
+        elif set_ is None:
             found = desk.ask(objects.find, pipeline, object_)
         else:
             found = desk.ask(objects.change_position, pipeline, object_, _json(set_), lane)

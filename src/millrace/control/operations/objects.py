@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -80,6 +81,19 @@ def change_position(
     return object_actions.change_position(home, pipeline, object, lane, position)
 
 
+@operation("PUT", "/pipelines/{pipeline}/objects/{object}/position-at", "pipelines.edit")
+def set_back(
+    home: Home,
+    pipeline: Name,
+    object: Name,
+    time: Annotated[datetime, Field(description="A moment that is over; without an offset it is UTC.")],
+    lane: Lane = "incremental",
+) -> Object:
+    """Read an object from where it was at a moment. What was read since then comes again."""
+    moment = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return object_actions.set_back(home, pipeline, object, lane, moment)
+
+
 @operation("GET", "/pipelines/{pipeline}/objects/{object}/positions")
 def history(
     home: Home,
@@ -127,7 +141,7 @@ def set_schedule(
     return object_actions.set_schedule(home, pipeline, object, wanted)
 
 
-OPERATIONS = (list_, find, refresh, act, change_position, history, back_to, set_query_mode, set_schedule)
+OPERATIONS = (list_, find, refresh, act, change_position, set_back, history, back_to, set_query_mode, set_schedule)
 
 
 def _names(home: Home, pipeline: str, action: Action) -> list[str]:
