@@ -11,11 +11,12 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import EVENTS_CSV
 from tests.control.people import joined
+from tests.control.sources import Script
 from tests.rest.conftest import Keys
 
 from millrace.control import files as control_files
 from millrace.control import keys as control_keys
-from millrace.control import transformations
+from millrace.control import objects, transformations
 from millrace.control.home import Home
 from millrace.control.tables import pipelines as pipeline_rows
 from millrace.rest.public import unbuilt
@@ -69,6 +70,30 @@ def new(files: Path, destination: int, **more: Any) -> dict[str, Any]:
 def error(answer: httpx.Response) -> tuple[int, str, str | None]:
     found = answer.json()["error"]
     return answer.status_code, found["code"], found.get("field")
+
+
+def test_objects_of_a_new_pipeline_are_as_wanted_before_anything_is_read(
+    client: httpx.Client, home: Home, files: Path, destination: int, script: Script
+) -> None:
+    wanted = [
+        {"namespace": "shop", "id": "orders", "status": "SKIPPED"},
+        {"id": "Users", "task_category_type": "ACTIVE", "config": {"mode": "full load"}},
+    ]
+    body = new(files, destination, source_name="chosen", object_configurations=wanted)
+    answer = client.post(f"{API}/pipelines", json=body)
+    assert (answer.status_code, answer.json()["data"]["status"]) == (201, "ACTIVE"), answer.text
+    number = answer.json()["data"]["id"]
+    found = {one["name"]: one for one in client.get(f"{API}/pipelines/{number}/objects").json()["data"]}
+    assert {name: one["state"] for name, one in found.items()} == {"Orders": "SKIPPED", "Users": "ACTIVE"}
+    assert objects.find(home, "chosen", "Users").query_mode == {"mode": "full load"}
+    # What cannot be leaves nothing behind, and nothing of another name is touched.
+    before = client.get(f"{API}/pipelines").json()["data"]
+    for name, given in (("other", [{"id": "Nothing"}]), ("other", [{"id": "Users", "config": {"mode": "guess"}}]),
+                        ("chosen", wanted)):  # fmt: skip
+        refused = client.post(f"{API}/pipelines", json=body | {"source_name": name, "object_configurations": given})
+        assert refused.status_code in (400, 404, 409, 422), refused.text
+        assert client.get(f"{API}/pipelines").json()["data"] == before
+    assert client.delete(f"{API}/pipelines/{number}").status_code == 204
 
 
 def test_a_pipeline_is_made_with_its_source_and_shown_without_secrets(

@@ -121,8 +121,8 @@ def lease_name(pipeline_id: str) -> str:
     return f"pipeline {pipeline_id}"
 
 
-def create(home: Home, wish: Wish, *, number: int | None = None) -> Pipeline:
-    """The pipeline is saved, under the ``number`` of its draft where it had one.
+def create(home: Home, wish: Wish, *, number: int | None = None, state: State = "ACTIVE") -> Pipeline:
+    """The pipeline is saved, under the ``number`` of its draft where it had one. Nothing starts one that is PAUSED.
 
     Raises ConfigError when its name is taken or something in it cannot be.
     """
@@ -135,7 +135,7 @@ def create(home: Home, wish: Wish, *, number: int | None = None) -> Pipeline:
             connection.execute(
                 sa.insert(pipelines).values(
                     _row(home, wish)
-                    | {"id": id_, "state": "ACTIVE", "ingested_at_ms": 0, "created_at": now, "changed_at": now}
+                    | {"id": id_, "state": state, "ingested_at_ms": 0, "created_at": now, "changed_at": now}
                     | {"team_id": home.actor.team_id, "number": number or following(connection, "pipeline")}
                 )
             )

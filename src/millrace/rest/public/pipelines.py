@@ -22,6 +22,7 @@ from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
 from millrace.rest.permits import CreatingPipelines, DeletingPipelines, EditingPipelines, Viewing
 from millrace.rest.public import kinds
+from millrace.rest.public.configured import ObjectConfiguration, configure
 from millrace.rest.public.kinds import TypeTold
 from millrace.rest.public.shapes import (
     Asked,
@@ -93,6 +94,7 @@ class NewPipeline(Asked):
     destination_table_prefix: str | None = Field(None, max_length=64)
     auto_mapping: OnOff = "ENABLED"
     json_parsing_strategy: Strategy | None = None
+    object_configurations: list[ObjectConfiguration] | None = Field(None, max_length=10_000)
     status: Literal["ACTIVE", "PAUSED", "STREAMING"] = "ACTIVE"
 
 
@@ -168,13 +170,21 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         schedule=None,
         options=options,
     )
+    # Nothing is read of it before its objects are as wanted.
+    rests = body.status == "PAUSED" or bool(body.object_configurations)
+    made: Pipeline | None = None
     try:
-        made = pipelines.create(home, wish)
+        made = pipelines.create(home, wish, state="PAUSED" if rests else "ACTIVE")
+        if body.object_configurations:
+            configure(home, made.name, body.object_configurations)
     except MillraceError:
-        connections.remove(home, "source", source.name)
+        if made is not None:
+            lifecycle.delete(home, made.name)
+        with suppress(ConfigError):
+            connections.remove(home, "source", source.name)
         raise
-    if body.status == "PAUSED":
-        pipelines.set_state(home, made.name, "PAUSED")
+    if rests and body.status != "PAUSED":
+        pipelines.set_state(home, made.name, "ACTIVE")
     return Data(data=one(home, made.number))
 
 
