@@ -13,8 +13,8 @@ from tests.rest.conftest import MANY, served
 from millrace.control.home import Home
 from millrace.rest.app import application
 
-# Two cores may do other things too.
-expect.set_options(timeout=15_000)
+# Two cores may do other things too, for long.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def url(home: Home) -> Iterator[str]:
 def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
     """Somebody's browser: it has cookies of its own, and asks nobody but the server."""
     context = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()
 

@@ -8,6 +8,7 @@ export const at = {
   pipeline: (name: string, tab = '') => `/pipelines/${part(name)}${tab && `/${tab}`}`,
   job: (pipeline: string, id: number) => `/pipelines/${part(pipeline)}/jobs/${id}`,
   destinations: '/destinations',
+  newDestination: '/destinations/new',
   destination: (name: string) => `/destinations/${part(name)}`,
   failed: '/failed-events',
   alerts: '/alerts',

@@ -70,6 +70,7 @@ export const router = createBrowserRouter([
       { path: 'health', lazy: () => import('~/screens/health') },
       { path: 'activity', lazy: () => import('~/screens/activity') },
       { path: 'destinations', lazy: () => import('~/screens/destinations') },
+      { path: 'destinations/new', lazy: () => import('~/screens/destinations/New') },
       {
         path: 'destinations/:destination',
         lazy: () => import('~/screens/destination'),

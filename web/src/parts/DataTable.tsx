@@ -102,6 +102,7 @@ export function DataTable<T>(props: Props<T>) {
                 <Checkbox
                   size="xs"
                   aria-label="Choose all"
+                  disabled={!rows}
                   checked={table.getIsAllRowsSelected()}
                   indeterminate={table.getIsSomeRowsSelected() && !table.getIsAllRowsSelected()}
                   onChange={table.getToggleAllRowsSelectedHandler()}

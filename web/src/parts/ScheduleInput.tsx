@@ -60,8 +60,17 @@ export function asked(timing: Timing): { every?: string; at?: string; cron?: str
   }
 }
 
+interface Props {
+  value: Timing;
+  change: (timing: Timing) => void;
+  /** Kinds that make no sense here. */
+  without?: readonly Timing['how'][];
+  /** What it means to have none. */
+  demand?: string;
+}
+
 /** Fields that say when something happens again. */
-export function ScheduleInput({ value, change }: { value: Timing; change: (timing: Timing) => void }) {
+export function ScheduleInput({ value, change, without = [], demand = 'On demand' }: Props) {
   const known = EVERY.some(([every]) => every === value.every);
   return (
     <Group align="flex-start">
@@ -75,8 +84,8 @@ export function ScheduleInput({ value, change }: { value: Timing; change: (timin
           { value: 'every', label: 'Again and again' },
           { value: 'daily', label: 'Once a day' },
           { value: 'cron', label: 'By a cron line' },
-          { value: 'demand', label: 'On demand' },
-        ]}
+          { value: 'demand', label: demand },
+        ].filter((one) => !without.includes(one.value as Timing['how']))}
       />
       {value.how === 'every' && (
         <Select

@@ -2,7 +2,7 @@ import { Group, Paper, SegmentedControl, SimpleGrid, Text, TextInput, UnstyledBu
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link } from 'react-router';
+import { Link, useSearchParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { at } from '~/app/places';
 import { ErrorNote } from '~/parts/ErrorNote';
@@ -10,6 +10,7 @@ import { CATEGORIES, type Category, categoryOf, iconOf } from './categories';
 
 /** All sources that there are, by what kind of system they are. */
 export function Catalogue() {
+  const destination = useSearchParams()[0].get('destination');
   const [search, setSearch] = useState('');
   const [category, choose] = useState<Category | 'all'>('all');
   const types = useQuery({
@@ -57,7 +58,11 @@ export function Catalogue() {
         {found?.map((one) => {
           const Icon = iconOf(one.type);
           return (
-            <UnstyledButton key={one.type} component={Link} to={`${at.newPipeline}?type=${one.type}`}>
+            <UnstyledButton
+              key={one.type}
+              component={Link}
+              to={`${at.newPipeline}?${new URLSearchParams({ type: one.type, ...(destination && { destination }) })}`}
+            >
               <Paper className="card tile" p="md">
                 <Group wrap="nowrap">
                   <Icon size={24} stroke={1.5} color="var(--accent)" aria-hidden />

@@ -1,15 +1,16 @@
 import { Button, Grid, Group, Loader, Paper, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useLocation, useNavigate } from 'react-router';
-import { api, body, Problem, type Schemas } from '~/api/client';
+import { useLocation, useNavigate, useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
-import { capital, ErrorNote } from '~/parts/ErrorNote';
+import { connectorQuery, wrongOf } from '~/parts/connections';
+import { ErrorNote } from '~/parts/ErrorNote';
 import { Guide } from '~/parts/Guide';
 import { SchemaForm } from '~/parts/SchemaForm';
 import type { Settings } from '~/parts/schema';
+import { Verdicts } from '~/parts/Verdicts';
 import { chosenOf, draftQuery, NOTHING } from './draft';
-import { Verdicts } from './Verdicts';
 
 interface Props {
   type: string;
@@ -22,21 +23,18 @@ export function Connect({ type, draft }: Props) {
   const navigate = useNavigate();
   // What the first test found comes along to the address that the draft has from then on.
   const found = (useLocation().state as { checked?: Schemas['Checked'] } | null)?.checked ?? null;
-  const connector = useQuery({
-    queryKey: ['connectors', 'sources', type],
-    queryFn: () =>
-      body(api.GET('/api/millrace/v1/connectors/sources/{type}', { params: { path: { type } } })),
-    staleTime: Number.POSITIVE_INFINITY,
-  });
+  const connector = useQuery(connectorQuery('source', type));
+  // A pipeline may be begun from a destination: that is chosen then.
+  const destination = useSearchParams()[0].get('destination');
   const [name, setName] = useState(draft?.name ?? '');
   const [config, setConfig] = useState<Settings>({ ...draft?.config });
   const [verdicts, setVerdicts] = useState<Schemas['Checked'] | null>(found);
 
   const save = async () => {
-    const chosen = { ...(draft ? chosenOf(draft) : NOTHING), step: 'source' } as unknown as Record<
-      string,
-      unknown
-    >;
+    const chosen = {
+      ...(draft ? chosenOf(draft) : { ...NOTHING, destination }),
+      step: 'source',
+    } as unknown as Record<string, unknown>;
     const wanted = { name: name.trim(), type, config, chosen };
     const saved = await body(
       draft
@@ -69,10 +67,8 @@ export function Connect({ type, draft }: Props) {
     onSuccess: () => navigate(at.pipelines),
   });
   const error = test.error ?? keep.error;
-  const wrong =
-    error instanceof Problem && error.fault.field
-      ? { field: error.fault.field.split('.').at(-1) ?? '', message: capital(error.message) }
-      : null;
+  // One at a time: each keeps the draft, and a draft that is not there yet would be made twice.
+  const busy = test.isPending || keep.isPending;
   return (
     <>
       <ErrorNote error={connector.error} again={() => void connector.refetch()} />
@@ -83,7 +79,7 @@ export function Connect({ type, draft }: Props) {
             <form
               onSubmit={(event) => {
                 event.preventDefault();
-                test.mutate('go');
+                if (!busy) test.mutate('go');
               }}
             >
               <Stack gap="md">
@@ -103,7 +99,7 @@ export function Connect({ type, draft }: Props) {
                   uploads
                   value={config}
                   change={setConfig}
-                  wrong={wrong}
+                  wrong={wrongOf(error)}
                 />
                 <ErrorNote error={error} />
                 {verdicts && <Verdicts checked={verdicts} />}
@@ -113,7 +109,7 @@ export function Connect({ type, draft }: Props) {
                     color="gray"
                     loading={keep.isPending}
                     onClick={() => keep.mutate()}
-                    disabled={!name.trim()}
+                    disabled={!name.trim() || busy}
                   >
                     Keep and leave
                   </Button>
@@ -121,12 +117,12 @@ export function Connect({ type, draft }: Props) {
                     <Button
                       variant="default"
                       loading={test.isPending && test.variables === 'stay'}
-                      disabled={!name.trim()}
+                      disabled={!name.trim() || busy}
                       onClick={() => test.mutate('stay')}
                     >
                       Test connection
                     </Button>
-                    <Button type="submit" loading={test.isPending && test.variables === 'go'}>
+                    <Button type="submit" loading={test.isPending && test.variables === 'go'} disabled={busy}>
                       Test and go on
                     </Button>
                   </Group>

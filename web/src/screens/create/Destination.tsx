@@ -81,7 +81,7 @@ export function Destination({ draft, go }: Props) {
             set({ destination: name });
             make(false);
           }}
-          close={none ? null : () => make(false)}
+          close={none ? null : { verb: 'Choose one that is there', act: () => make(false) }}
         />
       )}
       <Paper className="card" p="lg">

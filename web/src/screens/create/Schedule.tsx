@@ -5,7 +5,7 @@ import { useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { done } from '~/parts/notices';
+import { done, failed } from '~/parts/notices';
 import { asked, ScheduleInput } from '~/parts/ScheduleInput';
 import { some } from '~/words/numbers';
 import { chosenOf, kept, type Step } from './draft';
@@ -45,8 +45,12 @@ export function Schedule({ draft, go }: Props) {
         }),
       );
       const params = { path: { pipeline: made.pipeline } };
-      if (run)
-        await body(api.POST('/api/millrace/v1/pipelines/{pipeline}/jobs', { params, body: { kind: 'run' } }));
+      if (run) {
+        // It is made, whatever comes of the first run.
+        await body(
+          api.POST('/api/millrace/v1/pipelines/{pipeline}/jobs', { params, body: { kind: 'run' } }),
+        ).catch(failed);
+      }
       return made;
     },
     onSuccess: (made) => {

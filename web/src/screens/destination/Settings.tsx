@@ -1,111 +1,89 @@
-import { Button, Group, Select, Text, Title } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
-import { useNavigate, useParams } from 'react-router';
+import { Anchor, Button, Paper, Stack, Text, Title } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { Fragment, type ReactNode, useState } from 'react';
+import { Link, useNavigate, useParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Confirm } from '~/parts/Confirm';
-import { ErrorNote } from '~/parts/ErrorNote';
-import { done, failed } from '~/parts/notices';
+import { ConnectionForm } from '~/parts/ConnectionForm';
+import { savedQuery } from '~/parts/connections';
+import { done } from '~/parts/notices';
+import { some } from '~/words/numbers';
+import { LoadSchedule } from './LoadSchedule';
+import { Name } from './Name';
 
-const WITH_RUNS = 'with';
-
-/** How a destination is reached, and when rows are loaded into it. */
+/** How a destination is reached, when rows are loaded into it, and how Millrace forgets it. */
 export function Component() {
   const name = useParams().destination ?? '';
-  const navigate = useNavigate();
-  const client = useQueryClient();
   const may = useMay();
   const edits = may('destinations.edit');
-  const [every, choose] = useState<string | null>(null);
-  const [asking, ask] = useState(false);
-  const destination = useQuery({
-    queryKey: ['destinations', name],
-    queryFn: () => body(api.GET('/api/millrace/v1/destinations/{name}', { params: { path: { name } } })),
-  });
-  const schedule = useMutation({
-    mutationFn: (wanted: string) =>
-      body(
-        api.PUT('/api/millrace/v1/destinations/{destination}/load-schedule', {
-          params: { path: { destination: name } },
-          body: { every: wanted === WITH_RUNS ? null : wanted, timezone: 'UTC' },
-        }),
-      ),
-    onSuccess: (loads) => done(`Rows are loaded: ${loads.schedule}.`),
-    onError: failed,
-  });
-  const found = destination.data;
   return (
-    <>
-      <section className="card" style={{ padding: 20, marginBottom: 16 }}>
-        <Title order={2} mb="sm">
-          Connection
-        </Title>
-        <ErrorNote error={destination.error} />
-        {found && (
-          <dl className="facts">
-            <dt>Type</dt>
-            <dd>{found.type}</dd>
-            {Object.entries(found.config).map(([key, value]) => (
-              <Fact key={key} name={key} value={typeof value === 'string' ? value : JSON.stringify(value)} />
-            ))}
-            {found.secrets.map((key) => (
-              <Fact key={key} name={key} value="kept, never shown" />
-            ))}
-          </dl>
-        )}
-      </section>
+    <Stack gap="md" maw={760} key={name}>
+      <Part title="Connection" told="Changes hold from the next load on. Secrets are kept and never shown.">
+        <ConnectionForm kind="destination" name={name} edits={edits} />
+      </Part>
+      <Part
+        title="When rows are loaded"
+        told="With a schedule of its own, runs of its pipelines only read; rows wait on the stage for the load."
+      >
+        <LoadSchedule destination={name} edits={edits} />
+      </Part>
       {edits && (
-        <section className="card" style={{ padding: 20, marginBottom: 16 }}>
-          <Title order={2}>When rows are loaded</Title>
-          <Text c="dimmed" size="sm" mb="sm">
-            With a schedule of its own, runs of its pipelines only read; rows wait on the stage for the load.
-          </Text>
-          <Group align="flex-end">
-            <Select
-              label="Load"
-              w={240}
-              placeholder="Choose"
-              value={every}
-              onChange={choose}
-              data={[
-                { value: WITH_RUNS, label: 'with every run' },
-                { value: '5m', label: 'every 5 minutes' },
-                { value: '15m', label: 'every 15 minutes' },
-                { value: '1h', label: 'every hour' },
-                { value: '6h', label: 'every 6 hours' },
-                { value: '1d', label: 'every day' },
-              ]}
-            />
-            <Button
-              disabled={every === null}
-              loading={schedule.isPending}
-              onClick={() => every !== null && schedule.mutate(every)}
-            >
-              Save
-            </Button>
-          </Group>
-        </section>
+        <Part title="Name" told="Pipelines that load into it go on.">
+          <Name name={name} />
+        </Part>
       )}
-      {edits && found && (
-        <section className="card" style={{ padding: 20 }}>
-          <Title order={2}>Remove</Title>
-          <Text c="dimmed" size="sm" mb="sm">
-            {found.pipelines.length
-              ? 'Pipelines load into it: delete them first, or let them load elsewhere.'
-              : 'Tables and rows stay where they are; Millrace forgets how to reach them.'}
-          </Text>
-          <Button
-            variant="outline"
-            color="red"
-            disabled={found.pipelines.length > 0}
-            onClick={() => ask(true)}
-          >
-            Remove {name}
-          </Button>
-        </section>
-      )}
+      {may('destinations.delete') && <Remove name={name} />}
+    </Stack>
+  );
+}
+
+function Part({ title, told, children }: { title: string; told: ReactNode; children: ReactNode }) {
+  return (
+    <Paper className="card" p="lg">
+      <Title order={2}>{title}</Title>
+      <Text c="dimmed" mb="md" component="div">
+        {told}
+      </Text>
+      {children}
+    </Paper>
+  );
+}
+
+/** What goes and what stays when it is removed; pipelines that use it stand in the way. */
+function Remove({ name }: { name: string }) {
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [asking, ask] = useState(false);
+  const { data: found } = useQuery(savedQuery('destination', name));
+  if (!found) return null;
+  const used = found.pipelines;
+  return (
+    <Part
+      title="Remove"
+      told={
+        used.length ? (
+          <>
+            {some(used.length, 'pipeline')} {used.length === 1 ? 'loads' : 'load'} into it:{' '}
+            {used.slice(0, 10).map((one, index) => (
+              <Fragment key={one}>
+                {index > 0 && ', '}
+                <Anchor component={Link} to={at.pipeline(one)} inherit>
+                  {one}
+                </Anchor>
+              </Fragment>
+            ))}
+            {used.length > 10 && ' and others'}. It can be removed when they are deleted.
+          </>
+        ) : (
+          'Tables and rows stay where they are; Millrace forgets how to reach them.'
+        )
+      }
+    >
+      <Button variant="outline" color="red" disabled={used.length > 0} onClick={() => ask(true)}>
+        Remove {name}
+      </Button>
       {asking && (
         <Confirm
           title={`Remove ${name}?`}
@@ -113,23 +91,16 @@ export function Component() {
           typed={name}
           act={async () => {
             await body(api.DELETE('/api/millrace/v1/destinations/{name}', { params: { path: { name } } }));
-            void client.invalidateQueries({ queryKey: ['destinations'] });
             navigate(at.destinations);
+            done(`${name} is removed.`);
+            client.removeQueries({ queryKey: ['destinations', name] });
+            void client.invalidateQueries({ queryKey: ['destinations'] });
           }}
           close={() => ask(false)}
         >
-          Its settings and secrets are gone. Tables and rows stay where they are.
+          Its settings, its secrets and its load schedule are gone. Tables and rows stay where they are.
         </Confirm>
       )}
-    </>
-  );
-}
-
-function Fact({ name, value }: { name: string; value: string }) {
-  return (
-    <>
-      <dt>{name.replaceAll('_', ' ')}</dt>
-      <dd className="mono">{value}</dd>
-    </>
+    </Part>
   );
 }

@@ -1,39 +1,57 @@
-import { Button, Text } from '@mantine/core';
-import { IconTable, IconTerminal2 } from '@tabler/icons-react';
+import { Button, Text, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconSearch, IconTable, IconTerminal2 } from '@tabler/icons-react';
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
+import { useState } from 'react';
 import { Link, useParams } from 'react-router';
+import type { Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { count } from '~/words/numbers';
-import { type Table, useTables } from './tables';
+import { tablesQuery } from './tables';
+
+type Table = Schemas['Filled'];
 
 /** What is in the destination, and how fresh it is. */
 export function Component() {
   const destination = useParams().destination ?? '';
-  const tables = useTables(destination);
+  const may = useMay();
+  const [text, setText] = useState('');
+  const [search] = useDebouncedValue(text, 250);
+  const tables = useInfiniteQuery({
+    ...tablesQuery(destination, search),
+    placeholderData: keepPreviousData,
+    refetchInterval: 30_000,
+  });
+  const rows = tables.data?.pages.flatMap((page) => page.items);
   const columns: Column<Table>[] = [
     { id: 'table', header: 'Table', cell: (one) => <span className="mono">{one.table}</span> },
     {
       id: 'from',
       header: 'From',
       cell: (one) => (
-        <Link to={at.pipeline(one.pipeline, `mapper/${encodeURIComponent(one.stream)}`)} className="plain">
-          {one.pipeline} · {one.stream}
+        <Link
+          to={at.pipeline(one.pipeline, `mapper/${encodeURIComponent(one.event_type)}`)}
+          className="plain"
+        >
+          {one.pipeline} · {one.event_type}
         </Link>
       ),
       hide: 'phone',
     },
-    { id: 'loaded', header: 'Last load', cell: (one) => <Ago at={one.loadedAt} /> },
-    { id: 'rows', header: 'Rows loaded', align: 'right', cell: (one) => count(one.rows) },
+    { id: 'loaded', header: 'Last load', cell: (one) => <Ago at={one.last_loaded_at} /> },
+    { id: 'rows', header: 'Rows loaded', align: 'right', cell: (one) => count(one.rows_loaded) },
     {
       id: 'waiting',
       header: 'Waiting',
       align: 'right',
       cell: (one) =>
-        one.waiting ? (
+        one.waiting_rows ? (
           <Text span c="var(--look)" fw={500} size="sm">
-            {count(one.waiting)}
+            {count(one.waiting_rows)}
           </Text>
         ) : (
           '0'
@@ -45,35 +63,57 @@ export function Component() {
       align: 'right',
       width: 120,
       hide: 'phone',
-      cell: (one) => (
-        <Button
-          component={Link}
-          to={`${at.destination(destination)}/workbench?${new URLSearchParams({ table: one.table })}`}
-          size="compact-sm"
-          variant="subtle"
-          leftSection={<IconTerminal2 size={14} />}
-        >
-          Query
-        </Button>
-      ),
+      cell: (one) =>
+        may('destinations.edit') && (
+          <Button
+            component={Link}
+            to={`${at.destination(destination)}/workbench?${new URLSearchParams({ table: one.table })}`}
+            size="compact-sm"
+            variant="subtle"
+            leftSection={<IconTerminal2 size={14} />}
+          >
+            Query
+          </Button>
+        ),
     },
   ];
   return (
-    <div className="card">
-      <DataTable
-        label="Tables"
-        columns={columns}
-        rows={tables.data}
-        id={(one) => `${one.pipeline} ${one.table}`}
-        error={tables.error}
-        again={() => void tables.refetch()}
-        rowHeight={41}
-        empty={
-          <Empty icon={IconTable} title="No tables yet">
-            The first load of a pipeline makes its tables here.
-          </Empty>
-        }
+    <>
+      <TextInput
+        mb="sm"
+        size="xs"
+        w={240}
+        aria-label="Search tables"
+        placeholder="Table or pipeline"
+        leftSection={<IconSearch size={14} />}
+        value={text}
+        onChange={(event) => setText(event.currentTarget.value)}
       />
-    </div>
+      <div className="card">
+        <DataTable
+          label="Tables"
+          columns={columns}
+          rows={rows}
+          id={(one) => `${one.pipeline} ${one.table}`}
+          error={tables.error}
+          again={() => void tables.refetch()}
+          rowHeight={41}
+          more={{
+            next: tables.hasNextPage,
+            loading: tables.isFetchingNextPage,
+            load: () => void tables.fetchNextPage(),
+          }}
+          empty={
+            search ? (
+              <Empty icon={IconTable} title="No table is called so" />
+            ) : (
+              <Empty icon={IconTable} title="No tables yet">
+                The first load of a pipeline makes its tables here.
+              </Empty>
+            )
+          }
+        />
+      </div>
+    </>
   );
 }

@@ -1,19 +1,20 @@
-import { Button } from '@mantine/core';
-import { IconPlayerPlay, IconPlugConnected } from '@tabler/icons-react';
+import { Box, Button } from '@mantine/core';
+import { IconPlayerPlay, IconPlugConnected, IconPlus } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { NavLink, Outlet, useMatches, useParams } from 'react-router';
+import { Link, NavLink, Outlet, useMatches, useParams } from 'react-router';
 import { api, body } from '~/api/client';
-import { useMay } from '~/api/session';
+import { type Permission, useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { savedQuery, tested } from '~/parts/connections';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { Verdicts } from '~/parts/Verdicts';
 import { some } from '~/words/numbers';
-import { Verdicts } from './Verdicts';
 
-const TABS = [
+const TABS: readonly { tab: string; label: string; needs?: Permission }[] = [
   { tab: '', label: 'Tables' },
-  { tab: '/workbench', label: 'Workbench' },
+  { tab: '/workbench', label: 'Workbench', needs: 'destinations.edit' },
   { tab: '/settings', label: 'Settings' },
 ];
 
@@ -23,12 +24,9 @@ export function Component() {
   const client = useQueryClient();
   const may = useMay();
   const wide = useMatches().some((match) => (match.handle as { wide?: boolean } | undefined)?.wide);
-  const destination = useQuery({
-    queryKey: ['destinations', name],
-    queryFn: () => body(api.GET('/api/millrace/v1/destinations/{name}', { params: { path: { name } } })),
-  });
+  const destination = useQuery(savedQuery('destination', name));
   const check = useMutation({
-    mutationFn: () => body(api.POST('/api/millrace/v1/check', { body: { name } })),
+    mutationFn: () => tested('destination', name),
   });
   const load = useMutation({
     mutationFn: () =>
@@ -38,7 +36,8 @@ export function Component() {
         }),
       ),
     onSuccess: (jobs) => {
-      void client.invalidateQueries({ queryKey: ['pipelines'] });
+      for (const noun of ['pipelines', 'jobs']) void client.invalidateQueries({ queryKey: [noun] });
+      void client.invalidateQueries({ queryKey: ['tables', name] });
       done(jobs.length ? `${some(jobs.length, 'load')} begun.` : 'Nothing waits for this destination.');
     },
     onError: failed,
@@ -76,18 +75,26 @@ export function Component() {
             >
               Test connection
             </Button>
+            {may('pipelines.create') && (
+              <Button
+                component={Link}
+                to={`${at.newPipeline}?${new URLSearchParams({ destination: name })}`}
+                leftSection={<IconPlus size={16} />}
+              >
+                Load data into it
+              </Button>
+            )}
           </>
         }
       />
       {(check.data || check.error) && (
-        <Verdicts
-          checked={check.data?.find((one) => one.kind === 'destination')}
-          error={check.error}
-          close={check.reset}
-        />
+        <Box mb="md">
+          <ErrorNote error={check.error} again={() => check.mutate()} />
+          {check.data && <Verdicts checked={check.data} close={check.reset} />}
+        </Box>
       )}
       <nav className="tabs" aria-label={`Screens of ${name}`}>
-        {TABS.map(({ tab, label }) => (
+        {TABS.filter(({ needs }) => !needs || may(needs)).map(({ tab, label }) => (
           <NavLink key={tab} to={at.destination(name) + tab} end={tab === ''}>
             {label}
           </NavLink>

@@ -1,35 +1,34 @@
-import { useQuery } from '@tanstack/react-query';
-import { api, body, type Schemas } from '~/api/client';
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
+import { api, body } from '~/api/client';
 
-export interface Table {
-  table: string;
-  pipeline: string;
-  stream: string;
-  rows: number;
-  waiting: number;
-  loadedAt: string | null;
-}
+const PAGE = 100;
 
-/** The tables that pipelines load into at a destination, with how fresh they are. */
-export function useTables(destination: string) {
-  return useQuery({
-    queryKey: ['pipelines', 'status'],
-    queryFn: () => body(api.GET('/api/millrace/v1/status')),
-    refetchInterval: 30_000,
-    select: (all): Table[] => all.filter((one) => one.destination === destination).flatMap(tablesOf),
+/** The tables that pipelines fill at a destination, page by page. */
+export const tablesQuery = (destination: string, search = '') =>
+  infiniteQueryOptions({
+    queryKey: ['tables', destination, 'list', search],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/destinations/{destination}/tables', {
+          params: {
+            path: { destination },
+            query: { search: search || null, after: pageParam, limit: PAGE },
+          },
+        }),
+      ),
+    getNextPageParam: (page) => page.next,
   });
-}
 
-function tablesOf(pipeline: Schemas['PipelineStatus']): Table[] {
-  return pipeline.streams
-    .flatMap((stream) => stream.tables)
-    .filter((one) => !one.fresh)
-    .map((one) => ({
-      table: one.table,
-      pipeline: pipeline.name,
-      stream: one.stream,
-      rows: one.rows_loaded,
-      waiting: one.waiting_rows,
-      loadedAt: one.last_loaded_at,
-    }));
-}
+/** The columns of a table as the destination has it now. */
+export const columnsQuery = (destination: string, table: string) =>
+  queryOptions({
+    queryKey: ['tables', destination, 'columns', table],
+    staleTime: 60_000,
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/destinations/{destination}/columns', {
+          params: { path: { destination }, query: { table } },
+        }),
+      ),
+  });

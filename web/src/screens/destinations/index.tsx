@@ -1,7 +1,9 @@
-import { IconDatabase } from '@tabler/icons-react';
+import { Button } from '@mantine/core';
+import { IconDatabase, IconPlus } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { Link, Outlet, useNavigate } from 'react-router';
+import { Link, useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
@@ -33,15 +35,22 @@ const COLUMNS: readonly Column<Saved>[] = [
 /** Where rows go. */
 export function Component() {
   const navigate = useNavigate();
+  const may = useMay();
   const destinations = useQuery({
     queryKey: ['destinations'],
     queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
   });
+  const make = may('destinations.create') && (
+    <Button component={Link} to={at.newDestination} leftSection={<IconPlus size={16} />}>
+      New destination
+    </Button>
+  );
   return (
     <div className="content">
       <PageHead
         title="Destinations"
         told={destinations.data && some(destinations.data.length, 'destination')}
+        actions={make}
       />
       <div className="card">
         <DataTable
@@ -53,14 +62,13 @@ export function Component() {
           again={() => void destinations.refetch()}
           open={(one) => navigate(at.destination(one.name))}
           empty={
-            <Empty icon={IconDatabase} title="No destinations yet">
-              A destination is the warehouse, database or folder that pipelines load into. It is made with the
-              first pipeline.
+            <Empty icon={IconDatabase} title="No destinations yet" action={make}>
+              A destination is the warehouse, database or folder that pipelines load into. Make one here, or
+              with the first pipeline.
             </Empty>
           }
         />
       </div>
-      <Outlet />
     </div>
   );
 }

@@ -1,16 +1,17 @@
-import { Group, Paper, Stack, Text } from '@mantine/core';
+import { CloseButton, Group, Paper, Stack, Text } from '@mantine/core';
 import type { Schemas } from '~/api/client';
-import { capital } from '~/parts/ErrorNote';
-import { ToneIcon } from '~/parts/StatusBadge';
 import { status } from '~/words/statuses';
+import { capital } from './ErrorNote';
+import { ToneIcon } from './StatusBadge';
 
 /** What the test of a connection found, step by step. */
-export function Verdicts({ checked }: { checked: Schemas['Checked'] }) {
+export function Verdicts({ checked, close }: { checked: Schemas['Checked']; close?: () => void }) {
   return (
     <Paper className="card" p="md" role="status" aria-label="Findings of the test">
-      <Text fw={600} mb="xs">
-        {checked.passed ? 'The connection works' : 'The connection does not work yet'}
-      </Text>
+      <Group justify="space-between" mb="xs">
+        <Text fw={600}>{checked.passed ? 'The connection works' : 'The connection does not work yet'}</Text>
+        {close && <CloseButton aria-label="Close" onClick={close} />}
+      </Group>
       <Stack gap={6}>
         {checked.verdicts.map((one, index) => (
           <Group key={index} gap="xs" wrap="nowrap" align="flex-start">
