@@ -20,9 +20,13 @@ import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
+import { Actions } from './Actions';
+import { changing } from './asking';
+import { changes, type Edits, NOTHING } from './changes';
 import { Fields } from './Fields';
-import { changes, type Edits, mapperAt, mappingQuery, NOTHING, type Shown } from './questions';
-import { Review } from './Review';
+import { MapTo } from './MapTo';
+import { mapperAt, mappingQuery, type Shown, statusOf } from './questions';
+import { type Change, Review } from './Review';
 
 /** One event type: its fields on the left, the columns of its table on the right. */
 export function Component() {
@@ -49,7 +53,9 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
   const may = useMay();
   const edits = may('mappings.edit');
   const [asked, setAsked] = useState<Edits>(NOTHING);
-  const [reviewing, review] = useState<'edits' | 'on' | 'off' | null>(null);
+  const [reviewing, review] = useState<Change | null>(null);
+  const [mapsTo, mapTo] = useState(false);
+  const of = { pipeline, eventType: overview.event_type };
   const [text, setText] = useState('');
   const [only, setOnly] = useState('all');
   const total = changes(asked);
@@ -80,13 +86,19 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         <Text fw={600} size="lg">
           {overview.event_type} → <span className="mono-name">{overview.table ?? 'no table'}</span>
         </Text>
-        <StatusBadge name={overview.status} />
+        <StatusBadge name={statusOf(overview)} />
         <div style={{ flex: 1 }} />
         {edits && (
           <Button
             size="xs"
             variant="default"
-            onClick={() => review(overview.auto_mapping ? 'off' : 'on')}
+            onClick={() =>
+              review(
+                changing(of, `Switch auto mapping ${overview.auto_mapping ? 'off' : 'on'}?`, {
+                  auto: overview.auto_mapping ? 'off' : 'on',
+                }),
+              )
+            }
             disabled={total > 0}
           >
             Auto mapping: {overview.auto_mapping ? 'on' : 'off'}
@@ -101,6 +113,7 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         >
           Version {overview.version}
         </Button>
+        <Actions mapping={mapping} disabled={total > 0} />
       </Group>
       <Text size="sm" c="dimmed" mt={-8}>
         {mapping.load_mode} by <span className="mono">{mapping.key.join(', ') || 'no key'}</span> · changed{' '}
@@ -108,6 +121,29 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         {mapping.reason && ` (${mapping.reason})`} · new fields: {mapping.policy}
         {mapping.waiting_rows > 0 && ` · ${some(mapping.waiting_rows, 'row')} wait on the stage`}
       </Text>
+      {overview.status === 'UNMAPPED' && (
+        <Alert color="orange" variant="light" icon={<IconAlertTriangle size={20} />} title="It has no table">
+          <Text size="sm" c="var(--mantine-color-text)">
+            Its rows wait as failed events. They are replayed by themselves once it is mapped.
+          </Text>
+          {edits && (
+            <Group gap="xs" mt="xs">
+              <Button size="compact-sm" onClick={() => mapTo(true)}>
+                Map to a table
+              </Button>
+              {!overview.auto_mapping && (
+                <Button
+                  size="compact-sm"
+                  variant="default"
+                  onClick={() => review(changing(of, 'Map automatically?', { auto: 'on' }))}
+                >
+                  Map automatically
+                </Button>
+              )}
+            </Group>
+          )}
+        </Alert>
+      )}
       {overview.error && (
         <Alert
           color="red"
@@ -179,16 +215,25 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
           <Button variant="default" onClick={() => setAsked(NOTHING)}>
             Undo all
           </Button>
-          <Button onClick={() => review('edits')}>Review and apply</Button>
+          <Button onClick={() => review(changing(of, 'Change the mapping?', asked))}>Review and apply</Button>
         </Group>
       )}
       {reviewing && (
         <Review
           pipeline={pipeline}
-          eventType={overview.event_type}
-          asked={reviewing === 'edits' ? { ...asked } : { auto: reviewing }}
+          change={reviewing}
           close={() => review(null)}
           done={() => setAsked(NOTHING)}
+        />
+      )}
+      {mapsTo && (
+        <MapTo
+          mapping={mapping}
+          close={() => mapTo(false)}
+          chosen={(wanted) => {
+            mapTo(false);
+            review(changing(of, `Map ${overview.event_type} to ${wanted.table}?`, wanted));
+          }}
         />
       )}
       {leaving.state === 'blocked' && (

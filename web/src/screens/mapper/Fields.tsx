@@ -1,8 +1,20 @@
-import { ActionIcon, Autocomplete, Badge, Group, Menu, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Autocomplete, Badge, Button, Group, Menu, Text, TextInput } from '@mantine/core';
 import { IconAlertTriangle, IconArrowRight, IconDots, IconKey, IconPin } from '@tabler/icons-react';
 import type { Schemas } from '~/api/client';
 import { Empty } from '~/parts/Empty';
-import { type Edits, type Field, TYPES } from './questions';
+import {
+  bringsOf,
+  type Edits,
+  freed,
+  ignored,
+  isChanged,
+  keyed,
+  renamed,
+  typed,
+  undone,
+  unignored,
+} from './changes';
+import { type Field, TYPES } from './questions';
 
 interface Props {
   fields: readonly Field[];
@@ -12,9 +24,6 @@ interface Props {
   /** Left out: whoever looks may not change it. */
   ask: ((edits: Edits) => void) | undefined;
 }
-
-const without = (all: Record<string, string>, name: string) =>
-  Object.fromEntries(Object.entries(all).filter(([one]) => one !== name));
 
 /** Fields and columns side by side; what is wrong stands below the field, with the way out. */
 export function Fields({ fields, warnings, keys, asked, ask }: Props) {
@@ -71,8 +80,7 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
   const takingIn = asked.unignore.includes(name);
   const column = asked.rename[name] ?? field.column ?? '';
   const type = asked.types[name] ?? field.type ?? '';
-  const changed =
-    name in asked.rename || name in asked.types || asked.free.includes(name) || leavingOut || takingIn;
+  const changed = isChanged(asked, name);
   const mapped = field.column !== null && !leavingOut;
   return (
     <tr data-selected={changed ? '' : undefined}>
@@ -84,9 +92,13 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
           {isKey && <IconKey size={14} color="var(--accent)" aria-label="key" />}
         </Group>
         {warned.map((one) => (
-          <Text key={one.code} size="xs" c="var(--look)" mt={2}>
-            <IconAlertTriangle size={12} aria-hidden style={{ verticalAlign: -2 }} /> {one.message} {one.hint}
-          </Text>
+          <div key={one.code}>
+            <Text size="xs" c="var(--look)" mt={2}>
+              <IconAlertTriangle size={12} aria-hidden style={{ verticalAlign: -2 }} /> {one.message}{' '}
+              {one.hint}
+            </Text>
+            {ask && !changed && <WayOut field={field} warned={one} asked={asked} ask={ask} />}
+          </div>
         ))}
         {field.column === null && (
           <Text size="xs" c="dimmed" mt={2}>
@@ -103,11 +115,7 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
             classNames={{ input: 'mono' }}
             value={column}
             onChange={(event) => {
-              const now = event.currentTarget.value;
-              ask({
-                ...asked,
-                rename: now === field.column ? without(asked.rename, name) : { ...asked.rename, [name]: now },
-              });
+              ask(renamed(asked, name, field.column, event.currentTarget.value));
             }}
           />
         ) : (
@@ -126,13 +134,7 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
             rightSection={
               (field.fixed || name in asked.types) && <IconPin size={14} aria-label="this type stays" />
             }
-            onChange={(now) =>
-              ask({
-                ...asked,
-                free: asked.free.filter((one) => one !== name),
-                types: now === field.type ? without(asked.types, name) : { ...asked.types, [name]: now },
-              })
-            }
+            onChange={(now) => ask(typed(asked, name, field.type, now))}
           />
         ) : (
           <span className="mono">{mapped ? type : ''}</span>
@@ -157,61 +159,18 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
               </ActionIcon>
             </Menu.Target>
             <Menu.Dropdown>
-              {changed && (
-                <Menu.Item
-                  onClick={() =>
-                    ask({
-                      ...asked,
-                      rename: without(asked.rename, name),
-                      types: without(asked.types, name),
-                      free: asked.free.filter((one) => one !== name),
-                      ignore: asked.ignore.filter((one) => one !== name),
-                      unignore: asked.unignore.filter((one) => one !== name),
-                    })
-                  }
-                >
-                  Undo my changes
-                </Menu.Item>
-              )}
+              {changed && <Menu.Item onClick={() => ask(undone(asked, name))}>Undo my changes</Menu.Item>}
               {field.column !== null && !leavingOut && (
-                <Menu.Item
-                  onClick={() =>
-                    ask({
-                      ...asked,
-                      rename: without(asked.rename, name),
-                      types: without(asked.types, name),
-                      ignore: [...asked.ignore, name],
-                    })
-                  }
-                >
-                  Leave out
-                </Menu.Item>
+                <Menu.Item onClick={() => ask(ignored(asked, name))}>Leave out</Menu.Item>
               )}
               {field.column === null && !takingIn && (
-                <Menu.Item onClick={() => ask({ ...asked, unignore: [...asked.unignore, name] })}>
-                  Give it a column
-                </Menu.Item>
+                <Menu.Item onClick={() => ask(unignored(asked, name))}>Give it a column</Menu.Item>
               )}
               {field.fixed && !asked.free.includes(name) && (
-                <Menu.Item
-                  onClick={() =>
-                    ask({ ...asked, types: without(asked.types, name), free: [...asked.free, name] })
-                  }
-                >
-                  Let the type follow its values
-                </Menu.Item>
+                <Menu.Item onClick={() => ask(freed(asked, name))}>Let the type follow its values</Menu.Item>
               )}
               {mapped && (
-                <Menu.Item
-                  onClick={() =>
-                    ask({
-                      ...asked,
-                      key: isKey
-                        ? keys.filter((one) => one !== name)
-                        : [...keys.filter((one) => !one.startsWith('__')), name],
-                    })
-                  }
-                >
+                <Menu.Item onClick={() => ask(keyed(asked, keys, name))}>
                   {isKey ? 'Take out of the key' : 'Make it part of the key'}
                 </Menu.Item>
               )}
@@ -220,5 +179,48 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
         )}
       </td>
     </tr>
+  );
+}
+
+interface WayOutProps {
+  field: Field;
+  warned: Schemas['Warned'];
+  asked: Edits;
+  ask: (edits: Edits) => void;
+}
+
+/** What mends a warning with one click. It is asked for like every change: nothing is made before it was looked at. */
+function WayOut({ field, warned, asked, ask }: WayOutProps) {
+  const name = field.field;
+  const brings = bringsOf(warned.message);
+  const ways: [words: string, edits: Edits][] =
+    field.column === null
+      ? [
+          ['Give it a column', unignored(asked, name)],
+          ['Leave it out', ignored(asked, name)],
+        ]
+      : [
+          ...(brings && brings !== field.type
+            ? ([[`Make the column ${brings}`, typed(asked, name, field.type, brings)]] as [string, Edits][])
+            : []),
+          ...(field.fixed ? ([['Let the type follow', freed(asked, name)]] as [string, Edits][]) : []),
+          ...(field.type === 'VARCHAR'
+            ? []
+            : ([['Keep it as text', typed(asked, name, field.type, 'VARCHAR')]] as [string, Edits][])),
+        ];
+  return (
+    <Group gap={6} mt={4}>
+      {ways.map(([words, edits]) => (
+        <Button
+          key={words}
+          size="compact-xs"
+          variant="default"
+          aria-label={`${words}: ${name}`}
+          onClick={() => ask(edits)}
+        >
+          {words}
+        </Button>
+      ))}
+    </Group>
   );
 }

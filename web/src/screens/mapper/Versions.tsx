@@ -1,70 +1,73 @@
 import '~/parts/panes.css';
-import { Button, Stack, Text } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { Button, Group, Select, Stack, Text } from '@mantine/core';
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useParams } from 'react-router';
+import { useParams, useSearchParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { done } from '~/parts/notices';
 import { Side } from '~/parts/Side';
 import { some } from '~/words/numbers';
+import { restoring } from './asking';
 import { mapperAt } from './questions';
+import { Review } from './Review';
 
-/** All versions of a mapping, what differs from today's, and the way back. */
+const PAGE = 100;
+
+/** All versions of a mapping, what differs between two of them, and the way back. */
 export function Component() {
   const { pipeline = '', eventType = '' } = useParams();
   const path = { pipeline, event_type: eventType };
-  const client = useQueryClient();
   const may = useMay();
-  const [picked, pick] = useState<number | null>(null);
-  const versions = useQuery({
+  const [search, setSearch] = useSearchParams();
+  const [asking, ask] = useState(false);
+  const versions = useInfiniteQuery({
     queryKey: ['mappings', pipeline, 'versions', eventType],
-    queryFn: () =>
+    initialPageParam: null as number | null,
+    queryFn: ({ pageParam }) =>
       body(
         api.GET('/api/millrace/v1/pipelines/{pipeline}/mappings/{event_type}/versions', {
-          params: { path, query: { limit: 200 } },
+          params: { path, query: { limit: PAGE, before: pageParam } },
         }),
       ),
+    getNextPageParam: (page) => (page.length < PAGE ? null : page.at(-1)?.version),
   });
-  const newest = versions.data?.[0]?.version;
-  const chosen = picked ?? versions.data?.[1]?.version;
+  const all = versions.data?.pages.flat();
+  const newest = all?.[0]?.version;
+  // Versions in the address: from which one, to which one.
+  const from = Number(search.get('from')) || all?.[1]?.version;
+  const to = Number(search.get('to')) || newest;
+  const set = (key: 'from' | 'to', version: number) =>
+    setSearch(
+      (now) => {
+        now.set(key, String(version));
+        return now;
+      },
+      { replace: true },
+    );
   const difference = useQuery({
-    queryKey: ['mappings', pipeline, 'difference', eventType, chosen, newest],
-    enabled: chosen !== undefined && chosen !== newest,
+    queryKey: ['mappings', pipeline, 'difference', eventType, from, to],
+    enabled: from !== undefined && to !== undefined && from !== to,
     queryFn: () =>
       body(
         api.GET('/api/millrace/v1/pipelines/{pipeline}/mappings/{event_type}/difference', {
-          params: { path, query: { a: chosen, b: newest } },
+          params: { path, query: { a: from, b: to } },
         }),
       ),
-  });
-  const restore = useMutation({
-    mutationFn: (version: number) =>
-      body(
-        api.POST('/api/millrace/v1/pipelines/{pipeline}/mappings/{event_type}/restore', {
-          params: { path },
-          body: { version, dry_run: false },
-        }),
-      ),
-    onSuccess: (plan) => {
-      void client.invalidateQueries({ queryKey: ['mappings', pipeline] });
-      done(`Version ${plan.version} is the mapping as it was.`);
-    },
   });
   return (
     <Side title="Versions of the mapping" told={eventType} back={mapperAt(pipeline, eventType)}>
       <Stack gap="md">
-        <ErrorNote error={versions.error ?? restore.error} />
+        <ErrorNote error={versions.error} again={() => void versions.refetch()} />
         <div className="card">
-          {versions.data?.map((one) => (
+          {all?.map((one) => (
             <button
               key={one.version}
               type="button"
               className="choice"
-              aria-pressed={one.version === chosen}
-              onClick={() => pick(one.version)}
+              aria-pressed={one.version === from}
+              onClick={() => set('from', one.version)}
             >
               <Text fw={600} size="sm" w={80}>
                 Version {one.version}
@@ -78,33 +81,59 @@ export function Component() {
             </button>
           ))}
         </div>
-        {chosen !== undefined && chosen !== newest && (
-          <div className="card" style={{ padding: 16 }}>
-            <Text fw={600} size="sm" mb={6}>
-              From version {chosen} to today's
-            </Text>
-            <ErrorNote error={difference.error} />
-            {difference.data?.length === 0 && <Text size="sm">They are the same.</Text>}
-            {difference.data?.map((one, index) => (
-              <Text key={index} size="sm">
-                {one.what}: {one.before !== null && <s className="mono">{one.before}</s>}{' '}
-                {one.after !== null && <b className="mono">{one.after}</b>}
+        {versions.hasNextPage && (
+          <Button
+            variant="default"
+            size="compact-sm"
+            loading={versions.isFetchingNextPage}
+            onClick={() => void versions.fetchNextPage()}
+          >
+            Show more
+          </Button>
+        )}
+        {all && from !== undefined && to !== undefined && (
+          <section className="card" style={{ padding: 16 }} aria-label="What differs">
+            <Group gap="xs" mb="xs">
+              <Text fw={600} size="sm">
+                From version {from} to
               </Text>
-            ))}
-            {may('mappings.edit') && (
-              <Button
-                mt="sm"
+              <Select
                 size="xs"
-                variant="default"
-                loading={restore.isPending}
-                onClick={() => restore.mutate(chosen)}
-              >
-                Go back to version {chosen}
+                w={170}
+                aria-label="To version"
+                allowDeselect={false}
+                value={String(to)}
+                onChange={(value) => value && set('to', Number(value))}
+                data={all.map(({ version }) => ({
+                  value: String(version),
+                  label: version === newest ? `version ${version}, today's` : `version ${version}`,
+                }))}
+              />
+            </Group>
+            <ErrorNote error={difference.error} />
+            {(from === to || difference.data?.length === 0) && <Text size="sm">They are the same.</Text>}
+            {from !== to &&
+              difference.data?.map((one, index) => (
+                <Text key={index} size="sm">
+                  {one.what}: {one.before !== null && <s className="mono">{one.before}</s>}{' '}
+                  {one.after !== null && <b className="mono">{one.after}</b>}
+                </Text>
+              ))}
+            {may('mappings.edit') && from !== newest && (
+              <Button mt="sm" size="xs" variant="default" onClick={() => ask(true)}>
+                Go back to version {from}
               </Button>
             )}
-          </div>
+          </section>
         )}
       </Stack>
+      {asking && from !== undefined && (
+        <Review
+          pipeline={pipeline}
+          change={restoring({ pipeline, eventType }, from)}
+          close={() => ask(false)}
+        />
+      )}
     </Side>
   );
 }

@@ -1,53 +1,33 @@
 import { Button, Group, Menu, Select, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconAlertTriangle, IconChevronDown, IconSearch, IconTableOptions } from '@tabler/icons-react';
-import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
-import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
-import { done } from '~/parts/notices';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
-import { mapperAt, type Overview } from './questions';
+import { BULK, type Bulk, bulk } from './asking';
+import { mapperAt, type Overview, statusOf } from './questions';
+import { Review } from './Review';
 
 const PAGE = 100;
-
-const BULK = {
-  skip: {
-    label: 'Leave out',
-    told: 'Their rows are left out from now on. Loaded rows stay in the warehouse.',
-  },
-  include: { label: 'Take in again', told: 'Their rows go to their tables again.' },
-  auto: { label: 'Map automatically', told: 'Their mappings follow the source by themselves again.' },
-  unmap: {
-    label: 'Unmap',
-    told: 'They have no table: their rows wait as failed events until somebody maps them. Tables stay.',
-  },
-  reset: {
-    label: 'Reset',
-    told: 'What was learned and chosen for them is forgotten; new mappings come from the next rows. Tables stay.',
-  },
-} as const;
-
-type What = keyof typeof BULK;
 
 /** Where every event type of a pipeline goes. */
 export function Component() {
   const pipeline = useParams().pipeline ?? '';
   const navigate = useNavigate();
-  const client = useQueryClient();
   const may = useMay();
   const [search, setSearch] = useSearchParams();
   const [text, setText] = useState(search.get('search') ?? '');
   const [wanted] = useDebouncedValue(text, 250);
   const status = search.get('status');
   const [selected, select] = useState<Record<string, true>>({});
-  const [asking, ask] = useState<What | null>(null);
+  const [asking, ask] = useState<Bulk | null>(null);
   const list = useInfiniteQuery({
     queryKey: ['mappings', pipeline, 'list', wanted, status],
     initialPageParam: null as string | null,
@@ -62,20 +42,6 @@ export function Component() {
         }),
       ),
   });
-  const bulk = useMutation({
-    mutationFn: (what: What) =>
-      body(
-        api.POST('/api/millrace/v1/pipelines/{pipeline}/mapping-edits', {
-          params: { path: { pipeline } },
-          body: { what, event_types: Object.keys(selected), dry_run: false },
-        }),
-      ),
-    onSuccess: (plans) => {
-      void client.invalidateQueries({ queryKey: ['mappings', pipeline] });
-      select({});
-      done(`${some(plans.filter((one) => one.changed).length, 'mapping')} changed.`);
-    },
-  });
   const chosen = Object.keys(selected).length;
   const columns: Column<Overview>[] = [
     {
@@ -88,7 +54,7 @@ export function Component() {
       ),
     },
     { id: 'table', header: 'Table', cell: (one) => <span className="mono">{one.table ?? 'none'}</span> },
-    { id: 'status', header: 'Status', cell: (one) => <StatusBadge name={one.status} /> },
+    { id: 'status', header: 'Status', cell: (one) => <StatusBadge name={statusOf(one)} /> },
     {
       id: 'warnings',
       header: 'Warnings',
@@ -144,8 +110,12 @@ export function Component() {
               </Button>
             </Menu.Target>
             <Menu.Dropdown>
-              {(Object.keys(BULK) as What[]).map((what) => (
-                <Menu.Item key={what} onClick={() => ask(what)} color={what === 'reset' ? 'red' : undefined}>
+              {(Object.keys(BULK) as Bulk[]).map((what) => (
+                <Menu.Item
+                  key={what}
+                  onClick={() => ask(what)}
+                  color={BULK[what].harmful ? 'red' : undefined}
+                >
                   {BULK[what].label}
                 </Menu.Item>
               ))}
@@ -182,15 +152,17 @@ export function Component() {
         />
       </div>
       {asking && (
-        <Confirm
-          title={`${BULK[asking].label}: ${some(chosen, 'event type')}?`}
-          verb={BULK[asking].label}
-          harmless={asking !== 'reset'}
-          act={() => bulk.mutateAsync(asking)}
+        <Review
+          pipeline={pipeline}
+          change={bulk(
+            pipeline,
+            asking,
+            Object.keys(selected),
+            `${BULK[asking].label}: ${some(chosen, 'event type')}?`,
+          )}
           close={() => ask(null)}
-        >
-          {BULK[asking].told} Those whose status does not allow it are left as they are.
-        </Confirm>
+          done={() => select({})}
+        />
       )}
     </>
   );

@@ -1,4 +1,4 @@
-/** What the Schema Mapper asks of the server, and the changes that somebody has in mind. */
+/** What the Schema Mapper asks of the server. */
 import { queryOptions } from '@tanstack/react-query';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
@@ -7,6 +7,9 @@ export type Overview = Schemas['Overview'];
 export type Shown = Schemas['Shown'];
 export type Field = Shown['fields'][number];
 export type Plan = Schemas['Plan'];
+
+/** The status in the words of `words/statuses`: objects are skipped, event types are left out. */
+export const statusOf = ({ status }: Overview): string => (status === 'SKIPPED' ? 'IGNORED' : status);
 
 export const TYPES = [
   'BOOLEAN',
@@ -25,26 +28,6 @@ export const TYPES = [
   'BYTEARRAY',
   'UUID',
 ];
-
-/** Changes of one mapping that are not made yet; together they become one version. */
-export interface Edits {
-  rename: Record<string, string>;
-  types: Record<string, string>;
-  free: string[];
-  ignore: string[];
-  unignore: string[];
-  key: string[] | null;
-}
-
-export const NOTHING: Edits = { rename: {}, types: {}, free: [], ignore: [], unignore: [], key: null };
-
-export const changes = (edits: Edits): number =>
-  Object.keys(edits.rename).length +
-  Object.keys(edits.types).length +
-  edits.free.length +
-  edits.ignore.length +
-  edits.unignore.length +
-  (edits.key ? 1 : 0);
 
 export const mapperAt = (pipeline: string, eventType?: string, below = '') =>
   at.pipeline(

@@ -1,0 +1,136 @@
+"""The Schema Mapper: every change is looked at before it is made, and can be taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from tests.control.sources import Script
+from tests.rest.conftest import script as script  # a fixture
+from tests.web.people import arrive
+from tests.web.shops import opened
+
+from millrace.control import mapping_views, preview, rejects, runs
+from millrace.control.home import Home
+from millrace.control.rejects import Choice
+
+
+@pytest.fixture
+def shop(home: Home, script: Script, tmp_path: Path) -> str:
+    """A pipeline that has run, of this test alone; beside its tables the warehouse has one of its owner, `kept`."""
+    name = f"shop {home.database.now().timestamp()}"
+    opened(home, tmp_path, name, warehouse=name)
+    runs.run(home, name)
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        warehouse.execute("CREATE TABLE kept (id BIGINT PRIMARY KEY, name VARCHAR, note VARCHAR)")
+    return name
+
+
+def _more(page: Page, item: str) -> None:
+    page.get_by_role("button", name="More for this mapping").click()
+    page.get_by_role("menuitem", name=item).click()
+
+
+def _apply(page: Page, verb: str = "Apply") -> None:
+    page.get_by_role("dialog").get_by_role("button", name=verb, exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def _field(page: Page, name: str) -> Locator:
+    return page.get_by_role("table", name="Fields and their columns").get_by_role("row", name=name)
+
+
+def test_a_mapping_is_changed_compared_and_restored(page: Page, home: Home, script: Script, shop: str) -> None:
+    arrive(page, home, f"/pipelines/{shop}/mapper")
+    page.get_by_role("link", name="Orders").click()
+
+    # A name, a type: one version, with the statements before it is made.
+    page.get_by_role("textbox", name="Column of name").fill("title")
+    expect(page.get_by_text("1 change, not made yet")).to_be_visible()
+    page.get_by_role("button", name="Review and apply").click()
+    expect(page.get_by_role("dialog")).to_contain_text("ALTER TABLE")
+    page.get_by_role("dialog").get_by_label("Why").fill("as the books call it")
+    _apply(page)
+    expect(page.get_by_role("textbox", name="Column of name")).to_have_value("title")
+    script.pages["Orders"].append([{"id": 70, "name": "more"}])
+    runs.run(home, shop)
+    assert "title" in preview.query(home, shop, "SELECT * FROM orders LIMIT 1").column_names
+
+    # Versions: what differs, and the way back.
+    page.get_by_role("link", name="Version 2").click()
+    side = page.get_by_role("dialog")
+    expect(side.get_by_role("button", name="Version 2")).to_contain_text("as the books call it")
+    expect(side.get_by_role("region", name="What differs")).to_contain_text("title")
+    side.get_by_role("button", name="Go back to version 1").click()
+    page.get_by_role("dialog", name="Go back to version 1?").get_by_role("button", name="Go back to version 1").click()
+    expect(page.get_by_text("Version 3 of the mapping is made.")).to_be_visible()
+    page.get_by_role("dialog", name="Versions of the mapping").get_by_role("button", name="Close").click()
+    expect(page.get_by_role("textbox", name="Column of name")).to_have_value("name")
+
+    # Leaving with changes in mind is asked about.
+    page.get_by_role("button", name="Actions for name").click()
+    page.get_by_role("menuitem", name="Leave out").click()
+    page.get_by_role("link", name="Event types").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Undo all").click()
+
+    # What happens to what is new.
+    _more(page, "What happens to what is new")
+    page.get_by_role("radio", name="My own choice").check()
+    page.get_by_role("combobox", name="A field without a column").click()
+    page.get_by_role("option", name="load the row without it").click()
+    page.get_by_role("button", name="See what changes").click()
+    _apply(page)
+    expect(page.get_by_text("columns=discard_value")).to_be_visible()
+
+
+def test_an_event_type_is_mapped_elsewhere_unmapped_left_out_and_taken_in(
+    page: Page, home: Home, script: Script, shop: str
+) -> None:
+    arrive(page, home, f"/pipelines/{shop}/mapper/Orders", "bob@example.com")
+
+    # To a table that is there: fields go to the columns of their name, one is left out.
+    _more(page, "Map to another table")
+    page.get_by_role("dialog").get_by_label("Table").fill("kept")
+    expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text("kept is there, with 3 columns")
+    page.get_by_role("dialog").get_by_label("Column of name").fill("note")
+    page.get_by_role("button", name="See what changes").click()
+    expect(page.get_by_role("dialog")).to_contain_text("kept")
+    _apply(page)
+    expect(page.get_by_text("Orders → kept")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Column of name")).to_have_value("note")
+
+    # Without a table its rows wait; mapped again, they come by themselves.
+    _more(page, "Unmap")
+    expect(page.get_by_role("dialog")).to_contain_text("Auto mapping is switched off")
+    _apply(page, "Unmap")
+    expect(page.get_by_text("It has no table")).to_be_visible()
+    script.pages["Orders"].append([{"id": 77, "name": "late"}])
+    runs.run(home, shop)
+    assert [one.rows for one in rejects.grouped(home, Choice(pipeline=shop))] == [1]
+    page.get_by_role("button", name="Map to a table").click()
+    page.get_by_role("dialog").get_by_label("Table").fill("kept")
+    page.get_by_role("button", name="See what changes").click()
+    _apply(page)
+    runs.run(home, shop)
+    assert preview.query(home, shop, "SELECT id FROM kept").column("id").to_pylist() == [77]
+
+    # Several at once: what would change is said before.
+    page.get_by_role("link", name="Event types").click()
+    expect(page.get_by_role("checkbox", name="Choose Users")).to_be_visible()
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="2 chosen").click()
+    page.get_by_role("menuitem", name="Leave out").click()
+    expect(page.get_by_role("dialog")).to_contain_text("2 mappings would change")
+    _apply(page, "Leave out")
+    expect(page.get_by_role("table", name="Event types").get_by_text("Left out")).to_have_count(2)
+    assert {one.mapping_status for one in mapping_views.page(home, shop).items} == {"IGNORED"}
+
+    # The table of one of them is deleted, with what was loaded; the mapping stays.
+    page.get_by_role("link", name="Users").click()
+    _more(page, "Delete the table")
+    expect(page.get_by_role("dialog")).to_contain_text("DROP TABLE")
+    _apply(page, "Delete the table")
+    expect(page.get_by_text("Version 3", exact=False).first).to_be_visible()
