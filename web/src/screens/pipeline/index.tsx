@@ -44,7 +44,10 @@ export function Component() {
         told={
           found && (
             <>
-              {found.source} → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
+              <Link to={at.pipeline(name, 'settings')} className="plain">
+                {found.source}
+              </Link>{' '}
+              → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
               <span style={{ whiteSpace: 'nowrap' }}>{told(found.schedule)}</span>
             </>
           )
@@ -65,13 +68,18 @@ export function Component() {
                 <Button
                   variant="default"
                   leftSection={<IconPlayerPause size={16} />}
+                  loading={actions.pause.isPending}
                   onClick={() => actions.pause.mutate()}
                 >
                   Pause
                 </Button>
               )}
               {may('pipelines.edit') && found.state === 'PAUSED' && (
-                <Button leftSection={<IconPlayerPlay size={16} />} onClick={() => actions.resume.mutate()}>
+                <Button
+                  leftSection={<IconPlayerPlay size={16} />}
+                  loading={actions.resume.isPending}
+                  onClick={() => actions.resume.mutate()}
+                >
                   Resume
                 </Button>
               )}

@@ -40,7 +40,8 @@ export function Bulk({ names, done: finished }: { names: readonly string[]; done
       <Button
         size="xs"
         leftSection={<IconRefresh size={14} />}
-        loading={act.isPending}
+        loading={act.isPending && act.variables.verb === 'run'}
+        disabled={act.isPending}
         onClick={() => act.mutate({ verb: 'run', of: names })}
       >
         Run now
@@ -49,6 +50,8 @@ export function Bulk({ names, done: finished }: { names: readonly string[]; done
         size="xs"
         variant="default"
         leftSection={<IconPlayerPause size={14} />}
+        loading={act.isPending && act.variables.verb === 'pause'}
+        disabled={act.isPending}
         onClick={() => act.mutate({ verb: 'pause', of: names })}
       >
         Pause
@@ -57,6 +60,8 @@ export function Bulk({ names, done: finished }: { names: readonly string[]; done
         size="xs"
         variant="default"
         leftSection={<IconPlayerPlay size={14} />}
+        loading={act.isPending && act.variables.verb === 'resume'}
+        disabled={act.isPending}
         onClick={() => act.mutate({ verb: 'resume', of: names })}
       >
         Resume

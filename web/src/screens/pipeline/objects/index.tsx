@@ -2,17 +2,19 @@ import { ActionIcon, Button, Group, Menu, SegmentedControl, Text, TextInput } fr
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconDots, IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
-import { useMemo, useState } from 'react';
+import { useCallback, useMemo, useState } from 'react';
 import { useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
+import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { done, failed } from '~/parts/notices';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { share, some } from '~/words/numbers';
 import { usePipelineName } from '../here';
+import { Change, type What } from './Change';
 
 type Row = Schemas['Object'];
 type Action = Schemas['ObjectsActBody']['action'];
@@ -25,6 +27,18 @@ const VERBS: Record<Action, string> = {
   include: 'Include',
   restart: 'Read again from its beginning',
   restart_historical: 'Read its history again',
+};
+/** What is asked about in a dialog. */
+const CHANGES: Record<What, string> = {
+  position: 'Change its position',
+  mode: 'Change how it is queried',
+  schedule: 'Give it a schedule',
+};
+/** What makes rows come twice where there is no key, or leaves them out, is asked about. */
+const WORDS: Partial<Record<Action, string>> = {
+  skip: 'It is no part of the pipeline any more. What was read is loaded first; loaded rows stay.',
+  restart: 'All of it is read again. Rows merge by their key; in a table without one they are there twice.',
+  restart_historical: 'Its history is read again; where it follows what is new stays as it is.',
 };
 const ALLOWED: Record<Row['state'], readonly Action[]> = {
   ACTIVE: ['run_now', 'pause', 'skip', 'restart', 'restart_historical'],
@@ -41,6 +55,8 @@ export function Component() {
   const [text, setText] = useState('');
   const [search] = useDebouncedValue(text, 250);
   const [selected, select] = useState<Record<string, true>>({});
+  const [changing, change] = useState<{ what: What; object: Row } | null>(null);
+  const [asking, confirm] = useState<{ action: Action; names: string[] } | null>(null);
   const category = (asked.get('which') ?? 'ALL') as 'ALL';
   const objects = useInfiniteQuery({
     queryKey: ['objects', pipeline, { category, search }],
@@ -88,6 +104,11 @@ export function Component() {
   });
   const editable = may('pipelines.edit');
   const { mutate } = act;
+  const begin = useCallback(
+    (action: Action, names: string[]) =>
+      WORDS[action] ? confirm({ action, names }) : mutate({ action, names }),
+    [mutate],
+  );
   const columns = useMemo<Column<Row>[]>(
     () => [
       {
@@ -138,10 +159,20 @@ export function Component() {
                   </Menu.Target>
                   <Menu.Dropdown>
                     {ALLOWED[row.state].map((action) => (
-                      <Menu.Item key={action} onClick={() => mutate({ action, names: [row.name] })}>
+                      <Menu.Item key={action} onClick={() => begin(action, [row.name])}>
                         {VERBS[action]}
                       </Menu.Item>
                     ))}
+                    {row.state !== 'SKIPPED' && (
+                      <>
+                        <Menu.Divider />
+                        {(Object.keys(CHANGES) as What[]).map((what) => (
+                          <Menu.Item key={what} onClick={() => change({ what, object: row })}>
+                            {CHANGES[what]}
+                          </Menu.Item>
+                        ))}
+                      </>
+                    )}
                   </Menu.Dropdown>
                 </Menu>
               ),
@@ -149,7 +180,7 @@ export function Component() {
           ]
         : []),
     ],
-    [editable, mutate],
+    [editable, begin],
   );
   const names = Object.keys(selected);
   return (
@@ -193,8 +224,15 @@ export function Component() {
           <Text fw={500} mr="sm">
             {some(names.length, 'object')} chosen
           </Text>
-          {(['run_now', 'pause', 'resume', 'skip', 'include'] as const).map((action) => (
-            <Button key={action} size="xs" variant="default" onClick={() => act.mutate({ action, names })}>
+          {(['run_now', 'pause', 'resume', 'skip', 'include', 'restart'] as const).map((action) => (
+            <Button
+              key={action}
+              size="xs"
+              variant="default"
+              loading={act.isPending && act.variables.action === action}
+              disabled={act.isPending}
+              onClick={() => begin(action, names)}
+            >
               {VERBS[action]}
             </Button>
           ))}
@@ -224,6 +262,25 @@ export function Component() {
           }
         />
       </div>
+      {changing && (
+        <Change
+          what={changing.what}
+          pipeline={pipeline}
+          object={changing.object}
+          close={() => change(null)}
+        />
+      )}
+      {asking && (
+        <Confirm
+          title={`${VERBS[asking.action]}: ${asking.names.length === 1 ? asking.names[0] : some(asking.names.length, 'object')}?`}
+          verb={VERBS[asking.action]}
+          harmless
+          act={() => act.mutateAsync(asking)}
+          close={() => confirm(null)}
+        >
+          {WORDS[asking.action]}
+        </Confirm>
+      )}
     </>
   );
 }

@@ -13,6 +13,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
+import { ConnectionForm } from '~/parts/ConnectionForm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
@@ -34,6 +35,12 @@ export function Component() {
           <Limit />
         </Stack>
       </fieldset>
+      <Part
+        title="Source"
+        told={`How ${pipeline.source} is reached. Changes hold from the next run on, for each pipeline that reads it.`}
+      >
+        <ConnectionForm kind="source" name={pipeline.source} edits={editable} />
+      </Part>
       {!editable && <Text c="dimmed">Your roles let you see these settings, not change them.</Text>}
     </Stack>
   );

@@ -1,0 +1,314 @@
+import {
+  Button,
+  Group,
+  JsonInput,
+  Modal,
+  SegmentedControl,
+  Select,
+  Stack,
+  Text,
+  TextInput,
+} from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { type ReactNode, useState } from 'react';
+import { api, body, type Schemas } from '~/api/client';
+import { exactly } from '~/api/exact';
+import { Ago } from '~/parts/Ago';
+import { ErrorNote } from '~/parts/ErrorNote';
+import { done } from '~/parts/notices';
+import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
+
+type Row = Schemas['Object'];
+
+export type What = 'position' | 'mode' | 'schedule';
+
+interface Props {
+  pipeline: string;
+  object: Row;
+  close: () => void;
+}
+
+/** What is changed of one object, beside pausing and the like. */
+export function Change({ what, ...props }: Props & { what: What }) {
+  switch (what) {
+    case 'position':
+      return <Position {...props} />;
+    case 'mode':
+      return <Mode {...props} />;
+    case 'schedule':
+      return <Own {...props} />;
+  }
+}
+
+interface AskProps {
+  title: string;
+  verb: string;
+  busy: boolean;
+  may?: boolean;
+  error: Error | null;
+  submit: () => void;
+  close: () => void;
+  children: ReactNode;
+}
+
+function Ask({ title, verb, busy, may = true, error, submit, close, children }: AskProps) {
+  return (
+    <Modal
+      opened
+      onClose={close}
+      size={620}
+      title={<Text fw={600}>{title}</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (may && !busy) submit();
+        }}
+      >
+        <Stack gap="md">
+          {children}
+          <ErrorNote error={error} />
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close}>
+              Keep it as it is
+            </Button>
+            <Button type="submit" loading={busy} disabled={!may}>
+              {verb}
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+/** What is known of the objects of a pipeline is asked for anew, and the words are said. */
+function useSettled(pipeline: string, close: () => void) {
+  const client = useQueryClient();
+  return (message: string) => {
+    close();
+    done(message);
+    for (const noun of ['objects', 'jobs', 'pipelines']) void client.invalidateQueries({ queryKey: [noun] });
+    void client.invalidateQueries({ queryKey: ['positions', pipeline] });
+  };
+}
+
+const pretty = (value: unknown): string => (value === null ? '' : JSON.stringify(value, null, 2));
+
+function parsed(text: string): { value: unknown } | null {
+  if (text.trim() === '') return { value: null };
+  try {
+    return { value: exactly(text) };
+  } catch {
+    return null;
+  }
+}
+
+/** Where reading goes on from: an earlier position, or one that is written. */
+function Position({ pipeline, object, close }: Props) {
+  const lanes = Object.keys(object.positions);
+  const [lane, setLane] = useState<'incremental' | 'historical'>(
+    lanes.length === 0 || lanes.includes('incremental') ? 'incremental' : 'historical',
+  );
+  const [written, setText] = useState<string | null>(null);
+  const path = { pipeline, object: object.name };
+  const settled = useSettled(pipeline, close);
+  const earlier = useQuery({
+    queryKey: ['positions', pipeline, object.name, lane],
+    // Positions may be numbers with more digits than JavaScript's keep.
+    queryFn: async () => {
+      const answer = await body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/positions', {
+          params: { path, query: { lane } },
+          parseAs: 'text',
+        }),
+      );
+      return exactly<Schemas['Position'][]>(answer as unknown as string);
+    },
+  });
+  const text = written ?? pretty(earlier.data?.[0]?.cursor ?? null);
+  const save = useMutation({
+    mutationFn: (position: unknown) =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/position', {
+          params: { path },
+          body: { position, lane },
+        }),
+      ),
+    onSuccess: () => settled(`${object.name} is read from there on.`),
+  });
+  const wanted = parsed(text);
+  return (
+    <Ask
+      title={`Where ${object.name} is read from`}
+      verb="Read from there on"
+      busy={save.isPending}
+      may={wanted !== null && earlier.isSuccess}
+      error={save.error ?? earlier.error}
+      submit={() => save.mutate(wanted?.value ?? null)}
+      close={close}
+    >
+      <Text size="sm">
+        What is read twice is merged where its table has a key; elsewhere it is there twice.
+      </Text>
+      {lanes.length > 1 && (
+        <SegmentedControl
+          size="xs"
+          aria-label="Which reading"
+          value={lane}
+          onChange={(value) => {
+            setLane(value as typeof lane);
+            setText(null);
+          }}
+          data={[
+            { value: 'incremental', label: 'What is new' },
+            { value: 'historical', label: 'History' },
+          ]}
+        />
+      )}
+      <JsonInput
+        label="Position"
+        description="As the source gave it. Empty: from the beginning"
+        autosize
+        minRows={3}
+        maxRows={12}
+        classNames={{ input: 'mono' }}
+        value={text}
+        error={wanted ? null : 'This is no JSON yet.'}
+        onChange={setText}
+      />
+      {earlier.data && earlier.data.length > 0 && (
+        <section className="card" aria-label="Earlier positions">
+          {earlier.data.slice(0, 8).map((one, index) => (
+            <button key={index} type="button" className="choice" onClick={() => setText(pretty(one.cursor))}>
+              <Text size="sm" flex={1} truncate className="mono">
+                {one.cursor === null ? 'the beginning' : JSON.stringify(one.cursor)}
+              </Text>
+              <Text size="xs" c="dimmed" component="span">
+                {one.run === null ? 'set by hand' : `job #${one.run}`} · <Ago at={one.committed_at} />
+              </Text>
+            </button>
+          ))}
+        </section>
+      )}
+    </Ask>
+  );
+}
+
+/** The modes, and which columns each asks for. */
+const MODES: readonly { value: string; label: string; columns: readonly string[] }[] = [
+  { value: 'auto', label: 'The best that its table allows', columns: [] },
+  { value: 'full_load', label: 'The whole table each time', columns: [] },
+  {
+    value: 'delta',
+    label: 'By the time of the last change',
+    columns: ['timestamp_column_name'],
+  },
+  {
+    value: 'increment_append_only',
+    label: 'By a number that grows (rows never change)',
+    columns: ['incrementing_column_name'],
+  },
+  {
+    value: 'change_data_capture',
+    label: 'By time and number',
+    columns: ['timestamp_column_name', 'incrementing_column_name'],
+  },
+  { value: 'xmin', label: 'By the transaction that wrote it (PostgreSQL)', columns: [] },
+];
+
+const LABELS: Record<string, string> = {
+  timestamp_column_name: 'Column with the time',
+  incrementing_column_name: 'Column with the number',
+};
+
+/** How an object of a database is asked for what is new. */
+function Mode({ pipeline, object, close }: Props) {
+  const kept = (object.query_mode ?? {}) as Record<string, unknown>;
+  const [mode, setMode] = useState(String(kept.mode ?? 'auto'));
+  const [columns, setColumns] = useState<Record<string, string>>(() =>
+    Object.fromEntries(
+      Object.keys(LABELS).flatMap((key) => (typeof kept[key] === 'string' ? [[key, kept[key]]] : [])),
+    ),
+  );
+  const settled = useSettled(pipeline, close);
+  const needs = MODES.find((one) => one.value === mode)?.columns ?? [];
+  const save = useMutation({
+    mutationFn: () =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
+          params: { path: { pipeline, object: object.name } },
+          body: { config: { mode, ...Object.fromEntries(needs.map((key) => [key, columns[key] ?? ''])) } },
+        }),
+      ),
+    onSuccess: () => settled(`${object.name} is queried so from the next run on.`),
+  });
+  return (
+    <Ask
+      title={`How ${object.name} is queried`}
+      verb="Query it so"
+      busy={save.isPending}
+      may={needs.every((key) => columns[key]?.trim())}
+      error={save.error}
+      submit={() => save.mutate()}
+      close={close}
+    >
+      <Select
+        label="Query mode"
+        allowDeselect={false}
+        value={mode}
+        onChange={(value) => value && setMode(value)}
+        data={[
+          ...(MODES.some((one) => one.value === mode) ? [] : [{ value: mode, label: mode }]),
+          ...MODES.map(({ value, label }) => ({ value, label })),
+        ]}
+      />
+      {needs.map((key) => (
+        <TextInput
+          key={key}
+          label={LABELS[key]}
+          required
+          value={columns[key] ?? ''}
+          onChange={(event) => {
+            const now = event.currentTarget.value;
+            setColumns((all) => ({ ...all, [key]: now }));
+          }}
+        />
+      ))}
+    </Ask>
+  );
+}
+
+/** An object is read with its pipeline, or by a schedule of its own. */
+function Own({ pipeline, object, close }: Props) {
+  const [timing, setTiming] = useState<Timing>(() => timingOf(object.schedule));
+  const settled = useSettled(pipeline, close);
+  const save = useMutation({
+    mutationFn: () =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/schedule', {
+          params: { path: { pipeline, object: object.name } },
+          body: asked(timing),
+        }),
+      ),
+    onSuccess: () =>
+      settled(
+        timing.how === 'demand'
+          ? `${object.name} is read with its pipeline.`
+          : `${object.name} has a schedule of its own.`,
+      ),
+  });
+  return (
+    <Ask
+      title={`When ${object.name} is read`}
+      verb="Save"
+      busy={save.isPending}
+      error={save.error}
+      submit={() => save.mutate()}
+      close={close}
+    >
+      <ScheduleInput value={timing} change={setTiming} demand="With its pipeline" />
+    </Ask>
+  );
+}
