@@ -34,7 +34,11 @@ export function Confirm({ title, children, verb, typed, harmless = false, act, c
     <Modal
       opened
       onClose={close}
-      title={<Text fw={600}>{title}</Text>}
+      title={
+        <Text fw={600} tabIndex={-1} data-autofocus={typed ? undefined : true} className="heard">
+          {title}
+        </Text>
+      }
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <form

@@ -3,6 +3,7 @@ import { type ColumnDef, rowSelectionFeature, tableFeatures, useTable } from '@t
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { type ReactNode, useMemo, useRef } from 'react';
 import { ErrorNote } from './ErrorNote';
+import { Scroll } from './Scroll';
 
 const features = tableFeatures({ rowSelectionFeature });
 
@@ -89,9 +90,9 @@ export function DataTable<T>(props: Props<T>) {
   const after = virtual ? virtualizer.getTotalSize() - (shown.at(-1)?.end ?? 0) : 0;
   const width = columns.length + (select ? 1 : 0);
   return (
-    <div
-      ref={scroll}
-      className="table-scroll"
+    <Scroll
+      place={scroll}
+      label={label}
       style={virtual ? { maxHeight: '70vh', overflowY: 'auto' } : undefined}
     >
       <table className="table" aria-label={label} data-clickable={open ? '' : undefined} aria-busy={!rows}>
@@ -174,7 +175,7 @@ export function DataTable<T>(props: Props<T>) {
           </Button>
         </Center>
       )}
-    </div>
+    </Scroll>
   );
 }
 

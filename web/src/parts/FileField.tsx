@@ -7,6 +7,7 @@ import { segment, send } from '~/api/client';
 import { bytes } from '~/words/numbers';
 import { rowsOf } from './csv';
 import { ErrorNote } from './ErrorNote';
+import { Scroll } from './Scroll';
 
 interface Props {
   label: string;
@@ -62,7 +63,7 @@ export function FileField({ label, description, withAsterisk, error, value, chan
       </Group>
       <ErrorNote error={sent.error} />
       {rows && rows.length > 1 && (
-        <div className="card table-scroll" style={{ marginTop: 8 }}>
+        <Scroll label="The file" className="card" style={{ marginTop: 8 }}>
           <table className="table" aria-label="First lines of the file">
             <thead>
               <tr>
@@ -81,7 +82,7 @@ export function FileField({ label, description, withAsterisk, error, value, chan
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
     </Input.Wrapper>
   );

@@ -40,7 +40,7 @@ export function Side({ title, told, actions, back, wide = false, children }: Pro
       closeButtonProps={{ 'aria-label': 'Close' }}
       title={
         <div>
-          <Text fw={600} size="lg" component="h2" tabIndex={-1} data-autofocus className="heard">
+          <Text fw={600} size="lg" tabIndex={-1} data-autofocus className="heard">
             {title}
           </Text>
           {told && (

@@ -44,7 +44,11 @@ export function Shortcuts({ opened, open, search }: Props) {
     <Modal
       opened={opened}
       onClose={() => open(false)}
-      title={<Text fw={600}>Keyboard shortcuts</Text>}
+      title={
+        <Text fw={600} tabIndex={-1} data-autofocus className="heard">
+          Keyboard shortcuts
+        </Text>
+      }
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <dl className="facts">

@@ -127,6 +127,7 @@ function Crumbs() {
 /** Names are shown as they are, other parts of an address as words. */
 function worded(first: string, part: string, path: string): string {
   if (path === at.newPipeline) return 'Create pipeline';
+  if (path === `${at.failed}/trace`) return 'Find an event';
   return path !== `/${first}` && NAMED.has(first)
     ? decodeURIComponent(part)
     : sentence(part.replaceAll('-', ' '));

@@ -1,7 +1,10 @@
 import { Center, Loader, Stepper } from '@mantine/core';
+import { IconLock } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useParams, useSearchParams } from 'react-router';
+import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
 import { Catalogue } from './Catalogue';
@@ -19,6 +22,16 @@ export function Component() {
   const draft = useQuery({ ...draftQuery(Number(number)), enabled: number !== undefined });
   const type = search.get('type');
   const step = (search.get('step') ?? (draft.data ? chosenOf(draft.data).step : 'source')) as Step;
+  const may = useMay();
+  if (!may('pipelines.create')) {
+    return (
+      <div className="content">
+        <Empty icon={IconLock} title="Only to look at">
+          Your roles let you look at pipelines, not create them. An administrator of the team can change that.
+        </Empty>
+      </div>
+    );
+  }
   const go = (to: Step) => navigate(`${at.draft(Number(number))}?step=${to}`);
   return (
     <div className="content" data-narrow="wizard">

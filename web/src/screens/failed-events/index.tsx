@@ -28,13 +28,15 @@ export function Component() {
   const total = rows?.reduce((sum, one) => sum + one.rows, 0) ?? 0;
   const id = (one: { pipeline: string; stream: string; stage: string; code: string }) =>
     [one.pipeline, one.stream, one.stage, one.code].join(' ');
+  // The drawer opens over the list as it is: its filter stays in the address.
+  const to = (one: Group) => ({ pathname: groupAt(own, one as Named), search: search.toString() });
   const columns: Column<Group>[] = [
     {
       id: 'why',
       header: 'Why',
       cell: (one) => (
         <>
-          <Link to={groupAt(own, one as Named)} className="plain">
+          <Link to={to(one)} className="plain">
             {capital(one.resolution.title)}
           </Link>
           <Text size="xs" c="dimmed" lineClamp={1} title={one.sample}>
@@ -117,7 +119,7 @@ export function Component() {
           id={id}
           error={groups.error}
           again={() => void groups.refetch()}
-          open={(one) => navigate(groupAt(own, one as Named))}
+          open={(one) => navigate(to(one))}
           current={stream && stage && code ? id({ pipeline: of ?? '', stream, stage, code }) : undefined}
           empty={
             <Empty icon={IconMoodSmile} title="No failed events">

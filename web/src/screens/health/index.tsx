@@ -8,6 +8,7 @@ import { Ago } from '~/parts/Ago';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
+import { Scroll } from '~/parts/Scroll';
 import { ToneIcon } from '~/parts/StatusBadge';
 import { some } from '~/words/numbers';
 import type { Tone } from '~/words/statuses';
@@ -81,7 +82,7 @@ export function Component() {
               Jobs that run or wait for a worker are listed here.
             </Empty>
           ) : (
-            <div className="table-scroll">
+            <Scroll label="At work and waiting">
               <table className="table">
                 <thead>
                   <tr>
@@ -108,7 +109,7 @@ export function Component() {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </Scroll>
           )}
         </Paper>
       </Stack>

@@ -14,7 +14,12 @@ import { count, some } from '~/words/numbers';
 import { byReason, type Compared, explained, type Reconciliation, unexplained } from './comparison';
 
 const COLUMNS: readonly Column<Compared>[] = [
-  { id: 'day', header: 'Day', cell: (one) => one.day, width: 110 },
+  {
+    id: 'day',
+    header: 'Day',
+    cell: (one) => <span style={{ whiteSpace: 'nowrap' }}>{one.day}</span>,
+    width: 120,
+  },
   { id: 'name', header: 'Event', cell: (one) => one.name },
   { id: 'source', header: 'Source counts', align: 'right', cell: (one) => count(one.source_rows) },
   { id: 'table', header: 'Table holds', align: 'right', cell: (one) => count(one.table_rows) },

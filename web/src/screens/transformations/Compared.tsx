@@ -1,5 +1,6 @@
 import { Text } from '@mantine/core';
 import { IconMinus, IconPencil, IconPlus } from '@tabler/icons-react';
+import { Scroll } from '~/parts/Scroll';
 import type { Event } from './questions';
 
 interface Props {
@@ -25,7 +26,7 @@ export function Compared({ before, after }: Props) {
   const names = [...Object.keys(old), ...Object.keys(now).filter((name) => !(name in old))];
   const alone = before === null;
   return (
-    <div className="table-scroll">
+    <Scroll label="Before and after">
       <table className="table compared" aria-label="Fields before and after">
         <thead>
           <tr>
@@ -65,7 +66,7 @@ export function Compared({ before, after }: Props) {
           )}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -8,6 +8,7 @@ import { at } from '~/app/places';
 import { Balance } from '~/parts/Balance';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { failed } from '~/parts/notices';
+import { Scroll } from '~/parts/Scroll';
 import { Side } from '~/parts/Side';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count } from '~/words/numbers';
@@ -86,7 +87,7 @@ export function Component() {
               <Text fw={600} mb={4}>
                 Objects
               </Text>
-              <div className="table-scroll card">
+              <Scroll label="Objects" className="card">
                 <table className="table">
                   <thead>
                     <tr>
@@ -116,7 +117,7 @@ export function Component() {
                     ))}
                   </tbody>
                 </table>
-              </div>
+              </Scroll>
             </section>
           )}
           {run.notes.map((note, index) => (

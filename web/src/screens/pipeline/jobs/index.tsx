@@ -1,7 +1,7 @@
 import { SegmentedControl } from '@mantine/core';
 import { IconPlayerPlay } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
-import { Link, Outlet, useNavigate, useParams, useSearchParams } from 'react-router';
+import { Link, Outlet, useLocation, useNavigate, useParams, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
@@ -26,7 +26,7 @@ const COLUMNS: readonly Column<Job>[] = [
   {
     id: 'job',
     header: 'Job',
-    cell: ({ run }) => <Link to={at.job(run.pipeline, run.id)}>#{run.id}</Link>,
+    cell: ({ run }) => <JobLink of={run} />,
   },
   { id: 'status', header: 'Status', cell: ({ run }) => <StatusBadge name={run.status} /> },
   { id: 'kind', header: 'What', cell: ({ run }) => kind(run.kind), hide: 'phone' },
@@ -54,6 +54,11 @@ const COLUMNS: readonly Column<Job>[] = [
     hide: 'phone',
   },
 ];
+
+/** The drawer opens over the list as it is: its filter stays in the address. */
+function JobLink({ of: { pipeline, id } }: { of: Job['run'] }) {
+  return <Link to={{ pathname: at.job(pipeline, id), search: useLocation().search }}>#{id}</Link>;
+}
 
 /** All that the pipeline did, the newest first; each job opens beside the list. */
 export function Component() {

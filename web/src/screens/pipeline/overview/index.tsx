@@ -7,6 +7,7 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { Balance } from '~/parts/Balance';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { Scroll } from '~/parts/Scroll';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, share, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
@@ -174,7 +175,7 @@ function Objects({ name, streams }: { name: string; streams: readonly Schemas['S
           {streams.length > shown.length ? `All ${count(streams.length)}` : 'Details'}
         </Button>
       </Group>
-      <div className="table-scroll">
+      <Scroll label="Objects">
         <table className="table">
           <thead>
             <tr>
@@ -203,7 +204,7 @@ function Objects({ name, streams }: { name: string; streams: readonly Schemas['S
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </Paper>
   );
 }

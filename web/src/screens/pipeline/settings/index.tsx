@@ -27,6 +27,7 @@ export function Component() {
   const editable = may('pipelines.edit');
   return (
     <Stack gap="md" maw={760}>
+      {!editable && <Text c="dimmed">Your roles let you see these settings, not change them.</Text>}
       <fieldset disabled={!editable} className="plain">
         <Stack gap="md">
           <Schedule key={JSON.stringify(pipeline.schedule)} saved={pipeline.schedule} />
@@ -41,7 +42,6 @@ export function Component() {
       >
         <ConnectionForm kind="source" name={pipeline.source} edits={editable} />
       </Part>
-      {!editable && <Text c="dimmed">Your roles let you see these settings, not change them.</Text>}
     </Stack>
   );
 }
