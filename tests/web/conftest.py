@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.chromium import browser as chromium
-from tests.control.people import cheap
+from tests.control.people import PASSWORD, cheap
 from tests.rest.conftest import MANY, served
+from tests.web.stocked import ADMIN, Stocked, stocked
 
 from millrace.control.home import Home
 from millrace.rest.app import application
@@ -47,13 +49,49 @@ def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext, url: str) -> Iterator[Page]:
     """One page of it. Whatever the console complains of, or is asked of another host, fails the test."""
-    page = context.new_page()
     wrong: list[str] = []
+    yield _watched(context, url, wrong)
+    assert not wrong
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stocked]:
+    """A server with something on every screen. Tests look at it; they change nothing that others look at."""
+    with stocked(tmp_path_factory.mktemp("stocked")) as stock:
+        yield stock
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser, stock: Stocked) -> Iterator[Visit]:
+    """Opens an address of the stocked server as somebody who has signed in; more words go to their browser."""
+    wrong: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(path: str, email: str = ADMIN, **settings: Any) -> Page:
+        settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | settings
+        context = browser.new_context(base_url=stock.url, **settings)
+        contexts.append(context)
+        context.set_default_timeout(15_000)
+        context.request.post("/api/millrace/v1/session", data={"email": email, "password": PASSWORD})
+        page = _watched(context, stock.url, wrong)
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def _watched(context: BrowserContext, url: str, wrong: list[str]) -> Page:
+    page = context.new_page()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda said: wrong.append(said.text) if _matters(said.type, said.text) else None)
     page.on("request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else wrong.append(asked.url))
-    yield page
-    assert not wrong
+    return page
 
 
 def _matters(kind: str, text: str) -> bool:

@@ -62,7 +62,7 @@ def fill(path: Path, email: str) -> None:
 
 def _beside(home: Home) -> None:
     """A pipeline that cannot reach its source, one that is paused, and one that has not run yet."""
-    nowhere = {"host": "127.0.0.1", "port": 1, "database": "shop", "user": "reader", "password": "invented-4711"}
+    nowhere = {"db_host": "127.0.0.1", "db_port": 1, "db_name": "shop", "db_user": "reader", "db_password": "invented"}
     connections.create(home, "source", "Orders database", "postgres", nowhere)
     connections.create(home, "destination", "BI", "duckdb", {"path": str(home.path / "files" / "bi.duckdb")})
     pipelines.create(home, Wish("Orders", "Orders database", "BI", schedule={"every_s": 3600}))
@@ -83,7 +83,7 @@ def _past(home: Home) -> None:
         | {"hour": hour - timedelta(hours=back), "table_name": "events", "kind": "INCREMENTAL"}
         | {"ingested": n, "loaded": n}
         for back in range(1, DAYS * 24)
-        for n in (chance.randrange(4, 18) * (3 if 8 <= (hour - timedelta(hours=back)).hour <= 21 else 1),)
+        for n in (chance.randrange(12, 40) * (3 if 8 <= (hour - timedelta(hours=back)).hour <= 21 else 1),)
     ]
     with home.database.transaction() as connection:
         connection.execute(sa.insert(usage_hourly), rows)

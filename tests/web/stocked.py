@@ -1,0 +1,73 @@
+"""A home with something on every screen, filled in a second or two, and people with different roles who look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.control.conftest import EVENTS_CSV
+from tests.control.people import PASSWORD, cheap, joined
+from tests.control.sources import Script
+from tests.rest.conftest import MANY, served
+
+from millrace.control import connections, keys, lifecycle, pipelines, runs, teams, transformations
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.errors import MillraceError, Transient
+from millrace.rest.app import application
+
+ADMIN, VIEWER, STRANGER = "ann@example.com", "obi@example.com", "sid@example.org"
+SHOP = "Shop → Warehouse"
+# One of its rows has no number in its name.
+SCRIPT = """\
+def transform(event):
+    p = event.getProperties()
+    p["amount"] = float(p["name"].split()[1])
+    return event
+"""
+
+
+@dataclass(frozen=True)
+class Stocked:
+    """``home`` is served at ``url``: SHOP ran and has a failed event, "Broken" failed, "Idle" is paused."""
+
+    home: Home
+    url: str
+
+
+@contextmanager
+def stocked(folder: Path) -> Generator[Stocked]:
+    with Home.open(folder / "home", create=True, env={}) as home:
+        cheap(home)
+        _fill(home, folder)
+        with served(application(home, limits=MANY)) as url:
+            yield Stocked(home, url)
+
+
+def _fill(home: Home, folder: Path) -> None:
+    joined(home, ADMIN, "TEAM_ADMIN")
+    joined(home, VIEWER, "OBSERVER")
+    teams.create(home, "others", STRANGER, PASSWORD)
+    keys.create(home, ADMIN, name="Airflow")
+    (folder / "events.csv").write_text(EVENTS_CSV)
+    config = {"project_id": "AAA-BBB-CCCC", "passcode": "hunter2", "events_file": str(folder / "events.csv")}
+    connections.create(home, "destination", "warehouse", "duckdb", {"path": str(folder / "w.duckdb")})
+    for name in (SHOP, "Broken", "Idle"):
+        connections.create(home, "source", f"Source of {name}", "clevertap", config)
+        pipelines.create(home, Wish(name, f"Source of {name}", "warehouse", table_prefix=f"{name[:4].lower()}_"))
+    lifecycle.pause(home, "Idle")
+    transformations.deploy(home, SHOP, "python", SCRIPT)
+    rows = [{"id": n, "name": f"row {n}" if n != 7 else "row none"} for n in range(20)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "build_source", Script({"Orders": [rows]}).build)
+        runs.run(home, SHOP)
+        patch.setattr(connections, "build_source", Script({"Orders": [rows]}, {("Orders", 0): _gone}).build)
+        with suppress(MillraceError):
+            runs.run(home, "Broken")
+
+
+def _gone() -> None:
+    raise Transient("the source does not answer", hint="Try again later.")
