@@ -1,0 +1,70 @@
+"""Axe finds nothing serious on a screen of each shape, in light, in dark, and on a phone.
+
+`make screenshots` looks at all of them in this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page
+from tests.control.people import PASSWORD
+from tests.web import axe
+from tests.web.stocked import ADMIN, SHOP, Stocked
+
+AT = f"/pipelines/{quote(SHOP)}"
+SCREENS = (
+    "/pipelines",
+    AT,
+    f"{AT}/jobs/1",
+    f"{AT}/transformations",
+    f"{AT}/mapper/Orders",
+    f"{AT}/settings",
+    f"/failed-events/{quote(SHOP)}/Orders/steps/TRANSFORM_ERROR",
+    "/destinations/warehouse",
+    "/destinations/warehouse/workbench",
+    "/pipelines/new",
+    "/pipelines/new?type=clevertap",
+    "/alerts/channels",
+    "/security",
+    "/settings",
+)
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stock: Stocked) -> Iterator[Page]:
+    """One page for all: a screen is opened in the time in which a browser would only have begun."""
+    context = browser.new_context(base_url=stock.url, reduced_motion="reduce", viewport=WIDE)  # type: ignore[arg-type]
+    context.request.post("/api/millrace/v1/session", data={"email": ADMIN, "password": PASSWORD})
+    page = context.new_page()
+    page.goto("/pipelines")
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("path", SCREENS)
+def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="light")
+    page.goto(path)
+    page.locator("main :is(h1, h2, .card)").first.wait_for()
+    page.wait_for_function("() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root')")
+    found = {"light": axe.faults(page)}
+    # Another scheme changes colours alone.
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
+    found["dark"] = axe.faults(page, "color-contrast")
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    found["phone"] = axe.faults(page)
+    assert found == {"light": [], "dark": [], "phone": []}
+
+
+def test_axe_finds_nothing_serious_before_one_has_signed_in(browser: Browser, stock: Stocked) -> None:
+    with browser.new_context(base_url=stock.url, reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto("/sign-in")
+        page.get_by_label("Password").first.wait_for()
+        assert axe.faults(page) == []
