@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -88,8 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(asked: str) -> Any:
     """What answers: the one command that is asked for, since to make all takes its time, or all of them."""
+    return _made(asked if any(asked in names for names in MODULES.values()) else "")
+
+
+@cache
+def _made(asked: str) -> Any:
+    """The command, or all for "". Made once: whoever makes one adds to the groups of its module again."""
     app = commands(asked)
-    if not any(asked in names for names in MODULES.values()):
+    if not asked:
         return typer.main.get_command(app)
     app.registered_commands = [found for found in app.registered_commands if found.name == asked]
     app.registered_groups = [
