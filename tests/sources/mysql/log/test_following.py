@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
+
+from millrace.sources.mysql.database import MySQL
+from millrace.sources.mysql.log import history, server
 
 __all__ = ["shop", "site"]
 
@@ -130,3 +136,33 @@ def test_what_a_change_leaves_out_stays_as_it_was(site: Site, shop: Database, im
         # Also what was there before; a version in between may show what came somewhat later.
         found = sorted({row for row in found if row in wanted})
     assert found == wanted
+
+
+def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MySQL does not, and MariaDB does."""
+    monkeypatch.setattr(server, "of_snapshot", lambda _: None)
+    monkeypatch.setattr(history, "_knows_places", lambda _: False)
+    shop.run("CREATE TABLE kept (id int PRIMARY KEY)", "CREATE TABLE loose (id int)", "INSERT INTO loose VALUES (1)")
+    site.create()
+    site.run()
+    shop.run("CREATE TABLE late (id int)", "INSERT INTO late VALUES (1)", "INSERT INTO kept VALUES (1)")
+    read = MySQL.session
+    wrote: list[int] = []
+
+    @contextmanager
+    def beside(self: MySQL, snapshot: str | None = None) -> Generator[Any]:
+        """Somebody wants to write while the state is taken, and is behind it."""
+        writer = threading.Thread(target=lambda: (shop.run("INSERT INTO late VALUES (2)"), wrote.append(2)))
+        writer.start()
+        with read(self, snapshot) as reading:
+            assert not wrote
+            yield reading
+        writer.join(60)
+
+    monkeypatch.setattr(MySQL, "session", beside)
+    site.run()
+    assert wrote == [2]
+    assert site.rows("late", "id, 0") == [(1, 0), (2, 0)]
+    assert site.rows("kept", "id, 0") == [(1, 0)]

@@ -49,6 +49,11 @@ def read(plan: Plan, config: Config, database: MySQL) -> Iterator[Item]:
     yield Checkpoint(place(done=True), progress=1.0)
 
 
+def _knows_places(session: Session) -> bool:
+    """Whether the server says which place of its log a state has."""
+    return session.family == "mariadb"
+
+
 @dataclass
 class Seeing:
     """The database in a state that has all that was taken from the log up to ``since``. ``source``: the table."""
@@ -93,7 +98,7 @@ class Seeing:
         """Where a server does not say which place of the log a state has, nobody writes to the table while both are
         taken; None where it says."""
         with connected(self.config, self.context) as (session, _):
-            if session.family == "mariadb":
+            if _knows_places(session):
                 yield None
                 return
             session.execute(f"SET SESSION lock_wait_timeout = {_LOCK_S}")
