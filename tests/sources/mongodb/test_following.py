@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from bson import Timestamp
 from tests.engine.kit import Killed
 from tests.mongodb import Deployment
 from tests.sources.mongodb.site import PIPELINE, Site, site
@@ -250,3 +251,16 @@ def test_both_sides_are_equal_in_the_end(site: Site, mongo: Deployment, monkeypa
     site.run()
     assert differences(mongo, site) == {}
     assert writer.count > 50
+
+
+def test_the_time_in_a_token_of_mongodb_is_read_and_in_others_none() -> None:
+    token = {"_data": "8265E1B1C2000000032B0229296E04"}
+    assert following.token_time(token) == Timestamp(0x65E1B1C2, 3)
+    for other in (
+        None,
+        {},
+        {"_data": "82000000107300030000"},
+        {"_data": "3a000000107300020000001174"},
+        {"_data": "82xx"},
+    ):
+        assert following.token_time(other) is None

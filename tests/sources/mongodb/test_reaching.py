@@ -131,7 +131,7 @@ def test_a_connection_string_says_the_same(guarded: Guarded) -> None:
         ({"db_port": 1}, "mongodb_1008"),
         ({"replica_set": "another"}, "mongodb_1008"),
         ({"ssl_ca": None}, "mongodb_1009"),
-        ({"use_ssl": False, "ssl_ca": None}, "mongodb_1008"),
+        ({"use_ssl": False, "ssl_ca": None}, "mongodb_1009"),
     ],
 )
 def test_what_is_in_the_way_is_told_by_its_number(guarded: Guarded, change: dict[str, Any], code: str) -> None:

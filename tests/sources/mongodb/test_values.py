@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 from uuid import UUID
 
@@ -200,6 +200,24 @@ def _number(value: Any) -> Decimal | None:
     if isinstance(value, Decimal128):
         return value.to_decimal()
     return Decimal(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+@given(
+    st.one_of(
+        st.decimals(),
+        st.builds(
+            lambda digits, exponent: Decimal(f"{digits}E{exponent}"),
+            st.integers(-(10**34) + 1, 10**34 - 1),
+            st.integers(-6176, 6111),
+        ),
+    )
+)
+def test_a_decimal_is_the_number_that_the_driver_says(number: Decimal) -> None:
+    try:
+        stored = Decimal128(number)
+    except InvalidOperation:  # more digits than there is room for
+        return
+    assert str(values.number_of(stored)) == str(stored.to_decimal())
 
 
 def test_plain_ids_are_as_plain_as_can_be() -> None:

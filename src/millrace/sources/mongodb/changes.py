@@ -58,7 +58,7 @@ class Changes:
         operation = _OPERATIONS[kind]
         if self._skips(event["clusterTime"]):
             self._passed += 1
-            if operation == "D" and self.followed.load_mode == "merge":
+            if operation == "D" and self.followed.load_mode != "append":
                 self._buried[place, values.extended(id_)] = id_
             return 0
         if operation == "D":

@@ -65,8 +65,9 @@ class Server:
     @contextmanager
     def asked(self) -> Generator[Client]:
         """The client; what it raises within is ours."""
-        client = self.client
-        with translated(self.config.where, lambda: _troubles(client)):
+        client, config = self.client, self.config
+        plain = not config.encrypted and config.connection_string is None
+        with translated(config.where, lambda: _troubles(client), plain=plain):
             yield client
 
     @contextmanager

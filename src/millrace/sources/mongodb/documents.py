@@ -20,9 +20,10 @@ from millrace.data.batch import Batch, Item, Refused
 from millrace.data.rows import to_batch
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID
-from millrace.sources.mongodb.values import DECODING, Special
+from millrace.sources.mongodb.values import DECODING, PLAIN, Special
 
 CODE = "INCOMPATIBLE_TYPE"
+_OURS = frozenset((columns.OP_TYPE, columns.DATABASE_NAME))
 # In the text of a refused document that is no BSON: its bytes.
 _BYTES = "$bson"
 
@@ -84,7 +85,11 @@ class Rows:
             if name == ID:
                 row[ID] = values.id_text(value, plain=self.plain_ids)
                 continue
-            if type(value) is Int64:
+            kind = type(value)
+            if kind in PLAIN and name not in _OURS:
+                row[name] = value
+                continue
+            if kind is Int64:
                 longs.add(name)
             try:
                 row[_free(name)] = values.column(value)
@@ -106,7 +111,7 @@ class Rows:
         batch = to_batch(rows, None)
         arrays, fields = list(batch.columns), list(batch.schema)
         for place, one in enumerate(fields):
-            if one.name in (columns.OP_TYPE, columns.DATABASE_NAME):
+            if one.name in _OURS:
                 fields[place] = columns.ours(one.name, one.type)
             elif one.type == types.INTEGER and one.name in longs:
                 # The server's type, though these values would fit a smaller one.
@@ -190,7 +195,7 @@ def _twice(data: bytes) -> str | None:
 
 def _free(name: str) -> str:
     """A field of a document is never one of ours."""
-    return f"src_{name}" if name in (columns.OP_TYPE, columns.DATABASE_NAME) else name
+    return f"src_{name}" if name in _OURS else name
 
 
 def _shown(one: Document) -> str:
@@ -217,7 +222,7 @@ def _of_text(text: str) -> tuple[dict[str, Any], Document]:
             data = base64.b64decode(said[_BYTES])
             return _read(data), Document(data, operation, database)
         found = values.of_extended(text)
-        found = {name: value for name, value in found.items() if name not in (columns.OP_TYPE, columns.DATABASE_NAME)}
+        found = {name: value for name, value in found.items() if name not in _OURS}
         return found, Document(b"", operation, database)
     except (ValueError, TypeError, KeyError, AttributeError, BSONError) as error:
         raise _Refusal(f"the text is no document: {error}") from error

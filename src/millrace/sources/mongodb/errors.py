@@ -52,18 +52,22 @@ def expired(why: str) -> ConfigError:
 
 
 @contextmanager
-def translated(where: str, members: Callable[[], Iterable[BaseException]] = tuple) -> Generator[None]:
+def translated(
+    where: str, members: Callable[[], Iterable[BaseException]] = tuple, *, plain: bool = False
+) -> Generator[None]:
     """What the driver raises within comes out as ours. ``where`` names the deployment, without user and password;
-    ``members`` tells what trouble there is with each of its servers."""
+    ``members`` tells what trouble there is with each of its servers. ``plain``: the settings ask for no encryption."""
     try:
         yield
     except PyMongoError as error:
-        raise our(error, where, members()) from error
+        raise our(error, where, members(), plain=plain) from error
     except BSONError as error:
         raise Transient(f"{where} sent what cannot be read: {error}.") from error
 
 
-def our(error: PyMongoError, where: str, members: Iterable[BaseException] = ()) -> MillraceError:
+def our(
+    error: PyMongoError, where: str, members: Iterable[BaseException] = (), *, plain: bool = False
+) -> MillraceError:
     """Our error for one of the driver's."""
     causes = [*_causes(error, *members)]
     walled = next((one for one in causes if isinstance(one, MillraceError)), None)
@@ -78,7 +82,7 @@ def our(error: PyMongoError, where: str, members: Iterable[BaseException] = ()) 
     if isinstance(error, ConfigurationError):
         return _configured(error, where)
     if isinstance(error, ConnectionFailure):
-        return _unreachable(error, where, causes)
+        return _unreachable(error, where, causes, plain=plain)
     return Transient(f"{where} could not be asked: {_said(error)}.")
 
 
@@ -137,7 +141,9 @@ def _configured(error: ConfigurationError, where: str) -> MillraceError:
     return ConfigError(f"{where} cannot be reached with these settings: {said}.", code="mongodb_settings")
 
 
-def _unreachable(error: ConnectionFailure, where: str, causes: Sequence[BaseException]) -> MillraceError:
+def _unreachable(
+    error: ConnectionFailure, where: str, causes: Sequence[BaseException], *, plain: bool
+) -> MillraceError:
     """Words of the members are told, as each of them has its own trouble."""
     said = _said(error)
     if any(isinstance(one, socket.gaierror) for one in causes) or "Name or service not known" in said:
@@ -166,12 +172,15 @@ def _unreachable(error: ConnectionFailure, where: str, causes: Sequence[BaseExce
         )
         passing.code = "mongodb_1005"
         return passing
-    closed = "connection closed" in said or "reset by peer" in said
-    passing = Transient(
-        f"{where} cannot be reached: {said}.",
-        hint="Check db_host, db_port and that a member runs."
-        + (" A server that wants encryption closes connections without it: set use_ssl." if closed else ""),
-    )
+    if plain and isinstance(error, ServerSelectionTimeoutError) and ("closed" in said or "reset by peer" in said):
+        # So does a server that wants encryption; one that is just starting may do it too.
+        passing = Transient(
+            f"{where} ends connections without encryption: {said}.",
+            hint="Set use_ssl, if the server wants encryption; else check that it runs.",
+        )
+        passing.code = "mongodb_1009"
+        return passing
+    passing = Transient(f"{where} cannot be reached: {said}.", hint="Check db_host, db_port and that a member runs.")
     passing.code = "mongodb_1008"
     return passing
 

@@ -32,6 +32,8 @@ _BYTES = 32 << 20
 CHECKPOINT_S = 2.0
 # A run follows for so long at most; the next one goes on.
 FOLLOW_S = 900.0
+# A stream is at its end when it is silent for so long, and its place does not move either.
+SILENT_S = 30.0
 # How long the server waits for changes before it says that there are none.
 _WAIT_MS = 200
 # The stream of a whole deployment goes by this name, which no database has.
@@ -223,7 +225,8 @@ class _Read:
     ) -> Generator[Item, None, tuple[dict[str, Any], bool]]:
         """The stream up to the target, or to a change that ends it: then from where another one goes on."""
         context = self.log.context
-        told = context.clock.monotonic()
+        told = moved = context.clock.monotonic()
+        looked: Timestamp | None = None
         while True:
             with self.log.server.asked():
                 event = stream.try_next()
@@ -241,10 +244,12 @@ class _Read:
                     return {"start_after": self.tokens[scope]}, True
                 yield from self._event(event)
             now = context.clock.monotonic()
-            # A server that does not say how far it looked has no more when it is silent.
-            if (event is None and reached is None) or (
-                target is not None and reached is not None and reached >= target
-            ):
+            if event is not None or reached != looked:
+                looked, moved = reached, now
+            # A server that does not say how far it looked, or not in words that are known, has no more when it is
+            # silent.
+            silent = event is None and (reached is None or now - moved > SILENT_S)
+            if silent or (target is not None and reached is not None and reached >= target):
                 return {}, True
             if context.stopping.is_set() or now > until:
                 return {}, False
