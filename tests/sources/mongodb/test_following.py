@@ -158,6 +158,8 @@ def test_a_change_that_the_history_has_is_passed_over_and_a_delete_is_not(mongo:
         told = [row for item in items if hasattr(item, "rows") for row in item.rows.to_pylist()]  # pyright: ignore
         assert [(row["_id"], row["__hevo_op_type"]) for row in told] == [("4", "I"), ("1", "D")]
         assert sum(item.count for item in items if isinstance(item, Passed)) == 2
+        retention = source.retention()
+        assert retention is not None and retention.behind_s is not None
     finally:
         source.close()
 

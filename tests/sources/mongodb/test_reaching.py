@@ -66,6 +66,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
             client["shop"]["t"].insert_many([{"_id": number} for number in range(3)])
             client["private"]["t"].insert_one({"_id": 1})
             client.admin.command("createUser", "root", pwd=SECRET, roles=["root"])
+            client["$external"].command(
+                "createUser", "CN=client", mechanisms=["MONGODB-X509"], roles=[{"role": "read", "db": "shop"}]
+            )
             client.admin.command("createUser", "reader", pwd=SECRET, roles=[{"role": "read", "db": "shop"}])
         server.end(kindly=True)
         tls = {"tls": True, "tlsCAFile": str(files["authority"])}
@@ -150,6 +153,11 @@ def test_following_all_databases_needs_the_right_to_all(guarded: Guarded) -> Non
 
 def test_a_server_with_a_wish_for_certificates_gets_one(guarded: Guarded) -> None:
     assert names(**guarded.settings(ssl_cert=guarded.files["client"])) == ["shop.t"]
+
+
+def test_a_user_signs_in_by_a_certificate(guarded: Guarded) -> None:
+    settings = guarded.settings(ssl_cert=guarded.files["client"], auth_mechanism="MONGODB-X509")
+    assert names(**settings | {"db_user": None, "db_password": None}) == ["shop.t"]
 
 
 def test_a_server_that_says_nothing_does_not_answer() -> None:
