@@ -10,6 +10,8 @@ from tests.control.conftest import EVENTS_CSV
 from tests.control.people import PASSWORD, joined
 from tests.control.sources import Script
 from tests.rest.conftest import script as script  # a fixture
+from tests.web.people import arrive, write
+from tests.web.shops import opened
 
 from millrace.control import connections, pipelines, runs, transformations
 from millrace.control.home import Home
@@ -77,3 +79,38 @@ def test_a_failed_event_is_cured_in_the_transformation_and_replayed(page: Page, 
     expect(page.get_by_text("No failed events")).to_be_visible()
     [found] = statuses(home, shop)
     assert (found.rows_loaded, found.open_rejects) == (3, 0)
+
+
+def test_an_event_is_mended_by_hand_and_the_others_are_given_up(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    script.pages = {"Orders": [[{"id": number, "name": f"row {word}"} for number, word in enumerate(("1", "x", "y"))]]}
+    opened(home, tmp_path, "mended", warehouse="by hand")
+    transformations.deploy(home, "mended", "python", BROKEN)
+    runs.run(home, "mended")
+    arrive(page, home, "/pipelines/mended/transformations", "bob@example.com")
+
+    # What a draft would make of the latest rows is seen before anything goes through it.
+    write(page, "Script", CURED)
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_text("are changed")).to_be_visible()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+    page.goto("/pipelines/mended/failed-events")
+    page.get_by_role("link", name="The transformation raised an error").click()
+    group = page.get_by_role("dialog")
+    group.get_by_role("button", name="'x'").click()
+    write(page, "Event", '{"id": 1, "name": "row 2"}')
+    group.get_by_role("button", name="Replay 1 mended event").click()
+    expect(group).to_contain_text("1 event of Orders")
+    [found] = statuses(home, "mended")
+    assert (found.rows_loaded, found.open_rejects) == (2, 1)
+
+    group.get_by_role("button", name="Give up").click()
+    asked = page.get_by_role("dialog", name="Give these events up?")
+    expect(asked).to_contain_text("1 event will not reach")
+    asked.get_by_role("button", name="Give up").click()
+    expect(page.get_by_text("No failed events")).to_be_visible()
+    [found] = statuses(home, "mended")
+    assert (found.rows_loaded, found.open_rejects) == (2, 0)
