@@ -44,10 +44,11 @@ class Keys:
 
 
 @contextmanager
-def served(app: FastAPI, *, proxies: Sequence[str] = ()) -> Generator[str]:
-    """The application on a free port, by the server that serves it in earnest; its URL."""
+def served(app: FastAPI, *, proxies: Sequence[str] = (), port: int = 0) -> Generator[str]:
+    """The application on that port or a free one, by the server that serves it in earnest; its URL."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         listener.listen(2048)
         server = uvicorn.Server(config(app, "127.0.0.1", 0, proxies=proxies))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
