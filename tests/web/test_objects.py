@@ -1,0 +1,103 @@
+"""What is done with pipelines, their jobs and their objects: done, seen, and taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+from tests.control.sources import Script
+from tests.rest.conftest import script as script  # a fixture
+from tests.rest.conftest import work
+from tests.web.people import arrive
+from tests.web.shops import opened
+
+from millrace.control import connections, objects, pipelines, runs
+from millrace.control.home import Home
+
+
+def test_objects_are_paused_skipped_scheduled_and_read_again(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    opened(home, tmp_path, "shop")
+    runs.run(home, "shop")
+    arrive(page, home, "/pipelines/shop/objects")
+
+    def act(name: str, what: str) -> None:
+        page.get_by_role("button", name=f"Actions of {name}").click()
+        page.get_by_role("menuitem", name=what, exact=True).click()
+
+    def row(name: str) -> Locator:
+        return page.get_by_role("table", name="Objects").get_by_role("row", name=name)
+
+    # What is done is seen in its row, which is what the server says.
+    act("Orders", "Pause")
+    expect(row("Orders")).to_contain_text("Paused")
+    act("Orders", "Resume")
+    expect(row("Orders")).not_to_contain_text("Paused")
+    act("Users", "Skip")
+    page.get_by_role("dialog").get_by_role("button", name="Skip").click()
+    expect(row("Users")).to_contain_text("Skipped")
+    act("Users", "Include")
+    expect(row("Users")).not_to_contain_text("Skipped")
+    assert {objects.find(home, "shop", name).state for name in ("Orders", "Users")} == {"ACTIVE"}
+    work(home)
+
+    # Where it is read from: an earlier position, or the beginning.
+    act("Orders", "Change its position")
+    position = page.get_by_role("dialog").get_by_role("textbox", name="Position")
+    expect(position).to_have_value("2")
+    position.fill("1")
+    page.get_by_role("button", name="Read from there on").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert objects.find(home, "shop", "Orders").positions["incremental"] == 1
+    script.read.clear()
+    work(home)
+    assert script.read == [("Orders", 1)]
+
+    act("Orders", "Give it a schedule")
+    page.get_by_role("dialog").get_by_role("combobox", name="It runs").click()
+    page.get_by_role("option", name="Again and again").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert objects.find(home, "shop", "Orders").schedule == {"every_s": 3600}
+
+    act("Users", "Read again from its beginning")
+    script.read.clear()
+    page.get_by_role("dialog").get_by_role("button", name="Read again from its beginning").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    work(home)
+    assert ("Users", 0) in script.read
+
+
+def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home: Home, script: Script, tmp_path: Path):
+    opened(home, tmp_path, "one", "two", warehouse="both")
+    arrive(page, home, "/pipelines?destination=both", "bob@example.com")
+    expect(page.get_by_role("checkbox", name="Choose two")).to_be_visible()
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Pause").click()
+    paused = page.get_by_role("table", name="Pipelines").get_by_text("Paused", exact=True)
+    expect(paused).to_have_count(2)
+    assert {pipelines.find(home, name).state for name in ("one", "two")} == {"PAUSED"}
+    page.get_by_role("button", name="Undo").click()
+    expect(paused).to_have_count(0)
+    assert {pipelines.find(home, name).state for name in ("one", "two")} == {"ACTIVE"}
+
+    # A job that waits is given up, and tried again.
+    page.get_by_role("link", name="one", exact=True).click()
+    page.get_by_role("button", name="Run now").click()
+    job = page.get_by_role("dialog")
+    job.get_by_role("button", name="Cancel").click()
+    expect(job).to_contain_text("Cancelled")
+    job.get_by_role("button", name="Try again").click()
+    job.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("table", name="Jobs").get_by_role("row", name="Waiting")).to_be_visible()
+    work(home)
+    expect(page.get_by_role("table", name="Jobs").get_by_role("row", name="Completed")).to_be_visible()
+
+    # How its source is reached is changed where the pipeline is; the secret is kept.
+    page.get_by_role("navigation", name="Screens of one").get_by_role("link", name="Settings").click()
+    expect(page.get_by_role("textbox", name="Passcode")).to_have_value("")
+    page.get_by_label("Project ID").fill("AAA-BBB-DDDD")
+    page.get_by_role("button", name="Save and test").click()
+    expect(page.get_by_role("button", name="Undo my changes")).to_be_hidden()
+    assert connections.find(home, "source", "app of both").config["project_id"] == "AAA-BBB-DDDD"
