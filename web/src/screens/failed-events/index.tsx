@@ -117,6 +117,7 @@ export function Component() {
           columns={columns}
           rows={rows}
           id={id}
+          rowHeight={57}
           error={groups.error}
           again={() => void groups.refetch()}
           open={(one) => navigate(to(one))}
