@@ -40,7 +40,7 @@ def prepare(path: Path) -> None:
         free.bind((simulation.HOST, 0))
         port = free.getsockname()[1]
     account = {"id": "SIM-EU1-0001", "passcode": "invented-4711", "users": 80, "days": DAYS}
-    (path / "simulation.yaml").write_text(json.dumps({"accounts": [account]}), encoding="utf-8")
+    (path / "simulation.yaml").write_text(json.dumps({"accounts": [account], "control": False}), encoding="utf-8")
     plan = {"port": port, "settings": "simulation.yaml", "account": account}
     (path / simulation.FILE).write_text(json.dumps(plan), encoding="utf-8")
 
