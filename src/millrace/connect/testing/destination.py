@@ -196,6 +196,7 @@ class DestinationContract(ABC):
         destination.load(made, Load(FEED, 1, 2, 7, given))
         assert len(self.contents(destination, "broken")) == 2 * given.count
 
+    @pytest.mark.spec("loading.21.8")
     @pytest.mark.parametrize(("moment", "held"), [("while rows are read", None), ("before it is noted elsewhere", 1)])
     def test_a_killed_load_is_whole_or_not_at_all(
         self, destination: Destination[Any], moment: str, held: int | None
@@ -440,6 +441,7 @@ class DestinationContract(ABC):
             destination.ensure(made)
         assert destination.schema("moded") is None
 
+    @pytest.mark.spec("loading.21.2")
     def test_a_100000_row_append_equals_its_source(self, destination: Destination[Any]) -> None:
         made = table("many", {"k": types.LONG, "v": types.VARCHAR}, mode="append")
         destination.ensure(made)

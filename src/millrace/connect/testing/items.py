@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from millrace.connect.destination import Destination, Load, Loaded, Nest, Table
 from millrace.connect.testing.destination import FEED, DestinationContract
 from millrace.connect.testing.rows import META, Rows, rows, table
@@ -92,6 +94,7 @@ class ItemsContract(DestinationContract):
     def numbers(self, destination: Destination[Any]) -> list[str]:
         return [value for _, _, value in self.live(destination, PHONE, "value")]
 
+    @pytest.mark.spec("loading.21.4")
     def test_items_beyond_the_end_of_a_shorter_array_are_marked_with_all_below(
         self, destination: Destination[Any]
     ) -> None:

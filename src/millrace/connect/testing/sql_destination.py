@@ -70,6 +70,7 @@ class SqlDestinationContract(ItemsContract):
 
     # Merge.
 
+    @pytest.mark.spec("loading.21.1")
     def test_the_worked_result_of_a_merge(self, destination: Destination[Any]) -> None:
         made = example()
         destination.ensure(made)
@@ -79,6 +80,7 @@ class SqlDestinationContract(ItemsContract):
         assert self.merged(destination) == AFTER
         assert second == Loaded(11, inserted=2, updated=3, deleted=2, duplicates=3, stale=1)
 
+    @pytest.mark.spec("loading.21.1")
     def test_the_same_batch_twice_changes_only_the_time_of_loading(self, destination: Destination[Any]) -> None:
         made = example()
         destination.ensure(made)
@@ -162,6 +164,7 @@ class SqlDestinationContract(ItemsContract):
             )  # fmt: skip
             assert sum(parts) == loaded.rows == 3000
 
+    @pytest.mark.spec("loading.21.2")
     def test_a_merge_of_100000_events_equals_one_by_one(self, destination: Destination[Any]) -> None:
         made = example()
         events = shuffled()
@@ -273,6 +276,7 @@ class SqlDestinationContract(ItemsContract):
         assert loaded == Loaded(1, updated=1)
         assert self.line(destination, 1) == [("A", 100, 199.999, False, False), ("b", 200, None, True, False)]
 
+    @pytest.mark.spec("loading.21.2")
     def test_history_of_100000_events_equals_one_by_one(self, destination: Destination[Any]) -> None:
         made = _versions()
         events = shuffled()
@@ -324,6 +328,7 @@ class SqlDestinationContract(ItemsContract):
         self.behind(*statements)
         return made
 
+    @pytest.mark.spec("loading.21.7")
     def test_a_dropped_column_comes_back(self, destination: Destination[Any]) -> None:
         made = self.changed(destination, "ALTER TABLE {t:worked} DROP COLUMN v")
         assert [(c.kind, c.column) for c in destination.ensure(made)] == [("add", "v")]
@@ -348,6 +353,7 @@ class SqlDestinationContract(ItemsContract):
         assert error.value.code == "COLUMN_MISSING"
         assert destination.held(FEED, "worked") == 1
 
+    @pytest.mark.spec("loading.21.7")
     def test_a_dropped_table_is_made_again(self, destination: Destination[Any]) -> None:
         made = self.changed(destination, "DROP TABLE {t:worked}")
         with pytest.raises(SchemaError) as error:
