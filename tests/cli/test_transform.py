@@ -191,6 +191,12 @@ def test_a_transformation_goes_from_a_sample_to_a_rollback(shop: Shop, tmp_path:
     assert {"table": "events", "change": "adds column device VARCHAR"} in json.loads(last)["tables"]
     dry = shop.ask("transform", "dry-run", "clevertap", "--script", script, "--last", "50")
     assert "50 rows: 50 changed. Nothing was written." in dry.out
+    (tmp_path / "two.py").write_text(
+        "from millrace.api import Event\n\n\ndef transform(event):\n"
+        "    return [event, Event('devices', {'device': event.getProperties()['objectId']})]\n"
+    )
+    split = shop.ask("transform", "dry-run", "clevertap", "--script", tmp_path / "two.py", "--last", "1").out
+    assert "  → Events, unchanged\n  → devices {" in split, "an event beside another does not take its place"
     assert shop.ask("transform", "draft", "clevertap", "--script", script).code == 0
     assert "There is a draft" in shop.ask("transform", "show", "clevertap").err
     assert "version 1 is deployed" in shop.ask("transform", "deploy", "clevertap", "-m", "short names").out

@@ -461,8 +461,11 @@ def _dry_run(done: DryRun) -> Iterator[str]:
     for difference in done.differences:
         before = difference.before
         yield f"{bold(before.event_name)} {_written(before.properties)}"
-        for after in difference.after:
-            yield from _changes(before, after)
+        if len(difference.after) > 1:
+            yield from _split(before, difference.after)
+        else:
+            for after in difference.after:
+                yield from _changes(before, after)
         if difference.error is not None:
             yield f"  {mark('bad')} {difference.error.message.splitlines()[0]}"
         elif not difference.after:
@@ -472,6 +475,17 @@ def _dry_run(done: DryRun) -> Iterator[str]:
         yield f"  {mark('bad')} {count(rows, 'row')}: {reason.splitlines()[0]}"
     parts = ", ".join(f"{rows:,} {word}" for word, rows in done.counts.items() if rows)
     yield f"{mark('bad' if done.failures else 'good')} {count(done.rows, 'row')}: {parts}. Nothing was written."
+
+
+def _split(before: Event, outputs: Sequence[Event]) -> Iterator[str]:
+    """What one event became, each by its own name: told as changes of the first, a new one would seem to replace it."""
+    for after in outputs:
+        if after.event_name != before.event_name:
+            yield f"  → {after.event_name} {_written(after.properties)}"
+            continue
+        changes = list(_changes(before, after))
+        yield f"  → {after.event_name}" + ("" if changes else ", unchanged")
+        yield from (f"  {change}" for change in changes)
 
 
 def _changes(before: Event, after: Event) -> Iterator[str]:
