@@ -13,7 +13,8 @@ Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "format": "passw
 class Settings(BaseModel):
     """Settings of one connector. Unknown keys are refused; secrets are `Secret` fields."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    # An error of pydantic is a text too, and would show what was typed, secrets among it.
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, hide_input_in_errors=True)
 
     @classmethod
     def secret_keys(cls) -> frozenset[str]:

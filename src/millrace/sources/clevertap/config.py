@@ -9,7 +9,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.http.client import may_be_plain
@@ -47,8 +47,6 @@ _PASSCODE = re.compile(r"[A-Za-z0-9]{3}-[A-Za-z0-9]{3}-[A-Za-z0-9]{3,4}|[0-9a-fA
 
 class Config(SourceConfig):
     """Which CleverTap project to read, which of its events, and how far back."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, hide_input_in_errors=True)
 
     project_id: str = Field(
         description="Project ID, from Settings > Project in the CleverTap dashboard.", examples=["AAA-BBB-CCCC"]
