@@ -122,8 +122,15 @@ def test_a_transaction_that_may_be_taken_back_later_is_told(following: Site, sho
         for sql in ("XA START 'x'", "DELETE FROM pets", "XA END 'x'", "XA PREPARE 'x'"):
             cursor.execute(sql)
         cursor.execute("XA ROLLBACK 'x'")
+    shop.run("INSERT INTO pets VALUES (3, 'c')")
     assert refused(following).code == "log_expired"
     recovers(following, shop)
+    # Of tables that are not followed it is no matter.
+    shop.run("CREATE DATABASE IF NOT EXISTS other", "CREATE TABLE IF NOT EXISTS other.t (id int)")
+    with shop.connect() as connection, connection.cursor() as cursor:
+        for sql in ("XA START 'y'", "INSERT INTO other.t VALUES (1)", "XA END 'y'", "XA PREPARE 'y'", "XA COMMIT 'y'"):
+            cursor.execute(sql)
+    assert following.run().balance.read == 0
 
 
 @pytest.mark.parametrize(

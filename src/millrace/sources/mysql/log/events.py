@@ -243,7 +243,7 @@ def rotation(event: bytes) -> tuple[str, int]:
 
 
 def payload(event: bytes) -> Iterator[bytes]:
-    """The events that MySQL has compressed together, as they would come alone."""
+    """The events that MySQL has compressed together, as they would come alone; none of them has a place of its own."""
     at, about = HEAD, dict[int, int]()
     while True:
         kind, at = length(event, at)
@@ -258,7 +258,7 @@ def payload(event: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         size = number(data, at + 9, 4)
-        yield b"\0" + data[at : at + size]
+        yield b"\0" + data[at : at + 13] + bytes(4) + data[at + 17 : at + size]
         at += size
 
 

@@ -153,12 +153,18 @@ class Read:
             if not self._verified and when(event) != self.position.made:
                 raise expired("the log is another one: the server was restored, or began it anew")
             self._verified, self.position.made = True, when(event)
+            if self._inside:
+                # The server died while it wrote a transaction.
+                self._take_back()
+                self._inside = False
         elif kind == events.INCIDENT:
             raise expired("the server says that its log lacks something")
         elif kind == events.PARTIAL_UPDATE:
             raise wrong_format("the log has parts of JSON values alone (binlog_row_value_options = PARTIAL_JSON)")
-        elif kind == events.XA_PREPARE and self._touched:
-            raise expired("rows were changed in a transaction of XA, which may be taken back after it is in the log")
+        elif kind == events.XA_PREPARE:
+            if self._touched:
+                raise expired("rows were changed by XA, whose transactions may be taken back after they are in the log")
+            self._inside = False
 
     def _begin(self, gtid: events.Gtid) -> None:
         # MySQL says with a statement that a transaction begins.
@@ -256,7 +262,11 @@ class Read:
             return
         if word == "ROLLBACK" and self._touched:
             raise expired("a part of a transaction was taken back after it was in the log")
-        if word in ("SAVEPOINT", "XA", "ROLLBACK"):
+        if word == "XA":
+            # What begins with it ends with the event that prepares it; COMMIT and ROLLBACK come alone later.
+            self._inside = query.text.split()[1].upper() in ("START", "BEGIN", "END")
+            return
+        if word in ("SAVEPOINT", "ROLLBACK"):
             return
         for effect in ddl.effects(query.text, query.database):
             yield from self._effect(effect)
