@@ -191,6 +191,7 @@ class Server:
         self.port = free_port()
         self.password = secrets.token_hex(12)
         self._process: subprocess.Popen[bytes] | None = None
+        self._words: list[str] = []
 
     def start(self, **settings: str) -> Database:
         """The server answers on its port. ``settings``: of the server, in place of those of tests."""
@@ -215,16 +216,41 @@ class Server:
             "max_wal_size": "4GB",
             "log_min_messages": "fatal",
         } | settings
-        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("wb") as log:
+        self._words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self._launch()
+        atexit.register(self.stop)
+        self._wait(self.database)
+        return self.database
+
+    @property
+    def database(self) -> Database:
+        return Database("127.0.0.1", self.port, "postgres", "millrace", self.password)
+
+    def kill(self) -> None:
+        """The server ends without a word to anybody, and its processes with it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def again(self) -> None:
+        """A server that was killed answers again: when the last of its processes has left its memory."""
+        until = time.monotonic() + 60
+        while True:
+            self._launch()
+            try:
+                self._wait(self.database, keep=True)
+                return
+            except NoServer:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def _launch(self) -> None:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self.programs.folder / "postgres"), "-D", str(data), *words],
+                [str(self.programs.folder / "postgres"), "-D", str(self.folder / "data"), *self._words],
                 stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent, **self._as_user(),
             )  # fmt: skip
-        atexit.register(self.stop)
-        database = Database("127.0.0.1", self.port, "postgres", "millrace", self.password)
-        self._wait(database)
-        return database
 
     def stop(self) -> None:
         """The server and its folder are gone."""
@@ -238,7 +264,8 @@ class Server:
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _wait(self, database: Database) -> None:
+    def _wait(self, database: Database, *, keep: bool = False) -> None:
+        """The server answers. One that does not is stopped and its folder gone, unless that shall be kept."""
         until = time.monotonic() + 30
         while True:
             try:
@@ -248,7 +275,8 @@ class Server:
                 assert self._process is not None
                 if time.monotonic() > until or self._process.poll() is not None:
                     text = (self.folder / "log").read_text(errors="replace")
-                    self.stop()
+                    if not keep:
+                        self.stop()
                     raise NoServer(f"the server did not start: {error}\n{text}") from error
                 time.sleep(0.05)
 

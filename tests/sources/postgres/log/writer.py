@@ -108,18 +108,25 @@ class Writer:
             )
 
     @contextmanager
-    def beside(self) -> Generator[None]:
-        """It writes while the block runs."""
+    def beside(self, *, patient: bool = False) -> Generator[None]:
+        """It writes while the block runs; ``patient``: to a server that may be gone for a while."""
         over, failed = threading.Event(), list[BaseException]()
 
         def work() -> None:
-            try:
-                with self.database.connect() as connection:
-                    while not over.is_set():
-                        self.transaction(connection)
-                        over.wait(0.02)
-            except BaseException as error:
-                failed.append(error)
+            while not over.is_set():
+                try:
+                    with self.database.connect() as connection:
+                        while not over.is_set():
+                            self.transaction(connection)
+                            over.wait(0.02)
+                except psycopg.OperationalError as error:
+                    if not patient:
+                        failed.append(error)
+                        return
+                    over.wait(0.1)
+                except BaseException as error:
+                    failed.append(error)
+                    return
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
