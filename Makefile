@@ -14,7 +14,7 @@ WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web screenshots demo test lint types screens generated golden check new-source new-destination clean
-.PHONY: bench bench-flight bench-api bench-push bench-databases bench-following bench-workers soak crash
+.PHONY: bench bench-flight bench-api bench-web bench-push bench-databases bench-following bench-workers soak crash
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 	@tools/npm run --silent build
 	@touch $@
 
-screenshots: setup  ## Pictures of the main screens in docs/screenshots; what is wrong with them is told
+screenshots: setup  ## Pictures of every screen in docs/screenshots; what is wrong with them is told
 	@$(BIN)/python -m tests.web.screenshots
 
 demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
@@ -85,6 +85,9 @@ bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain 
 
 bench-api: setup  ## Latency of the REST API with 1,000 pipelines and 1,000,000 runs
 	@$(BIN)/python -m tests.bench.api
+
+bench-web: setup  ## How long people wait for the screens, in headless Chromium; writes docs/web.md
+	@$(BIN)/python -m tests.bench.web
 
 bench-push: setup  ## What a server takes of what systems send by themselves, over loopback: single events and batches
 	@$(BIN)/python -m tests.bench.push
