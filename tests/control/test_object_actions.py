@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
+import sqlalchemy as sa
 from tests.control.conftest import Desk
 from tests.control.sources import Script
 
@@ -20,6 +21,7 @@ from millrace.control import (
     positions,
     query_modes,
     slots,
+    tables,
     tasks,
 )
 from millrace.control.home import Home
@@ -188,6 +190,28 @@ def test_several_objects_are_changed_together_and_those_that_refuse_say_why(read
     task = tasks.take(ready.database, ("NORMAL",))
     assert task is not None and task.job == job.run.id
     assert (task.arguments["only"], job.trigger) == (["Orders", "Users"], "RESTART")
+
+
+def test_what_a_waiting_job_does_not_do_waits_behind_it(ready: Home):
+    def arguments() -> list[dict[str, Any]]:
+        with ready.database.reading() as connection:
+            found = connection.execute(sa.select(tables.tasks.c.arguments).order_by(tables.tasks.c.id))
+            return [dict(one) for one in found.scalars()]
+
+    anew = {"lanes": ["incremental", "historical"]}
+    first = object_actions.restart(ready, "events", "Orders")
+    object_actions.restart(ready, "events", "Users")
+    assert object_actions.restart(ready, "events", "Orders").run.id == first.run.id
+    assert arguments() == [{"only": ["Orders"], **anew}, {"only": ["Users"], **anew}]
+    # Any of them is a run; one of an object that nobody reads yet is not.
+    assert jobs.start(ready, "events").run.id == first.run.id
+    object_actions.run_now(ready, "events", "Visits")
+    assert arguments()[2:] == [{"only": ["Visits"]}]
+    # What has begun may have passed the place already.
+    assert tasks.take(ready.database, ("NORMAL",)) is not None
+    assert object_actions.restart(ready, "events", "Orders").run.id != first.run.id
+    assert jobs.start(ready, "events", kind="resync", mode="drop-and-load").run.id != first.run.id
+    assert arguments()[3:] == [{"only": ["Orders"], **anew}, {"mode": "drop-and-load"}]
 
 
 def test_an_object_with_a_schedule_of_its_own_is_due_by_it_unless_it_rests(ready: Home, saved: Desk):

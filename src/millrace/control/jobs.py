@@ -121,7 +121,8 @@ def start(
     lanes: Sequence[str] = (),
     trigger: Trigger | None = None,
 ) -> Job:
-    """A job waits for a worker. Where one of the same pipeline waits or goes on, nothing happens and it is answered.
+    """A job waits for a worker. Where one of the same pipeline that does it waits or goes on, nothing happens and it is
+    answered; what asks for more than that one does waits behind it.
 
     ``mode``, of a resync: evolve-and-merge or drop-and-load. ``lanes``: objects that are named forget these lanes
     first, so that they are read from their beginning. The schedule is not touched (pipelines.md 8.6), but that a first
@@ -145,7 +146,7 @@ def start(
     if lanes:
         arguments["lanes"] = list(lanes)
     with home.database.transaction() as connection:
-        going = tasks.going(connection, found.id, load=kind == "load")
+        going = tasks.going(connection, found.id, kind, arguments)
         if going is None:
             asked = Asked(found.id, kind, trigger or _asked(home), arguments, tasks.BY_HAND)
             (going,) = queue(connection, [asked], now)

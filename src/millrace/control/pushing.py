@@ -62,7 +62,7 @@ def look(home: Home, place: Place) -> int:
             continue
         with home.database.transaction() as connection:
             now = home.database.now()
-            busy = tasks.going(connection, pipeline_id, load=False) is not None
+            busy = tasks.going(connection, pipeline_id, "run", {}) is not None
             if busy or leases.found(connection, pipelines.lease_name(pipeline_id), now) is not None:
                 continue  # the next look finds what it leaves
             if _rests(connection, pipeline_id, now):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -38,6 +38,9 @@ MOST_ATTEMPTS = 5
 BY_HAND, NEW, HISTORY = 0, 1, 2
 
 _TAKING_LOCK = 0x6D696C74
+
+# Arguments of a task that reads again what was read.
+_ANEW = ("lanes", "mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,26 @@ def put(connection: sa.Connection, wanted: Sequence[Wanted], now: datetime) -> l
     return found
 
 
-def going(connection: sa.Connection, pipeline_id: str, *, load: bool) -> int | None:
-    """The run of a task of the pipeline that waits or is at work: one that loads, or one that reads."""
-    same = tasks.c.kind == "load" if load else tasks.c.kind != "load"
-    query = sa.select(tasks.c.run_id).where(tasks.c.pipeline_id == pipeline_id, same).order_by(tasks.c.id)
-    return connection.execute(query.limit(1)).scalar()
+def going(connection: sa.Connection, pipeline_id: str, kind: Kind, arguments: Mapping[str, JSON]) -> int | None:
+    """The run of a task of the pipeline, waiting or at work, that does what is asked for; of the tasks that load, or of
+    those that read.
+
+    A run that asks for nothing else is any run. What shall be read anew is done by a task that does just that and has
+    not begun; what is asked for some objects, by one that is about them too.
+    """
+    same = tasks.c.kind == "load" if kind == "load" else tasks.c.kind != "load"
+    query = sa.select(tasks.c.run_id, tasks.c.kind, tasks.c.arguments, tasks.c.token)
+    anew = {name: arguments[name] for name in _ANEW if name in arguments}
+    for row in connection.execute(query.where(tasks.c.pipeline_id == pipeline_id, same).order_by(tasks.c.id)):
+        asked, theirs = {*arguments.get("only", ())}, {*row.arguments.get("only", ())}
+        about = not theirs or (asked and asked <= theirs)
+        if anew or kind == "resync":
+            alike = row.kind == kind and {name: row.arguments[name] for name in _ANEW if name in row.arguments} == anew
+            if alike and row.token is None and (asked == theirs or (about and asked)):
+                return row.run_id
+        elif about or not asked:
+            return row.run_id
+    return None
 
 
 @dataclass(frozen=True, slots=True)
