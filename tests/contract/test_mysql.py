@@ -275,19 +275,6 @@ class TestMySQL(SqlDestinationContract):
                     (1, "A1", "B1"), (2, "a2", "b2"), (3, "x", "y"), (4, "a4", "B4"), (5, "a5", "b5"),
                 ]  # fmt: skip
 
-    @pytest.mark.parametrize("mode", ["merge", "history"])
-    def test_a_truncation_marks_what_the_table_holds(self, destination: Destination, mode: Any) -> None:
-        made = example("emptied", mode=mode)
-        destination.ensure(made)
-        destination.load(made, Load(FEED, 0, 1, 1, BEFORE))
-        one = Rows(BATCH.table.slice(0, 1))
-        loaded = destination.load(made, Load(FEED, 1, 2, 7, one, truncated_at_ms=1000))
-        assert (loaded.unchanged, loaded.marked) == (1, 3)
-        found = self.contents(destination, "emptied")
-        assert all(row[columns.MARKED_DELETED] for row in found)
-        if mode == "history":
-            assert not any(row[columns.IS_ACTIVE] for row in found)
-
     # MySQL's own limits, which MariaDB does not have.
 
     def test_no_statement_names_a_temporary_table_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,7 @@ class Load:
     for paths alone: it may change, and only ``feed`` tells whose rows these are. ``becomes`` is the name of the table
     whose place this one will take, for paths alone too; empty where it takes none. ``truncated_at_ms``: what the table
     held was deleted then, in epoch milliseconds; nothing comes in, and ``rows`` has one row that stands for it.
+    ``truncated_before_ms``: of what the table held, only rows that were ingested before that.
     """
 
     feed: str
@@ -164,6 +165,7 @@ class Load:
     pipeline: str = ""
     becomes: str = ""
     truncated_at_ms: int | None = None
+    truncated_before_ms: int | None = None
 
 
 class Rereadable(ABC):

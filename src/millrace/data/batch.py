@@ -76,16 +76,19 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """All rows of a stream were deleted at once. It counts as one row that was read."""
+    """All rows of a stream were deleted at once, or those that were ingested before ``before_ms`` (epoch milliseconds).
+    It counts as one row that was read."""
 
     stream: str
+    before_ms: int | None = None
 
 
 Rows: TypeAlias = list[dict[str, JSON]]
 Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Truncated | Checkpoint
 
 TRUNCATION = "truncation-"
-"""How the name of a staged file begins that stands for a `Truncated`. It has one row: when that was ingested."""
+"""How the name of a staged file begins that stands for a `Truncated`. It has one row: when that was ingested,
+and before when the rows were that are deleted, null for all."""
 
 PARTIAL = "partial-"
 """How the name of a staged file begins whose rows may have `columns.UNCHANGED`."""

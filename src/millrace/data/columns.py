@@ -35,6 +35,9 @@ ARRAY_LENGTH = "__he__array_length"
 UNCHANGED = "__he__unchanged"
 BETWEEN = "\x1f"
 
+# Only on the stage, in the file of a `data.batch.Truncated`: before when the rows were ingested that are deleted.
+BEFORE = "__he__before"
+
 # The operation of a staged row that stands for an array without items (`ARRAY_LENGTH` 0); no table has such a row.
 EMPTY = "E"
 

@@ -260,7 +260,7 @@ def ingest(
                 elif isinstance(item, Truncated):
                     now = _milliseconds(clock.now())
                     latest = max(latest, now)
-                    _truncate(item.stream, mappings, draft, latest, pending)
+                    _truncate(item, mappings, draft, latest, pending)
                     count = 1
                 elif isinstance(item, Refused):
                     draft.reject(item.rows)
@@ -310,14 +310,15 @@ def ingest(
     return True
 
 
-def _truncate(stream: str, mappings: Mappings, draft: Draft, ingested_at_ms: int, pending: _Pending) -> None:
+def _truncate(item: Truncated, mappings: Mappings, draft: Draft, ingested_at_ms: int, pending: _Pending) -> None:
     """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5)."""
+    stream = item.stream
     pending.others[stream] += 1
     own = mappings.of(stream)
     made = [one for one in mappings.by_stream.values() if one.source == stream]
     for mapping in (own, *made):
         if mapping.mode != "append" and mapping.mapped and not mapping.skipped:
-            draft.truncate(mapping.stream, mapping.table, ingested_at_ms, mapping.version)
+            draft.truncate(mapping.stream, mapping.table, ingested_at_ms, mapping.version, before_ms=item.before_ms)
             pending.created[mapping.stream] += mapping is not own
         elif mapping is own:
             pending.left[stream, "truncated"] += 1

@@ -24,7 +24,7 @@ from millrace.connect.destination import (
 from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
 from millrace.data.cast import cast
-from millrace.data.columns import INGESTED_AT, UNCHANGED, Prefix
+from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
@@ -164,7 +164,8 @@ def load(
         at = clock.now()
         wanted = Load(feed, held, upto, int(at.timestamp() * 1000), rows, pipeline=pipeline, becomes=mapping.table)
         if segments[0].truncates:
-            wanted = replace(wanted, truncated_at_ms=_truncated_at_ms(stage, segments[0]))
+            when, before = _truncated(stage, segments[0])
+            wanted = replace(wanted, truncated_at_ms=when, truncated_before_ms=before)
         counts = _load(
             wanted,
             table=table,
@@ -345,8 +346,10 @@ def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
     return chosen
 
 
-def _truncated_at_ms(stage: Stage, segment: Segment) -> int:
-    return int(stage.read(segment.path, segment.checksum).read_all()[INGESTED_AT][0].as_py())
+def _truncated(stage: Stage, segment: Segment) -> tuple[int, int | None]:
+    """When rows were deleted, and before when they had been ingested; None: all of them."""
+    (row,) = stage.read(segment.path, segment.checksum).read_all().to_pylist()
+    return int(row[INGESTED_AT]), row.get(BEFORE)
 
 
 def _not_whole(mapping: Mapping) -> SchemaError:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from millrace.data.batch import PARTIAL, TRUNCATION, Segment
-from millrace.data.columns import INGESTED_AT, REJECTS, UNCHANGED
+from millrace.data.columns import BEFORE, INGESTED_AT, REJECTS, UNCHANGED
 from millrace.engine.ledger import RejectFile
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
 
@@ -271,10 +271,13 @@ class Draft:
         self.rows += rows.num_rows
         self.size_bytes += rows.nbytes
 
-    def truncate(self, stream: str, table: str, ingested_at_ms: int, version: int) -> None:
-        """Behind what came so far for the table stands that its rows are deleted."""
+    def truncate(
+        self, stream: str, table: str, ingested_at_ms: int, version: int, *, before_ms: int | None = None
+    ) -> None:
+        """Behind what came so far for the table stands that its rows are deleted, or those ingested ``before_ms``."""
         self._end(table)
-        at = pa.RecordBatch.from_pydict({INGESTED_AT: pa.array([ingested_at_ms], pa.int64())})
+        times = {INGESTED_AT: ingested_at_ms, BEFORE: before_ms}
+        at = pa.RecordBatch.from_pydict({name: pa.array([time], pa.int64()) for name, time in times.items()})
         file = OpenFile.begun(self.stage, at.schema)
         file.front = TRUNCATION
         file.write(at)

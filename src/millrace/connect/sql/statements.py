@@ -328,6 +328,8 @@ def truncation(dialect: Dialect, table: Table, target: str, load: Load) -> tuple
         sets |= {meta.is_active: "FALSE", meta.valid_to: end}
     if meta.loaded_at:
         sets[meta.loaded_at] = str(load.at_ms)
+    if load.truncated_before_ms is not None:
+        alive += f" AND COALESCE({q(meta.ingested_at)}, 0) < {load.truncated_before_ms}"
     said = ", ".join(f"{q(name)} = {value}" for name, value in sets.items())
     return f"SELECT count(*) FROM {target} WHERE {alive}", f"UPDATE {target} SET {said} WHERE {alive}"
 

@@ -317,6 +317,22 @@ class SqlDestinationContract(ItemsContract):
             if row["k"] == key
         ]
 
+    @pytest.mark.parametrize("mode", ["merge", "history"])
+    @pytest.mark.parametrize(("before_ms", "left"), [(None, []), (500, [2])])
+    def test_a_truncation_marks_what_the_table_holds_or_what_is_older(
+        self, destination: Destination[Any], mode: LoadMode, before_ms: int | None, left: list[int]
+    ) -> None:
+        made = example("emptied", mode=mode)
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, BEFORE))
+        one = Rows(BATCH.table.slice(0, 1))
+        loaded = destination.load(made, Load(FEED, 1, 2, 7, one, truncated_at_ms=1000, truncated_before_ms=before_ms))
+        assert (loaded.unchanged, loaded.marked) == (1, 3 - len(left))
+        found = self.contents(destination, "emptied")
+        assert [row["k"] for row in found if not row[columns.MARKED_DELETED]] == left
+        if mode == "history":
+            assert [row["k"] for row in found if row[columns.IS_ACTIVE]] == left
+
     # A table changed behind our back.
 
     def changed(self, destination: Destination[Any], *statements: str) -> Table:

@@ -11,6 +11,7 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
+from millrace.connect.sql.reading import ranges
 from millrace.sources.mysql.database import MySQL
 from millrace.sources.mysql.log import history, server
 
@@ -136,6 +137,25 @@ def test_what_a_change_leaves_out_stays_as_it_was(site: Site, shop: Database, im
         # Also what was there before; a version in between may show what came somewhat later.
         found = sorted({row for row in found if row in wanted})
     assert found == wanted
+
+
+def test_rows_that_a_truncation_took_between_the_log_and_a_history_that_is_read_again_do_not_stay(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.run("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+    site.create()
+    site.run()
+    read = ranges.read
+
+    def emptied(*words: Any) -> Any:
+        shop.run("TRUNCATE t", "INSERT INTO t VALUES (2, 20), (9, 9)")
+        return read(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ranges, "read", emptied)
+        site.run(only=["t"], forget=("historical",))
+    site.run()
+    assert site.rows("t", "id, v") == [(2, 20), (9, 9)]
 
 
 def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(

@@ -12,6 +12,7 @@ from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, site
 
 from millrace.connect.source import Context
+from millrace.connect.sql.reading import ranges
 from millrace.control import connections, log_watch, object_actions, runs
 from millrace.control.ledger import Books
 from millrace.errors import ConfigError
@@ -253,6 +254,28 @@ def test_a_history_that_is_read_again_misses_no_delete(site: Site, shop: Databas
     assert site.rows("t", "id, v") == [(1, 1), (2, 20), (3, 3)], "what went while nobody looked is not known"
     runs.resync(site.home, "followed", mode="drop-and-load")
     assert site.rows("t", "id, v") == [(1, 1), (2, 20)]
+
+
+@pytest.mark.parametrize("mode", ["merge", "history"])
+def test_rows_that_a_truncation_took_between_the_log_and_a_history_that_is_read_again_do_not_stay(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    shop.run("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+    site.create(mode)
+    site.run()
+    read = ranges.read
+
+    def emptied(*words: Any) -> Any:
+        shop.run("TRUNCATE t", "INSERT INTO t VALUES (2, 20), (9, 9)")
+        return read(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ranges, "read", emptied)
+        site.run(only=["public.t"], forget=("historical",))
+    site.run()
+    active = " AND __hevo__is_active" if mode == "history" else ""
+    wanted = "SELECT id, v FROM t WHERE NOT __hevo__marked_deleted"
+    assert site.query(f"{wanted}{active} ORDER BY id") == [(2, 20), (9, 9)]
 
 
 def test_a_deleted_pipeline_leaves_nothing_at_the_server(site: Site, shop: Database) -> None:

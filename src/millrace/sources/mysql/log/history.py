@@ -42,8 +42,8 @@ def read(plan: Plan, config: Config, database: MySQL) -> Iterator[Item]:
     seeing = Seeing(database, config, plan.context, plan.relation.source, since)
 
     def place(**more: JSON) -> JSON:
-        first = cursor.get("snapshot") or (seeing.first.to_json() if seeing.first else None)
-        return {"v": 1, "snapshot": first, **more}
+        begun: Any = {"snapshot": seeing.first.to_json() if seeing.first else None, "begun_ms": seeing.begun_ms}
+        return {"v": 1, **(begun if "snapshot" not in cursor else {name: cursor.get(name) for name in begun}), **more}
 
     yield from ranges.read(replace(plan, database=seeing), cursor.get("ranges"), (), lambda known: place(ranges=known))
     yield Checkpoint(place(done=True), progress=1.0)
@@ -64,6 +64,8 @@ class Seeing:
     source: str
     since: Place | None
     first: Place | None = None
+    begun_ms: int | None = None
+    """When that state was; no row of the history is ingested before."""
     rows_compare: bool = False
 
     def __getattr__(self, name: str) -> Any:
@@ -77,7 +79,8 @@ class Seeing:
                 at = self._place(locked, reading.session)
                 if self.since is None or self.since <= at:
                     self._unlock(locked)
-                    self.first = self.first or at
+                    if self.first is None:
+                        self.first, self.begun_ms = at, int(self.context.clock.now().timestamp() * 1000)
                     yield reading
                     return
             if self.context.stopping.is_set() or self.context.clock.monotonic() > until:

@@ -85,12 +85,16 @@ class Changes:
         del self._rows[self._kept :], self._skipped[self._kept :]
 
     def truncate(self) -> Iterator[Item]:
-        """All rows so far, and then that there are none."""
+        """All rows so far, and then that there are none. A history that was read behind it does not tell of those that
+        the table has from before, so these go all the same."""
         yield from self.taken()
-        if self._skips:
-            yield Passed(1, IN_HISTORY, self.name)
-        else:
+        history: Any = self.followed.history
+        if not self._skips:
             yield Truncated(self.name)
+        elif history and history.get("begun_ms") and self.followed.load_mode != "append":
+            yield Truncated(self.name, before_ms=history["begun_ms"])
+        else:
+            yield Passed(1, IN_HISTORY, self.name)
 
     def taken(self) -> Iterator[Item]:
         """The rows, in their order; then there are none."""

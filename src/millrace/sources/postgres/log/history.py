@@ -36,7 +36,8 @@ def read(plan: Plan) -> Iterator[Item]:
     database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set, plan.context.clock)
 
     def place(**more: JSON) -> JSON:
-        return {"v": 1, "snapshot": cursor.get("snapshot") or database.first, **more}
+        begun = {"snapshot": database.first, "begun_ms": database.begun_ms}
+        return {"v": 1, **(begun if "snapshot" not in cursor else {name: cursor.get(name) for name in begun}), **more}
 
     yield from ranges.read(
         replace(plan, database=database), cursor.get("ranges"), (), lambda known: place(ranges=known)
@@ -53,6 +54,8 @@ class Seeing:
     stopping: Callable[[], bool]
     clock: Clock
     first: str | None = None
+    begun_ms: int | None = None
+    """When the first snapshot was taken; no row of the history is ingested before."""
     rows_compare: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,8 +72,8 @@ class Seeing:
                 text = session.value(CURRENT.removeprefix("SELECT ").removesuffix("::text"))
                 assert text is not None
                 if all(Snapshot.of(text).sees(one) for one in self.unseen):
-                    if snapshot is None:
-                        self.first = self.first or text
+                    if snapshot is None and self.first is None:
+                        self.first, self.begun_ms = text, int(self.clock.now().timestamp() * 1000)
                     yield session
                     return
             if self.stopping() or self.clock.monotonic() > until:
