@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ def script(home: Home) -> Iterator[Script]:
 
 
 def work(home: Home) -> None:
-    """A worker does the next task."""
-    task = tasks.take(home.database, ("HIGH", "NORMAL"))
-    assert task is not None
+    """A worker does the next task, which may still be on its way here."""
+    until = time.monotonic() + 60
+    while (task := tasks.take(home.database, ("HIGH", "NORMAL"))) is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
     worker.perform(home, task, threading.Event())

@@ -56,6 +56,7 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     # Another scheme changes colours alone.
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
+    page.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")
     found["dark"] = axe.faults(page, "color-contrast")
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     found["phone"] = axe.faults(page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,10 @@ class Charsets:
         decode: Any = codecs.charmap_decode
         texts = [None if one is None else decode(one, "strict", table)[0].encode() for one in values.to_pylist()]
         return pa.array(texts, pa.binary())
+
+    def texts(self, values: Sequence[bytes], charset: str) -> list[str]:
+        """The same text, one by one."""
+        return [one.decode() for one in self.utf_8(pa.array(values, pa.binary()), charset).to_pylist()]
 
     def _table(self, charset: str) -> str:
         """What each byte of the set stands for."""

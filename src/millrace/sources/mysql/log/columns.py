@@ -10,6 +10,7 @@ from typing import Any
 from millrace.connect.mysql.session import Session, marker
 from millrace.sources.mysql.catalog import quoted
 from millrace.sources.mysql.log import events
+from millrace.sources.mysql.log.charsets import Charsets
 from millrace.sources.mysql.log.events import TableMap
 from millrace.sources.mysql.types import base
 
@@ -115,11 +116,10 @@ def _fits(column: Known, code: int, meta: int, width: int) -> bool:
             return True
 
 
-def of_map(told: TableMap, now: Sequence[Known], charsets: Mapping[int, str]) -> Table | None:
+def of_map(told: TableMap, now: Sequence[Known], charsets: Charsets) -> Table | None:
     """The columns by what the log itself says, where it says all; None where it does not.
 
-    ``now``: the table as it is, for what a log never says: that a text is JSON, or a TINYINT yes or no. ``charsets``:
-    character sets by number of a collation.
+    ``now``: the table as it is, for what a log never says: that a text is JSON, or a TINYINT yes or no.
     """
     if told.names is None:
         return None
@@ -127,13 +127,14 @@ def of_map(told: TableMap, now: Sequence[Known], charsets: Mapping[int, str]) ->
     return tuple(_told(told, place, there.get(name), charsets) for place, name in enumerate(told.names))
 
 
-def _told(told: TableMap, place: int, now: Known | None, charsets: Mapping[int, str]) -> Known:
+def _told(told: TableMap, place: int, now: Known | None, charsets: Charsets) -> Known:
     assert told.names is not None
     name, code, meta = told.names[place], told.codes[place], told.metas[place]
-    charset = charsets.get(told.charsets[place], "") if told.charsets is not None else ""
+    charset = charsets.collations.get(told.charsets[place], "") if told.charsets is not None else ""
     charset = "" if charset == "binary" else charset
     unsigned = " unsigned" if told.unsigned is not None and told.unsigned[place] else ""
-    type_ = _type(code, meta, unsigned, charset, told.members[place] if told.members is not None else ())
+    members = charsets.texts(told.members[place], charset) if told.members is not None else []
+    type_ = _type(code, meta, unsigned, charset, members)
     if now is not None and _says_more(now, code, meta, bool(unsigned)):
         return replace(now, charset=charset)
     return Known(name, type_, charset)
@@ -147,7 +148,7 @@ def _says_more(now: Known, code: int, meta: int, unsigned: bool) -> bool:
     return word in ("json", "uuid", "inet4", "inet6", "vector") and _fits(now, code, meta, 1)
 
 
-def _type(code: int, meta: int, unsigned: str, charset: str, members: Sequence[bytes]) -> str:
+def _type(code: int, meta: int, unsigned: str, charset: str, members: Sequence[str]) -> str:
     for word, codes in _CODES.items():
         if code in codes and word in ("tinyint", "smallint", "mediumint", "int", "bigint", "float", "double", "year"):
             return word + unsigned
@@ -166,7 +167,7 @@ def _type(code: int, meta: int, unsigned: str, charset: str, members: Sequence[b
         case events.TIMESTAMP | events.TIMESTAMP2:
             return f"timestamp({meta})"
         case events.ENUM | events.SET:
-            listed = ",".join("'" + one.decode(errors="replace").replace("'", "''") + "'" for one in members)
+            listed = ",".join("'" + one.replace("'", "''") + "'" for one in members)
             return f"{'enum' if code == events.ENUM else 'set'}({listed})"
         case events.JSON:
             return "json"

@@ -6,10 +6,11 @@ https://mariadb.com/kb/en/replication-protocol/ (events from 160 on are MariaDB'
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -77,13 +78,18 @@ class Gtid:
     prepared: bool = False
 
 
+_Charsets: TypeAlias = Callable[[int], int]
+"""The number of a character set, by the place of a column among those that have one."""
+
+
 @dataclass(slots=True)
 class _More:
     """What newer servers say of a table's columns beside their types, by number of the column."""
 
     unsigned: list[bool] | None = None
-    default_charset: tuple[int, dict[int, int]] | None = None
-    charsets: list[int] | None = None
+    texts: _Charsets | None = None
+    choices: _Charsets | None = None
+    """Of ENUM and SET, which are counted by themselves."""
     names: list[str] | None = None
     enums: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
     sets: list[tuple[bytes, ...]] = field(default_factory=list[tuple[bytes, ...]])
@@ -95,7 +101,8 @@ NEWDATE, VARCHAR, BIT, TIMESTAMP2, DATETIME2, TIME2 = 14, 15, 16, 17, 18, 19
 BLOB_COMPRESSED, VARCHAR_COMPRESSED, VECTOR = 140, 141, 242
 JSON, NEWDECIMAL, ENUM, SET, BLOB, VAR_STRING, STRING, GEOMETRY = 245, 246, 247, 248, 252, 253, 254, 255
 NUMERIC = frozenset((TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE))
-CHARACTER = frozenset((STRING, VAR_STRING, VARCHAR, BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED))
+# Columns of which a table map tells the character set; a geometry is a kind of BLOB there.
+CHARACTER = frozenset((STRING, VAR_STRING, VARCHAR, BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED, GEOMETRY))
 _TWO = frozenset((VARCHAR, VAR_STRING, BIT, NEWDECIMAL, STRING, ENUM, SET, VARCHAR_COMPRESSED))
 _ONE = frozenset((FLOAT, DOUBLE, BLOB, BLOB_COMPRESSED, JSON, GEOMETRY, TIMESTAMP2, DATETIME2, TIME2, VECTOR))
 
@@ -179,38 +186,41 @@ def _optional(body: bytes, at: int) -> _More:
             case 1:
                 told.unsigned = [bool(value[place // 8] >> (7 - place % 8) & 1) for place in range(8 * len(value))]
             case 2:
-                first, *pairs = _numbers(value)
-                told.default_charset = (first, dict(zip(pairs[::2], pairs[1::2], strict=True)))
+                told.texts = _usual(value)
             case 3:
-                told.charsets = list(_numbers(value))
+                told.texts = list(_numbers(value)).__getitem__
             case 4:
                 told.names = [text.decode() for text in _texts(value)]
             case 5:
                 told.sets = list(_lists(value))
             case 6:
                 told.enums = list(_lists(value))
+            case 10:
+                told.choices = _usual(value)
+            case 11:
+                told.choices = list(_numbers(value)).__getitem__
             case _:
                 pass  # shapes, keys and what is visible: known otherwise, or of no matter
     return told
 
 
+def _usual(value: bytes) -> _Charsets:
+    """One character set for all, but for some."""
+    first, *pairs = _numbers(value)
+    others = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    return lambda place: others.get(place, first)
+
+
 def _charsets(told: _More, codes: list[int]) -> tuple[int, ...] | None:
-    if told.charsets is None and told.default_charset is None:
+    if told.texts is None and told.choices is None:
         return None
-    found: list[int] = []
-    place = 0
-    for code in codes:
-        if code not in CHARACTER:
-            found.append(0)
-        elif told.charsets is not None:
-            found.append(told.charsets[place])
-            place += 1
-        else:
-            assert told.default_charset is not None
-            usual, others = told.default_charset
-            found.append(others.get(place, usual))
-            place += 1
-    return tuple(found)
+    texts, choices = itertools.count(), itertools.count()
+    return tuple(
+        told.texts(next(texts)) if code in CHARACTER and told.texts is not None
+        else told.choices(next(choices)) if code in (ENUM, SET) and told.choices is not None
+        else 0
+        for code in codes
+    )  # fmt: skip
 
 
 def _members(told: _More, codes: list[int]) -> tuple[tuple[bytes, ...], ...]:

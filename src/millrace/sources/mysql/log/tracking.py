@@ -44,7 +44,7 @@ class Tracking:
     def _of(self, told: TableMap) -> Table:
         if told.names is not None:
             there = self.tables.get(told.table) or self._present().get(told.table, ())
-            known = columns.of_map(told, there, self.charsets.collations)
+            known = columns.of_map(told, there, self.charsets)
             assert known is not None
             return known
         known = self.tables.get(told.table)
