@@ -158,6 +158,10 @@ def _unreachable(
     if isinstance(error, ServerSelectionTimeoutError):
         if "No primary" in said or "No replica set members match selector" in said or "No writable" in said:
             return _no_primary(where, said)
+        # A member whose replica set is another one is known no more; one that just says nothing still is.
+        silent = "No servers found yet" in str(error) and "<ServerDescription" in str(error)
+        if silent:
+            return _silent(where, said)
         if "replica set name" in said.lower() or "No replica set members" in said or "No servers" in said:
             return ConfigError(
                 f"{where} has no member of the replica set: {said}.",
@@ -166,12 +170,7 @@ def _unreachable(
                 code="mongodb_1008",
             )
     if isinstance(error, NetworkTimeout) or "timed out" in said:
-        passing = Transient(
-            f"{where} does not answer: {said}.",
-            hint="Check db_host and db_port, and that the server lets this machine's address in.",
-        )
-        passing.code = "mongodb_1005"
-        return passing
+        return _silent(where, said)
     if plain and isinstance(error, ServerSelectionTimeoutError) and ("closed" in said or "reset by peer" in said):
         # So does a server that wants encryption; one that is just starting may do it too.
         passing = Transient(
@@ -182,6 +181,15 @@ def _unreachable(
         return passing
     passing = Transient(f"{where} cannot be reached: {said}.", hint="Check db_host, db_port and that a member runs.")
     passing.code = "mongodb_1008"
+    return passing
+
+
+def _silent(where: str, said: str) -> Transient:
+    passing = Transient(
+        f"{where} does not answer: {said}.",
+        hint="Check db_host and db_port, and that the server lets this machine's address in.",
+    )
+    passing.code = "mongodb_1005"
     return passing
 
 
