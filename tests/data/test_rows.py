@@ -78,7 +78,12 @@ INFERRED: list[tuple[list[Any], str, list[Any]]] = [
     ([2**53 + 1, 1.5], "VARCHAR", ["9007199254740993", "1.5"]),
     ([True, 1], "VARCHAR", ["true", "1"]),
     ([1, "a", None, 1.5], "VARCHAR", ["1", "a", None, "1.5"]),
+    ([{"a": 1}, 12, None, True, 1.5], "JSON", ['{"a":1}', "12", None, "true", "1.5"]),
+    ([[1], 2**53 + 1, 1.5], "JSON", ["[1]", "9007199254740993", "1.5"]),
     ([{"a": 1}, "x", 1], "VARCHAR", ['{"a":1}', "x", "1"]),
+    ([{"a": 1}, math.nan], "VARCHAR", ['{"a":1}', "NaN"]),
+    ([{"a": 1}, Decimal("0.5")], "VARCHAR", ['{"a":1}', "0.5"]),
+    ([{"a": 1}, dt.date(2024, 1, 2)], "VARCHAR", ['{"a":1}', "2024-01-02"]),
     ([1, Decimal("0.5")], "DECIMAL(11,1)", [Decimal(1), Decimal("0.5")]),
     ([dt.date(2024, 1, 2), dt.datetime(2024, 1, 2, 3)], "TIMESTAMP",
      [dt.datetime(2024, 1, 2), dt.datetime(2024, 1, 2, 3)]),
@@ -161,7 +166,7 @@ DECLARED: list[tuple[str, list[Any], str, list[Any]]] = [
     ("STRUCT(a LONG)", [{"a": "x"}], "JSON", ['{"a":"x"}']),
     ("ARRAY(ARRAY(DATE))", [[["2024-01-02"], None], [], None], "ARRAY(ARRAY(DATE))",
      [[[dt.date(2024, 1, 2)], None], [], None]),
-    ("ARRAY(LONG)", [[1], 7], "VARCHAR", ["[1]", "7"]),
+    ("ARRAY(LONG)", [[1], 7], "JSON", ["[1]", "7"]),
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import missing, of_type
 from millrace.data.foreign import entered
+from millrace.data.writing import json_text as json_text_of
 from millrace.data.writing import list_items, list_offsets, text
 from millrace.errors import DataError
 
@@ -114,13 +115,27 @@ def _inferred(values: Values) -> pa.Array | None:
 
 
 def meeting(arrays: list[pa.Array]) -> pa.DataType:
-    """The type of a column with these values: DOUBLE for LONG with DOUBLE if it holds all, else the law's."""
+    """The type of a column with these values: DOUBLE for LONG with DOUBLE if it holds all, JSON for numbers and
+    booleans beside JSON, else the law's.
+
+    JSON only where the others say the same as JSON and as text: so what a value becomes in a column of text does not
+    depend on the rows beside it.
+    """
     seen = [array.type for array in arrays]
     numbers = all(types.is_integer(type_) or types.is_float(type_) for type_ in seen)
     floats = numbers and len(seen) > 1 and any(types.is_float(type_) for type_ in seen)
     if floats and all(cast(array, types.DOUBLE, strict=True).bad is None for array in arrays):
         return types.DOUBLE
+    plain = [array for array in arrays if not (types.is_json(array.type) or types.is_nested(array.type))]
+    if 0 < len(plain) < len(arrays) and all(map(_is_alike, plain)):
+        return types.JSON
     return reduce(types.widen, seen)
+
+
+def _is_alike(array: pa.Array) -> bool:
+    """Whether the values are the same as text and as JSON."""
+    as_json = json_text_of(array)
+    return as_json.bad is None and as_json.values.equals(text(array).values)
 
 
 def _group(value: object) -> _Group:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from millrace.data import types
 from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import of_type
+from millrace.data.rows import meeting
 from millrace.engine.steps import Output
 
 # Which rows; None: all of them.
@@ -235,12 +235,9 @@ def _together(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _meeting(columns: Sequence[pa.Array]) -> pa.DataType:
-    """DOUBLE for integers with floats if it holds all of them, else what the law of widening says."""
-    seen = {types.canonical(column.type) for column in columns if column.null_count < len(column)}
-    numbers = len(seen) > 1 and all(types.is_integer(type_) or types.is_float(type_) for type_ in seen)
-    if numbers and all(cast(column, types.DOUBLE, strict=True).bad is None for column in columns):
-        return types.DOUBLE
-    return reduce(types.widen, seen or {types.canonical(column.type) for column in columns})
+    """The type in which the values of all meet; columns without a value have no say in it."""
+    said = [column for column in columns if column.null_count < len(column)] or columns
+    return meeting([_cast(column, types.canonical(column.type)) for column in said])
 
 
 def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
