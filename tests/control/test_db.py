@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -19,9 +20,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
+from tests.crash import tomorrow
 
 from millrace.control import db
-from millrace.control.db import Database, open_database
+from millrace.control.db import Database, Outdated, open_database
 from millrace.control.people_tables import activity
 from millrace.control.tables import Document, Free, Moment, metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
@@ -142,6 +144,40 @@ def test_a_database_of_a_newer_version_is_refused_and_not_touched(url: str) -> N
     assert caught.value.exit_code == 3
     if made.is_sqlite:
         assert Path(url.removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_who_is_of_an_older_version_writes_nothing_after_an_upgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = open_database(url)
+    tomorrow.is_tomorrow(monkeypatch.setattr)
+    open_database(url).close()
+    with pytest.raises(Outdated, match="is of schema 9000"), older.transaction() as connection:
+        connection.execute(sa.insert(settings).values(key="k", value=1, changed_at=datetime.now(UTC)))
+    with pytest.raises(Outdated):
+        older.check()
+    with older.reading() as connection:
+        assert connection.execute(sa.select(settings.c.key)).scalars().all() == ["made_by"]
+    older.close()
+
+
+def test_an_upgrade_waits_for_the_transactions_of_an_older_version(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = open_database(url)
+    tomorrow.is_tomorrow(monkeypatch.setattr)
+    upgrading = threading.Thread(target=lambda: open_database(url).close())
+    with older.transaction() as connection:
+        upgrading.start()
+        until = time.monotonic() + 30
+        while not older.is_sqlite and time.monotonic() < until:
+            # It has come to our lock. SQLite tells nobody who waits.
+            with older.reading() as looking:
+                if looking.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar():
+                    break
+        connection.execute(sa.insert(settings).values(key="k", value=1, changed_at=datetime.now(UTC)))
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() != tomorrow.REVISION
+    upgrading.join(60)
+    with older.reading() as connection:
+        assert "k" in connection.execute(sa.select(settings.c.key)).scalars().all()
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == tomorrow.REVISION
+    older.close()
 
 
 def test_the_schema_is_made_once_by_processes_that_start_together(url: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,24 @@ def test_a_second_server_takes_over_when_the_first_is_gone(tmp_path: Path):
         done = here.until(ended)
         assert (done.run.status, done.trigger) == ("COMPLETED", "SCHEDULE"), here.said()
         assert here.said().count("this process schedules from now on") == 2
+        assert here.loaded() == here.expected()
+
+
+def test_a_newer_version_that_upgrades_the_database_goes_on_with_the_job_of_an_older_server(tmp_path: Path):
+    with site(tmp_path, users=100, page_ms=(60, 120)) as here:
+        older = here.serve()
+        with Home.open(here.home) as home:
+            asked = jobs.start(home, "p")
+            here.until(at_work)
+            newer = subprocess.run([sys.executable, "-m", "tests.crash.tomorrow", str(here.home)], timeout=2 * SOON_S)
+            assert newer.returncode == 0
+            assert older.wait(timeout=SOON_S) == 3
+            done = ended(home)  # this process is of the older version, and only reads
+        assert "is of schema 9000" in here.said()
+        assert "Upgrade Millrace" in here.said()
+        assert done is not None
+        assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED"), here.said()
+        assert done.run.balance.even
         assert here.loaded() == here.expected()
 
 

@@ -36,6 +36,16 @@ _UNCHECKED = "millrace_unchecked"
 _CREATING_LOCK = 0x6D696C6C
 
 
+# An upgrade waits so long for transactions that others are in.
+UPGRADE_WAIT_S = 60
+
+
+class Outdated(EnvironmentProblem):
+    """A newer Millrace has upgraded the control database: this one may read and write no more of it."""
+
+    code = "newer_database"
+
+
 class _Compiled(LRUCache[Any, Any]):
     """Statements that were compiled, by keys that begin with the dialect of an engine.
 
@@ -59,10 +69,14 @@ _compiled = _Compiled(1000)
 
 
 class Database:
-    """Connections to the control database. May be used by several threads."""
+    """Connections to the control database. May be used by several threads.
+
+    ``known``: the revision that the caller knows; every transaction raises Outdated where the schema is of a later one.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.known: str | None = None
         self.engine = _engine(url)
         self._mine = threading.local()
 
@@ -74,9 +88,11 @@ class Database:
     def transaction(self) -> Generator[sa.Connection]:
         """One transaction that is durable when the block ends, or nothing when it raises (I1).
 
-        SQLite takes its one write lock at the start, so that what is read here is still true at the commit.
+        SQLite takes its one write lock at the start, so that what is read here is still true at the commit. Raises
+        Outdated, with nothing written, where another version has upgraded the schema meanwhile.
         """
         with self._translated(), self.engine.begin() as connection:
+            self._check(connection)
             outer, self._mine.connection = self._mine_now(), connection
             try:
                 first_write.check(connection)
@@ -84,6 +100,18 @@ class Database:
             finally:
                 self._mine.connection = outer
         first_write.committed()
+
+    def check(self) -> None:
+        """The schema is still the one that this version knows. Raises Outdated."""
+        with self.reading() as connection:
+            self._check(connection)
+
+    def _check(self, connection: sa.Connection) -> None:
+        # In PostgreSQL the read keeps a lock on the table until the transaction ends, and an upgrade waits for it.
+        if self.known is not None:
+            found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+            if found > self.known:
+                raise _newer(self, found)
 
     @contextmanager
     def joining(self) -> Generator[sa.Connection]:
@@ -153,7 +181,8 @@ class Database:
 def open_database(url: str) -> Database:
     """The database with its schema as of this version; made when it has none, upgraded when it is older.
 
-    Raises EnvironmentProblem "newer_database" when a newer Millrace made it; nothing is touched then.
+    An upgrade waits for transactions that go on; what older versions begin after it raises Outdated, so they may be at
+    work meanwhile. Raises Outdated when a newer Millrace made it; nothing is touched then.
     """
     database = Database(url)
     try:
@@ -168,8 +197,10 @@ def open_database(url: str) -> Database:
 
             with database.rebuilding() as connection:
                 _alone(connection)
+                _quiet(connection)
                 upgrade(connection, HEAD)
                 _sign(connection)
+        database.known = HEAD
     except BaseException:
         database.close()
         raise
@@ -343,6 +374,13 @@ def _alone(connection: sa.Connection) -> None:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CREATING_LOCK})
 
 
+def _quiet(connection: sa.Connection) -> None:
+    """No transaction of another process goes on, and none begins until this one ends."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT_S}s'")
+        connection.exec_driver_sql("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+
+
 def _sign(connection: sa.Connection) -> None:
     """The database says which Millrace made its schema, for the error text of an older one."""
     from millrace.control.tables import settings
@@ -358,18 +396,17 @@ def _version() -> str:
     return version("millrace")
 
 
-def _newer(database: Database, found: str) -> EnvironmentProblem:
+def _newer(database: Database, found: str) -> Outdated:
     try:
         with database.reading() as connection:
             made_by = connection.execute(sa.text("SELECT value FROM settings WHERE key = 'made_by'")).scalar()
     except (EnvironmentProblem, Transient):
         made_by = None
     by = f" (made by Millrace {made_by.strip(chr(34))})" if made_by else ""
-    return EnvironmentProblem(
+    return Outdated(
         f"the control database {database.shown} is of schema {found}{by}; this Millrace {_version()} knows schemas "
         f"up to {HEAD}",
         hint="Upgrade Millrace: pip install --upgrade millrace. Nothing was changed.",
-        code="newer_database",
     )
 
 
@@ -401,6 +438,11 @@ def _in_words(cause: SQLAlchemyError, where: str) -> Exception:
             code="database_unwritable",
         )
     state = getattr(original, "sqlstate", None) or ""
+    if state == "55P03":
+        return Transient(
+            f"the control database {where} was in use for {UPGRADE_WAIT_S} s, and could not be upgraded",
+            hint="Another process is in the middle of something; try again.",
+        )
     if state in ("42501", "28000", "28P01", "3D000"):
         return EnvironmentProblem(
             f"the control database {where} refused: {text.strip()}",

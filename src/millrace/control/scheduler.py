@@ -27,6 +27,7 @@ from millrace.control import (
     slots,
     tasks,
 )
+from millrace.control.db import Outdated
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
 from millrace.errors import MillraceError, Stale
@@ -77,12 +78,16 @@ def tick(home: Home, now: datetime | None = None) -> Ticked:
 
 
 def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> None:
-    """Ticks until it shall stop, whenever this process holds the scheduler's lease; else it waits for that."""
+    """Ticks until it shall stop, whenever this process holds the scheduler's lease; else it waits for that.
+
+    It ends too where a newer version has upgraded the database.
+    """
     lease: Lease | None = None
     renewed = kept_house = looked = home.database.now() - HOUSEKEEPING
     try:
         while not stopping.is_set():
             try:
+                home.database.check()
                 now = home.database.now()
                 if lease is None:
                     lease = leases.acquire(home.database, LEASE, what="the scheduler")
@@ -104,6 +109,8 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     intakes.expire(home)
             except AlreadyRunning:
                 stopping.wait(tick_s)
+            except Outdated:
+                return
             except Stale:
                 _log.info("another process schedules now")
                 lease = None
@@ -115,6 +122,8 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
         if lease is not None:
             try:
                 lease.release()
+            except Outdated:
+                pass  # this process ends; a lease of the dead is free
             except MillraceError as error:
                 _log.warning("the scheduler's lease could not be given back: %s", error.message)
 

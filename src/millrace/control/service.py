@@ -20,7 +20,10 @@ _log = logging.getLogger("millrace.service")
 
 
 def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s: float = PATIENCE_S) -> None:
-    """Schedules are kept and workers live until it shall stop; then the workers end at their next commits."""
+    """Schedules are kept and workers live until it shall stop; then the workers end at their next commits.
+
+    Raises Outdated when a newer version has upgraded the control database.
+    """
     sealing.renew(home)
     thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
     thread.start()
@@ -34,7 +37,8 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
             executor.tend()
             simulator.tend()
             if not thread.is_alive():
-                # It lets no error of ours through; what it met is a fault, and somebody must see it.
+                # It lets no other error of ours through; what it met is a fault, and somebody must see it.
+                home.database.check()
                 _log.error("the scheduler ended; the service ends too")
                 stopping.set()
             stopping.wait(1.0)

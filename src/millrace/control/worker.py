@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.control import logs, priority, runs, tasks
 from millrace.control.actors import SYSTEM
+from millrace.control.db import Outdated
 from millrace.control.home import Home
 from millrace.control.leases import AlreadyRunning
 from millrace.control.records import RunRecord
@@ -50,7 +51,8 @@ def work(
 ) -> int:
     """Tasks are done until it shall stop, or ``most`` of them were; how many were.
 
-    When it shall stop, the task at work ends at its next commit and waits for another worker.
+    When it shall stop, the task at work ends at its next commit and waits for another worker. Raises Outdated when a
+    newer version has the database; whoever is of that version goes on with the task.
     """
     done = 0
     while not stopping.is_set() and done < most:
@@ -80,6 +82,8 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         except Stale:
             _log.info("another worker has task %s of %s", task.id, task.pipeline)
             return
+        except Outdated:
+            raise
         except MillraceError as error:
             _log.warning("run %s of %s failed: %s", task.job, task.pipeline, error.message)
             tasks.fail_queued(home.database, task, error.problem)
@@ -123,7 +127,7 @@ def _beating(
                 if tasks.beat(home.database, task, snapshot(meter)):
                     cancelled.set()
                     ending.set()
-            except Stale:
+            except (Stale, Outdated):
                 ending.set()
                 return
             except MillraceError:
