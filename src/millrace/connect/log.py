@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from millrace.connect.source import Stream
 from millrace.data.batch import JSON, Item, LoadMode
+from millrace.errors import ConfigError
 
 LOG = "(log)"
 """Under this name, which no stream has, the position of the log is kept."""
@@ -62,3 +63,12 @@ class Log(ABC):
 
         The hint of an error says how a person takes it away.
         """
+
+
+def expired(why: str) -> ConfigError:
+    """The log does not reach back to the position any more: what people read then."""
+    return ConfigError(
+        f"changes are lost, because {why}",
+        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
+        code="log_expired",
+    )

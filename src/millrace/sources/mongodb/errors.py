@@ -23,6 +23,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from millrace.connect.log import expired
 from millrace.errors import AuthError, ConfigError, MillraceError, Transient
 
 _AUTHENTICATION = (18, 11, 334)
@@ -41,14 +42,6 @@ STREAMS_HINT = (
     "Change streams need a replica set, or a sharded cluster: start the server with --replSet and say rs.initiate(), "
     "or read with ingestion_mode: table."
 )
-
-
-def expired(why: str) -> ConfigError:
-    return ConfigError(
-        f"changes are lost, because {why}",
-        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
-        code="log_expired",
-    )
 
 
 @contextmanager

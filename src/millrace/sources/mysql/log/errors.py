@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pymysql
 
+from millrace.connect.log import expired
 from millrace.connect.mysql.errors import translated
 from millrace.errors import ConfigError, MillraceError
 
@@ -46,14 +47,6 @@ def may_not_lock(source: str, said: str) -> ConfigError:
         f"The user may not lock {source} while the state that is read gets its place in the log: {said}",
         hint="Grant the user LOCK TABLES on the database.",
         code="PERMISSION_DENIED",
-    )
-
-
-def expired(why: str) -> ConfigError:
-    return ConfigError(
-        f"changes are lost, because {why}",
-        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
-        code="log_expired",
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from millrace.connect.log import Following
+from millrace.connect.log import Following, expired
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.mysql.server import opened
 from millrace.connect.mysql.session import Session
@@ -18,7 +18,7 @@ from millrace.errors import Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.database import TITLE, connected
-from millrace.sources.mysql.log import columns, errors, server
+from millrace.sources.mysql.log import columns, server
 from millrace.sources.mysql.log.charsets import Charsets
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.presence import present
@@ -54,7 +54,7 @@ class Log(AnyLog):
                 return
             position = Position.of(following.cursor)
             if server.identity(session) != position.server:
-                raise errors.expired(f"{self.where} is another server than the one that was followed")
+                raise expired(f"{self.where} is another server than the one that was followed")
             self._say(following)
             tracking = Tracking(
                 self.config.db_name,
@@ -96,7 +96,7 @@ class Log(AnyLog):
             for event in dump.events():
                 if event[KIND] == FORMAT:
                     return when(event)
-        raise errors.expired(f"the server sends nothing of {at}")
+        raise expired(f"the server sends nothing of {at}")
 
     def _begin(self, session: Session) -> JSON:
         """The place from which changes are followed. Columns of the tables are those of the place: they were the same

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from millrace.connect.log import Following
+from millrace.connect.log import Following, expired
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Note
 from millrace.data.batch import JSON, Checkpoint, Item
@@ -14,7 +14,7 @@ from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.log import ddl, events
 from millrace.sources.mysql.log.ddl import Altered, Dropped, Emptied, Made, Written
-from millrace.sources.mysql.log.errors import expired, wrong_format
+from millrace.sources.mysql.log.errors import wrong_format
 from millrace.sources.mysql.log.events import ROWS, table_of
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.rows import Changes

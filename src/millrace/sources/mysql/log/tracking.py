@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from millrace.connect.log import expired
 from millrace.data.batch import JSON
 from millrace.sources.mysql.log import columns
 from millrace.sources.mysql.log.charsets import Charsets
 from millrace.sources.mysql.log.columns import Known, Table
 from millrace.sources.mysql.log.ddl import Altered, Dropped, Effect, Emptied, Made, Renamed
-from millrace.sources.mysql.log.errors import expired
 from millrace.sources.mysql.log.events import TableMap
 from millrace.sources.mysql.log.values import Column
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
-from millrace.connect.log import Following
+from millrace.connect.log import Following, expired
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Note, Retention, Stream
 from millrace.data.batch import JSON, Checkpoint, Item
@@ -71,7 +71,7 @@ def errors_of_log(config: Config) -> Callable[[str | None, str], MillraceError]:
 
     def made(state: str | None, words: str) -> MillraceError:
         if state in _GONE or (state == "55000" and "wal_level" not in words):
-            return publishing.expired(words.strip().split("\n")[0].partition(":")[2].strip())
+            return expired(words.strip().split("\n")[0].partition(":")[2].strip())
         error = other(state, words)
         if state == "55006":
             error.code = _IN_USE

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from millrace.connect.log import expired
 from millrace.connect.source import Clock, Context
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import PARTS, literal, quoted
@@ -324,14 +325,6 @@ def reachable(side: Side, names: Names, at: int) -> None:
         raise expired(f"the replication slot {names.slot} was moved on behind our back")
     if side.flushed() < at:
         raise expired("the server is another one, or was restored from a copy of earlier")
-
-
-def expired(why: str) -> ConfigError:
-    return ConfigError(
-        f"changes are lost, because {why}",
-        hint="Run `millrace resync --mode drop-and-load`: it reads every history anew and follows from now on.",
-        code="log_expired",
-    )
 
 
 def retained(side: Side, names: Names) -> tuple[int, int | None] | None:
