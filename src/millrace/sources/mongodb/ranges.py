@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bson.timestamp import Timestamp
 
+from millrace.connect.crew import Crew
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID, Collection
@@ -17,9 +16,6 @@ from millrace.sources.mongodb.client import Client, majority
 from millrace.sources.mongodb.documents import Document, id_of, split
 from millrace.sources.mongodb.plan import BATCH_ROWS, MOST_RANGES, Plan
 
-# Batches that wait between the connections and the engine, for each connection.
-_WAITING = 2
-_LOOK_S = 0.2
 # Documents whose _id is looked at to cut a collection into one range.
 _SAMPLE = 20
 
@@ -57,10 +53,11 @@ def read(
     ``since``: what was committed up to then is seen. The last checkpoint is the caller's.
     """
     ranges = [Range(*one) for one in known] if known else _cut(plan)
-    crew = _Crew(plan, ranges, where, [place for place, one in enumerate(ranges) if not one.done], since)
+    left = [place for place, one in enumerate(ranges) if not one.done]
+    readers = _Readers(plan, ranges, where, since)
     whole = max(_rows(plan), 1)
-    try:
-        crew.start()
+    count = max(min(plan.server.config.historical_parallelism, len(left)), 1)
+    with Crew(count, left, readers.work).working() as crew:
         for place, documents in crew.parts():
             one = ranges[place]
             if documents is None:
@@ -74,8 +71,6 @@ def read(
             if not plan.object.view:
                 progress = min(sum(one.rows for one in ranges) / whole, 0.99)
                 yield Checkpoint(cursor([one.as_json() for one in ranges]), progress=progress)
-    finally:
-        crew.end()
 
 
 def documents(plan: Plan, client: Client, one: Range, where: Filter, session: Any = None) -> Iterator[bytes]:
@@ -127,62 +122,23 @@ def _rows(plan: Plan) -> int:
         )
 
 
-_Part = tuple[int, list[Document] | None]
-
-
-@dataclass(slots=True)
-class _Crew:
-    """Threads that take one range after the other."""
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """The work of each connection. ``since``: what was committed up to then is seen."""
 
     plan: Plan
     ranges: Sequence[Range]
     where: Filter
-    left: list[int]
     since: Timestamp | None
-    _out: queue.Queue[_Part | BaseException | None] = field(init=False)
-    _threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _taking: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        count = max(min(self.plan.server.config.historical_parallelism, len(self.left)), 1)
-        self._out = queue.Queue(_WAITING * count)
-        self._threads = [threading.Thread(target=self._work, daemon=True, name="millrace-range") for _ in range(count)]
+    def work(self, crew: Crew[list[Document]], number: int) -> None:
+        del number  # they are all alike
+        with self.plan.server.asked() as client, self.plan.server.session(self.since) as session:
+            while (place := crew.next()) is not None:
+                if not self._range(crew, place, client, session):
+                    return
 
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def parts(self) -> Iterator[_Part]:
-        """Documents of ranges as they come; None behind the last of a range. Raises what a thread raised."""
-        running = len(self._threads)
-        while running:
-            item = self._out.get()
-            if item is None:
-                running -= 1
-            elif isinstance(item, BaseException):
-                raise item
-            else:
-                yield item
-
-    def end(self) -> None:
-        """No thread runs any more."""
-        self._ended.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
-
-    def _work(self) -> None:
-        try:
-            with self.plan.server.asked() as client, self.plan.server.session(self.since) as session:
-                while (place := self._next()) is not None:
-                    if not self._range(place, client, session):
-                        return
-            self._put(None)
-        except BaseException as error:  # it is raised again by whoever takes the parts
-            self._put(error)
-
-    def _range(self, place: int, client: Client, session: Any) -> bool:
+    def _range(self, crew: Crew[list[Document]], place: int, client: Client, session: Any) -> bool:
         """False when nobody wants the documents any more."""
         one = self.ranges[place]
         database = one.database if self.plan.object.merged else None
@@ -190,23 +146,9 @@ class _Crew:
         for data in documents(self.plan, client, one, self.where, session):
             gathered.append(Document(data, database=database))
             if len(gathered) >= BATCH_ROWS:
-                if not self._put((place, gathered)):
+                if not crew.put(place, gathered):
                     return False
                 gathered = []
-        if gathered and not self._put((place, gathered)):
+        if gathered and not crew.put(place, gathered):
             return False
-        return self._put((place, None))
-
-    def _next(self) -> int | None:
-        with self._taking:
-            return self.left.pop(0) if self.left and not self._ended.is_set() else None
-
-    def _put(self, item: _Part | BaseException | None) -> bool:
-        """False when nobody wants it any more."""
-        while not self._ended.is_set():
-            try:
-                self._out.put(item, timeout=_LOOK_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+        return crew.put(place, None)
