@@ -16,7 +16,7 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from millrace.connect.source import Note
+from millrace.connect.sql.reading import whole
 from millrace.data.batch import Checkpoint, Item, Mark, Passed
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import ranges, values
@@ -30,8 +30,6 @@ from millrace.sources.mongodb.values import moment_of
 # are no moments, in documents alone.
 BACK = timedelta(seconds=60)
 MOST_BACK, COUNTED_BACK = 20_000, 1_000
-# Runs begin at slots, some seconds late: a whole reading is due a little before its time.
-_SLACK = timedelta(minutes=10)
 _HASH_BYTES = 16
 _SEEN, _BEGINNING = "seen", "beginning"
 
@@ -58,22 +56,13 @@ def _incremental(plan: Plan) -> Iterator[Item]:
 
 
 def _whole(plan: Plan, state: dict[str, Any] | None) -> Iterator[Item]:
-    now = plan.context.clock.now()
     if state is None:
         if plan.reading.stream.historical:
             # The history is the first reading of everything.
-            yield Checkpoint(plan.cursor(since=now.isoformat()))
+            yield Checkpoint(plan.cursor(since=plan.context.clock.now().isoformat()))
             return
         state = {}
-    since = datetime.fromisoformat(state["since"]) if state.get("since") else None
-    if state.get("ranges") is None and since is not None and now - since < plan.whole_every - _SLACK:
-        then = since + plan.whole_every
-        text = f"{plan.object.name} was read whole at {since:%Y-%m-%d %H:%M} UTC, and is again from {then:%H:%M} on"
-        plan.context.note(Note("whole_later", text, level="info"))
-        return
-    began = state.get("began") or now.isoformat()
-    yield from ranges.read(plan, state.get("ranges"), {}, lambda known: plan.cursor(ranges=known, began=began))
-    yield Checkpoint(plan.cursor(since=began), progress=1.0)
+    yield from whole.read(plan, plan.object.name, state, lambda known, cursor: ranges.read(plan, known, {}, cursor))
 
 
 def _historical(plan: Plan) -> Iterator[Item]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from millrace.connect.source import Note
-from millrace.connect.sql.reading import following, ranges
+from millrace.connect.sql.reading import following, ranges, whole
 from millrace.connect.sql.reading.plan import Plan
 from millrace.connect.sql.reading.statements import tail
 from millrace.data.batch import Checkpoint, Item, Refused
 from millrace.errors import ConfigError
-
-# Runs begin at slots, some seconds late: a whole reading is due a little before its time.
-_SLACK = timedelta(minutes=10)
 
 
 def read(plan: Plan) -> Iterator[Item]:
@@ -30,25 +26,16 @@ def read(plan: Plan) -> Iterator[Item]:
 
 def _incremental(plan: Plan) -> Iterator[Item]:
     state = plan.state()
-    whole = plan.mode.mode == "full_load"
+    repeats = plan.mode.mode == "full_load"
     if state is None:
-        if not (whole and plan.repeats_whole):
+        if not (repeats and plan.repeats_whole):
             yield from following.begin(plan)
             return
         state = plan.cursor(since=None)
-    if not whole:
+    if not repeats:
         yield from following.follow(plan, state)
         return
-    now = plan.context.clock.now()
-    since = datetime.fromisoformat(state["since"]) if state.get("since") else None
-    if state.get("ranges") is None and since is not None and now - since < plan.whole_every - _SLACK:
-        then = since + plan.whole_every
-        text = f"{plan.relation.name} was read whole at {since:%Y-%m-%d %H:%M} UTC, and is again from {then:%H:%M} on"
-        plan.context.note(Note("whole_later", text, level="info"))
-        return
-    began = state.get("began") or now.isoformat()
-    yield from ranges.read(plan, state.get("ranges"), (), lambda known: plan.cursor(ranges=known, began=began))
-    yield Checkpoint(plan.cursor(since=began), progress=1.0)
+    yield from whole.read(plan, plan.relation.name, state, lambda known, cursor: ranges.read(plan, known, (), cursor))
 
 
 def _historical(plan: Plan) -> Iterator[Item]:
