@@ -34,8 +34,8 @@ def test_the_service_runs_what_is_asked_of_it_answers_and_ends_when_it_is_told_t
         assert done.run.balance.even and done.run.balance.loaded
         assert [(one.stream, one.status) for one in objects_of(here, done)] == [("Events", "COMPLETED")]
         address = next(word for word in here.said().split() if word.startswith("http://"))
-        assert httpx.get(f"{address}/healthz").status_code == 200
-        assert httpx.get(f"{address}/readyz").status_code == 200
+        assert httpx.get(f"{address}/healthz", timeout=SOON_S).status_code == 200
+        assert httpx.get(f"{address}/readyz", timeout=SOON_S).status_code == 200
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=SOON_S) == 0
         assert here.loaded() == here.expected()

@@ -88,14 +88,15 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.gauges = Gauges()
     app.add_middleware(Counted, gauges=app.state.gauges)
     app.add_middleware(Door, receiving=receiving, failures=app.state.failures)
+    # Before the APIs: routes of those are made when the first request looks through them, and a probe shall not wait.
+    app.add_api_route("/healthz", _alive, include_in_schema=False)
+    app.add_api_route("/readyz", _ready, include_in_schema=False)
+    app.add_api_route("/metrics", metrics, include_in_schema=False)
     app.include_router(public, responses=REFUSALS)
     app.include_router(orchestration, responses=REFUSALS)
     app.include_router(door)
     app.include_router(own.router())
     app.include_router(sign_on)
-    app.add_api_route("/healthz", _alive, include_in_schema=False)
-    app.add_api_route("/readyz", _ready, include_in_schema=False)
-    app.add_api_route("/metrics", metrics, include_in_schema=False)
     screens.join(app)
     return app
 
