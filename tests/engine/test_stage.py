@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_a_changed_file_is_refused_by_its_checksum(stage: Stage):
     with pytest.raises(EnvironmentProblem, match="checksum") as caught:
         stage.read(segment.path, segment.checksum)
     assert caught.value.code == "stage_damaged"
+
+
+def test_a_file_that_was_staged_with_a_sha_256_is_read_by_it(stage: Stage):
+    draft = Draft(stage, "feed")
+    draft.add("s", "t", rows(1, 2))
+    (segment,), _ = draft.close()
+    content = (stage.folder / segment.path).read_bytes()
+    assert stage.read(segment.path, hashlib.sha256(content).hexdigest()).read_all().num_rows == 2
+    with pytest.raises(EnvironmentProblem, match="checksum"):
+        stage.read(segment.path, hashlib.sha256(content[1:]).hexdigest())
 
 
 def test_a_missing_file_is_said_with_what_to_do(stage: Stage):

@@ -98,7 +98,7 @@ PARTIAL = "partial-"
 class Segment:
     """A staged file: rows of one table in one schema, durable, never changed, numbered from 1 within its table.
 
-    ``path`` is relative to the stage's root; ``checksum`` is the SHA-256 of the file in hex. Rejects are staged in
+    ``path`` is relative to the stage's root; ``checksum``: of the file's bytes (`engine.checksums`). Rejects are in
     files too; theirs carry no number. ``mapping_version``: the version of the mapping that gave the rows their shape.
     """
 

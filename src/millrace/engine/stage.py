@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from millrace.data.batch import PARTIAL, TRUNCATION, Segment
 from millrace.data.columns import BEFORE, INGESTED_AT, REJECTS, UNCHANGED
+from millrace.engine.checksums import agrees, checksum
 from millrace.engine.ledger import RejectFile
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
 
@@ -58,10 +59,10 @@ class Stage:
         return self.folder / "open" / f"{uuid.uuid4().hex}{_SUFFIX}"
 
     def put(self, spooled: Path, path: str) -> tuple[int, str]:
-        """The spooled file is durable under ``path``: size in bytes and SHA-256. The spooled one is gone."""
+        """The spooled file is durable under ``path``: size in bytes and checksum. The spooled one is gone."""
         with _translated(f"the staged file {path}"):
             with spooled.open("rb") as file:
-                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+                found = checksum(file)
                 size = os.fstat(file.fileno()).st_size
                 if self._store is None:
                     os.fsync(file.fileno())  # I1
@@ -69,24 +70,24 @@ class Stage:
                 with _in_bucket(f"the staged file {path}"):
                     self._store.put(path, spooled)
                 spooled.unlink()
-                return size, checksum
+                return size, found
             final = self.folder / path
             made = _missing_parents(final.parent, self.folder)
             final.parent.mkdir(parents=True, exist_ok=True)
             spooled.replace(final)
             for folder in {final.parent, *made, *(parent.parent for parent in made)}:
                 _fsync_folder(folder)
-            return size, checksum
+            return size, found
 
     def read(
         self,
         path: str,
-        checksum: str,
+        wanted: str,
         columns: Collection[str] | None = None,
         *,
         verified: set[tuple[str, object]] | None = None,
     ) -> pa.RecordBatchReader:
-        """The rows of a staged file, of ``columns`` alone if given.
+        """The rows of a staged file with the checksum ``wanted``, of ``columns`` alone if given.
 
         ``verified``: files whose checksum need not be computed again as long as they are not touched; this one is
         added. Raises EnvironmentProblem when the file is gone or is not what was staged.
@@ -96,18 +97,15 @@ class Stage:
             if self._store is not None:
                 with _in_bucket(f"the stage {self.root}"):
                     whole = bytes(self._store.get(path).bytes())
-                found = hashlib.sha256(whole).hexdigest()
+                sound = agrees(io.BytesIO(whole), wanted)
                 source: Any = pa.BufferReader(whole)
             else:
                 with (self.folder / path).open("rb") as file:
                     about = os.fstat(file.fileno())
                     state = (path, (about.st_ino, about.st_size, about.st_mtime_ns))
-                    if verified is None or state not in verified:
-                        found = hashlib.file_digest(file, "sha256").hexdigest()
-                        if verified is not None and found == checksum:
-                            verified.add(state)
-                    else:
-                        found = checksum
+                    sound = (verified is not None and state in verified) or agrees(file, wanted)
+                    if sound and verified is not None:
+                        verified.add(state)
                 source = pa.OSFile(str(self.folder / path))
         except FileNotFoundError as gone:
             raise EnvironmentProblem(
@@ -117,7 +115,7 @@ class Stage:
                 path=self.root,
                 code="stage_damaged",
             ) from gone
-        if found != checksum:
+        if not sound:
             raise EnvironmentProblem(
                 f"the staged file {path} has changed since it was written (its checksum differs)",
                 hint="Nothing of it was loaded. Restore it, or read its rows from the source again: `millrace resync`, "
@@ -186,7 +184,7 @@ class OpenFile:
         self.rows += rows.num_rows
 
     def put(self, folder: str, front: str = "") -> tuple[str, int, str]:
-        """The file is durable in ``folder``, its name with ``front``: its path, size in bytes and SHA-256."""
+        """The file is durable in ``folder``, its name with ``front``: its path, size in bytes and checksum."""
         with _translated(f"the stage {self.stage.root}"):
             self.writer.close()
             self.sink.close()
