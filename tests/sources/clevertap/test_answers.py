@@ -4,6 +4,8 @@ import json
 from itertools import islice
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.answers import Persistence, meaning
@@ -88,3 +90,17 @@ def test_any_cut_of_a_page_is_noticed() -> None:
     for end in islice(range(len(page)), 1, None):
         with pytest.raises(wire.NotJson):
             wire.read(page[:end])
+
+
+pieces = st.sampled_from([b"a", b"plain text", "é".encode(), "日本".encode(), "🙂".encode(), b"\xc3", b"\xa9", b"\xff"])
+
+
+@given(st.lists(pieces, max_size=40).map(b"".join))
+def test_a_name_that_is_no_utf_8_is_found_wherever_it_stands(name: bytes) -> None:
+    body = b'{"status":"success","records":[{"profile":{"objectId":"%b"}}]}' % name
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        assert [raw for raw, _ in wire.read(body).spoiled] == [b'{"profile":{"objectId":"%b"}}' % name]
+    else:
+        assert not wire.read(body).spoiled

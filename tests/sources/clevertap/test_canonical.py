@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.sources.clevertap.canonical import canonical
+from millrace.sources.clevertap.canonical import MOST_KEYS, Shape, canonical, written
 
 
 class Literal(str):
@@ -91,3 +92,35 @@ def test_canonical_bytes_are_their_own_canonical_form(text: str) -> None:
 )
 def test_what_is_equal_gets_one_form_and_number_literals_stay(text: str, expected: str) -> None:
     assert canonical(text.encode()) == expected.encode()
+
+
+@settings(max_examples=40)
+@given(st.lists(texts().map(lambda text: f'{{"z":{text},"a":[{text}]}}' if text[0] != "{" else text), max_size=3))
+def test_a_shape_reads_objects_so_that_they_are_written_in_canonical_form(objects: list[str]) -> None:
+    shape = Shape()
+    for raw in [text.encode() for text in objects]:
+        try:
+            found = written(shape.read(raw))
+        except msgspec.ValidationError:
+            if not shape.learn([raw]):
+                assert not shape.fit
+                continue
+            found = written(shape.read(raw))
+        # Whoever reads shapes looks for this number before.
+        assert found == canonical(raw) or b"-0" in raw
+
+
+def test_a_shape_learns_keys_until_they_are_too_many() -> None:
+    shape = Shape()
+    assert shape.learn([b'{"b":1}', b'{"a":2}'])
+    assert not shape.learn([b'{"a":1}'])
+    assert not shape.learn([b"[]"])
+    assert written(shape.read(b'{"b":{"d":1,"c":2},"a":1.50}')) == b'{"a":1.50,"b":{"c":2,"d":1}}'
+    assert not shape.learn([b'{"k%d":1}' % number for number in range(MOST_KEYS)])
+    assert not shape.fit
+
+
+def test_a_shape_leaves_keys_that_must_be_escaped_to_others() -> None:
+    shape = Shape()
+    assert not shape.learn([rb'{"a\"b":1}'])
+    assert not shape.fit

@@ -7,9 +7,11 @@ twice in one object the last value counts.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 # What msgspec hands to the hook (fractions, exponents, integers beyond 64 bits) it writes again letter by letter, and
 # integers have one spelling only: all but this one.
@@ -19,6 +21,12 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _elements = msgspec.json.Decoder(list[Raw]).decode
+
+# Keys of one shape: a struct looks for each that does not come where it is expected.
+MOST_KEYS = 64
+
+# Writes what a `Shape` read: the keys of its structs stand in their order, those of all dictionaries are sorted.
+written = msgspec.json.Encoder(order="deterministic").encode
 
 
 def canonical(raw: bytes) -> bytes:
@@ -34,6 +42,42 @@ def all_canonical(raws: list[bytes]) -> list[bytes]:
     if b"-0" in b"\x00".join(raws):
         return [canonical(raw) for raw in raws]
     return [encode(decode(raw)) for raw in raws]
+
+
+class Shape:
+    """Reads JSON objects that have mostly the same keys, for `written` to give them their canonical bytes.
+
+    Keys that are known are fields of a struct in sorted order, so that neither are they made nor sorted again for each
+    object. ``read`` raises msgspec.ValidationError for anything else; it must not be given a number ``-0``.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self.fit = True
+        """Whether objects are read like this at all: keys may be too many, or not be such as a struct can have."""
+        self.read: Callable[[Raw | bytes], Any] = self._reader()
+
+    def learn(self, raws: Iterable[Raw | bytes]) -> bool:
+        """The keys of these objects are known; False when there is nothing new to know, or some are no objects."""
+        before = len(self._keys)
+        try:
+            self._keys.update(*map(_members, raws))
+            self.fit &= len(self._keys) <= MOST_KEYS
+            if self.fit and len(self._keys) > before:
+                self.read = self._reader()
+                return True
+        except msgspec.MsgspecError:
+            return False
+        except ValueError:
+            # The name of a field is written as it is, so that nothing may be escaped in it.
+            self.fit = False
+        return False
+
+    def _reader(self) -> Callable[[Raw | bytes], Any]:
+        names = {f"f{number}": key for number, key in enumerate(sorted(self._keys))}
+        fields = [(name, Any, UNSET) for name in names]
+        known = msgspec.defstruct("Known", fields, rename=names, gc=False, forbid_unknown_fields=True)
+        return msgspec.json.Decoder(known, float_hook=Raw).decode
 
 
 def _piecewise(raw: bytes) -> bytes:

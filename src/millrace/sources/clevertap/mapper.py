@@ -6,13 +6,15 @@ Made of bytes and numpy alone, so that it runs as well in a process that has not
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, TypeAlias, cast
 
 import msgspec
 import numpy as np
+from msgspec import Raw
 
-from millrace.sources.clevertap.canonical import all_canonical, canonical
+from millrace.sources.clevertap.canonical import Shape, all_canonical, canonical, written
 from millrace.sources.clevertap.times import Ints, Moments
 from millrace.sources.clevertap.wire import Answer, Profile, Record
 
@@ -24,12 +26,16 @@ JSON_FIELDS = {"all_identities": "all_identities", "profile_events": "events"}
 
 Bytes: TypeAlias = memoryview
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _MANY = 4096
 _HIGHEST = 10**14
 # Arrow counts the bytes of a column of texts with 32 bits.
 _MOST_BYTES = 2**31 - 1
 _BACKSLASH = b"\\"
+_NULL = b"null"
+_EMPTY = Raw(b"{}")
+# Copying one that is begun costs less than to begin one.
+_state = hashlib.blake2b(digest_size=8)
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -71,6 +77,24 @@ class Columns(msgspec.Struct, frozen=True):
         return len(self.digits) // 8
 
 
+class Identity(msgspec.Struct, gc=False):
+    """What makes an event the same event, in the order in which it is written. JSON but for ``ts``."""
+
+    event_name: Raw
+    event_props: Any
+    objectId: Raw
+    session_props: Raw
+    ts: int
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What session properties say: their canonical form, their text if there is one, and the source in them."""
+
+    canonical: Raw
+    text: bytes | None
+    source: bytes | None
+
+
 class Mapper:
     """Maps the records of one event name. Not safe for several threads."""
 
@@ -88,19 +112,20 @@ class Mapper:
         self._whole = whole
         self._by_record = by_record
         self._largest = largest
-        self._sessions: dict[bytes, tuple[bytes, bytes | None]] = {}
-        self._name_json = msgspec.json.encode(event)
-        start = b'{"event_name":' + self._name_json.replace(b"%", b"%%") + b',"event_props":'
-        self._identity = start + b'%b,"objectId":%b,"session_props":%b,"ts":%d}'
+        self._sessions = _Sessions()
+        self._name = Raw(msgspec.json.encode(event))
+        self._shape = Shape()
 
     def __call__(self, answer: Answer) -> Columns:
         rejects = [Reject("UNREADABLE_RECORD", f"not readable as JSON: {why}", raw) for raw, why in answer.spoiled]
         records = answer.records
         kept: Sequence[int] = range(len(records))
-        if self._doubtful(answer):
+        times = [record.ts for record in records]
+        if self._doubtful(answer, times):
             kept = self._sorted_out(answer, rejects)
             records = [records[place] for place in kept]
-        digits = np.array([record.ts for record in records], np.int64)
+            times = [record.ts for record in records]
+        digits = np.array(times, np.int64)
         moment, good = self._moments(digits)
         if not good.all():
             raws = answer.raws()
@@ -119,22 +144,21 @@ class Mapper:
         records = [records[number] for number in fit]
         return self._shaped(answer, records, [kept[number] for number in fit], digits[fit], moment[fit], rejects)
 
-    def _doubtful(self, answer: Answer) -> bool:
+    def _doubtful(self, answer: Answer, times: list[Any]) -> bool:
         """Whether some record may have no device, no whole number as time, or too many bytes."""
         if len(answer.body) > self._largest:
             return True
-        records = answer.records
-        if not records:
+        if not times:
             return False
-        times = [record.ts for record in records]
         if set(map(type, times)) != {int} or min(times) < 10**13 or max(times) >= 10**14:
             return True
-        if None in [record.profile for record in records]:
+        profiles = [record.profile for record in answer.records]
+        if None in profiles:
             return True
         # One look at all devices: each a string that is not empty and has nothing escaped. A string of JSON holds no
         # line break, so that they can stand one in a line.
-        devices = b"\n".join([bytes(cast(Profile, record.profile).objectId) for record in records])
-        count = len(records)
+        devices = b"\n".join([cast(Profile, profile).objectId for profile in profiles])
+        count = len(profiles)
         quoted = devices.startswith(b'"') and devices.count(b'\n"') == count - 1 and devices.count(b'"') == 2 * count
         return not quoted or _BACKSLASH in devices or b'""' in devices
 
@@ -180,32 +204,28 @@ class Mapper:
         rejects: list[Reject],
     ) -> Columns:
         profiles = [cast(Profile, record.profile) for record in records]
-        devices = [bytes(profile.objectId) for profile in profiles]
+        devices = [profile.objectId for profile in profiles]
         if _BACKSLASH in b"".join(devices):
-            devices = [canonical(device) for device in devices]
+            devices = [Raw(canonical(bytes(device))) for device in devices]
         identities = _as_texts([profile.identity for profile in profiles])
-        data = [bytes(profile.profileData) for profile in profiles]
-        events = [bytes(record.event_props) for record in records]
-        sessions = [bytes(record.session_props) for record in records]
-        if b"null" in data or b"null" in events:
-            data = [b"{}" if value == b"null" else value for value in data]
-            events = [b"{}" if value == b"null" else value for value in events]
-        known = [self._session(value) for value in sessions]
-        sources = [
-            record.session_source.encode() if record.session_source else source
-            for record, (_, source) in zip(records, known, strict=True)
-        ]
+        data = _objects([profile.profileData for profile in profiles])
+        events = _objects([record.event_props for record in records])
+        said = [self._sessions[raw] for raw in map(bytes, [record.session_props for record in records])]
+        sources = [session.source for session in said]
+        named = [record.session_source for record in records]
+        if any(named):
+            sources = [name.encode() if name else source for name, source in zip(named, sources, strict=True)]
         extras = self._extras(profiles) if self._whole else []
-        hashes = self._hashes(answer, kept, records, devices, events, [session for session, _ in known])
+        hashes = self._hashes(answer, kept, digits, devices, events, said)
         return Columns(
             digits=digits.data.cast("B"),
             moment=moment.data.cast("B"),
             hashes=memoryview(hashes),
             state=memoryview(_states(identities, data, sources, extras)),
-            objects=_texts(_unquoted(devices)),
+            objects=_unquoted(devices),
             identities=_texts(identities),
             events=_texts(events),
-            sessions=_texts([None if value == b"null" else value for value in sessions]),
+            sessions=_texts([session.text for session in said]),
             sources=_texts(sources),
             profiles=_texts(data),
             extras=[_texts(values) for values in extras],
@@ -216,38 +236,32 @@ class Mapper:
         self,
         answer: Answer,
         kept: Sequence[int],
-        records: Sequence[Record],
-        devices: list[bytes],
-        events: list[bytes],
-        sessions: list[bytes],
+        digits: Ints,
+        devices: list[Raw],
+        events: list[Raw],
+        sessions: list[Session],
     ) -> bytes:
         """The SHA-256 of each row's identity, one after the other."""
-        sha256 = hashlib.sha256
         if self._by_record:
             raws = answer.raws()
-            return b"".join([sha256(self._whole_identity(raws[place])).digest() for place in kept])
-        identity = self._identity
-        properties = all_canonical(events)
-        return b"".join(
-            [
-                sha256(identity % (event, device, session, record.ts)).digest()
-                for record, device, event, session in zip(records, devices, properties, sessions, strict=True)
-            ]
-        )
+            return _digests(map(self._whole_identity, [raws[place] for place in kept]))
+        rest = (devices, [session.canonical for session in sessions], digits.tolist())
+        shape = self._shape
+        while shape.fit and b"-0" not in b"".join(events):
+            try:
+                return _digests(map(written, map(Identity, repeat(self._name), map(shape.read, events), *rest)))
+            except msgspec.ValidationError:
+                if not shape.learn(events):
+                    break
+            except (msgspec.MsgspecError, RecursionError):
+                break
+        plain = map(Raw, all_canonical(list(map(bytes, events))))
+        return _digests(map(written, map(Identity, repeat(self._name), plain, *rest)))
 
     def _whole_identity(self, raw: bytes) -> bytes:
         members = _members(raw)
-        members["event_name"] = msgspec.Raw(self._name_json)
+        members["event_name"] = self._name
         return canonical(msgspec.json.encode(members))
-
-    def _session(self, raw: bytes) -> tuple[bytes, bytes | None]:
-        """The canonical form of session properties, and the source in them. Few are distinct, so they are kept."""
-        known = self._sessions.get(raw)
-        if known is None:
-            if len(self._sessions) > _MANY:
-                self._sessions.clear()
-            known = self._sessions[raw] = (b"{}", None) if raw == b"null" else (canonical(raw), _source_of(raw))
-        return known
 
     def _extras(self, profiles: Sequence[Profile]) -> list[list[bytes | None]]:
         """Values of the further columns: texts, then those that are JSON."""
@@ -258,6 +272,31 @@ class Mapper:
             values = [bytes(getattr(profile, name)) for profile in profiles]
             found.append([None if value == b"null" else value for value in values])
         return found
+
+
+class _Sessions(dict[bytes, Session]):
+    """Session properties by their bytes. Few are distinct, so they are kept."""
+
+    def __missing__(self, raw: bytes) -> Session:
+        if len(self) > _MANY:
+            self.clear()
+        if raw == _NULL:
+            found = Session(_EMPTY, None, None)
+        else:
+            found = Session(Raw(canonical(raw)), raw, _source_of(raw))
+        self[raw] = found
+        return found
+
+
+def _digests(texts: Iterable[bytes]) -> bytes:
+    return b"".join([found.digest() for found in map(hashlib.sha256, texts)])
+
+
+def _objects(raws: list[Raw]) -> list[Raw]:
+    """The same, with no properties where they are null."""
+    if len(_NULL) in map(len, raws):
+        return [_EMPTY if bytes(raw) == _NULL else raw for raw in raws]
+    return raws
 
 
 def _not_a_time(value: Any) -> str:
@@ -277,48 +316,58 @@ def _as_text(raw: bytes) -> bytes | None:
 def _source_of(raw: bytes) -> bytes | None:
     if raw[:1] != b"{":
         return None
-    return _as_text(bytes(_members(raw).get("session_source", msgspec.Raw(b"null"))))
+    return _as_text(bytes(_members(raw).get("session_source", Raw(_NULL))))
 
 
-def _unquoted(devices: list[bytes]) -> list[bytes]:
-    plain = [device[1:-1] for device in devices]
-    if _BACKSLASH in b"".join(plain):
-        return [msgspec.json.decode(device, type=str).encode() for device in devices]
-    return plain
+def _unquoted(devices: list[Raw]) -> Texts:
+    """The texts of strings of JSON, none of which holds a line break."""
+    lines = b"\n".join(devices)
+    if _BACKSLASH in lines:
+        return _texts([msgspec.json.decode(device, type=str).encode() for device in devices])
+    lengths = np.fromiter(map(len, devices), np.int64, len(devices)) - 2
+    return Texts(memoryview(lines[1:-1].replace(b'"\n"', b"")), _offsets(lengths))
 
 
-def _texts(values: Sequence[bytes | None]) -> Texts:
+def _texts(values: Sequence[Raw | bytes | None]) -> Texts:
     there: Bytes | None = None
     if None in values:
         there = np.packbits([value is not None for value in values], bitorder="little").data
         values = [value or b"" for value in values]
-    texts = cast("Sequence[bytes]", values)
-    ends = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
+    texts = cast("Sequence[Raw | bytes]", values)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return Texts(memoryview(b"".join(texts)), _offsets(lengths), there)
+
+
+def _offsets(lengths: Ints) -> Bytes:
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
     if ends[-1] > _MOST_BYTES:
         raise OverflowError(f"one column of a page has {ends[-1]:,} bytes, more than {_MOST_BYTES:,}")
-    return Texts(memoryview(b"".join(texts)), ends.astype(np.int32).data.cast("B"), there)
+    return ends.astype(np.int32).data.cast("B")
 
 
 def _states(
     identities: list[bytes | None],
-    data: list[bytes],
+    data: list[Raw],
     sources: list[bytes | None],
     extras: list[list[bytes | None]],
 ) -> bytes:
     """A short hash of each row's values that its identity leaves out."""
-    blake2b = hashlib.blake2b
-    parts: Any
+    parts: Iterable[bytes]
     if extras:
         texts = len(TEXT_FIELDS) + 1
-        spelled = [_spelled(identities), data, _spelled(sources), *map(_spelled, extras[:texts]), *extras[texts:]]
+        spelled = [_spelled(identities), map(bytes, data), _spelled(sources)]
+        spelled += [*map(_spelled, extras[:texts]), *extras[texts:]]
         parts = [repr(values).encode() for values in zip(*spelled, strict=True)]
     else:
-        parts = [
-            b"%b\x1f%b\x1f%b" % (identity or b"", value, source or b"")
-            for identity, value, source in zip(identities, data, sources, strict=True)
-        ]
-    return b"".join([blake2b(part, digest_size=8).digest() for part in parts])
+        empty = [[value or b"" for value in values] for values in (identities, sources)]
+        parts = map(b"\x1f".join, zip(empty[0], data, empty[1], strict=True))
+    found: list[bytes] = []
+    for part in parts:
+        state = _state.copy()
+        state.update(part)
+        found.append(state.digest())
+    return b"".join(found)
 
 
 def _spelled(values: list[bytes | None]) -> list[str | None]:
