@@ -71,7 +71,10 @@ def test_event_types_are_skipped_and_included_again(own: Shop):
     assert own.ask("mapping", "skip", "clevertap", "Events").code == 0
     assert own.ask("mapping", "list", "--json").json["clevertap"][0]["status"] == "SKIPPED"
     assert own.ask("mapping", "skip", "clevertap", "--all", "--json").json == []
-    assert own.ask("mapping", "include", "clevertap", "events").code == 0
+    assert "no event type whose status allows that" in own.ask("mapping", "skip", "clevertap", "--all").out
+    reset = own.ask("mapping", "reset", "clevertap", "Events", "--yes")
+    assert (reset.code, reset.out) == (0, "Events stays as it is: it is skipped; include it first.\n")
+    assert own.ask("mapping", "include", "clevertap", "events", "-y").code == 0
     assert own.ask("mapping", "list", "--json").json["clevertap"][0]["status"] == "AUTO_MAPPED"
 
 

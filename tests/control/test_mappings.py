@@ -11,7 +11,7 @@ from tests.postgres import Database
 
 from millrace.control import leases, mapping_edits, mapping_views, mappings, runs
 from millrace.control.mapping_views import Overview
-from millrace.control.mappings import By
+from millrace.control.mappings import Bulk, By
 from millrace.control.tables import segments
 from millrace.data.batch import Checkpoint
 from millrace.engine.policy import BY_HAND, Policy
@@ -366,6 +366,28 @@ def test_many_event_types_are_changed_where_their_status_allows_it(rig: Rig):
     assert [one.event_type for one in mappings.bulk(rig.home, PIPELINE, "auto")] == ["b"]
     with pytest.raises(ConfigError, match="no event type 'd'"):
         mappings.bulk(rig.home, PIPELINE, "skip", ["d"])
+
+
+def test_an_event_type_that_is_named_and_whose_status_does_not_allow_it_says_why(rig: Rig):
+    rig.script.stream("a", [items(1), Checkpoint(1)], key=("id",))
+    rig.create().run()
+
+    def why(what: Bulk) -> str | None:
+        (plan,) = mappings.bulk(rig.home, PIPELINE, what, ["a"])
+        return None if plan.changed else plan.unchanged
+
+    assert why("include") == "it is not skipped"
+    assert why("auto") == "it is mapped automatically already"
+    assert why("unmap") == "it is mapped automatically; switch auto mapping off first"
+    assert why("skip") is None
+    assert why("skip") == "it is skipped already"
+    several: tuple[Bulk, ...] = ("reset", "unmap", "auto")
+    for what in several:
+        assert why(what) == "it is skipped; include it first"
+    assert why("include") is None
+    mappings.set_auto(rig.home, PIPELINE, "a", False)
+    assert why("unmap") is None
+    assert why("unmap") == "it has no table already"
 
 
 def test_a_policy_of_its_own_goes_before_the_pipelines(rig: Rig):

@@ -68,12 +68,19 @@ def test_a_text_that_cannot_be_one_is_not_deployed(made: Rig):
 
 
 def test_versions_are_listed_compared_and_brought_back(made: Rig):
+    with pytest.raises(ConfigError, match="no version 1"):
+        difference(made.home, PIPELINE)
     deploy(made.home, PIPELINE, "python", DOUBLE)
     deploy(made.home, PIPELINE, "python", DOUBLE)
     deploy(made.home, PIPELINE, "python", DOUBLE.replace("* 2", "* 3"))
     assert [one.version for one in history(made.home, PIPELINE)] == [2, 1]
     lines = difference(made.home, PIPELINE, 1, 2)
     assert "-    p['twice'] = p['n'] * 2" in lines and "+    p['twice'] = p['n'] * 3" in lines
+    assert difference(made.home, PIPELINE) == lines
+    assert difference(made.home, PIPELINE, 1) == lines
+    assert difference(made.home, PIPELINE, new=1)[:2] == ["--- nothing", "+++ version 1"]
+    save_draft(made.home, PIPELINE, "python", DOUBLE)
+    assert difference(made.home, PIPELINE, new=0) == difference(made.home, PIPELINE, 2, 0)
     back = roll_back(made.home, PIPELINE, 1)
     assert (back.version, back.text, back.reason) == (3, DOUBLE, "back to version 1")
     with pytest.raises(ConfigError, match="no version 9"):

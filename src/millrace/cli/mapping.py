@@ -30,6 +30,7 @@ EVENT_TYPES = typer.Argument(metavar="EVENT_TYPE...", help="Names of event types
 ALL = typer.Option("--all", help="Every event type whose status allows it.")
 REASON = typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept with the version.")
 DRY_RUN = typer.Option("--dry-run", help="Only show what would change.")
+NOT_ASKED = typer.Option("--yes", "-y", help="Taken as elsewhere; nobody is asked, as it can be taken back.")
 
 Auto = Literal["on", "off", "pipeline"]
 
@@ -203,8 +204,10 @@ def skip(
     all_: Annotated[bool, ALL] = False,
     reason: Annotated[str | None, REASON] = None,
     dry_run: Annotated[bool, DRY_RUN] = False,
+    yes: Annotated[bool, NOT_ASKED] = False,
 ) -> None:
     """Leave event types out. Rows that are staged already are still loaded."""
+    del yes
     _bulk(face, pipeline, "skip", event_types, all_, reason, dry_run=dry_run, yes=True)
 
 
@@ -216,8 +219,10 @@ def include(
     all_: Annotated[bool, ALL] = False,
     reason: Annotated[str | None, REASON] = None,
     dry_run: Annotated[bool, DRY_RUN] = False,
+    yes: Annotated[bool, NOT_ASKED] = False,
 ) -> None:
     """Load event types again that were skipped."""
+    del yes
     _bulk(face, pipeline, "include", event_types, all_, reason, dry_run=dry_run, yes=True)
 
 
@@ -243,8 +248,10 @@ def auto_(
     all_: Annotated[bool, ALL] = False,
     reason: Annotated[str | None, REASON] = None,
     dry_run: Annotated[bool, DRY_RUN] = False,
+    yes: Annotated[bool, NOT_ASKED] = False,
 ) -> None:
     """Map event types automatically that are mapped by hand, or not at all."""
+    del yes
     _bulk(face, pipeline, "auto", event_types, all_, reason, dry_run=dry_run, yes=True)
 
 
@@ -349,15 +356,23 @@ def export(
 # How a change is shown, asked for and made.
 
 
-def _edit(face: Face, change: Callable[[Desk, bool], list[Plan]], *, dry_run: bool, yes: bool) -> None:
-    """``change`` gets the desk and whether it is only to say what it would do."""
+def _edit(
+    face: Face,
+    change: Callable[[Desk, bool], list[Plan]],
+    *,
+    dry_run: bool,
+    yes: bool,
+    nothing: str = "Nothing to do.",
+) -> None:
+    """``change`` gets the desk and whether it is only to say what it would do; ``nothing`` is told where no event type
+    is concerned."""
     with face.desk() as desk:
         if not (dry_run or yes):
             planned = change(desk, True)
             if any(plan.changed for plan in planned):
                 confirmed(face, "\n".join(line for plan in planned for line in _plan(plan)), yes)
         plans = change(desk, dry_run)
-    face.answer(plans, [line for plan in plans for line in _plan(plan)] or ["Nothing to do."])
+    face.answer(plans, [line for plan in plans for line in _plan(plan)] or [nothing])
 
 
 def _bulk(
@@ -379,7 +394,8 @@ def _bulk(
     def change(desk: Desk, dry: bool) -> list[Plan]:
         return desk.ask(mappings.bulk, pipeline, what, event_types or None, reason, dry)
 
-    _edit(face, change, dry_run=dry_run, yes=yes)
+    nothing = "Nothing to do: there is no event type whose status allows that."
+    _edit(face, change, dry_run=dry_run, yes=yes, nothing=nothing)
 
 
 def _policy(said: str) -> str | dict[str, str]:
@@ -390,7 +406,8 @@ def _policy(said: str) -> str | dict[str, str]:
 
 def _plan(plan: Plan) -> Iterator[str]:
     if not plan.changed and not plan.differences:
-        yield f"{bold(plan.event_type)} is as wanted; nothing changes."
+        why = "is as wanted; nothing changes" if plan.unchanged is None else f"stays as it is: {plan.unchanged}"
+        yield f"{bold(plan.event_type)} {why}."
         return
     would = "would be" if plan.dry_run else "is"
     yield f"{bold(plan.event_type)} {would} at version {plan.version}"

@@ -264,15 +264,23 @@ def history(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:
 @command(
     group,
     "diff",
-    examples=["millrace transform diff clevertap 3 4", "millrace transform diff clevertap 4 0    with the draft"],
+    examples=[
+        "millrace transform diff clevertap",
+        "millrace transform diff clevertap 3 4",
+        "millrace transform diff clevertap 4 0    with the draft",
+    ],
 )
 def diff(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
-    old: Annotated[int, typer.Argument(metavar="OLD", help="A version; 0 is the draft.")],
-    new: Annotated[int, typer.Argument(metavar="NEW", help="A version; 0 is the draft.")],
+    old: Annotated[
+        int | None, typer.Argument(metavar="OLD", help="A version, 0 the draft; left out: the one before NEW.")
+    ] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="NEW", help="A version, 0 the draft; left out: the one deployed.")
+    ] = None,
 ) -> None:
-    """Show what changed from one version to another."""
+    """Show what changed from one version to another; without numbers, what the one deployed changed."""
     from millrace.control.operations import transformations
 
     with face.desk() as desk:

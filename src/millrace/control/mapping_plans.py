@@ -59,7 +59,7 @@ class Plan:
 
     ``ddl`` are the statements with which the next load changes the table (or, ``at_once``, the edit itself); None where
     the destination could not be asked, and ``unasked`` says why. ``waiting_rows`` are staged and not loaded: they are
-    loaded in the shape in which they were staged.
+    loaded in the shape in which they were staged. ``unchanged`` says why the status of the mapping allows no such edit.
     """
 
     pipeline: str
@@ -74,6 +74,7 @@ class Plan:
     waiting_rows: int = 0
     dry_run: bool = False
     at_once: bool = False
+    unchanged: str | None = None
 
 
 @dataclass(slots=True)

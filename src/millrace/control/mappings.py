@@ -163,8 +163,10 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
 
 
 def bulk(home: Home, pipeline: str, what: Bulk, event_types: Sequence[str] | None = None, by: By = ME) -> list[Plan]:
-    """The edit for every event type named, or (None) every one, where its status allows it; others are left out
-    (loading.md 15.4)."""
+    """The edit for every event type named, or (None) every one, where its status allows it (loading.md 15.4).
+
+    Of those that are named, the others stay as they are, and their plans say why.
+    """
     home.actor.must("mappings.edit")
     known = latest(home, pipelines.find(home, pipeline))
     names = list(known) if event_types is None else [named(known, name) for name in event_types]
@@ -175,19 +177,29 @@ def bulk(home: Home, pipeline: str, what: Bulk, event_types: Sequence[str] | Non
         "unmap": mapping_edits.unmapping,
         "auto": lambda: mapping_edits.automatic(True),
     }
-    return [edit(home, pipeline, name, edits[what](), by) for name in names if _allows(known[name], what)]
+    plans: list[Plan] = []
+    for name in names:
+        mapping = known[name]
+        if (why := _against(mapping, what)) is None:
+            plans.append(edit(home, pipeline, name, edits[what](), by))
+        elif event_types is not None:
+            plans.append(
+                Plan(pipeline, name, mapping.table, mapping.version, False, (), dry_run=by.dry_run, unchanged=why)
+            )
+    return plans
 
 
-def _allows(mapping: Mapping, what: Bulk) -> bool:
-    match what:
-        case "include":
-            return mapping.skipped
-        case "unmap":
-            return mapping.mapped and not mapping.skipped and not mapping.auto
-        case "auto":
-            return not mapping.skipped and not mapping.auto
-        case "skip" | "reset":
-            return not mapping.skipped
+def _against(mapping: Mapping, what: Bulk) -> str | None:
+    """Why the status of a mapping does not allow the edit; None where it does."""
+    if what == "include":
+        return None if mapping.skipped else "it is not skipped"
+    if mapping.skipped:
+        return "it is skipped already" if what == "skip" else "it is skipped; include it first"
+    if what == "unmap" and not mapping.mapped:
+        return "it has no table already"
+    if what == "unmap" and mapping.auto:
+        return "it is mapped automatically; switch auto mapping off first"
+    return "it is mapped automatically already" if what == "auto" and mapping.auto else None
 
 
 def ddl(home: Home, pipeline: str, event_type: str) -> list[str]:

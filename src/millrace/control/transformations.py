@@ -80,15 +80,29 @@ def version(home: Home, pipeline: str, number: int) -> Transformation:
     return found[0]
 
 
-def difference(home: Home, pipeline: str, old: int, new: int) -> list[str]:
-    """Lines of a unified diff from one version to another; 0 is the draft. Empty where they are the same."""
+def difference(home: Home, pipeline: str, old: int | None = None, new: int | None = None) -> list[str]:
+    """Lines of a unified diff from one version to another; 0 is the draft. Empty where they are the same.
+
+    ``new`` None: the version deployed. ``old`` None: the one before it, where the draft comes after the one deployed,
+    and nothing before the first. Raises ConfigError when there is none of such a number.
+    """
     home.actor.must("view")
     import difflib
 
-    before, after = version(home, pipeline, old), version(home, pipeline, new)
+    latest = history(home, pipeline, limit=1)
+    after = version(home, pipeline, new if new is not None else latest[0].version if latest else 1)
+    if old is None:
+        earlier = history(home, pipeline, limit=1, before=None if after.version == DRAFT else after.version)
+        before = earlier[0] if earlier else None
+    else:
+        before = version(home, pipeline, old)
     return list(
         difflib.unified_diff(
-            before.text.splitlines(), after.text.splitlines(), _called(before), _called(after), lineterm=""
+            before.text.splitlines() if before else [],
+            after.text.splitlines(),
+            _called(before) if before else "nothing",
+            _called(after),
+            lineterm="",
         )
     )
 

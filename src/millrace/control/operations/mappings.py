@@ -172,8 +172,10 @@ def bulk(
     reason: Reason | None = None,
     dry_run: DryRun = False,
 ) -> list[Plan]:
-    """Skip, include, reset, unmap or map automatically several event types; those whose status does not allow it are
-    left out."""
+    """Skip, include, reset, unmap or map automatically several event types.
+
+    Those whose status does not allow it stay as they are; where they are named, their plans say why.
+    """
     return mappings.bulk(home, pipeline, what, event_types, By(reason=reason, dry_run=dry_run))
 
 

@@ -80,8 +80,11 @@ def find(home: Home, pipeline: Name, version: Version) -> Transformation:
 
 
 @operation("GET", "/pipelines/{pipeline}/transformation/difference")
-def difference(home: Home, pipeline: Name, old: Version, new: Version) -> list[str]:
-    """Compare two versions: the lines of a unified diff, none where they are the same."""
+def difference(home: Home, pipeline: Name, old: Version | None = None, new: Version | None = None) -> list[str]:
+    """Compare two versions: the lines of a unified diff, none where they are the same.
+
+    Without `new`, it is the one deployed; without `old`, the one before `new`.
+    """
     return transformations.difference(home, pipeline, old, new)
 
 
