@@ -134,6 +134,28 @@ def test_what_is_not_plain_goes_the_way_of_all_others(site: Site, what: str) -> 
     assert site.receiving.held_bytes == 0
 
 
+def test_requests_are_counted_whichever_way_they_go(site: Site) -> None:
+    def counted() -> dict[tuple[str, str, str], float]:
+        families = site.app.state.gauges.registry.collect()
+        return {
+            (one.labels["route"], one.labels["method"], one.labels["status"]): one.value
+            for family in families
+            for one in family.samples
+            if one.name == "millrace_http_requests_total"
+        }
+
+    before = counted()
+    site.at_the_door.clear()
+    site.asked(site.request(b"{}"))
+    site.asked(site.request(b"{"))
+    assert site.at_the_door == []
+    site.asked(site.request(b"{}", behind="?a=b"))
+    site.asked(b"POST /track HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+    more = {labels: n - before.get(labels, 0) for labels, n in counted().items() if n != before.get(labels, 0)}
+    hooks = "/hooks/{token}"
+    assert more == {(hooks, "POST", "200"): 2, (hooks, "POST", "400"): 1, ("/track", "POST", "401"): 1}
+
+
 def test_a_body_in_pieces_is_waited_for_and_one_that_does_not_end_is_cut_off(site: Site) -> None:
     request = site.request(b'{"n": 1}')
     with site.connect() as caller:

@@ -53,7 +53,8 @@ class Limits:
 def application(home: Home, *, limits: Limits | None = None, room: Room | None = None) -> FastAPI:
     """The APIs over ``home``, which stays open. ``room``: how much may be sent to pipelines."""
     limits = limits or Limits()
-    receiving = Receiving(home, room or Room())
+    gauges = Gauges()
+    receiving = Receiving(home, room or Room(), gauges.answered)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:
@@ -85,8 +86,8 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     # Inside the envelope, so that its refusals look like all others.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.body_bytes)
     app.add_middleware(Envelope, body_timeout_s=limits.body_timeout_s)
-    app.state.gauges = Gauges()
-    app.add_middleware(Counted, gauges=app.state.gauges)
+    app.state.gauges = gauges
+    app.add_middleware(Counted, gauges=gauges)
     app.add_middleware(Door, receiving=receiving, failures=app.state.failures)
     # Before the APIs: routes of those are made when the first request looks through them, and a probe shall not wait.
     app.add_api_route("/healthz", _alive, include_in_schema=False)

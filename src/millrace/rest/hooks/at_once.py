@@ -14,7 +14,7 @@ from typing import Any
 from millrace.connect.intake.frames import Entry
 from millrace.rest.hooks.answers import SLOW, Answer, kept, not_kept
 from millrace.rest.hooks.receiving import Receiving
-from millrace.rest.hooks.requests import HOOKS, checked, name_of, request_id
+from millrace.rest.hooks.requests import HOOKS, HOOKS_ROUTE, checked, name_of, request_id
 
 # uvicorn stops reading where more of a body waits than 64 KiB.
 MOST_BYTES = 32 << 10
@@ -56,6 +56,7 @@ class Taking:
         self._length = length
         self._answered = answered
         self._events = 0
+        self._began = time.perf_counter()
         self._late: asyncio.TimerHandle | None = None
         # All of it counts from the beginning: it is small.
         receiving.held_bytes += length
@@ -97,7 +98,9 @@ class Taking:
             return
         self._finish()
         if not self.disconnected:
-            self._answered(kept(self._events) if error is None else not_kept(error), self.keep_alive)
+            answer = kept(self._events) if error is None else not_kept(error)
+            self._receiving.count("POST", HOOKS_ROUTE, answer.status, time.perf_counter() - self._began)
+            self._answered(answer, self.keep_alive)
 
     def _finish(self) -> None:
         self.response_complete = True

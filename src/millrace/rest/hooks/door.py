@@ -16,13 +16,13 @@ from millrace.errors import AuthError, ConfigError, Forbidden
 from millrace.rest.asking import address, pair
 from millrace.rest.hooks.answers import LARGE, SLOW, UNKNOWN, Refused, busy, kept, not_kept, unauthorized
 from millrace.rest.hooks.receiving import Receiving
-from millrace.rest.hooks.requests import HOOKS, TRACK, bearer, checked, name_of, request_id
+from millrace.rest.hooks.requests import HOOKS, HOOKS_ROUTE, TRACK, bearer, checked, name_of, request_id
 from millrace.rest.problems import Unauthenticated, status_of
 from millrace.rest.rates import Rates
 
 
 class Door:
-    """Takes requests to these addresses; all others go on to the application."""
+    """Takes requests to these addresses, and counts them; all others go on to the application."""
 
     def __init__(self, app: ASGIApp, receiving: Receiving, failures: Rates) -> None:
         self.app = app
@@ -34,10 +34,13 @@ class Door:
         if scope["type"] != "http" or not (path.startswith(HOOKS) or path == TRACK):
             await self.app(scope, receive, send)
             return
+        began = time.perf_counter()
         try:
             answer = kept(await self._taken(path, scope, receive))
         except Exception as error:
             answer = not_kept(error)
+        route = TRACK if path == TRACK else HOOKS_ROUTE
+        self.receiving.count(scope["method"], route, answer.status, time.perf_counter() - began)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 

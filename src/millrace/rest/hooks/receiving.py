@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.intake.place import Place
@@ -14,6 +16,9 @@ from millrace.control import hooks, intakes, keys
 from millrace.control.home import Home
 from millrace.control.hooks import Directory
 from millrace.rest.hooks.groups import Group, Told
+
+# Method, route, status and seconds of a request that was answered.
+Count: TypeAlias = Callable[[str, str, int, float], None]
 
 # Pairs of keys that are known for a second.
 MOST_KEYS = 1000
@@ -45,10 +50,11 @@ class _Measured:
 
 
 class Receiving:
-    """Used in one event loop."""
+    """Used in one event loop. ``count``: told of every request that was answered."""
 
-    def __init__(self, home: Home, room: Room) -> None:
+    def __init__(self, home: Home, room: Room, count: Count) -> None:
         self.room = room
+        self.count = count
         self.held_bytes = 0
         self._home = home
         self._directory = Directory(home.database)

@@ -14,6 +14,9 @@ from millrace.rest.hooks.answers import Refused
 
 HOOKS, TRACK = "/hooks/", "/track"
 
+# As requests are counted: no token is in it (I7).
+HOOKS_ROUTE = f"{HOOKS}{{token}}"
+
 # What a sender may call a request, so that the same one is known again.
 _IDS = (b"idempotency-key", b"x-request-id")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
