@@ -138,6 +138,15 @@ def test_a_pipeline_is_made_with_its_source_and_shown_without_secrets(
     assert error(client.get(f"{API}/pipelines/{number}"))[:2] == (404, "UNKNOWN_PIPELINE")
 
 
+@pytest.mark.parametrize(("wanted", "becomes"), [("STREAMING", "ACTIVE"), ("SINKING", "PAUSED")])
+def test_a_new_pipeline_begins_as_its_status_says(
+    client: httpx.Client, files: Path, destination: int, wanted: str, becomes: str
+) -> None:
+    made = client.post(f"{API}/pipelines", json=new(files, destination, status=wanted)).json()["data"]
+    assert made["status"] == becomes
+    assert client.delete(f"{API}/pipelines/{made['id']}").status_code == 204
+
+
 def test_deleting_twice_is_no_error_and_frees_the_name(client: httpx.Client, files: Path, destination: int) -> None:
     for _ in range(2):
         number = client.post(f"{API}/pipelines", json=new(files, destination, source_name="once")).json()["data"]["id"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from millrace.connect.log import LOG
 from millrace.control import leases
 from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
@@ -45,6 +46,13 @@ def of(connection: sa.Connection, pipeline_id: str) -> list[Position]:
     query = sa.select(cursors).where(cursors.c.pipeline_id == pipeline_id).order_by(cursors.c.stream, cursors.c.lane)
     found = connection.execute(query).all()
     return [Position(r.stream, r.lane, r.cursor, r.progress, r.committed_at, r.run_id) for r in found]
+
+
+def of_log(home: Home, pipeline: str) -> JSON:
+    """How far the log of the source was read, as the source has it; None for a pipeline that follows none, or has not
+    begun to."""
+    found = next((one.cursor for one in listed(home, pipeline) if one.stream == LOG), None)
+    return None if found is None else found["position"]
 
 
 def history(home: Home, pipeline: str, stream: str, lane: Lane, *, limit: int = 50) -> list[Position]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -19,7 +20,18 @@ from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.pipelines import PositionTold
-from millrace.rest.public.shapes import Asked, Data, Limit, Listed, PipelineId, StartingAfter, Told, listed, moment
+from millrace.rest.public.shapes import (
+    Asked,
+    Data,
+    Limit,
+    Listed,
+    PipelineId,
+    StartingAfter,
+    Told,
+    listed,
+    moment,
+    shortened,
+)
 
 router = APIRouter(prefix="/pipelines/{pipeline_id}/objects", tags=["objects"], route_class=KeyRoute)
 
@@ -28,15 +40,13 @@ Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 # The last millisecond that `datetime` knows.
 MOST_MS = 253_402_300_799_999
 
-# Characters of a position that people are shown.
-SHOWN = 200
-
 
 class ObjectTold(Told):
-    """An object. `status` is that of its reading; `state` what people decided."""
+    """An object. `status` is that of its reading, FINISHED where nothing more is read of it, or only from a log; `state`
+    what people decided."""
 
     name: str
-    status: Literal["ACTIVE", "FINISHED", "PAUSED", "SKIPPED", "FAILED", "QUEUED", "DEFERRED"]
+    status: Literal["ACTIVE", "FINISHED", "PAUSED", "SKIPPED", "PERMISSION_DENIED", "FAILED", "QUEUED", "DEFERRED"]
     ingestion_status: IngestionStatus
     state: Literal["ACTIVE", "PAUSED", "SKIPPED"]
     category: Literal["ACTIVE", "PAUSED", "SKIPPED", "FAILED"]
@@ -200,16 +210,24 @@ def object_read(home: Viewing, pipeline_id: PipelineId, object_name: str) -> Dat
     return Data(data=_told(objects.find(home, pipelines.numbered(home, pipeline_id).name, object_name)))
 
 
+# What the API has another word for. What is in neither is ACTIVE.
+_COARSE: Mapping[IngestionStatus, str] = {
+    "NOT_INCLUDED": "SKIPPED",
+    "HISTORICAL_LOAD_FINISHED": "FINISHED",
+    "LOG_EXPIRED": "FAILED",
+}
+_PLAIN = frozenset({"FINISHED", "PAUSED", "SKIPPED", "PERMISSION_DENIED", "FAILED", "QUEUED", "DEFERRED"})
+
+
 def _told(one: Object) -> ObjectTold:
-    plain = {"FINISHED", "PAUSED", "SKIPPED", "FAILED", "QUEUED", "DEFERRED"}
-    coarse = "FAILED" if one.status in objects.FAILED else {"NOT_INCLUDED": "SKIPPED"}.get(one.status, one.status)
-    status: Any = coarse if coarse in plain else "ACTIVE"
+    coarse = _COARSE.get(one.status, one.status)
+    status: Any = coarse if coarse in _PLAIN else "ACTIVE"
     return ObjectTold(
         name=one.name,
         status=status,
         ingestion_status=one.status,
         state=one.state,
-        category="FAILED" if status == "FAILED" else one.state,
+        category="FAILED" if one.status in objects.FAILED else one.state,
         primary_key=list(one.key),
         load_mode=one.load_mode.upper(),
         historical_progress=one.history,
@@ -221,8 +239,7 @@ def _told(one: Object) -> ObjectTold:
 def _position(lane: str, cursor: JSON) -> PositionTold:
     """A cursor as it is: its source alone knows what it means."""
     text = json.dumps(cursor, sort_keys=True)
-    shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-    return PositionTold(type=lane.upper(), display_position=shown, keys=cursor)
+    return PositionTold(type=lane.upper(), display_position=shortened(text), keys=cursor)
 
 
 def _moment(wanted: NewPosition) -> datetime:

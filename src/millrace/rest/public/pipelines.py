@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
 from millrace.connect.destination import Strategy
-from millrace.control import connections, files, health, jobs, lifecycle, pipelines, schedule
+from millrace.control import connections, files, health, jobs, lifecycle, pipelines, positions, schedule
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.pages import Page
@@ -35,6 +36,7 @@ from millrace.rest.public.shapes import (
     Told,
     listed,
     moment,
+    shortened,
 )
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
@@ -95,7 +97,9 @@ class NewPipeline(Asked):
     auto_mapping: OnOff = "ENABLED"
     json_parsing_strategy: Strategy | None = None
     object_configurations: list[ObjectConfiguration] | None = Field(None, max_length=10_000)
-    status: Literal["ACTIVE", "PAUSED", "STREAMING"] = "ACTIVE"
+    status: Literal["ACTIVE", "PAUSED", "STREAMING", "SINKING"] = Field(
+        "ACTIVE", description="SINKING: what was read is loaded, and nothing more is read; as PAUSED is."
+    )
 
 
 class NewStatus(Asked):
@@ -171,7 +175,8 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         options=options,
     )
     # Nothing is read of it before its objects are as wanted.
-    rests = body.status == "PAUSED" or bool(body.object_configurations)
+    resting = body.status in ("PAUSED", "SINKING")
+    rests = resting or bool(body.object_configurations)
     made: Pipeline | None = None
     try:
         made = pipelines.create(home, wish, state="PAUSED" if rests else "ACTIVE")
@@ -183,7 +188,7 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         with suppress(ConfigError):
             connections.remove(home, "source", source.name)
         raise
-    if rests and body.status != "PAUSED":
+    if rests and not resting:
         pipelines.set_state(home, made.name, "ACTIVE")
     return Data(data=one(home, made.number))
 
@@ -256,14 +261,29 @@ def pipeline_priority_set(home: EditingPipelines, pipeline_id: PipelineId, body:
 @router.get("/{pipeline_id}/position")
 def pipeline_position(home: Viewing, pipeline_id: PipelineId) -> Data[PositionTold]:
     """Where a pipeline is in the log of its database; other pipelines have positions of their objects."""
-    raise _no_log(pipelines.numbered(home, pipeline_id))
+    found = pipelines.numbered(home, pipeline_id)
+    place = positions.of_log(home, found.name)
+    if place is None:
+        raise _no_log(found)
+    file, offset = place.get("file"), place.get("position")
+    text = f"{file}:{offset}" if file is not None else json.dumps(place, sort_keys=True)
+    return Data(data=PositionTold(type="LOG", display_position=shortened(text), file_name=file, offset=offset))
 
 
 @router.put("/{pipeline_id}/position", status_code=204)
 def pipeline_position_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewPosition) -> None:
-    """The log is read from there on."""
-    del body
-    raise _no_log(pipelines.numbered(home, pipeline_id))
+    """A place in a log that nobody read up to is refused: how tables looked there is not known."""
+    found = pipelines.numbered(home, pipeline_id)
+    place = positions.of_log(home, found.name)
+    if place is None:
+        raise _no_log(found)
+    if (place.get("file"), place.get("position")) != (body.file_name, body.offset):
+        raise ConfigError(
+            f"pipeline {pipeline_id} cannot go to any place of the log: how its tables looked there is not known",
+            hint="Set it back to where a run left it (positions/back-to), or restart its objects.",
+            path="file_name",
+            code="log_position",
+        )
 
 
 def told(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
@@ -316,9 +336,8 @@ def _schedule(found: Pipeline) -> ScheduleTold:
 
 
 def _no_log(found: Pipeline) -> ConfigError:
-    """No source of ours is read from a log yet."""
     return ConfigError(
-        f"pipeline {found.number} is not read from the log of a database: it has no position as a whole",
+        f"pipeline {found.number} has no position as a whole: it follows no log of a database, or has not begun to",
         hint="Ask for the position of an object: objects/<name>/position.",
         code="not_log_based",
     )

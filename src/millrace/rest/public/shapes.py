@@ -15,6 +15,9 @@ from millrace.rest.cursors import sealed
 T = TypeVar("T")
 S = TypeVar("S")
 
+# Characters of a position that people are shown.
+SHOWN = 200
+
 OnOff: TypeAlias = Literal["ENABLED", "DISABLED"]
 
 PipelineId: TypeAlias = Annotated[int, Path(ge=1, lt=1 << 63, description="Number of the pipeline.")]
@@ -66,3 +69,8 @@ def listed(page: Page[Any], items: list[T]) -> Listed[T]:
 def moment(at: datetime | None) -> int | None:
     """Whole milliseconds since 1970."""
     return None if at is None else moment_ms(at)
+
+
+def shortened(text: str) -> str:
+    """At most so many characters of a position as people are shown."""
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
