@@ -75,7 +75,8 @@ def test_migrations_and_tables_give_the_same_schema(url: str, tmp_path: Path) ->
         with made.transaction() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA {db.SCHEMA} CASCADE")
             connection.exec_driver_sql(f"CREATE SCHEMA {db.SCHEMA}")
-        migrated = made
+        made.close()
+        migrated = Database(url)
     with migrated.transaction() as connection:
         upgrade(connection, db.HEAD)
     assert shape(migrated) == expected

@@ -9,13 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from tests.control.conftest import EVENTS_CSV
 from tests.control.sources import Script
 from tests.rest.conftest import Keys, work
 
-from millrace.control import connections, jobs, objects, pipelines
+from millrace.connect.log import LOG
+from millrace.control import connections, jobs, objects, pipelines, positions
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.control.tables import cursors
 
 API = "/api/public/v2.0"
 
@@ -67,6 +70,45 @@ def test_a_pipeline_that_reads_no_log_has_no_position_as_a_whole(client: httpx.C
     path = f"{API}/pipelines/{number}/position"
     for answer in (client.get(path), client.put(path, json={"file_name": "mysql-bin.1", "offset": 4})):
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "NOT_LOG_BASED")
+
+
+def test_a_pipeline_that_follows_a_log_tells_how_far_it_is(client: httpx.Client, home: Home, number: int) -> None:
+    path = f"{API}/pipelines/{number}/position"
+    position = {"v": 1, "file": "mysql-bin.000007", "position": 157, "tables": [["t", "x" * 1000]]}
+    positions.put(home, "events", LOG, "incremental", {"position": position, "streams": ["Orders"]})
+    told = client.get(path).json()["data"]
+    expected = {"type": "LOG", "display_position": "mysql-bin.000007:157", "file_name": "mysql-bin.000007"}
+    assert expected.items() <= told.items()
+    assert told["offset"] == 157
+    assert client.put(path, json={"file_name": "mysql-bin.000007", "offset": 157}).status_code == 204
+    refused = client.put(path, json={"file_name": "mysql-bin.000001", "offset": 4})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "LOG_POSITION")
+    positions.put(home, "events", LOG, "incremental", {"position": {"lsn": "0/1A2B"}, "streams": ["Orders"]})
+    assert client.get(path).json()["data"]["display_position"] == '{"lsn": "0/1A2B"}'
+
+
+def test_an_object_is_finished_once_nothing_more_is_read_of_it(
+    client: httpx.Client, home: Home, script: Script, ran: str
+) -> None:
+    def statuses() -> dict[str, tuple[str, str]]:
+        found = client.get(f"{ran}/objects").json()["data"]
+        return {one["name"]: (one["status"], one["ingestion_status"]) for one in found}
+
+    assert statuses() == dict.fromkeys(("Orders", "Users"), ("ACTIVE", "SCHEDULED"))
+    pages = script.pages.pop("Users")
+    objects.refresh(home, "events")
+    assert statuses() == {"Orders": ("ACTIVE", "SCHEDULED"), "Users": ("FINISHED", "FINISHED")}
+    chosen = client.get(f"{ran}/objects", params={"statuses": "FINISHED"}).json()["data"]
+    assert [one["name"] for one in chosen] == ["Users"]
+    # It comes back: it goes on from where it was.
+    script.pages["Users"] = pages
+    objects.refresh(home, "events")
+    assert statuses() == dict.fromkeys(("Orders", "Users"), ("ACTIVE", "SCHEDULED"))
+    # Of a log-based pipeline an object has a history alone; what is new comes from the log.
+    mine = (cursors.c.pipeline_id == pipelines.find(home, "events").id, cursors.c.stream == "Users")
+    with home.database.transaction() as connection:
+        connection.execute(sa.update(cursors).where(*mine).values(lane="historical", progress=1.0))
+    assert statuses()["Users"] == ("FINISHED", "HISTORICAL_LOAD_FINISHED")
 
 
 def test_objects_are_listed_searched_and_chosen(client: httpx.Client, home: Home, ran: str) -> None:

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import sqlalchemy as sa
 
 from millrace.connect.config import SourceConfig
-from millrace.control import activity, connections, followers, jobs, leases, pipelines, priority, schedule, slots, tasks
+from millrace.control import (
+    activity,
+    audits,
+    connections,
+    followers,
+    jobs,
+    leases,
+    pipelines,
+    priority,
+    records,
+    schedule,
+    slots,
+    tasks,
+)
 from millrace.control.activity import Entity
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning
@@ -79,7 +92,8 @@ def resume(home: Home, name: str) -> Pipeline:
 
 
 def delete(home: Home, name: str) -> bool:
-    """The pipeline goes, with its books, its transformations and its rows that wait; loaded rows stay. Irreversible.
+    """The pipeline goes, with its books, its transformations and its rows that wait; loaded rows stay, and so does what
+    audit tables tell of its jobs. Irreversible.
 
     False while something of it still goes on: that ends at its next commit, and the scheduler removes the rest.
     """
@@ -239,6 +253,8 @@ def _buried(home: Home, pipeline_id: str, name: str) -> bool:
         with leases.held(home.database, lease_name(pipeline_id), what=f"pipeline {name}"):
             followers.forget(home, pipeline_id, name)
             with home.database.transaction() as connection:
+                records.end_interrupted(home.database, pipeline_id)
+                audits.keep(connection, pipeline_id)
                 connection.execute(sa.delete(table).where(table.c.id == pipeline_id))
     except AlreadyRunning:
         return False

@@ -56,7 +56,8 @@ AT_WORK = ("IN_PROGRESS", "CANCELLING")
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object of a pipeline. ``seen_at``: when the source last offered it; None: it never did."""
+    """One object of a pipeline. ``seen_at``: when the source last offered it; None: it never did. Once the source
+    offers it no more its status is FINISHED, as it is not read again."""
 
     pipeline: str
     name: str
@@ -76,8 +77,9 @@ class Object:
 
 
 def seen(database: Database, pipeline_id: str, offered: Iterable[Stream]) -> None:
-    """The source offers these streams; those that nobody met before are active."""
+    """The source offers these streams; those that nobody met before are active, and others that it had are gone."""
     now = datetime.now(UTC)
+    offered = list(offered)
     mine = object_settings.c.pipeline_id == pipeline_id
     with database.joining() as connection:
         known = {row.stream: row for row in connection.execute(sa.select(object_settings).where(mine))}
@@ -92,11 +94,16 @@ def seen(database: Database, pipeline_id: str, offered: Iterable[Stream]) -> Non
                 "schedule": known[stream.name].schedule if stream.name in known else None,
                 "seen_at": now,
                 "changed_at": known[stream.name].changed_at if stream.name in known else now,
+                "gone_at": None,
             }
             for stream in offered
         ]
         if not all(_same(row, known.get(row["stream"])) for row in rows):
             upsert(connection, object_settings, rows, key=["pipeline_id", "stream"])
+        had = {name for name, row in known.items() if row.seen_at is not None and row.gone_at is None}
+        if gone := had - {stream.name for stream in offered}:
+            here = (mine, object_settings.c.stream.in_(gone))
+            connection.execute(sa.update(object_settings).where(*here).values(gone_at=now))
 
 
 def resting(database: Database, pipeline_id: str) -> frozenset[str]:
@@ -161,6 +168,7 @@ def _same(row: dict[str, Any], known: Any) -> bool:
         known is not None
         and (known.historical, known.key) == (row["historical"], row["key"])
         and known.seen_at is not None
+        and known.gone_at is None
     )
 
 
@@ -192,6 +200,8 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
         status = _status(state, pipeline.state, doing, last, lanes, until, now, unmapped=name in unmapped)
         if not included:
             status = "NOT_INCLUDED"
+        elif state == "ACTIVE" and own is not None and own.gone_at is not None:
+            status = "FINISHED"
         found.append(
             Object(
                 pipeline=pipeline.name,

@@ -224,12 +224,15 @@ def remove(home: Home, name: str) -> None:
 
     Its files on the stage are left to `retention`. Raises AlreadyRunning while it runs.
     """
+    from millrace.control import audits  # which needs this module
+
     home.actor.must("pipelines.delete")
     found = find(home, name)
     with (
         leases.held(home.database, lease_name(found.id), what=f"pipeline {name}"),
         home.database.transaction() as connection,
     ):
+        audits.keep(connection, found.id)
         connection.execute(sa.delete(pipelines).where(pipelines.c.id == found.id))
         wrote(home, "HIGH", found.entity, "delete", f"pipeline {name} was deleted", before=asdict(found.wish))
 

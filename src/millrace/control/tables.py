@@ -212,6 +212,8 @@ object_settings = Table(
     Column("schedule", Document, nullable=False),
     Column("seen_at", Moment),
     Column("changed_at", Moment, nullable=False),
+    # Since when the source does not offer it any more.
+    Column("gone_at", Moment),
 )
 
 # Where each schedule is: of a pipeline's runs, of its loads, of an object of its own. The tick asks by `due_at`.
@@ -519,6 +521,17 @@ run_counts = Table(
     Column("kind", String(16), primary_key=True),
     Column("name", Free, primary_key=True),
     Column("n", BigInteger, nullable=False),
+)
+
+# Jobs of pipelines that are gone, as audit tables tell of them.
+deleted_jobs = Table(
+    "deleted_jobs",
+    metadata,
+    Column("run_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("ended_at", Moment, nullable=False),
+    Column("job", Document, nullable=False),
+    Index("ix_deleted_jobs_ended", "team_id", "ended_at"),
 )
 
 leases = Table(

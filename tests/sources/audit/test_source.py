@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from millrace.connect.audit import Audit
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.source import Context, Reading
-from millrace.control import connections, intakes, pipelines, runs, teams
+from millrace.control import audits, connections, intakes, jobs, lifecycle, pipelines, runs, teams
 from millrace.control.audits import Recorded
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -163,3 +163,45 @@ def test_another_team_has_records_of_its_own(site: Site) -> None:
     runs.run(site.home, "app")
     other = teams.create(site.home, "others", "ada@example.org", "Correct-horse-7")
     assert read(Recorded(site.home.database, other.id), None)[0] == []
+
+
+def test_jobs_of_a_deleted_pipeline_are_told_as_they_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they were told before or not, and those of which rows still waited once more."""
+    monkeypatch.setattr(audits, "PART", 2)
+    records = Recorded(site.home.database, site.home.actor.team_id)
+    for count in (3, 1):
+        site.tell(count)
+        runs.run(site.home, "app")
+    _, cursor = read(records, None)
+    site.tell(2)
+    runs.run(site.home, "app")
+    site.tell(4)
+    runs.run(site.home, "app", loading=False)
+    whole, _ = read(records, None)
+    early, waiting = read(records, cursor)
+    assert [row["events_waiting"] for row in early] == [0, 4]
+    assert lifecycle.delete(site.home, "app")
+    connections.remove(site.home, "source", "app")
+    after, _ = read(records, None)
+    unchanged = [name for name in whole[0] if name not in ("told_at", "events_waiting")]
+    assert [[row[name] for name in unchanged] for row in after] == [[row[name] for name in unchanged] for row in whole]
+    missing, _ = read(records, cursor)
+    assert [row["run"] for row in missing] == [row["run"] for row in early]
+    final, _ = read(records, waiting)
+    assert [(row["run"], row["events_waiting"]) for row in final] == [(early[1]["run"], 0)]
+    runs.run(site.home, "records")
+    assert site.rows("SELECT count(DISTINCT job_id), sum(events_loaded) FROM job_details") == [(4, 6)]
+    assert site.rows("SELECT sum(events_ingested) FROM object_details") == [(10,)]
+    other = teams.create(site.home, "others", "ada@example.org", "Correct-horse-7")
+    assert read(Recorded(site.home.database, other.id), None)[0] == []
+
+
+def test_jobs_of_deleted_pipelines_are_kept_as_long_as_others(site: Site) -> None:
+    runs.run(site.home, "app")
+    lifecycle.delete(site.home, "app")
+    records = Recorded(site.home.database, site.home.actor.team_id)
+    now = site.home.database.now()
+    assert jobs.expire(site.home, now + timedelta(days=89)) == 0
+    assert len(read(records, None)[0]) == 1
+    assert jobs.expire(site.home, now + timedelta(days=91)) == 1
+    assert read(records, None)[0] == []

@@ -27,7 +27,7 @@ from millrace.rest.public.shapes import PipelineId, Told
 router = APIRouter(prefix="/pipelines/{pipeline_id}/objects", tags=["orchestration: objects"], route_class=KeyRoute)
 
 ObjectId: TypeAlias = Annotated[str, Path(min_length=1, max_length=64, description="UUID of the object.")]
-Status: TypeAlias = Literal["ACTIVE", "BLOCKED", "INACTIVE"]
+Status: TypeAlias = Literal["ACTIVE", "BLOCKED", "DELETED", "INACTIVE"]
 Replication: TypeAlias = Literal["PENDING", "REPLICATED", "BLOCKED", "FAILED"]
 
 
@@ -170,6 +170,8 @@ def _told(found: Pipeline, destination: Connection, one: Object, mapping: Mappin
 def _status(one: Object) -> Status:
     if one.status == "AWAITING_MAPPING":
         return "BLOCKED"
+    if one.status == "FINISHED":
+        return "DELETED"
     return "ACTIVE" if one.state == "ACTIVE" else "INACTIVE"
 
 

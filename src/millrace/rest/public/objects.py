@@ -42,8 +42,8 @@ MOST_MS = 253_402_300_799_999
 
 
 class ObjectTold(Told):
-    """An object. `status` is that of its reading, FINISHED where nothing more is read of it, or only from a log; `state`
-    what people decided."""
+    """An object. `status` is that of its reading, FINISHED where nothing more is read of it, or from a log alone;
+    `state` what people decided."""
 
     name: str
     status: Literal["ACTIVE", "FINISHED", "PAUSED", "SKIPPED", "PERMISSION_DENIED", "FAILED", "QUEUED", "DEFERRED"]
