@@ -9,43 +9,22 @@ import io
 import socket
 import threading
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import paramiko
-from pydantic import SecretStr
 
 from millrace.connect.reach import Reach, resolved
+from millrace.connect.ssh import SshSettings
 from millrace.errors import AuthError, ConfigError, MillraceError, Transient
 
 _CHUNK_BYTES = 1 << 16
 _ALIVE_S = 30
 
 
-class Login(Protocol):
-    """Who comes to which SSH server. ``ssh_host_key``: the server's public key, as `ssh-keyscan` prints it."""
-
-    @property
-    def ssh_host(self) -> str | None: ...
-    @property
-    def ssh_port(self) -> int: ...
-    @property
-    def ssh_user(self) -> str | None: ...
-    @property
-    def ssh_password(self) -> SecretStr | None: ...
-    @property
-    def ssh_private_key(self) -> SecretStr | None: ...
-    @property
-    def ssh_passphrase(self) -> SecretStr | None: ...
-    @property
-    def ssh_agent(self) -> bool: ...
-    @property
-    def ssh_host_key(self) -> str | None: ...
-
-
 class Tunnel:
     """An open tunnel to ``host``, as the SSH server knows it. ``address`` and ``port`` are where it begins here."""
 
-    def __init__(self, login: Login, host: str, port: int, reach: Reach, timeout_s: float) -> None:
+    def __init__(self, login: SshSettings, host: str, port: int, reach: Reach, timeout_s: float) -> None:
         self._to = (host, port)
         self._transport = _transport(login, reach, timeout_s)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -80,6 +59,28 @@ class Tunnel:
                 threading.Thread(target=_carry, args=(one, other), daemon=True, name="millrace-tunnel").start()
 
 
+def dialed(login: SshSettings, host: str, port: int, reach: Reach, timeout_s: float) -> socket.socket:
+    """A connection to ``host``, as the SSH server knows it, for drivers that take a socket. The way ends with it.
+
+    Raises OSError where the SSH server does not get there.
+    """
+    transport = _transport(login, reach, timeout_s)
+    try:
+        there = transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s)
+    except (paramiko.SSHException, EOFError) as refusal:
+        transport.close()
+        raise OSError(f"the SSH server does not get there: {refusal}") from refusal
+    here, end = socket.socketpair()
+
+    def back() -> None:
+        _carry(there, end)
+        transport.close()
+
+    threading.Thread(target=back, daemon=True, name="millrace-tunnel").start()
+    threading.Thread(target=_carry, args=(end, there), daemon=True, name="millrace-tunnel").start()
+    return here
+
+
 def _carry(source: Any, target: Any) -> None:
     """What comes from one side goes to the other, until either ends."""
     with suppress(OSError, EOFError, paramiko.SSHException):
@@ -90,7 +91,7 @@ def _carry(source: Any, target: Any) -> None:
             end.close()
 
 
-def _transport(login: Login, reach: Reach, timeout_s: float) -> paramiko.Transport:
+def _transport(login: SshSettings, reach: Reach, timeout_s: float) -> paramiko.Transport:
     host, where = str(login.ssh_host), f"the SSH server {login.ssh_host}:{login.ssh_port}"
     try:
         address = resolved(host, login.ssh_port, reach.stores)[0]
@@ -115,7 +116,7 @@ def _transport(login: Login, reach: Reach, timeout_s: float) -> paramiko.Transpo
     return transport
 
 
-def _check_key(key: paramiko.PKey, login: Login, where: str) -> None:
+def _check_key(key: paramiko.PKey, login: SshSettings, where: str) -> None:
     """The server is the one that the settings mean; a stranger in its place would see the database's password."""
     found = f"{key.get_name()} {key.get_base64()}"
     wanted = [line.split() for line in (login.ssh_host_key or "").splitlines() if line.strip()]
@@ -130,7 +131,7 @@ def _check_key(key: paramiko.PKey, login: Login, where: str) -> None:
     )
 
 
-def _sign_in(transport: paramiko.Transport, login: Login, reach: Reach, where: str) -> None:
+def _sign_in(transport: paramiko.Transport, login: SshSettings, reach: Reach, where: str) -> None:
     user = str(login.ssh_user)
     try:
         if login.ssh_private_key is not None:
@@ -161,7 +162,7 @@ def _by_agent(transport: paramiko.Transport, user: str, reach: Reach) -> None:
     raise paramiko.AuthenticationException("no key of the agent")
 
 
-def _key(login: Login) -> paramiko.PKey:
+def _key(login: SshSettings) -> paramiko.PKey:
     """The private key. Its text is in no message."""
     assert login.ssh_private_key is not None
     text = login.ssh_private_key.get_secret_value().strip() + "\n"

@@ -7,18 +7,27 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "***"
 
 
 def texts(value: Any) -> list[str]:
-    """All texts in a secret value, which may be a list or an object."""
+    """All texts in a secret value, which may be a list or an object; of a connection string its password too."""
     if isinstance(value, Mapping):
         return [text for part in value.values() for text in texts(part)]
     if isinstance(value, (list, tuple)):
         return [text for part in value for text in texts(part)]
-    return [] if value is None or isinstance(value, bool) else [str(value)]
+    if value is None or isinstance(value, bool):
+        return []
+    return [
+        str(value),
+        *(form for found in _INSIDE.findall(str(value)) for one in found for form in (one, unquote(one)) if one),
+    ]
+
+
+# `scheme://user:password@…` and `password=…`.
+_INSIDE = re.compile(r"://[^/@\s:]*:([^/@\s]+)@|\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s']+))")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import ValidationError
@@ -18,9 +19,16 @@ from tests.sources.postgres.following import Follow, source
 from tests.sources.postgres.log.site import Site
 from tests.sshd import SshServer, ssh_server
 
+from millrace.connect.destination import Load
 from millrace.connect.reach import WORLD
 from millrace.connect.source import Context
+from millrace.connect.testing.destination import FEED
+from millrace.connect.testing.sql_destination import BATCH, example
+from millrace.destinations.postgres.destination import Config as DestinationConfig
+from millrace.destinations.postgres.destination import Destination
 from millrace.errors import MillraceError
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.source import Source
 
 __all__ = ["ssh_server"]
 
@@ -50,6 +58,27 @@ def test_a_log_is_followed_through_ssh(tmp_path: Path, shop: Database, ssh_serve
         )
         site.run()
         assert site.query("SELECT count(*), min(id) FROM t WHERE NOT __hevo__marked_deleted") == [(499, 2)]
+
+
+def test_rows_are_loaded_through_ssh(shop: Database, ssh_server: SshServer) -> None:
+    config = DestinationConfig(**shop.settings(**ssh_server.settings()))
+    with closing(Destination(config)) as destination:
+        made = example("loaded")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, BATCH))
+        assert destination.query("SELECT count(*) > 0 AS found FROM loaded").to_pylist() == [{"found": True}]
+    shop.run("DROP TABLE loaded")
+
+
+def test_a_connection_string_is_as_good_as_single_settings(shop: Database) -> None:
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id integer PRIMARY KEY)")
+    user, password = quote(shop.user, safe=""), quote(shop.password, safe="")
+    for text in (
+        f"postgres://{user}:{password}@{shop.host}:{shop.port}/{shop.name}",
+        f"host={shop.host} port={shop.port} dbname={shop.name} user={shop.user} password='{shop.password}'",
+    ):
+        with closing(Source(Config.model_validate({"connection_string": text}))) as reader:
+            assert "public.t" in [one.name for one in reader.streams()]
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,19 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pymysql
-from pydantic import Field
+from pydantic import Field, model_validator
 from pymysql.constants import CLIENT
 
 from millrace.connect.config import Secret, Settings
+from millrace.connect.hosts import Hosts, placed
 from millrace.connect.mysql.errors import not_reached, translated
 from millrace.connect.reach import Reach, Walled, resolved
-from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.connect.sql import strings
+from millrace.connect.ssh import SshSettings
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
 # An answer may take long: a load waits for locks, a query thinks. A server that is gone is noticed by keep-alives.
 _KEEPALIVE = (("idle", 30), ("intvl", 10), ("cnt", 6))
@@ -25,14 +28,17 @@ _KEEPALIVE = (("idle", 30), ("intvl", 10), ("cnt", 6))
 Mode = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
 
-class ServerSettings(Settings):
+class Login(Settings):
     """Where the server is, and who comes."""
 
-    db_host: str = Field(description="Host name or address of the server.", min_length=1)
+    db_host: Hosts = Field("", description="Host name or address of the server.")
     db_port: int = Field(3306, ge=1, le=65535, description="Port of the server.")
-    db_name: str = Field(description="Database.", min_length=1)
-    db_user: str = Field(description="User.", min_length=1)
-    db_password: Secret = Field(description="Password of the user.")
+    db_name: str = Field("", description="Database.")
+    db_user: str = Field("", description="User.")
+    db_password: Secret | None = Field(None, description="Password of the user.")
+    connection_string: Secret | None = Field(
+        None, description="In place of host, port, database, user and password: `mysql://user:password@host/database`."
+    )
     use_ssl: bool = Field(False, description="Refuse connections without encryption.")
     ssl_mode: Mode | None = Field(
         None,
@@ -53,9 +59,32 @@ class ServerSettings(Settings):
             return "preferred"
         return "verify_identity" if self.ssl_ca else "required"
 
+    @property
+    def password(self) -> str:
+        return self.db_password.get_secret_value() if self.db_password is not None else ""
+
     def place(self, title: str) -> str:
         """What messages call the server, without the password."""
-        return f"{title} at {self.db_host}:{self.db_port}/{self.db_name}"
+        return f"{title} at {self.address}/{self.db_name}"
+
+    @property
+    def address(self) -> str:
+        """Host and port as messages name them."""
+        return placed(self.db_host, self.db_port)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_string(cls, given: Any) -> Any:
+        return strings.spread(given, strings.of_mysql)
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Self:
+        strings.whole(self)
+        return self
+
+
+class ServerSettings(SshSettings, Login):
+    """The same, with the way to it."""
 
 
 def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> pymysql.Connection[Any]:
@@ -69,7 +98,7 @@ def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> p
         port=settings.db_port,
         user=settings.db_user,
         # The driver would write a password in latin-1.
-        password=settings.db_password.get_secret_value().encode(),  # pyright: ignore[reportArgumentType]
+        password=settings.password.encode(),  # pyright: ignore[reportArgumentType]
         database=settings.db_name,
         charset="utf8mb4",
         autocommit=True,
@@ -94,6 +123,8 @@ def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> p
 def _plugged(settings: ServerSettings, reach: Reach, where: str) -> socket.socket:
     """A socket to the first address that answers, of those that may be reached."""
     host, port = settings.db_host, settings.db_port
+    if settings.ssh_host is not None:
+        return _through(settings, reach, where)
     if host.startswith(("/", "@")):
         if not reach.everywhere:
             raise Walled("connections of others than the operator may not reach sockets of this machine")
@@ -118,6 +149,20 @@ def _plugged(settings: ServerSettings, reach: Reach, where: str) -> socket.socke
                 plug.setsockopt(socket.IPPROTO_TCP, option, value)
         return plug
     raise AssertionError("a name has an address, or is unknown")
+
+
+def _through(settings: ServerSettings, reach: Reach, where: str) -> socket.socket:
+    # Imported here: few need it.
+    from millrace.connect.tunnel import dialed
+
+    try:
+        return dialed(settings, settings.db_host, settings.db_port, reach, settings.connect_timeout_s)
+    except OSError as error:
+        raise not_reached(error, where) from error
+    except MillraceError as error:
+        if not isinstance(error, Walled):
+            error.code = "mysql_1007"
+        raise
 
 
 def _socket_file(path: str, timeout_s: int, where: str) -> socket.socket:

@@ -4,42 +4,103 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from urllib.parse import quote, urlencode
 
-from pydantic import SecretStr
+from pydantic import Field, model_validator
 
+from millrace.connect.config import Secret, Settings
+from millrace.connect.hosts import Hosts, placed
 from millrace.connect.reach import ANYWHERE, Reach, Walled, resolved
+from millrace.connect.sql import strings
+from millrace.connect.ssh import SshSettings
+
+if TYPE_CHECKING:
+    from millrace.connect.tunnel import Tunnel
 
 SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
-class Login(Protocol):
-    """The settings of a connection. Without an ``ssl_mode`` it is prefer, or with ``use_ssl`` require, and verify-full
-    where an authority is named."""
+class Login(Settings):
+    """Where the server is, and who comes. Without an ``ssl_mode`` it is prefer, or with ``use_ssl`` require, and
+    verify-full where an authority is named."""
+
+    db_host: Hosts = Field("", description="Host name or address of the server; of a replica to spare the primary.")
+    db_port: int = Field(5432, ge=1, le=65535, description="Port of the server.")
+    db_name: str = Field("", description="Database.")
+    db_user: str = Field("", description="User.")
+    db_password: Secret | None = Field(None, description="Password of the user.")
+    connection_string: Secret | None = Field(
+        None,
+        description="In place of host, port, database, user and password: `postgresql://…`, or `host=… dbname=…`.",
+    )
+    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
+    ssl_mode: SslMode | None = Field(
+        None,
+        description="Encryption in libpq's words. Left out: prefer, or with use_ssl require (verify-full with a CA).",
+    )
+    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
+    ssl_cert: Path | None = Field(None, description="File with the client's certificate.")
+    ssl_key: Path | None = Field(None, description="File with the client's key.")
+    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a connection.")
 
     @property
-    def db_host(self) -> str: ...
+    def password(self) -> str:
+        return self.db_password.get_secret_value() if self.db_password is not None else ""
+
     @property
-    def db_port(self) -> int: ...
+    def address(self) -> str:
+        """Host and port as messages name them."""
+        return placed(self.db_host, self.db_port)
+
     @property
-    def db_name(self) -> str: ...
+    def where(self) -> str:
+        """The server and database as messages name them, without user and password."""
+        return f"PostgreSQL at {self.address}/{self.db_name}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_string(cls, given: Any) -> Any:
+        return strings.spread(given, strings.of_libpq)
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Self:
+        strings.whole(self)
+        return self
+
+
+class ServerSettings(SshSettings, Login):
+    """The same, with the way to it."""
+
+
+class Way:
+    """The way to a server. A tunnel on it is opened when it is needed, and again when it is gone."""
+
+    def __init__(self, settings: ServerSettings, reach: Reach) -> None:
+        self._settings, self._reach = settings, reach
+        self._tunnel: Tunnel | None = None
+
     @property
-    def db_user(self) -> str: ...
-    @property
-    def db_password(self) -> SecretStr: ...
-    @property
-    def use_ssl(self) -> bool: ...
-    @property
-    def ssl_mode(self) -> SslMode | None: ...
-    @property
-    def ssl_ca(self) -> Path | None: ...
-    @property
-    def ssl_cert(self) -> Path | None: ...
-    @property
-    def ssl_key(self) -> Path | None: ...
-    @property
-    def connect_timeout_s(self) -> int: ...
+    def stands(self) -> bool:
+        """What was made of an earlier `uri` still leads there."""
+        return self._tunnel is None or self._tunnel.open
+
+    def uri(self) -> str:
+        """What `uri` says now. Raises what it raises, and what is in the way of a tunnel."""
+        settings, reach = self._settings, self._reach
+        if settings.ssh_host is None:
+            return uri(settings, reach)
+        # Imported here: few need it.
+        from millrace.connect.tunnel import Tunnel
+
+        if self._tunnel is None or not self._tunnel.open:
+            self._tunnel = Tunnel(settings, settings.db_host, settings.db_port, reach, settings.connect_timeout_s)
+        return uri(settings, through=(self._tunnel.address, self._tunnel.port))
+
+    def close(self) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.close()
 
 
 def uri(login: Login, reach: Reach = ANYWHERE, *, through: tuple[str, int] | None = None) -> str:
@@ -59,16 +120,15 @@ def uri(login: Login, reach: Reach = ANYWHERE, *, through: tuple[str, int] | Non
     for name, path in (("sslrootcert", login.ssl_ca), ("sslcert", login.ssl_cert), ("sslkey", login.ssl_key)):
         if path:
             options[name] = str(path)
-    user, password = quote(login.db_user, safe=""), quote(login.db_password.get_secret_value(), safe="")
+    user, password = quote(login.db_user, safe=""), quote(login.password, safe="")
     database = quote(login.db_name, safe="")
     if through is not None:
         options |= {"host": login.db_host, "hostaddr": through[0], "port": str(through[1])}
-        return f"postgresql://{user}:{password}@/{database}?{_query(options)}"
-    if not reach.everywhere:
+    elif not reach.everywhere:
         options |= _looked_at(login.db_host, login.db_port, reach)
-        return f"postgresql://{user}:{password}@/{database}?{_query(options)}"
-    host = f"[{login.db_host}]" if ":" in login.db_host else quote(login.db_host, safe="")
-    return f"postgresql://{user}:{password}@{host}:{login.db_port}/{database}?{_query(options)}"
+    else:
+        options |= {"host": login.db_host, "port": str(login.db_port)}
+    return f"postgresql://{user}:{password}@/{database}?{_query(options)}"
 
 
 def _looked_at(every_host: str, port: int, reach: Reach) -> dict[str, str]:

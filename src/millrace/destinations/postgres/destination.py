@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import adbc_driver_manager
@@ -15,14 +14,12 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from pydantic import Field
 
-from millrace.connect.config import DestinationConfig, Secret
+from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.connect.reach import ANYWHERE, Reach
 from millrace.connect.source import Context
-from millrace.connect.sql import libpq
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming, stamped
-from millrace.connect.sql.libpq import SslMode
+from millrace.connect.sql.libpq import ServerSettings, Way
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
@@ -38,31 +35,8 @@ _LOCK_TIMEOUT = "600s"
 _WORK_MEM = "64MB"
 
 
-class Config(DestinationConfig):
-    db_host: str = Field(description="Host name or address of the server.", min_length=1)
-    db_port: int = Field(5432, ge=1, le=65535, description="Port of the server.")
-    db_name: str = Field(description="Database.", min_length=1)
-    db_user: str = Field(description="User.", min_length=1)
-    db_password: Secret = Field(description="Password of the user.")
+class Config(DestinationConfig, ServerSettings):
     schema_name: str = Field("public", min_length=1, description="Schema in which the tables are made.")
-    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
-    ssl_mode: SslMode | None = Field(
-        None,
-        description="Encryption in libpq's words. Left out: prefer, or with use_ssl require (verify-full with a CA).",
-    )
-    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
-    ssl_cert: Path | None = Field(None, description="File with the client's certificate.")
-    ssl_key: Path | None = Field(None, description="File with the client's key.")
-    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a connection.")
-
-    def uri(self, reach: Reach = ANYWHERE) -> str:
-        """What libpq takes; holds the password. Where ``reach`` has limits, it has the addresses to connect to, which
-        were looked at, beside the names of their hosts. Raises Walled."""
-        try:
-            return libpq.uri(self, reach)
-        except (OSError, UnicodeError) as cause:
-            text = f'could not translate host name "{self.db_host}" to address: {cause}'
-            raise translated(None, text, self.db_host) from cause
 
 
 class Destination(SqlDestination[Config]):
@@ -81,7 +55,8 @@ class Destination(SqlDestination[Config]):
         self._only_new: set[str] = set()
         # Some load was merged, which looks up keys: many at a time cost less each.
         self._merges = False
-        self._where = f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
+        self._where = config.where
+        self._way = Way(config, self.context.reach)
 
     # The connection.
 
@@ -125,10 +100,16 @@ class Destination(SqlDestination[Config]):
         if connection is not None:
             with suppress(adbc_driver_manager.Error):
                 connection.close()
+        self._way.close()
 
     def _open(self) -> None:
+        try:
+            uri = self._way.uri()
+        except (OSError, UnicodeError) as cause:
+            host = self.config.db_host
+            raise translated(None, f'could not translate host name "{host}" to address: {cause}', host) from cause
         with self.translated():
-            self._connection = dbapi.connect(self.config.uri(self.context.reach), autocommit=True)
+            self._connection = dbapi.connect(uri, autocommit=True)
         for setting in (
             "TimeZone = 'UTC'",
             "DateStyle = 'ISO'",

@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.synchronous.pool import Pool
 
+from millrace.connect.hosts import placed
 from millrace.connect.reach import Reach, Walled, resolved
 from millrace.connect.source import Context
 from millrace.connect.tunnel import Tunnel
@@ -126,7 +127,7 @@ class Server:
             with translated(config.where):
                 return MongoClient(text, **options)
         with translated(config.where):
-            return MongoClient([_place(*one) for one in config.hosts], **options, **_who(config))
+            return MongoClient([placed(*one) for one in config.hosts], **options, **_who(config))
 
     def _through(self, config: Config, reach: Reach, options: dict[str, Any]) -> Client:
         """A tunnel leads to one server, and names of other members mean nothing here."""
@@ -142,7 +143,7 @@ class Server:
         if options.get("tls"):
             # The certificate is of the server's name, not of the tunnel's beginning.
             options["tlsAllowInvalidHostnames"] = True
-        place = _place(self._tunnel.address, self._tunnel.port)
+        place = placed(self._tunnel.address, self._tunnel.port)
         with translated(config.where):
             if config.connection_string is None:
                 return MongoClient([place], **options, **_who(config))
@@ -178,10 +179,6 @@ def heard(text: str) -> None:
 def _troubles(client: Client) -> list[BaseException]:
     servers = client.topology_description.server_descriptions().values()
     return [one.error for one in servers if one.error is not None]
-
-
-def _place(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _who(config: Config) -> dict[str, Any]:

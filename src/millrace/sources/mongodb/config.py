@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from millrace.connect.config import Secret, SourceConfig
+from millrace.connect.config import Secret, Settings, SourceConfig
+from millrace.connect.hosts import placed
+from millrace.connect.ssh import SshSettings
 
 SslMode = Literal["disable", "require", "verify-ca", "verify-full"]
 ReadFrom = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
@@ -19,8 +21,8 @@ DEFAULT_PORT = 27017
 OWN_DATABASES = frozenset(("admin", "local", "config"))
 
 
-class Config(SourceConfig):
-    """Which deployment is read, by whom, and how."""
+class Login(Settings):
+    """Which deployment it is, and who comes."""
 
     db_host: str | None = Field(
         None,
@@ -42,6 +44,19 @@ class Config(SourceConfig):
     replica_set: str | None = Field(
         None, min_length=1, description="Name of the replica set: one with another name is refused."
     )
+    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
+    ssl_mode: SslMode | None = Field(
+        None, description="How much of the server's certificate is checked. Left out: with use_ssl verify-full."
+    )
+    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
+    ssl_cert: Path | None = Field(None, description="One file with the client's certificate and its key.")
+    ssl_passphrase: Secret | None = Field(None, description="What the key of the client is encrypted with.")
+    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a server that can be asked.")
+
+
+class Config(SourceConfig, SshSettings, Login):
+    """Which deployment is read, by whom, and how."""
+
     db_names: list[str] = Field(
         default_factory=list[str], description="Databases that are read; left out: all that the user may read."
     )
@@ -69,24 +84,6 @@ class Config(SourceConfig):
         description="Write every _id as plainly as can be, also where another one would look the same: for collections "
         "whose _id has one type alone.",
     )
-    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
-    ssl_mode: SslMode | None = Field(
-        None, description="How much of the server's certificate is checked. Left out: with use_ssl verify-full."
-    )
-    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
-    ssl_cert: Path | None = Field(None, description="One file with the client's certificate and its key.")
-    ssl_passphrase: Secret | None = Field(None, description="What the key of the client is encrypted with.")
-    ssh_host: str | None = Field(None, description="SSH server through which the database is reached.")
-    ssh_port: int = Field(22, ge=1, le=65535, description="Port of the SSH server.")
-    ssh_user: str | None = Field(None, description="User at the SSH server.")
-    ssh_password: Secret | None = Field(None, description="Password of that user.")
-    ssh_private_key: Secret | None = Field(None, description="Private key of that user: the text of the file.")
-    ssh_passphrase: Secret | None = Field(None, description="What the private key is encrypted with.")
-    ssh_agent: bool = Field(False, description="Let the agent of this machine sign in at the SSH server.")
-    ssh_host_key: str | None = Field(
-        None, description="Public key of the SSH server, as `ssh-keyscan` prints it: another server is refused."
-    )
-    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a server that can be asked.")
 
     @property
     def hosts(self) -> list[tuple[str, int]]:
@@ -104,7 +101,7 @@ class Config(SourceConfig):
     @property
     def where(self) -> str:
         """The deployment as messages name it, without user and password."""
-        return "MongoDB at " + ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return "MongoDB at " + ",".join(placed(host, port) for host, port in self.hosts)
 
     def account(self) -> str:
         return ",".join(sorted(f"{host.lower()}:{port}" for host, port in self.hosts))
@@ -123,7 +120,7 @@ class Config(SourceConfig):
             raise ValueError("ssl_cert is missing: auth_mechanism MONGODB-X509 signs in with a certificate")
         if own := OWN_DATABASES.intersection(self.db_names):
             raise ValueError(f"db_names has {', '.join(sorted(own))}, which the server keeps for itself")
-        self._whole_way()
+        self._one_way()
         return self
 
     def _right_string(self, text: str) -> None:
@@ -146,19 +143,13 @@ class Config(SourceConfig):
         if text.startswith("mongodb+srv://") and count != 1:
             raise ValueError("connection_string with mongodb+srv:// names one host, whose records name the others")
 
-    def _whole_way(self) -> None:
+    def _one_way(self) -> None:
         if self.ssh_host is None:
             return
         if len(self.hosts) != 1 or (
             self.connection_string is not None and self.connection_string.get_secret_value().startswith("mongodb+srv")
         ):
             raise ValueError("through ssh_host one server is reached: name one host, the primary")
-        if not self.ssh_user:
-            raise ValueError("ssh_user is missing: name who signs in at the SSH server")
-        if not self.ssh_host_key:
-            raise ValueError("ssh_host_key is missing: give what `ssh-keyscan` prints for the SSH server")
-        if (self.ssh_password is not None) + (self.ssh_private_key is not None) + self.ssh_agent != 1:
-            raise ValueError("give one of ssh_password, ssh_private_key and ssh_agent")
 
 
 def parted(text: str, port: int) -> tuple[str, int]:

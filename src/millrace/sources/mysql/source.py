@@ -45,8 +45,7 @@ class Source(AnySource[Config]):
         try:
             with connected(self.config, self.context) as (session, _):
                 version = ".".join(map(str, session.version))
-                place = f"{self.config.db_host}:{self.config.db_port}"
-                words = f"{self.config.db_user} is let in at {place}, {session.family} {version}"
+                words = f"{self.config.db_user} is let in at {self.config.address}, {session.family} {version}"
                 found.append(Verdict("connection", "pass", words))
                 if self.config.ingestion_mode == "log":
                     from millrace.sources.mysql.log.checks import verdict  # with what follows a log

@@ -27,7 +27,7 @@ def verdicts(config: Config, context: Context) -> list[Verdict]:
 
 def _found(config: Config, server: Server) -> list[Verdict]:
     with server.session() as session:
-        found = [Verdict("connection", "pass", f"{config.db_user} is let in at {config.db_host}:{config.db_port}")]
+        found = [Verdict("connection", "pass", f"{config.db_user} is let in at {config.address}")]
         ((number, version, standby),) = session.rows(
             "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), pg_is_in_recovery()"
         )

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from millrace.connect.config import Secret, SourceConfig
-from millrace.connect.sql.libpq import SslMode
+from millrace.connect.config import SourceConfig
+from millrace.connect.sql.libpq import ServerSettings
 
 
-class Config(SourceConfig):
+class Config(SourceConfig, ServerSettings):
     """Which database is read, by whom, and how."""
 
-    db_host: str = Field(
-        description="Host name or address of the server; of a replica to spare the primary.", min_length=1
-    )
-    db_port: int = Field(5432, ge=1, le=65535, description="Port of the server.")
-    db_name: str = Field(description="Database.", min_length=1)
-    db_user: str = Field(description="User, who needs to read only.")
-    db_password: Secret = Field(description="Password of the user.")
     ingestion_mode: Literal["log", "table", "custom_sql"] = Field(
         "table",
         description="log: changes from the write-ahead log. table: tables by queries. custom_sql: one query of yours.",
@@ -45,25 +37,6 @@ class Config(SourceConfig):
         description="Values that no type of a warehouse has (infinite dates, NaN among decimals): reject the row, or "
         "leave the value out.",
     )
-    use_ssl: bool = Field(False, description="Refuse connections without encryption.")
-    ssl_mode: SslMode | None = Field(
-        None,
-        description="Encryption in libpq's words. Left out: prefer, or with use_ssl require (verify-full with a CA).",
-    )
-    ssl_ca: Path | None = Field(None, description="File with the certificates of the authority to trust.")
-    ssl_cert: Path | None = Field(None, description="File with the client's certificate.")
-    ssl_key: Path | None = Field(None, description="File with the client's key.")
-    ssh_host: str | None = Field(None, description="SSH server through which the database is reached.")
-    ssh_port: int = Field(22, ge=1, le=65535, description="Port of the SSH server.")
-    ssh_user: str | None = Field(None, description="User at the SSH server.")
-    ssh_password: Secret | None = Field(None, description="Password of that user.")
-    ssh_private_key: Secret | None = Field(None, description="Private key of that user: the text of the file.")
-    ssh_passphrase: Secret | None = Field(None, description="What the private key is encrypted with.")
-    ssh_agent: bool = Field(False, description="Let the agent of this machine sign in at the SSH server.")
-    ssh_host_key: str | None = Field(
-        None, description="Public key of the SSH server, as `ssh-keyscan` prints it: another server is refused."
-    )
-    connect_timeout_s: int = Field(10, ge=1, description="Seconds to wait for a connection.")
 
     def account(self) -> str:
         return f"{self.db_host.lower()}:{self.db_port}"
@@ -76,15 +49,4 @@ class Config(SourceConfig):
             raise ValueError("publication_name is of ingestion_mode: log alone")
         if self.ingestion_mode != "custom_sql" and self.custom_sql is not None:
             raise ValueError("custom_sql is read with ingestion_mode: custom_sql alone")
-        self._whole_way()
         return self
-
-    def _whole_way(self) -> None:
-        if self.ssh_host is None:
-            return
-        if not self.ssh_user:
-            raise ValueError("ssh_user is missing: name who signs in at the SSH server")
-        if not self.ssh_host_key:
-            raise ValueError("ssh_host_key is missing: give what `ssh-keyscan` prints for the SSH server")
-        if (self.ssh_password is not None) + (self.ssh_private_key is not None) + self.ssh_agent != 1:
-            raise ValueError("give one of ssh_password, ssh_private_key and ssh_agent")

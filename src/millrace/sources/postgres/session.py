@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -27,16 +27,8 @@ from millrace.sources.postgres.locks import NOT_FREE, PATIENCE_S, PAUSE_S, WAIT_
 from millrace.sources.postgres.rows import Rows
 from millrace.sources.postgres.types import SESSION
 
-if TYPE_CHECKING:
-    from millrace.connect.tunnel import Tunnel
-
 # Bytes of rows in one batch.
 _BATCH_BYTES = 8 << 20
-
-
-def where(config: Config) -> str:
-    """The server and database in words."""
-    return f"PostgreSQL at {config.db_host}:{config.db_port}/{config.db_name}"
 
 
 class Server:
@@ -48,7 +40,7 @@ class Server:
         self._idle: list[Session] = []
         # Others are made of the first one: the driver asks for all types that the server has only once.
         self._first: dbapi.Connection | None = None
-        self._tunnel: Tunnel | None = None
+        self._way = libpq.Way(config, context.reach)
         self._lock_timeout_ms: int | None = None
 
     @contextmanager
@@ -72,7 +64,7 @@ class Server:
     def connected(self) -> dbapi.Connection:
         """A new connection."""
         with self._lock:
-            if self._first is not None and (self._tunnel is None or self._tunnel.open):
+            if self._first is not None and self._way.stands:
                 made = self._first.adbc_clone()
                 made.adbc_connection.set_autocommit(True)
                 return made
@@ -81,18 +73,10 @@ class Server:
 
     def uri(self) -> str:
         """Where the server is, for libpq; a tunnel to it is open where the settings want one. It holds the password."""
-        config, reach = self.config, self.context.reach
-        if config.ssh_host is not None:
-            # Imported here: few need it.
-            from millrace.connect.tunnel import Tunnel
-
-            if self._tunnel is None or not self._tunnel.open:
-                self._tunnel = Tunnel(config, config.db_host, config.db_port, reach, config.connect_timeout_s)
-            return libpq.uri(config, through=(self._tunnel.address, self._tunnel.port))
         try:
-            return libpq.uri(config, reach)
+            return self._way.uri()
         except (OSError, UnicodeError) as cause:
-            raise unknown_host(config.db_host, cause) from cause
+            raise unknown_host(self.config.db_host, cause) from cause
 
     def lock_timeout_ms(self, session: Session) -> int:
         """How long a reader that holds locks waits for another one."""
@@ -110,8 +94,7 @@ class Server:
         if first is not None:
             with suppress(adbc_driver_manager.Error, RuntimeError):
                 first.close()
-        if self._tunnel is not None:
-            self._tunnel.close()
+        self._way.close()
 
 
 class Session:
@@ -225,7 +208,7 @@ class Session:
                 return
             except (pa.ArrowException, OSError) as error:
                 self._sound = False
-                raise translated(state_of(str(error)), str(error), where(self._config)) from error
+                raise translated(state_of(str(error)), str(error), self._config.where) from error
             if batch.num_rows:
                 yield batch
 
@@ -262,7 +245,7 @@ class Session:
         except adbc_driver_manager.Error as error:
             self._sound = False
             state = error.sqlstate or None
-            raise translated(state, str(error), where(config), config.db_user, config.db_name) from error
+            raise translated(state, str(error), config.where, config.db_user, config.db_name) from error
 
 
 def _text(value: pa.Array) -> str | None:

@@ -19,7 +19,7 @@ from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messag
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.rows import Changes, Key
 from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
-from millrace.sources.postgres.session import Server, where
+from millrace.sources.postgres.session import Server
 from millrace.sources.postgres.types import Type, typed
 
 # Rows, or bytes of them, that are brought into Arrow together, and the time after which fewer are.
@@ -54,13 +54,13 @@ def errors_of(config: Config) -> Callable[[str | None, str], MillraceError]:
     def made(state: str | None, words: str) -> MillraceError:
         if state == "42501" and ("must be owner" in words or "permission denied for database" in words):
             return ConfigError(
-                f"the user of {where(config)} may not publish tables: {words.strip().splitlines()[0]}",
+                f"the user of {config.where} may not publish tables: {words.strip().splitlines()[0]}",
                 hint="Let their owner CREATE PUBLICATION … FOR TABLE … WITH (publish_via_partition_root = true), "
                 "and name it in publication_name.",
                 path="publication_name",
                 code="may_not_publish",
             )
-        return translated(state, words, where(config), config.db_user, config.db_name)
+        return translated(state, words, config.where, config.db_user, config.db_name)
 
     return made
 
