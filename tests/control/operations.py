@@ -51,6 +51,7 @@ ASKS: Mapping[str, str] = {
     "jobs.retry": "pipelines.edit",
     "jobs.start": "pipelines.edit",
     "lateness.allow": "pipelines.edit",
+    "lateness.of": "view",
     "lifecycle.clone": "pipelines.create",
     "lifecycle.delete": "pipelines.delete",
     "lifecycle.load_every": "destinations.edit",

@@ -596,7 +596,9 @@ def test_a_late_pipeline_is_told_until_it_caught_up(home: Home, script: Script, 
     alert_watch.check_latency(home, now)
     go(home)
     assert hook.bodies()[-1]["event"] == "RECOVERED"
+    assert lateness.of(home, "events") == 30
     lateness.allow(home, "events", None)
+    assert lateness.of(home, "events") is None
     assert alert_watch.check_latency(home, now + HOUR) == 0
 
 

@@ -292,4 +292,7 @@ def test_a_limit_is_suggested_once_a_week_is_known(home: Home, saved: Desk) -> N
             connection.execute(sa.insert(usage_hourly).values(values | {"hour": today - timedelta(days=back)}))
     found = usage_limits.usual(home, "events")
     assert [one.loaded for one in found.lately] == [2800, 10500, 10500]
-    assert found.suggested == 2100
+    assert (found.suggested, found.limit) == (2100, None)
+    usage_limits.limit_pipeline(home, "events", 2100)
+    kept = usage_limits.usual(home, "events").limit
+    assert kept is not None and (kept.rows, kept.pipeline) == (2100, "events")

@@ -36,6 +36,12 @@ def allow(home: Home, pipeline: str, minutes: int | None) -> int | None:
     return minutes
 
 
+def of(home: Home, pipeline: str) -> int | None:
+    """How many minutes ago the last good run of the pipeline may be; None: nobody is told."""
+    home.actor.must("view")
+    return minutes_of(pipelines.find(home, pipeline).options)
+
+
 def minutes_of(options: Mapping[str, JSON]) -> int | None:
     """How late a pipeline with these options may be."""
     said = options.get(OPTION)

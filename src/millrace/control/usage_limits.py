@@ -69,10 +69,11 @@ class Lately:
 @dataclass(frozen=True, slots=True)
 class Usual:
     """What a pipeline usually does. ``suggested``: a limit that only an unusual day goes beyond; None: too little is
-    known."""
+    known. ``limit``: the one that it has."""
 
     lately: tuple[Lately, ...]
     suggested: int | None
+    limit: Limit | None
 
 
 def limit_pipeline(home: Home, pipeline: str, rows: int, *, pause: bool = False) -> Limit:
@@ -138,7 +139,8 @@ def usual(home: Home, pipeline: str) -> Usual:
     recent = sorted(n for day, n in days.items() if day >= today - timedelta(days=USUAL_DAYS))
     # The 95th percentile, by nearest rank.
     suggested = math.ceil(UNUSUAL * recent[math.ceil(0.95 * len(recent)) - 1]) if len(recent) >= 7 else None
-    return Usual(lately, suggested)
+    limit = next((one for one in _of(home, [found.id]) if one.period == "day"), None)
+    return Usual(lately, suggested, limit)
 
 
 def _put(home: Home, pipeline_id: str | None, period: Period, rows: int, pause: bool, entity: Entity) -> None:

@@ -169,6 +169,12 @@ def prefer(home: Home, wanted: Wanted, email: Email | None = None) -> Wanted:
     return alert_preferences.change(home, wanted, email)
 
 
+@operation("GET", "/pipelines/{pipeline}/lateness")
+def late(home: Home, pipeline: Name) -> Lateness:
+    """Show after how many minutes without a good run people are told of a pipeline."""
+    return Lateness(pipeline, lateness.of(home, pipeline))
+
+
 @operation("PUT", "/pipelines/{pipeline}/lateness", "pipelines.edit")
 def lateness_of(
     home: Home,
@@ -197,5 +203,6 @@ OPERATIONS = (
     test,
     preferences,
     prefer,
+    late,
     lateness_of,
 )

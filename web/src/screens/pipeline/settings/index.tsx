@@ -17,6 +17,7 @@ import { ConnectionForm } from '~/parts/ConnectionForm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
+import { count } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 
 /** When a pipeline runs, how urgent it is, and when people are told about it. */
@@ -134,37 +135,55 @@ function Priority() {
 
 function Lateness() {
   const pipeline = usePipelineName();
-  const [minutes, setMinutes] = useState<number | string>('');
+  const client = useQueryClient();
+  const params = { path: { pipeline } };
+  const queryKey = ['pipelines', 'one', pipeline, 'lateness'];
+  const late = useQuery({
+    queryKey,
+    queryFn: () => body(api.GET('/api/millrace/v1/pipelines/{pipeline}/lateness', { params })),
+  });
+  // What somebody typed; null: nothing yet.
+  const [typed, type] = useState<number | string | null>(null);
+  const minutes = typed ?? late.data?.minutes ?? '';
   const save = useMutation({
     mutationFn: () =>
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/lateness', {
-          params: { path: { pipeline } },
+          params,
           body: { minutes: minutes === '' ? null : Number(minutes) },
         }),
       ),
-    onSuccess: ({ minutes }) => done(minutes === null ? 'Lateness is judged as for others' : 'Saved'),
+    onSuccess: (now) => {
+      client.setQueryData(queryKey, now);
+      type(null);
+      done(now.minutes === null ? 'Nobody is told when it is late' : 'Saved');
+    },
   });
   return (
     <Part
       title="Lateness"
-      told="An alert is raised when its data is older than that. Empty: twice the time between runs."
+      told="An alert is raised when its last good run is longer ago than that. Empty: it may be as late as it likes."
     >
       <Group align="flex-end">
         <NumberInput
           label="Minutes"
           min={1}
-          max={525_600}
+          max={44_640}
           value={minutes}
-          onChange={setMinutes}
+          onChange={type}
           w={160}
           allowDecimal={false}
         />
-        <Button variant="default" loading={save.isPending} onClick={() => save.mutate()}>
+        <Button
+          variant="default"
+          disabled={typed === null}
+          loading={save.isPending}
+          onClick={() => save.mutate()}
+        >
           Save
         </Button>
       </Group>
-      <ErrorNote error={save.error} />
+      <ErrorNote error={save.error ?? late.error} />
     </Part>
   );
 }
@@ -177,9 +196,17 @@ function Limit() {
     queryFn: () =>
       body(api.GET('/api/millrace/v1/pipelines/{pipeline}/usual', { params: { path: { pipeline } } })),
   });
-  const [rows, setRows] = useState<number | string>('');
-  const [pause, setPause] = useState(false);
-  const settled = () => client.invalidateQueries({ queryKey: ['usage'] });
+  const kept = usual.data?.limit;
+  // What somebody has in mind; null: nothing yet.
+  const [typed, setRows] = useState<number | string | null>(null);
+  const [stop, setPause] = useState<boolean | null>(null);
+  const rows = typed ?? kept?.rows ?? '';
+  const pause = stop ?? kept?.pause ?? false;
+  const settled = () => {
+    setRows(null);
+    setPause(null);
+    return client.invalidateQueries({ queryKey: ['usage'] });
+  };
   const save = useMutation({
     mutationFn: () =>
       body(
@@ -188,15 +215,19 @@ function Limit() {
           body: { rows: Number(rows), pause },
         }),
       ),
-    onSuccess: () => done('The limit is set'),
-    onSettled: settled,
+    onSuccess: () => {
+      done('The limit is set');
+      return settled();
+    },
   });
   const lift = useMutation({
     mutationFn: () =>
       body(api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', { params: { path: { pipeline } } })),
-    onSuccess: () => done('There is no limit now'),
+    onSuccess: () => {
+      done('There is no limit now');
+      return settled();
+    },
     onError: failed,
-    onSettled: settled,
   });
   return (
     <Part
@@ -208,6 +239,12 @@ function Limit() {
       }
     >
       <Stack>
+        {kept && (
+          <Text size="sm">
+            Today {count(kept.used)} of {count(kept.rows)} so far
+            {kept.used <= kept.rows && kept.forecast > kept.rows && '; at this pace it goes beyond'}.
+          </Text>
+        )}
         <NumberInput
           label="At most"
           min={1}
@@ -227,15 +264,17 @@ function Limit() {
         <Group>
           <Button
             variant="default"
-            disabled={rows === ''}
+            disabled={rows === '' || (typed === null && stop === null)}
             loading={save.isPending}
             onClick={() => save.mutate()}
           >
             Set limit
           </Button>
-          <Button variant="subtle" color="gray" onClick={() => lift.mutate()}>
-            No limit
-          </Button>
+          {kept && (
+            <Button variant="subtle" color="gray" loading={lift.isPending} onClick={() => lift.mutate()}>
+              No limit
+            </Button>
+          )}
         </Group>
       </Stack>
     </Part>
