@@ -133,6 +133,7 @@ ASKS: Mapping[str, str] = {
     "reconcile.reconcile": "view",
     "records.run_record": "view",
     "records.run_records": "view",
+    "reject_pages.page": "view",
     "rejects.discard": "pipelines.edit",
     "rejects.export_to": "view",
     "rejects.grouped": "view",

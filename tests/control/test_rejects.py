@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from tests.control.conftest import Desk, commit
 
-from millrace.control import rejects, status
+from millrace.control import reject_pages, rejects, status
 from millrace.control.home import Home
 from millrace.control.ledger import Books
 from millrace.control.rejects import Choice
@@ -80,6 +80,26 @@ def test_rejects_of_all_files_are_grouped_by_object_and_reason(home: Home, rejec
     assert found[0].first_at < found[0].last_at
     rejects.discard(home, Choice(code="A"))
     assert {(one.code, one.state) for one in rejects.grouped(home, state=None)} == {("A", "discarded"), ("B", "open")}
+
+
+def test_groups_are_listed_by_page_with_the_count_of_all(home: Home, rejected: Books) -> None:
+    first = reject_pages.page(home, limit=1)
+    assert [(one.code, one.rows) for one in first.items] == [("A", 3)], "most rows first"
+    assert (first.groups, first.rows, first.pipelines) == (2, 4, ("events",))
+    last = reject_pages.page(home, limit=1, after=first.next)
+    assert ([(one.code, one.rows) for one in last.items], last.next) == ([("B", 1)], None)
+
+
+@pytest.mark.parametrize(
+    ("search", "codes"), [("b OF", ["B"]), ("event", ["A", "B"]), ("%", []), ('{"n":4', []), ('"n":1', ["A", "B"])]
+)
+def test_groups_are_found_by_a_part_of_object_code_or_message(
+    home: Home, rejected: Books, search: str, codes: list[str]
+) -> None:
+    found = reject_pages.page(home, search=search)
+    assert ([one.code for one in found.items], found.groups) == (codes, len(codes))
+    assert found.pipelines == ("events",), "those that may be asked for do not depend on what was"
+    assert reject_pages.page(home, pipeline="other").items == ()
 
 
 def test_rows_are_chosen_by_the_value_of_a_field(home: Home, stage: Stage, rejected: Books) -> None:

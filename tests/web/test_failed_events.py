@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 from tests.control.conftest import EVENTS_CSV
 from tests.control.people import PASSWORD, joined
@@ -17,6 +18,7 @@ from millrace.control import connections, pipelines, runs, transformations
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.status import statuses
+from millrace.control.tables import reject_files, reject_groups
 
 BROKEN = """\
 def transform(event):
@@ -114,3 +116,35 @@ def test_an_event_is_mended_by_hand_and_the_others_are_given_up(
     expect(page.get_by_text("No failed events")).to_be_visible()
     [found] = statuses(home, "mended")
     assert (found.rows_loaded, found.open_rejects) == (2, 0)
+
+
+def test_very_many_groups_come_page_by_page_and_are_searched(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    script.pages = {"Orders": [[{"id": 1, "name": "row x"}]]}
+    opened(home, tmp_path, "many", warehouse="of many")
+    transformations.deploy(home, "many", "python", BROKEN)
+    runs.run(home, "many")
+    with home.database.transaction() as connection:
+        group = {"stage": "mapping", "code": "INCOMPATIBLE_TYPE", "sample": "no number", "state": "open"}
+        group |= {"file_id": connection.execute(sa.select(sa.func.max(reject_files.c.id))).scalar_one()}
+        rows = [group | {"rows": 10, "attempts": 0, "stream": f"Kind {n:03}"} for n in range(120)]
+        connection.execute(sa.insert(reject_groups), rows)
+    arrive(page, home, "/failed-events?pipeline=many", "cora@example.com")
+    expect(page.get_by_text("1,201 events wait for a cure, in 121 groups")).to_be_visible()
+    table = page.get_by_role("table", name="Groups of failed events")
+    expect(table.get_by_role("row")).to_have_count(1 + 50)
+    page.get_by_role("button", name="Show more").click()
+    page.get_by_role("button", name="Show more").click()
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+
+    # What is searched is looked for in all of them, and is in the address.
+    page.get_by_role("textbox", name="Search failed events").fill("kind 119")
+    expect(page.get_by_text("10 events wait for a cure, in 1 group")).to_be_visible()
+    expect(page).to_have_url("/failed-events?pipeline=many&search=kind+119")
+    table.get_by_role("link", name="A value does not fit its column").click()
+    expect(page.get_by_role("dialog")).to_contain_text("10 events of Kind 119")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("textbox", name="Search failed events").fill("nothing like this")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.get_by_text("1,201 events wait for a cure; none is lost")).to_be_visible()

@@ -205,27 +205,31 @@ def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "
     """Rejects of all files by pipeline, stream, stage and code, most rows first. The files are not read."""
     home.actor.must("view")
     with home.database.reading() as connection:
-        listed = _query(home, choice or Choice(), state).where(*_heeded(connection)).order_by(None).subquery()
-        g = listed.c
-        by = (g.pipeline, g.stream, g.stage, g.code, g.state)
-        query = (
-            sa.select(
-                *by,
-                sa.func.sum(g.rows).label("rows"),
-                sa.func.count().label("files"),
-                sa.func.min(g.sample).label("sample"),
-                sa.func.min(g.created_at).label("first_at"),
-                sa.func.max(g.created_at).label("last_at"),
-                sa.func.max(g.attempts).label("attempts"),
-                sa.func.min(g.retry_at).label("retry_at"),
-            )
-            .group_by(*by)
-            .order_by(g.pipeline, sa.func.sum(g.rows).desc(), g.stream, g.stage, g.code)
-        )
-        found: list[dict[str, Any]] = [dict(row) for row in connection.execute(query).mappings()]
-    for row in found:
-        row["rows"] = int(row["rows"])
-    return [Grouped(**row) for row in found]
+        g = groups(home, connection, choice or Choice(), state).subquery()
+        query = sa.select(g).order_by(g.c.pipeline, g.c.rows.desc(), g.c.stream, g.c.stage, g.c.code)
+        return groups_of(connection.execute(query).mappings())
+
+
+def groups(home: Home, connection: sa.Connection, choice: Choice, state: State | None) -> sa.Select[Any]:
+    """The same as a query in no order, with the fields of `Grouped` as its columns."""
+    listed = _query(home, choice, state).where(*_heeded(connection)).order_by(None).subquery()
+    g = listed.c
+    by = (g.pipeline, g.stream, g.stage, g.code, g.state)
+    return sa.select(
+        *by,
+        sa.func.sum(g.rows).label("rows"),
+        sa.func.count().label("files"),
+        sa.func.min(g.sample).label("sample"),
+        sa.func.min(g.created_at).label("first_at"),
+        sa.func.max(g.created_at).label("last_at"),
+        sa.func.max(g.attempts).label("attempts"),
+        sa.func.min(g.retry_at).label("retry_at"),
+    ).group_by(*by)
+
+
+def groups_of(found: Iterable[Mapping[Any, Any]]) -> list[Grouped]:
+    """Rows of the query `groups`."""
+    return [Grouped(**{**row, "rows": int(row["rows"])}) for row in found]
 
 
 def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int | None = None) -> Iterator[Rejected]:

@@ -10,14 +10,16 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import pipelines, rejects
+from millrace.control import pipelines, reject_pages, rejects
 from millrace.control import replay as replaying
 from millrace.control import trace as tracing
 from millrace.control.desk import Content, Watch, errand, operation
 from millrace.control.home import Home
+from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.records import RunRecord
+from millrace.control.reject_pages import GroupPage
 from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
 from millrace.control.sightings import Trace
 from millrace.engine.stage import Stage as Files
@@ -51,6 +53,21 @@ def groups(
     """
     choice = _choice(home, pipeline, object, stage, code, run)
     return rejects.grouped(home, choice, state=None if closed else "open")
+
+
+@operation("GET", "/rejects/overview")
+def overview(
+    home: Home,
+    pipeline: Annotated[Name, Field(description="Only of this one.")] | None = None,
+    search: Annotated[str, Field(max_length=255, description="A part of an object's name, a code or a message.")]
+    | None = None,
+    after: After | None = None,
+    limit: Limit = 50,
+) -> GroupPage:
+    """List groups of open rejects as people look at them: most rows first, page by page, with how many there are."""
+    if pipeline is not None:
+        pipelines.find(home, pipeline)
+    return reject_pages.page(home, pipeline=pipeline, search=search, after=after, limit=limit)
 
 
 @operation("GET", "/rejects/files")
@@ -166,7 +183,7 @@ def trace(
     return tracing.trace(home, pipeline, key, only=object)
 
 
-OPERATIONS = (groups, files, rows, export, replay, mend, discard, trace)
+OPERATIONS = (groups, overview, files, rows, export, replay, mend, discard, trace)
 
 
 def _choice(

@@ -4,9 +4,9 @@ import { api, body } from '~/api/client';
 /** How many failed events wait for somebody; 0 while it is not known. */
 export function useFailedRows(): number {
   const { data } = useQuery({
-    queryKey: ['rejects', 'groups', {}],
-    queryFn: () => body(api.GET('/api/millrace/v1/rejects')),
+    queryKey: ['rejects', 'count'],
+    queryFn: () => body(api.GET('/api/millrace/v1/rejects/overview', { params: { query: { limit: 1 } } })),
     refetchInterval: 60_000,
   });
-  return data?.reduce((sum, group) => sum + group.rows, 0) ?? 0;
+  return data?.rows ?? 0;
 }

@@ -15,7 +15,7 @@ import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
 import { Side } from '~/parts/Side';
 import { count, some } from '~/words/numbers';
-import { again, choice, groupsQuery, listAt, type Named, STAGES } from './questions';
+import { again, choice, groupQuery, listAt, type Named, STAGES } from './questions';
 import { Row } from './Row';
 
 type Run = Schemas['RunRecord'];
@@ -34,10 +34,8 @@ export function Component() {
   const [limit, setLimit] = useState(SHOWN);
   const [mended, mend] = useState<Record<string, string>>({});
   const [asking, ask] = useState(false);
-  const groups = useQuery(groupsQuery(own ?? null));
-  const group = groups.data?.find(
-    (one) => one.pipeline === pipeline && one.stream === stream && one.stage === stage && one.code === code,
-  );
+  const found = useQuery(groupQuery(named));
+  const group = found.data;
   const rows = useQuery({
     queryKey: ['rejects', 'rows', named, limit],
     queryFn: () =>
@@ -131,7 +129,7 @@ export function Component() {
       }
     >
       <Stack gap="md">
-        <ErrorNote error={replay.error ?? fix.error ?? groups.error ?? rows.error} />
+        <ErrorNote error={replay.error ?? fix.error ?? found.error ?? rows.error} />
         {group && (
           <Alert color="teal" variant="light" icon={<IconBulb size={20} />}>
             <Text size="sm" fw={500} c="var(--mantine-color-text)">
@@ -172,7 +170,7 @@ export function Component() {
             </Text>
           </Line>
         )}
-        {groups.data && !group && !busy && (
+        {group === null && !busy && (
           <Empty icon={IconReload} title="Nothing waits here any more">
             These events were replayed, mended or given up.
           </Empty>

@@ -1,6 +1,8 @@
-import { Button, Group as Row, Select, Text } from '@mantine/core';
-import { IconMoodSmile, IconRouteSquare } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { Button, Group as Row, Select, Text, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconMoodSmile, IconRouteSquare, IconSearch } from '@tabler/icons-react';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { useEffect, useState } from 'react';
 import { Link, Outlet, useNavigate, useParams, useSearchParams } from 'react-router';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
@@ -17,15 +19,37 @@ const WHO = {
   Millrace: { tone: 'failed', word: 'A fault of Millrace' },
 } as const;
 
+/** How many there are, in one line. */
+function waiting(rows: number, groups: number, narrowed: boolean): string {
+  if (rows === 0) return narrowed ? 'None of these' : 'None waits';
+  const wait = `${some(rows, 'event')} ${rows === 1 ? 'waits' : 'wait'} for a cure`;
+  return narrowed ? `${wait}, in ${some(groups, 'group')}` : `${wait}; none is lost`;
+}
+
 /** Which rows could not pass, why, and what cures them: of one pipeline, or of all. */
 export function Component() {
   const { pipeline: own, stream, stage, code, of } = useParams();
   const navigate = useNavigate();
   const [search, setSearch] = useSearchParams();
-  const groups = useQuery(groupsQuery(own ?? null));
   const only = search.get('pipeline');
-  const rows = groups.data?.filter((one) => !only || one.pipeline === only);
-  const total = rows?.reduce((sum, one) => sum + one.rows, 0) ?? 0;
+  const [text, setText] = useState(search.get('search') ?? '');
+  const [wanted] = useDebouncedValue(text.trim(), 250);
+  const set = (key: string, value: string | null) =>
+    setSearch(
+      (before) => {
+        if (value) before.set(key, value);
+        else before.delete(key);
+        return before;
+      },
+      { replace: true },
+    );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the address follows what was typed, not the other way round
+  useEffect(() => {
+    if (wanted !== (search.get('search') ?? '')) set('search', wanted || null);
+  }, [wanted]);
+  const groups = useInfiniteQuery(groupsQuery(own ?? only, wanted));
+  const known = groups.data?.pages[0];
+  const narrowed = Boolean(only || wanted);
   const id = (one: { pipeline: string; stream: string; stage: string; code: string }) =>
     [one.pipeline, one.stream, one.stage, one.code].join(' ');
   // The drawer opens over the list as it is: its filter stays in the address.
@@ -70,8 +94,23 @@ export function Component() {
     { id: 'last', header: 'Last', cell: (one) => <Ago at={one.last_at} />, hide: 'tablet' },
     { id: 'rows', header: 'Events', align: 'right', cell: (one) => <b>{count(one.rows)}</b> },
   ];
-  const told =
-    groups.data && (total ? `${some(total, 'event')} wait for a cure; none is lost` : 'None waits');
+  const told = known && waiting(known.rows, known.groups, narrowed);
+  const clear = () => {
+    setText('');
+    setSearch({}, { replace: true });
+  };
+  const find = (
+    <TextInput
+      leftSection={<IconSearch size={16} />}
+      placeholder="Event type, code or message"
+      aria-label="Search failed events"
+      data-search
+      size={own ? 'xs' : 'sm'}
+      w={{ base: '100%', xs: 240 }}
+      value={text}
+      onChange={(event) => setText(event.currentTarget.value)}
+    />
+  );
   const trace = (
     <Button
       component={Link}
@@ -88,45 +127,63 @@ export function Component() {
       {own ? (
         <Row justify="space-between" mb="sm">
           <Text c="dimmed">{told}</Text>
-          {trace}
+          <Row gap="xs">
+            {find}
+            {trace}
+          </Row>
         </Row>
       ) : (
-        <PageHead
-          title="Failed events"
-          told={told}
-          actions={
-            <>
-              <Select
-                aria-label="Pipeline"
-                placeholder="All pipelines"
-                clearable
-                searchable
-                w={200}
-                value={only}
-                onChange={(value) => setSearch(value ? { pipeline: value } : {}, { replace: true })}
-                data={[...new Set(groups.data?.map((one) => one.pipeline))].sort()}
-              />
-              {trace}
-            </>
-          }
-        />
+        <PageHead title="Failed events" told={told} actions={trace} />
+      )}
+      {!own && (
+        <Row mb="sm" gap="xs">
+          {find}
+          <Select
+            aria-label="Pipeline"
+            placeholder="All pipelines"
+            clearable
+            searchable
+            limit={100}
+            w={200}
+            value={only}
+            onChange={(value) => set('pipeline', value)}
+            data={[...(known?.pipelines ?? [])]}
+          />
+        </Row>
       )}
       <div className="card">
         <DataTable
           label="Groups of failed events"
           columns={columns}
-          rows={rows}
+          rows={groups.data?.pages.flatMap((page) => page.items)}
           id={id}
           rowHeight={57}
           error={groups.error}
           again={() => void groups.refetch()}
           open={(one) => navigate(to(one))}
           current={stream && stage && code ? id({ pipeline: of ?? '', stream, stage, code }) : undefined}
+          more={{
+            next: groups.hasNextPage,
+            loading: groups.isFetchingNextPage,
+            load: () => void groups.fetchNextPage(),
+          }}
           empty={
-            <Empty icon={IconMoodSmile} title="No failed events">
-              An event that cannot pass stops nothing: it waits here with its reason, until its cause is
-              cured, while the others go on.
-            </Empty>
+            narrowed ? (
+              <Empty
+                icon={IconSearch}
+                title="No failed events are like that"
+                action={
+                  <Button variant="default" onClick={clear}>
+                    Show all
+                  </Button>
+                }
+              />
+            ) : (
+              <Empty icon={IconMoodSmile} title="No failed events">
+                An event that cannot pass stops nothing: it waits here with its reason, until its cause is
+                cured, while the others go on.
+              </Empty>
+            )
           }
         />
       </div>

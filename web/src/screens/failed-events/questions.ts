@@ -1,5 +1,5 @@
 /** What the screens of failed events ask, and where their groups are. */
-import { queryOptions } from '@tanstack/react-query';
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
 
@@ -33,11 +33,30 @@ export function again({ resolution }: Group): string {
   return `They try again by themselves with the next run after ${resolution.cures.map((one) => CURES[one] ?? one).join(', or ')}.`;
 }
 
-export const groupsQuery = (pipeline: string | null) =>
+const PAGE = 50;
+
+/** Groups page by page, of one pipeline or of all. */
+export const groupsQuery = (pipeline: string | null, search: string) =>
+  infiniteQueryOptions({
+    queryKey: ['rejects', 'groups', { pipeline, search }],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/rejects/overview', {
+          params: { query: { pipeline, search: search || null, after: pageParam, limit: PAGE } },
+        }),
+      ),
+    getNextPageParam: (page: Schemas['GroupPage']) => page.next,
+    placeholderData: keepPreviousData,
+    refetchInterval: 60_000,
+  });
+
+/** One group; null once none of its events waits. */
+export const groupQuery = (named: Named) =>
   queryOptions({
-    queryKey: ['rejects', 'groups', pipeline ? { pipeline } : {}],
-    queryFn: () =>
-      body(api.GET('/api/millrace/v1/rejects', { params: { query: pipeline ? { pipeline } : {} } })),
+    queryKey: ['rejects', 'group', named],
+    queryFn: async () =>
+      (await body(api.GET('/api/millrace/v1/rejects', { params: { query: choice(named) } })))[0] ?? null,
     refetchInterval: 60_000,
   });
 
