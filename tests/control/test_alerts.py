@@ -781,3 +781,29 @@ class TestOnBothDatabases:
             thread.join()
         alert_routing.route(home)
         assert sorted(one.code for one in found(home)) == ["SPIKE_LIMIT_EXCEEDED", "USAGE_DAILY"]
+
+
+@pytest.mark.parametrize(
+    ("way", "side"),
+    [
+        ("engine.ingest sources.postgres.source connect.sql.libpq", "source"),
+        ("engine.ingest sources.mysql.source connect.sql.reading.ranges", "source"),
+        ("engine.ingest connect.http.client", "source"),
+        ("engine.load connect.sql.destination", "destination"),
+        ("engine.load destinations.postgres.destination connect.sql.libpq", "destination"),
+        ("engine.load connect.sql.destination engine.stage", "neither"),
+        ("engine.load", "destination"),
+        ("control.runs", "neither"),
+    ],
+)
+def test_an_error_is_of_the_connector_that_it_came_through(way: str, side: str) -> None:
+    def step() -> None:
+        raise Transient("gone")
+
+    for module in reversed(way.split()):
+        space: dict[str, Any] = {"__name__": f"millrace.{module}", "further": step}
+        exec("def step():\n    further()", space)
+        step = space["step"]
+    with pytest.raises(Transient) as raised:
+        step()
+    assert alert_runs.side_of(raised.value) == side

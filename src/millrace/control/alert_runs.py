@@ -26,16 +26,17 @@ Side: TypeAlias = Literal["source", "destination", "neither"]
 # The innermost of these packages that an error came through says whose it is.
 _SIDES: Mapping[str, Side] = {
     "millrace.sources": "source",
-    "millrace.connect.http": "source",
     "millrace.destinations": "destination",
-    "millrace.connect.sql": "destination",
     "millrace.engine.stage": "neither",
     "millrace.engine.steps": "neither",
     "millrace.engine.python": "neither",
     "millrace.engine.blocks": "neither",
 }
 
-# Where none of them is on the way, the half of the sync decides.
+# Where none of them is on the way: what connectors are made of. A source that reads a database is itself on the way.
+_SHARED: Mapping[str, Side] = {"millrace.connect.http": "source", "millrace.connect.sql": "destination"}
+
+# Where these are not either, the half of the sync decides.
 _HALVES: Mapping[str, Side] = {"millrace.engine.load": "destination", "millrace.engine.ingest": "source"}
 
 # What sources note of logs that are cut before they are read.
@@ -66,7 +67,7 @@ class Ended:
 def side_of(error: BaseException) -> Side:
     """Whose error it is: where it was raised, as far as that can be told."""
     names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for known in (_SIDES, _HALVES):
+    for known in (_SIDES, _SHARED, _HALVES):
         for name in reversed(names):
             for package, side in known.items():
                 if name == package or name.startswith(f"{package}."):
