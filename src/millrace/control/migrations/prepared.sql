@@ -74,6 +74,17 @@ CREATE TABLE drafts (
     CONSTRAINT uq_drafts_number UNIQUE (number)
 )
 
+CREATE TABLE deleted_jobs (
+    run_id INTEGER NOT NULL,
+    team_id VARCHAR(36) NOT NULL,
+    ended_at BIGINT NOT NULL,
+    job TEXT NOT NULL,
+    CONSTRAINT pk_deleted_jobs PRIMARY KEY (run_id),
+    CONSTRAINT fk_deleted_jobs_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
+CREATE INDEX ix_deleted_jobs_ended ON deleted_jobs (team_id, ended_at)
+
 CREATE TABLE users (
     id VARCHAR(36) NOT NULL,
     team_id VARCHAR(36) NOT NULL,
@@ -387,6 +398,7 @@ CREATE TABLE object_settings (
     schedule TEXT NOT NULL,
     seen_at BIGINT,
     changed_at BIGINT NOT NULL,
+    gone_at BIGINT,
     CONSTRAINT pk_object_settings PRIMARY KEY (pipeline_id, stream),
     CONSTRAINT fk_object_settings_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE
 )
