@@ -7,7 +7,7 @@ import os
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
@@ -17,6 +17,7 @@ import typer
 from millrace.cli.answers import encode, plain
 from millrace.cli.nouns import Verb
 from millrace.cli.text import dim, say, warn
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:

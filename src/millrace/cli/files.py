@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from millrace.cli.face import Face, command, spoken
 from millrace.cli.text import bold, count, dim, mark, say
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.apply import Applied

@@ -6,7 +6,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +19,7 @@ from millrace.cli.nouns import day
 from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
 from millrace.cli.runs import account, balanced, outcome
 from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, table, warn
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from millrace.cli.text import size, span, warn
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.engine.meter import Meter

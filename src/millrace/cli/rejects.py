@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -15,6 +14,7 @@ from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.pipelines import ANY, PIPELINE, YES, confirmed, each, ended
 from millrace.cli.text import ago, bold, count, dim, table
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,7 @@ from millrace.cli.nouns import noun
 from millrace.cli.paging import LIMIT, newest_first
 from millrace.cli.progress import interruptible
 from millrace.cli.text import ago, bold, count, dim, mark, say, table
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:

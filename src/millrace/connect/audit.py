@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

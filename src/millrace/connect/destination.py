@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from millrace.connect.sizing import TextLimits
 from millrace.connect.source import Context, Verdict
 from millrace.data import columns
 from millrace.data.batch import LoadMode
+from millrace.data.dataclass import dataclass
 
 D = TypeVar("D", bound=DestinationConfig)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from millrace.data.dataclass import dataclass
 
 MINUTE_S = 60
 HOUR_S = 3600

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from millrace.connect.source import Stream
 from millrace.data.batch import JSON, Item, LoadMode

@@ -5,12 +5,12 @@ Pure functions (loading.md 17). Lengths are in the destination's unit: UTF-8 byt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 
 Unit: TypeAlias = Literal["characters", "bytes"]
 Oversize: TypeAlias = Literal["FAIL", "TRUNCATE", "NULL"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime
 from threading import Event as Signal
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
@@ -16,6 +16,7 @@ from millrace.connect.config import SourceConfig
 from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
 from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.batch import JSON, Item, Lane, LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

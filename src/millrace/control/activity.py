@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -17,6 +16,7 @@ from millrace.control import pages
 from millrace.control.pages import Page
 from millrace.control.people_tables import activity
 from millrace.control.secrets import HIDDEN
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

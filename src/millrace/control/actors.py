@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import Forbidden
 
 # What can be allowed. `view` is for everybody who may look at the entities of the team.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from millrace.control.alert_wanted import Wanted
 from millrace.control.connections import checked_name, unique_name
 from millrace.control.findings import nearest
 from millrace.control.telling_tables import alert_channels
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ An event is a row that waits. Whoever serves makes an alert of it (`alert_routin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from millrace.control.activity import Entity
 from millrace.control.telling_tables import alert_events, alerts
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.data.batch import JSON

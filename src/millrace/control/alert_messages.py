@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from email import policy
 from email.message import EmailMessage
@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from millrace.control.alert_events import Category, Code, Severity
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 Occasion: TypeAlias = Literal["raised", "recovered"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,6 +27,7 @@ from millrace.control.telling_tables import (
     alert_preferences,
     alerts,
 )
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from millrace.control.activity import Entity
 from millrace.control.alert_events import Code, Event, Severity
 from millrace.control.tables import connections, mappings, pipelines, run_counts, run_objects, runs
 from millrace.control.telling_tables import alert_channels
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, DataError, Transient
 
 if TYPE_CHECKING:

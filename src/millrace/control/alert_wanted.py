@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from millrace.control.alert_events import CATEGORIES, SEVERITIES, Category, Severity
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 

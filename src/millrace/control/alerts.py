@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,6 +18,7 @@ from millrace.control.telling_tables import alert_channels as channels
 from millrace.control.telling_tables import alert_deliveries
 from millrace.control.telling_tables import alerts as table
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:

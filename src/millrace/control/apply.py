@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ from millrace.control.document import Document, Saved, WantedConnection, WantedP
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:

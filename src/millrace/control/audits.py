@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from millrace.data.dataclass import dataclass
 from millrace.connect import registry
 from millrace.connect.audit import JobDone, ObjectDone
 from millrace.control import records, run_objects

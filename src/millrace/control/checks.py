@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from millrace.connect.destination import Destination
@@ -14,6 +13,7 @@ from millrace.control.clock import clock
 from millrace.control.connections import Connection, Kind
 from millrace.control.findings import nearest
 from millrace.control.secrets import redact, texts
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:

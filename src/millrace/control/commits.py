@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +29,7 @@ from millrace.control.tables import (
     tables,
 )
 from millrace.data.batch import Lane, Mark, Segment
+from millrace.data.dataclass import dataclass
 from millrace.engine.ledger import Commit, RawFile, RejectFile, Sample
 from millrace.engine.mapping import Mapping
 from millrace.errors import MillraceError, Stale

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
 
 from millrace.control.db import upsert
 from millrace.control.tables import run_counts
+from millrace.data.dataclass import dataclass
 
 # read + created = loaded + filtered + rejected + dropped + what waits on the stage. `staged` is what was put there,
 # `load` what the run's own loads did (rows of earlier runs may be among them), `noted` what the source counted beside.

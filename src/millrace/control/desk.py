@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import (
@@ -29,6 +29,7 @@ from typing import (
 from typing import get_type_hints as hints
 
 from millrace.control.actors import Actor, Permission
+from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from millrace.control.clock import clock as machine_clock
 from millrace.control.pages import Page
 from millrace.control.tables import pipelines, segments, tables
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

@@ -8,7 +8,6 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 
 from millrace.control import db, export, metrics, records, rejects, sealing, settings, status
 from millrace.control.secrets import redact
+from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage
 from millrace.errors import EnvironmentProblem, Forbidden, MillraceError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ from millrace.control.places import DocumentError, Tree, plant
 from millrace.control.places import Path as Keys
 from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from millrace.control.numbers import following
 from millrace.control.pages import Page
 from millrace.control.tables import drafts
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ Rules: pipelines.md 5.1 (frequencies), 5.3 (deferral), 5.4 (backoff), 5.6 (slots
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from millrace.connect.frequency import Frequency
 from millrace.control.schedule import Cron, Schedule, cron, zone
+from millrace.data.dataclass import dataclass
 
 Outcome: TypeAlias = Literal["read", "empty", "deferred", "failed", "broken", "cancelled"]
 """How a run ended: with rows, without, by a rate limit, by what time may mend, by what a person must, by hand."""

@@ -6,13 +6,13 @@ A tag is of what was chosen and saved, not of how far a run is. It is compared i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
 from millrace.control.tables import connections, mappings, pipelines, settings, transformations
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Kind: TypeAlias = Literal["pipeline", "source", "destination", "mapping", "transformation", "settings"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from millrace.control.pipelines import Pipeline
 from millrace.control.places import BROKEN, WHOLE, WORDS
 from millrace.control.transformations import Transformation
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import EnvironmentProblem
 
 if TYPE_CHECKING:

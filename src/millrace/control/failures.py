@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias, TypeVar
+
+from millrace.data.dataclass import dataclass
 
 Cure: TypeAlias = Literal["mapping", "transformation", "settings", "time"]
 Who: TypeAlias = Literal["you", "time", "Millrace"]

@@ -10,13 +10,13 @@ import shutil
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from millrace.connect.config import Settings
 from millrace.control.document import absolute, path_keys
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from millrace.connect.config import Settings
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

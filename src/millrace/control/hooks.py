@@ -6,7 +6,6 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from millrace.control.links import hashed
 from millrace.control.pipelines import Pipeline
 from millrace.control.tables import hooks
 from millrace.control.tables import pipelines as pipelines_table
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

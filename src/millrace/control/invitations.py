@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from millrace.control.activity import wrote
 from millrace.control.actors import SYSTEM
 from millrace.control.people_tables import users as people
 from millrace.control.users import User
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:

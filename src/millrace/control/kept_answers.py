@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from millrace.control import leases, sealing
 from millrace.control.people_tables import kept_answers as table
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Stale, Transient
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 
 FILE = "key"

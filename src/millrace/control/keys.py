@@ -6,7 +6,6 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,6 +19,7 @@ from millrace.control.pages import Page
 from millrace.control.people_tables import api_keys, user_roles
 from millrace.control.people_tables import users as people
 from millrace.control.users import User
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from millrace.control.db import Database
 from millrace.control.tables import leases
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError, Stale, Transient
 
 LEASE_S = 60.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -27,6 +26,7 @@ from millrace.control.tables import (
     tables,
 )
 from millrace.data.batch import JSON, Lane, Segment
+from millrace.data.dataclass import dataclass
 from millrace.engine.ledger import Commit, RejectFile, Shelved
 from millrace.engine.mapping import Mapping
 

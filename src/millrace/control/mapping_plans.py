@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from collections.abc import Mapping as Dict
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +22,7 @@ from millrace.control.findings import nearest
 from millrace.control.mapping_versions import Difference, differences, latest, named, versions
 from millrace.control.tables import mappings, segments
 from millrace.data.batch import LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.engine import editing
 from millrace.engine.editing import Place
 from millrace.engine.mapping import Mapping, first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from millrace.control import commits, pipelines
 from millrace.control.findings import nearest
 from millrace.control.tables import mappings
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping
 from millrace.errors import ConfigError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +17,7 @@ from millrace.control.pages import Page
 from millrace.control.records import RunRecord, latest_runs
 from millrace.control.tables import segments
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.standing import ApiStatus, Pending, Status, Warned, standing, warnings
 from millrace.errors import ConfigError, MillraceError

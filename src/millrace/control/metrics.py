@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from millrace.control.tables import pipelines, reject_files, reject_groups, runs, segments, tasks
 from millrace.control.telling_tables import usage_hourly
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

@@ -6,7 +6,6 @@ Which action is allowed in which state is `ALLOWED`; a test goes through all of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,6 +18,7 @@ from millrace.control.objects import Object, ObjectState
 from millrace.control.settings import workspace
 from millrace.control.tables import object_settings, segments
 from millrace.control.tables import objects as selected
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 
 from millrace.control.pipelines import Pipeline
 from millrace.control.tables import run_counts, runs
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

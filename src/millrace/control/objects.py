@@ -6,7 +6,6 @@ What a status means: pipelines.md 5.2; what may be done with an object in which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from millrace.connect.log import LOG
 from millrace.control.db import Database, upsert
 from millrace.control.tables import cursors, mappings, object_settings, run_objects, runs, slots, tasks
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

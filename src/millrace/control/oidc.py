@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -24,6 +23,7 @@ from millrace.connect.http.client import may_be_plain
 from millrace.connect.http.dialing import tls
 from millrace.connect.http.guard import from_httpx, guarded
 from millrace.connect.reach import Reach
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 TIMEOUT_S = 10.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from millrace.control.tables import reject_files, reject_groups, segments
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

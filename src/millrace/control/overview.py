@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from millrace.control.priority import Priority
 from millrace.control.tables import connections, reject_files, reject_groups, runs, segments, slots
 from millrace.control.tables import pipelines as table
 from millrace.control.telling_tables import usage_hourly
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

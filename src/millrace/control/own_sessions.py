@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from millrace.control import sessions, users
 from millrace.control.activity import wrote
 from millrace.control.links import hashed
 from millrace.control.people_tables import sessions as rows
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Forbidden
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 T = TypeVar("T")

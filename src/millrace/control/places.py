@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import yaml
 
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Problem
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
 from millrace.control.tables import cursor_history, cursors, marks
 from millrace.data.batch import JSON, Lane
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

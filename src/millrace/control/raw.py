@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, date, datetime, time
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from millrace.control.records import RunRecord
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
 from millrace.control.tables import runs as run_log
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
+from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
 from millrace.engine.ledger import Commit, RawFile

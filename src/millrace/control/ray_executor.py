@@ -12,12 +12,12 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.control import keyring
 from millrace.control.home import Home
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, Problem
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from millrace.control import runs
 from millrace.control.clock import clock as machine_clock
 from millrace.control.rejects import Choice
 from millrace.data.batch import LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, MillraceError

@@ -6,7 +6,6 @@ import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from millrace.control import alert_runs, run_objects
 from millrace.control.db import Database
 from millrace.control.tables import cursors, pipelines, run_counts, runs, segments
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Problem
 
 if TYPE_CHECKING:

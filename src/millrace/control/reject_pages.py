@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from millrace.control import pages
 from millrace.control.rejects import Choice, Grouped, groups, groups_of
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.home import Home

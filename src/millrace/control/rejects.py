@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -16,6 +16,7 @@ from millrace.control.activity import Entity, wrote
 from millrace.control.failures import Resolution, resolution
 from millrace.control.ledger import Group
 from millrace.control.tables import mappings, pipelines, reject_files, reject_groups
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +18,7 @@ from millrace.control.failures import Standing, due
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Replayable
 from millrace.control.tables import connections
+from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter

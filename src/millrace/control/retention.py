@@ -8,7 +8,6 @@ rows which are gone, and `rewind` would trust it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from millrace.control import activity, leases
 from millrace.control.people_tables import links, sessions
 from millrace.control.settings import workspace
 from millrace.control.tables import cursor_history, pipelines, raw_files, reject_files, reject_groups, runs, segments
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 
 if TYPE_CHECKING:

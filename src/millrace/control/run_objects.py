@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +13,7 @@ from millrace.control import logs
 from millrace.control.db import Database
 from millrace.control.tables import cursors, run_counts, run_objects, runs, segments
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.engine.watch import Ending
 from millrace.errors import Problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -40,6 +40,7 @@ from millrace.control.run_objects import Watching
 from millrace.control.secrets import redact
 from millrace.data.batch import Lane
 from millrace.data.columns import Prefix
+from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import Flight
 from millrace.engine.load import fresh_name

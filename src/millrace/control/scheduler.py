@@ -9,7 +9,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from millrace.control import (
 from millrace.control.db import Outdated
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError, Stale
 
 if TYPE_CHECKING:

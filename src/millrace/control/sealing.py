@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from millrace.control.db import upsert
 from millrace.control.keyring import ID_BYTES, Key
 from millrace.control.secrets import texts
 from millrace.control.tables import Sealed, metadata, sealed_values, settings
+from millrace.data.dataclass import dataclass
 from millrace.errors import EnvironmentProblem, Forbidden
 
 if TYPE_CHECKING:

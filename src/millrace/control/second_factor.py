@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from millrace.control.people_tables import recovery_codes
 from millrace.control.people_tables import sessions as session_rows
 from millrace.control.people_tables import users as people
 from millrace.control.sessions import Session
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from millrace.control.activity import Entity, wrote
 from millrace.control.db import upsert
 from millrace.control.people_tables import team_settings
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -19,6 +18,7 @@ from millrace.control.links import hashed
 from millrace.control.people_tables import sessions
 from millrace.control.people_tables import users as people
 from millrace.control.settings import workspace
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -13,6 +13,7 @@ from millrace.control.activity import Entity, wrote
 from millrace.control.actors import FIRST_TEAM
 from millrace.control.db import Database, upsert
 from millrace.control.tables import reject_groups, segments, settings, tables
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Forbidden
 
 if TYPE_CHECKING:

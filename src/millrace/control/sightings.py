@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+
+from millrace.data.dataclass import dataclass
 
 # Where a row failed, in words, by the stage that its reject names.
 PLACES = {

@@ -7,7 +7,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from millrace.control.people_tables import single_sign_on as rows
 from millrace.control.people_tables import users as people
 from millrace.control.roles import Role
 from millrace.control.sessions import Session
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from millrace.control.due import Outcome, Standing
 from millrace.control.schedule import Schedule
 from millrace.control.tables import pipelines, slots
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 Part: TypeAlias = Literal["run", "load", "object"]
 

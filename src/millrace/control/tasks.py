@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from millrace.control import alert_runs, leases
 from millrace.control.db import Database
 from millrace.control.priority import Priority
 from millrace.control.tables import pipelines, runs, tasks
+from millrace.data.dataclass import dataclass
 from millrace.errors import Problem, Stale
 
 if TYPE_CHECKING:

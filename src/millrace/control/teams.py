@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from millrace.control.people_tables import departures
 from millrace.control.people_tables import users as people
 from millrace.control.roles import ADMINISTRATOR
 from millrace.control.tables import teams
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Forbidden
 
 if TYPE_CHECKING:

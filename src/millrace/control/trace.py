@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from millrace.control.sightings import PLACES, Closed, Failed, Gone, Held, Read,
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
 from millrace.data import json_text, types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_json
 from millrace.engine.finding import holds, matching
 from millrace.engine.mapping import Mapping as Shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 from millrace.data import json_text, types
 from millrace.data.batch import JSON, Batch
 from millrace.data.columns import is_ours
+from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_batch, to_rows
 from millrace.errors import ConfigError, DataError
 

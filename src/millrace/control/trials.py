@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from millrace.control.trial_events import Event, batches, events_of, kept
 from millrace.data import types
 from millrace.data.batch import JSON, Batch
 from millrace.data.columns import is_ours
+from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
 from millrace.data.rows import to_batch
 from millrace.engine.ingest import Mappings

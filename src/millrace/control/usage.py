@@ -7,7 +7,6 @@ it costs nothing, and says what the same work would count as there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,6 +16,7 @@ from millrace.control import pages
 from millrace.control.tables import pipelines
 from millrace.control.telling_tables import usage_hourly
 from millrace.control.usage_counts import BILLABLE
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

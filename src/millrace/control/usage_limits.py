@@ -9,7 +9,6 @@ from __future__ import annotations
 import calendar
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -22,6 +21,7 @@ from millrace.control.tables import pipelines as pipeline_rows
 from millrace.control.telling_tables import usage_hourly, usage_limits
 from millrace.control.usage import day_of, month_of
 from millrace.control.usage_counts import BILLABLE
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from zoneinfo import available_timezones
@@ -20,6 +19,7 @@ from millrace.control.people_tables import EMAIL_LENGTH, departures, sessions, u
 from millrace.control.roles import ADMINISTRATOR, Role
 from millrace.control.settings import workspace
 from millrace.control.tables import teams
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Forbidden
 
 if TYPE_CHECKING:

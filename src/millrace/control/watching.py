@@ -6,7 +6,6 @@ So it does not matter which process of which machine a run is in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from millrace.control.pipelines import State
 from millrace.control.priority import Priority
 from millrace.control.records import RunKind, RunStatus
 from millrace.control.tables import pipelines, runs
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from millrace.control import users
 from millrace.control.actors import ActorKind, Permission
 from millrace.control.tables import teams
 from millrace.control.users import User
+from millrace.data.dataclass import dataclass
 from millrace.errors import Forbidden
 
 if TYPE_CHECKING:

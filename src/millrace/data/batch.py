@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
+
+from millrace.data.dataclass import dataclass
 
 JSON: TypeAlias = Any
 

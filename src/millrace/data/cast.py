@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from millrace.data import reading, types, writing
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, none_fits, only
 from millrace.data.foreign import entered
 from millrace.data.types import Kind

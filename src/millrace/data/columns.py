@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
+
+from millrace.data.dataclass import dataclass
 
 # Inside Millrace (batches, segments) metadata columns always carry these names. The prefix that a workspace chose is
 # put in their place when a table is named at the destination (`Prefix.outside`).

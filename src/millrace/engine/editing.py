@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from millrace.connect.destination import Limits
 from millrace.data import types
 from millrace.data.batch import LoadMode
 from millrace.data.cast import fits
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import RESERVED_COLUMNS, MappedColumn, Mapping, StagedColumn, policy_of
 from millrace.engine.naming import Naming
 from millrace.engine.policy import Policy

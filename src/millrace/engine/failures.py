@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, DataError
 
 Level: TypeAlias = Literal["strict", "moderate", "threshold"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from millrace.connect.log import LOG, Followed, Following, Log
 from millrace.connect.source import Note, Reading, Slice, Stream
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
+from millrace.data.dataclass import dataclass
 from millrace.engine.failures import ObjectFailed
 from millrace.engine.ingest import Mappings, ingest
 from millrace.engine.stage import Draft

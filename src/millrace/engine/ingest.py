@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from millrace.data import types
 from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
 from millrace.data.columns import REJECTS, is_ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.described import described
 from millrace.data.rows import to_batch, to_json
 from millrace.engine.ledger import Commit, Ledger, Sample

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from millrace.connect.destination import Loaded
 from millrace.connect.source import Memory
 from millrace.data.batch import JSON, Lane, Mark, Segment
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping
 
 

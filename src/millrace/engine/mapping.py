@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from millrace.connect.source import Stream
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
 from millrace.data.columns import Prefix
+from millrace.data.dataclass import dataclass
 from millrace.engine.naming import Naming
 from millrace.engine.policy import ALLOW_ALL, BY_HAND, Policy
 from millrace.errors import ConfigError

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from millrace.connect.destination import Limits
 from millrace.connect.naming import compress, sanitize, unique
 from millrace.connect.source import Stream
 from millrace.data.columns import Prefix
+from millrace.data.dataclass import dataclass
 
 Rules = Literal["edge", "classic"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Action: TypeAlias = Literal["evolve", "freeze", "discard_row", "discard_value"]

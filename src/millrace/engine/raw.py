@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from millrace.data.batch import Batch, Lane
 from millrace.data.columns import INGESTED_AT, is_ours, ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.ledger import RawFile
 from millrace.engine.stage import OpenFile, Stage
 

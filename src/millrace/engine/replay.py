@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from millrace.data import json_text
 from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
 from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
 from millrace.data.rows import to_batch
 from millrace.engine.mapping import Mapping

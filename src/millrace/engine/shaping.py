@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from millrace.connect.sizing import Oversize
 from millrace.data import columns, types
 from millrace.data.cast import cast, fits
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import MappedColumn, Mapping, fitting, learned, policy_of, widened_by
 from millrace.engine.naming import Naming
 from millrace.engine.policy import Action, Policy

@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from errno import EDQUOT, ENOSPC
 from pathlib import Path

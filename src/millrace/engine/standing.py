@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from millrace.connect.destination import Limits
 from millrace.connect.source import Stream
 from millrace.data import types
 from millrace.data.cast import fits
+from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import RESERVED_COLUMNS, Mapping, policy_of
 from millrace.engine.policy import Policy
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from millrace.data.batch import Batch
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from millrace.connect.destination import Destination
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Lane, LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import Flight, Mappings, ingest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import anyio.to_thread
@@ -15,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from millrace.control.home import Home
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 from millrace.rest import problems, screens
 from millrace.rest.door.router import router as door

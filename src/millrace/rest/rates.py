@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from millrace.data.dataclass import dataclass
 
 WINDOW_S = 60.0
 

@@ -6,11 +6,11 @@ import difflib
 import random
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from millrace.data.dataclass import dataclass
 
 # A shorter text hides nothing, and would blot out half of what is written.
 SHORTEST_SECRET = 4

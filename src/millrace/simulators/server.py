@@ -9,10 +9,12 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote
+
+from millrace.data.dataclass import dataclass
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 NO_HEADERS: Mapping[str, str] = {}

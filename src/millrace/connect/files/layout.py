@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 DEFAULT = "${YEAR}/${MONTH}/${DAY}/${JOB_ID}"

@@ -13,13 +13,13 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from millrace.connect.http.dialing import Broken, Route, Unreachable, broken, proxy_of
 from millrace.connect.reach import ANYWHERE, Reach
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 __all__ = ["Broken", "Client", "Reply", "Unreachable", "is_loopback", "may_be_plain"]

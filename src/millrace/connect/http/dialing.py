@@ -9,13 +9,13 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 
 from millrace.connect.reach import Kind, resolved
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem, Transient
 
 

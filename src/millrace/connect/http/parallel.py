@@ -6,8 +6,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from millrace.data.dataclass import dataclass
 
 T = TypeVar("T")
 _LOOK_S = 0.1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from millrace.connect.source import Context
+from millrace.data.dataclass import dataclass
 
 _SLICE_S = 0.5
 

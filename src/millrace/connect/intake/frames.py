@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import msgspec
+
+from millrace.data.dataclass import dataclass
 
 Kind: TypeAlias = Literal["hook", "track"]
 

@@ -6,8 +6,9 @@ A file that is ``whole`` gets nothing more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from millrace.data.dataclass import dataclass
 
 FOLDER = "intake"
 SUFFIX = ".log"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from millrace.connect.intake.frames import Damage, Entry, entries
 from millrace.connect.intake.place import File, Place
+from millrace.data.dataclass import dataclass
 
 Position: TypeAlias = Mapping[str, tuple[int, int]]
 """By part: the number of a file, and how many of its bytes were read. All files before that one were read whole."""

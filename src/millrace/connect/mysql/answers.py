@@ -7,7 +7,6 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integer
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +14,8 @@ from pymysql.connections import Connection
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.err import OperationalError
 from pymysql.protocol import MysqlPacket
+
+from millrace.data.dataclass import dataclass
 
 _INTEGERS = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.INT24, FIELD_TYPE.YEAR)
 _BINARY = 63  # the number of the character set of bytes

@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import pymysql
@@ -17,6 +16,7 @@ from pymysql.protocol import OKPacketWrapper
 
 from millrace.connect.mysql.answers import Field, columns_of, fields_of
 from millrace.connect.mysql.errors import translated
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 
 Answer: TypeAlias = tuple[list[Field], list[list[bytes | None]]]

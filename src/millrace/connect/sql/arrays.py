@@ -8,13 +8,14 @@ the rows below what was marked, level by level. No row comes in that is older th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from millrace.connect.destination import Nest, Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.statements import Found, keys, newer, order, temporary
 from millrace.data.columns import EMPTY
+from millrace.data.dataclass import dataclass
 
 TEMPORARIES = ("ends", "tops", "bygone", "fallen")
 

@@ -6,7 +6,7 @@ import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from millrace.connect.sql.refusals import RowsRefused, culprits
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
 from millrace.data.columns import UNCHANGED
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
 
 if TYPE_CHECKING:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import pyarrow as pa
 
 from millrace.connect.destination import Limits
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.data.types import Kind
 
 # Kinds whose JSON form DuckDB writes as `data.writing` does, so that a struct of them may become JSON later.

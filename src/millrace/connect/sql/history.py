@@ -8,12 +8,12 @@ versions find their place between their neighbours, and the order of loads does 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from millrace.connect.destination import Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.statements import FOREVER, GONE, arrived, columns, insert, temporary
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 
 _MS = "INTERVAL '1 millisecond'"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
 from millrace.connect.destination import Load, Refusal, Rereadable
+from millrace.data.dataclass import dataclass
 
 # Past either, those found so far are reported; the caller loads again and the search goes on.
 MOST = 1000

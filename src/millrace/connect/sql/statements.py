@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
 from millrace.connect.destination import Change, Column, Load, Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.errors import SchemaError
 
 # The column of a load's temporary tables that says that a row is a delete.

@@ -8,12 +8,12 @@ changes the table. A load whose rows say everything does not come here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from millrace.connect.destination import Column, Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.statements import GONE, arrived, equal, newer, sorting, temporary
 from millrace.data.columns import BETWEEN, UNCHANGED
+from millrace.data.dataclass import dataclass
 
 TEMPORARIES = ("latest", "said", "filled")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from millrace.connect.testing.destination import FEED, DestinationContract
 from millrace.connect.testing.rows import META, Rows, rows, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
+from millrace.data.dataclass import dataclass
 
 CONTACT, PHONE = "orgs_contact", "orgs_contact_phone_no"
 _OWN = {columns.ID: types.VARCHAR, columns.REF_ID: types.VARCHAR, columns.ARRAY_INDEX: types.INTEGER}

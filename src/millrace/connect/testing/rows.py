@@ -5,7 +5,6 @@ from __future__ import annotations
 import decimal
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 from millrace.connect.destination import Column, Meta, Rereadable, Table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
+from millrace.data.dataclass import dataclass
 
 META = Meta(
     ingested_at=columns.INGESTED_AT,

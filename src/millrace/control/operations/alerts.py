@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -28,6 +27,7 @@ from millrace.control.operations.connections import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.usage import Cursor, Most
 from millrace.control.pages import Page
+from millrace.data.dataclass import dataclass
 
 Email = Annotated[str, Field(max_length=254, description="Address of a user; left out: whoever asks.")]
 Config = Annotated[Mapping[str, Any], Field(description="Settings of the kind; `kinds` tells which.")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from millrace.control.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
+from millrace.data.dataclass import dataclass
 
 Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]
 Config = Annotated[Mapping[str, Any], Field(description="Settings of the type; its JSON Schema says which.")]

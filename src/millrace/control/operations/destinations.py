@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,6 +15,7 @@ from millrace.control.operations.names import Name
 from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
 from millrace.control.pages import Page
 from millrace.control.schedule import Schedule
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

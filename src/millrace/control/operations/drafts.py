@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -22,6 +21,7 @@ from millrace.control.operations.pipelines import At, Cron, Every, Stands, TimeZ
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page
 from millrace.control.pipelines import Mode, Wish
+from millrace.data.dataclass import dataclass
 
 Chosen = Annotated[Mapping[str, Any], Field(max_length=100, description="What was chosen beside, as a face keeps it.")]
 

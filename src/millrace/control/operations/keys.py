@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from millrace.control.keys import Key, NewKey
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.users import Email
 from millrace.control.pages import Page
+from millrace.data.dataclass import dataclass
 
 KeyName = Annotated[str, Field(min_length=1, max_length=100, description="The key; not its secret.")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias
@@ -21,6 +20,7 @@ from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.transformations import Reason
 from millrace.control.pages import Page
+from millrace.data.dataclass import dataclass
 from millrace.engine.policy import Policy
 from millrace.errors import ConfigError
 

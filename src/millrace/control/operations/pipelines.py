@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -19,6 +18,7 @@ from millrace.control.pipelines import Pipeline, State
 from millrace.control.priority import Priority
 from millrace.control.schedule import Schedule
 from millrace.control.status import PipelineStatus
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Every = Annotated[str, Field(max_length=100, description="An interval: 30m, 6h, 1d.")]

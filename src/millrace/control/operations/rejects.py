@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -22,6 +21,7 @@ from millrace.control.records import RunRecord
 from millrace.control.reject_pages import GroupPage
 from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
 from millrace.control.sightings import Trace
+from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage as Files
 from millrace.errors import ConfigError
 

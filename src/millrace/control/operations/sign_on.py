@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from millrace.control import single_sign_on
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.single_sign_on import SignOn
+from millrace.data.dataclass import dataclass
 
 PATH = "/team/single-sign-on"
 Text = Annotated[str, Field(min_length=1, max_length=2048)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from millrace.control.operations.runs import Number
 from millrace.control.transformations import Standing, Transformation
 from millrace.control.trial_events import Event
 from millrace.control.trials import DryRun, Effect, Outcome, Personal
+from millrace.data.dataclass import dataclass
 from millrace.engine.python.jail import Sandbox, probe
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -18,6 +17,7 @@ from millrace.control.operations.activity import After, Limit
 from millrace.control.pages import Page
 from millrace.control.roles import Role
 from millrace.control.users import User
+from millrace.data.dataclass import dataclass
 
 Email = Annotated[str, Field(min_length=3, max_length=320, description="Address of the user.")]
 Shown = Annotated[str, Field(max_length=255, description="Name that others see.")]

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
 from millrace.connect.files.layout import safe
 from millrace.connect.files.store import Store
+from millrace.data.dataclass import dataclass
 
 ROOT = "_millrace"
 _FORGOTTEN = "-forgotten"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from millrace.connect.sql import statements
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.statements import Found
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.destinations.mysql.dialect import REWRITTEN
 
 # What all columns of a row may have together, text of any length and bytes apart; a little is left for the rest.

@@ -7,13 +7,13 @@ and each statement names each temporary table but once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from millrace.connect.destination import Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.history import Record
 from millrace.connect.sql.statements import GONE, arrived, columns, equal, insert, temporary
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 
 # What is created for a load beside `connect.sql.history.TEMPORARIES`.
 MORE = ("numbered", "before")

@@ -7,7 +7,6 @@ https://dev.mysql.com/doc/refman/8.4/en/string-literals.html
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from millrace.data import types, writing
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 
 # How LOAD DATA is told what `lines` writes.
 FORMAT = "FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"

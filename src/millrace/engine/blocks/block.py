@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.blocks import filters
 from millrace.engine.blocks.filters import EventFilter, FieldFilter
 from millrace.engine.blocks.frame import Frame, Put, Where, both, narrowed, part_of, put_all, spread, within

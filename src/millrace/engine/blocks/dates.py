@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, only
 from millrace.errors import ConfigError
 

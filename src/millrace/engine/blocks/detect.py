@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 from millrace.data import json_text, types
 from millrace.data.columns import is_ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 
 Kind: TypeAlias = Literal["email", "phone", "card", "iban", "ip", "name", "birth", "address", "national_id", "secret"]
 Flags: TypeAlias = npt.NDArray[np.bool_]

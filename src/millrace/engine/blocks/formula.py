@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import pyarrow as pa
 
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import without
 from millrace.engine.blocks import grammar
 from millrace.engine.blocks.arithmetic import combined, inverted, negated

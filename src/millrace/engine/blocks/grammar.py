@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Literal, NoReturn, TypeAlias
 
+from millrace.data.dataclass import dataclass
 from millrace.engine.blocks import signatures
 from millrace.engine.blocks.signatures import Form
 from millrace.errors import ConfigError

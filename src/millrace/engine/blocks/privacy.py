@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.blocks.block import Changed, Part, Passage, ValueBlock
 from millrace.engine.blocks.digests import Algorithm
 from millrace.engine.blocks.settings import wrong

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.blocks import dates, scalar
 from millrace.errors import ConfigError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.blocks import formula_functions
 from millrace.engine.blocks.block import Failures, FieldBlock, Part, Passage, put_unless
 from millrace.engine.blocks.formula import Formula

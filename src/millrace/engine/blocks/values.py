@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from millrace.data import json_text, types
 from millrace.data.cast import cast
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.data.rows import to_batch
 from millrace.engine.blocks import scalar

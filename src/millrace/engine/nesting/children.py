@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from millrace.data import columns, types
 from millrace.data.cast import cast
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.engine.nesting.levels import Items, Numbers, Path
 from millrace.engine.nesting.names import VALUE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow.json
 
 from millrace.data import json_text, types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 
 # pyarrow ships no types of it.
 reader: Any = pyarrow.json

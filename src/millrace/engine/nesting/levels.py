@@ -7,7 +7,7 @@ batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.json_text import dumps
 from millrace.data.rows import inferred
 from millrace.data.writing import list_items

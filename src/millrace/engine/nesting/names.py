@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import pyarrow as pa
 
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 from millrace.engine.nesting.documents import Memory
 from millrace.engine.nesting.levels import Path
 

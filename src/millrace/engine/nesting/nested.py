@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from millrace.connect.destination import Strategy
 from millrace.data import columns, types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.data.foreign import entered
 from millrace.data.rows import to_json

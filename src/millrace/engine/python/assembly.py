@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from millrace.data.batch import Batch
 from millrace.data.cast import cast
 from millrace.data.columns import ID, is_ours, ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type, without
 from millrace.data.rows import meeting
 from millrace.engine.python.frames import Answer, Group

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from millrace.data import types
 from millrace.data.cast import cast as exactly
 from millrace.data.columns import SOURCE_MODIFIED_AT, is_ours
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.data.rows import inferred
 from millrace.data.writing import text as text_of

@@ -13,13 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
 import pyarrow as pa
 
 from millrace.data.batch import Batch
+from millrace.data.dataclass import dataclass
 from millrace.engine.python import jail
 from millrace.engine.python.assembly import Assembly
 from millrace.engine.python.frames import FORM, Answer, Garbage, answered, frame, request, slices, visible

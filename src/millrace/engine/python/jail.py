@@ -10,11 +10,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Wall: TypeAlias = Literal["bubblewrap", "namespaces", "landlock", "none"]

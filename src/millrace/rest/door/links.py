@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from starlette.background import BackgroundTask
@@ -12,6 +10,7 @@ from millrace.control import forgotten, invitations
 from millrace.control.passwords import LONGEST
 from millrace.control.people_tables import EMAIL_LENGTH
 from millrace.control.users import User
+from millrace.data.dataclass import dataclass
 from millrace.rest.asking import AtDoor, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, told
 from millrace.rest.rates import Rates

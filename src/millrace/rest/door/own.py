@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,6 +14,7 @@ from millrace.control.own_sessions import Place
 from millrace.control.passwords import LONGEST
 from millrace.control.second_factor import Enrolment
 from millrace.control.who import Who
+from millrace.data.dataclass import dataclass
 from millrace.errors import Forbidden
 from millrace.rest import cookies
 from millrace.rest.asking import Asking, AtDoor, Entering, KeyRoute, OpenRoute, address

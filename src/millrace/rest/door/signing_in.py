@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
@@ -13,6 +12,7 @@ from millrace.control import second_factor, sessions, users
 from millrace.control.passwords import LONGEST
 from millrace.control.people_tables import EMAIL_LENGTH
 from millrace.control.sessions import Session, State
+from millrace.data.dataclass import dataclass
 from millrace.rest import cookies
 from millrace.rest.asking import AtDoor, Entering, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, nothing, told

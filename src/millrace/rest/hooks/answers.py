@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 from millrace.rest.envelope import SECURITY
 

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from millrace.connect.intake.frames import Entry, framed
@@ -15,6 +14,7 @@ from millrace.connect.intake.place import Place
 from millrace.control import hooks, intakes, keys
 from millrace.control.home import Home
 from millrace.control.hooks import Directory
+from millrace.data.dataclass import dataclass
 from millrace.rest.hooks.groups import Group, Told
 
 # Method, route, status and seconds of a request that was answered.

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -17,6 +17,7 @@ from millrace.control.actors import Actor
 from millrace.control.desk import Errand, Watch
 from millrace.control.home import Home
 from millrace.control.wire import encode
+from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 from millrace.errors import MillraceError, Transient
 from millrace.rest.asking import Asking

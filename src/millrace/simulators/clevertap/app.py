@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap import campaigns, control, counts, effects, events, people_api, schema, uploads
 from millrace.simulators.clevertap.config import REGIONS
 from millrace.simulators.clevertap.world import Call, World, failure, invalid_credentials

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from millrace.data.dataclass import dataclass
 
 FIRST, LAST = -1_000_000, 1_000_000
 NEW_EVENT, NEW_EVENT_DAY = "Wishlist Shared", 20

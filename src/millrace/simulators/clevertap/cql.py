@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 
 import orjson
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.jsontext import JSON
 from millrace.simulators.clevertap.store import Flags, Keep, Project, Snapshot
 

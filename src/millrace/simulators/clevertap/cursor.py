@@ -6,11 +6,11 @@ import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from urllib.parse import quote
 
 import orjson
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.chance import fraction, key
 
 SHORTEST, LONGEST = 300, 2400

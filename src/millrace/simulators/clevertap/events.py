@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from datetime import date
 
 import orjson
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap import cql, effects, walks
 from millrace.simulators.clevertap.cursor import Token
 from millrace.simulators.clevertap.jsontext import JSON

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.chance import fraction, key, mix
 
 FIRST = ("Rhea", "Jonas", "Mira", "Aarav", "Léa", "Søren", "Ines", "Tomás", "Yuki", "Zoë", "Amara", "Łukasz")

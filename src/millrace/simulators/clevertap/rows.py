@@ -8,7 +8,9 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from millrace.data.dataclass import dataclass
 
 
 def _longs() -> array[int]:

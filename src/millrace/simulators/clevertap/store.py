@@ -6,11 +6,12 @@ import hashlib
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.catalog import CATALOG, EXPORTABLE, FIRST, LAST, EventType
 from millrace.simulators.clevertap.config import Account, Settings
 from millrace.simulators.clevertap.generator import Generator

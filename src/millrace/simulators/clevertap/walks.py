@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.chance import fraction, key
 from millrace.simulators.clevertap.store import Flags, Keep, Project, Snapshot
 

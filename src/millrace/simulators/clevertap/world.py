@@ -6,11 +6,12 @@ import threading
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 
 import orjson
 
+from millrace.data.dataclass import dataclass
 from millrace.simulators.clevertap.chance import fraction, key
 from millrace.simulators.clevertap.config import Settings
 from millrace.simulators.clevertap.cursor import Cursors

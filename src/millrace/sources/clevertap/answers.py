@@ -7,10 +7,11 @@ answers that public clients have recorded (not-ready code 2, usage code 3, curso
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from millrace.connect.http.waits import doubling, listed
+from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import wire
 
 Meaning = Literal[

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from millrace.connect.http.client import Broken, Client, Reply, Unreachable
 from millrace.connect.http.limits import limiter
 from millrace.connect.http.waits import Patience, Stopped
 from millrace.connect.source import Context
+from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, MillraceError
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.answers import NARROW_S, Meaning, Persistence, Read, Reading, meaning

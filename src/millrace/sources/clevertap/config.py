@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from typing import Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -13,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.http.client import may_be_plain
+from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import events_file
 
 

@@ -6,10 +6,10 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 LARGEST_BYTES = 5 * 2**20

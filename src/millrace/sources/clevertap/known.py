@@ -7,7 +7,6 @@ entries of a part overrule earlier ones. All of it lives in arrays: some 40 byte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from millrace.connect.source import Memory
 from millrace.data.batch import Mark
+from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap.rows import Shaped
 
 U64: TypeAlias = npt.NDArray[np.uint64]

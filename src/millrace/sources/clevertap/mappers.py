@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import FileIO
 from typing import cast
 from zoneinfo import ZoneInfo
@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.mapper import Columns, Mapper, Reject, Texts
 from millrace.sources.clevertap.shared import Shared

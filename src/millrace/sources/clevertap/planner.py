@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from millrace.connect.frequency import DAY_S, HOUR_S, MINUTE_S, Frequency
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Days = tuple[date, date]

@@ -6,7 +6,6 @@ import hashlib
 import re
 from binascii import hexlify
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import columns
+from millrace.data.dataclass import dataclass
 from millrace.data.numbers import integers
 from millrace.sources.clevertap.mapper import JSON_FIELDS, TEXT_FIELDS, Columns, Reject, Texts
 from millrace.sources.clevertap.times import Ints

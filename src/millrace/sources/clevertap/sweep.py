@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -15,6 +15,7 @@ from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Memory
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.dataclass import dataclass
 from millrace.data.numbers import flags
 from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Raw, Struct, UnsetType
+
+from millrace.data.dataclass import dataclass
 
 NULL = Raw(b"null")
 _EMPTY = Raw(b"{}")

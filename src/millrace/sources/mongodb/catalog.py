@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from bson.objectid import ObjectId
 
 from millrace.connect.sql.reading.relation import Column, Index, Kind, Relation
 from millrace.data.columns import DATABASE_NAME
+from millrace.data.dataclass import dataclass
 from millrace.sources.mongodb.client import Client, Server
 from millrace.sources.mongodb.config import OWN_DATABASES
 from millrace.sources.mongodb.values import DECODING

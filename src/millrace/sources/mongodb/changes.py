@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import bson
@@ -13,6 +13,7 @@ from millrace.connect.log import Followed
 from millrace.connect.source import Context
 from millrace.connect.sql.reading.objects import left_out
 from millrace.data.batch import Item, Passed, Truncated
+from millrace.data.dataclass import dataclass
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID, Object
 from millrace.sources.mongodb.client import Server, majority

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from bson.raw_bson import RawBSONDocument
 
 from millrace.data import columns, json_text, types
 from millrace.data.batch import Batch, Item, Refused
+from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_batch
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -20,6 +20,7 @@ from millrace.connect.log import Following
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Retention
 from millrace.data.batch import JSON, Checkpoint, Item, Truncated
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 from millrace.sources.mongodb.catalog import Collection, Object, objects
 from millrace.sources.mongodb.changes import Changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from millrace.connect.sql.reading import modes
 from millrace.connect.sql.reading.modes import QueryMode
 from millrace.connect.sql.reading.relation import Column, Kind, Relation
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.sources.mongodb.catalog import ID, Object
 from millrace.sources.mongodb.client import Server
 from millrace.sources.mongodb.documents import Rows

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from bson.objectid import ObjectId
 
 from millrace.connect.sql.reading import whole
 from millrace.data.batch import Checkpoint, Item, Mark, Passed
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import ranges, values
 from millrace.sources.mongodb.catalog import Collection

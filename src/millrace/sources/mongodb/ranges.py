@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bson.timestamp import Timestamp
 
 from millrace.connect.crew import Crew
 from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.data.dataclass import dataclass
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID, Collection
 from millrace.sources.mongodb.client import Client, majority

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millrace.connect.mysql.session import marker
 from millrace.connect.sql.reading.relation import Column, Index, Kind, Relation
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.types import MOMENTS, UNPAGED, WHOLE, Type, base, typed
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.types import Type
 
 

@@ -7,7 +7,6 @@ https://mariadb.com/kb/en/data-types/. What is not in the table comes as the ser
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from pymysql.constants import FIELD_TYPE, FLAG
 
 from millrace.connect.mysql.answers import Field
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 
 # number, text, bytes: as they are. flag: 0 or 1. bit: one bit. day, moment: to be looked through for zeros.
 # clock: a time of day, or a span. json: text that is JSON.

@@ -6,10 +6,10 @@ Source: https://www.postgresql.org/docs/current/catalogs.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millrace.connect.sql.reading.relation import Column, Index, Kind, Relation
+from millrace.data.dataclass import dataclass
 from millrace.sources.postgres.types import Type, typed
 
 # Rows of a page, where nobody has counted the rows of a table yet.

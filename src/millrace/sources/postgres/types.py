@@ -7,12 +7,12 @@ types of users, ranges, arrays, network addresses, text search, geometry but poi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
 from millrace.data import types
+from millrace.data.dataclass import dataclass
 
 # plain: as the driver has it. storage: below an extension type. date, moment: to be looked through for infinities.
 # numeric, money: numbers without a float. bit, bits: bits behind their count. point: text that becomes JSON.

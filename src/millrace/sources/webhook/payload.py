@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from millrace.connect.intake.frames import Entry
 from millrace.data import json_text
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.sources.webhook.config import Config
 
 # Where an event of an SDK says its type and its id.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 
 class NotJoined(Exception):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from millrace.connect.sql.reading.database import Part, Session
 from millrace.connect.sql.reading.plan import BEGINNING, Plan
 from millrace.connect.sql.reading.statements import after, joined, tail
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_json
 from millrace.errors import MillraceError
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 Mode: TypeAlias = Literal["full_load", "delta", "increment_append_only", "change_data_capture", "xmin"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from millrace.connect.source import Context, Reading
@@ -10,6 +9,7 @@ from millrace.connect.sql.reading.database import Database
 from millrace.connect.sql.reading.modes import QueryMode
 from millrace.connect.sql.reading.relation import Relation
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 # Rows of one statement, where another goes on behind its last row (pipelines.md 4.2).
 PAGE_ROWS = 500_000

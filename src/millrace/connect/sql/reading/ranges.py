@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from millrace.connect.crew import Crew
@@ -12,6 +12,7 @@ from millrace.connect.sql.reading.database import NotJoined, Part, Session
 from millrace.connect.sql.reading.plan import MOST_RANGES, Plan
 from millrace.connect.sql.reading.statements import after, tail
 from millrace.data.batch import JSON, Checkpoint, Item, Refused
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from millrace.data.dataclass import dataclass
 
 # What a column can serve for: whole numbers and moments order rows by age, other values order them somehow.
 Kind: TypeAlias = Literal["whole", "moment", "other"]

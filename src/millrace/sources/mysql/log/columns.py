@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from millrace.connect.mysql.session import Session, marker
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.catalog import quoted
 from millrace.sources.mysql.log import events
 from millrace.sources.mysql.log.charsets import Charsets

@@ -7,9 +7,9 @@ which order. Source: https://dev.mysql.com/doc/refman/8.4/en/alter-table.html, h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log.columns import Known, Table
 from millrace.sources.mysql.log.sql import Tokens, definition, name_of, parts, tokens
 

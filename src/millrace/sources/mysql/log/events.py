@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log.wire import HEAD, KIND, number
 
 QUERY, ROTATE, FORMAT, XID, TABLE_MAP = 2, 4, 15, 16, 19

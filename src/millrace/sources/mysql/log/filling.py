@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import Transient
 from millrace.sources.mysql.decoding import decoded
 from millrace.sources.mysql.log.locating import Flags

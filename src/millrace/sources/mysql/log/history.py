@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from millrace.connect.mysql.session import Session
@@ -12,6 +12,7 @@ from millrace.connect.source import Context
 from millrace.connect.sql.reading import ranges
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.database import TITLE, MySQL, Reading, connected

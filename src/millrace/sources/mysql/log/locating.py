@@ -7,11 +7,11 @@ row of each, then the second of those that have one, and so on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log import events
 from millrace.sources.mysql.log.events import DELETE, INSERT, UPDATE, Rows
 

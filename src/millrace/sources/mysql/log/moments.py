@@ -8,12 +8,12 @@ counted together in thirteens; parts of a second stand behind in as many bytes a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log.locating import Flags, Ints, Places
 from millrace.sources.mysql.log.numbers import big, little
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from millrace.connect.log import Following, expired
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Note
 from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.log import ddl, events

@@ -12,11 +12,12 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from millrace.connect.log import expired
 from millrace.data.batch import JSON
+from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log import columns
 from millrace.sources.mysql.log.charsets import Charsets
 from millrace.sources.mysql.log.columns import Known, Table

@@ -7,7 +7,6 @@ import socket
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.sources.mysql.log import binary_json, events, moments, numbers, shapes
 from millrace.sources.mysql.log.charsets import Charsets

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from millrace.connect.source import Clock
 from millrace.connect.sql.reading import ranges
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.data.dataclass import dataclass
 from millrace.errors import Transient
 from millrace.sources.postgres.database import Postgres
 from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from millrace.connect.log import Following, expired
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Note, Retention, Stream
 from millrace.data.batch import JSON, Checkpoint, Item
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config

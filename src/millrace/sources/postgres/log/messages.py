@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, NamedTuple, TypeAlias
+
+from millrace.data.dataclass import dataclass
 
 # Changes of one transaction that is sent before it has ended are kept in memory up to so much, then in a file.
 _SPOOL_BYTES = 8 << 20

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from millrace.connect.log import expired
 from millrace.connect.source import Clock, Context
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import PARTS, literal, quoted
 from millrace.sources.postgres.locks import WAIT_MS, lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from millrace.connect.log import Followed
 from millrace.data import columns, json_text
 from millrace.data.batch import Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, either
 from millrace.sources.postgres.decoding import read
 from millrace.sources.postgres.log.messages import Change, Told

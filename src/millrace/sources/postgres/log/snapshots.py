@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from millrace.data.dataclass import dataclass
 
 # Works on every version that has logical replication; newer ones have another name for it beside.
 CURRENT = "SELECT txid_current_snapshot()::text"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+
+from millrace.data.dataclass import dataclass
 
 Tuple: TypeAlias = "list[bytes | Literal[False] | None]"
 """Values as the server writes them; None is NULL, False a large value that did not change and is not told."""
