@@ -13,6 +13,7 @@ from millrace.connect.source import Context
 from millrace.control import checks, connections, reach, settings
 from millrace.control.actors import SYSTEM
 from millrace.control.home import Home
+from millrace.destinations.folder import destination as folder
 from millrace.errors import ConfigError, Forbidden
 
 
@@ -83,3 +84,47 @@ def test_a_bucket_by_the_servers_own_address_is_the_operators_alone(home: Home) 
     with pytest.raises(ConfigError) as caught:
         built.ready()
     assert caught.value.code == "private_address"
+
+
+def test_the_servers_own_credentials_open_no_bucket_that_somebody_names(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = person(home, "ada@example.com")
+    opened: list[str] = []
+    at = folder.Store.at
+    monkeypatch.setattr(
+        folder.Store, "at", lambda path, *more, **named: opened.append(path) or at(path, *more, **named)
+    )
+    keys = {"access_key_id": "AK", "secret_access_key": "SK"}
+    buckets = {
+        "bare": {"path": "s3://bucket/x", "region": "eu-west-1"},
+        "half": {"path": "s3://bucket/x", "region": "eu-west-1", "access_key_id": "AK"},
+        "google": {"path": "gs://bucket/x"},
+        "keyed": {"path": "s3://keyed/x", "region": "eu-west-1"} | keys,
+    }
+    made = {name: connections.create(ada, "destination", name, "folder", one).id for name, one in buckets.items()}
+
+    def code(asker: Home, name: str) -> str | None:
+        """Why it is not opened; None where it is. Nothing is asked of it yet."""
+        built = connections.build_destination(asker, made[name], Context())
+        assert isinstance(built, folder.Destination)
+        try:
+            _ = built.catalog
+        except ConfigError as error:
+            return error.code
+        finally:
+            built.close()
+        return None
+
+    for asker in (ada, home.acting(SYSTEM)):
+        assert [code(asker, name) for name in buckets] == ["server_credentials"] * 3 + [None]
+    assert set(opened) == {"s3://keyed/x"}
+    assert code(home, "bare") is None
+    settings.change(ada, allow_server_credentials=True)
+    assert code(ada, "bare") is None
+    assert [reach.of(one).web for one in (ada, home)] == [WORLD.web, ANYWHERE.web]
+    aimed = buckets["bare"] | {"endpoint": "https://storage.example.com"}
+    made["aimed"] = connections.create(ada, "destination", "aimed", "folder", aimed).id
+    assert code(ada, "aimed") == "own_keys"
+    with pytest.raises(Forbidden):
+        settings.change(person(home, "eve@example.com", "PIPELINE_ADMIN"), allow_server_credentials=True)

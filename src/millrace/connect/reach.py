@@ -66,10 +66,12 @@ class Walled(ConfigError):
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Kinds of addresses that may be reached. ``web``: by HTTP, where a URL is all it takes to aim;
-    ``stores``: databases and buckets, which usually are in the network of whoever runs this."""
+    ``stores``: databases and buckets, which usually are in the network of whoever runs this. ``credentials``: buckets
+    may be opened with what the server itself has in its environment, where the connection has no keys."""
 
     web: frozenset[Kind]
     stores: frozenset[Kind]
+    credentials: bool = False
 
     @property
     def everywhere(self) -> bool:
@@ -78,7 +80,7 @@ class Reach:
 
 
 # Whoever sits at the machine reaches all of this with any other program as well.
-ANYWHERE = Reach(_ALL, _ALL)
+ANYWHERE = Reach(_ALL, _ALL, credentials=True)
 NETWORK = Reach(_OURS, _OURS)
 WORLD = Reach(frozenset(("public",)), frozenset(("public", "private")))
 # This machine by HTTP, where the simulator is, and nothing else.

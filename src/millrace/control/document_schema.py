@@ -195,6 +195,11 @@ class SettingsPart(Part):
         description="Let connections that others than the operator use reach private networks and the server's own "
         "machine: for simulators, and for systems of your own network.",
     )
+    allow_server_credentials: bool | None = Field(
+        None,
+        description="Let connections without keys that others than the operator use open buckets with the server's own "
+        "credentials: any bucket that these open, for whoever may save a connection.",
+    )
     public_url: str | None = Field(None, description="Where people reach the server: links in mail begin so.")
     lineage_url: str | None = Field(
         None, description="Where runs are told of by OpenLineage: the URL that takes its events."

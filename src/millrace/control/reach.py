@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from millrace.connect.reach import ANYWHERE, NETWORK, SIMULATOR, WORLD, Reach
@@ -13,18 +14,20 @@ if TYPE_CHECKING:
 
 
 def of(home: Home) -> Reach:
-    """All of them for the operator, who is at the machine; for people, keys and the service those that the setting
-    ``allow_private_addresses`` of the workspace leaves."""
+    """All of them for the operator, who is at the machine; for people, keys and the service those that the settings
+    ``allow_private_addresses`` and ``allow_server_credentials`` of the workspace leave."""
     if home.actor.kind == "operator":
         return ANYWHERE
-    return NETWORK if workspace(home.database).allow_private_addresses else WORLD
+    settings = workspace(home.database)
+    found = NETWORK if settings.allow_private_addresses else WORLD
+    return replace(found, credentials=True) if settings.allow_server_credentials else found
 
 
 def of_source(home: Home, source_type: str, config: Mapping[str, Any]) -> Reach:
     """The same for a source with these settings. One that is aimed at the simulator of this home, and finds it there,
     reaches it: whoever asked for that did not choose where it is."""
     found = of(home)
-    if found is not WORLD:
+    if found.web != WORLD.web:
         return found
     # Imported here: it needs what needs this module, and few runs need it.
     from millrace.control import simulation

@@ -24,7 +24,13 @@ Naming = Literal["edge", "classic"]
 # The least and the most of the limits of scripts. Python alone takes some 40 MiB.
 _OF_SCRIPTS = {"script_seconds": (0.1, 600, "seconds"), "script_memory_mib": (64, 16384, "MiB")}
 
-_SWITCHES = ("legacy_frequency", "allow_unsandboxed_python", "allow_private_addresses", "open_metrics")
+_SWITCHES = (
+    "legacy_frequency",
+    "allow_unsandboxed_python",
+    "allow_private_addresses",
+    "allow_server_credentials",
+    "open_metrics",
+)
 
 _URL = re.compile(r"https?://[^/\s@]+(/\S*)?")
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,19}")
@@ -53,6 +59,8 @@ class Workspace:
     """Users' Python runs even where this machine offers no wall around it."""
     allow_private_addresses: bool = False
     """Connections that others than the operator use may reach this machine and its network."""
+    allow_server_credentials: bool = False
+    """Connections that others than the operator use may open any bucket that the server's own credentials open."""
     public_url: str | None = None
     """Where people reach the server: links in mail begin so."""
     lineage_url: str | None = None

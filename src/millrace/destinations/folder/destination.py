@@ -34,7 +34,7 @@ from millrace.connect.destination import (
 )
 from millrace.connect.files import formats, layout
 from millrace.connect.files.formats import Compression, Format
-from millrace.connect.files.store import Store, full
+from millrace.connect.files.store import SCHEMES, Store, full
 from millrace.connect.reach import check_url
 from millrace.connect.source import Context, Verdict
 from millrace.connect.sql.destination import One
@@ -124,9 +124,10 @@ class Destination(Contract[Config]):
     def catalog(self) -> Catalog:
         if self._catalog is None:
             reach, config = self.context.reach, self.config
+            keys = config.access_key_id is not None and config.secret_access_key is not None
             if not reach.everywhere and config.endpoint is not None:
                 check_url(config.endpoint, reach.stores)
-                if config.access_key_id is None or config.secret_access_key is None:
+                if not keys:
                     # Who named the service would be sent what signs with the server's own credentials.
                     raise ConfigError(
                         "a service that is named by its endpoint needs keys of its own",
@@ -134,6 +135,16 @@ class Destination(Contract[Config]):
                         path="access_key_id",
                         code="own_keys",
                     )
+            if not reach.credentials and not keys and config.path.startswith(SCHEMES):
+                # Else whoever may save a connection writes wherever the server may.
+                raise ConfigError(
+                    "this bucket has no keys, and the server's own are for connections of its operator alone",
+                    hint="Give access_key_id and secret_access_key. Where every bucket that the server may write is "
+                    "open to all who save connections, an administrator may set "
+                    "`settings: {allow_server_credentials: true}` with `millrace apply`.",
+                    path="access_key_id",
+                    code="server_credentials",
+                )
             allowed = None if reach.everywhere else reach.stores
             self._catalog = Catalog(Store.at(config.path, config.options(), allowed=allowed))
         return self._catalog
