@@ -26,6 +26,7 @@ from millrace.control import (
 )
 from millrace.control.db import Database
 from millrace.control.home import Home
+from millrace.control.leases import AlreadyRunning
 from millrace.control.pipelines import Wish
 from millrace.control.schedule import Schedule
 from millrace.control.tasks import Wanted
@@ -117,6 +118,33 @@ def test_a_worker_that_died_on_this_machine_is_known_to_be_dead_at_once(control:
     with control.transaction() as connection:
         connection.execute(sa.update(tables.tasks).values(holder=dead))
     assert tasks.recover(control) == [run]
+
+
+def test_what_a_worker_elsewhere_held_is_free_once_somebody_knows_that_it_is_gone(
+    control: Database, monkeypatch: pytest.MonkeyPatch
+):
+    pipeline = add_pipeline(control)
+    run = put(control, pipeline)
+    here = leases.this_process()
+    there = leases.Holder("node7", "another machine", 7, "1")
+    monkeypatch.setattr(leases, "this_process", lambda: there)
+    task = tasks.take(control, BOTH)
+    lease = leases.acquire(control, "pipeline:p")
+    monkeypatch.setattr(leases, "this_process", lambda: here)
+    assert task is not None
+    tasks.lapse(control, leases.Holder("node7", "another machine", 8, "1"))
+    assert tasks.recover(control) == []
+    with pytest.raises(AlreadyRunning):
+        leases.acquire(control, "pipeline:p")
+    tasks.lapse(control, there)
+    assert tasks.recover(control) == [run]
+    mine = leases.acquire(control, "pipeline:p")
+    # It was not gone: it may write nothing more.
+    with pytest.raises(Stale):
+        lease.renew()
+    with pytest.raises(Stale):
+        tasks.beat(control, task)
+    mine.release()
 
 
 def test_a_task_that_kills_its_workers_is_given_up(control: Database):

@@ -1,5 +1,5 @@
 """Workers on the nodes of a Ray cluster. Ray places them, and says when one is gone; all else is as with processes:
-they take tasks from the control database, and lose them with their leases (I4).
+they take tasks from the control database, and lose them with their leases (I4), which end when Ray says so.
 
 Only `millrace serve --executor ray` imports Ray. No secret goes through Ray, which shows and keeps what it is given:
 each node has the URL of the database and the key in its own environment.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.control import keyring
+from millrace.control import keyring, leases, tasks
 from millrace.control.home import Home
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, Problem
@@ -37,11 +37,9 @@ class Worker:
     def __init__(self) -> None:
         self._stopping = threading.Event()
 
-    def place(self) -> str:
-        """The machine and the process, as people are told."""
-        import socket
-
-        return f"{socket.gethostname()}, process {os.getpid()}"
+    def holder(self) -> leases.Holder:
+        """The machine and the process, as tasks and leases name them."""
+        return leases.this_process()
 
     def work(self, folder: Path, number: int, workers: int, shared: bool) -> Problem | None:
         """Tasks are done until it shall stop, or a fresh worker shall go on; what this node lacks, if it cannot."""
@@ -76,12 +74,12 @@ def opened(folder: Path, *, shared: bool) -> Home:
 
 @dataclass(slots=True)
 class _Running:
-    """A worker as this side holds it: its actor, what tells where it is, and what tells that it ended."""
+    """A worker as this side holds it: its actor, what tells where it is, what tells that it ended, and where it is."""
 
     actor: Any
     place: Any
     ended: Any
-    placed: bool = False
+    holder: leases.Holder | None = None
 
 
 class RayWorkers:
@@ -139,7 +137,7 @@ class RayWorkers:
 
     def _start(self, number: int) -> _Running:
         actor = self._remote.remote()
-        place = actor.place.remote()
+        place = actor.holder.remote()
         ended = actor.work.remote(self._home.path, number, self.workers, self._shared)
         return _Running(actor, place, ended)
 
@@ -148,19 +146,29 @@ class RayWorkers:
         from ray.exceptions import RayError
 
         if not self._done(running.ended):
-            if not running.placed and self._done(running.place):
-                running.placed = True
-                _log.info("worker %s is at %s", number, self._ray.get(running.place))
+            if running.holder is None and self._done(running.place):
+                holder: leases.Holder = self._ray.get(running.place)
+                running.holder = holder
+                _log.info("worker %s is at %s, process %s", number, holder.host, holder.pid)
             return False
         try:
             problem: Problem | None = self._ray.get(running.ended)
         except RayError as error:
             _log.warning("worker %s is gone: %s", number, type(error).__name__)
+            self._lapse(running)
         else:
             if problem is not None:
                 _log.error("worker %s cannot work: %s. %s", number, problem.message, problem.hint or "")
             self._ray.kill(running.actor)
         return True
+
+    def _lapse(self, running: _Running) -> None:
+        """Nobody waits for what the worker held."""
+        try:
+            if running.holder is not None:
+                tasks.lapse(self._home.database, running.holder)
+        except MillraceError as error:
+            _log.warning("what it held is free when its leases end: %s", error.message)
 
     def _done(self, reference: Any) -> bool:
         done: Sequence[Any]

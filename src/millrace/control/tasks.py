@@ -272,6 +272,15 @@ def recover(database: Database) -> list[int]:
     return freed
 
 
+def lapse(database: Database, gone: leases.Holder) -> None:
+    """What a process of another machine holds is free now, because somebody knows that it is gone: its task, and the
+    leases. Were it alive all the same, its next commit and its next beat would be refused (I4)."""
+    now, holder = database.now(), gone.to_json()
+    with database.transaction() as connection:
+        for table in (tasks, leases.leases):
+            connection.execute(sa.update(table).where(table.c.holder == holder).values(expires_at=now))
+
+
 def drop_waiting(connection: sa.Connection, pipeline_id: str, now: datetime, *, run: int | None = None) -> list[int]:
     """Tasks of the pipeline that nobody has taken, or the one of that run, are gone and their runs cancelled."""
     mine = [tasks.c.pipeline_id == pipeline_id, tasks.c.token.is_(None)]
