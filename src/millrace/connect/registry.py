@@ -35,11 +35,12 @@ def destination(type_: str) -> type[Destination[Any]]:
     return _find(DESTINATIONS, "destination", "Destination", type_)
 
 
-def guide(connector: type[Source[Any]] | type[Destination[Any]]) -> str:
-    """How the connector is set up, in Markdown: the README of its folder; empty where it has none."""
+def guide(connector: type[Source[Any]] | type[Destination[Any]], variant: str = "") -> str:
+    """How the connector is set up, in Markdown: the README of its folder, or the page of a variant of it; empty where
+    it has none."""
     package = connector.__module__.rpartition(".")[0]
     try:
-        return files(package).joinpath("README.md").read_text(encoding="utf-8")
+        return files(package).joinpath(f"variants/{variant}.md" if variant else "README.md").read_text(encoding="utf-8")
     except (OSError, ValueError, ModuleNotFoundError):
         return ""
 

@@ -208,6 +208,20 @@ class Retention:
     most_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A service that runs such a system, or a system of the same family: a value of the setting `variant`.
+
+    ``defaults``: settings that hold there where nobody says otherwise. ``logged``: its log may be followed. Its guide
+    is the file ``variants/<name>.md`` in the connector's folder.
+    """
+
+    name: str
+    title: str
+    defaults: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    logged: bool = True
+
+
 class Source(ABC, Generic[C]):
     """Lists streams, and reads one from a cursor, yielding rows and checkpoints.
 
@@ -218,6 +232,9 @@ class Source(ABC, Generic[C]):
 
     Config: ClassVar[type[SourceConfig]]
     title: ClassVar[str]
+
+    variants: ClassVar[tuple[Variant, ...]] = ()
+    """Services whose systems it reads with settings and a guide of their own."""
 
     defers_when_empty: ClassVar[bool] = False
     """Reads that find nothing come at growing intervals, unless the pipeline says otherwise."""

@@ -84,7 +84,7 @@ def test_a_string_beside_settings_that_say_the_same_is_no_contradiction() -> Non
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_address_of_ipv6_may_stand_in_brackets_and_does_in_messages(host: str) -> None:
     postgres, mysql = Postgres(db_host=host, **WHO), MySQL(db_host=host, **WHO)
-    mongo = MongoDB(db_host="[::1]:27018")
+    mongo = MongoDB.model_validate({"db_host": "[::1]:27018"})
     assert (postgres.where, mysql.place("MySQL")) == ("PostgreSQL at [::1]:5432/shop", "MySQL at [::1]:3306/shop")
     assert mongo.where == "MongoDB at [::1]:27018"
     assert mysql.db_host == "::1"

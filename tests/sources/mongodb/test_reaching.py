@@ -294,7 +294,7 @@ def test_a_connection_string_names_no_file() -> None:
         ({"db_host": "a", "db_names": ["local"]}, "for itself"),
         ({"db_host": "a:port"}, "no host with a port"),
         ({"db_host": ","}, "names no host"),
-        ({"db_host": "a,b", "ssh_host": "c"}, "name one host"),
+        ({"db_host": "a,b", "ssh_host": "c", "ssh_user": "d", "ssh_host_key": "e", "ssh_agent": True}, "name one host"),
         ({"db_host": "a", "ssh_host": "c"}, "ssh_user is missing"),
     ],
 )

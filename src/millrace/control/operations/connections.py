@@ -51,6 +51,15 @@ class TypeOf:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantOf:
+    """A service whose systems a connector reads: a value of its setting `variant`, with its guide in Markdown."""
+
+    name: str
+    title: str
+    guide: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """What a form for a connector is drawn from: the JSON Schema of its settings, and the guide to set it up."""
 
@@ -59,6 +68,7 @@ class Connector:
     secrets: tuple[str, ...]
     config: Mapping[str, Any]
     guide: str
+    variants: tuple[VariantOf, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +197,9 @@ def _connector(kind: Kind, type_: str) -> Connector:
         secrets=tuple(sorted(found.Config.secret_keys())),
         config=found.Config.model_json_schema(),
         guide=registry.guide(found),
+        variants=tuple(
+            VariantOf(one.name, one.title, registry.guide(found, one.name)) for one in getattr(found, "variants", ())
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.custom import custom
 from millrace.sources.mysql.database import MySQL, connected
 from millrace.sources.mysql.rows import refusals
+from millrace.sources.mysql.services import VARIANTS
 
 if TYPE_CHECKING:
     from millrace.sources.mysql.log.log import Log
@@ -34,6 +35,7 @@ class Source(AnySource[Config]):
     title = "MySQL"
     defers_when_empty = True
     logged = True
+    variants = VARIANTS
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from millrace.connect.config import SourceConfig
 from millrace.connect.sql.libpq import ServerSettings
+from millrace.connect.sql.reading.services import check_log, with_defaults
+from millrace.sources.postgres.services import VARIANTS
 
 
 class Config(SourceConfig, ServerSettings):
     """Which database is read, by whom, and how."""
 
+    variant: Literal["generic", "rds", "aurora", "azure", "google", "heroku"] = Field(
+        "generic",
+        description="Who runs the server: services have defaults of their own (encryption), and a guide.",
+    )
     ingestion_mode: Literal["log", "table", "custom_sql"] = Field(
         "table",
         description="log: changes from the write-ahead log. table: tables by queries. custom_sql: one query of yours.",
@@ -41,8 +47,14 @@ class Config(SourceConfig, ServerSettings):
     def account(self) -> str:
         return f"{self.db_host.lower()}:{self.db_port}"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_service(cls, given: Any) -> Any:
+        return with_defaults(given, VARIANTS)
+
     @model_validator(mode="after")
     def _together(self) -> Self:
+        check_log(self.variant, VARIANTS, self.ingestion_mode)
         if self.ingestion_mode == "custom_sql" and not (self.custom_sql or "").strip():
             raise ValueError("custom_sql is missing: write the query that ingestion_mode custom_sql reads")
         if self.publication_name is not None and self.ingestion_mode != "log":

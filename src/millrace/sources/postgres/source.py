@@ -20,6 +20,7 @@ from millrace.sources.postgres.custom import custom
 from millrace.sources.postgres.database import Postgres
 from millrace.sources.postgres.log import history
 from millrace.sources.postgres.retry import retried
+from millrace.sources.postgres.services import VARIANTS
 from millrace.sources.postgres.session import Server
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Source(AnySource[Config]):
     title = "PostgreSQL"
     defers_when_empty = True
     logged = True
+    variants = VARIANTS
     page_rows, range_rows = PAGE_ROWS, RANGE_ROWS
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
