@@ -149,6 +149,13 @@ def _installed() -> bool:
     return _debian() is not None and any(entry.pw_name == "postgres" for entry in pwd.getpwall())
 
 
+def newest() -> Binaries:
+    """The programs of the wheel: a newer version than Debian's."""
+    if folder := _wheel():
+        return Binaries(folder, _other_user(), f"the server of the wheel {WHEEL}, started on a free port")
+    raise NoServer("install the dependency group `postgres`")
+
+
 def _no_cluster() -> None:
     """The package makes no cluster of its own."""
     Path("/etc/postgresql-common").mkdir(exist_ok=True)
@@ -214,6 +221,31 @@ class Server:
             "full_page_writes": "off",
             "wal_level": "logical",
             "max_wal_size": "4GB",
+            "log_min_messages": "fatal",
+        } | settings
+        self._words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self._launch()
+        atexit.register(self.stop)
+        self._wait(self.database)
+        return self.database
+
+    def follow(self, primary: Database, **settings: str) -> Database:
+        """A standby of that server answers on its port, to readers alone."""
+        if self.programs.user:
+            owner = pwd.getpwnam(self.programs.user)
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        self.password = primary.password
+        words = f"host={primary.host} port={primary.port} user={primary.user} password={primary.password}"
+        self._run(
+            "pg_basebackup", "-D", str(self.folder / "data"), "-R", "-X", "stream", "-c", "fast", "-N", "-d", words
+        )
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "hot_standby": "on",
+            "wal_level": "logical",
             "log_min_messages": "fatal",
         } | settings
         self._words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -16,6 +16,23 @@ HINTS: Mapping[str, str] = {
     "postgres_1012": "Set wal_level = logical on the server and restart it, or read with ingestion_mode: table.",
     "postgres_1024": "Raise max_wal_senders and max_replication_slots, or drop slots that nobody reads.",
 }
+STANDBY_HINT = (
+    "Name the primary in db_host; or a standby of version 16 or newer, and in publication_name a publication that you "
+    "made at the primary. Queries, ingestion_mode: table, need neither."
+)
+
+
+def no_log_of_standby(version: int, *, own: bool) -> str | None:
+    """Why a standby of this version has no log that can be followed; None where it has. ``own``: there is a
+    publication that a person made.
+
+    Source: https://www.postgresql.org/docs/16/logicaldecoding-explanation.html
+    """
+    if version < 160_000:
+        return f"it is a standby of version {version // 10_000}"
+    return None if own else "it is a standby, at which nothing can be published"
+
+
 # Beginnings of SQLSTATE that mean the connection or the moment, not the statement.
 _PASSING = ("08", "40", "53", "55P03", "55006", "57P", "57014", "25P03", "58")
 _GONE = ("42P01", "42703", "3F000")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from millrace.connect.source import Verdict
 from millrace.sources.postgres.catalog import Asking
-from millrace.sources.postgres.errors import HINTS
+from millrace.sources.postgres.errors import HINTS, STANDBY_HINT, no_log_of_standby
 
 _ABLE = """
 SELECT current_setting('wal_level'),
@@ -13,12 +13,15 @@ SELECT current_setting('wal_level'),
       AND pg_has_role(current_user, r.oid, 'MEMBER')),
   current_setting('max_replication_slots')::int8 - (SELECT count(*) FROM pg_replication_slots),
   current_setting('max_wal_senders')::int8 - (SELECT count(*) FROM pg_stat_replication),
-  COALESCE(current_setting('max_slot_wal_keep_size', true), '-1')"""
+  COALESCE(current_setting('max_slot_wal_keep_size', true), '-1'),
+  pg_is_in_recovery(), current_setting('server_version_num')::int4"""
 
 
-def verdict(asking: Asking) -> Verdict:
-    """The finding on the log."""
-    ((level, may, slots, senders, most),) = asking.rows(_ABLE)
+def verdict(asking: Asking, *, own: bool) -> Verdict:
+    """The finding on the log. ``own``: a publication that a person made is named."""
+    ((level, may, slots, senders, most, standby, version),) = asking.rows(_ABLE)
+    if why := no_log_of_standby(version, own=own) if standby else None:
+        return Verdict("log", "fail", why, STANDBY_HINT)
     if level != "logical":
         return Verdict("log", "fail", f"wal_level is {level}", HINTS["postgres_1012"])
     if not may:

@@ -114,6 +114,7 @@ class Log(AnyLog):
                 for name in following.streams
                 if name in described and name in identities
             }
+            publishing.followable(side, self._names)
             if following.cursor is not None:
                 publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
             publishing.publish(side, self._names, tables)

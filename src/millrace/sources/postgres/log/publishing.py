@@ -19,6 +19,7 @@ from millrace.connect.source import Clock, Context
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import PARTS, literal, quoted
+from millrace.sources.postgres.errors import STANDBY_HINT, no_log_of_standby
 from millrace.sources.postgres.locks import WAIT_MS, lock
 from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
 from millrace.sources.postgres.log.wire import lsn
@@ -130,6 +131,10 @@ class Side:
         finally:
             self.run("ROLLBACK")
 
+    @property
+    def standby(self) -> bool:
+        return bool(self.rows("SELECT pg_is_in_recovery()")[0][0])
+
     def cancel(self, process: int) -> None:
         """What another connection of ours waits for ends. libpq's own way would wait in a thread that lets no other
         run, the tunnel's among them."""
@@ -230,6 +235,16 @@ def _identity(
     return Identity(key, updates=False, whole=False)
 
 
+def followable(side: Side, names: Names) -> None:
+    """A standby has a log of its own from version 16 on, in which is what the primary publishes.
+
+    Raises ConfigError "postgres_1012" where it has none, or nobody publishes.
+    """
+    ((standby, version),) = side.rows("SELECT pg_is_in_recovery(), current_setting('server_version_num')::int4")
+    if why := no_log_of_standby(version, own=names.own is not None) if standby else None:
+        raise ConfigError(f"the server cannot be followed: {why}", hint=STANDBY_HINT, code="postgres_1012")
+
+
 def publish(side: Side, names: Names, tables: Mapping[str, tuple[str, Identity]]) -> None:
     """The publications are there and have exactly these tables; of each the qualified name, and its identity."""
     if names.own is not None:
@@ -294,6 +309,10 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
         f"JOIN pg_namespace AS n ON n.oid = c.relnamespace, LATERAL (WITH RECURSIVE {PARTS} SELECT id FROM parts) AS t "
         f"WHERE n.nspname || '.' || c.relname IN ({names}))"
     )
+    if side.standby:
+        # Its locks are those of its readers: all that was open at the primary, as far as is known here, is waited for.
+        ((open_,),) = side.rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        holders = f"SELECT 1 WHERE pg_snapshot_xmin(pg_current_snapshot()) < {literal(open_)}::xid8"
     left = {one for (one,) in side.rows(holders)}
     clock = context.clock
     until = clock.monotonic() + _PATIENCE_S

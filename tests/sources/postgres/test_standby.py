@@ -1,0 +1,103 @@
+"""A replica that spares the primary: read by queries as the primary is, and its log where the version has one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.postgres import Database, Server, binaries, newest
+from tests.sources.postgres.following import Follower, source
+from tests.sources.postgres.log.site import Site
+
+from millrace.errors import ConfigError
+
+TABLE = (
+    "DROP TABLE IF EXISTS orders",
+    "CREATE TABLE orders (id bigint PRIMARY KEY, updated_at timestamptz NOT NULL DEFAULT now())",
+    "CREATE INDEX ON orders (updated_at)",
+    "INSERT INTO orders SELECT g, now() - make_interval(hours => 1, secs => g) FROM generate_series(1, 3000) AS g",
+    "ANALYZE orders",
+)
+
+
+@pytest.fixture(scope="module")
+def replica(shop: Database) -> Iterator[Database]:
+    """The module's database as a standby shows it."""
+    server = Server(binaries())
+    try:
+        yield replace(server.follow(shop), name=shop.name)
+    finally:
+        server.stop()
+
+
+def caught_up(primary: Database, replica: Database) -> None:
+    """The replica shows all that the primary has now."""
+    ((at,),) = primary.run("SELECT pg_current_wal_insert_lsn()::text")
+    until = time.monotonic() + 60
+    while not replica.run(f"SELECT pg_last_wal_replay_lsn() >= '{at}'")[0][0]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("mode", "counts"), [(None, [3000, 2, 0]), ("increment_append_only", [3000, 1, 0])])
+def test_a_replica_is_read_by_queries_as_the_primary_is(
+    shop: Database, replica: Database, mode: str | None, counts: list[int]
+) -> None:
+    shop.run(*TABLE)
+    caught_up(shop, replica)
+    with closing(Follower(replica, "public.orders", mode, range_rows=1000)) as one:
+        found = [len(one.run())]
+        shop.run("INSERT INTO orders VALUES (3001)", "UPDATE orders SET updated_at = now() WHERE id = 7")
+        caught_up(shop, replica)
+        found += [len(one.run()), len(one.run())]
+    assert found == counts
+
+
+def test_a_replica_that_has_no_log_is_told_with_what_to_do(shop: Database, replica: Database, tmp_path: Path) -> None:
+    shop.run(*TABLE)
+    caught_up(shop, replica)
+    with closing(source(replica, ingestion_mode="log")) as reader:
+        found = reader.check()[-1]
+    assert (found.step, found.state) == ("log", "fail")
+    assert "standby" in found.message
+    assert found.hint is not None
+    assert "primary" in found.hint
+    with closing(Site(tmp_path, replica)) as site:
+        site.create(objects={"public.orders": None})
+        with pytest.raises(ConfigError, match="standby") as raised:
+            site.run()
+    assert raised.value.code == "postgres_1012"
+
+
+def test_the_log_of_a_replica_is_followed_from_version_16_on(tmp_path: Path) -> None:
+    programs = newest()
+    primary, standby, told = Server(programs), Server(programs), threading.Event()
+    try:
+        shop = primary.start()
+        shop.run(*TABLE, "CREATE PUBLICATION mine FOR TABLE orders WITH (publish_via_partition_root = true)")
+        replica = standby.follow(shop, hot_standby_feedback="on")
+        # A primary at which nothing happens would leave the slot waiting for its next word of open transactions.
+        telling = threading.Thread(target=tell, args=(shop, told))
+        telling.start()
+        with closing(Site(tmp_path, replica)) as site:
+            site.create(objects={"public.orders": None}, publication_name="mine")
+            assert site.run().balance.loaded == 3000
+            shop.run("INSERT INTO orders VALUES (3001)", "DELETE FROM orders WHERE id = 7")
+            caught_up(shop, replica)
+            assert site.run().balance.read == 2
+            assert site.query("SELECT count(*) FROM orders WHERE NOT __hevo__marked_deleted") == [(3000,)]
+            assert site.query("SELECT id FROM orders WHERE __hevo__marked_deleted") == [(7,)]
+    finally:
+        told.set()
+        standby.stop()
+        primary.stop()
+
+
+def tell(primary: Database, until: threading.Event) -> None:
+    while not until.wait(0.3):
+        primary.run("SELECT pg_log_standby_snapshot()")
