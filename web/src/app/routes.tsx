@@ -9,6 +9,9 @@ const failedEvents: RouteObject[] = [
   { path: ':of/:stream/:stage/:code', lazy: () => import('~/screens/failed-events/Details') },
 ];
 
+/** The drawer of a line of the log, of one pipeline or of all. */
+const activity: RouteObject[] = [{ path: ':line', lazy: () => import('~/screens/activity/Line') }];
+
 export const router = createBrowserRouter([
   { path: '/sign-in', lazy: () => import('~/screens/sign-in'), errorElement: <Fault /> },
   { path: '/welcome', lazy: () => import('~/screens/welcome'), errorElement: <Fault /> },
@@ -53,7 +56,7 @@ export const router = createBrowserRouter([
             lazy: () => import('~/screens/failed-events'),
             children: failedEvents,
           },
-          { path: 'activity', lazy: () => import('~/screens/pipeline/activity') },
+          { path: 'activity', lazy: () => import('~/screens/pipeline/activity'), children: activity },
           { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
         ],
       },
@@ -68,7 +71,7 @@ export const router = createBrowserRouter([
       { path: 'security', lazy: () => import('~/screens/security') },
       { path: 'settings', lazy: () => import('~/screens/settings') },
       { path: 'health', lazy: () => import('~/screens/health') },
-      { path: 'activity', lazy: () => import('~/screens/activity') },
+      { path: 'activity', lazy: () => import('~/screens/activity'), children: activity },
       { path: 'destinations', lazy: () => import('~/screens/destinations') },
       { path: 'destinations/new', lazy: () => import('~/screens/destinations/New') },
       {

@@ -1,30 +1,41 @@
-import { Group, Select, Text } from '@mantine/core';
-import { IconActivity } from '@tabler/icons-react';
+import { Button, Group, Select, Text } from '@mantine/core';
+import { IconActivity, IconX } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
-import { useSearchParams } from 'react-router';
-import { api, body, type Schemas } from '~/api/client';
+import { Link, Outlet, useNavigate, useParams, useSearchParams } from 'react-router';
+import { api, body } from '~/api/client';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital } from '~/parts/ErrorNote';
 import { sentence } from '~/words/statuses';
+import { type Entry, listAt } from './questions';
 
-type Entry = Schemas['Entry'];
-
-const COLUMNS: readonly Column<Entry>[] = [
+/** `to`: the drawer of a line; `by`: the lines of its author. */
+const columns = (to: (row: Entry) => object, by: (author: string) => object): Column<Entry>[] => [
   { id: 'at', header: 'When', width: 120, cell: (row) => <Ago at={row.at} /> },
   {
     id: 'author',
     header: 'Who',
     width: 220,
+    hide: 'phone',
     cell: (row) => (
       <Text size="sm" truncate maw={220}>
-        {row.author}
+        <Link to={by(row.author)} className="plain" aria-label={`Only what ${row.author} did`}>
+          {row.author}
+        </Link>
         {row.author_kind === 'key' && ' (by key)'}
       </Text>
     ),
   },
-  { id: 'message', header: 'What', cell: (row) => capital(row.message) },
+  {
+    id: 'message',
+    header: 'What',
+    cell: (row) => (
+      <Link to={to(row)} className="plain">
+        {capital(row.message)}
+      </Link>
+    ),
+  },
   { id: 'severity', header: 'Importance', width: 100, hide: 'phone', cell: (row) => sentence(row.severity) },
 ];
 
@@ -39,13 +50,23 @@ const LEAST = [
 export function ActivityList({ pipeline }: { pipeline?: string }) {
   const [search, setSearch] = useSearchParams();
   const severity = (search.get('least') ?? 'MEDIUM') as Entry['severity'];
+  const author = search.get('by');
+  const navigate = useNavigate();
+  const { line } = useParams();
+  const asking = (key: string, value: string | null) => {
+    const asked = new URLSearchParams(search);
+    if (value) asked.set(key, value);
+    else asked.delete(key);
+    return asked;
+  };
+  const to = (row: Entry) => ({ pathname: `${listAt(pipeline)}/${row.id}`, search: search.toString() });
   const lines = useInfiniteQuery({
-    queryKey: ['activity', { pipeline, severity }],
+    queryKey: ['activity', { pipeline, severity, author }],
     initialPageParam: null as string | null,
     queryFn: ({ pageParam }) =>
       body(
         api.GET('/api/millrace/v1/activity', {
-          params: { query: { pipeline, severity, after: pageParam, limit: 50 } },
+          params: { query: { pipeline, severity, author, after: pageParam, limit: 50 } },
         }),
       ),
     getNextPageParam: (page) => page.next,
@@ -54,22 +75,35 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
     <>
       <Group mb="sm">
         <Select
-          aria-label="Weight"
+          aria-label="Importance"
           w={190}
           data={[...LEAST]}
           value={severity}
           allowDeselect={false}
           onChange={(value) =>
-            setSearch(value && value !== 'MEDIUM' ? { least: value } : {}, { replace: true })
+            setSearch(asking('least', value === 'MEDIUM' ? null : value), { replace: true })
           }
         />
+        {author && (
+          <Button
+            size="xs"
+            variant="default"
+            rightSection={<IconX size={14} aria-hidden />}
+            aria-label={`By ${author}: show all`}
+            onClick={() => setSearch(asking('by', null), { replace: true })}
+          >
+            By {author}
+          </Button>
+        )}
       </Group>
       <div className="card">
         <DataTable
           label="Activity"
-          columns={COLUMNS}
+          columns={columns(to, (name) => ({ search: asking('by', name).toString() }))}
           rows={lines.data?.pages.flatMap((page) => page.items)}
           id={(row) => String(row.id)}
+          open={(row) => navigate(to(row))}
+          current={line}
           error={lines.error}
           again={() => void lines.refetch()}
           more={{
@@ -78,12 +112,13 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
             load: () => void lines.fetchNextPage(),
           }}
           empty={
-            <Empty icon={IconActivity} title="Nothing of that weight yet">
+            <Empty icon={IconActivity} title="Nothing like that yet">
               Every change that somebody makes leaves a line here: who, what, when, and what it was before.
             </Empty>
           }
         />
       </div>
+      <Outlet />
     </>
   );
 }
