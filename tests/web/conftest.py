@@ -74,7 +74,7 @@ def visit(browser: Browser, stock: Stocked) -> Iterator[Visit]:
         settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | settings
         context = browser.new_context(base_url=stock.url, **settings)
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         context.request.post("/api/millrace/v1/session", data={"email": email, "password": PASSWORD})
         page = _watched(context, stock.url, wrong)
         page.goto(path)

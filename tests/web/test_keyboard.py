@@ -100,7 +100,7 @@ def test_a_drawer_takes_the_focus_holds_it_and_gives_it_back(visit: Visit) -> No
 
 def test_a_new_screen_is_said_and_named(visit: Visit) -> None:
     page = visit("/pipelines")
-    said = page.get_by_role("status", name="Screen")
+    said = page.get_by_role("status", name="Said")
     expect(said).to_have_text("Pipelines")
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Activity").click()
     expect(said).to_have_text("Activity")

@@ -1,4 +1,4 @@
-/** What is said to those who do not see that another screen came. */
+/** What is said to those who do not see that another screen came, or that something ended. */
 import { useSyncExternalStore } from 'react';
 
 let said = '';

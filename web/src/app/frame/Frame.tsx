@@ -67,10 +67,10 @@ export function Frame() {
   );
 }
 
-/** Said, not seen: which screen came. */
+/** Said, not seen: which screen came, and how a job that is looked at ended. */
 function Announced() {
   return (
-    <VisuallyHidden role="status" aria-label="Screen">
+    <VisuallyHidden role="status" aria-label="Said">
       {useAnnounced()}
     </VisuallyHidden>
   );

@@ -1,6 +1,6 @@
 import { Kbd, Modal, ScrollArea, Text, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
-import { IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
+import { IconDatabase, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useMemo, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
@@ -17,7 +17,7 @@ interface Props {
 
 const MOST = 12;
 
-/** Ctrl-K: every screen and every pipeline by a few letters of its name. */
+/** Ctrl-K: every screen, pipeline and destination by a few letters of its name. */
 export function Palette({ opened, open }: Props) {
   useHotkeys([['mod+K', () => open(!opened)]], []);
   return (
@@ -47,6 +47,10 @@ function Search({ close }: { close: () => void }) {
     queryKey: ['pipelines', 'names'],
     queryFn: () => body(api.GET('/api/millrace/v1/pipelines')),
   });
+  const { data: destinations } = useQuery({
+    queryKey: ['destinations'],
+    queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
+  });
   const commands = useMemo<Command[]>(
     () => [
       ...entries
@@ -61,8 +65,14 @@ function Search({ close }: { close: () => void }) {
         icon: IconRipple,
         to: at.pipeline(name),
       })),
+      ...(destinations ?? []).map(({ name }) => ({
+        label: name,
+        kind: 'Destination',
+        icon: IconDatabase,
+        to: at.destination(name),
+      })),
     ],
-    [names, may],
+    [names, destinations, may],
   );
   const found = matching(commands, text).slice(0, MOST);
   const go = (command: Command | undefined) => {

@@ -1,6 +1,8 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, body, type Schemas } from '~/api/client';
 import { useEvents } from '~/api/follow';
+import { announce } from '~/parts/announced';
+import { status as statusOf } from '~/words/statuses';
 
 type Job = Schemas['Job'];
 /** How a run stands, as its events tell. */
@@ -30,6 +32,7 @@ export function useLiveJob(number: number | null) {
         (known) => known && { ...known, stage, meter, beat_at, began_at, run: { ...known.run, status } },
       );
       if (kind === 'ended') {
+        announce(`Job #${number}: ${statusOf(status).word}`);
         void client.invalidateQueries({ queryKey: ['jobs'] });
         void client.invalidateQueries({ queryKey: ['pipelines'] });
       }
