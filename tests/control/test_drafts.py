@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from millrace.control import connections, drafts, pipelines, scheduler
+from millrace.control import connections, drafts, object_queries, pipelines, scheduler
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.errors import ConfigError
@@ -54,7 +54,12 @@ def test_a_draft_becomes_a_pipeline_of_its_number_with_secrets_that_nobody_typed
     assert drafts.find(home, started.number) == changed
     assert connections.listed(home, "source") == []
     connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
-    made = drafts.finish(home, started.number, WISH, config=later)
+    with pytest.raises(ConfigError, match="no query mode"):
+        drafts.finish(home, started.number, WISH, config=later, modes={"Orders": {"mode": "by heart"}})
+    assert connections.listed(home, "source") == []
+    delta = {"mode": "delta", "timestamp_column_name": "changed"}
+    made = drafts.finish(home, started.number, WISH, config=later, modes={"Orders": delta})
+    assert object_queries.wished(home.database, made.id) == {"Orders": delta}
     assert (made.name, made.number, made.state) == ("orders", started.number, "ACTIVE")
     source: Any = connections.settings_of(home, connections.find(home, "source", "orders source"))
     assert source.passcode.get_secret_value() == clevertap["passcode"]

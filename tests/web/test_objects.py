@@ -13,6 +13,7 @@ from tests.web.shops import opened
 
 from millrace.control import connections, objects, pipelines, runs
 from millrace.control.home import Home
+from millrace.control.pipelines import Wish
 
 
 def test_objects_are_paused_skipped_scheduled_and_read_again(
@@ -69,6 +70,29 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     assert ("Users", 0) in script.read
 
 
+def test_an_object_of_a_database_is_queried_in_another_way(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    database = {"db_host": "db.example.com", "db_name": "shop", "db_user": "reader", "db_password": "invented"}
+    connections.create(home, "source", "books", "postgres", database)
+    connections.create(home, "destination", "of books", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+    pipelines.create(home, Wish("books", "books", "of books"))
+    runs.run(home, "books")
+    arrive(page, home, "/pipelines/books/objects", "cora@example.com")
+    page.get_by_role("button", name="Actions of Orders").click()
+    page.get_by_role("menuitem", name="Change how it is queried").click()
+    page.get_by_role("combobox", name="Query mode").click()
+    expect(page.get_by_role("option")).to_have_count(5)
+    page.get_by_role("option", name="By the time of the last change").click()
+    ask = page.get_by_role("button", name="Query it so")
+    expect(ask).to_be_disabled()
+    page.get_by_label("Column with the time").fill("changed")
+    ask.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    wanted = {"mode": "delta", "timestamp_column_name": "changed"}
+    assert objects.find(home, "books", "Orders").query_mode == wanted
+
+
 def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home: Home, script: Script, tmp_path: Path):
     opened(home, tmp_path, "one", "two", warehouse="both")
     arrive(page, home, "/pipelines?destination=both", "bob@example.com")
@@ -78,7 +102,7 @@ def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home:
     paused = page.get_by_role("table", name="Pipelines").get_by_text("Paused", exact=True)
     expect(paused).to_have_count(2)
     assert {pipelines.find(home, name).state for name in ("one", "two")} == {"PAUSED"}
-    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("alert").get_by_role("button", name="Undo").click()
     expect(paused).to_have_count(0)
     assert {pipelines.find(home, name).state for name in ("one", "two")} == {"ACTIVE"}
 

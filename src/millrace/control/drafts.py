@@ -12,7 +12,17 @@ import sqlalchemy as sa
 
 from millrace.connect import registry
 from millrace.connect.source import Context, Source
-from millrace.control import checks, connections, pages, pipelines, reach, sealing, secrets
+from millrace.control import (
+    checks,
+    connections,
+    object_queries,
+    pages,
+    pipelines,
+    query_modes,
+    reach,
+    sealing,
+    secrets,
+)
 from millrace.control.clock import clock
 from millrace.control.numbers import following
 from millrace.control.pages import Page
@@ -118,13 +128,24 @@ def remove(home: Home, number: int) -> None:
         connection.execute(sa.delete(drafts).where(drafts.c.number == number))
 
 
-def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | None = None) -> Pipeline:
+def finish(
+    home: Home,
+    number: int,
+    wish: Wish,
+    *,
+    config: Mapping[str, JSON] | None = None,
+    modes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Pipeline:
     """The draft has become the pipeline of ``wish``, with its number; its source is a connection named there.
 
-    ``config`` takes the place of settings of the same name. Raises what making a connection or a pipeline raises; the
-    draft stays then.
+    ``config`` takes the place of settings of the same name; ``modes``: how objects of these names are queried. Raises
+    what making a connection or a pipeline raises, and ConfigError for a query mode that cannot be; the draft stays
+    then.
     """
     home.actor.must("pipelines.create")
+    queried: dict[str, JSON] = {name: query_modes.checked(mode) for name, mode in (modes or {}).items()}
+    for mode in queried.values():
+        query_modes.selectable(mode, None)
     draft, settings = _settings(home, number)
     whole = {**settings, **(config or {})}
     connections.create(home, "source", wish.source, draft.source_type, whole)
@@ -133,6 +154,8 @@ def finish(home: Home, number: int, wish: Wish, *, config: Mapping[str, JSON] | 
     except Exception:
         connections.remove(home, "source", wish.source)
         raise
+    if queried:
+        object_queries.settle(home, made, queried)
     with home.database.transaction() as connection:
         connection.execute(sa.delete(drafts).where(drafts.c.number == number))
     return made

@@ -9,7 +9,9 @@ const KINDS: Record<string, string> = {
   REFRESHER: 'Late events',
   LOAD: 'Load alone',
   REPLAY: 'Failed events again',
+  REPLAYED: 'Failed events again',
   RAW_REPLAY: 'Kept rows again',
+  AUDIT: 'Audit tables',
   REREAD: 'Chosen days again',
 };
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { matching } from '~/app/frame/commands';
 import { rules } from '~/screens/welcome/rules';
 import { agent } from './agents';
+import { policy } from './loading';
 import { bytes, count, share, some } from './numbers';
 import { sentence, status } from './statuses';
 import { duration, relative } from './times';
@@ -63,6 +64,15 @@ describe('statuses', () => {
   it('that are new here are shown by their own name', () => {
     expect(status('COMPLETED').tone).toBe('well');
     expect(status('SOMETHING_NEW')).toEqual({ tone: 'quiet', word: sentence('SOMETHING_NEW') });
+  });
+});
+
+describe('policies', () => {
+  it("are told by what they do, presets and those of one's own", () => {
+    expect(policy('ALLOW_ALL')).toBe('take in everything');
+    expect(policy('tables=evolve columns=discard_value types=freeze')).toBe(
+      'a field without a column: load the row without it; a value that its column cannot hold: let the row wait as a failed event',
+    );
   });
 });
 

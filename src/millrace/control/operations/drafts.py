@@ -82,6 +82,11 @@ def finish(
     | None = None,
     objects: Annotated[Sequence[Name], Field(max_length=10_000, description="Only these; left out: all, and new ones.")]
     | None = None,
+    query_modes: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Field(max_length=10_000, description="How objects are queried: `mode` and its keys."),
+    ]
+    | None = None,
     load_mode: Mode = "merge",
     auto_mapping: bool = True,
     json_parsing_strategy: Annotated[
@@ -108,7 +113,7 @@ def finish(
         options={} if json_parsing_strategy is None else {"json_parsing_strategy": json_parsing_strategy},
         objects=None if objects is None else dict.fromkeys(objects),
     )
-    return stands(drafts.finish(home, draft, wish, config=more))
+    return stands(drafts.finish(home, draft, wish, config=more, modes=query_modes))
 
 
 @operation("DELETE", "/drafts/{draft}", "pipelines.create")

@@ -4,7 +4,9 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
+import { useTitle } from '~/parts/connectors';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { MODES } from '~/words/loading';
 import { type Chosen, chosenOf, draftQuery, kept, type Step } from './draft';
 import { NewDestination } from './NewDestination';
 import { Steps } from './Steps';
@@ -14,11 +16,6 @@ interface Props {
   go: (to: Step) => void;
 }
 
-const MODES = [
-  { value: 'merge', label: 'Merge: one row for each key, the newest' },
-  { value: 'append', label: 'Append: every row that was read' },
-  { value: 'history', label: 'History: every version of a key, and when it was valid' },
-];
 const STRATEGIES = [
   { value: 'SPLIT', label: 'Split: arrays become tables of their own' },
   { value: 'COLLAPSE', label: 'Collapse: objects become columns, arrays become text' },
@@ -32,6 +29,7 @@ const STRATEGIES = [
 export function Destination({ draft, go }: Props) {
   const client = useQueryClient();
   const may = useMay();
+  const title = useTitle('destination');
   const [chosen, setChosen] = useState<Chosen>(() => chosenOf(draft));
   const [making, make] = useState(false);
   const destinations = useQuery({
@@ -63,7 +61,10 @@ export function Destination({ draft, go }: Props) {
             searchable
             placeholder="Choose one"
             data={
-              destinations.data?.map((one) => ({ value: one.name, label: `${one.name} (${one.type})` })) ?? []
+              destinations.data?.map((one) => ({
+                value: one.name,
+                label: `${one.name} (${title(one.type)})`,
+              })) ?? []
             }
             value={chosen.destination}
             onChange={(destination) => set({ destination })}
@@ -89,7 +90,7 @@ export function Destination({ draft, go }: Props) {
           <Title order={3}>Shape of the tables</Title>
           <Select
             label="How rows are loaded"
-            data={MODES}
+            data={MODES.map(({ value, label }) => ({ value, label }))}
             allowDeselect={false}
             value={chosen.load_mode}
             onChange={(value) => value && set({ load_mode: value as Chosen['load_mode'] })}

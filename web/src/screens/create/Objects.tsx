@@ -1,4 +1,4 @@
-import { Group, Loader, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Button, Group, Loader, Modal, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
 import { IconSearch, IconTable } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
@@ -6,6 +6,14 @@ import { api, body, type Schemas } from '~/api/client';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
+import {
+  isQueried,
+  isWhole,
+  modeTold,
+  type QueryModeConfig,
+  QueryModeInput,
+  queryModeOf,
+} from '~/parts/QueryMode';
 import { some } from '~/words/numbers';
 import { chosenOf, draftQuery, kept, type Step } from './draft';
 import { Steps } from './Steps';
@@ -15,7 +23,9 @@ interface Props {
   go: (to: Step) => void;
 }
 
-const COLUMNS: readonly Column<Schemas['Offer']>[] = [
+type Offer = Schemas['Offer'];
+
+const COLUMNS: readonly Column<Offer>[] = [
   { id: 'name', header: 'Object', cell: (row) => row.name },
   {
     id: 'key',
@@ -37,6 +47,8 @@ export function Objects({ draft, go }: Props) {
   const saved = chosenOf(draft).objects;
   const [all, setAll] = useState(saved === null);
   const [search, setSearch] = useState('');
+  const [modes, setModes] = useState(() => chosenOf(draft).query_modes);
+  const [choosing, choose] = useState<string | null>(null);
   const [picked, pick] = useState<Record<string, true>>(() =>
     Object.fromEntries((saved ?? []).map((one) => [one, true])),
   );
@@ -53,8 +65,32 @@ export function Objects({ draft, go }: Props) {
     [offers.data, search],
   );
   const names = Object.keys(picked);
+  const queried = isQueried(draft.source_type);
+  const columns = useMemo<readonly Column<Offer>[]>(
+    () =>
+      queried
+        ? [
+            ...COLUMNS,
+            {
+              id: 'mode',
+              header: 'Query mode',
+              cell: (row) => (
+                <Button
+                  size="compact-sm"
+                  variant="subtle"
+                  aria-label={`Query mode of ${row.name}`}
+                  onClick={() => choose(row.name)}
+                >
+                  {modeTold(modes[row.name] ?? queryModeOf(null))}
+                </Button>
+              ),
+            },
+          ]
+        : COLUMNS,
+    [queried, modes],
+  );
   const next = useMutation({
-    mutationFn: () => kept(draft, { step: 'destination', objects: all ? null : names }),
+    mutationFn: () => kept(draft, { step: 'destination', objects: all ? null : names, query_modes: modes }),
     onSuccess: (saved) => {
       client.setQueryData(draftQuery(saved.number).queryKey, saved);
       go('destination');
@@ -98,7 +134,7 @@ export function Objects({ draft, go }: Props) {
           <div className="card">
             <DataTable
               label="Objects of the source"
-              columns={COLUMNS}
+              columns={columns}
               rows={shown}
               id={(row) => row.name}
               selected={picked}
@@ -114,6 +150,17 @@ export function Objects({ draft, go }: Props) {
           </div>
         </>
       )}
+      {choosing !== null && (
+        <Mode
+          object={choosing}
+          kept={modes[choosing]}
+          close={() => choose(null)}
+          chosen={(mode) => {
+            setModes({ ...modes, [choosing]: mode });
+            choose(null);
+          }}
+        />
+      )}
       <Steps
         back={() => go('source')}
         next={() => next.mutate()}
@@ -122,5 +169,44 @@ export function Objects({ draft, go }: Props) {
         verb={all ? 'Go on with all' : `Go on with ${some(names.length, 'object')}`}
       />
     </Stack>
+  );
+}
+
+interface ModeProps {
+  object: string;
+  kept: QueryModeConfig | undefined;
+  close: () => void;
+  chosen: (mode: QueryModeConfig) => void;
+}
+
+/** How one object is asked for what is new. */
+function Mode({ object, kept, close, chosen }: ModeProps) {
+  const [config, setConfig] = useState(() => queryModeOf(kept));
+  return (
+    <Modal
+      opened
+      onClose={close}
+      title={<Text fw={600}>How {object} is queried</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (isWhole(config)) chosen(config);
+        }}
+      >
+        <Stack gap="md">
+          <QueryModeInput value={config} change={setConfig} />
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close}>
+              Keep it as it is
+            </Button>
+            <Button type="submit" disabled={!isWhole(config)}>
+              Query it so
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
   );
 }

@@ -4,9 +4,12 @@ import { useState } from 'react';
 import { useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
+import { useTitle } from '~/parts/connectors';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
+import { askedMode } from '~/parts/QueryMode';
 import { asked, ScheduleInput } from '~/parts/ScheduleInput';
+import { MODES } from '~/words/loading';
 import { some } from '~/words/numbers';
 import { chosenOf, kept, type Step } from './draft';
 import { Steps } from './Steps';
@@ -22,6 +25,7 @@ type Strategy = NonNullable<Schemas['DraftsFinishBody']['json_parsing_strategy']
 export function Schedule({ draft, go }: Props) {
   const client = useQueryClient();
   const navigate = useNavigate();
+  const title = useTitle('source');
   const chosen = chosenOf(draft);
   const [timing, setTiming] = useState(chosen.timing);
   const [name, setName] = useState(draft.name);
@@ -37,6 +41,9 @@ export function Schedule({ draft, go }: Props) {
             destination: chosen.destination ?? '',
             table_prefix: chosen.table_prefix,
             objects: chosen.objects,
+            query_modes: Object.fromEntries(
+              Object.entries(chosen.query_modes).map(([object, mode]) => [object, askedMode(mode)]),
+            ),
             load_mode: chosen.load_mode,
             auto_mapping: chosen.auto_mapping,
             json_parsing_strategy: chosen.strategy as Strategy | null,
@@ -81,15 +88,15 @@ export function Schedule({ draft, go }: Props) {
           <dt>Reads</dt>
           <dd>
             {chosen.objects === null ? 'all objects' : some(chosen.objects.length, 'object')} of{' '}
-            {draft.source_type}
+            {title(draft.source_type)}
           </dd>
           <dt>Into</dt>
           <dd>
             {chosen.destination}
             {chosen.table_prefix && `, tables ${chosen.table_prefix}…`}
           </dd>
-          <dt>By</dt>
-          <dd>{chosen.load_mode}</dd>
+          <dt>Loaded by</dt>
+          <dd>{MODES.find(({ value }) => value === chosen.load_mode)?.label}</dd>
         </dl>
       </Paper>
       <ErrorNote error={finish.error} />

@@ -1,6 +1,7 @@
 /** What was chosen of a pipeline that is being made, as its draft keeps it. */
 import { queryOptions } from '@tanstack/react-query';
 import { api, body, type Schemas } from '~/api/client';
+import type { QueryModeConfig } from '~/parts/QueryMode';
 import { HOURLY, type Timing } from '~/parts/ScheduleInput';
 
 export type Step = 'source' | 'objects' | 'destination' | 'schedule';
@@ -16,6 +17,8 @@ export interface Chosen {
   step: Step;
   /** null: all that there are, and those to come. */
   objects: string[] | null;
+  /** How objects of a database are queried; those that are not named, as their table allows. */
+  query_modes: Record<string, QueryModeConfig>;
   destination: string | null;
   load_mode: 'merge' | 'append' | 'history';
   auto_mapping: boolean;
@@ -27,6 +30,7 @@ export interface Chosen {
 export const NOTHING: Chosen = {
   step: 'source',
   objects: null,
+  query_modes: {},
   destination: null,
   load_mode: 'merge',
   auto_mapping: true,

@@ -1,15 +1,18 @@
 import { Box, Button } from '@mantine/core';
-import { IconPlayerPlay, IconPlugConnected, IconPlus } from '@tabler/icons-react';
+import { IconFileCode, IconPlayerPlay, IconPlugConnected, IconPlus } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 import { Link, NavLink, Outlet, useMatches, useParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { type Permission, useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { savedQuery, tested } from '~/parts/connections';
+import { useTitle } from '~/parts/connectors';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
 import { Verdicts } from '~/parts/Verdicts';
+import { Yaml } from '~/parts/Yaml';
 import { some } from '~/words/numbers';
 
 const TABS: readonly { tab: string; label: string; needs?: Permission }[] = [
@@ -23,6 +26,8 @@ export function Component() {
   const name = useParams().destination ?? '';
   const client = useQueryClient();
   const may = useMay();
+  const [text, showText] = useState(false);
+  const title = useTitle('destination');
   const wide = useMatches().some((match) => (match.handle as { wide?: boolean } | undefined)?.wide);
   const destination = useQuery(savedQuery('destination', name));
   const check = useMutation({
@@ -54,7 +59,7 @@ export function Component() {
     <div className="content" data-wide={wide || undefined}>
       <PageHead
         title={name}
-        told={found && `${found.type} · ${some(found.pipelines.length, 'pipeline')}`}
+        told={found && `${title(found.type)} · ${some(found.pipelines.length, 'pipeline')}`}
         actions={
           <>
             {may('destinations.edit') && (
@@ -75,6 +80,15 @@ export function Component() {
             >
               Test connection
             </Button>
+            {found && found.pipelines.length > 0 && (
+              <Button
+                variant="default"
+                leftSection={<IconFileCode size={16} />}
+                onClick={() => showText(true)}
+              >
+                As YAML
+              </Button>
+            )}
             {may('pipelines.create') && (
               <Button
                 component={Link}
@@ -103,6 +117,13 @@ export function Component() {
       <div style={{ paddingTop: 20 }}>
         <Outlet />
       </div>
+      {text && found && (
+        <Yaml
+          title={`${name} and its pipelines as YAML`}
+          pipelines={found.pipelines}
+          close={() => showText(false)}
+        />
+      )}
     </div>
   );
 }

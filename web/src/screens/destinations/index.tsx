@@ -5,6 +5,7 @@ import { Link, useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { useTitle } from '~/parts/connectors';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
@@ -12,7 +13,8 @@ import { some } from '~/words/numbers';
 
 type Saved = Schemas['Saved'];
 
-const COLUMNS: readonly Column<Saved>[] = [
+/** `title`: what a type is called. */
+const columns = (title: (type: string) => string): Column<Saved>[] => [
   {
     id: 'name',
     header: 'Destination',
@@ -22,7 +24,7 @@ const COLUMNS: readonly Column<Saved>[] = [
       </Link>
     ),
   },
-  { id: 'type', header: 'Type', cell: (one) => one.type },
+  { id: 'type', header: 'Type', cell: (one) => title(one.type) },
   {
     id: 'pipelines',
     header: 'Pipelines',
@@ -36,6 +38,7 @@ const COLUMNS: readonly Column<Saved>[] = [
 export function Component() {
   const navigate = useNavigate();
   const may = useMay();
+  const title = useTitle('destination');
   const destinations = useQuery({
     queryKey: ['destinations'],
     queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
@@ -55,7 +58,7 @@ export function Component() {
       <div className="card">
         <DataTable
           label="Destinations"
-          columns={COLUMNS}
+          columns={columns(title)}
           rows={destinations.data}
           id={(one) => one.name}
           error={destinations.error}

@@ -19,6 +19,7 @@ import { Ago } from '~/parts/Ago';
 import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { mode, policy } from '~/words/loading';
 import { count, some } from '~/words/numbers';
 import { Actions } from './Actions';
 import { changing } from './asking';
@@ -116,9 +117,9 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         <Actions mapping={mapping} disabled={total > 0} />
       </Group>
       <Text size="sm" c="dimmed" mt={-8}>
-        {mapping.load_mode} by <span className="mono">{mapping.key.join(', ') || 'no key'}</span> · changed{' '}
-        <Ago at={overview.changed_at} /> by {mapping.author ?? 'a run'}
-        {mapping.reason && ` (${mapping.reason})`} · new fields: {mapping.policy}
+        {mode(mapping.load_mode)} by <span className="mono">{mapping.key.join(', ') || 'no key'}</span> ·
+        changed <Ago at={overview.changed_at} /> by {mapping.author ?? 'a run'}
+        {mapping.reason && ` (${mapping.reason})`} · what is new: {policy(mapping.policy)}
         {mapping.waiting_rows > 0 && ` · ${some(mapping.waiting_rows, 'row')} wait on the stage`}
       </Text>
       {overview.status === 'UNMAPPED' && (

@@ -9,10 +9,10 @@ import {
   ignored,
   isChanged,
   keyed,
+  placed,
   renamed,
   typed,
   undone,
-  unignored,
 } from './changes';
 import { type Field, TYPES } from './questions';
 
@@ -65,6 +65,14 @@ export function Fields({ fields, warnings, keys, asked, ask }: Props) {
   );
 }
 
+/** Why a field has no column. */
+const REASONS: Record<string, string> = {
+  IGNORED: 'left out',
+  UNMAPPED_FIELD: 'no column yet',
+  COLUMN_LIMIT: 'no room for its column',
+  NAME_CONFLICT: 'no free name for its column',
+};
+
 interface LineProps {
   field: Field;
   warned: readonly Schemas['Warned'][];
@@ -77,7 +85,7 @@ interface LineProps {
 function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
   const name = field.field;
   const leavingOut = asked.ignore.includes(name);
-  const takingIn = asked.unignore.includes(name);
+  const takingIn = field.column === null && (asked.unignore.includes(name) || name in asked.types);
   const column = asked.rename[name] ?? field.column ?? '';
   const type = asked.types[name] ?? field.type ?? '';
   const changed = isChanged(asked, name);
@@ -102,7 +110,7 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
         ))}
         {field.column === null && (
           <Text size="xs" c="dimmed" mt={2}>
-            {takingIn ? 'gets a column again' : (field.reason ?? 'no column')}
+            {takingIn ? 'gets a column' : (REASONS[field.reason ?? ''] ?? 'no column')}
           </Text>
         )}
       </td>
@@ -164,7 +172,7 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
                 <Menu.Item onClick={() => ask(ignored(asked, name))}>Leave out</Menu.Item>
               )}
               {field.column === null && !takingIn && (
-                <Menu.Item onClick={() => ask(unignored(asked, name))}>Give it a column</Menu.Item>
+                <Menu.Item onClick={() => ask(placed(asked, field))}>Give it a column</Menu.Item>
               )}
               {field.fixed && !asked.free.includes(name) && (
                 <Menu.Item onClick={() => ask(freed(asked, name))}>Let the type follow its values</Menu.Item>
@@ -196,7 +204,7 @@ function WayOut({ field, warned, asked, ask }: WayOutProps) {
   const ways: [words: string, edits: Edits][] =
     field.column === null
       ? [
-          ['Give it a column', unignored(asked, name)],
+          ['Give it a column', placed(asked, field)],
           ['Leave it out', ignored(asked, name)],
         ]
       : [
@@ -204,7 +212,7 @@ function WayOut({ field, warned, asked, ask }: WayOutProps) {
             ? ([[`Make the column ${brings}`, typed(asked, name, field.type, brings)]] as [string, Edits][])
             : []),
           ...(field.fixed ? ([['Let the type follow', freed(asked, name)]] as [string, Edits][]) : []),
-          ...(field.type === 'VARCHAR'
+          ...(field.type === 'VARCHAR' || brings === 'VARCHAR'
             ? []
             : ([['Keep it as text', typed(asked, name, field.type, 'VARCHAR')]] as [string, Edits][])),
         ];

@@ -1,5 +1,6 @@
 import { Button, Group, Modal, Radio, Select, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
+import { ACTIONS, PARTS, PRESETS, wordsOf } from '~/words/loading';
 import type { Asked } from './changes';
 
 interface Props {
@@ -9,44 +10,17 @@ interface Props {
   chosen: (asked: Asked) => void;
 }
 
-const PRESETS: readonly { value: string; label: string; told: string }[] = [
+const CHOICES = [
   { value: 'pipeline', label: 'As the pipeline has it', told: 'Changes of the pipeline hold here too.' },
-  {
-    value: 'ALLOW_ALL',
-    label: 'Take in everything',
-    told: 'Tables, columns and wider types come by themselves.',
-  },
-  {
-    value: 'ALLOW_COLUMN_LEVEL',
-    label: 'Take in columns, no tables',
-    told: 'New columns and wider types come by themselves; rows of event types without a table are left out.',
-  },
-  {
-    value: 'BLOCK_ALL',
-    label: 'Take in nothing',
-    told: 'New fields are not loaded, and rows that do not fit wait as failed events.',
-  },
+  ...PRESETS,
   { value: 'own', label: 'My own choice', told: 'Of event types, fields and values each by itself.' },
 ];
-
-const ACTIONS = [
-  { value: 'evolve', label: 'make the place for it' },
-  { value: 'freeze', label: 'let the row wait as a failed event' },
-  { value: 'discard_value', label: 'load the row without it' },
-  { value: 'discard_row', label: 'leave the row out' },
-];
-
-const PARTS = [
-  { part: 'tables', label: 'An event type without a table' },
-  { part: 'columns', label: 'A field without a column' },
-  { part: 'types', label: 'A value that its column cannot hold' },
-] as const;
 
 type Own = Record<(typeof PARTS)[number]['part'], string>;
 
 /** What happens to what is new in an event type. */
 export function Policy({ now, close, chosen }: Props) {
-  const own = Object.fromEntries([...now.matchAll(/(\w+)=(\w+)/g)].map(([, part, action]) => [part, action]));
+  const own = wordsOf(now);
   const [preset, setPreset] = useState(
     Object.keys(own).length ? 'own' : PRESETS.some((one) => one.value === now) ? now : 'pipeline',
   );
@@ -72,7 +46,7 @@ export function Policy({ now, close, chosen }: Props) {
         <Stack gap="md">
           <Radio.Group value={preset} onChange={setPreset} label="Policy">
             <Stack gap="xs" mt="xs">
-              {PRESETS.map(({ value, label, told }) => (
+              {CHOICES.map(({ value, label, told }) => (
                 <Radio key={value} value={value} label={label} description={told} />
               ))}
             </Stack>
@@ -83,7 +57,7 @@ export function Policy({ now, close, chosen }: Props) {
                 key={part}
                 label={label}
                 allowDeselect={false}
-                data={ACTIONS}
+                data={[...ACTIONS]}
                 value={actions[part]}
                 onChange={(value) => value && setActions({ ...actions, [part]: value })}
               />

@@ -7,6 +7,7 @@ import {
   isChanged,
   keyed,
   NOTHING,
+  placed,
   renamed,
   typed,
   undone,
@@ -23,6 +24,12 @@ describe('changes of a mapping', () => {
     const out = ignored(freed(renamed(NOTHING, 'a', 'a', 'b'), 'a'), 'a');
     expect(out).toEqual({ ...NOTHING, ignore: ['a'] });
     expect([isChanged(out, 'a'), isChanged(out, 'b')]).toEqual([true, false]);
+  });
+  it('of a field without a column are one: it gets one of its type, which follows its values', () => {
+    const some = placed(NOTHING, { field: 'a', type: 'LONG', reason: 'UNMAPPED_FIELD' });
+    expect([changes(some), some.types, some.free]).toEqual([1, { a: 'LONG' }, ['a']]);
+    expect(changes(undone(some, 'a'))).toBe(0);
+    expect(placed(NOTHING, { field: 'a', type: null, reason: 'IGNORED' }).unignore).toEqual(['a']);
   });
   it('may follow the type that a warning tells of', () => {
     const message = 'amount brings DECIMAL(38,9); of those perhaps not all fit the column amount (DOUBLE)';

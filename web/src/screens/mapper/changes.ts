@@ -18,8 +18,7 @@ export const NOTHING: Edits = { rename: {}, types: {}, free: [], ignore: [], uni
 
 export const changes = (edits: Edits): number =>
   Object.keys(edits.rename).length +
-  Object.keys(edits.types).length +
-  edits.free.length +
+  new Set([...Object.keys(edits.types), ...edits.free]).size +
   edits.ignore.length +
   edits.unignore.length +
   (edits.key ? 1 : 0);
@@ -64,6 +63,19 @@ export const unignored = (edits: Edits, field: string): Edits => ({
   ...edits,
   unignore: [...edits.unignore.filter((one) => one !== field), field],
 });
+
+/** A field without a column gets one of the type that its values have, which follows them. */
+export const placed = (
+  edits: Edits,
+  { field, type, reason }: { field: string; type: string | null; reason: string | null },
+): Edits =>
+  type === null && reason === 'IGNORED'
+    ? unignored(edits, field)
+    : {
+        ...undone(edits, field),
+        types: { ...edits.types, [field]: type ?? 'VARCHAR' },
+        free: [...edits.free.filter((one) => one !== field), field],
+      };
 
 export const freed = (edits: Edits, field: string): Edits => ({
   ...edits,

@@ -1,13 +1,12 @@
-import { Loader, Modal, Select, Stack, Text, TextInput } from '@mantine/core';
-import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { Select, Stack, Text, TextInput } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
 import { Confirm } from '~/parts/Confirm';
-import { Copyable } from '~/parts/Copy';
-import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
+import { Yaml } from '~/parts/Yaml';
 import { some } from '~/words/numbers';
 
 export type Question = 'yaml' | 'clone' | 'resync' | 'delete';
@@ -22,7 +21,7 @@ interface Props {
 export function Asked({ question, pipeline, close }: Props) {
   switch (question) {
     case 'yaml':
-      return <Yaml name={pipeline.name} close={close} />;
+      return <Yaml title={`${pipeline.name} as YAML`} pipelines={[pipeline.name]} close={close} />;
     case 'clone':
       return <Clone name={pipeline.name} close={close} />;
     case 'resync':
@@ -30,30 +29,6 @@ export function Asked({ question, pipeline, close }: Props) {
     case 'delete':
       return <Delete pipeline={pipeline} close={close} />;
   }
-}
-
-function Yaml({ name, close }: { name: string; close: () => void }) {
-  const text = useQuery({
-    queryKey: ['pipelines', 'one', name, 'yaml'],
-    queryFn: () => body(api.GET('/api/millrace/v1/export', { params: { query: { pipeline: [name] } } })),
-  });
-  return (
-    <Modal
-      opened
-      onClose={close}
-      size="lg"
-      title={<Text fw={600}>{name} as YAML</Text>}
-      closeButtonProps={{ 'aria-label': 'Close' }}
-    >
-      <Text c="dimmed" mb="sm">
-        <span className="mono">millrace apply</span> makes the same pipeline of it elsewhere. Secrets are
-        variables.
-      </Text>
-      <ErrorNote error={text.error} again={() => void text.refetch()} />
-      {text.isPending && <Loader size="sm" />}
-      {text.data && <Copyable text={text.data.text} label="the YAML" />}
-    </Modal>
-  );
 }
 
 function Clone({ name, close }: { name: string; close: () => void }) {

@@ -1,8 +1,10 @@
 import { Button, Group, Text } from '@mantine/core';
-import { IconPlayerPause, IconPlayerPlay, IconRefresh, IconX } from '@tabler/icons-react';
+import { IconFileCode, IconPlayerPause, IconPlayerPlay, IconRefresh, IconX } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 import { api, body } from '~/api/client';
 import { done, failed } from '~/parts/notices';
+import { Yaml } from '~/parts/Yaml';
 import { some } from '~/words/numbers';
 
 type Verb = 'run' | 'pause' | 'resume';
@@ -13,6 +15,7 @@ const OPPOSITE: Partial<Record<Verb, Verb>> = { pause: 'resume', resume: 'pause'
 /** What can be done with several pipelines at once. What some of them do not allow now is said; the others go on. */
 export function Bulk({ names, done: finished }: { names: readonly string[]; done: () => void }) {
   const client = useQueryClient();
+  const [text, showText] = useState(false);
   const act = useMutation({
     mutationFn: async ({ verb, of }: { verb: Verb; of: readonly string[] }) => {
       const outcomes = await Promise.allSettled(of.map((name) => one(name, verb)));
@@ -66,9 +69,24 @@ export function Bulk({ names, done: finished }: { names: readonly string[]; done
       >
         Resume
       </Button>
+      <Button
+        size="xs"
+        variant="default"
+        leftSection={<IconFileCode size={14} />}
+        onClick={() => showText(true)}
+      >
+        As YAML
+      </Button>
       <Button size="xs" variant="subtle" color="gray" leftSection={<IconX size={14} />} onClick={finished}>
         Choose none
       </Button>
+      {text && (
+        <Yaml
+          title={`${some(names.length, 'pipeline')} as YAML`}
+          pipelines={names}
+          close={() => showText(false)}
+        />
+      )}
     </Group>
   );
 }

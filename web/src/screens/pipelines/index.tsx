@@ -7,6 +7,7 @@ import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { typesQuery } from '~/parts/connectors';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
@@ -75,11 +76,7 @@ export function Component() {
     queryKey: ['destinations'],
     queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
   });
-  const types = useQuery({
-    queryKey: ['connectors', 'sources'],
-    queryFn: () => body(api.GET('/api/millrace/v1/connectors/sources')),
-    staleTime: Number.POSITIVE_INFINITY,
-  });
+  const types = useQuery(typesQuery('source'));
   const rows = list.data?.pages.flatMap((page) => page.items);
   const shown = useMemo(
     () => columns((type) => types.data?.find((one) => one.type === type)?.title ?? type),

@@ -7,7 +7,7 @@ export interface Setting {
   key: Key;
   label: string;
   told?: string;
-  choices?: string[];
+  choices?: { value: string; label: string }[];
   /** What the number counts. */
   unit?: string;
 }
@@ -29,7 +29,10 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
         key: 'naming',
         label: 'Names of new tables and columns',
         told: 'Of pipelines that are made from now on',
-        choices: ['edge', 'classic'],
+        choices: [
+          { value: 'edge', label: 'Lower case, with underscores' },
+          { value: 'classic', label: 'As older workspaces have them' },
+        ],
       },
       { key: 'metadata_prefix', label: 'Prefix of columns that Millrace adds' },
       { key: 'high_priority_percent', label: 'Pipelines that may have high priority', unit: '%' },

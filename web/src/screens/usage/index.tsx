@@ -9,6 +9,7 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
+import { kind } from '~/words/jobs';
 import { count } from '~/words/numbers';
 
 const Chart = lazy(() => import('./DayChart'));
@@ -25,7 +26,7 @@ const BY: { value: By; label: string }[] = [
 
 const columns = (by: By): Column<Line>[] => [
   ...(by === 'kind'
-    ? [{ id: 'kind', header: 'Kind', cell: (row: Line) => row.kind ?? '–' }]
+    ? [{ id: 'kind', header: 'Kind', cell: (row: Line) => (row.kind ? kind(row.kind) : '–') }]
     : [
         {
           id: 'pipeline',

@@ -1,14 +1,4 @@
-import {
-  Button,
-  Group,
-  JsonInput,
-  Modal,
-  SegmentedControl,
-  Select,
-  Stack,
-  Text,
-  TextInput,
-} from '@mantine/core';
+import { Button, Group, JsonInput, Modal, SegmentedControl, Stack, Text } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
@@ -16,6 +6,7 @@ import { exactly } from '~/api/exact';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
+import { askedMode, isWhole, QueryModeInput, queryModeOf } from '~/parts/QueryMode';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
 
 type Row = Schemas['Object'];
@@ -196,50 +187,16 @@ function Position({ pipeline, object, close }: Props) {
   );
 }
 
-/** The modes, and which columns each asks for. */
-const MODES: readonly { value: string; label: string; columns: readonly string[] }[] = [
-  { value: 'auto', label: 'The best that its table allows', columns: [] },
-  { value: 'full_load', label: 'The whole table each time', columns: [] },
-  {
-    value: 'delta',
-    label: 'By the time of the last change',
-    columns: ['timestamp_column_name'],
-  },
-  {
-    value: 'increment_append_only',
-    label: 'By a number that grows (rows never change)',
-    columns: ['incrementing_column_name'],
-  },
-  {
-    value: 'change_data_capture',
-    label: 'By time and number',
-    columns: ['timestamp_column_name', 'incrementing_column_name'],
-  },
-  { value: 'xmin', label: 'By the transaction that wrote it (PostgreSQL)', columns: [] },
-];
-
-const LABELS: Record<string, string> = {
-  timestamp_column_name: 'Column with the time',
-  incrementing_column_name: 'Column with the number',
-};
-
 /** How an object of a database is asked for what is new. */
 function Mode({ pipeline, object, close }: Props) {
-  const kept = (object.query_mode ?? {}) as Record<string, unknown>;
-  const [mode, setMode] = useState(String(kept.mode ?? 'auto'));
-  const [columns, setColumns] = useState<Record<string, string>>(() =>
-    Object.fromEntries(
-      Object.keys(LABELS).flatMap((key) => (typeof kept[key] === 'string' ? [[key, kept[key]]] : [])),
-    ),
-  );
+  const [config, setConfig] = useState(() => queryModeOf(object.query_mode));
   const settled = useSettled(pipeline, close);
-  const needs = MODES.find((one) => one.value === mode)?.columns ?? [];
   const save = useMutation({
     mutationFn: () =>
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
           params: { path: { pipeline, object: object.name } },
-          body: { config: { mode, ...Object.fromEntries(needs.map((key) => [key, columns[key] ?? ''])) } },
+          body: { config: askedMode(config) },
         }),
       ),
     onSuccess: () => settled(`${object.name} is queried so from the next run on.`),
@@ -249,33 +206,12 @@ function Mode({ pipeline, object, close }: Props) {
       title={`How ${object.name} is queried`}
       verb="Query it so"
       busy={save.isPending}
-      may={needs.every((key) => columns[key]?.trim())}
+      may={isWhole(config)}
       error={save.error}
       submit={() => save.mutate()}
       close={close}
     >
-      <Select
-        label="Query mode"
-        allowDeselect={false}
-        value={mode}
-        onChange={(value) => value && setMode(value)}
-        data={[
-          ...(MODES.some((one) => one.value === mode) ? [] : [{ value: mode, label: mode }]),
-          ...MODES.map(({ value, label }) => ({ value, label })),
-        ]}
-      />
-      {needs.map((key) => (
-        <TextInput
-          key={key}
-          label={LABELS[key]}
-          required
-          value={columns[key] ?? ''}
-          onChange={(event) => {
-            const now = event.currentTarget.value;
-            setColumns((all) => ({ ...all, [key]: now }));
-          }}
-        />
-      ))}
+      <QueryModeInput value={config} change={setConfig} />
     </Ask>
   );
 }

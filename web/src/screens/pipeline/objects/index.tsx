@@ -11,9 +11,11 @@ import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { done, failed } from '~/parts/notices';
+import { isQueried } from '~/parts/QueryMode';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { mode } from '~/words/loading';
 import { share, some } from '~/words/numbers';
-import { usePipelineName } from '../here';
+import { usePipeline, usePipelineName } from '../here';
 import { Change, type What } from './Change';
 
 type Row = Schemas['Object'];
@@ -50,6 +52,7 @@ const ALLOWED: Record<Row['state'], readonly Action[]> = {
 export function Component() {
   const pipeline = usePipelineName();
   const may = useMay();
+  const queried = isQueried(usePipeline().data?.source_type ?? '');
   const client = useQueryClient();
   const [asked, ask] = useSearchParams();
   const [text, setText] = useState('');
@@ -136,7 +139,7 @@ export function Component() {
         cell: (row) =>
           !row.historical ? 'none' : typeof row.history === 'number' ? share(row.history) : '–',
       },
-      { id: 'mode', header: 'Loads by', width: 90, hide: 'tablet', cell: (row) => row.load_mode },
+      { id: 'mode', header: 'Rows are', width: 100, hide: 'tablet', cell: (row) => mode(row.load_mode) },
       {
         id: 'at',
         header: 'Last read',
@@ -166,11 +169,13 @@ export function Component() {
                     {row.state !== 'SKIPPED' && (
                       <>
                         <Menu.Divider />
-                        {(Object.keys(CHANGES) as What[]).map((what) => (
-                          <Menu.Item key={what} onClick={() => change({ what, object: row })}>
-                            {CHANGES[what]}
-                          </Menu.Item>
-                        ))}
+                        {(Object.keys(CHANGES) as What[])
+                          .filter((what) => what !== 'mode' || queried)
+                          .map((what) => (
+                            <Menu.Item key={what} onClick={() => change({ what, object: row })}>
+                              {CHANGES[what]}
+                            </Menu.Item>
+                          ))}
                       </>
                     )}
                   </Menu.Dropdown>
@@ -180,7 +185,7 @@ export function Component() {
           ]
         : []),
     ],
-    [editable, begin],
+    [editable, queried, begin],
   );
   const names = Object.keys(selected);
   return (
