@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 import socket
 import time
-from datetime import timedelta
 from pathlib import Path
 
-import sqlalchemy as sa
 from tests.control.people import cheap
 
 from millrace.control import connections, jobs, keys, lifecycle, pipelines, simulation, transformations, users
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
-from millrace.control.telling_tables import usage_hourly
 
 PATIENCE_S = 300.0
 # The stand-in makes up three events a second; in so long some of them cannot pass the script.
@@ -54,7 +50,6 @@ def fill(path: Path, email: str) -> None:
         time.sleep(NEW_EVENTS_S)
         jobs.start(home, simulation.PIPELINE)
         until_idle(home)
-        _past(home)
         users.create(home, "grace@example.com", ("OBSERVER",), name="Grace")
         users.create(home, "edsger@example.com", ("PIPELINE_ADMIN",), name="Edsger")
         keys.create(home, email, name="Airflow")
@@ -62,7 +57,13 @@ def fill(path: Path, email: str) -> None:
 
 def _beside(home: Home) -> None:
     """A pipeline that cannot reach its source, one that is paused, and one that has not run yet."""
-    nowhere = {"db_host": "127.0.0.1", "db_port": 1, "db_name": "shop", "db_user": "reader", "db_password": "invented"}
+    nowhere = {
+        "db_host": "orders.invalid",
+        "db_port": 5432,
+        "db_name": "shop",
+        "db_user": "reader",
+        "db_password": "invented",
+    }
     connections.create(home, "source", "Orders database", "postgres", nowhere)
     connections.create(home, "destination", "BI", "duckdb", {"path": str(home.path / "files" / "bi.duckdb")})
     pipelines.create(home, Wish("Orders", "Orders database", "BI", schedule={"every_s": 3600}))
@@ -70,23 +71,6 @@ def _beside(home: Home) -> None:
     connections.create(home, "source", "Clicks of the shop", "webhook", {})
     pipelines.create(home, Wish("Clicks", "Clicks of the shop", "BI"))
     lifecycle.clone(home, simulation.PIPELINE, new_name="Shop of last year", table_prefix="last_year_")
-
-
-def _past(home: Home) -> None:
-    """What the shop is said to have moved in the hours of the days before: a new home has no past to draw."""
-    chance = random.Random(7)
-    shop = pipelines.find(home, simulation.PIPELINE)
-    hour = home.database.now().replace(minute=0, second=0, microsecond=0)
-    common = {"team_id": shop.team_id, "pipeline_id": shop.id, "pipeline": shop.name, "stream": "Events"}
-    rows = [
-        common
-        | {"hour": hour - timedelta(hours=back), "table_name": "events", "kind": "INCREMENTAL"}
-        | {"ingested": n, "loaded": n}
-        for back in range(1, DAYS * 24)
-        for n in (chance.randrange(12, 40) * (3 if 8 <= (hour - timedelta(hours=back)).hour <= 21 else 1),)
-    ]
-    with home.database.transaction() as connection:
-        connection.execute(sa.insert(usage_hourly), rows)
 
 
 def until_idle(home: Home) -> None:
