@@ -20,6 +20,9 @@ from millrace.control.db import Database
 from millrace.engine import sync
 from millrace.engine.stage import Draft
 
+# Points after which a disk, a database or another system is as it was after the point before.
+NOTHING_LASTS = ("before ", "within ")
+
 
 class Killed(BaseException):
     """The process is gone. No handler of an ordinary error sees it."""
@@ -54,6 +57,13 @@ class Points:
     def all(self) -> list[tuple[str, int]]:
         return [(name, number) for name, count in sorted(self.passed.items()) for number in range(1, count + 1)]
 
+    def effects(self) -> list[tuple[str, int]]:
+        """One point for each thing of a run that lasts. A death at another point leaves what the last of these left.
+
+        Statements within a transaction and the moment before its commit leave nothing: the databases see to it.
+        """
+        return [(name, number) for name, number in self.all() if not name.startswith(NOTHING_LASTS)]
+
 
 @contextmanager
 def counting(points: Points) -> Iterator[None]:
@@ -71,9 +81,10 @@ def counting(points: Points) -> Iterator[None]:
         _around(patch, points, Draft, "add", "write")
         _around(patch, points, Client, "send", "http")
         for family in SqlDestination.__subclasses__():
-            _around(patch, points, family, "execute", "destination execute")
-            _around(patch, points, family, "take", "destination copy")
-            _transaction(patch, points, family, "destination")
+            open_now = threading.local()
+            _around(patch, points, family, "execute", "destination execute", open_now)
+            _around(patch, points, family, "take", "destination copy", open_now)
+            _transaction(patch, points, family, "destination", open_now)
         _transaction(patch, points, Database, "books")
         # Few rows load while others are still read, as many do.
         patch.setattr(sync, "ENOUGH_ROWS", 1)
@@ -81,28 +92,42 @@ def counting(points: Points) -> Iterator[None]:
         yield
 
 
-def _transaction(patch: pytest.MonkeyPatch, points: Points, owner: Any, label: str) -> None:
+def _transaction(
+    patch: pytest.MonkeyPatch, points: Points, owner: Any, label: str, open_now: threading.local | None = None
+) -> None:
     real = owner.transaction
+    mine = open_now or threading.local()
 
     @contextmanager
     def wrapped(self: Any) -> Iterator[Any]:
         points.alive()
-        with real(self) as value:
-            yield value
-            points.hit(f"before {label} commit")
+        mine.open = True
+        try:
+            with real(self) as value:
+                yield value
+                points.hit(f"before {label} commit")
+        finally:
+            mine.open = False
         points.hit(f"after {label} commit")
 
     patch.setattr(owner, "transaction", wrapped)
 
 
-def _around(patch: pytest.MonkeyPatch, points: Points, owner: Any, name: str, label: str) -> None:
+def _around(
+    patch: pytest.MonkeyPatch,
+    points: Points,
+    owner: Any,
+    name: str,
+    label: str,
+    open_now: threading.local | None = None,
+) -> None:
     real = getattr(owner, name)
 
     @functools.wraps(real)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         points.alive()
         result = real(*args, **kwargs)
-        points.hit(f"after {label}")
+        points.hit(f"{'within' if getattr(open_now, 'open', False) else 'after'} {label}")
         return result
 
     patch.setattr(owner, name, wrapped)
