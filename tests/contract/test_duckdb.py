@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from tests.contract.disk import small_disk
+from tests.duckdb_files import staying_open
 
 from millrace.connect.destination import Load
 from millrace.connect.source import Context
@@ -40,8 +41,12 @@ class TestDuckDB(SqlDestinationContract):
     type_ = "duckdb"
 
     @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
+    def _place(self, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
         self.path = tmp_path / "warehouse.duckdb"
+        # The tests of this module look at the file from outside, as a process that is killed does.
+        outside = request.function.__qualname__.startswith(f"{type(self).__name__}.")
+        with nullcontext() if outside or "killed" in request.node.name else staying_open():
+            yield
 
     def config(self) -> dict[str, Any]:
         return {"path": str(self.path)}

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import pyarrow as pa
 import pytest
+from tests.duckdb_files import staying_open
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.destination import Load, Loaded, Table
@@ -434,9 +435,10 @@ def types(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def rig(types: None, tmp_path: Path) -> Iterator[Rig]:
     """A pipeline that is not saved yet: the test says its streams first."""
-    made = Rig(tmp_path)
-    yield made
-    made.close()
+    with staying_open():
+        made = Rig(tmp_path)
+        yield made
+        made.close()
 
 
 @pytest.fixture
