@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from millrace.connect.source import Stream
 from millrace.data.batch import JSON, Item, LoadMode
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 LOG = "(log)"

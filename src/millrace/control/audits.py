@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.data.dataclass import dataclass
 from millrace.connect import registry
 from millrace.connect.audit import JobDone, ObjectDone
 from millrace.control import records, run_objects
@@ -17,6 +16,7 @@ from millrace.control.records import Balance, RunRecord
 from millrace.control.run_objects import ObjectRow
 from millrace.control.tables import connections, deleted_jobs, pipelines, runs, teams
 from millrace.control.wire import adapter
+from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
     from millrace.control.db import Database

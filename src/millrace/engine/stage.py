@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from millrace.data.batch import PARTIAL, TRUNCATION, Segment
 from millrace.data.columns import BEFORE, INGESTED_AT, REJECTS, UNCHANGED
+from millrace.data.dataclass import dataclass
 from millrace.engine.checksums import agrees, checksum
 from millrace.engine.ledger import RejectFile
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
