@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pytest
 from tests.contract.disk import small_disk
 from tests.duckdb_files import staying_open
 
-from millrace.connect.destination import Load
+from millrace.connect.destination import Load, Loaded
 from millrace.connect.source import Context
 from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import rows, table
@@ -35,6 +36,22 @@ connection = duckdb.connect(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()
 """
+
+
+class Watched(Destination):
+    """Remembers what it said to DuckDB."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.said: list[str] = []
+
+    def execute(self, sql: str, *values: Any) -> int:
+        self.said.append(sql)
+        return super().execute(sql, *values)
+
+    def take(self, name: str, rows: pa.RecordBatchReader) -> None:
+        self.said.append(f"CREATE {name}")
+        super().take(name, rows)
 
 
 class TestDuckDB(SqlDestinationContract):
@@ -173,6 +190,74 @@ class TestDuckDB(SqlDestinationContract):
         destination.load(made, Load(FEED, 0, 1, 1, given))
         with self.held_elsewhere():
             pass
+
+    # Loads of new keys.
+
+    MADE = table("t", {"k": types.VARCHAR, "v": types.LONG}, key=("k",))
+    SHAPE: ClassVar = {"k": types.VARCHAR, "v": types.LONG, MADE.meta.ingested_at: types.LONG}
+
+    def loaded(self, destination: Destination, after: int, keys: Sequence[int], value: int) -> Loaded:
+        """What became of a load of rows with these keys."""
+        given = rows(self.SHAPE, *((f"{key:016}", value, 10 * after + value) for key in keys))
+        destination.ensure(self.MADE)
+        return destination.load(self.MADE, Load(FEED, after, after + 1, after + 1, given))
+
+    def kept(self) -> list[tuple[Any, ...]]:
+        with duckdb.connect(self.path) as connection:
+            return connection.execute("SELECT k::INT, v FROM t ORDER BY k, v").fetchall()
+
+    def test_keys_that_are_new_since_the_table_was_empty_are_not_looked_up(self) -> None:
+        destination = Watched(Config(path=self.path))
+        for load in range(3):
+            assert self.loaded(destination, load, range(load * 5, load * 5 + 5), load).inserted == 5
+        assert not any("CREATE" in sql and "__mr_" in sql for sql in destination.said)
+        found = self.loaded(destination, 3, [14, 15], 7)
+        assert (found.inserted, found.updated) == (1, 1)
+        found = self.loaded(destination, 4, [15, 16], 8)
+        assert (found.inserted, found.updated) == (1, 1)
+        assert self.kept() == [*((n, n // 5) for n in range(14)), (14, 7), (15, 8), (16, 8)]
+
+    def test_a_key_that_comes_twice_in_the_first_load_goes_in_once(self) -> None:
+        found = self.loaded(self.another(), 0, [1, 2, 1], 3)
+        assert (found.inserted, found.duplicates) == (2, 1)
+        assert self.kept() == [(1, 3), (2, 3)]
+
+    def test_rows_that_somebody_else_put_in_between_loads_are_met(self) -> None:
+        destination = self.another()
+        self.loaded(destination, 0, [1, 2], 1)
+        self.behind("""INSERT INTO {t:t} BY NAME SELECT '0000000000000003' AS k, 0 AS v""")
+        found = self.loaded(destination, 1, [3, 4], 2)
+        assert (found.inserted, found.updated) == (1, 1)
+        assert self.kept() == [(1, 1), (2, 1), (3, 2), (4, 2)]
+
+    def test_rows_that_another_destination_of_the_process_loaded_are_met(self) -> None:
+        one, other = self.another(), self.another()
+        with one.connected(keep=True):
+            self.loaded(one, 0, [1, 2], 1)
+            self.loaded(other, 1, [3], 1)
+            found = self.loaded(one, 2, [3, 4], 2)
+        assert (found.inserted, found.updated) == (1, 1)
+        assert self.kept() == [(1, 1), (2, 1), (3, 2), (4, 2)]
+
+    def test_rows_of_a_table_that_took_the_place_of_another_are_met(self) -> None:
+        destination = self.another()
+        self.loaded(destination, 0, [1], 1)
+        fresh = replace(self.MADE, name="t__fresh")
+        destination.ensure(fresh)
+        given = rows(self.SHAPE, (f"{5:016}", 1, 1))
+        destination.load(fresh, Load("other", 0, 1, 1, given))
+        destination.swap("t__fresh", "t")
+        found = self.loaded(destination, 0, [5, 6], 2)
+        assert (found.inserted, found.updated) == (1, 1)
+        assert self.kept() == [(5, 2), (6, 2)]
+
+    def test_a_key_that_is_there_by_a_collation_is_met(self) -> None:
+        destination, name = self.another(), self.MADE.meta.ingested_at
+        self.behind(f'CREATE TABLE {{t:t}} (k VARCHAR COLLATE NOCASE, v BIGINT, "{name}" BIGINT)')
+        destination.ensure(self.MADE)
+        for load, key in enumerate(("abcdefgh", "ABCDEFGH")):
+            found = destination.load(self.MADE, Load(FEED, load, load + 1, 1, rows(self.SHAPE, (key, load, load))))
+        assert (found.inserted, found.updated) == (0, 1)
 
     def test_what_speaks_against_a_load_is_told_before_it_and_nothing_is_made(self, tmp_path: Path) -> None:
         destination = Destination(Config(path=self.path))

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import LIMITS, OLD_FORMATS, OLD_TABLES, TABLES, readable
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused
-from millrace.connect.sql.statements import Found
+from millrace.connect.sql.statements import Found, append
+from millrace.data.columns import UNCHANGED
+from millrace.data.dataclass import dataclass
+from millrace.destinations.duckdb import keys
 from millrace.errors import ConfigError, EnvironmentProblem
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file. But some
@@ -39,7 +43,16 @@ _NO_ROOM = ("No space left", "File too large", "Disk quota exceeded", "disk is f
 # How DuckDB says in a commit that its memory is used up.
 _NO_MEMORY = ("failed to pin block", "could not allocate block")
 
-_writers: dict[str, threading.RLock] = {}
+
+@dataclass(slots=True)
+class _Writers:
+    """Those of this process that write one file: whose turn it is, and how many transactions they began."""
+
+    turn: threading.RLock = field(default_factory=threading.RLock)
+    transactions: int = 0
+
+
+_writers: dict[str, _Writers] = {}
 _writers_guard = threading.Lock()
 
 
@@ -71,7 +84,14 @@ class Destination(SqlDestination[Config]):
         self._memory = list(_memory_limits()) if config.memory_limit is None else [config.memory_limit]
         self._file = os.path.realpath(config.path)
         with _writers_guard:
-            self._turn = _writers.setdefault(self._file, threading.RLock())
+            self._writers = _writers.setdefault(self._file, _Writers())
+        self._turn = self._writers.turn
+        # Of each table that had no rows before this destination put new ones in, and nobody else since: their keys.
+        self._keys: dict[str, keys.Hashes] = {}
+        self._grown: keys.Hashes | None = None
+        # The last transaction of this destination, and the file as it was left.
+        self._last = 0
+        self._left: object = None
 
     # The connection.
 
@@ -120,6 +140,7 @@ class Destination(SqlDestination[Config]):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+            self._left = _touched(self._file)
 
     def _open(self) -> None:
         if self._connection is not None:
@@ -143,6 +164,9 @@ class Destination(SqlDestination[Config]):
                 self.context.awaiting(f"{self.config.path} is locked by {held}")
             self.context.clock.sleep(_PAUSE_S)
         self._connection = connection
+        if self._left != _touched(self._file):
+            # Somebody else may have put rows in.
+            self._keys.clear()
         with self.translated():
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"SET memory_limit = '{self._memory[0]}'")
@@ -240,14 +264,57 @@ class Destination(SqlDestination[Config]):
         with self.connected():
             self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
             while True:
+                self._grown = None
                 try:
-                    return super().load(table, load)
+                    loaded = super().load(table, load)
+                    break
                 except EnvironmentProblem as problem:
                     if problem.code != "memory" or len(self._memory) == 1:
                         raise
                 # It was rolled back. Later loads of these rows' kind begin with what this one needs.
                 del self._memory[0]
                 self.execute(f"SET memory_limit = '{self._memory[0]}'")
+            if self._grown is None:
+                self._keys.pop(table.name, None)
+            else:
+                self._keys[table.name] = self._grown
+            return loaded
+
+    def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
+        """Rows go straight into the table as long as the key of each is new since the table was empty."""
+        known = self._known(table, target, load, incoming)
+        self._grown = None if known is None else self._joined(table, known, incoming)
+        if self._grown is None:
+            return super()._merged(table, target, load, incoming)
+        with self.offered(incoming) as rows:
+            self.execute(append(self.dialect, table, target, rows=rows, at_ms=load.at_ms))
+        return Loaded(0, inserted=incoming.count)
+
+    def _known(self, table: Table, target: str, load: Load, incoming: Incoming) -> keys.Hashes | None:
+        """Hashes of all keys that the table has; None when they are not known, or rows are more than new ones."""
+        if incoming.deletes or table.nest is not None or len(table.key) > 1 or UNCHANGED in load.rows.schema.names:
+            return None
+        if table.name not in self._keys and not self.rows(f"SELECT 1 FROM {target} LIMIT 1"):
+            # Keys that are not equal by their letters may be so by a collation.
+            made = self.rows(
+                "SELECT sql FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2 "
+                "AND lower(table_name) = lower($3)",
+                self._catalog,
+                self.config.schema_name,
+                table.name,
+            )
+            return keys.none() if made and "COLLATE" not in str(made[0][0]).upper() else None
+        return self._keys.get(table.name)
+
+    def _joined(self, table: Table, known: keys.Hashes, incoming: Incoming) -> keys.Hashes | None:
+        """The keys that are known, and those that come; None when some of them may be the same."""
+        every = keys.joined(known, (batch.column(0) for batch in incoming.reader(table.key)))
+        self._raise_refusals(incoming)
+        return every
+
+    def swap(self, fresh: str, table: str) -> None:
+        self._keys.clear()
+        super().swap(fresh, table)
 
     # What SqlDestination asks for.
 
@@ -258,6 +325,10 @@ class Destination(SqlDestination[Config]):
 
     @contextmanager
     def transaction(self) -> Generator[None]:
+        if self._last != self._writers.transactions:
+            # Another destination of this process has written.
+            self._keys.clear()
+        self._last = self._writers.transactions = self._writers.transactions + 1
         with self.translated():
             self._live.execute("BEGIN")
         try:
@@ -390,6 +461,19 @@ def _first(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:
         if left <= 0:
             break
     return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _touched(file: str) -> object:
+    """What of a database's files is different once somebody has written to them. They must not be opened for that:
+    whoever closes a file loses the locks that its process has on it."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in (Path(file), Path(f"{file}.wal")):
+        try:
+            about = path.stat()
+            found.append((about.st_ino, about.st_size, about.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
 
 
 def _of_another_kind(path: Path) -> bool:
