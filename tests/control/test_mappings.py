@@ -463,16 +463,43 @@ def test_a_destination_that_does_not_answer_leaves_the_mapping_to_be_seen_and_ch
 
 
 @pytest.mark.spec("loading.21.7")
-@pytest.mark.parametrize("auto", [True, False])
-def test_a_table_or_a_column_that_was_dropped_is_made_again(rig: Rig, auto: bool):
+def test_a_table_or_a_column_that_was_dropped_is_made_again(rig: Rig):
     given(rig, items(1, n=5), items(2, n=6), items(3, n=7)).run()
-    mappings.set_auto(rig.home, *HERE, auto)
     rig.change("ALTER TABLE items DROP COLUMN n")
     rig.run()
     assert rig.rows("items", "id", "n") == [(1, None), (2, 6)]
     rig.change("DROP TABLE items")
     rig.run()
     assert rig.rows("items", "id", "n") == [(1, 5), (2, 6), (3, 7)]  # all of it was still on the stage
+
+
+@pytest.mark.spec("loading.21.7")
+def test_without_auto_mapping_a_table_that_was_dropped_stays_away_and_its_rows_wait(rig: Rig):
+    rig.script.stream("others", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(3), Checkpoint(3)])
+    given(rig, items(1), items(2), items(3)).run()
+    mappings.set_auto(rig.home, *HERE, False)
+    rig.change("DROP TABLE items")
+    record = rig.run()
+    (left,) = [one for one in record.notes if one.code == "table_dropped"]
+    assert (record.status, left.level) == ("COMPLETED_WITH_FAILURES", "error")
+    assert "items was dropped at the destination" in left.message and "--auto on" in left.message
+    assert (record.balance.waiting, record.balance.even) == (1, True)
+    assert rig.rows("others", "id") == [1, 2], "the other objects go on"
+    assert not rig.exists("items")
+    mappings.set_auto(rig.home, *HERE, True)
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
+
+
+@pytest.mark.spec("loading.21.7")
+def test_without_auto_mapping_a_table_that_its_user_made_again_takes_what_waits(rig: Rig):
+    given(rig, items(1), items(2), items(3)).run()
+    mappings.set_auto(rig.home, *HERE, False)
+    rig.change("CREATE TABLE kept AS SELECT * FROM items", "DROP TABLE items")
+    rig.run()
+    rig.change("CREATE TABLE items AS SELECT * FROM kept", "ALTER TABLE items ADD PRIMARY KEY (id)")
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
 
 
 @pytest.mark.spec("loading.21.5")

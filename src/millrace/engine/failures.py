@@ -14,7 +14,7 @@ ENOUGH_ROWS = 1_000
 
 
 class ObjectFailed(DataError):
-    """Too many rows of one object failed; the others go on."""
+    """One object cannot go on in this run: too many of its rows failed, or its table is gone. The others do."""
 
     code = "object_failed"
 

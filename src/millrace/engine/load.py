@@ -25,6 +25,7 @@ from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
 from millrace.data.cast import cast
 from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix
+from millrace.engine.failures import ObjectFailed
 from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
@@ -136,6 +137,8 @@ def load(
     dropped table holds less than we noted. Segments that are still on the stage are then loaded again. ``pipeline``:
     its name, for the paths of files. ``policy``: the pipeline's, for what may grow. ``family``: all tables of the
     pipeline, among them those above and below this one.
+
+    Raises ObjectFailed where the table was dropped and a person maps by hand.
     """
     mapping = shelved.mapping
     if shelved.loaded == shelved.last and not shelved.fresh:
@@ -260,6 +263,8 @@ def _held(
     held = destination.held(feed, table.name)  # I3
     gone = destination.schema(table.name) is None
     if gone and shelved.loaded and not shelved.fresh:
+        if not shelved.mapping.auto:
+            raise _dropped_by_hand(shelved.mapping)
         note(Note("table_dropped", f"table {table.name} was dropped at the destination; it is made again"))
     if held is not None and gone:
         # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
@@ -296,6 +301,17 @@ def _held(
         _skip(destination, feed, table, to)
     shelf.rewind(shelved.mapping.table, shelved.generation, to)
     return to
+
+
+def _dropped_by_hand(mapping: Mapping) -> ObjectFailed:
+    """Who maps by hand has every table made by hand, so one that was dropped stays away (loading.md 15.5)."""
+    return ObjectFailed(
+        f"table {mapping.table} was dropped at the destination, and auto mapping of {mapping.stream} is off: its rows "
+        "wait on the stage",
+        hint="Make the table again, or let Millrace do it: `millrace mapping set PIPELINE EVENT_TYPE --auto on`. "
+        "If its rows are not wanted any more, skip the event type.",
+        code="table_dropped",
+    )
 
 
 def _skip(

@@ -16,7 +16,7 @@ from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import Flight, Mappings, ingest
-from millrace.engine.ledger import Ledger, Shelf
+from millrace.engine.ledger import Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.meter import Meter
@@ -230,24 +230,27 @@ class Sync:
         for shelved in family:
             if shelved.mapping.stream in self.left:
                 continue
-            settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
-            load(
-                replace(shelved, fresh=False) if settled else shelved,
-                destination=destination,
-                shelf=self.shelf,
-                stage=self.stage,
-                prefix=self.naming.prefix,
-                clock=self.clock,
-                meter=self.meter,
-                note=self.note,
-                pipeline=self.pipeline,
-                policy=self.policy,
-                family=family,
-            )
             try:
+                self._load(shelved, destination, family)
                 self._bear_rejects(shelved.mapping.stream)
             except ObjectFailed as failure:
                 self.leave(shelved.mapping.stream, failure)
+
+    def _load(self, shelved: Shelved, destination: Destination[Any], family: Sequence[Shelved]) -> None:
+        settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
+        load(
+            replace(shelved, fresh=False) if settled else shelved,
+            destination=destination,
+            shelf=self.shelf,
+            stage=self.stage,
+            prefix=self.naming.prefix,
+            clock=self.clock,
+            meter=self.meter,
+            note=self.note,
+            pipeline=self.pipeline,
+            policy=self.policy,
+            family=family,
+        )
 
     def _bear_rejects(self, stream: str, *, ended: bool = False) -> None:
         """Raises DataError when too many rows failed, ObjectFailed when too many of this stream did."""
