@@ -20,6 +20,7 @@ from millrace.control import activity, connections, pipelines, positions, reject
 from millrace.control.activity import SEVERITIES, Entity, Entry
 from millrace.control.actors import FIRST_TEAM, OPERATOR
 from millrace.control.home import Home
+from millrace.control.operations import activity as operations
 from millrace.control.people_tables import activity as log
 from millrace.control.tables import teams
 from millrace.errors import ConfigError, MillraceError
@@ -136,6 +137,14 @@ def test_the_log_is_seen_from_a_severity_up_by_author_entity_and_time(home: Home
     with pytest.raises(ConfigError) as caught:
         activity.listed(home, after="abc")
     assert caught.value.code == "bad_cursor"
+
+
+def test_lines_of_a_pipeline_are_those_of_all_that_is_of_it(home: Home, saved: Desk) -> None:
+    transformations.deploy(home, "events", "python", "def transform(event):\n    return event\n")
+    connections.change(home, "destination", "warehouse", new_name="depot")
+    found = operations.list_.on(home, pipeline="events").items
+    assert {one.entity.type for one in found} == {"pipeline", "transformation"}
+    assert operations.list_.on(home, pipeline="events", entity="source").items == ()
 
 
 def test_pages_hold_every_line_once_while_new_ones_come(home: Home) -> None:

@@ -28,7 +28,8 @@ def list_(
     author: Annotated[str, Field(max_length=320, description="Only what this one did.")] | None = None,
     entity: Annotated[str, Field(max_length=100, description="Only what was done to a pipeline, user, key …")]
     | None = None,
-    pipeline: Annotated[Name, Field(description="Only what was done to this pipeline.")] | None = None,
+    pipeline: Annotated[Name, Field(description="Only what was done to this pipeline and what is of it.")]
+    | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     after: After | None = None,
@@ -40,7 +41,7 @@ def list_(
         home,
         severity=severity,
         author=author,
-        entity=entity if about is None else "pipeline",
+        entity=entity,
         entity_id=about,
         since=since,
         until=until,
