@@ -211,7 +211,7 @@ def grouped(home: Home, choice: Choice | None = None, *, state: State | None = "
         return groups_of(connection.execute(query).mappings())
 
 
-def groups(home: Home, connection: sa.Connection, choice: Choice, state: State | None) -> sa.Select[Any]:
+def groups(home: Home, connection: sa.Connection, choice: Choice, state: State | None) -> sa.Select[*tuple[Any, ...]]:
     """The same as a query in no order, with the fields of `Grouped` as its columns."""
     listed = _query(home, choice, state).where(*_heeded(connection)).order_by(None).subquery()
     g = listed.c
