@@ -230,7 +230,10 @@ def groups(home: Home, connection: sa.Connection, choice: Choice, state: State |
 
 def groups_of(found: Iterable[Mapping[Any, Any]]) -> list[Grouped]:
     """Rows of the query `groups`."""
-    return [Grouped(**{**row, "rows": int(row["rows"])}) for row in found]
+    rows: list[dict[str, Any]] = [dict(row) for row in found]
+    for row in rows:
+        row["rows"] = int(row["rows"])
+    return [Grouped(**row) for row in rows]
 
 
 def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int | None = None) -> Iterator[Rejected]:
