@@ -268,8 +268,10 @@ class Destination(SqlDestination[Config]):
                 try:
                     loaded = super().load(table, load)
                     break
-                except EnvironmentProblem as problem:
-                    if problem.code != "memory" or len(self._memory) == 1:
+                except BaseException as error:
+                    if _code(error) != "memory" or len(self._memory) == 1:
+                        # Where a commit was not answered, nobody knows what the table has.
+                        self._keys.pop(table.name, None)
                         raise
                 # It was rolled back. Later loads of these rows' kind begin with what this one needs.
                 del self._memory[0]
@@ -461,6 +463,10 @@ def _first(reader: pa.RecordBatchReader, limit: int | None) -> pa.Table:
         if left <= 0:
             break
     return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _code(error: BaseException) -> str | None:
+    return error.code if isinstance(error, EnvironmentProblem) else None
 
 
 def _touched(file: str) -> object:
