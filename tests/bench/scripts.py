@@ -102,7 +102,11 @@ from scripting.event import Event
 from scripting.properties import Properties
 
 lines = open({events!r}).read().splitlines()
-lazy = type("Lazy", (Properties,), {{"lazy": frozenset(["device"])}})
+def lazy(row):
+    made = Properties(row)
+    made.lazy = nested
+    return made
+nested = frozenset(["device"])
 rows = [json.loads(line) for line in lines]
 script = compiled({script!r})
 # Collecting circles among events that are kept would be most of the time; a bare loop deserves better.

@@ -36,7 +36,7 @@ class Event:
         self._name = _name(eventname)
         self._properties = owned(properties)
         self._keys: list[str] = []
-        self._modified_at: dt.datetime | None = None
+        self._modified_at: dt.datetime | Callable[[int], dt.datetime | None] | None = None
         self._origin: Event | None = PLACE.event
         self.keys_set = False
         self.made = True
@@ -49,10 +49,13 @@ class Event:
         properties: dict[str, Any],
         *,
         primary_keys: list[str],
-        source_modified_at: dt.datetime | None = None,
+        source_modified_at: dt.datetime | Callable[[int], dt.datetime | None] | None = None,
         number: int = 0,
     ) -> Event:
-        """An event as it comes from the source. Properties are taken as they are, a plain dict is copied."""
+        """An event as it comes from the source. Properties are taken as they are, a plain dict is copied.
+
+        ``source_modified_at`` may be a function of the number, for when somebody asks.
+        """
         event = cls.__new__(cls)
         event._name = name
         event._properties = properties if isinstance(properties, Properties) else _received(properties)
@@ -70,6 +73,7 @@ class Event:
     def rename(self, new_event_name: str) -> None:
         """The event belongs to the event type of that name."""
         self._name = _name(new_event_name)
+        self._properties.settled = False
 
     def getProperties(self) -> Properties:
         """All properties, live: what is changed in them is changed in the event."""
@@ -84,6 +88,7 @@ class Event:
         # Whoever holds the old ones is told too.
         names = (*self._properties.keys(), *old.keys(), *(old.touched or ()))
         old.touched = self._properties.touched = dict.fromkeys(names)
+        old.settled = False
 
     def getPrimaryKeys(self) -> list[str]:
         """Names of the fields that identify the event: those of the event that it was made from, where it has them."""
@@ -96,10 +101,18 @@ class Event:
         """These fields identify the event; a table that exists keeps its own key."""
         self._keys = [keys] if isinstance(keys, str) else list(dict.fromkeys(_field(key) for key in keys))
         self.keys_set = True
+        self._properties.settled = False
 
     def getSourceModifiedAt(self) -> dt.datetime | None:
         """When the source says that the event was created or changed; None where it does not say."""
-        return self._modified_at if self._origin is None else self._origin.getSourceModifiedAt()
+        if self._origin is not None:
+            return self._origin.getSourceModifiedAt()
+        found = self._modified_at
+        return found(self.number) if callable(found) else found
+
+    def is_as_given(self, name: str, properties: Properties) -> bool:
+        """It has that very name and those very properties still, and no keys of the script's."""
+        return self._name is name and self._properties is properties and not self.keys_set
 
     def getType(self, fieldname: str) -> str:
         """Name of the type of a field's value; `null` for a field that is not there."""

@@ -84,6 +84,42 @@ def checked(tree: ast.Module) -> None:
                     _check_name(argument.value, node.lineno)
 
 
+def looks_into_dicts(tree: ast.Module) -> bool:
+    """It may ask for what a dict keeps past the dict's own methods: `dict.get(p, "a")`, or an element of XML's.
+
+    Nothing of safety rests on it. It is too careful rather than not careful enough: such a script is only slower.
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="dict"), attr=name) if name != "fromkeys":
+                return True
+            case ast.Attribute(attr="attrib", ctx=ast.Store()):
+                return True
+            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id="dict"), *_]) if called in _BY_NAME:
+                return True
+            # Under another name it may be anything.
+            case ast.Assign(value=value) | ast.AnnAssign(value=value) | ast.NamedExpr(value=value) if (
+                value is not None and _names_dict(value)
+            ):
+                return True
+            case ast.alias(name="builtins") | ast.Call(func=ast.Name(id="super"), args=[_, *_]):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _names_dict(value: ast.expr) -> bool:
+    """`dict` itself is the value, or in it, and not called."""
+    match value:
+        case ast.Name(id=name):
+            return name == "dict"
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
+            return any(map(_names_dict, parts))
+        case _:
+            return False
+
+
 def _check_name(name: str, line: int) -> None:
     if name.startswith("__") and name.endswith("__") and len(name) > 4 and name not in _DUNDERS:
         hint = "; use type(x)" if name == "__class__" else ""

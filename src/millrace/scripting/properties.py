@@ -22,6 +22,8 @@ _LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
 class Nested(dict[str, Any]):
     """A dict whose `keys`, `values` and `items` are lists, so that it may be changed while they are looped over."""
 
+    __slots__ = ()
+
     # Python's own dict answers with views, which follow it.
     def keys(self) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]  lists are the point
         return list(self)
@@ -49,7 +51,10 @@ def owned(properties: Mapping[str, Any]) -> Properties:
     """A copy as properties of an event of its own. Raises TypeError for what is no dict of fields."""
     if not isinstance(properties, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
         raise TypeError(f"the properties of an event must be a dict, not {type(properties).__name__}")
-    made = Properties(properties)
+    made = dict.__new__(Properties)
+    made.touched, made.lazy = None, _NOTHING
+    # A plain dict goes over as it is; of others each field would be set by itself.
+    dict.update(made, properties if type(properties) is dict else dict(properties))
     for key, value in dict.items(made):
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  as above
             raise TypeError(f"the name of a field must be text, not {key!r}")
@@ -92,8 +97,17 @@ class Properties(Nested):
     come in the order of the script; None while there is none. Whoever gave the values needs to look at those alone.
     """
 
-    touched: dict[str, None] | None = None
-    lazy: frozenset[str] = _NOTHING
+    # Those behind `lazy` are of `rows.RowProperties`, which becomes one of these: both must be of one form.
+    __slots__ = ("at", "columns", "done", "lazy", "settled", "touched")
+    touched: dict[str, None] | None
+    lazy: frozenset[str]
+
+    # What it is made of goes to the `__init__` of every dict.
+    def __new__(cls, *given: Any, **fields: Any) -> Properties:
+        del given, fields
+        made = dict.__new__(cls)
+        made.touched, made.lazy = None, _NOTHING
+        return made
 
     def _touch(self, key: str) -> None:
         if self.touched is None:

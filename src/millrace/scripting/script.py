@@ -11,7 +11,7 @@ from types import CodeType, TracebackType
 from typing import Any, NamedTuple, cast
 
 from .event import METHODS, PLACE, Event
-from .modules import NotAllowed, checked, environment
+from .modules import NotAllowed, checked, environment, looks_into_dicts
 
 MOST_CHILDREN = 10_000
 MOST_BYTES = 256 * 1024
@@ -72,40 +72,49 @@ class Result(NamedTuple):
 
 
 class Script:
-    """A script that may be called. ``event_types``: those that it wants to see; None: all. ``printed``: its lines."""
+    """A script that may be called. ``event_types``: those that it wants to see; None: all. ``printed``: its lines.
+
+    ``transform`` is its function, for who checks what it answers with `accepted` and tells its errors with `failed`.
+    ``by_hand``: it may look into dicts past their own methods, so that properties must be dicts in every sense.
+    """
 
     def __init__(
-        self, name: str, transform: Callable[[Event], Any], event_types: frozenset[str] | None, printed: list[str]
+        self,
+        name: str,
+        transform: Callable[[Event], Any],
+        event_types: frozenset[str] | None,
+        printed: list[str],
+        *,
+        by_hand: bool = False,
     ) -> None:
         self._name = name
-        self._transform = transform
+        self.transform = transform
         self.event_types = event_types
         self.printed = printed
+        self.by_hand = by_hand
 
     def __call__(self, event: Event) -> Result:
         """The events that the script makes of this one. Raises TransformFailed."""
-        return Result(self.events(event))
-
-    def events(self, event: Event) -> list[Event]:
-        """The same, as a list alone."""
         PLACE.event = event
         try:
-            answer = self._transform(event)
-            if answer is None:
-                return []
-            if answer is event and not event.keys_set:
-                return [event]
-            found = _events(answer)
-            for one in found:
-                if one.keys_set:
-                    _check_keys(one)
-            return found
-        except TransformFailed:
-            raise
+            return Result(self.accepted(self.transform(event)))
         except (Exception, SystemExit) as error:
-            raise self._failed(error) from None
+            raise self.failed(error) from None
 
-    def _failed(self, error: BaseException) -> TransformFailed:
+    def accepted(self, answer: Any) -> list[Event]:
+        """The events of what `transform` returned. Raises TransformFailed for what is none."""
+        if answer is None:
+            return []
+        found = _events(answer)
+        for one in found:
+            if one.keys_set:
+                _check_keys(one)
+        return found
+
+    def failed(self, error: BaseException) -> TransformFailed:
+        """The error, with the line of the script."""
+        if isinstance(error, TransformFailed):
+            return error
         frames = list(_frames(error.__traceback__, self._name))
         line = frames[-1][0] if frames else None
         code = "TRANSFORM_LIMIT" if isinstance(error, MemoryError) else "TRANSFORM_ERROR"
@@ -143,7 +152,7 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
     """
     if len(source.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise ScriptError(f"the script has more than {MOST_BYTES // 1024} KiB", hint="Leave out data that it carries.")
-    code = _code(source, name, free=free)
+    code, by_hand = _code(source, name, free=free)
     printed: list[str] = []
     scope: dict[str, Any] = {"__name__": _MODULE} if free else environment(_MODULE, printed)
     try:
@@ -155,7 +164,8 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
     if not callable(transform):
         raise ScriptError("the script has no function transform(event)", hint="Write: def transform(event): …")
     _check_parameters(transform)
-    return Script(name, cast("Callable[[Event], Any]", transform), _wanted(scope.get("EVENT_TYPES")), printed)
+    wanted = _wanted(scope.get("EVENT_TYPES"))
+    return Script(name, cast("Callable[[Event], Any]", transform), wanted, printed, by_hand=by_hand)
 
 
 def _wanted(names: Any) -> frozenset[str] | None:
@@ -168,7 +178,8 @@ def _wanted(names: Any) -> frozenset[str] | None:
     raise ScriptError("EVENT_TYPES must be a list of names", hint='For example: EVENT_TYPES = ["orders"]')
 
 
-def _code(source: str, name: str, *, free: bool) -> CodeType:
+def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, bool]:
+    """The script's code, and whether it may look into dicts past their own methods."""
     try:
         with warnings.catch_warnings():
             # What Python would like written otherwise, such as "\d" without an r, is no error.
@@ -176,7 +187,7 @@ def _code(source: str, name: str, *, free: bool) -> CodeType:
             tree = ast.parse(source, name)
             if not free:
                 checked(tree)
-            return compile(tree, name, "exec", dont_inherit=True)
+            return compile(tree, name, "exec", dont_inherit=True), looks_into_dicts(tree)
     except SyntaxError as wrong:
         raise ScriptError(
             _syntax(source, wrong), wrong.lineno, f"Scripts are written in Python 3.{sys.version_info[1]}."

@@ -2,7 +2,8 @@
 
 An attempt that ends in an exception, a timeout or a dead process failed. One that returns something brought back a
 prize, unless that is None, or SET, which sends the event on as the attempt left it. What else the scripts have is in
-`test_escapes.SCRIPT`: `HOST` says what there is to win, `NR` picks the number of a system call for this machine.
+`test_escapes.SCRIPT`: `HOST` says what there is to win, `NR` picks the number of a system call for this machine,
+`ANSWER` writes an answer in the guest's place, and `FIELD` one that sets a field.
 """
 
 from __future__ import annotations
@@ -410,11 +411,13 @@ NEVER_WIN: dict[str, str] = {
         return SET
     """,
     "writes an answer of its own": """
-        import os
-        t = b'{"plain":[0,1,2],"groups":[],"failed":[],"dropped":7,"printed":[]}'
-        os.write(1, len(t).to_bytes(8, 'little') + t)
-        import time
-        time.sleep(1000)
+        ANSWER(b'{"plain":0,"groups":[],"failed":[],"dropped":7,"printed":[],"sections":[12]}', bytes(12))
+    """,
+    "writes an answer with rows that were not sent": """
+        ANSWER(b'{"plain":0,"groups":[],"failed":[],"dropped":0,"printed":[],"sections":[12]}', b'\\xff' * 12)
+    """,
+    "writes an answer with texts that end beyond it": """
+        FIELD(b'"texts"', [12, 4], b'\\x00\\x00\\x00\\x10' + bytes(8) + b'abcd')
     """,
     "writes an answer that is no JSON": """
         import os

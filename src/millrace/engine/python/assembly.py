@@ -18,7 +18,7 @@ from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type, without
 from millrace.data.rows import meeting
-from millrace.engine.python.frames import Answer, Group
+from millrace.engine.python.frames import Answer, Given, Group
 from millrace.engine.steps import Output, Stepped
 
 
@@ -50,9 +50,8 @@ class Assembly:
         if len(plain):
             rows = batch.rows if len(plain) == batch.rows.num_rows else batch.rows.take(pa.array(plain))
             parts[batch.stream] = [_Part(plain, np.zeros(len(plain), np.int64), False, rows, None)]
-        for start, answer in zip(starts, answers, strict=True):
-            for group in answer.groups:
-                parts.setdefault(group.name, []).append(_part(batch, start, group))
+        for group in _groups(starts, answers):
+            parts.setdefault(group.name, []).append(_part(batch, group))
         refused = {
             row + at: (code, text)
             for at, answer in zip(starts, answers, strict=True)
@@ -132,9 +131,62 @@ class Assembly:
         return self.decided[name]
 
 
-def _part(batch: Batch, start: int, group: Group) -> _Part:
+def _groups(starts: Sequence[int], answers: Sequence[Answer]) -> Iterator[Group]:
+    """The groups of all slices, with rows of the batch. Those that are alike in all but their rows are one."""
+    found: dict[Any, list[Group]] = {}
+    for start, answer in zip(starts, answers, strict=True):
+        for group in answer.groups:
+            fields = tuple((name, given.values.type) for name, given in group.fields.items())
+            alike = (group.name, group.made, group.keys, fields, tuple(group.removed))
+            found.setdefault(alike, []).append(replace(group, rows=group.rows + start))
+    for groups in found.values():
+        yield _in_order(groups[0] if len(groups) == 1 else _as_one(groups))
+
+
+def _as_one(groups: Sequence[Group]) -> Group:
+    counts = [len(group.rows) for group in groups]
+    firsts = [0, *np.cumsum(counts[:-1]).tolist()]
+
+    def joined(places: Sequence[np.ndarray[Any, Any] | None]) -> np.ndarray[Any, Any] | None:
+        if all(at is None for at in places):
+            return None
+        each = zip(places, counts, firsts, strict=True)
+        return np.concatenate([(np.arange(count) if at is None else at) + first for at, count, first in each])
+
+    return replace(
+        groups[0],
+        rows=np.concatenate([group.rows for group in groups]),
+        places=np.concatenate([group.places for group in groups]),
+        fields={
+            name: Given(
+                joined([group.fields[name].at for group in groups]),
+                pa.chunked_array([group.fields[name].values for group in groups]).combine_chunks(),
+            )
+            for name in groups[0].fields
+        },
+        removed={name: joined([group.removed[name] for group in groups]) for name in groups[0].removed},
+    )
+
+
+def _in_order(group: Group) -> Group:
+    """The same group with its rows ascending, which saves to bring whole columns in order later."""
+    if group.made or not np.any(group.rows[1:] < group.rows[:-1]):
+        return group
+    order = np.argsort(group.rows, kind="stable")
+    now = np.empty_like(order)
+    now[order] = np.arange(len(order))
+    return replace(
+        group,
+        rows=group.rows[order],
+        places=group.places[order],
+        fields={name: replace(one, at=now if one.at is None else now[one.at]) for name, one in group.fields.items()},
+        removed={name: None if at is None else now[at] for name, at in group.removed.items()},
+    )
+
+
+def _part(batch: Batch, group: Group) -> _Part:
     """The rows of a group: what was set as it was set, the rest from the batch."""
-    rows = group.rows + start
+    rows = group.rows
     taken = batch.rows.take(pa.array(rows))
     columns: dict[str, tuple[pa.Field, pa.Array]] = {}
     for one, array in zip(taken.schema, taken.columns, strict=True):
@@ -149,6 +201,9 @@ def _part(batch: Batch, start: int, group: Group) -> _Part:
         known = columns.get(name)
         if given.at is None:
             array = given.values
+        elif len(given.at) == len(rows):
+            # All are set, in another order.
+            array = given.values.take(pa.array(np.argsort(given.at)))
         else:
             index = np.full(len(rows), -1, np.int64)
             index[given.at] = np.arange(len(given.at))

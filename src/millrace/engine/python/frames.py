@@ -27,10 +27,7 @@ from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
 # Which form of frames this is; `guest` says the same.
-FORM = 2
-
-# Text of a column travels in one piece, between its values one of these, whichever no value has.
-_SEPARATORS = ("\x1f", "\x1e", "\x00", "\n")
+FORM = 3
 
 
 class Garbage(Exception):
@@ -40,8 +37,8 @@ class Garbage(Exception):
 def frame(head: dict[str, Any], sections: Sequence[bytes | memoryview] = ()) -> bytes:
     """The bytes of a frame: length, length of the head, head, sections."""
     text = orjson.dumps(head | {"sections": [len(section) for section in sections]})
-    body = b"".join([len(text).to_bytes(4, "little"), text, *sections])
-    return len(body).to_bytes(8, "little") + body
+    length = 4 + len(text) + sum(map(len, sections))
+    return b"".join([length.to_bytes(8, "little"), len(text).to_bytes(4, "little"), text, *sections])
 
 
 def request(
@@ -53,10 +50,9 @@ def request(
     modified = None
     at = rows.schema.get_field_index(SOURCE_MODIFIED_AT)
     if at >= 0:
-        place = len(sections)
-        made = next(_columns(SOURCE_MODIFIED_AT, rows.column(at), sections), None)
+        made = list(_columns(SOURCE_MODIFIED_AT, rows.column(at), sections))
         # A moment that Python does not know is none here.
-        modified = made | {"section": place} if made is not None and made["kind"] == "timestamptz" else None
+        modified = next((one for one in made if one["kind"] == "timestamptz"), None)
     head = {
         "stream": stream,
         "count": rows.num_rows,
@@ -92,23 +88,25 @@ def _columns(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> 
     """
     if pa.types.is_null(array.type) or array.null_count == len(array):
         return
-    rows: pa.Array | None = None
+    rows: np.ndarray[Any, Any] | None = None
     if array.null_count:
-        rows = pc.indices_nonzero(array.is_valid())
+        rows = pc.indices_nonzero(array.is_valid()).to_numpy()
         array = array.drop_null()
-    array = exactly(array, types.canonical(array.type), strict=True).values
+    to = types.canonical(array.type)
+    if array.type != to:
+        array = exactly(array, to, strict=True).values
     bounds = _PYTHONS.get(types.kind(array.type))
     if bounds is not None:
         counts = _counts(array)
         inside = (counts >= bounds[0]) & (counts <= bounds[1])
         if not inside.all():
-            places = np.arange(len(array)) if rows is None else rows.to_numpy()
+            places = np.arange(len(array)) if rows is None else rows
             strange = pa.array([_strange(one) for one in array.filter(pa.array(~inside))], pa.string())
-            yield _column(name, strange, places[~inside].tolist(), sections)
-            array, rows = array.filter(pa.array(inside)), pa.array(places[inside])
+            yield _column(name, strange, places[~inside], sections)
+            array, rows = array.filter(pa.array(inside)), places[inside]
             if not len(array):
                 return
-    yield _column(name, array, None if rows is None else rows.to_pylist(), sections)
+    yield _column(name, array, rows, sections)
 
 
 def _counts(array: pa.Array) -> np.ndarray[Any, Any]:
@@ -123,21 +121,26 @@ def _strange(value: pa.Scalar) -> str:
     return str(value.value) if written.bad is not None else written.values[0].as_py()
 
 
-def _column(name: str, array: pa.Array, rows: list[int] | None, sections: list[bytes | memoryview]) -> dict[str, Any]:
-    head = {"name": name, "rows": rows, "count": len(array)}
+def _column(
+    name: str, array: pa.Array, rows: np.ndarray[Any, Any] | None, sections: list[bytes | memoryview]
+) -> dict[str, Any]:
+    """The head of a column without nulls: number of the section with its rows, and of the first with its values."""
+    if rows is not None:
+        sections.append(rows.astype(np.int32).tobytes())
+    head = {"name": name, "rows": None if rows is None else len(sections) - 1, "section": len(sections)}
     kind = types.kind(array.type)
     match kind:
         case "BYTE" | "SHORT" | "INTEGER" | "LONG":
-            sections.append(_bytes(array.cast(pa.int64()), np.int64))
+            sections.append(_bytes(array, np.int64))
             return head | {"kind": "long"}
         case "FLOAT" | "DOUBLE":
-            sections.append(_bytes(array.cast(pa.float64()), np.float64))
+            sections.append(_bytes(array, np.float64))
             return head | {"kind": "double"}
         case "BOOLEAN":
             sections.append(_bytes(array.cast(pa.uint8()), np.uint8))
             return head | {"kind": "boolean"}
         case "DATE":
-            sections.append(_bytes(array.cast(pa.int32()).cast(pa.int64()), np.int64))
+            sections.append(_bytes(array.view(pa.int32()), np.int64))
             return head | {"kind": "date"}
         case "TIME" | "TIMESTAMP" | "TIMESTAMPTZ":
             sections.append(_bytes(array.view(pa.int64()), np.int64))
@@ -149,25 +152,25 @@ def _column(name: str, array: pa.Array, rows: list[int] | None, sections: list[b
             sections.append(orjson.dumps([base64.b64encode(value).decode() for value in array.to_pylist()]))
             return head | {"kind": "bytes"}
         case "JSON" | "STRUCT" | "ARRAY":
-            text = types.storage(exactly(array, types.JSON, strict=True).values)
-            return head | _texts(text, "json", sections)
+            text = types.storage(array if kind == "JSON" else exactly(array, types.JSON, strict=True).values)
+            sections += _texts(text)
+            return head | {"kind": "json"}
         case _:
-            return head | _texts(types.storage(array), "text", sections)
+            sections += _texts(types.storage(array))
+            return head | {"kind": "text"}
 
 
-def _texts(array: pa.Array, kind: str, sections: list[bytes | memoryview]) -> dict[str, Any]:
-    # Half a surrogate pair, which Arrow's text cannot hold, cannot be here.
-    for separator in _SEPARATORS:
-        if not pc.any(pc.match_substring(array, separator)).as_py():
-            whole = pa.ListArray.from_arrays(pa.array([0, len(array)], pa.int32()), array)
-            sections.append(pc.binary_join(whole, separator)[0].as_buffer().to_pybytes())
-            return {"kind": kind, "separator": separator}
-    sections.append(orjson.dumps(array.to_pylist()))
-    return {"kind": f"{kind}s"}
+def _texts(array: pa.Array) -> tuple[bytes, memoryview]:
+    """Where each text begins and the last one ends, in bytes from the first; and all of them in one piece."""
+    _, ends, data = array.buffers()
+    starts = np.frombuffer(ends, np.int32, len(array) + 1, array.offset * 4)
+    first, last = int(starts[0]), int(starts[-1])
+    whole = memoryview(b"") if data is None else memoryview(data)[first:last]
+    return (starts - first).tobytes(), whole
 
 
 def _bytes(array: pa.Array, dtype: Any) -> bytes:
-    return np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype).tobytes()
+    return array.to_numpy(zero_copy_only=False).astype(dtype, copy=False).tobytes()
 
 
 # The other way.
@@ -230,19 +233,13 @@ def answered(body: bytes, count: int, hidden: Collection[str] = ()) -> Answer:
     ``hidden``: fields that a script neither sees nor sets.
     """
     try:
-        head = orjson.loads(body)
-    except ValueError as wrong:
-        raise Garbage(str(wrong)) from None
-    if not isinstance(head, dict):
-        raise Garbage("no object")
-    found = cast("dict[str, Any]", head)
-    try:
+        head, sections = _taken_apart(body)
         answer = Answer(
-            _rows(found["plain"], count),
-            tuple(_group(group, count) for group in found["groups"]),
-            tuple(_failure(failure, count) for failure in found["failed"]),
-            _natural(found["dropped"]),
-            tuple(str(line)[:1000] for line in found["printed"][:100]),
+            sections.rows(head["plain"], count),
+            tuple(_group(group, sections, count) for group in head["groups"]),
+            tuple(_failure(failure, count) for failure in head["failed"]),
+            _natural(head["dropped"]),
+            tuple(str(line)[:1000] for line in head["printed"][:100]),
         )
     except (
         KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, pa.ArrowException, DataError
@@ -254,26 +251,91 @@ def answered(body: bytes, count: int, hidden: Collection[str] = ()) -> Answer:
     return answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """The parts of an answer that are no JSON. Its methods take what the JSON says, and raise Garbage for nonsense."""
+
+    parts: tuple[memoryview, ...]
+
+    def one(self, number: Any, dtype: Any) -> np.ndarray[Any, Any]:
+        """The section of that number as numbers."""
+        return np.frombuffer(self._part(number), dtype)
+
+    def rows(self, number: Any, count: int) -> np.ndarray[Any, Any]:
+        """Numbers from 0 to ``count``."""
+        rows = self.one(number, np.int32).astype(np.int64)
+        if len(rows) and (rows.min() < 0 or rows.max() >= count):
+            raise Garbage("no rows of the slice")
+        return rows
+
+    def values(self, kind: Any, first: Any) -> pa.Array | None:
+        """Values of a column; None for a kind that travels as JSON."""
+        match kind:
+            case "doubles":
+                return pa.array(self.one(first, np.float64), types.DOUBLE)
+            case "longs":
+                values = self.one(first, np.int64)
+                small = not len(values) or (values.min() >= -(1 << 31) and values.max() < 1 << 31)
+                return pa.array(values.astype(np.int32), types.INTEGER) if small else pa.array(values, types.LONG)
+            case "booleans":
+                values = self.one(first, np.uint8)
+                if (values > 1).any():
+                    raise Garbage("no values")
+                return pa.array(values.astype(bool), types.BOOLEAN)
+            case "texts":
+                lengths, data = self.one(first, np.int32), self._part(first + 1)
+                ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+                if (lengths < 0).any() or ends[-1] != len(data):
+                    raise Garbage("no values")
+                buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
+                made = pa.Array.from_buffers(types.VARCHAR, len(lengths), buffers, 0)
+                made.validate(full=True)
+                return made
+            case _:
+                return None
+
+    def _part(self, number: Any) -> memoryview:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(self.parts):
+            raise Garbage("no such section")
+        return self.parts[number]
+
+
+def _taken_apart(body: bytes) -> tuple[dict[str, Any], _Sections]:
+    """The JSON in front, and the sections behind it, whose lengths it says."""
+    at = 4 + int.from_bytes(body[:4], "little")
+    head = orjson.loads(body[4:at])
+    if not isinstance(head, dict):
+        raise Garbage("no object")
+    found = cast("dict[str, Any]", head)
+    view, parts = memoryview(body), list[memoryview]()
+    for size in found["sections"]:
+        parts.append(view[at : at + _natural(size)])
+        at += size
+    if at != len(body):
+        raise Garbage("sections of another length")
+    return found, _Sections(tuple(parts))
+
+
 def _check_all(answer: Answer, count: int) -> None:
     """Every row is passed, failed, or dropped, and none twice (I5)."""
-    grouped = np.unique(np.concatenate([np.empty(0, np.int64), *(group.rows for group in answer.groups)]))
+    grouped = np.zeros(count, bool)
+    for group in answer.groups:
+        grouped[group.rows] = True
     failed = np.array([row for row, _, _ in answer.failed], np.int64)
-    seen = np.concatenate([answer.plain, grouped, failed])
-    if len(np.unique(seen)) != len(seen) or len(seen) + answer.dropped != count:
+    seen = np.concatenate([answer.plain, np.flatnonzero(grouped), failed])
+    if _repeats(seen, count) or len(seen) + answer.dropped != count:
         raise Garbage("rows are missing or twice in the answer")
+
+
+def _repeats(numbers: np.ndarray[Any, Any], count: int) -> bool:
+    """One of the numbers from 0 to ``count`` is there twice."""
+    return len(numbers) > 0 and int(np.bincount(numbers, minlength=count).max()) > 1
 
 
 def _natural(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise Garbage("no count")
     return value
-
-
-def _rows(values: Any, count: int) -> np.ndarray[Any, Any]:
-    rows = np.array(values, np.int64) if values else np.empty(0, np.int64)
-    if rows.ndim != 1 or (len(rows) and (rows.min() < 0 or rows.max() >= count)):
-        raise Garbage("no rows of the slice")
-    return rows
 
 
 def _failure(value: Any, count: int) -> tuple[int, str, str]:
@@ -283,9 +345,10 @@ def _failure(value: Any, count: int) -> tuple[int, str, str]:
     return row, str(code), str(message)[:4000]
 
 
-def _group(value: Any, count: int) -> Group:
-    rows = _rows(value["rows"], count)
-    places = np.zeros(len(rows), np.int64) if value["places"] is None else np.array(value["places"], np.int64)
+def _group(value: Any, sections: _Sections, count: int) -> Group:
+    rows = sections.rows(value["rows"], count)
+    told = value["places"]
+    places = np.zeros(len(rows), np.int64) if told is None else sections.one(told, np.int32).astype(np.int64)
     if not len(rows) or rows.shape != places.shape or not isinstance(value["name"], str) or not value["name"]:
         raise Garbage("no group")
     keys = value["keys"]
@@ -295,26 +358,28 @@ def _group(value: Any, count: int) -> Group:
         None if keys is None else tuple(str(key) for key in keys),
         rows,
         places,
-        {str(name): _given(one, len(rows)) for name, one in value["fields"].items()},
-        {str(name): _places(at, len(rows)) for name, at in value["removed"].items()},
+        {str(name): _given(one, sections, len(rows)) for name, one in value["fields"].items()},
+        {str(name): _places(at, sections, len(rows)) for name, at in value["removed"].items()},
     )
 
 
-def _places(value: Any, count: int) -> np.ndarray[Any, Any] | None:
-    if value is None:
+def _places(number: Any, sections: _Sections, count: int) -> np.ndarray[Any, Any] | None:
+    if number is None:
         return None
-    at = _rows(value, count)
-    if len(np.unique(at)) != len(at):
+    at = sections.rows(number, count)
+    if _repeats(at, count):
         raise Garbage("a place twice")
     return at
 
 
-def _given(value: Any, count: int) -> Given:
-    at, values, kind = _places(value["at"], count), value["values"], value["kind"]
-    if not isinstance(values, list) or len(cast("list[Any]", values)) != (count if at is None else len(at)):
-        raise Garbage("no values")
-    array = _alike(kind, cast("list[Any]", values))
-    if array is None or array.null_count:
+def _given(value: Any, sections: _Sections, count: int) -> Given:
+    at, values, kind = _places(value["at"], sections, count), value["values"], value["kind"]
+    array = sections.values(kind, values)
+    if array is None:
+        if not isinstance(values, list):
+            raise Garbage("no values")
+        array = _alike(kind, cast("list[Any]", values))
+    if array is None or array.null_count or len(array) != (count if at is None else len(at)):
         raise Garbage("no values")
     return Given(at, array)
 

@@ -192,7 +192,7 @@ def _bubblewrap(python: str, library: str, packages: tuple[str, ...]) -> list[st
             words += ["--ro-bind", path, path]
     del python
     words += ["--ro-bind", library, library, "--setenv", "LC_ALL", "C.UTF-8"]
-    for name in ("guest.py", "locks.py"):
+    for name in ("guest.py", "locks.py", "work.py", "cells.py"):
         words += ["--ro-bind", str(_HERE / name), f"/guest/{name}"]
     words += ["--ro-bind", str(_HERE.parents[1] / "scripting"), "/guest/scripting"]
     for path in packages:

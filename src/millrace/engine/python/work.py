@@ -1,0 +1,339 @@
+"""What a guest does with a slice: each event through the script, and groups of alike answers.
+
+Most scripts read and set a few fields of an event and return it. Such events take the short way: their fields stay in
+columns (`scripting.rows`), the next one is the same object at the next row, and what was set is read off the columns at
+the end. All others are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from itertools import compress
+from operator import itemgetter, not_
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millrace.engine.python import cells
+    from millrace.scripting.event import PLACE, Event
+    from millrace.scripting.properties import Properties, decoded
+    from millrace.scripting.rows import ABSENT, Columns, RowProperties, Way, filled, row
+    from millrace.scripting.script import Script, TransformFailed
+    from millrace.scripting.utils import encoded as json_text
+else:
+    # In the guest it stands alone, with these beside it.
+    import cells
+    from scripting.event import PLACE, Event
+    from scripting.properties import Properties, decoded
+    from scripting.rows import ABSENT, Columns, RowProperties, Way, filled, row
+    from scripting.script import Script, TransformFailed
+    from scripting.utils import encoded as json_text
+
+
+class Work:
+    """A script at work. ``progress``: where the host sees which event it is at, counted from 1."""
+
+    def __init__(self, script: Script, progress: memoryview) -> None:
+        self._script = script
+        self._progress = progress
+
+    def transformed(self, head: dict[str, Any], sections: Sequence[memoryview]) -> tuple[dict[str, Any], list[bytes]]:
+        """The answer to one slice of a batch, and its sections."""
+        columns = Received(head, sections)
+        answers = Answers(columns, head["stream"], traced=head["traced"])
+        self._run(head, columns, answers)
+        self._progress[0] = 0
+        told = answers.told() | {"printed": self._script.printed}
+        answers.untouched.end()
+        return told, answers.sections
+
+    def _run(self, head: dict[str, Any], columns: Received, answers: Answers) -> None:
+        # Everything that this loop asks for at every event is a local name.
+        name, keys, progress, script = head["stream"], head["keys"], self._progress, self._script
+        transform, by_hand, untouched = script.transform, script.by_hand, answers.untouched
+        event: Any = None
+        fields: Any = None
+        of_event = of_fields = 0
+        for number in range(columns.count):
+            progress[0] = number + 1
+            if event is None:
+                fields = row(columns, untouched)
+                event = PLACE.event = Event.received(
+                    name, fields, primary_keys=keys, source_modified_at=columns.modified_at
+                )
+                # As many as there are of us. When there is one more, the script keeps it.
+                of_event, of_fields = getrefcount(event), getrefcount(fields)
+            event.number = fields.at = number
+            if by_hand:
+                filled(fields)
+            events = failure = None
+            try:
+                answer = transform(event)
+                if answer is event and fields.settled:
+                    answer = None
+                    if getrefcount(event) == of_event and getrefcount(fields) == of_fields:
+                        fields.done.rows.append(number)
+                        fields.done = untouched
+                        continue
+                    answer = event
+                same = answer is event and event.is_as_given(name, fields)
+                if answer is not None and not same:
+                    events = script.accepted(answer)
+            except (Exception, SystemExit) as error:
+                same = False
+                failure = _told(script, error)
+            answer = None
+            if failure is not None:
+                answers.fail(number, failure)
+            elif same:
+                answers.add(event, [event], number, same=True)
+            elif events:
+                answers.add(event, events, number, same=False)
+            else:
+                answers.dropped += 1
+            events = failure = None
+            if getrefcount(event) > of_event or getrefcount(fields) > of_fields:
+                # What somebody keeps has a life of its own from here on.
+                filled(fields)
+                event = None
+            elif type(fields) is RowProperties and event.is_as_given(name, fields):
+                fields.done, fields.settled = untouched, True
+            else:
+                event = None
+
+
+def _told(script: Script, error: BaseException) -> TransformFailed:
+    try:
+        return script.failed(error)
+    except RecursionError:
+        return TransformFailed("TRANSFORM_ERROR", "RecursionError: the answer nests too deep")
+
+
+class Received(Columns):
+    """The columns of a slice, as they came."""
+
+    __slots__ = ("_heads", "_modified", "_moments", "_sections")
+
+    def __init__(self, head: dict[str, Any], sections: Sequence[memoryview]) -> None:
+        self._heads: dict[str, list[dict[str, Any]]] = {}
+        self._moments: list[Any] | None
+        for column in head["columns"]:
+            self._heads.setdefault(column["name"], []).append(column)
+        self._sections = sections
+        self._modified, self._moments = head["modified"], None
+        some = {name for name, parts in self._heads.items() if any(part["rows"] is not None for part in parts)}
+        super().__init__(
+            head["count"],
+            [name for name in self._heads if name not in some],
+            [name for name in self._heads if name in some],
+            frozenset(name for name, parts in self._heads.items() if parts[0]["kind"] == "json"),
+            frozenset(head["hidden"]),
+        )
+
+    def load(self, name: str) -> list[Any]:
+        return self._spread(self._heads[name])
+
+    def modified_at(self, number: int) -> dt.datetime | None:
+        """When the source says that the row was changed."""
+        if self._modified is None:
+            return None
+        if self._moments is None:
+            self._moments = self._spread([self._modified])
+        found = self._moments[number]
+        return None if found is ABSENT else found
+
+    def _spread(self, parts: Sequence[dict[str, Any]]) -> list[Any]:
+        """Values at their rows."""
+        if parts[0]["rows"] is None:
+            return cells.read(parts[0], self._sections)
+        column: list[Any] = [ABSENT] * self.count
+        for part in parts:
+            values = cells.read(part, self._sections)
+            for at, value in zip(cells.numbers("i", self._sections[part["rows"]]), values, strict=True):
+                column[at] = value
+        return column
+
+
+class Answers:
+    """What became of the events of a slice. ``untouched``: the way of those that came back as they were."""
+
+    def __init__(self, columns: Columns, name: str, *, traced: bool) -> None:
+        self._columns, self._name, self._traced = columns, name, traced
+        self.untouched = Way()
+        self.dropped = 0
+        self.sections: list[bytes] = []
+        self._failed: list[tuple[int, str, str]] = []
+        self._groups: dict[Any, _Group] = {}
+
+    def fail(self, number: int, failure: TransformFailed) -> None:
+        text = f"{failure.message}\n{failure.trace}".strip() if self._traced else failure.message
+        self._failed.append((number, failure.code, text[:4000]))
+
+    def add(self, given: Event, events: list[Event], number: int, *, same: bool) -> None:
+        """The answers of one event are in the groups; or it failed, when one of them cannot go on its way.
+
+        ``same``: it is the given event alone, under its name, which may turn out to be untouched.
+        """
+        try:
+            if not self._gather(given, events, number, same=same):
+                self.untouched.rows.append(number)
+        except (ValueError, TypeError, RecursionError, MemoryError, OverflowError) as wrong:
+            code = "TRANSFORM_LIMIT" if isinstance(wrong, MemoryError) else "TRANSFORM_RESULT"
+            self._failed.append((number, code, f"{_place(events, wrong)}{type(wrong).__name__}: {wrong}"[:4000]))
+
+    def _gather(self, given: Event, events: list[Event], number: int, *, same: bool) -> bool:
+        ready: list[tuple[Any, dict[str, Any], list[str], int]] = []
+        for place, event in enumerate(events):
+            # An event that was given earlier is a new one here: it has nothing of the row of the present one.
+            made = event.made or event is not given
+            if made:
+                items = event.getProperties().items()
+                values = {key: cells.encoded(value, json_text) for key, value in items if value is not None}
+                gone: list[str] = []
+            else:
+                values, gone = self._changes(event.getProperties(), number)
+            if same and not values and not gone:
+                return False
+            for key in (*values, *gone):
+                if key in self._columns.hidden:
+                    raise ValueError(f"the field {key} is Millrace's own and cannot be set or removed")
+                if not key.isascii():
+                    key.encode()
+            name = event.getEventName()
+            if not name.isascii():
+                name.encode()
+            chosen = tuple(event.getPrimaryKeys()) if event.keys_set else None
+            ready.append(((name, made, chosen), values, gone, place))
+        for key, values, gone, place in ready:
+            self._group(key).add(number, place, values, gone)
+        return True
+
+    def _changes(self, properties: Properties, number: int) -> tuple[dict[str, Any], list[str]]:
+        """The fields of the given event that have another value now, and those that have none any more."""
+        values: dict[str, Any] = {}
+        gone: list[str] = []
+        in_columns = isinstance(properties, RowProperties)
+        for key in properties.done.touched() if in_columns else (properties.touched or ()):
+            value = self._columns[key][number] if in_columns else dict.get(properties, key)
+            there = value is not ABSENT if in_columns else key in properties
+            if there and key in self._columns.lazy and self._as_before(key, value, number):
+                continue
+            if value is None or value is ABSENT:
+                gone.append(key)
+            else:
+                values[key] = cells.encoded(value, json_text)
+        return values, gone
+
+    def _as_before(self, key: str, value: Any, number: int) -> bool:
+        """The value of a field of JSON, which was handed out and may have been changed in place, says what it said."""
+        text = self._columns.texts(key)[number]
+        if text is ABSENT:
+            return False
+        now = json_text(value)
+        return now == text or now == json_text(decoded(text))
+
+    def _group(self, key: Any) -> _Group:
+        found = self._groups.get(key)
+        if found is None:
+            found = self._groups[key] = _Group(*key)
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """The answer as JSON; its numbers of sections are places in ``sections``."""
+        plain = self.untouched.rows
+        for way in self.untouched.treated():
+            if way is not self.untouched:
+                self._group((self._name, False, None)).add_all(way.rows, way.touched(), self._columns)
+        return {
+            "plain": cells.places(plain, self.sections),
+            "groups": [group.told(self.sections) for group in self._groups.values()],
+            "failed": self._failed,
+            "dropped": self.dropped,
+        }
+
+
+def _place(events: list[Event], wrong: Exception) -> str:
+    """The field whose value goes wrong in that way, for the message."""
+    for event in events:
+        for key, value in dict.items(filled(event.getProperties())):
+            try:
+                cells.encoded(value, json_text)
+            except Exception as again:
+                if type(again) is type(wrong):
+                    return f"the field {key}: "[:200]
+    return ""
+
+
+# Types of what stands where a field has no value.
+_NOTHINGS = frozenset({type(None), type(ABSENT)})
+
+
+class _Field:
+    """Places in a group at which a field is set, and the values. ``since``: the first row that sets it, and its turn."""
+
+    def __init__(self, since: tuple[int, int]) -> None:
+        self.since = since
+        self.at: list[int] = []
+        self.values: list[Any] = []
+
+
+class _Group:
+    """Answers of the same event type."""
+
+    def __init__(self, name: str, made: bool, keys: tuple[str, ...] | None) -> None:
+        self._head = {"name": name, "made": made, "keys": keys}
+        self._rows: list[int] = []
+        self._places: list[int] = []
+        self._fields: dict[str, _Field] = {}
+        self._removed: dict[str, list[int]] = {}
+
+    def add(self, number: int, place: int, values: dict[str, Any], gone: list[str]) -> None:
+        at = len(self._rows)
+        self._rows.append(number)
+        self._places.append(place)
+        for turn, (name, value) in enumerate(values.items()):
+            found = self._fields.get(name)
+            if found is None:
+                found = self._fields[name] = _Field((number, turn))
+            found.at.append(at)
+            found.values.append(value)
+        for name in gone:
+            self._removed.setdefault(name, []).append(at)
+
+    def add_all(self, rows: list[int], names: list[str], columns: Columns) -> None:
+        """Rows that were treated alike, with the values that their columns have."""
+        start = len(self._rows)
+        self._rows += rows
+        self._places += [0] * len(rows)
+        for turn, name in enumerate(names):
+            values: Any = itemgetter(*rows)(columns[name]) if len(rows) > 1 else [columns[name][rows[0]]]
+            at: Any = range(start, start + len(rows))
+            if not _NOTHINGS.isdisjoint(map(type, values)):
+                kept = [value is not None and value is not ABSENT for value in values]
+                self._removed.setdefault(name, []).extend(compress(at, map(not_, kept)))
+                at, values = list(compress(at, kept)), list(compress(values, kept))
+                if not values:
+                    continue
+            since = (self._rows[at[0]], turn)
+            found = self._fields.get(name)
+            if found is None:
+                found = self._fields[name] = _Field(since)
+            found.since = min(found.since, since)
+            found.at.extend(at)
+            found.values.extend(values)
+
+    def told(self, sections: list[bytes]) -> dict[str, Any]:
+        count = len(self._rows)
+        return self._head | {
+            "rows": cells.places(self._rows, sections),
+            "places": cells.places(self._places, sections) if any(self._places) else None,
+            "fields": {
+                name: {"at": None if len(one.at) == count else cells.places(one.at, sections)}
+                | cells.written(one.values, sections, json_text)
+                for name, one in sorted(self._fields.items(), key=lambda item: item[1].since)
+            },
+            "removed": {
+                name: None if len(at) == count else cells.places(at, sections) for name, at in self._removed.items()
+            },
+        }
