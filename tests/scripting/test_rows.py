@@ -164,7 +164,7 @@ def done(p: Any, deed: tuple[Any, ...]) -> tuple[Any, ...]:
     return type(answer), repr(answer)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2), st.lists(DEEDS, max_size=6))
 @example(0, [("delete", "a"), ("set", "a"), ("items",)])
 @example(1, [("set", "s"), ("set", "u"), ("delete", "s"), ("set", "s"), ("json",)])

@@ -270,7 +270,7 @@ _NOTHINGS = frozenset({type(None), type(ABSENT)})
 
 
 class _Field:
-    """Places in a group at which a field is set, and the values. ``since``: the first row that sets it, and its turn."""
+    """Places in a group at which a field is set, and the values. ``since``: the first row that sets it, its turn."""
 
     def __init__(self, since: tuple[int, int]) -> None:
         self.since = since
