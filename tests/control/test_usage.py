@@ -282,6 +282,22 @@ def test_a_limit_says_how_far_it_is_used_up_and_is_on_record(home: Home, saved: 
     assert [one.action for one in activity.listed(home).items[:5]] == ["limit"] * 5
 
 
+@pytest.mark.spec("pipelines.22.15")
+def test_a_pipeline_that_would_miss_something_is_not_paused_by_a_limit(home: Home, saved: Desk) -> None:
+    server = {"db_host": "db.example.com", "db_name": "shop", "db_user": "u", "db_password": "p"}
+    connections.create(home, "source", "queried", "postgres", server)
+    connections.create(home, "source", "followed", "postgres", server | {"ingestion_mode": "log"})
+    connections.create(home, "source", "told", "webhook", {})
+    for name in ("queried", "followed", "told"):
+        pipelines.create(home, replace(pipelines.find(home, "events").wish, name=name, source=name))
+    assert usage_limits.limit_pipeline(home, "queried", 50, pause=True).pause
+    for name in ("followed", "told"):
+        with pytest.raises(ConfigError) as caught:
+            usage_limits.limit_pipeline(home, name, 50, pause=True)
+        assert caught.value.code == "cannot_pause"
+        assert not usage_limits.limit_pipeline(home, name, 50).pause
+
+
 def test_a_limit_is_suggested_once_a_week_is_known(home: Home, saved: Desk) -> None:
     assert usage_limits.usual(home, "events").suggested is None
     today = usage.day_of(home.database.now())

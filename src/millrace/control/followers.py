@@ -17,6 +17,16 @@ from millrace.errors import MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
+
+
+def follows(home: Home, pipeline: Pipeline) -> bool:
+    """The pipeline is read from a log. The system itself is not asked."""
+    if not connections.registry.source(pipeline.source_type).logged:
+        return False
+    source = connections.build_source(home, pipeline.source_id, Context(clock=clock(), pipeline=pipeline.id))
+    with closing(source):
+        return source.log() is not None
 
 
 def forget(home: Home, pipeline_id: str, name: str) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import pages, pipelines
+from millrace.connect import registry
+from millrace.control import followers, pages, pipelines
 from millrace.control.activity import Entity, wrote
 from millrace.control.pages import Page
 from millrace.control.tables import pipelines as pipeline_rows
@@ -26,6 +27,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
 
 Period: TypeAlias = Literal["day", "month"]
 
@@ -77,11 +79,30 @@ class Usual:
 
 
 def limit_pipeline(home: Home, pipeline: str, rows: int, *, pause: bool = False) -> Limit:
-    """People are told when the pipeline stages or loads more rows than that in a day, and with ``pause`` it stops."""
+    """People are told when the pipeline stages or loads more rows than that in a day, and with ``pause`` it stops.
+
+    Raises ConfigError "cannot_pause" where it would miss what happens meanwhile (pipelines.md 16.3, 8.5).
+    """
     home.actor.must("pipelines.edit")
     found = pipelines.find(home, pipeline)
+    if pause and (why := _kept_going(home, found)):
+        raise ConfigError(
+            f"pipeline {pipeline} is not paused by a limit: {why}",
+            hint="Set the limit without pause: people are told.",
+            path="pause",
+            code="cannot_pause",
+        )
     _put(home, found.id, "day", rows, pause, found.entity)
     return next(one for one in _of(home, [found.id]) if one.period == "day")
+
+
+def _kept_going(home: Home, found: Pipeline) -> str | None:
+    """Why a pipeline must not stop by itself, if that is so."""
+    if registry.source(found.source_type).pushed:
+        return "its source sends by itself, and would not stop"
+    if followers.follows(home, found):
+        return "it follows a log, which its database may cut meanwhile"
+    return None
 
 
 def limit_team(home: Home, rows: int, *, pause: bool = False) -> Limit:
