@@ -259,7 +259,8 @@ def reconcile(
 ) -> None:
     """Compare the source's own counts with the table's rows.
 
-    Counted are names and days of the last 31 days, and every difference gets its cause. Exit code 1 when one has none.
+    Counted are names and days of the last 31 days, of a database the ranges of a key as they are now. Every difference
+    gets its cause. Exit code 1 when one has none.
     """
     from millrace.control.desk import Watch
     from millrace.control.operations import reconcile as operations
@@ -280,9 +281,14 @@ def reconcile(
 
 def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
     differing = [row for row in found.compared if row.difference]
+    parts = (
+        count(len(found.compared), "range")
+        if found.ranges
+        else (f"{count(len(found.compared), 'name and day', 'names and days')} in {found.timezone}")
+    )
     yield (
-        f"{bold(found.pipeline)} {found.stream}: {count(len(found.compared), 'name and day', 'names and days')} in "
-        f"{found.timezone}; source {found.source_rows:,}, table {found.table} {found.table_rows:,}"
+        f"{bold(found.pipeline)} {found.stream}: {parts}; source {found.source_rows:,}, table {found.table} "
+        f"{found.table_rows:,}"
     )
     if summary and found.compared:
         yield from table(("name", "source", "table", "difference", "why"), _sums(found))
@@ -299,8 +305,10 @@ def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
     if found.equal:
         yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
     else:
-        yield f"{mark('bad')} Some differences have no known cause. Read those days again: " + dim(
-            f"millrace reconcile {found.pipeline} --fix"
+        yield f"{mark('bad')} Some differences have no known cause. " + (
+            "Read the object again: " + dim(f"millrace resync {found.pipeline} --object {found.stream}")
+            if found.ranges
+            else "Read those days again: " + dim(f"millrace reconcile {found.pipeline} --fix")
         )
 
 

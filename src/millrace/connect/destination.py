@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -15,6 +15,7 @@ from millrace.connect.source import Context, Verdict
 from millrace.data import columns
 from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
+from millrace.errors import ConfigError
 
 D = TypeVar("D", bound=DestinationConfig)
 
@@ -288,6 +289,17 @@ class Destination(ABC, Generic[D]):
     @abstractmethod
     def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
         """(name, local day `YYYY-MM-DD`, rows) for every group in the table; ``at`` is a TIMESTAMPTZ column."""
+
+    def sizes(
+        self, table: str, key: str, ranges: Sequence[tuple[int | None, int | None]], only: Mapping[str, bool]
+    ) -> tuple[int | None, list[int]]:
+        """The highest ``key``, and how many rows of the table have a key in each of the ranges, ends among them.
+
+        ``only``: columns with yes or no, and which of them rows must have. Without a key there is one range, of all
+        rows. Raises ConfigError where the destination does not count.
+        """
+        del key, ranges, only
+        raise ConfigError(f"{self.title} does not count the rows of {table}", code="cannot_count")
 
     def close(self) -> None:
         """Connections end. May be called twice."""

@@ -178,6 +178,17 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """How many rows the system has now whose ``key`` is from ``low`` to ``high``, both among them. None: without an
+    end on that side. Without a key: all rows."""
+
+    rows: int
+    key: str = ""
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What the marks say was read of one name and day: distinct rows and all copies."""
 
@@ -309,6 +320,13 @@ class Source(ABC, Generic[C]):
         """
         del slices, without
         raise ConfigError(f"{self.title} cannot count rows of {stream.name}", code="cannot_count")
+
+    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total] | None:  # noqa: ARG002
+        """How many rows there are now, in ranges of a key that leave none out; None where the system does not say.
+
+        ``above``: those with a higher key alone.
+        """
+        return None
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         """What `memory` says was read, for the same groups as `counts`."""

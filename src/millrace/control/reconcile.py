@@ -85,6 +85,8 @@ class Reconciliation:
     """Open rejects by name; their day is unknown where the time itself was bad."""
     again: tuple[Slice, ...] = ()
     """Days that were read once more because of this comparison."""
+    ranges: bool = False
+    """Ranges of a key are compared, as they are now, and no days."""
 
     @property
     def source_rows(self) -> int:
@@ -125,6 +127,11 @@ def reconcile(
     found = _compared(home, pipeline, days, only, clock, meter, stopping)
     if not fix:
         return found
+    if any(each.ranges for each in found):
+        from millrace.control import reconcile_totals
+
+        reconcile_totals.no_days(found)
+        return found
     again = tuple(Slice(row.day, row.day, row.name) for each in found for row in each.compared if row.wants_reading)
     if not again:
         return found
@@ -163,7 +170,7 @@ def _compared(
         ours.meter.stage = "counting"
         results: list[Reconciliation] = []
         for stream in sync.streams:
-            result = _stream(ours, sync.source, sync.stage, stream, days)
+            result = _stream(ours, sync.source, sync.stage, stream, days, clock.now().date())
             if result is not None:
                 results.append(result)
         if not results:
@@ -177,12 +184,17 @@ def _compared(
 
 
 def _stream(
-    ours: runs.Crew, source: Source[Any], stage: Stage, stream: Stream, days: Sequence[Slice]
+    ours: runs.Crew, source: Source[Any], stage: Stage, stream: Stream, days: Sequence[Slice], today: date
 ) -> Reconciliation | None:
     countable = source.countable(stream)
     shelved = next((each for each in ours.books.tables() if each.mapping.stream == stream.name), None)
-    if countable is None or shelved is None:
+    if shelved is None:
         return None
+    if countable is None:
+        # Imported here: it builds on this module.
+        from millrace.control import reconcile_totals
+
+        return reconcile_totals.compared(ours, source, stage, stream, shelved, today)
     name, at = shelved.mapping.of(countable.name_column), shelved.mapping.of(countable.time_column)
     if name is None or at is None:
         return None

@@ -14,7 +14,7 @@ import pyarrow as pa
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
 from millrace.connect.source import Verdict
-from millrace.connect.sql import arrays, statements, unchanged
+from millrace.connect.sql import arrays, counting, statements, unchanged
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused, culprits
@@ -488,6 +488,14 @@ class SqlDestination(Destination[D]):
                 timezone,
             )
         return [(str(group), str(day), int(rows)) for group, day, rows in found]
+
+    def sizes(
+        self, table: str, key: str, ranges: Sequence[tuple[int | None, int | None]], only: Mapping[str, bool]
+    ) -> tuple[int | None, list[int]]:
+        with self.connected():
+            sql = counting.statement(self.dialect.quoted, self.target(table), key, ranges, only)
+            ((highest, *found),) = self.rows(sql)
+        return (int(highest) if highest is not None else None), [int(rows) for rows in found]
 
     # The test of the connection.
 

@@ -350,6 +350,18 @@ class DestinationContract(ABC):
         india = destination.tally("tallied", "name", "at", "Asia/Kolkata")
         assert list(india) == [("a", "2023-11-15", 2), ("b", "2023-11-15", 1)]
 
+    def test_rows_are_counted_by_ranges_of_a_key(self, destination: Destination[Any]) -> None:
+        made = table("sized", {"k": types.LONG, "kept": types.BOOLEAN}, mode="append")
+        destination.ensure(made)
+        schema = {"k": types.LONG, "kept": types.BOOLEAN, columns.INGESTED_AT: types.LONG}
+        given = rows(schema, (-5, True, 1), (1, False, 1), (10, None, 1), (11, True, 1), (12, True, 1))
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        ranges = [(None, 0), (1, 10), (11, None)]
+        assert destination.sizes("sized", "k", ranges, {}) == (12, [1, 2, 2])
+        assert destination.sizes("sized", "k", ranges, {"kept": True}) == (12, [1, 0, 2])
+        assert destination.sizes("sized", "k", ranges, {"kept": False}) == (10, [0, 2, 0])
+        assert destination.sizes("sized", "", [(None, None)], {}) == (None, [5])
+
     def test_a_query_may_ask_for_few_rows(self, destination: Destination[Any]) -> None:
         made, given = counted("asked")
         destination.ensure(made)

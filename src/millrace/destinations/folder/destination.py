@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from millrace.connect.files.formats import Compression, Format
 from millrace.connect.files.store import SCHEMES, Store, full
 from millrace.connect.reach import check_url
 from millrace.connect.source import Context, Verdict
+from millrace.connect.sql import counting
 from millrace.connect.sql.destination import One
 from millrace.connect.sql.duckdb import DUCKDB, readable
 from millrace.connect.sql.incoming import Incoming, stamped
@@ -399,6 +400,13 @@ class Destination(Contract[Config]):
             f"GROUP BY ALL ORDER BY ALL"
         )
         return [(str(row["n"]), str(row["d"]), int(row["c"])) for row in found.to_pylist()]
+
+    def sizes(
+        self, table: str, key: str, ranges: Sequence[tuple[int | None, int | None]], only: Mapping[str, bool]
+    ) -> tuple[int | None, list[int]]:
+        sql = counting.statement(DUCKDB.quoted, DUCKDB.quoted(table), key, ranges, only)
+        highest, *found = self.query(sql).to_pylist()[0].values()
+        return (int(highest) if highest is not None else None), [int(rows) for rows in found]
 
     # The test of the connection.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from millrace.connect.source import Context, Note, Reading, Retention, Stream, Verdict
+from millrace.connect.source import Context, Note, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import objects as listed
 from millrace.data.batch import Item
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import catalog, plan
 from millrace.sources.mongodb.catalog import Object
-from millrace.sources.mongodb.client import Server
+from millrace.sources.mongodb.client import Server, majority
 from millrace.sources.mongodb.config import Config
 from millrace.sources.mongodb.documents import Rows
 from millrace.sources.mongodb.plan import RANGE_ROWS, Plan
@@ -62,6 +62,14 @@ class Source(AnySource[Config]):
 
     def retention(self) -> Retention | None:
         return self._log.retention() if self._log is not None else None
+
+    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total]:
+        del above  # an `_id` may be of any type
+        found = listed.present(catalog.objects(self._server), stream.name)
+        with self._server.asked() as client:
+            return [
+                Total(sum(majority(client, one.database, one.name).count_documents({}) for one in found.collections))
+            ]
 
     def close(self) -> None:
         self._server.close()

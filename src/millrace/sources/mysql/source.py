@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Reading, Retention, Stream, Verdict
+from millrace.connect.source import Context, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
-from millrace.connect.sql.reading import modes, objects, reader
+from millrace.connect.sql.reading import modes, objects, reader, totals
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import Item, Refused
 from millrace.data.rows import to_batch
@@ -142,6 +142,11 @@ class Source(AnySource[Config]):
         if bad:
             messages, texts = zip(*bad, strict=True)
             yield Refused(refusals(name, messages, texts, self.context.clock.now()))
+
+    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total]:
+        described = self._one(stream.name)
+        database = MySQL(self.config, self.context, {stream.name: described}, self._left_out)
+        return totals.totals(database, described.relation, above)
 
     def _one(self, name: str) -> Described:
         return objects.present(self._described(name), name)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Reading, Retention, Stream, Verdict
+from millrace.connect.source import Context, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
-from millrace.connect.sql.reading import modes, objects, reader
+from millrace.connect.sql.reading import modes, objects, reader, totals
 from millrace.connect.sql.reading.plan import PAGE_ROWS, RANGE_ROWS, Plan
 from millrace.data.batch import Item
 from millrace.sources.postgres import catalog, checks
@@ -94,6 +94,11 @@ class Source(AnySource[Config]):
         if self._log is not None:
             self._log.close()
         self._server.close()
+
+    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total]:
+        described = self._one(stream.name)
+        database = Postgres(self._server, {stream.name: described}, self._left_out)
+        return totals.totals(database, described.relation, above)
 
     def _one(self, name: str) -> Described:
         return objects.present(self._described(name), name)

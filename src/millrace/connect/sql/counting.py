@@ -1,0 +1,31 @@
+"""Counts rows of a table at a destination in ranges of a key, in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+Ends = tuple[int | None, int | None]
+
+
+def statement(
+    quoted: Callable[[str], str], target: str, key: str, ranges: Sequence[Ends], only: Mapping[str, bool]
+) -> str:
+    """SQL whose one row has the highest ``key`` (NULL where there is no key), and the rows of each range.
+
+    ``only``: columns with yes or no, and which of them rows must have; one without a value says no.
+    """
+    kept = [
+        f"{quoted(name)} = TRUE" if wanted else f"({quoted(name)} IS NULL OR {quoted(name)} = FALSE)"
+        for name, wanted in only.items()
+    ]
+    counts = [f"count(CASE WHEN {_within(quoted, key, one)} THEN 1 END) AS r{n}" for n, one in enumerate(ranges)]
+    highest = f"max({quoted(key)})" if key else "NULL"
+    where = f" WHERE {' AND '.join(kept)}" if kept else ""
+    return f"SELECT {', '.join([f'{highest} AS highest', *counts])} FROM {target}{where}"
+
+
+def _within(quoted: Callable[[str], str], key: str, ends: Ends) -> str:
+    low, high = ends
+    parts = [f"{quoted(key)} >= {low}"] if low is not None else []
+    parts += [f"{quoted(key)} <= {high}"] if high is not None else []
+    return " AND ".join(parts) or "1 = 1"

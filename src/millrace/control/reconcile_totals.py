@@ -1,0 +1,140 @@
+"""Compares what a database holds now with what a table holds: rows by ranges of the key, and why they differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+
+from millrace.connect.source import Source, Stream, Total
+from millrace.control import rejects as rejected_rows
+from millrace.control.reconcile import Cause, Compared, Reconciliation
+from millrace.control.rejects import Choice
+from millrace.data import columns
+from millrace.data.dataclass import dataclass
+from millrace.engine.stage import Stage
+from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.control.runs import Crew
+    from millrace.engine.ledger import Shelved
+
+
+def compared(
+    ours: Crew, source: Source[Any], stage: Stage, stream: Stream, shelved: Shelved, today: date
+) -> Reconciliation | None:
+    """None where the source does not count, or the table cannot be compared with it."""
+    mapping = shelved.mapping
+    totals = source.totals(stream)
+    if totals is None:
+        return None
+    totals, key = _comparable(totals, mapping.of(totals[0].key) if totals[0].key else None)
+    outside = ours.naming.prefix.outside
+    only = {outside(columns.MARKED_DELETED): False} if mapping.deletes else {}
+    if mapping.mode == "history":
+        only[outside(columns.IS_ACTIVE)] = True
+    with closing(ours.destination()) as destination:
+        highest, held = destination.sizes(mapping.table, key, [(one.low, one.high) for one in totals], only)
+    newer = 0
+    if key and highest is not None:
+        above = source.totals(stream, above=highest)
+        newer = above[0].rows if above else 0
+    rejected = _rejected(ours, stage, stream.name, totals)
+    logged = source.log() is not None
+    found: list[Compared] = []
+    for place, (one, rows) in enumerate(zip(totals, held, strict=True)):
+        about = About(
+            rejected=rejected[place],
+            newer=newer if place == len(totals) - 1 else 0,
+            waiting=shelved.loaded < shelved.last,
+            logged=logged,
+            versions=mapping.mode == "append",
+        )
+        found.append(Compared(_name(one), today, one.rows, rows, tuple(causes(one.rows - rows, about))))
+    return Reconciliation(
+        pipeline=ours.pipeline.name,
+        stream=stream.name,
+        table=mapping.table,
+        timezone="UTC",
+        compared=tuple(found),
+        unreadable={},
+        rejected={_name(totals[place]): count for place, count in rejected.items()},
+        ranges=True,
+    )
+
+
+def _comparable(totals: Sequence[Total], column: Any) -> tuple[Sequence[Total], str]:
+    """Ranges, where the table has the key as a number too; else all rows together."""
+    if column is not None and (pa.types.is_integer(column.type) or pa.types.is_decimal(column.type)):
+        return totals, column.name
+    return [Total(sum(one.rows for one in totals))], ""
+
+
+def _name(one: Total) -> str:
+    if one.low is None and one.high is None:
+        return "all rows"
+    if one.low is None:
+        return f"{one.key} up to {one.high}"
+    return f"{one.key} from {one.low}" + (f" to {one.high}" if one.high is not None else "")
+
+
+def _rejected(ours: Crew, stage: Stage, stream: str, totals: Sequence[Total]) -> Mapping[int, int]:
+    """Open rejects of a stream by the place of their range; those without a key count for the last."""
+    found: Counter[int] = Counter()
+    for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
+        try:
+            value = int(orjson.loads(rejected.row)[totals[0].key])
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            found[len(totals) - 1] += 1
+            continue
+        found[next((place for place, one in enumerate(totals) if one.high is None or value <= one.high))] += 1
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of the rows of one range. ``newer``: of those, how many have keys above all in the table.
+    ``waiting``: rows are staged and not loaded yet. ``logged``: deletes are seen. ``versions``: all are kept."""
+
+    rejected: int = 0
+    newer: int = 0
+    waiting: bool = False
+    logged: bool = False
+    versions: bool = False
+
+
+def causes(missing: int, about: About) -> list[Cause]:
+    """Why the table has ``missing`` rows less than the source, or more, where it is negative."""
+    found: list[Cause] = []
+
+    def cause(code: str, most: int, message: str) -> None:
+        nonlocal missing
+        if (parted := min(missing, most)) > 0:
+            found.append(Cause(code, parted, message.format(parted)))
+            missing -= parted
+
+    cause("rejected", about.rejected, "{} rows wait among the rejects")
+    cause("late", about.newer, "{} rows have keys above all that the table holds: they came after the last run")
+    cause("not_loaded", missing if about.waiting else 0, "{} rows are missing, and rows are staged and not loaded yet")
+    if missing < 0 and about.versions:
+        found.append(Cause("versions", missing, f"{-missing} rows are earlier versions, all of which the table keeps"))
+    elif missing < 0 and not about.logged:
+        text = f"{-missing} rows of the table are no longer at the source; queries do not see what is deleted"
+        found.append(Cause("gone_at_source", missing, text))
+    return found
+
+
+def no_days(found: Sequence[Reconciliation]) -> None:
+    """Raises ConfigError where something differs that reading days again cannot mend."""
+    for one in found:
+        if one.ranges and not one.equal:
+            raise ConfigError(
+                f"{one.stream} differs from its table, and is counted as it is now: it has no days to read again",
+                hint=f"Run the pipeline and compare again; then `millrace resync {one.pipeline} --only {one.stream}`.",
+                code="cannot_reread",
+            )
