@@ -117,8 +117,15 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         <Actions mapping={mapping} disabled={total > 0} />
       </Group>
       <Text size="sm" c="dimmed" mt={-8}>
-        {mode(mapping.load_mode)} by <span className="mono">{mapping.key.join(', ') || 'no key'}</span> ·
-        changed <Ago at={overview.changed_at} /> by {mapping.author ?? 'a run'}
+        {mode(mapping.load_mode)}
+        {mapping.key.length > 0 && (
+          <>
+            {' by '}
+            <span className="mono">{mapping.key.join(', ')}</span>
+          </>
+        )}
+        {' · changed '}
+        <Ago at={overview.changed_at} /> by {mapping.author ?? 'a run'}
         {mapping.reason && ` (${mapping.reason})`} · what is new: {policy(mapping.policy)}
         {mapping.waiting_rows > 0 && ` · ${some(mapping.waiting_rows, 'row')} wait on the stage`}
       </Text>

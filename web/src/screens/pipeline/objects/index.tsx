@@ -30,6 +30,8 @@ const VERBS: Record<Action, string> = {
   restart: 'Read again from its beginning',
   restart_historical: 'Read its history again',
 };
+/** What takes an action back. */
+const OPPOSITE: Partial<Record<Action, Action>> = { pause: 'resume', resume: 'pause', skip: 'include' };
 /** What is asked about in a dialog. */
 const CHANGES: Record<What, string> = {
   position: 'Change its position',
@@ -86,8 +88,13 @@ export function Component() {
       ),
     onSuccess: (outcomes, { action }) => {
       const refused = outcomes.filter((one) => one.problem !== null);
-      if (refused.length < outcomes.length) {
-        done(`${VERBS[action]}: ${some(outcomes.length - refused.length, 'object')}`);
+      const names = outcomes.filter((one) => one.problem === null).map((one) => one.object);
+      const back = OPPOSITE[action];
+      if (names.length > 0) {
+        done(
+          `${VERBS[action]}: ${some(names.length, 'object')}`,
+          back && (() => act.mutate({ action: back, names })),
+        );
       }
       const first = refused[0]?.problem;
       if (first) failed(new Error(`${refused[0]?.object}: ${first.message} ${first.hint ?? ''}`));
