@@ -28,6 +28,7 @@ SCREENS = (
     "/pipelines/new",
     "/pipelines/new?type=clevertap",
     "/alerts/channels",
+    "/activity/1",
     "/security",
     "/settings",
 )
@@ -61,6 +62,29 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     found["phone"] = axe.faults(page)
     assert found == {"light": [], "dark": [], "phone": []}
+
+
+# What is pressed to come to each dialog.
+DIALOGS = (
+    (AT, ("More actions", "As YAML")),
+    (f"{AT}/objects", ("Actions of Orders", "Give it a schedule")),
+    (f"{AT}/mapper/Orders", ("More for this mapping", "What happens to what is new")),
+    (f"{AT}/mapper/Orders", ("Auto mapping: on",)),
+)
+
+
+@pytest.mark.parametrize(("path", "steps"), DIALOGS)
+def test_axe_finds_nothing_serious_in_a_dialog(page: Page, path: str, steps: tuple[str, ...]) -> None:
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.goto(path)
+    for step in steps:
+        page.get_by_role("menuitem" if step != steps[0] else "button", name=step, exact=True).click()
+    page.get_by_role("dialog").get_by_role("button").first.wait_for()
+    page.wait_for_function("() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root')")
+    found = {"wide": axe.faults(page)}
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    found["phone"] = axe.faults(page)
+    assert found == {"wide": [], "phone": []}
 
 
 def test_axe_finds_nothing_serious_before_one_has_signed_in(browser: Browser, stock: Stocked) -> None:

@@ -69,6 +69,16 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     work(home)
     assert ("Users", 0) in script.read
 
+    # Who did it is on record, with what was before and after.
+    page.get_by_role("navigation", name="Screens of shop").get_by_role("link", name="Activity").click()
+    page.get_by_role("link", name="Object Orders of shop has another schedule").click()
+    differs = page.get_by_role("table", name="What differs")
+    expect(differs.get_by_role("row", name="Every s")).to_contain_text("3600")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="Only what ann@example.com did").first.click()
+    expect(page).to_have_url("/pipelines/shop/activity?by=ann%40example.com")
+    expect(page.get_by_role("link", name="Only what operator did")).to_have_count(0)
+
 
 def test_an_object_of_a_database_is_queried_in_another_way(
     page: Page, home: Home, script: Script, tmp_path: Path
