@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -12,14 +11,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """URL of a running S3 server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         env=os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
@@ -30,7 +28,7 @@ def s3() -> Iterator[str]:
     try:
         for _ in range(600):
             try:
-                httpx.get(url, timeout=1)
+                httpx.get(url, timeout=10)
                 break
             except httpx.TransportError:
                 assert server.poll() is None, "the S3 server of the tests did not start"

@@ -25,7 +25,8 @@ import pymysql
 import pytest
 from tests import debian
 from tests.certificates import Certificates, certificates
-from tests.postgres import end_with_parent, free_port
+from tests.ports import free_port
+from tests.postgres import end_with_parent
 
 URL = "MILLRACE_TEST_MYSQL"
 SERVER = Path("/usr/sbin/mariadbd")
@@ -212,10 +213,10 @@ class Server:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait(10)
+                self._process.wait(60)
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -27,7 +27,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import PyMongoError
-from tests.postgres import end_with_parent, free_port
+from tests.ports import free_port
+from tests.postgres import end_with_parent
 
 URL = "MILLRACE_TEST_MONGODB"
 

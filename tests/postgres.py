@@ -14,7 +14,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from urllib.parse import quote, unquote, urlsplit
 import psycopg
 import pytest
 from tests import debian
+from tests.ports import free_port
 
 URL = "MILLRACE_TEST_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
@@ -262,7 +262,7 @@ class Server:
         """The server ends without a word to anybody, and its processes with it."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def again(self) -> None:
         """A server that was killed answers again: when the last of its processes has left its memory."""
@@ -289,16 +289,16 @@ class Server:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait(10)
+                self._process.wait(60)
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self, database: Database, *, keep: bool = False) -> None:
         """The server answers. One that does not is stopped and its folder gone, unless that shall be kept."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 database.run("SELECT 1")
@@ -331,9 +331,3 @@ def end_with_parent() -> None:
     """The kernel ends the server when the test process is killed (Linux; elsewhere only an orderly end does)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests import debian
+from tests.ports import free_port
 
 PROGRAM = "/usr/sbin/sshd"
 
@@ -56,9 +57,7 @@ def ssh_server() -> Iterator[SshServer]:
         for key in ("host", "user"):
             words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)]
             subprocess.run(words, check=True, timeout=30)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         (folder / "config").write_text(
             f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host'}\nPidFile none\n"
             f"AuthorizedKeysFile {folder / 'user.pub'}\nStrictModes no\nPasswordAuthentication no\n"
@@ -71,11 +70,11 @@ def ssh_server() -> Iterator[SshServer]:
             yield SshServer(port, getuser(), (folder / "user").read_text(), (folder / "host.pub").read_text())
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(60)
 
 
 def _wait(port: int, server: subprocess.Popen[bytes], folder: Path) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

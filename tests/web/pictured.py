@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from pathlib import Path
 
 from tests.control.people import cheap
+from tests.ports import free_port
 
 from millrace.control import connections, jobs, keys, lifecycle, pipelines, simulation, transformations, users
 from millrace.control.home import Home
@@ -32,12 +32,9 @@ def prepare(path: Path) -> None:
     """A new home whose simulated shop is small: pictures need few customers, and machines are busy."""
     with Home.open(path, create=True, env={}) as home:
         cheap(home)
-    with socket.socket() as free:
-        free.bind((simulation.HOST, 0))
-        port = free.getsockname()[1]
     account = {"id": "SIM-EU1-0001", "passcode": "invented-4711", "users": 80, "days": DAYS}
     (path / "simulation.yaml").write_text(json.dumps({"accounts": [account], "control": False}), encoding="utf-8")
-    plan = {"port": port, "settings": "simulation.yaml", "account": account}
+    plan = {"port": free_port(), "settings": "simulation.yaml", "account": account}
     (path / simulation.FILE).write_text(json.dumps(plan), encoding="utf-8")
 
 
