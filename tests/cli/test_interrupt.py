@@ -73,7 +73,7 @@ def test_the_second_ctrl_c_ends_at_once(slow: Shop):
     while "Stopping at the next commit" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (out, "Ended at once" in err) == ("", True)
     assert_whole_after_another_run(slow)

@@ -127,4 +127,4 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(tmp_path: Path)
                 assert "Nothing committed is lost" in child.stderr.readline()
             else:
                 assert child.stdout.readline() == "committed\n"
-            assert child.wait(timeout=10) == code
+            assert child.wait(timeout=60) == code

@@ -58,7 +58,7 @@ class Follower:
 
     def _read(self, url: str, pair: tuple[str, str], seen: str | None) -> None:
         headers = {} if seen is None else {"Last-Event-ID": seen}
-        with httpx.stream("GET", url, auth=pair, headers=headers, timeout=20) as answer:
+        with httpx.stream("GET", url, auth=pair, headers=headers, timeout=60) as answer:
             found: dict[str, str] = {}
             self.status = answer.status_code
             for line in answer.iter_lines():
@@ -75,7 +75,7 @@ class Follower:
     def until(self, wanted: Any) -> tuple[str, str, Any]:
         """The first event of which that is true."""
         with self._more:
-            assert self._more.wait_for(lambda: any(wanted(*one) for one in self.got), timeout=20), self.got
+            assert self._more.wait_for(lambda: any(wanted(*one) for one in self.got), timeout=60), self.got
             return next(one for one in self.got if wanted(*one))
 
     def join(self) -> list[str]:

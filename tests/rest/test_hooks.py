@@ -192,7 +192,7 @@ def test_a_body_that_never_comes_to_its_end_is_cut_off(site: Site) -> None:
     _, path = site.pipeline()
     where = site.client.base_url
     head = f"POST {path} HTTP/1.1\r\nHost: {where.host}\r\nContent-Length: 10\r\n\r\n"
-    with socket.create_connection((where.host, where.port or 0), timeout=20) as caller:
+    with socket.create_connection((where.host, where.port or 0), timeout=60) as caller:
         caller.sendall(head.encode() + b'{"n"')
         answer = caller.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -282,16 +282,16 @@ def test_many_requests_share_one_sync(site: Site, monkeypatch: pytest.MonkeyPatc
     def slow(file: int) -> None:
         synced.append(file)
         first.set()
-        go.wait(20)
+        go.wait(60)
         real(file)
 
     monkeypatch.setattr(intake_folder.os, "fdatasync", slow)
     monkeypatch.setattr(groups.Group, "put", seen)
     with ThreadPoolExecutor(20) as pool:
         asked = [pool.submit(site.client.post, path, json={"n": n}) for n in range(20)]
-        assert first.wait(20)
+        assert first.wait(60)
         for _ in range(20):
-            assert came.acquire(timeout=20)
+            assert came.acquire(timeout=60)
         assert not any(one.done() for one in asked)
         go.set()
         assert {one.result().status_code for one in asked} == {200}

@@ -115,7 +115,7 @@ def test_a_job_that_goes_on_is_cancelled_at_its_next_commit(
         provider.ask("POST", f"/pipelines/{number}/jobs/{job.job_id}/actions/cancel")
         assert provider.job(number, job.job_id).status == "CANCELLING"
         assert provider.completion(number, job.job_id) == "pending"
-        assert wished.wait(20)
+        assert wished.wait(60)
 
     provider.sync_now(number)
     job = provider.active_job(number, "HISTORICAL")

@@ -32,7 +32,7 @@ def server() -> Iterator[Server]:
 
 
 def connected(server: Server) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
 
 def test_a_connection_is_kept_for_many_requests(server: Server):

@@ -111,12 +111,12 @@ def test_live_rows_keep_coming():
     with Simulator(settings, live_per_second=50) as sim:
         account = settings.accounts[0].id
         before = sim.counts(account).total()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while sim.counts(account).total() < before + 5 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert sim.counts(account).total() >= before + 5
         row = next(r for r in sim.ledger(account) if '"live":true' in r.event_props)
-        assert abs((row.visible_at - datetime.now(UTC)).total_seconds()) < 10
+        assert abs((row.visible_at - datetime.now(UTC)).total_seconds()) < 300
 
 
 def test_serve_prints_all_that_a_client_needs_and_ends_cleanly():
@@ -139,14 +139,14 @@ def test_serve_prints_all_that_a_client_needs_and_ends_cleanly():
         events_file = Path(re.findall(r"events_file: +(\S+)", text)[0])
         assert events_file.read_text().startswith("Event name,Type,Status,DRP")
         today = int(datetime.now(UTC).strftime("%Y%m%d"))
-        connection = http.client.HTTPConnection(base.hostname or "", base.port, timeout=10)
+        connection = http.client.HTTPConnection(base.hostname or "", base.port, timeout=60)
         body = orjson.dumps({"event_name": "App Launched", "from": today, "to": today})
         headers = {"X-CleverTap-Account-Id": project, "X-CleverTap-Passcode": passcode}
         connection.request("POST", base.path + "/1/events.json", body, headers)
         assert orjson.loads(connection.getresponse().read())["status"] == "success"
         connection.close()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, out.strip(), err) == (0, "The simulator has stopped.", "")
         assert not events_file.exists()
     finally:
