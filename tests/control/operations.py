@@ -244,6 +244,7 @@ INSIDE: Mapping[str, str] = {
     "files.placed": "whoever saves a connection",
     "files.settled": "whoever applies a document",
     "followers.forget": "lifecycle, when a pipeline goes",
+    "followers.follows": "usage_limits",
     "forgotten.send": "everybody; the link goes to the mailbox",
     "health.healths": "pages of pipelines",
     "health.offered": "pages of objects",

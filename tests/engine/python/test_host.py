@@ -189,7 +189,7 @@ def test_no_process_is_left_when_the_host_is_stopped(sent: signal.Signals, wall:
     process.send_signal(sent)
     process.stdout.close()
     assert process.wait(60) == -sent
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while any(_runs(pid) for pid in pids):
         assert time.monotonic() < until, "a guest outlives its host"
         os.sched_yield()
