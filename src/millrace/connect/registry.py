@@ -25,6 +25,11 @@ def names(kind: str) -> list[str]:
     return sorted(_folders(kind) | {point.name for point in _installed(kind, tuple(sys.path))})
 
 
+def known(kind: str, type_: str) -> bool:
+    """Whether the type can be used. Types that Millrace brings are known without a look at installed packages."""
+    return type_ in _folders(kind) or type_ in names(kind)
+
+
 def source(type_: str) -> type[Source[Any]]:
     """The class of a source type. Raises ConfigError when there is none of that name."""
     return _find(SOURCES, "source", "Source", type_)

@@ -127,7 +127,7 @@ def _inspects(entry: Entry) -> bool:
     """The pipeline reads what Millrace has on record."""
     source = sa.select(connections.c.type).join(pipelines, pipelines.c.source_id == connections.c.id)
     type_ = entry.connection.execute(source.where(pipelines.c.id == entry.pipeline)).scalar()
-    return type_ in registry.names(registry.SOURCES) and registry.source(type_).inspects
+    return type_ is not None and registry.known(registry.SOURCES, type_) and registry.source(type_).inspects
 
 
 def _of_run(entry: Entry, run: int) -> UsageKind:
