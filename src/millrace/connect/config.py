@@ -14,7 +14,10 @@ class Settings(BaseModel):
     """Settings of one connector. Unknown keys are refused; secrets are `Secret` fields."""
 
     # An error of pydantic is a text too, and would show what was typed, secrets among it.
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, hide_input_in_errors=True)
+    # What checks them is made when something is checked: of most classes that are imported, nothing is.
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
     @classmethod
     def secret_keys(cls) -> frozenset[str]:

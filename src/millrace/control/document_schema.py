@@ -24,7 +24,8 @@ TAGS = frozenset({"saved", "inline", "named", "own"})
 class Part(BaseModel):
     """A part of the file: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The parts are checked within the whole, so that each needs no checks of its own.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ConnectionPart(Part):
