@@ -73,6 +73,15 @@ def test_mended_rows_go_on(failed: Rig, capsys: pytest.CaptureFixture[str], depl
     assert failed.rejected() == {"TRANSFORM_ERROR": 2}
 
 
+def test_a_correction_beside_the_row_is_refused(failed: Rig, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    file = tmp_path / "rejects.jsonl"
+    told(failed, capsys, "rejects", "export", file, "--where", "id=2")
+    file.write_text(file.read_text().replace('"row":', '"amount":5,"row":'))
+    wrong = told(failed, capsys, "rejects", "mend", PIPELINE, file, code=2)["error"]
+    assert (wrong["path"], "'amount'" in wrong["message"]) == (f"{file}:1", True)
+    assert failed.rejected() == {"TRANSFORM_ERROR": 3}
+
+
 @pytest.mark.parametrize("verb", ["list", "show", "export"])
 def test_a_name_that_is_not_there_is_no_empty_list(failed: Rig, capsys: pytest.CaptureFixture[str], verb: str):
     wrong = told(failed, capsys, "rejects", verb, "--pipeline", "nosuch", code=2)["error"]

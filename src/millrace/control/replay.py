@@ -212,6 +212,9 @@ def _mended_only(texts: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Arra
     return chosen
 
 
+_IN_AN_EXPORT = {"file", "number", "id", "stream", "stage", "code", "message", "rejected_at", "row"}
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """One row of an edited export: where it was, and what it shall be. ``id`` None: of an export that had none."""
@@ -245,6 +248,13 @@ def _lines(file: Path, content: bytes | None) -> dict[int, dict[int, _Line]]:
             raise ConfigError(
                 "the line is not one of an export: it needs file, number and row",
                 hint="Start from `millrace rejects export`, and change nothing but what is under row.",
+                path=at,
+                code="bad_line",
+            )
+        if odd := said.keys() - _IN_AN_EXPORT:
+            raise ConfigError(
+                f"the line has {min(odd)!r} beside the row, where nothing can be changed",
+                hint="What belongs to the row stands under row.",
                 path=at,
                 code="bad_line",
             )
