@@ -177,6 +177,7 @@ def test_marks_are_appended_replaced_and_forgotten_in_their_order(desk: Desk) ->
     assert memory.parts() == ["a"]
 
 
+@pytest.mark.spec("pipelines.22.17")
 def test_rows_that_do_not_balance_are_refused(desk: Desk, segment: Make) -> None:
     books, _ = desk.books()
     with pytest.raises(MillraceError, match="11 rows were read, but 10 staged") as caught:

@@ -132,6 +132,29 @@ def test_merge_marks_what_the_source_deleted_and_revives_what_comes_back(rig: Ri
     assert record.balance.even
 
 
+@pytest.mark.spec("pipelines.22.13")
+def test_metadata_columns_have_their_names_and_types_and_rows_of_before_no_mark(rig: Rig):
+    rig.change(
+        "CREATE TABLE subscriptions (id VARCHAR PRIMARY KEY, status VARCHAR)",
+        "INSERT INTO subscriptions VALUES ('z', 'on')",
+    )
+    rig.script.stream("subscriptions", subscriptions(("a", "on", at(1), "I")), key=("id",), deletes=True)
+    rig.create()
+    rig.run()
+    columns = rig.query(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'subscriptions'"
+    )
+    assert {one["column_name"]: one["data_type"] for one in columns} == {
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "__hevo__ingested_at": "BIGINT",
+        "__hevo__loaded_at": "BIGINT",
+        "__hevo__marked_deleted": "BOOLEAN",
+        "__hevo__source_modified_at": "TIMESTAMP WITH TIME ZONE",
+    }
+    assert rig.rows("subscriptions", "id", DELETED) == [("a", False), ("z", None)]
+
+
 def test_the_newer_of_two_versions_wins_whichever_comes_last(rig: Rig):
     rig.script.stream(
         "subscriptions",

@@ -40,6 +40,7 @@ def provider(url: str, keys: Keys) -> Iterator[Provider]:
         yield found
 
 
+@pytest.mark.spec("pipelines.22.19")
 def test_a_pipeline_has_all_that_the_provider_reads(provider: Provider, number: int) -> None:
     found = provider.pipeline(number)
     assert found is not None

@@ -55,6 +55,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
         yield Site(home, tmp_path, getattr(request, "param", "merge"))
 
 
+@pytest.mark.spec("pipelines.22.17")
 def test_each_job_and_its_objects_are_told_with_the_numbers_that_it_ended_with(site: Site) -> None:
     for count in (3, 0, 2):
         site.tell(count)

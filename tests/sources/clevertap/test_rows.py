@@ -33,6 +33,7 @@ def shaped(body: bytes, event: str = "Charged", **options: Any) -> Shaped:
     return rows_of(event, Mapper(event, Moments(ZoneInfo("UTC")), **options)(wire.read(body, whole=whole)))
 
 
+@pytest.mark.spec("pipelines.22.13")
 @pytest.mark.spec("10.23")
 def test_10_23_the_two_hash_vectors_come_out() -> None:
     first = shaped(FIXTURE, "App Launched").rows.column(columns.ID)[0].as_py()

@@ -35,6 +35,7 @@ def every(first: int, last: int) -> Counter[int]:
     return Counter(range(first, last + 1))
 
 
+@pytest.mark.spec("pipelines.22.1")
 @BOTH
 def test_pages_that_end_within_one_moment_lose_and_double_nothing(
     shop: Database, follow: Follow, load_mode: LoadMode
@@ -47,6 +48,7 @@ def test_pages_that_end_within_one_moment_lose_and_double_nothing(
     assert one.run() == []
 
 
+@pytest.mark.spec("pipelines.22.1")
 @BOTH
 @pytest.mark.parametrize("mode", [DELTA, CAPTURE, NUMBERS, "xmin"], ids=str)
 def test_a_row_that_is_committed_late_is_read(shop: Database, follow: Follow, mode: Any, load_mode: LoadMode) -> None:
@@ -70,6 +72,16 @@ def test_a_row_that_is_committed_late_is_read(shop: Database, follow: Follow, mo
     assert set(seen) == {1, 2, 3, 4, 5}
     if load_mode == "append":
         assert set(seen.values()) == {1}
+
+
+@pytest.mark.spec("pipelines.22.1")
+def test_new_rows_without_a_timestamp_are_read_by_their_number(shop: Database, follow: Follow) -> None:
+    made(shop, "INSERT INTO t VALUES (1, NULL), (2, '2024-01-01'), (3, NULL)")
+    one = follow("public.t", CAPTURE, page_rows=2)
+    assert ids(one.run()) == every(1, 3)
+    shop.run("INSERT INTO t VALUES (4, NULL), (5, '2024-01-02')")
+    assert ids(one.run()) == every(4, 5)
+    assert one.run() == []
 
 
 def test_a_row_of_a_transaction_that_was_open_when_the_history_was_read_is_read(shop: Database, follow: Follow) -> None:

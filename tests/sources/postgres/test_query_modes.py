@@ -30,6 +30,7 @@ def change(database: Database) -> None:
     )
 
 
+@pytest.mark.spec("pipelines.22.1")
 @pytest.mark.parametrize("load_mode", ["merge", "append"])
 @pytest.mark.parametrize("name", ["public.orders", "public.seen"])
 @pytest.mark.parametrize(

@@ -187,6 +187,7 @@ class SqlDestinationContract(ItemsContract):
         live = {k: v for k, v, _, deleted, _ in self.merged(destination) if not deleted}
         assert live == {k: state[0] for k, state in expected.items() if not state[2]}
 
+    @pytest.mark.spec("pipelines.22.6")
     def test_append_keeps_deletes_as_rows_with_the_flag(self, destination: Destination[Any]) -> None:
         made = example(mode="append")
         destination.ensure(made)

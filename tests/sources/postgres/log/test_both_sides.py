@@ -90,6 +90,7 @@ def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, shop: 
     assert differences(shop, site) == {}
 
 
+@pytest.mark.spec("pipelines.22.6")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_both_sides_are_equal_in_the_end(
     site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -27,6 +27,7 @@ def empty(shop: Database) -> None:
     shop.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
 
+@pytest.mark.spec("pipelines.22.6")
 def test_rows_come_change_and_go(site: Site, shop: Database) -> None:
     shop.run(
         "CREATE TABLE pets (id int PRIMARY KEY, name text, born date)",
