@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.postgres import Database
 
-from millrace.control import leases, mapping_edits, mapping_views, mappings, runs
+from millrace.control import connections, leases, mapping_edits, mapping_views, mappings, runs
 from millrace.control.mapping_views import Overview
 from millrace.control.mappings import Bulk, By
 from millrace.control.tables import segments
@@ -460,6 +460,21 @@ def test_a_destination_that_does_not_answer_leaves_the_mapping_to_be_seen_and_ch
 
 
 # What the destination has become meanwhile (loading.md 15.5).
+
+
+@pytest.mark.spec("loading.21.6")
+def test_a_text_that_is_too_long_waits_until_the_destination_says_that_it_is_cut(rig: Rig):
+    given(rig, items(1, t="abc"), items(2, t="ab€defgh"), items(3, t="ok")).run()
+    mappings.change_type(rig.home, *HERE, "t", "VARCHAR(5)")
+    assert rig.run().balance.rejected == {"mapping/STRING_TOO_LONG": 1}
+    assert rig.rejected() == {"STRING_TOO_LONG": 1}
+    settings = {"path": str(rig.folder / "warehouse.duckdb"), "on_oversize": "TRUNCATE"}
+    rig.clock.advance(60)
+    connections.change(rig.home, "destination", "warehouse", config=settings)
+    record = rig.run()
+    assert rig.rows("items", "id", "t") == [(1, "abc"), (2, "ab€de"), (3, "ok")], "it has tried again by itself"
+    assert rig.rejected() == {}
+    assert "on_oversize" in next(one.message for one in record.notes if one.code == "STRING_TOO_LONG")
 
 
 @pytest.mark.spec("loading.21.7")

@@ -31,7 +31,7 @@ def shaped(of: Mapping, *texts: str | None, oversize: Oversize = "FAIL", type_: 
     rows = pa.RecordBatch.from_arrays(
         [values if type_ == types.VARCHAR else pa.ExtensionArray.from_storage(type_, values)], names=["t"]
     )
-    return shape(of, rows, NAMING, 7, oversize=oversize)
+    return shape(of, rows, replace(NAMING, oversize=oversize), 7)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,23 @@ def test_a_value_of_70_000_bytes_fails_is_cut_or_is_null_as_the_destination_has_
 def test_json_is_never_cut():
     after = shaped(mapping(types.VARCHAR), f'["{LONG}"]', oversize="TRUNCATE", type_=types.JSON)
     assert [code for _, code, _ in after.misfits] == ["STRING_TOO_LONG"]
+
+
+def test_a_text_of_the_key_is_never_cut():
+    after = shaped(mapping(key=("t",)), LONG, oversize="TRUNCATE")
+    assert [code for _, code, _ in after.misfits] == ["STRING_TOO_LONG"]
+
+
+@pytest.mark.parametrize(("oversize", "kept"), [("TRUNCATE", ["abcde", "x"]), ("NULL", [None, "x"]), ("FAIL", ["x"])])
+def test_a_text_longer_than_the_length_that_a_person_chose_is_cut_or_left_out_where_the_destination_says_so(
+    oversize: Oversize, kept: list[str | None]
+):
+    made = shaped(mapping(), "x").mapping
+    fixed = replace(made, columns=(replace(made.columns[0], type=types.varchar(5), fixed=True), *made.columns[1:]))
+    after = shaped(fixed, "abcdef", "x", oversize=oversize)
+    assert types.storage(after.rows.column("t")).to_pylist() == kept
+    assert after.mapping.columns[0].type == types.varchar(5)
+    assert len(after.misfits) + sum(after.discarded.values()) == 1
 
 
 def test_a_cut_never_falls_inside_of_a_character():

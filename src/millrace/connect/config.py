@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema
 
@@ -50,4 +50,9 @@ class DestinationConfig(Settings):
     sanitize_names: bool = Field(True, description="Bring table and column names into the destination's form.")
     populate_loaded_timestamp: bool = Field(
         True, description="Add a column with the time when a row was loaded, in epoch milliseconds."
+    )
+    on_oversize: Literal["FAIL", "TRUNCATE", "NULL"] = Field(
+        "FAIL",
+        description="Text that is longer than its column may become: the row is rejected, or what the policy for types "
+        "says (FAIL), the text is cut (TRUNCATE) or left out (NULL). Keys and JSON are never cut.",
     )

@@ -150,7 +150,7 @@ RESOLUTIONS: dict[str, Resolution] = _all(
     Resolution("INCOMPATIBLE_TYPE", "a value does not fit its column", "you", _SCHEMA,
                "Change the column's type, or mend the value in the transformation."),
     Resolution("STRING_TOO_LONG", "a text is longer than its column", "you", _SCHEMA,
-               "Make the column longer, or say that long text is cut."),
+               "Make the column longer, or let the destination cut long text (`on_oversize`)."),
     Resolution("NULL_PRIMARY_KEY", "a key field has no value", "you", _SCHEMA,
                "Choose another key, or give the field a value in the transformation."),
     Resolution("COLUMN_LIMIT", "the table has no room for more columns", "you", _SCHEMA,

@@ -447,6 +447,7 @@ def naming(home: Home, pipeline: Pipeline, place: Place | None = None) -> Naming
         prefix=Prefix(settings.workspace(home.database).metadata_prefix),
         table_prefix=pipeline.table_prefix,
         sanitized=config.sanitize_names,
+        oversize=config.on_oversize,
     )
 
 

@@ -601,6 +601,9 @@ def _without_column(stream: str, name: str, reason: str) -> Note:
 
 
 def _discarded(stream: str, name: str, code: str) -> Note:
+    if code == "STRING_TOO_LONG":
+        said = f"texts of the field {name} of {stream} that are longer than its column are cut or left out, as "
+        return Note(code, said + "`on_oversize` of the destination or the policy says")
     return Note(
         code, f"values of the field {name} of {stream} that do not fit its column are not loaded, as its policy says"
     )

@@ -1,4 +1,4 @@
-"""How names of tables and columns are made at one destination for one pipeline."""
+"""How tables and columns are made at one destination for one pipeline: their names, and how long text may be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from millrace.connect.destination import Limits
 from millrace.connect.naming import compress, sanitize, unique
+from millrace.connect.sizing import Oversize
 from millrace.connect.source import Stream
 from millrace.data.columns import Prefix
 from millrace.data.dataclass import dataclass
@@ -16,13 +17,14 @@ Rules = Literal["edge", "classic"]
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How names are made at one destination for one pipeline."""
+    """How names are made at one destination for one pipeline, and what becomes of text that is too long there."""
 
     limits: Limits = field(default_factory=Limits)
     rules: Rules = "edge"
     prefix: Prefix = field(default_factory=Prefix)
     table_prefix: str = ""
     sanitized: bool = True
+    oversize: Oversize = "FAIL"
 
     def table(self, stream: Stream, taken: frozenset[str] = frozenset()) -> str:
         """The table for a stream: prefix in front, sanitized, short enough, not one of ``taken``."""

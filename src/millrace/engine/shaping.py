@@ -47,14 +47,12 @@ def shape(
     ingested_at_ms: int,
     *,
     policy: Policy | None = None,
-    oversize: Oversize = "FAIL",
 ) -> Shaped:
     """The batch as rows of the mapping's table; types widen where its values ask for it (I6).
 
     Values pass unchanged, or in a form that keeps them exactly; a row with a value that cannot is a misfit. Rows that
     were ingested before, and are on their way again, bring their own time in a field `columns.ours(INGESTED_AT)`.
-    ``policy`` is the pipeline's, for streams without one of their own; ``oversize`` says what becomes of text that is
-    longer than any column of the destination may be.
+    ``policy`` is the pipeline's, for streams without one of their own.
     """
     if mapping.skipped:
         return _none_of(mapping, batch, "skipped")
@@ -64,7 +62,7 @@ def shape(
             return _homeless(mapping, batch, chosen.tables, naming)
         mapping = replace(mapping, mapped=True, version=mapping.version + 1)
     mapping = widened_by(mapping, batch.schema, naming, policy=policy, rows=batch)
-    made = _Shaping(mapping, batch, naming, chosen, oversize)
+    made = _Shaping(mapping, batch, naming, chosen)
     made.turn_away_new_fields()
     made.turn_away_keyless()
     fields: list[pa.Field] = []
@@ -136,11 +134,9 @@ def _homeless(mapping: Mapping, batch: pa.RecordBatch, action: Action, naming: N
 class _Shaping:
     """The rows and values of one batch that do not pass, gathered while its columns are fitted."""
 
-    def __init__(
-        self, mapping: Mapping, batch: pa.RecordBatch, naming: Naming, policy: Policy, oversize: Oversize
-    ) -> None:
+    def __init__(self, mapping: Mapping, batch: pa.RecordBatch, naming: Naming, policy: Policy) -> None:
         self.mapping, self.batch, self.limits, self.policy = mapping, batch, naming.limits, policy
-        self.oversize: Oversize = oversize
+        self.oversize: Oversize = naming.oversize
         self.misfits: dict[int, tuple[str, str]] = {}
         self.dropped: pa.BooleanArray | None = None
         self.filtered: Counter[str] = Counter()
@@ -238,21 +234,20 @@ class _Shaping:
             column = replace(column, type=types.VARCHAR if grown is None else types.varchar(grown))
         if grown is None:
             return column, array
-        policy: Oversize = "FAIL"
-        if limits is not None and limits.most is not None and longest > limits.most:
-            # JSON that is cut is no JSON any more.
-            policy = "FAIL" if self.oversize == "TRUNCATE" and not _is_plain(array) else self.oversize
-        most = limits.most if policy != "FAIL" and limits is not None and limits.most is not None else grown
-        sized = sizing.within(written.values, most, unit, policy)
+        sized = sizing.within(written.values, grown, unit, self._oversize(column, array))
         if sized.changed:
             self.discarded[column.source, "STRING_TOO_LONG"] += sized.changed
-        if most > grown:
-            sized = replace(sizing.within(sized.values, grown, unit, "FAIL"), changed=sized.changed)
         if sized.bad is not None:
             text = f"column {column.name}: the text is longer than {grown:,} {unit}"
             action: Action = "freeze" if self.policy.types == "evolve" else self.policy.types
             self._turn_away(sized.bad, action, column.source, "STRING_TOO_LONG", text)
         return column, sized.values
+
+    def _oversize(self, column: MappedColumn, array: pa.Array) -> Oversize:
+        """What becomes of text that the column cannot take. Keys would be others, and JSON that is cut is none."""
+        if column.source in self.mapping.key or (self.oversize == "TRUNCATE" and not _is_plain(array)):
+            return "FAIL"
+        return self.oversize
 
     def _turn_away(self, bad: pa.Array, action: Action, source: str, code: str, text: str) -> None:
         """Rows or values that cannot pass are misfits, out, or left out of their rows, as the policy says."""
