@@ -1,5 +1,6 @@
 /** What types of connections are called: "PostgreSQL" for `postgres`. */
 import { queryOptions, useQuery } from '@tanstack/react-query';
+import { useCallback } from 'react';
 import { api, body } from '~/api/client';
 import type { Kind } from './connections';
 
@@ -15,8 +16,11 @@ export const typesQuery = (kind: Kind) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-/** The title of a type; the type itself until it is known. */
+/** The title of a type; nothing as long as it is asked for, and the type itself where nobody knows it. */
 export function useTitle(kind: Kind): (type: string) => string {
-  const { data } = useQuery(typesQuery(kind));
-  return (type) => data?.find((one) => one.type === type)?.title ?? type;
+  const { data, isPending } = useQuery(typesQuery(kind));
+  return useCallback(
+    (type: string) => (isPending ? '' : (data?.find((one) => one.type === type)?.title ?? type)),
+    [data, isPending],
+  );
 }

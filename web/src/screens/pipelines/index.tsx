@@ -7,7 +7,7 @@ import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
-import { typesQuery } from '~/parts/connectors';
+import { typesQuery, useTitle } from '~/parts/connectors';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
@@ -78,10 +78,8 @@ export function Component() {
   });
   const types = useQuery(typesQuery('source'));
   const rows = list.data?.pages.flatMap((page) => page.items);
-  const shown = useMemo(
-    () => columns((type) => types.data?.find((one) => one.type === type)?.title ?? type),
-    [types.data],
-  );
+  const title = useTitle('source');
+  const shown = useMemo(() => columns(title), [title]);
   const create = may('pipelines.create') && (
     <Button component={Link} to={at.newPipeline} leftSection={<IconPlus size={16} />}>
       Create pipeline

@@ -1,4 +1,4 @@
-import { Group, Paper, SegmentedControl, SimpleGrid, Text } from '@mantine/core';
+import { Group, Paper, SegmentedControl, SimpleGrid, Skeleton, Text } from '@mantine/core';
 import { IconChartBar } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense } from 'react';
@@ -90,7 +90,7 @@ export function Component() {
         <Text fw={600} mb="xs">
           Day by day
         </Text>
-        <Suspense fallback={<div style={{ height: 220 }} />}>
+        <Suspense fallback={<Skeleton height={220} />}>
           <Chart lines={days.data?.lines ?? []} />
         </Suspense>
       </Paper>

@@ -1,4 +1,4 @@
-import { Button, Group, Paper, SegmentedControl, SimpleGrid, Stack, Text } from '@mantine/core';
+import { Button, Group, Paper, SegmentedControl, SimpleGrid, Skeleton, Stack, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, type ReactNode, Suspense } from 'react';
 import { Link, useSearchParams } from 'react-router';
@@ -131,9 +131,10 @@ function Activity({ name, span }: { name: string; span: Span }) {
       ),
   });
   if (usage.error) return <ErrorNote error={usage.error} again={() => void usage.refetch()} />;
+  if (usage.isPending) return <Skeleton height={220} />;
   return (
-    <Suspense fallback={<div style={{ height: 220 }} />}>
-      <Chart lines={usage.data ?? []} by={by} from={from} />
+    <Suspense fallback={<Skeleton height={220} />}>
+      <Chart lines={usage.data} by={by} from={from} />
     </Suspense>
   );
 }
