@@ -288,7 +288,7 @@ def test_one_process_schedules_and_another_goes_on_when_that_one_ends(scheduled:
     first_stops, second_stops = threading.Event(), threading.Event()
     first = threading.Thread(target=scheduler.serve, args=(scheduled, first_stops), kwargs={"tick_s": 0.02})
     first.start()
-    deadline = datetime.now(UTC) + timedelta(seconds=30)
+    deadline = datetime.now(UTC) + timedelta(seconds=120)
     while not statuses(scheduled) and datetime.now(UTC) < deadline:
         first_stops.wait(0.05)
     assert statuses(scheduled) == [("QUEUED", "SCHEDULE")]
