@@ -3,6 +3,7 @@
 python -m tests.bench                 everything at full size, writes docs/benchmark.md; half an hour on two cores
 python -m tests.bench --quick         100,000 events; writes nothing
 python -m tests.bench --only duckdb   one measure
+python -m tests.bench --only sync-duckdb --only sync-postgres   Millrace alone: a few minutes
 """
 
 from __future__ import annotations
@@ -217,6 +218,23 @@ class Bench:
             _share(f"CleverTap → PostgreSQL, {data.events:,} events", data.events / ours, data.events / floor)
         )
 
+    def alone(self, to: str) -> None:
+        """API to a table without anything beside it, for a look after a change."""
+        data = self.data(self.sizes.events)
+        title = TITLES[to]
+        say(f"{data.events:,} events into {title}, Millrace alone")
+        ran = measure.turns({"Millrace": lambda: self.sync(to, data)}, self.sizes.repeats)
+        self.note(f"{data.events:,} events into {title}, alone", ran)
+        runs = ran["Millrace"]
+        self.lines.append(
+            Line(
+                f"CleverTap → {title}, {data.events:,} events, nothing beside it",
+                f"{data.events / measure.seconds(runs):,.0f} events/s",
+                f"CPU {measure.cpu_s(runs) / data.events * 1e6:.1f} µs an event",
+                f"{measure.peak_bytes(runs) / 1e6:,.0f} MB",
+            )
+        )
+
     def loads(self, to: str) -> None:
         """Stage to table beside plain SQL."""
         sizes = self.sizes
@@ -240,10 +258,9 @@ class Bench:
                 say(f"  {name}: {middle[name]:.2f} s ({each}), CPU {cpu_s:.1f} s")
             ours = middle.pop("Millrace")
             best = min(middle, key=middle.__getitem__)
-            title = {"duckdb": "DuckDB", "postgres": "PostgreSQL"}[to]
             self.lines.append(
                 Line(
-                    f"{kind.capitalize()} of {sizes.rows:,} rows into {sizes.base:,}, {title}",
+                    f"{kind.capitalize()} of {sizes.rows:,} rows into {sizes.base:,}, {TITLES[to]}",
                     f"{ours:.2f} s",
                     f"{best} {middle[best]:.2f} s",
                     f"{ours / middle[best]:.2f} ×",
@@ -301,6 +318,8 @@ def _maintenance(database: Any) -> Any:
     return replace(database, name="postgres")
 
 
+TITLES = {"duckdb": "DuckDB", "postgres": "PostgreSQL"}
+
 MEASURES: dict[str, Callable[[Bench], None]] = {
     "start": Bench.start,
     "small": Bench.small,
@@ -309,6 +328,12 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
     "load-duckdb": lambda bench: bench.loads("duckdb"),
     "load-postgres": lambda bench: bench.loads("postgres"),
     "memory": Bench.memory,
+}
+
+# Measured only when asked for: the whole benchmark has them beside something else.
+ALONE: dict[str, Callable[[Bench], None]] = {
+    "sync-duckdb": lambda bench: bench.alone("duckdb"),
+    "sync-postgres": lambda bench: bench.alone("postgres"),
 }
 
 NOTES = (
@@ -339,7 +364,9 @@ def say(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100,000 events; nothing is written")
-    parser.add_argument("--only", choices=sorted(MEASURES), action="append", help="one measure; nothing is written")
+    parser.add_argument(
+        "--only", choices=sorted(MEASURES | ALONE), action="append", help="one measure; nothing is written"
+    )
     parser.add_argument("--write", action="store_true", help="write the page after a smaller run too")
     parser.add_argument("--events", type=int, help="so many events; nothing is written")
     given = parser.parse_args(arguments)
@@ -353,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
         bench = Bench(sizes, place, stack)
         for name in chosen:
-            MEASURES[name](bench)
+            (MEASURES | ALONE)[name](bench)
     print(report.table(bench.lines))
     if given.write or not (given.quick or given.only or given.events):
         for path in report.write(bench.lines, bench.details, NOTES):
