@@ -86,11 +86,20 @@ def _flatten(flat: Nested, path: str, value: Any, separator: str, depth: int | N
             flat[name] = nested(item)
 
 
+# Made once, because most values need no more.
+_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def encoded(value: Any) -> str:
     """Compact JSON text. Decimals are numbers with all their digits; dates and moments are text in ISO 8601.
 
     Bytes are base64. Raises ValueError for what is no finite number, TypeError for what has no JSON form.
     """
+    try:
+        return _written(value)
+    except (TypeError, ValueError):
+        # It has what JSON does not know; or it cannot be said, which is told below.
+        pass
     mark = ""
 
     def plain(item: Any) -> Any:

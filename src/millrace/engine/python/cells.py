@@ -83,9 +83,7 @@ def encoded(value: Any, json_text: JsonText) -> Any:
     if kind is float:
         return value if value - value == 0 else ["double", repr(value)]
     if isinstance(value, (dict, list, tuple)):
-        text = json_text(value)
-        # Half a surrogate pair is no text, but JSON can say it as an escape.
-        return ["json", text if text.isascii() else _HALF.sub(lambda one: f"\\u{ord(one[0]):04x}", text)]
+        return of_json(json_text(value))
     if isinstance(value, str):
         return encoded(str.__str__(value), json_text)
     if isinstance(value, int):
@@ -109,6 +107,11 @@ def encoded(value: Any, json_text: JsonText) -> Any:
     if isinstance(value, uuid.UUID):
         return ["uuid", str(value)]
     raise TypeError(f"a value of type {kind.__name__} cannot be in an event")
+
+
+def of_json(text: str) -> list[str]:
+    """JSON as a value of an answer. Half a surrogate pair is no text, but JSON can say it as an escape."""
+    return ["json", text if text.isascii() else _HALF.sub(lambda one: f"\\u{ord(one[0]):04x}", text)]
 
 
 def written(values: Sequence[Any], sections: list[bytes], json_text: JsonText) -> dict[str, Any]:

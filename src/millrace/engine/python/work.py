@@ -217,21 +217,21 @@ class Answers:
         for key in properties.done.touched() if in_columns else (properties.touched or ()):
             value = self._columns[key][number] if in_columns else dict.get(properties, key)
             there = value is not ABSENT if in_columns else key in properties
-            if there and key in self._columns.lazy and self._as_before(key, value, number):
+            text = _json_or_none(value) if there and key in self._columns.lazy else None
+            if text is not None and self._as_before(key, text, number):
                 continue
             if value is None or value is ABSENT:
                 gone.append(key)
+            elif text is not None and isinstance(value, (dict, list)):
+                values[key] = cells.of_json(text)
             else:
                 values[key] = cells.encoded(value, json_text)
         return values, gone
 
-    def _as_before(self, key: str, value: Any, number: int) -> bool:
-        """The value of a field of JSON, which was handed out and may have been changed in place, says what it said."""
+    def _as_before(self, key: str, now: str, number: int) -> bool:
+        """The text of a field of JSON, which was handed out and may have been changed in place, says what it said."""
         text = self._columns.texts(key)[number]
-        if text is ABSENT:
-            return False
-        now = json_text(value)
-        return now == text or now == json_text(decoded(text))
+        return text is not ABSENT and (now == text or now == json_text(decoded(text)))
 
     def _group(self, key: Any) -> _Group:
         found = self._groups.get(key)
@@ -251,6 +251,13 @@ class Answers:
             "failed": self._failed,
             "dropped": self.dropped,
         }
+
+
+def _json_or_none(value: Any) -> str | None:
+    try:
+        return json_text(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _place(events: list[Event], wrong: Exception) -> str:
