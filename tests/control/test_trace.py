@@ -52,6 +52,14 @@ def test_a_row_is_followed_from_its_reading_over_its_versions_to_its_table(rig: 
     assert {one.path for one in (*found.read, *found.staged)} == files
 
 
+def test_nested_values_at_the_destination_are_shown_as_they_are(rig: Rig):
+    rig.script.stream("items", [items(1, o={"a": [1]}), Checkpoint(1)], key=("id",))
+    rig.create()
+    rig.change("CREATE TABLE items (id INTEGER PRIMARY KEY, o JSON)")
+    rig.run()
+    assert [json.loads(one.row)["o"] for one in of(rig, "1").held] == [{"a": [1]}]
+
+
 def test_a_row_that_failed_is_found_with_its_reason(rig: Rig, deploy: Any, capsys: pytest.CaptureFixture[str]):
     rig.script.stream("items", [items(1, 2), Checkpoint(1)], [], key=("id",))
     rig.create()

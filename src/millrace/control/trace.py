@@ -17,6 +17,8 @@ from millrace.control.tables import raw_files, reject_files, reject_groups, segm
 from millrace.data import json_text, types
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
+from millrace.data.exact import of_type
+from millrace.data.foreign import entered
 from millrace.data.rows import to_json
 from millrace.engine.finding import holds, matching
 from millrace.engine.mapping import Mapping as Shape
@@ -274,12 +276,26 @@ def _held(ours: Crew, sought: Sequence[_Sought]) -> tuple[tuple[Held, ...], dict
                     if where is not None:
                         name = _quoted(table)
                         rows = destination.query(f"SELECT * FROM {name} WHERE {where}", limit=MOST)
-                        found += [Held(table, text) for batch in rows.to_batches() for text in to_json(batch)]
+                        found += [
+                            Held(table, text) for batch in rows.to_batches() for text in to_json(_typed(batch, columns))
+                        ]
                 except MillraceError as error:
                     unasked[table] = error.message
     except MillraceError as error:
         unasked = {one.mapping.table: error.message for one in shown if one.mapping is not None}
     return tuple(found), unasked
+
+
+def _typed(rows: pa.RecordBatch, columns: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """The rows of an answer, in which JSON is text, with the JSON of the table as such."""
+    import pyarrow as pa
+
+    def typed(name: str, values: pa.Array) -> pa.Array:
+        is_json = columns.get(name) == types.JSON and types.canonical(values.type) == types.VARCHAR
+        return of_type(entered(values).values, types.JSON) if is_json else values
+
+    names = rows.schema.names
+    return pa.RecordBatch.from_arrays(list(map(typed, names, rows.columns)), names=names)
 
 
 def _where(wanted: Mapping[tuple[str, ...], str], columns: Mapping[str, pa.DataType]) -> str | None:
