@@ -156,10 +156,11 @@ def _fail(page: Page, home: Home, simulator: Simulator) -> None:
         ],
     )
     page.get_by_role("button", name="Run now").click()
-    work(home)
     job = page.get_by_role("dialog")
+    expect(job).to_contain_text("Waits for a worker")
+    work(home)
     expect(job).to_contain_text("Completed, with failures")
-    expect(page.get_by_role("status", name="Said")).to_have_text("Job #2: Completed, with failures")
+    expect(page.get_by_role("status", name="Said")).to_contain_text("Completed, with failures")
     expect(job.get_by_role("group", name="Balance")).to_contain_text("1 failed")
     job.get_by_role("button", name="Close").click()
 
