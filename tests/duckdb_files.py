@@ -25,7 +25,7 @@ def staying_open() -> Generator[None]:
     def connect(database: str | Path = MEMORY, *args: Any, **more: Any) -> duckdb.DuckDBPyConnection:
         made = real(database, *args, **more)
         if database != MEMORY and str(database) not in held:
-            held[str(database)] = made.cursor()
+            held[str(database)] = real(database, *args, **more)
         return made
 
     with pytest.MonkeyPatch.context() as patch:

@@ -449,6 +449,7 @@ def test_an_error_of_the_destination_is_shown_at_the_mapping(rig: Rig):
     assert mapping_views.page(rig.home, PIPELINE, search="nothing").items == ()
 
 
+@pytest.mark.outside
 def test_a_destination_that_does_not_answer_leaves_the_mapping_to_be_seen_and_changed(rig: Rig, tmp_path: Any):
     given(rig, items(1, n=5)).run()
     (tmp_path / "warehouse.duckdb").rename(tmp_path / "elsewhere")

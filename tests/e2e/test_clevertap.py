@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.duckdb_files import staying_open
 from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
@@ -28,7 +30,7 @@ NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Sear
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Iterator[Callable[..., World]]:
+def build(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
     """Makes worlds, and ends them."""
     made: list[World] = []
 
@@ -40,10 +42,11 @@ def build(tmp_path: Path) -> Iterator[Callable[..., World]]:
         made[-1].events(*names)
         return made[-1].create()
 
-    yield make
-    for world in made:
-        world.close()
-        world.simulator.stop()
+    with nullcontext() if request.node.get_closest_marker("outside") else staying_open():
+        yield make
+        for world in made:
+            world.close()
+            world.simulator.stop()
 
 
 def put(world: World, *events: dict[str, Any]) -> None:
@@ -396,6 +399,7 @@ def test_a_table_that_was_dropped_is_filled_again_from_the_stage(build: Callable
     assert all(row in world.rows() for row in before)
 
 
+@pytest.mark.outside
 def test_a_warehouse_that_was_restored_from_a_backup_is_brought_up_to_date(build: Callable[..., World]):
     world = build("Charged")
     file = world.folder / "warehouse.duckdb"
@@ -605,6 +609,7 @@ def test_a_run_without_the_key_of_its_secrets_leaves_no_run_in_progress(build: C
     assert world.run().status == "COMPLETED"
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("mode", ["evolve-and-merge", "drop-and-load"])
 def test_a_damaged_stage_is_mended_by_what_its_error_says(
     build: Callable[..., World], tmp_path: Path, mode: runs.ResyncMode

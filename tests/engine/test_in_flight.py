@@ -14,6 +14,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.duckdb_files import staying_open
 from tests.engine.kit import PIPELINE, Rig, types
 
 from millrace.control import pipelines, transformations
@@ -387,7 +388,7 @@ def checked(rig: Rig, case: Case) -> None:
 )
 @given(case=cases())
 def test_every_event_ends_where_a_plain_reading_says(types: None, case: Case) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, staying_open():
         rig = Rig(Path(folder))
         try:
             checked(rig, case)

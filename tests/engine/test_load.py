@@ -52,6 +52,7 @@ def test_a_crash_before_our_note_is_met_by_the_destinations_own_word(desk: Desk)
     assert desk.rig.record().balance.loaded == 3
 
 
+@pytest.mark.outside
 @append
 def test_a_restored_table_gets_the_rows_that_it_lacks(desk: Desk):
     file = desk.rig.folder / "warehouse.duckdb"
@@ -162,6 +163,7 @@ def test_refused_rows_are_counted_once_whatever_dies(desk: Desk, when: str):
     assert (balance.loaded, balance.rejected_rows, balance.even) == (1, 1, True)
 
 
+@pytest.mark.outside
 @append
 def test_refused_rows_of_a_restored_table_are_refused_anew_and_counted_once(desk: Desk):
     desk.rig.change(SHORT)
