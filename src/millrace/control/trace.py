@@ -273,7 +273,7 @@ def _held(ours: Crew, sought: Sequence[_Sought]) -> tuple[tuple[Held, ...], dict
                 try:
                     columns = destination.schema(table)
                     where = None if columns is None else _where(one.columns, columns)
-                    if where is not None:
+                    if columns is not None and where is not None:
                         name = _quoted(table)
                         rows = destination.query(f"SELECT * FROM {name} WHERE {where}", limit=MOST)
                         found += [

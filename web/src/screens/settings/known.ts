@@ -64,6 +64,11 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
         label: 'Connections may reach private addresses',
         told: 'For systems of your own network, and of this machine',
       },
+      {
+        key: 'allow_server_credentials',
+        label: 'Connections without keys open buckets as this server',
+        told: 'Any bucket that the credentials of the machine open, for everybody who may save a connection',
+      },
       { key: 'open_metrics', label: 'Anybody may read /metrics' },
       { key: 'password_memory_mib', label: 'Memory to hash a password', unit: 'MiB' },
       { key: 'password_passes', label: 'Passes to hash a password' },
