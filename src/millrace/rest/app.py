@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
 import anyio.to_thread
 import sqlalchemy as sa
 from anyio import CapacityLimiter
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import BaseRoute
 
 from millrace.control.home import Home
 from millrace.data.dataclass import dataclass
@@ -23,6 +26,7 @@ from millrace.rest.hooks.door import Door
 from millrace.rest.hooks.receiving import Receiving, Room
 from millrace.rest.metrics import Counted, Gauges, metrics
 from millrace.rest.millrace import router as own
+from millrace.rest.millrace.errands import Errands
 from millrace.rest.openapi import ABOUT, Described, operation_id
 from millrace.rest.orchestration.router import router as orchestration
 from millrace.rest.public.router import router as public
@@ -54,12 +58,14 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     """The APIs over ``home``, which stays open. ``room``: how much may be sent to pipelines."""
     limits = limits or Limits()
     gauges = Gauges()
+    errands = Errands()
     receiving = Receiving(home, room or Room(), gauges.answered)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = limits.threads
         yield
+        await run_in_threadpool(errands.close)
         receiving.close()
 
     app = Described(
@@ -81,6 +87,8 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.hashings = CapacityLimiter(limits.hashings)
     app.state.streams = Streams()
     app.state.receiving = receiving
+    app.state.errands = errands
+    app.state.feeds = {}
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     # Inside the envelope, so that its refusals look like all others.
@@ -93,13 +101,22 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
-    app.include_router(public, responses=REFUSALS)
-    app.include_router(orchestration, responses=REFUSALS)
-    app.include_router(door)
-    app.include_router(own.router())
-    app.include_router(sign_on)
+    app.router.routes.extend(_apis())
     screens.join(app)
     return app
+
+
+@cache
+def _apis() -> Sequence[BaseRoute]:
+    """The routes of all APIs. They hold nothing of an application, so one process makes them once."""
+    apis = APIRouter(generate_unique_id_function=operation_id, strict_content_type=False, redirect_slashes=False)
+    apis.include_router(public, responses=REFUSALS)
+    apis.include_router(orchestration, responses=REFUSALS)
+    apis.include_router(door)
+    # As they are: a router that is included makes each of its routes twice.
+    apis.routes.extend(own.router().routes)
+    apis.include_router(sign_on)
+    return apis.routes
 
 
 def _alive() -> dict[str, str]:

@@ -172,16 +172,21 @@ def _carry_out(doing: _Doing, home: Home, errand: Errand[..., Any], arguments: M
     doing.ended_at = time.monotonic()
 
 
-def join(router: APIRouter, errands: Errands) -> None:
+def of(request: Request) -> Errands:
+    """Those of the server that was asked."""
+    return request.app.state.errands
+
+
+def join(router: APIRouter) -> None:
     """The routes that watch and stop errands are routes of the router."""
 
-    def find(home: Asking, errand: str) -> Response:
+    def find(request: Request, home: Asking, errand: str) -> Response:
         """Show how far an errand is, and what came of it."""
-        return _said(errands.find(home.actor, errand).told)
+        return _said(of(request).find(home.actor, errand).told)
 
-    def cancel(home: Asking, errand: str) -> Response:
+    def cancel(request: Request, home: Asking, errand: str) -> Response:
         """Ask an errand to stop. It does so at its next commit; what was committed stays."""
-        found = errands.find(home.actor, errand)
+        found = of(request).find(home.actor, errand)
         found.watch.stopping.set()
         return _said(found.told)
 
@@ -190,7 +195,7 @@ def join(router: APIRouter, errands: Errands) -> None:
 
         An event `progress` comes whenever something changed, and now and then; one event `done` or `failed` ends it.
         """
-        found = errands.find(home.actor, errand)
+        found = of(request).find(home.actor, errand)
         seen = last_seen(request)
         if found.state != "going_on" and seen == found.state:
             return Response(status_code=204)

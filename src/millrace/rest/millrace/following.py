@@ -93,7 +93,6 @@ class Feed:
 
 def join(router: APIRouter) -> None:
     """The routes that follow are routes of the router."""
-    feeds: dict[str, Feed] = {}
 
     async def pipelines(request: Request, home: Asking) -> Response:
         """Follow all pipelines as a stream of server-sent events.
@@ -102,6 +101,7 @@ def join(router: APIRouter) -> None:
         one that changed, with the run that did.
         """
         home.actor.must("view")
+        feeds: dict[str, Feed] = request.app.state.feeds
         feed = feeds.get(home.actor.team_id)
         if feed is None or feed.over:
             feed = feeds[home.actor.team_id] = Feed(home, request.app.state.streams)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
 from millrace.rest.millrace import errands, following, uploads
-from millrace.rest.millrace.errands import Begun, Errands
+from millrace.rest.millrace.errands import Begun
 from millrace.rest.problems import BadRequest
 from millrace.rest.shown import LINES, answers
 
@@ -30,20 +29,14 @@ PREFIX = "/api/millrace/v1"
 
 
 def router() -> APIRouter:
-    """All routes. The application that includes them has its home in ``state.home``."""
-    going_on = Errands()
-
-    @asynccontextmanager
-    async def running(_: object) -> AsyncGenerator[None]:
-        yield
-        await run_in_threadpool(going_on.close)
-
-    found = APIRouter(prefix=PREFIX, route_class=KeyRoute, lifespan=running)
+    """All routes. An application with them has its home in ``state.home``, what goes on in ``state.errands``, and its
+    feeds of changes in ``state.feeds``."""
+    found = APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
     # A path with a fixed word goes before one that takes any word there.
     for one in sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")]):
         found.add_api_route(
             one.card.path,
-            _endpoint(one, going_on),
+            _endpoint(one),
             methods=[one.card.method],
             status_code=one.card.status,
             name=one.card.name,
@@ -56,7 +49,7 @@ def router() -> APIRouter:
             openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name} | uploads.told(one.card),
             max_body_size=uploads.MOST_BYTES if uploads.content(one.card) else None,
         )
-    errands.join(found, going_on)
+    errands.join(found)
     following.join(found)
     return found
 
@@ -65,7 +58,7 @@ def _description(card: Card) -> str:
     return card.told if card.permission is None else f"{card.told}\n\nNeeds the permission `{card.permission}`."
 
 
-def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) -> Callable[..., Any]:
+def _endpoint(one: Operation[..., Any] | Errand[..., Any]) -> Callable[..., Any]:
     """A function with the signature that FastAPI reads a request by."""
     card = one.card
     query = _model(card, "query")
@@ -82,7 +75,7 @@ def _endpoint(one: Operation[..., Any] | Errand[..., Any], going_on: Errands) ->
         if (name := uploads.content(card)) is not None and sent:
             arguments[name] = Content(sent[0])
         if isinstance(one, Errand):
-            begun = going_on.begin(home, one, arguments, sent.pop(0) if sent else None)
+            begun = errands.of(request).begin(home, one, arguments, sent.pop(0) if sent else None)
             return Response(encode(begun), 202, media_type="application/json")
         return _answer(request, one.on(home, **arguments), card.status)
 
