@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -19,6 +19,8 @@ from millrace.errors import Problem
 
 NAME = "millrace"
 INTERRUPTED = 130
+# Set by a shell that completes what is typed.
+COMPLETE = "_MILLRACE_COMPLETE"
 
 # The errors of the option parser, whichever package Typer carries it in.
 Unparsable: type[Exception] = typer.BadParameter.__mro__[2]
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     face = Face(json="--json" in words, quiet="--quiet" in words or "-q" in words, debug="--debug" in words)
     try:
-        code = _command(words[0] if words else "").main(words, prog_name=NAME, standalone_mode=False)
+        code = _command(words).main(words, prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
@@ -87,9 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return answer_error(error, face)
 
 
-def _command(asked: str) -> Any:
-    """What answers: the one command that is asked for, since to make all takes its time, or all of them."""
-    return _made(asked if any(asked in names for names in MODULES.values()) else "")
+def _command(words: Sequence[str]) -> Any:
+    """What answers: the one command that is asked for, or all of them. To make all takes its time, so those that are
+    only named have no options of their own."""
+    asked = words[0] if words else ""
+    if any(asked in names for names in MODULES.values()):
+        return _made(asked)
+    return _made("") if COMPLETE in os.environ else _named()
 
 
 @cache
@@ -103,6 +109,28 @@ def _made(asked: str) -> Any:
         found for found in app.registered_groups if found.typer_instance and found.typer_instance.info.name == asked
     ]
     return typer.main.get_group(app)
+
+
+@cache
+def _named() -> Any:
+    """All commands, for who asks what there is: their names, what each is for, and nothing within them."""
+    app = commands()
+    for one in app.registered_commands:
+        told = one.callback.__doc__ if one.callback else None
+        one.callback, one.cls = _bare(told), None
+    for group in app.registered_groups:
+        if group.typer_instance:
+            about = group.typer_instance.info
+            group.typer_instance = typer.Typer(name=about.name, help=about.help, rich_markup_mode=None)
+            group.typer_instance.callback()(_bare(None))
+    return typer.main.get_command(app)
+
+
+def _bare(told: str | None) -> Callable[[], None]:
+    def bare() -> None: ...
+
+    bare.__doc__ = told
+    return bare
 
 
 def _misused(wrong: Exception, face: Face) -> int:
