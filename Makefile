@@ -41,7 +41,7 @@ demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 
 # pyright takes one core for a minute: what else is quick is done beside it, and told target by target.
 # Whether generated pages are up to date is among the tests.
-test:  ## All checks and tests (about 18 minutes on 2 cores)
+test:  ## All checks and tests (about half an hour on 2 cores)
 	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),-O) setup types lint screens
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
