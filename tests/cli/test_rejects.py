@@ -58,6 +58,49 @@ def test_rejects_are_chosen_by_stage_file_and_value(failed: Rig, capsys: pytest.
     assert last["file"] > first["file"]
 
 
+def test_rows_that_a_replay_is_not_about_stay_as_they_were_and_count_once(
+    failed: Rig, capsys: pytest.CaptureFixture[str], deploy: Any
+):
+    _, first = told(failed, capsys, "rejects", "list", "--files")
+    deploy(fixed)
+    (run,) = told(failed, capsys, "rejects", "replay", PIPELINE, "--where", "id=2")["runs"]
+    assert (run["balance"]["read"], run["balance"]["rejected"], run["status"]) == (1, {}, "COMPLETED")
+    every = told(failed, capsys, "rejects", "list", "--files", "--all")
+    of_first = [one for one in every if one["run"] == first["run"]]
+    assert sorted((one["rows"], one["state"]) for one in of_first) == [(1, "open"), (1, "replayed")]
+    assert {one["rejected_at"] for one in of_first} == {first["rejected_at"]}
+    assert {one["state"]: one["rows"] for one in told(failed, capsys, "rejects", "list", "--all")} == {
+        "open": 2,
+        "replayed": 1,
+    }
+    # They failed under the version before, so the next run replays them by itself.
+    failed.run()
+    assert sorted(failed.rows("items", "id")) == [1, 2, 3]
+    assert told(failed, capsys, "rejects") == []
+
+
+def test_a_replay_of_nothing_says_so(failed: Rig, capsys: pytest.CaptureFixture[str]):
+    (run,) = told(failed, capsys, "rejects", "replay", PIPELINE, "--where", "id=4")["runs"]
+    assert [note["code"] for note in run["notes"]] == ["none_replayed"]
+    assert run["balance"]["read"] == 0
+
+
+def test_a_field_within_a_field_chooses_rows(rig: Rig, capsys: pytest.CaptureFixture[str], deploy: Any):
+    rows = [{"id": 1, "at": {"city": "Pune"}, "a.b": "x"}, {"id": 2, "at": {"city": "Graz", "no": [1]}}]
+    rig.script.stream("items", [rows, Checkpoint(1)], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    for where, found in (
+        ("at.city=Graz", [1]),
+        ("a.b=x", [0]),
+        ("at.no=[1]", [1]),
+        ("at.city.name=Graz", []),
+        ("id.x=1", []),
+    ):
+        assert [one["number"] for one in told(rig, capsys, "rejects", "show", "--where", where)] == found
+
+
 def test_a_condition_that_is_none_is_refused(failed: Rig, capsys: pytest.CaptureFixture[str]):
     assert told(failed, capsys, "rejects", "show", "--where", "id", code=2)["error"]["path"] == "--where"
 

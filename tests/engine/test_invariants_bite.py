@@ -30,9 +30,9 @@ class Mutation:
 MUTATIONS = {
     "I1 cursor in a transaction of its own": Mutation(
         "control/ledger.py",
-        "        with self._entry() as entry:\n            for group in replayed:\n                commits.replay(",
+        "        with self._entry() as entry:\n            for file in commit.staying:\n",
         "        with self._entry() as entry:\n            commits.keep_cursor(entry, commit)\n"
-        "        with self._entry() as entry:\n            for group in replayed:\n                commits.replay(",
+        "        with self._entry() as entry:\n            for file in commit.staying:\n",
         INVARIANTS + "test_i1_a_cursor_comes_with_its_rows_rejects_marks_and_mapping_or_not_at_all",
     ),
     "I1 staged files not synced": Mutation(

@@ -280,6 +280,26 @@ def keep_reject(
         entry.connection.execute(sa.insert(reject_groups), groups)
 
 
+def keep_staying(entry: Entry, file: RejectFile, of: int) -> None:
+    """The rows in ``file``, rejects that a replay of the file ``of`` was not about, are in a file of their own.
+
+    But for where they lie they are as they were: refused in the same run, at the same time, under the same versions.
+    The groups that they leave count the rows that went, so every row counts once.
+    """
+    files, g = reject_files.c, reject_groups.c
+    before: Any = entry.connection.execute(sa.select(reject_files).where(files.id == of)).one()
+    where = {"path": file.path, "checksum": file.checksum, "size_bytes": file.size_bytes}
+    row: dict[str, Any] = {name: value for name, value in before._mapping.items() if name != "id"}
+    inserted = entry.connection.execute(sa.insert(reject_files).values(row | where))
+    assert inserted.inserted_primary_key is not None
+    for (stream, stage, code), rows in file.counts.items():
+        mine = (g.file_id == of, g.stream == stream, g.stage == stage, g.code == code)
+        group: Any = entry.connection.execute(sa.select(reject_groups).where(*mine)).one()
+        own = {"file_id": inserted.inserted_primary_key[0], "rows": rows, "sample": file.samples[stream, stage, code]}
+        entry.connection.execute(sa.insert(reject_groups).values(dict(group._mapping) | own))
+        entry.connection.execute(sa.update(reject_groups).where(*mine).values(rows=g.rows - rows))
+
+
 def keep_marks(entry: Entry, stream: str, said: Sequence[Mark]) -> None:
     """The marks are kept in their order."""
     rows: list[dict[str, Any]] = []

@@ -119,12 +119,14 @@ class Books:
         self, commit: Commit, *, replayed: Sequence[Group] = (), asked: bool = True, mended: bool = False
     ) -> None:
         """All of the commit is kept, or nothing (I1). ``replayed``: groups of rejects, of one file, whose rows are
-        all in it.
+        all in it, or among those that stay.
 
         ``asked``: somebody asked for that replay; else it counts as an attempt. ``mended``: rows of each of the groups
         are as a person wrote them.
         """
         with self._entry() as entry:
+            for file in commit.staying:
+                commits.keep_staying(entry, file, replayed[0].file)
             for group in replayed:
                 commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked, mended=mended)
             self._keep(entry, commit, replayed=next((group.file for group in replayed), None))

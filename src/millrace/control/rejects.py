@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import sqlalchemy as sa
 
@@ -32,8 +32,8 @@ State: TypeAlias = Literal["open", "replayed", "mended", "discarded", "purged"]
 class Choice:
     """Which rejects are meant. None means any; ``file`` is the number that `listed` shows.
 
-    ``where``: only rows whose field has that value, both as text. It needs the rows themselves, so lists and counts,
-    which read the database alone, do not know it.
+    ``where``: only rows whose field has that value, both as text; `address.city` is a field within one. It needs the
+    rows themselves, so lists and counts, which read the database alone, do not know it.
     """
 
     pipeline: str | None = None
@@ -266,12 +266,23 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
                 row = json_text.loads(text)
             except (ValueError, RecursionError):
                 return False
-            found = row.get(name) if isinstance(row, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # any JSON
+            found = _field(row, name)
             return found is not None and (found if isinstance(found, str) else json_text.dumps(found)) == value
 
         return pa.array([has(text) for text in batch["row"].to_pylist()], pa.bool_())
 
     return chosen
+
+
+def _field(row: Any, name: str) -> Any:
+    """The value of a field, or of one within it where no field has that whole name; None where there is none."""
+    if not isinstance(row, dict):
+        return None
+    fields = cast("dict[str, Any]", row)
+    if name in fields:
+        return fields[name]
+    first, _, rest = name.partition(".")
+    return _field(fields.get(first), rest) if rest else None
 
 
 def lines(home: Home, stage: Stage, choice: Choice | None) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import records, rejects, retention, runs
 from millrace.control.commits import latest_mappings
 from millrace.control.failures import Standing, due
+from millrace.control.ledger import Group
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Replayable
 from millrace.control.tables import connections
@@ -55,8 +56,11 @@ def replay(
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
             chosen = rejects.choosing(choice)
-            for found in rejects.replayable(home, sync.stage, choice):
-                _again(ours, sync, found, wake, chosen=chosen)
+            went = [
+                _again(ours, sync, found, wake, chosen=chosen) for found in rejects.replayable(home, sync.stage, choice)
+            ]
+        if not any(went) and not sync.stopping.is_set():
+            ours.note(_none_meant(choice))
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
 
@@ -159,14 +163,17 @@ def _again(
     asked: bool = True,
     chosen: Callable[[pa.RecordBatch], pa.Array] | None = None,
     texts: Mapping[int, str] | None = None,
-) -> None:
-    """The open rows of one file have gone their way, each stream of it in one commit."""
+) -> bool:
+    """The open rows of one file have gone their way, each stream of it in one commit; False: none of them is meant."""
+    went = False
     streams = {stream.name: stream for stream in sync.source.streams()}
     for name in found.streams:
         if sync.stopping.is_set():
-            return
-        if texts is None and chosen is not None and not any(chosen(one).true_count for one in found.batches(name)):
+            break
+        groups = found.of(name) if texts is not None or chosen is None else _meant(found, name, chosen)
+        if not groups:
             continue  # none of them is meant, so they stay where they are
+        own = replace(found, groups=tuple(groups))
         mappings = sync.mappings()
         mapping = mappings.of(name)
         reading = Reading(
@@ -179,14 +186,14 @@ def _again(
             ours.books.mapping(name, found.versions.get(name)) or mapping,
             sync.naming.prefix,
         )
-        batches = found.batches(name)
+        batches = own.batches(name)
         if texts is not None:
             batches, chosen = _as_mended(batches, texts), _mended_only(texts)
         ingest(
             replayed(batches, back, chosen=chosen),
             reading,
             mappings=mappings,
-            ledger=ours.books.replaying(found.of(name), asked=asked, mended=texts is not None),
+            ledger=ours.books.replaying(groups, asked=asked, mended=texts is not None),
             draft=Draft(sync.stage, ours.books.feed),
             whole=True,
             clock=sync.clock,
@@ -196,6 +203,17 @@ def _again(
             note=ours.note,
             flight=sync.flight,
         )
+        went = True
+    return went
+
+
+def _meant(found: Replayable, stream: str, chosen: Callable[[pa.RecordBatch], pa.Array]) -> list[Group]:
+    """The stream's groups that have rows which are chosen."""
+    some: set[tuple[str, str]] = set()
+    for batch in found.batches(stream):
+        rows = batch.filter(chosen(batch))
+        some |= set(zip(rows["stage"].to_pylist(), rows["code"].to_pylist(), strict=True))
+    return [one for one in found.of(stream) if (one.stage, one.code) in some]
 
 
 def _as_mended(batches: Iterable[pa.RecordBatch], texts: Mapping[int, str]) -> Iterator[pa.RecordBatch]:
@@ -352,6 +370,15 @@ def _taken_meanwhile(home: Home, pipeline: str, found: Replayable) -> bool:
     """Somebody discarded some of the groups while they were replayed; the lease is still ours."""
     open_ = {(row.file_id, row.stream, row.stage, row.code) for row in rejects.waiting(home, pipeline)}
     return any((one.file, one.stream, one.stage, one.code) not in open_ for one in found.groups)
+
+
+def _none_meant(choice: Choice) -> Note:
+    said = "nothing was replayed: this pipeline has no open reject"
+    if any((choice.stream, choice.stage, choice.code, choice.run, choice.file, choice.where)):
+        said += " of those that are meant"
+    if choice.where is not None:
+        said += " (fields are named as `millrace rejects show` shows them, those within others as address.city)"
+    return Note("none_replayed", said)
 
 
 def _left(found: Replayable, problem: MillraceError) -> Note:

@@ -32,9 +32,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Rows that a source could not bring into shape, in the schema `columns.REJECTS`."""
+    """Rows that a source could not bring into shape, in the schema `columns.REJECTS`.
+
+    ``staying``: they are rejects already, and a replay that is not about them leaves them as they are. Nobody read
+    them, and they did not fail again.
+    """
 
     rows: pa.RecordBatch
+    staying: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ def ingest(
     def commit(*, last: bool = False) -> None:
         nonlocal pending
         segments, rejects = draft.close()
+        staying = draft.close_staying()
         ledger.commit(  # I1
             Commit(
                 stream=stream,
@@ -195,6 +196,7 @@ def ingest(
                 read=pending.read,
                 segments=segments,
                 rejects=rejects,
+                staying=staying,
                 marks=pending.marks,
                 passed=dict(pending.passed),
                 counts=dict(pending.counts),
@@ -263,6 +265,9 @@ def ingest(
                     latest = max(latest, now)
                     _truncate(item, mappings, draft, latest, pending)
                     count = 1
+                elif isinstance(item, Refused) and item.staying:
+                    draft.stay(item.rows)
+                    count = 0
                 elif isinstance(item, Refused):
                     draft.reject(item.rows)
                     count = item.rows.num_rows

@@ -67,6 +67,8 @@ class Commit:
     read: int
     segments: Sequence[Segment] = ()
     rejects: Sequence[RejectFile] = ()
+    staying: Sequence[RejectFile] = ()
+    """Rows of the replayed groups that are none of ``read``: they stay rejects, as they were."""
     marks: Sequence[Mark] = ()
     passed: Dict[str, int] = field(default_factory=dict[str, int])
     counts: Dict[str, int] = field(default_factory=dict[str, int])

@@ -57,7 +57,7 @@ def replayed(
         if chosen is not None:
             mask = chosen(part)
             if (rest := part.filter(pc.invert(mask))).num_rows:
-                yield Refused(rest.select(REJECTS.names))
+                yield Refused(rest.select(REJECTS.names), staying=True)
             part = part.filter(mask)
         for way, rows in _ways(part):
             if way.stage == "source":

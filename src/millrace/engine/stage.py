@@ -251,6 +251,7 @@ class Draft:
     _behind: list[tuple[str, str, OpenFile]] = field(default_factory=list[tuple[str, str, OpenFile]])
     """Files that get no more rows, because rows of another schema came for their table."""
     _rejects: OpenRejects | None = None
+    _staying: OpenRejects | None = None
 
     def add(self, stream: str, table: str, rows: pa.RecordBatch, version: int | None = None) -> None:
         """``rows`` are in the open file of their table and schema; a new schema opens another file.
@@ -298,9 +299,21 @@ class Draft:
         self.rejected += rows.num_rows
         self.size_bytes += rows.nbytes
 
+    def stay(self, rows: pa.RecordBatch) -> None:
+        """``rows`` (schema `columns.REJECTS`), which are rejects already, are in an open file of their own."""
+        if self._staying is None:
+            self._staying = OpenRejects(self.stage)
+        self._staying.write(rows)
+
     @property
     def full(self) -> bool:
         return self.rows + self.rejected >= self.flush_rows or self.size_bytes >= self.flush_bytes
+
+    def close_staying(self) -> list[RejectFile]:
+        """The file of the rows that stay rejects is durable; there is none without such rows."""
+        staying = [self._staying.put(self.feed)] if self._staying is not None else []
+        self._staying = None
+        return staying
 
     def close(self) -> tuple[list[Segment], list[RejectFile]]:
         """All files are durable, in the order in which they were opened; the draft is empty again."""
@@ -318,8 +331,10 @@ class Draft:
         """Files that are being written are gone."""
         for file in (*self._open.values(), *(file for _, _, file in self._behind)):
             file.discard()
-        if self._rejects is not None:
-            self._rejects.discard()
+        for rejects in (self._rejects, self._staying):
+            if rejects is not None:
+                rejects.discard()
+        self._staying = None
         self._empty()
 
     def _empty(self) -> None:
