@@ -14,7 +14,7 @@ from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
 from millrace.cli.main import main
-from millrace.control import pipelines, retention
+from millrace.control import pipelines, rejects, retention
 from millrace.control.sightings import Trace
 from millrace.control.trace import trace
 from millrace.data.batch import Checkpoint
@@ -95,6 +95,19 @@ def test_a_row_that_was_left_out_is_told_from_one_that_was_never_seen(rig: Rig, 
     assert of(rig, "1").verdict == "It was read and left out on purpose, by version 1 of the transformation."
     unseen = of(rig, "3")
     assert (unseen.found, unseen.verdict.startswith("It was never seen here")) == (False, True)
+
+
+def test_a_row_that_may_be_among_failed_ones_that_are_gone_is_not_said_to_be_left_out(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    rig.create(options={"keep_raw_s": 86400})
+    deploy(failing)
+    rig.run()
+    rejects.discard(rig.home, rejects.Choice(PIPELINE))
+    retention.collect(rig.home, Stage(rig.home.stage_url))
+    assert of(rig, "1").verdict == (
+        "It was read; it is among the 1 failed rows of that run which are no longer kept (discarded), or was left out "
+        "on purpose, by version 1 of the transformation."
+    )
 
 
 def test_a_row_that_waits_is_told_so(rig: Rig):

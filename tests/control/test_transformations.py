@@ -116,6 +116,31 @@ def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
     assert made.rows("orders", "n", order="id") == ["4", "0", "-1", "x"]
 
 
+SPLIT = (
+    "from millrace.api import Event\n\ndef transform(event):\n    p = event.getProperties()\n"
+    "    kids = [Event('kids', {'no': f'{p[\"id\"]}-{n}', 'v': v}) for n, v in enumerate((1, p['n'], 'x', 2.5))]\n"
+    "    return [kids[0], event, *kids[1:]]\n"
+)
+
+
+def test_a_trial_shows_values_as_the_script_made_them_and_tables_as_the_load_makes_them(made: Rig):
+    given = [trial_events.Event("orders", {"id": 1, "n": 4}), trial_events.Event("orders", {"id": 2, "n": True})]
+    with closing(transformations.step(made.home, "python", SPLIT, traced=True)) as step:
+        trial = trials.test(made.home, step, given, pipeline=PIPELINE)
+    for outcome, n in zip(trial.outcomes, (4, True), strict=True):
+        assert [one.event_name for one in outcome.output] == ["kids", "orders", "kids", "kids", "kids"]
+        values = [one.properties["v"] for one in outcome.output if one.event_name == "kids"]
+        assert [(type(value), value) for value in values] == [(type(value), value) for value in (1, n, "x", 2.5)]
+    (told,) = [effect.change for effect in trial.effects if effect.table == "kids"]
+    deploy(made.home, PIPELINE, "python", SPLIT)
+    made.run()
+    (column,) = made.query(
+        "SELECT data_type FROM information_schema.columns WHERE (table_name, column_name) = ('kids', 'v')"
+    )
+    assert ("v VARCHAR" in told, column) == (True, {"data_type": "VARCHAR"})
+    assert sorted(made.rows("kids", "v")) == ["1", "1", "2.5", "2.5", "4", "5", "x", "x"]
+
+
 def test_an_event_type_that_nobody_saw_is_no_event_type_without_samples(made: Rig):
     made.run()
     assert len(trials.sampled(made.home, PIPELINE, "ORDERS")) == 2

@@ -406,7 +406,17 @@ def _verdict(
     if not said and read:
         version = _deployed_at(ours, read[-1].at)
         by = f"version {version} of the transformation" if version else "the mapping"
-        said.append(f"It was read and left out on purpose, by {by}")
+        runs_read = {one.run for one in read}
+        closed = [one for gone_ in gone for one in gone_.closed if one.run in runs_read]
+        if closed:
+            rows = sum(one.rows for one in closed)
+            states = " or ".join(sorted({one.state for one in closed}))
+            said.append(
+                f"It was read; it is among the {rows:,} failed rows of that run which are no longer kept ({states}), "
+                f"or was left out on purpose, by {by}"
+            )
+        else:
+            said.append(f"It was read and left out on purpose, by {by}")
     if not said and gone:
         until = max(one.last_at for one in gone)
         said.append(

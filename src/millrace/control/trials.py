@@ -352,12 +352,15 @@ def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect
 
 def _outcomes(stepped: Stepped, count: int) -> list[Outcome]:
     """What became of each row of the input."""
-    came: list[list[Event]] = [[] for _ in range(count)]
-    for output in stepped.outputs:
+    came: list[list[tuple[int, Event]]] = [[] for _ in range(count)]
+    for one in stepped.shown:
+        for row, place, event in zip(one.rows_in, one.places, events_of(one.stream, one.rows), strict=True):
+            came[row].append((place, event))
+    for output in () if stepped.shown else stepped.outputs:
         events = events_of(output.stream, output.rows)
         for row, event in zip(output.origin.to_pylist(), events, strict=True):
-            came[row].append(event)
-    outcomes = [Outcome(tuple(events)) for events in came]
+            came[row].append((0, event))
+    outcomes = [Outcome(tuple(event for _, event in sorted(found, key=lambda one: one[0]))) for found in came]
     for row, code, message in stepped.refused:
         outcomes[row] = Outcome(error=_failure(code, message))
     return outcomes

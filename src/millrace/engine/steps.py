@@ -29,16 +29,30 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """Rows of one event type in the types that they were made in, before rows of other types come to theirs.
+
+    ``rows_in`` and ``places``: for each, the input row that it came from, and its place among what that became.
+    """
+
+    stream: str
+    rows: pa.RecordBatch
+    rows_in: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stepped:
     """What a step made of one batch: every input row is in an output, refused, or filtered (I5).
 
     ``refused``: input rows that could not pass, each with code and message. ``filtered``: how many were dropped on
-    purpose.
+    purpose. ``shown``: the same rows as ``outputs`` for people who look on, where the step was traced.
     """
 
     outputs: tuple[Output, ...]
     refused: tuple[tuple[int, str, str], ...] = ()
     filtered: int = 0
+    shown: tuple[Shown, ...] = ()
 
 
 class Step(Protocol):

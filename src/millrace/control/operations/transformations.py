@@ -155,7 +155,7 @@ def dry_run(
     last: Annotated[int, Field(ge=1, le=10_000_000, description="How many of the latest rows.")] = 1000,
 ) -> DryRun:
     """Run a transformation over the latest rows and show what would become of them. Nothing is written."""
-    with closing(transformations.step(home, kind, text)) as step:
+    with closing(transformations.step(home, kind, text, traced=True)) as step:
         return trials.dry_run(home, pipeline, step, last=last, stopping=watch.stopping)
 
 

@@ -19,7 +19,7 @@ from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type, without
 from millrace.data.rows import meeting
 from millrace.engine.python.frames import Answer, Given, Group
-from millrace.engine.steps import Output, Stepped
+from millrace.engine.steps import Output, Shown, Stepped
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,13 @@ class _Part:
 
 @dataclass(slots=True)
 class Assembly:
-    """Puts answers together. ``decided`` keeps how the rows of an event type are told apart, as long as it lives."""
+    """Puts answers together. ``decided`` keeps how the rows of an event type are told apart, as long as it lives.
+
+    ``traced``: each row is shown as it was made, too.
+    """
 
     decided: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    traced: bool = False
 
     def assembled(
         self, batch: Batch, key: tuple[str, ...], starts: Sequence[int], answers: Sequence[Answer]
@@ -74,7 +78,13 @@ class Assembly:
                     "be lost; give each its own, or name the fields that tell them apart with setPrimaryKeys",
                 )
         dropped = sum(answer.dropped for answer in answers)
-        return Stepped(tuple(outputs), tuple((row, *refused[row]) for row in sorted(refused)), dropped)
+        each = [(name, part) for name, found in parts.items() for part in found] if self.traced else []
+        return Stepped(
+            tuple(outputs),
+            tuple((row, *refused[row]) for row in sorted(refused)),
+            dropped,
+            tuple(Shown(name, one.batch, tuple(one.rows.tolist()), tuple(one.places.tolist())) for name, one in each),
+        )
 
     def _output(self, name: str, parts: list[_Part], batch: Batch, key: tuple[str, ...]) -> tuple[Output, list[int]]:
         """The rows of an event type; and the input rows of which it has several that nothing tells apart."""

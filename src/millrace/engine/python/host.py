@@ -283,7 +283,7 @@ class PythonStep:
         self._guests: set[Guest] = set()
         self._closed = False
         self.printed: list[str] = []
-        self._assembly = Assembly(dict(keys or {}))
+        self._assembly = Assembly(dict(keys or {}), traced)
         first = self._guest()
         self.event_types = first.event_types
         self._idle.append(first)

@@ -52,6 +52,7 @@ class Work:
         # Everything that this loop asks for at every event is a local name.
         name, keys, progress, script = head["stream"], head["keys"], self._progress, self._script
         transform, by_hand, untouched = script.transform, script.by_hand, answers.untouched
+        traced = head["traced"]
         event: Any = None
         fields: Any = None
         of_event = of_fields = 0
@@ -70,7 +71,8 @@ class Work:
             events = failure = None
             try:
                 answer = transform(event)
-                if answer is event and fields.settled:
+                # When traced, only values of one type share a column: they are shown as they are.
+                if answer is event and fields.settled and not traced:
                     answer = None
                     if getrefcount(event) == of_event and getrefcount(fields) == of_fields:
                         fields.done.rows.append(number)
@@ -164,7 +166,7 @@ class Answers:
         self.dropped = 0
         self.sections: list[bytes] = []
         self._failed: list[tuple[int, str, str]] = []
-        self._groups: dict[Any, _Group] = {}
+        self._groups: dict[tuple[str, bool, Any, Any], _Group] = {}
 
     def fail(self, number: int, failure: TransformFailed) -> None:
         text = f"{failure.message}\n{failure.trace}".strip() if self._traced else failure.message
@@ -204,7 +206,8 @@ class Answers:
             if not name.isascii():
                 name.encode()
             chosen = tuple(event.getPrimaryKeys()) if event.keys_set else None
-            ready.append(((name, made, chosen), values, gone, place))
+            alike = tuple((key, _kind(value)) for key, value in values.items()) if self._traced else ()
+            ready.append(((name, made, chosen, alike), values, gone, place))
         for key, values, gone, place in ready:
             self._group(key).add(number, place, values, gone)
         return True
@@ -233,10 +236,10 @@ class Answers:
         text = self._columns.texts(key)[number]
         return text is not ABSENT and (now == text or now == json_text(decoded(text)))
 
-    def _group(self, key: Any) -> _Group:
+    def _group(self, key: tuple[str, bool, Any, Any]) -> _Group:
         found = self._groups.get(key)
         if found is None:
-            found = self._groups[key] = _Group(*key)
+            found = self._groups[key] = _Group(*key[:3])
         return found
 
     def told(self) -> dict[str, Any]:
@@ -244,13 +247,21 @@ class Answers:
         plain = self.untouched.rows
         for way in self.untouched.treated():
             if way is not self.untouched:
-                self._group((self._name, False, None)).add_all(way.rows, way.touched(), self._columns)
+                self._group((self._name, False, None, ())).add_all(way.rows, way.touched(), self._columns)
         return {
             "plain": cells.places(plain, self.sections),
             "groups": [group.told(self.sections) for group in self._groups.values()],
             "failed": self._failed,
             "dropped": self.dropped,
         }
+
+
+def _kind(value: Any) -> object:
+    """The type of a value of an answer; of a decimal its scale too."""
+    if type(value) is not list:
+        return type(value)
+    mark, said = value
+    return mark, len(said.partition(".")[2]) if mark == "decimal" else 0
 
 
 def _json_or_none(value: Any) -> str | None:
