@@ -36,6 +36,18 @@ def script(body: str) -> str:
     )
 
 
+@pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
+@pytest.mark.parametrize("count", [1, 2_000, 2_001, 4_001, 8_000, 10_001, 50_000])
+@pytest.mark.parametrize("guests", [1, 2, 7])
+def test_a_batch_goes_to_guests_in_even_parts_of_few_bytes(count: int, guests: int, wide: bool):
+    rows = pa.record_batch({"n": pa.array(range(count)), "text": ["x" * 700 * wide] * count})
+    size = host.slice_rows(rows, guests)
+    parts = [part.num_rows for _, part in frames.slices(rows, size)]
+    assert sum(parts) == count
+    assert host.LEAST_ROWS <= size <= (3_000 if wide else host.MOST_ROWS)
+    assert len(parts) == 1 or len(parts) >= min(guests, count // host.LEAST_ROWS), "no guest has nothing to do"
+
+
 def applied(source: str, count: int = 12, limits: ScriptLimits = SHORT) -> Stepped:
     step = PythonStep(source, limits=limits, free=True)
     try:

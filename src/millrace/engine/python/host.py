@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import mmap
 import os
@@ -29,12 +30,15 @@ from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
 __all__ = ["PythonStep", "Sandbox", "ScriptLimits", "probe"]
 
-# Rows that go to a guest at a time: enough to make a frame worth it, few enough to share between guests.
-SLICE = 2_000
+# Rows that go to a guest at a time: many, which makes a frame cheap, but no more than these bytes beyond the least.
+LEAST_ROWS = 2_000
+MOST_ROWS = 5_000
+_FRAME_BYTES = 2 << 20
 # Processes that a batch may cost. Rows around the later ones are refused, not tried again.
 MOST_FALLS = 100
 _LOOK_S = 0.02
 _START_S = 20.0
+_PIPE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,10 @@ class Guest:
         self._seen = self._count = 0
         assert self._process.stdout is not None and self._process.stdin is not None
         self._reader, self._writer = self._process.stdout.fileno(), self._process.stdin.fileno()
+        # A slice in few writes: each that finds the pipe full costs both sides a wait.
+        for pipe in (self._reader, self._writer):
+            with suppress(OSError, AttributeError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._selector = selectors.DefaultSelector()
@@ -254,6 +262,16 @@ class Guest:
         self._process.wait()
 
 
+def slice_rows(rows: pa.RecordBatch, guests: int) -> int:
+    """How many rows of the batch go to a guest at a time, so that none waits long for the others at its end."""
+    count = rows.num_rows
+    if count <= LEAST_ROWS:
+        return LEAST_ROWS
+    most = min(MOST_ROWS, max(LEAST_ROWS, _FRAME_BYTES * count // max(1, rows.nbytes)))
+    each = math.ceil(count / (guests * math.ceil(count / (guests * most))))
+    return max(each, LEAST_ROWS)
+
+
 class PythonStep:
     """A script as a step (`millrace.engine.steps.Step`). Its guests live until it is closed.
 
@@ -298,7 +316,7 @@ class PythonStep:
             origin = pa.array(range(batch.rows.num_rows), pa.int32())
             return Stepped((Output(batch.stream, batch.rows, origin),))
         seen = visible(batch.rows.schema, key)
-        parts = list(slices(batch.rows, SLICE))
+        parts = list(slices(batch.rows, slice_rows(batch.rows, self._workers)))
         self._until, self._falls = time.monotonic() + self._limits.seconds_per_batch, 0
         jobs = [self._pool.submit(self._sliced, batch.stream, rows, seen, key) for _, rows in parts]
         try:

@@ -53,6 +53,7 @@ class Work:
         name, keys, progress, script = head["stream"], head["keys"], self._progress, self._script
         transform, by_hand, untouched = script.transform, script.by_hand, answers.untouched
         traced = head["traced"]
+        last, append = untouched, untouched.rows.append
         event: Any = None
         fields: Any = None
         of_event = of_fields = 0
@@ -75,7 +76,9 @@ class Work:
                 if answer is event and fields.settled and not traced:
                     answer = None
                     if getrefcount(event) == of_event and getrefcount(fields) == of_fields:
-                        fields.done.rows.append(number)
+                        if (done := fields.done) is not last:
+                            last, append = done, done.rows.append
+                        append(number)
                         fields.done = untouched
                         continue
                     answer = event
