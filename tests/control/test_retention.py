@@ -184,10 +184,11 @@ def test_old_runs_are_forgotten_but_the_latest_and_those_with_waiting_rows(
         if turn != 1:
             with home.database.transaction() as connection:
                 connection.execute(sa.update(segments).where(segments.c.run_id == run).values(state="loaded"))
+        records.end_run(home.database, run, "COMPLETED", notes=[])
     release()
-    retention.collect(home, stage, now=home.database.now() + timedelta(days=300))
+    retention.collect(home, stage, now=home.database.now() + timedelta(days=89))
     assert len(records.run_records(home)) == 5
-    retention.collect(home, stage, now=home.database.now() + timedelta(days=366))
+    retention.collect(home, stage, now=home.database.now() + timedelta(days=91))
     with home.database.reading() as connection:
         left = connection.execute(sa.select(runs.c.id).order_by(runs.c.id)).scalars().all()
         positions = connection.execute(sa.select(cursor_history.c.run_id)).scalars().all()

@@ -70,11 +70,6 @@ def keep(connection: sa.Connection, pipeline_id: str) -> None:
         last = found[-1].number
 
 
-def expire(connection: sa.Connection, before: datetime) -> int:
-    """Jobs of pipelines that are gone, and that ended before that moment, are off the record; how many."""
-    return connection.execute(sa.delete(deleted_jobs).where(deleted_jobs.c.ended_at < before)).rowcount
-
-
 def _deleted(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]], most: int) -> list[JobDone]:
     d = deleted_jobs.c
     query = sa.select(d.job).where(*where).order_by(d.ended_at, d.run_id).limit(most)

@@ -89,7 +89,7 @@ def settled(
     stay = {os.path.normpath(laid / typed): str(folder(home) / stored) for typed, stored in sent.items()}
 
     def at_home(value: Any) -> Any:
-        if not isinstance(value, str) or os.path.commonpath([laid, os.path.join(laid, value)]) != str(laid):  # noqa: PTH118  # any text
+        if not isinstance(value, str) or os.path.commonpath([laid, os.path.join(laid, value)]) != str(laid):  # noqa: PTH118  what was typed may be no path
             return value
         return stay.get(value) or os.path.normpath(folder(home) / os.path.relpath(value, laid))
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from millrace.connect import registry
-from millrace.control import audits, pages, pipelines, records, run_objects, slots, tasks
+from millrace.control import pages, pipelines, records, run_objects, slots, tasks
 from millrace.control.pages import Page
 from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.run_objects import ObjectRow
-from millrace.control.settings import workspace
-from millrace.control.tables import connections, reject_files, runs, segments
+from millrace.control.tables import connections, runs, segments
 from millrace.control.tables import pipelines as pipelines_table
 from millrace.control.tables import tasks as tasks_table
 from millrace.control.tasks import Trigger, Wanted
@@ -256,20 +255,6 @@ def restart_object(home: Home, job: str | int, stream: str) -> Job:
         raise ConfigError(f"job {found.run.id} was not about an object {stream!r}", code="unknown_object")
     lanes = ("incremental", "historical")
     return start(home, found.run.pipeline, only=[stream], lanes=lanes, trigger="RESTART")
-
-
-def expire(home: Home, now: datetime) -> int:
-    """Jobs that ended longer ago than they are kept for are gone; how many.
-
-    One stays as long as rows of it wait, or rejects of it are kept: what becomes of them is counted there. Those of
-    deleted pipelines are kept as long.
-    """
-    before = now - timedelta(days=workspace(home.database).job_retention_days)
-    waiting = sa.select(segments.c.run_id).where(segments.c.state == "staged")
-    kept = sa.select(reject_files.c.run_id).where(reject_files.c.kept)
-    old = (runs.c.ended_at < before, runs.c.id.not_in(waiting), runs.c.id.not_in(kept))
-    with home.database.transaction() as connection:
-        return audits.expire(connection, before) + connection.execute(sa.delete(runs).where(*old)).rowcount
 
 
 def _asked(home: Home) -> Trigger:

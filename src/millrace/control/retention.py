@@ -16,7 +16,16 @@ import sqlalchemy as sa
 from millrace.control import activity, leases
 from millrace.control.people_tables import links, sessions
 from millrace.control.settings import workspace
-from millrace.control.tables import cursor_history, pipelines, raw_files, reject_files, reject_groups, runs, segments
+from millrace.control.tables import (
+    cursor_history,
+    deleted_jobs,
+    pipelines,
+    raw_files,
+    reject_files,
+    reject_groups,
+    runs,
+    segments,
+)
 from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 
@@ -27,8 +36,7 @@ if TYPE_CHECKING:
 # Files that no row names are left alone that long: a run writes files before it commits them.
 UNNAMED_FOR = timedelta(days=1)
 
-# Runs, and the positions that they left, are on record that long; the latest ones of each pipeline longer.
-RUNS_FOR = timedelta(days=365)
+# So many runs of each pipeline stay, however old: the next one goes by them.
 LATEST_RUNS = 100
 
 
@@ -54,7 +62,7 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
         raw = _drop_raw(home, moment)
         activity.expire(home, moment)
         forget_sessions(home, moment)
-    _forget_runs(home, moment - RUNS_FOR)
+    forget_runs(home, moment)
     failed = _delete(stage, [*loaded, *closed, *raw])
     unnamed = _unnamed(home, stage, moment)
     failed += _delete(stage, unnamed)
@@ -105,23 +113,36 @@ def _drop_raw(home: Home, now: datetime) -> list[str]:
     return paths
 
 
-def _forget_runs(home: Home, before: datetime) -> None:
-    """Old runs and the positions that they left are off the record, but for the latest of each pipeline."""
+def forget_runs(home: Home, now: datetime) -> int:
+    """Runs that ended longer ago than `job_retention_days`, and the positions that they left, are off the record; how
+    many.
+
+    The latest of each pipeline stay, and so do runs of which rows wait or rejects are kept: what becomes of those is
+    counted there. Those of deleted pipelines are kept as long.
+    """
+    before = now - timedelta(days=workspace(home.database).job_retention_days)
     place = sa.func.row_number().over(partition_by=runs.c.pipeline_id, order_by=runs.c.id.desc()).label("place")
-    aged = sa.select(runs.c.pipeline_id).where(runs.c.started_at < before)
-    every = sa.select(runs.c.id, runs.c.started_at, place).where(runs.c.pipeline_id.in_(aged)).subquery()
-    query = sa.select(every.c.id).where(every.c.place > LATEST_RUNS, every.c.started_at < before)
+    aged = sa.select(runs.c.pipeline_id).where(runs.c.ended_at < before)
+    every = sa.select(runs.c.id, runs.c.ended_at, place).where(runs.c.pipeline_id.in_(aged)).subquery()
+    query = sa.select(every.c.id).where(every.c.place > LATEST_RUNS, every.c.ended_at < before)
+    d = deleted_jobs.c
     with home.database.reading() as connection:
         old = list(connection.execute(query.order_by(every.c.id)).scalars())
-    # A run whose rows still wait keeps its counts: they are not final.
+        buried = connection.execute(sa.select(d.run_id).where(d.ended_at < before).limit(1)).first() is not None
+    found = 0
+    if buried:
+        with home.database.transaction() as connection:
+            found += connection.execute(sa.delete(deleted_jobs).where(d.ended_at < before)).rowcount
     for some in _in_parts(old):
         with home.database.transaction() as connection:
-            waiting = sa.select(segments.c.run_id).where(segments.c.state == "staged")
-            gone = list(
-                connection.execute(sa.select(runs.c.id).where(runs.c.id.in_(some), runs.c.id.not_in(waiting))).scalars()
-            )
+            waiting = sa.select(segments.c.run_id).where(segments.c.state == "staged", segments.c.run_id.in_(some))
+            kept = sa.select(reject_files.c.run_id).where(reject_files.c.kept, reject_files.c.run_id.in_(some))
+            mine = (runs.c.id.in_(some), runs.c.id.not_in(waiting), runs.c.id.not_in(kept))
+            gone = list(connection.execute(sa.select(runs.c.id).where(*mine)).scalars())
             connection.execute(sa.delete(cursor_history).where(cursor_history.c.run_id.in_(gone)))
             connection.execute(sa.delete(runs).where(runs.c.id.in_(gone)))
+            found += len(gone)
+    return found
 
 
 def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:

@@ -23,6 +23,7 @@ from millrace.control import (
     leases,
     lifecycle,
     records,
+    retention,
     slots,
     tasks,
 )
@@ -102,7 +103,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     alert_watch.look(home, now)
                 if now - kept_house >= HOUSEKEEPING:
                     kept_house = now
-                    jobs.expire(home, now)
+                    retention.forget_runs(home, now)
                     activity.expire(home, now)
                     alert_routing.expire(home, now)
                     kept_answers.expire(home, now)

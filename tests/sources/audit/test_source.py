@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from millrace.connect.audit import Audit
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.source import Context, Reading
-from millrace.control import audits, connections, intakes, jobs, lifecycle, pipelines, runs, teams
+from millrace.control import audits, connections, intakes, lifecycle, pipelines, retention, runs, teams
 from millrace.control.audits import Recorded
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -202,7 +202,7 @@ def test_jobs_of_deleted_pipelines_are_kept_as_long_as_others(site: Site) -> Non
     lifecycle.delete(site.home, "app")
     records = Recorded(site.home.database, site.home.actor.team_id)
     now = site.home.database.now()
-    assert jobs.expire(site.home, now + timedelta(days=89)) == 0
+    assert retention.forget_runs(site.home, now + timedelta(days=89)) == 0
     assert len(read(records, None)[0]) == 1
-    assert jobs.expire(site.home, now + timedelta(days=91)) == 1
+    assert retention.forget_runs(site.home, now + timedelta(days=91)) == 1
     assert read(records, None)[0] == []
