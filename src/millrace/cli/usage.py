@@ -24,6 +24,10 @@ AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go
 AT_MOST = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Lines at most.")]
 PIPELINE = Annotated[str | None, typer.Option("--pipeline", "-p", metavar="NAME", help="Of this pipeline.")]
 PAUSE = Annotated[bool, typer.Option("--pause", help="Pause what goes beyond it, too.")]
+SIDELINE = Annotated[bool, typer.Option("--sideline", help="Read on beyond it, and load that in the next period.")]
+GRACE = Annotated[int, typer.Option("--grace", min=0, metavar="HOURS", help="Pause or sideline so much later.")]
+PER = Annotated[Literal["day", "month"] | None, typer.Option("--per", help="Of a pipeline: a day unless said.")]
+MINUTES = Annotated[int, typer.Option("--minutes", min=1, metavar="N", help="How long a window is.")]
 
 
 def rows(text: str) -> int:
@@ -54,9 +58,18 @@ def join(app: typer.Typer) -> None:
     command(
         usages,
         "limit",
-        examples=["millrace usage limit 50M", "millrace usage limit 500k --pipeline clevertap --pause"],
+        examples=[
+            "millrace usage limit 50M --sideline --grace 24",
+            "millrace usage limit 500k --pipeline clevertap --pause",
+        ],
     )(limit)
     command(usages, "lift", examples=["millrace usage lift", "millrace usage lift --pipeline clevertap"])(lift)
+    command(
+        usages,
+        "window",
+        examples=["millrace usage window 1M", "millrace usage window 200k --minutes 10", "millrace usage window"],
+    )(window)
+    command(usages, "lift-window", examples=["millrace usage lift-window"])(lift_window)
     command(usages, "usual", examples=["millrace usage usual clevertap"])(usual)
     app.add_typer(usages)
 
@@ -103,18 +116,23 @@ def limit(
     rows: Annotated[int, typer.Argument(metavar="ROWS", parser=rows, help="How many: 500000, 500k, 2M.")],
     pipeline: PIPELINE = None,
     pause: PAUSE = False,
+    sideline: SIDELINE = False,
+    grace: GRACE = 0,
+    per: PER = None,
 ) -> None:
-    """Set a limit: of rows of a pipeline in a day, or else of billable rows of the team in a month.
+    """Set a limit: of rows of a pipeline in a day or a month, or else of billable rows of the team in a month.
 
-    People are told when more than that is moved.
+    People are told when more than that is moved. What is sidelined waits on the stage, and no row of it is lost.
     """
     from millrace.control.operations import usage as operations
 
     with face.desk() as desk:
         if pipeline is None:
-            found = desk.ask(operations.limit_team, rows, pause)
+            if per == "day":
+                raise typer.BadParameter("the team has a limit for a month; name a --pipeline for one a day.")
+            found = desk.ask(operations.limit_team, rows, pause, sideline, grace)
         else:
-            found = desk.ask(operations.limit_pipeline, pipeline, rows, pause)
+            found = desk.ask(operations.limit_pipeline, pipeline, rows, pause, sideline, grace, per or "day")
     face.answer(
         found,
         [f"{bold(found.pipeline or 'The team')}: {count(found.rows, 'row')} a {found.period}; {found.used:,} so far."],
@@ -131,6 +149,32 @@ def lift(face: Face, pipeline: PIPELINE = None) -> None:
         else:
             desk.ask(operations.lift_pipeline, pipeline)
     face.answer({"pipeline": pipeline, "limit": None}, [f"{bold(pipeline or 'The team')} has no limit."])
+
+
+def window(
+    face: Face,
+    rows: Annotated[int | None, typer.Argument(metavar="ROWS", parser=rows, help="Left out: show it.")] = None,
+    minutes: MINUTES = 30,
+) -> None:
+    """Set how many rows the team may read in a window of time; beyond that, reading stalls until the window ends."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.ingestion) if rows is None else desk.ask(operations.limit_ingestion, rows, minutes)
+    if found.rows is None or found.until is None:
+        face.answer(found, ["The team may read as many rows as it likes."])
+        return
+    said = f"{count(found.rows, 'row')} in {count(found.minutes, 'minute')}"
+    face.answer(found, [f"{bold('The team')} may read {said}; {found.counted:,} until {found.until:%H:%M} UTC."])
+
+
+def lift_window(face: Face) -> None:
+    """Let the team read as many rows as it likes."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        desk.ask(operations.lift_ingestion)
+    face.answer({"rows": None}, ["The team may read as many rows as it likes."])
 
 
 def usual(face: Face, pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")]) -> None:
@@ -170,7 +214,10 @@ def _counted(found: Usage, by: By) -> Iterator[str]:
 
 
 def _beyond(one: Limit) -> str:
-    told = "people are told, and it is paused" if one.pause else "people are told"
+    told = "people are told"
+    if one.pause or one.sideline:
+        told += ", and it is paused" if one.pause else ", and loads wait"
+        told += f" after {count(one.grace_hours, 'hour')}" if one.grace_hours else ""
     return f"{mark('look')} {told}" if one.exceeded else told
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_events, lateness, lifecycle, usage_limits
+from millrace.control import alert_events, budgets, lateness, lifecycle
 from millrace.control.activity import Entity
 from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Code, Event
@@ -53,18 +53,27 @@ def check_limits(home: Home, now: datetime) -> int:
     with home.database.reading() as connection:
         query = sa.select(limits, pipelines.c.name).outerjoin(pipelines, pipelines.c.id == limits.c.pipeline_id)
         rows = connection.execute(query).all()
-        used = {row.id: usage_limits.spent(connection, row, now) for row in rows}
+        used = {row.id: budgets.spent(connection, row, now) for row in rows}
+        acting = {row.id for row in rows if budgets.exceeded(row, used[row.id]) and budgets.acts(connection, row, now)}
     found = 0
     for row in rows:
-        for code, stamp in _passed(row, used[row.id], now):
+        if row.sideline and row.id not in acting:
+            with home.database.transaction() as connection:
+                alert_events.over(connection, row.team_id, _limited(row), ["QUOTA_SIDELINED"], at=now)
+        for code, stamp in _passed(row, used[row.id], now, acting=row.id in acting):
             if row.told == stamp:
                 break
-            if row.pause and code != "QUOTA_EARLY":
+            if row.pause and row.id in acting:
                 _pause(home, row)
             with home.database.transaction() as connection:
                 mine = sa.update(limits).where(limits.c.id == row.id, limits.c.told.is_not_distinct_from(row.told))
                 if connection.execute(mine.values(told=stamp)).rowcount:
-                    alert_events.tell(connection, row.team_id, _of_limit(row, code, used[row.id], now), at=now)
+                    alert_events.tell(
+                        connection,
+                        row.team_id,
+                        _of_limit(row, code, used[row.id], now, acting=row.id in acting),
+                        at=now,
+                    )
                     found += 1
             break
     return found
@@ -126,32 +135,52 @@ def daily(home: Home, now: datetime) -> int:
     return found
 
 
-def _passed(row: Any, used: int, now: datetime) -> Iterator[tuple[Code, str]]:
-    """What there is to say of a limit, the worst first, each with the mark by which it is said once."""
-    if row.period == "day":
-        if used > row.rows:
-            yield "SPIKE_LIMIT_EXCEEDED", f"{day_of(now):%Y-%m-%d}"
-        return
+def _passed(row: Any, used: int, now: datetime, *, acting: bool) -> Iterator[tuple[Code, str]]:
+    """What there is to say of a limit, the worst first, each with the mark by which it is said once. ``acting``: it is
+    passed, and no grace is left."""
     month = month_of(now)
-    if used >= row.rows:
-        yield "QUOTA_CONSUMED", f"{month:%Y-%m} all"
-    elif used * 100 >= row.rows * EARLY_PERCENT and now - month < timedelta(days=EARLY_DAYS):
+    code: Code = "SPIKE_LIMIT_EXCEEDED" if row.period == "day" else "QUOTA_CONSUMED"
+    stamp = f"{day_of(now):%Y-%m-%d}" if row.period == "day" else f"{month:%Y-%m} all"
+    if acting and row.sideline:
+        yield "QUOTA_SIDELINED", f"{stamp} sidelined"
+    elif acting and row.pause and row.grace_hours:
+        yield code, f"{stamp} paused"
+    elif budgets.exceeded(row, used):
+        yield code, stamp
+    elif row.period == "month" and used * 100 >= row.rows * EARLY_PERCENT and now - month < timedelta(days=EARLY_DAYS):
         yield "QUOTA_EARLY", f"{month:%Y-%m} early"
 
 
-def _of_limit(row: Any, code: Code, used: int, now: datetime) -> Event:
-    facts: dict[str, Any] = {"limit": row.rows, "used": used, "period": row.period, "paused": row.pause}
+def _limited(row: Any) -> Entity:
+    """Whose limit it is."""
+    if row.pipeline_id is None:
+        return Entity("team", row.team_id, "usage")
+    return Entity("pipeline", row.pipeline_id, row.name)
+
+
+def _of_limit(row: Any, code: Code, used: int, now: datetime, *, acting: bool) -> Event:
+    paused, sidelined = row.pause and acting, bool(row.sideline) and acting
+    facts: dict[str, Any] = {"limit": row.rows, "used": used, "period": row.period, "paused": paused}
+    facts["sidelined"] = sidelined
+    entity, whose = _limited(row), "It" if row.pipeline_id is not None else "All pipelines"
     if row.period == "day":
-        entity = Entity("pipeline", row.pipeline_id, row.name)
         title = f"Pipeline {row.name} moved {used:,} rows today, more than its limit of {row.rows:,}"
-        body = "It was paused." if row.pause else "It goes on."
-        return Event(code, entity, title, body, f"{day_of(now):%Y-%m-%d}", facts=facts)
-    entity = Entity("team", row.team_id, "usage")
-    percent = used * 100 // row.rows
-    title = f"{percent} % of this month's quota of {row.rows:,} rows are used"
-    body = f"{used:,} billable rows were loaded since the month began."
-    body += " All pipelines were paused." if row.pause and code == "QUOTA_CONSUMED" else ""
-    return Event(code, entity, title, body, f"{month_of(now):%Y-%m}", facts=facts)
+        body, cause = "", f"{day_of(now):%Y-%m-%d}"
+    else:
+        owner = "" if row.pipeline_id is None else f" of pipeline {row.name}"
+        title = f"{used * 100 // row.rows} % of this month's quota{owner} of {row.rows:,} rows are used"
+        body, cause = f"{used:,} billable rows were loaded since the month began. ", f"{month_of(now):%Y-%m}"
+    if sidelined:
+        later = budgets.next_period(row.period, now)
+        body += f"What is read waits on the stage, and is loaded from {later:%Y-%m-%d} on, or once the limit is raised."
+    elif paused:
+        body += f"{whose} {'was' if row.pipeline_id is not None else 'were'} paused."
+    elif code != "QUOTA_EARLY" and (row.pause or row.sideline):
+        done = "pauses" if row.pause else "sidelines"
+        body += f"The limit {done} {row.grace_hours} hours after the hour in which it was passed."
+    elif row.period == "day":
+        body += "It goes on."
+    return Event(code, entity, title, body.strip(), cause, facts=facts)
 
 
 def _pause(home: Home, row: Any) -> None:

@@ -15,7 +15,9 @@ from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
 from millrace.control import (
     alert_runs,
+    budgets,
     connections,
+    ingestion_limit,
     leases,
     log_watch,
     logs,
@@ -94,6 +96,7 @@ class Crew:
     stopping: threading.Event
     books: Books
     run_id: int
+    order: Order = BY_HAND
     hidden: Sequence[str] = ()
     """Secrets of its connections."""
     notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
@@ -213,8 +216,25 @@ class Crew:
             following=self.chosen(offered, ()) if source.log() is not None else (),
             keeps_unchanged=connections.destination_of(self.home, self.pipeline.destination_id)[0].keeps_unchanged,
             watch=watch,
+            paced=self.paced,
+            held=self.held,
         )
         return self.active
+
+    def paced(self) -> None:
+        """Where the team has read what it may in this window, a run by hand waits, and a worker's ends for now."""
+        database, team = self.home.database, self.pipeline.team_id
+        if self.order.job is None:
+            ingestion_limit.wait(database, team, self.stopping, self.meter)
+        elif ingestion_limit.until(database, team) is not None:
+            self.stopping.set()
+
+    def held(self) -> bool:
+        """A budget that is used up holds back what waits on the stage; the run says so."""
+        why = budgets.holding(self.home.database, self.pipeline)
+        if why is not None:
+            self.note(Note("budget_used_up", why))
+        return why is not None
 
     def flight(self) -> Flight:
         """What happens to rows of the pipeline before the mapping."""
@@ -286,6 +306,7 @@ def crew(
             stopping=stopping or threading.Event(),
             books=Books(home.database, pipeline.id, run_id, lease),
             run_id=run_id,
+            order=order,
             hidden=hidden,
         )
         onlookers.began(home, pipeline, run_id)

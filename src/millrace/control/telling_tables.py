@@ -57,8 +57,23 @@ usage_limits = Table(
     # The period for which people were told last, and of what.
     Column("told", String(40)),
     Column("changed_at", Moment, nullable=False),
+    # What is beyond the limit waits on the stage, once it was passed for so many hours.
+    Column("sideline", Boolean),
+    Column("grace_hours", Integer),
     Unique("team_id", "pipeline_id", "period"),
     sqlite_autoincrement=True,
+)
+
+# How many rows a team may read in a window, and how many it read in the one of its last commit.
+ingestion_limits = Table(
+    "ingestion_limits",
+    metadata,
+    Column("team_id", String(36), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("window_us", BigInteger, nullable=False),
+    Column("window_at", Moment, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    Column("changed_at", Moment, nullable=False),
 )
 
 # What happened and is not told yet, written in the transaction of its cause. A row goes when it became an alert.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 
 from millrace.connect import registry
+from millrace.control import ingestion_limit
 from millrace.control.db import upsert
 from millrace.control.tables import connections, pipelines, reject_files, runs
 from millrace.control.telling_tables import usage_hourly
@@ -121,6 +122,8 @@ def _add(
     ]
     key = ["pipeline_id", "hour", "stream", "table_name", "kind"]
     upsert(entry.connection, usage_hourly, rows, key=key, add=["ingested", "loaded"])
+    if what == "ingested":
+        ingestion_limit.count(entry.connection, of.team_id, sum(counts.values()), entry.now)
 
 
 def _inspects(entry: Entry) -> bool:

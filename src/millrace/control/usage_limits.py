@@ -1,7 +1,8 @@
-"""How many rows may be loaded: by a pipeline in a day, by a team in a month; what happens beyond that.
+"""How many rows may be loaded: by a pipeline in a day or a month, by a team in a month; what happens beyond that.
 
-There is no limit unless somebody sets one. A day and a month are those of UTC. Limits of pipelines are the data spike
-alerts of the reference, that of the team is its quota (pipelines.md 16.3, 17.4).
+There is no limit unless somebody sets one. A day and a month are those of UTC. Daily limits of pipelines are the data
+spike alerts of the reference, that of the team is its quota (pipelines.md 16.3, 17.4). Beyond a limit people are told;
+after a time of grace pipelines are paused, or what they read is held back on the stage (`budgets`).
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import calendar
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 
 from millrace.connect import registry
-from millrace.control import followers, pages, pipelines
+from millrace.control import alert_events, budgets, followers, pages, pipelines
 from millrace.control.activity import Entity, wrote
 from millrace.control.pages import Page
 from millrace.control.tables import pipelines as pipeline_rows
 from millrace.control.telling_tables import usage_hourly, usage_limits
 from millrace.control.usage import day_of, month_of
-from millrace.control.usage_counts import BILLABLE
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
@@ -41,10 +42,11 @@ UNUSUAL = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit and how far it is used up: rows loaded in this period, of a team the billable ones.
+    """A limit and how far it is used up: rows loaded in this period, in a month the billable ones.
 
-    ``pipeline`` None: of the whole team. ``pause``: what is beyond the limit is not loaded; pipelines are paused.
-    ``forecast``: what the whole period will see when it goes on like this.
+    ``pipeline`` None: of the whole team. ``pause``: what is beyond the limit is not read; pipelines are paused.
+    ``sideline``: it is read, and waits on the stage for the next period. Both come ``grace_hours`` after the hour in
+    which the limit was passed. ``forecast``: what the whole period will see when it goes on like this.
     """
 
     pipeline: str | None
@@ -53,6 +55,8 @@ class Limit:
     pause: bool
     used: int
     forecast: int
+    sideline: bool = False
+    grace_hours: int = 0
 
     @property
     def exceeded(self) -> bool:
@@ -78,8 +82,18 @@ class Usual:
     limit: Limit | None
 
 
-def limit_pipeline(home: Home, pipeline: str, rows: int, *, pause: bool = False) -> Limit:
-    """People are told when the pipeline stages or loads more rows than that in a day, and with ``pause`` it stops.
+def limit_pipeline(
+    home: Home,
+    pipeline: str,
+    rows: int,
+    *,
+    pause: bool = False,
+    sideline: bool = False,
+    grace_hours: int = 0,
+    period: Period = "day",
+) -> Limit:
+    """People are told when the pipeline stages or loads more rows than that in a day, or as many billable ones in a
+    month; with ``pause`` it stops, with ``sideline`` what it reads waits on the stage for the next period.
 
     Raises ConfigError "cannot_pause" where it would miss what happens meanwhile (pipelines.md 16.3, 8.5).
     """
@@ -92,8 +106,8 @@ def limit_pipeline(home: Home, pipeline: str, rows: int, *, pause: bool = False)
             path="pause",
             code="cannot_pause",
         )
-    _put(home, found.id, "day", rows, pause, found.entity)
-    return next(one for one in _of(home, [found.id]) if one.period == "day")
+    _put(home, found.id, period, rows, _Beyond(pause, sideline, grace_hours), found.entity)
+    return next(one for one in _of(home, [found.id]) if one.period == period)
 
 
 def _kept_going(home: Home, found: Pipeline) -> str | None:
@@ -105,23 +119,24 @@ def _kept_going(home: Home, found: Pipeline) -> str | None:
     return None
 
 
-def limit_team(home: Home, rows: int, *, pause: bool = False) -> Limit:
-    """People are told when the team loads more billable rows than that in a month, and with ``pause`` all of its
-    pipelines stop."""
+def limit_team(home: Home, rows: int, *, pause: bool = False, sideline: bool = False, grace_hours: int = 0) -> Limit:
+    """People are told when the team loads more billable rows than that in a month; with ``pause`` all of its pipelines
+    stop, with ``sideline`` what they read waits on the stage for the next month."""
     home.actor.must("settings.edit")
-    _put(home, None, "month", rows, pause, Entity("team", home.actor.team_id, "usage"))
+    _put(home, None, "month", rows, _Beyond(pause, sideline, grace_hours), Entity("team", home.actor.team_id, "usage"))
     return next(one for one in _of(home, [None]))
 
 
 def lift_pipeline(home: Home, pipeline: str) -> None:
-    """The pipeline has no limit any more."""
+    """The pipeline has no limit any more, neither a day nor a month. A run loads what was held back."""
     home.actor.must("pipelines.edit")
     found = pipelines.find(home, pipeline)
-    _lift(home, found.id, "day", found.entity)
+    for period in get_args(Period):
+        _lift(home, found.id, period, found.entity)
 
 
 def lift_team(home: Home) -> None:
-    """The team has no limit any more."""
+    """The team has no limit any more. Runs load what was held back."""
     home.actor.must("settings.edit")
     _lift(home, None, "month", Entity("team", home.actor.team_id, "usage"))
 
@@ -164,9 +179,28 @@ def usual(home: Home, pipeline: str) -> Usual:
     return Usual(lately, suggested, limit)
 
 
-def _put(home: Home, pipeline_id: str | None, period: Period, rows: int, pause: bool, entity: Entity) -> None:
+@dataclass(frozen=True, slots=True)
+class _Beyond:
+    """What is done beyond a limit."""
+
+    pause: bool
+    sideline: bool
+    grace_hours: int
+
+
+def _put(home: Home, pipeline_id: str | None, period: Period, rows: int, beyond: _Beyond, entity: Entity) -> None:
     if not 1 <= rows <= MOST_ROWS:
         raise ConfigError(f"a limit is a number of rows from 1 to {MOST_ROWS:,}, not {rows:,}", path="rows")
+    if beyond.pause and beyond.sideline:
+        raise ConfigError(
+            "a limit pauses or sidelines, not both",
+            hint="With sideline pipelines go on reading, and rows wait on the stage; with pause nothing is read.",
+            path="sideline",
+        )
+    if not 0 <= beyond.grace_hours <= budgets.MOST_GRACE_H:
+        raise ConfigError(
+            f"the time of grace is 0 to {budgets.MOST_GRACE_H} hours, not {beyond.grace_hours:,}", path="grace_hours"
+        )
     mine = _mine(home, pipeline_id, period)
     now = home.database.now()
     with home.database.transaction() as connection:
@@ -174,9 +208,10 @@ def _put(home: Home, pipeline_id: str | None, period: Period, rows: int, pause: 
         # What was told of another limit says nothing of this one.
         connection.execute(sa.delete(usage_limits).where(*mine))
         values = {"team_id": home.actor.team_id, "pipeline_id": pipeline_id, "period": period, "rows": rows}
-        connection.execute(sa.insert(usage_limits).values(values | {"pause": pause, "changed_at": now}))
-        before = None if old is None else {"rows": old.rows, "pause": old.pause}
-        after = {"rows": rows, "pause": pause}
+        connection.execute(sa.insert(usage_limits).values(values | asdict(beyond) | {"changed_at": now}))
+        alert_events.over(connection, home.actor.team_id, entity, ["QUOTA_SIDELINED"], at=now)
+        before = None if old is None else {"rows": old.rows} | asdict(_beyond(old))
+        after = {"rows": rows} | asdict(beyond)
         wrote(home, "MEDIUM", entity, "limit", f"at most {rows:,} rows a {period} for {entity.name}", before, after)
 
 
@@ -184,7 +219,12 @@ def _lift(home: Home, pipeline_id: str | None, period: Period, entity: Entity) -
     with home.database.transaction() as connection:
         gone = connection.execute(sa.delete(usage_limits).where(*_mine(home, pipeline_id, period)))
         if gone.rowcount:
+            alert_events.over(connection, home.actor.team_id, entity, ["QUOTA_SIDELINED"], at=home.database.now())
             wrote(home, "MEDIUM", entity, "limit", f"no limit of rows a {period} for {entity.name} any more")
+
+
+def _beyond(row: Any) -> _Beyond:
+    return _Beyond(row.pause, bool(row.sideline), row.grace_hours or 0)
 
 
 def _mine(home: Home, pipeline_id: str | None, period: Period) -> tuple[sa.ColumnElement[bool], ...]:
@@ -212,26 +252,11 @@ def _rows(home: Home, *, after: int = 0, limit: int | None = None) -> list[Any]:
 def _standing(home: Home, rows: Sequence[Any]) -> list[Limit]:
     now = home.database.now()
     with home.database.reading() as connection:
-        used = [spent(connection, row, now) for row in rows]
+        used = [budgets.spent(connection, row, now) for row in rows]
     return [
-        Limit(row.name, row.period, row.rows, row.pause, n, _forecast(n, row.period, now))
+        Limit(row.name, row.period, row.rows, used=n, forecast=_forecast(n, row.period, now), **asdict(_beyond(row)))
         for row, n in zip(rows, used, strict=True)
     ]
-
-
-def spent(connection: sa.Connection, row: Any, now: datetime) -> int:
-    """Rows that count towards a limit, a row of `usage_limits`, in its period so far."""
-    t = usage_hourly.c
-    if row.period == "month":
-        query = sa.select(sa.func.sum(t.loaded)).where(
-            t.team_id == row.team_id, t.hour >= month_of(now), t.kind.in_(sorted(BILLABLE))
-        )
-        if row.pipeline_id is not None:
-            query = query.where(t.pipeline_id == row.pipeline_id)
-        return int(connection.execute(query).scalar() or 0)
-    both = sa.select(sa.func.sum(t.ingested).label("ingested"), sa.func.sum(t.loaded).label("loaded"))
-    sums = connection.execute(both.where(t.pipeline_id == row.pipeline_id, t.hour >= day_of(now))).one()
-    return max(int(sums.ingested or 0), int(sums.loaded or 0))
 
 
 def _forecast(used: int, period: Period, now: datetime) -> int:

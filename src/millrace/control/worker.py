@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.control import logs, priority, runs, tasks
+from millrace.control import ingestion_limit, logs, priority, runs, tasks
 from millrace.control.actors import SYSTEM
 from millrace.control.db import Outdated
 from millrace.control.home import Home
@@ -27,6 +27,8 @@ from millrace.engine.meter import Meter
 from millrace.errors import EnvironmentProblem, MillraceError, Stale, Transient
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from millrace.control.tasks import Task
 
 POLL_S = 0.5
@@ -73,6 +75,9 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
     """The task is done, given back, or another worker has it; its run says what became of it."""
     meter, ending = Meter(), threading.Event()
     facts = {"task": task.id, "run": task.job, "pipeline": task.pipeline}
+    if task.kind != "load" and (until := ingestion_limit.until(home.database, task.team_id)) is not None:
+        tasks.give_back(home.database, task, after_s=_left_s(home, until))
+        return
     with logs.at_work(**facts), _beating(home, task, meter, ending, stopping) as cancelled:
         try:
             _run(home, task, meter, ending)
@@ -90,10 +95,16 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         except Exception as error:
             # On record already, without secrets; the trace is for the log of this machine.
             _log.exception("run %s of %s failed: %s", task.job, task.pipeline, type(error).__name__)
-        if ending.is_set() and stopping.is_set() and not cancelled.is_set():
-            tasks.give_back(home.database, task)
+        # Nobody wants its end: the worker stops, or the team has read what it may in this window.
+        if ending.is_set() and not cancelled.is_set():
+            until = None if stopping.is_set() else ingestion_limit.until(home.database, task.team_id)
+            tasks.give_back(home.database, task, after_s=_left_s(home, until))
         else:
             tasks.finish(home.database, task)
+
+
+def _left_s(home: Home, until: datetime | None) -> float:
+    return 0.0 if until is None else max(0.0, (until - home.database.now()).total_seconds())
 
 
 def _run(home: Home, task: Task, meter: Meter, stopping: threading.Event) -> RunRecord | None:

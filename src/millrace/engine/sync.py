@@ -76,6 +76,11 @@ class Sync:
     deferred: dict[str, RateLimited] = field(default_factory=dict[str, RateLimited])
     """Streams that a limit of the source left for a later run; what was read of them is kept (pipelines.md 19.7)."""
     watch: Watch = field(default_factory=Unwatched)
+    paced: Callable[[], None] = lambda: None
+    """Asked before reading begins and after each commit: whoever is to read no more for a while waits there, or asks
+    the run to stop."""
+    held: Callable[[], bool] = lambda: False
+    """What waits on the stage is to stay there for now."""
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
         """Everything new is read, staged and loaded; False when it was asked to stop before.
@@ -108,8 +113,14 @@ class Sync:
 
         A limit of the source leaves the stream, or, where it holds for the credential, all that are still to be read.
         """
+        self.paced()
+
+        def kept() -> None:
+            committed()
+            self.paced()
+
         if (log := self.source.log()) is not None:
-            return follow(self, log, lanes, slices, committed)
+            return follow(self, log, lanes, slices, kept)
         mappings = self.mappings()
         for stream in self.streams:
             if (limit := self._account_limit()) is not None:
@@ -118,7 +129,7 @@ class Sync:
                 continue
             self.watch.reading(stream.name)
             try:
-                ending, error = self.lanes_of(stream, lanes, tuple(slices), mappings, committed)
+                ending, error = self.lanes_of(stream, lanes, tuple(slices), mappings, kept)
             except Exception as fatal:
                 self.watch.ended(stream.name, "failed", fatal)
                 raise
@@ -230,6 +241,8 @@ class Sync:
         for shelved in family:
             if shelved.mapping.stream in self.left:
                 continue
+            if self.held():
+                return
             try:
                 self._load(shelved, destination, family)
                 self._bear_rejects(shelved.mapping.stream)

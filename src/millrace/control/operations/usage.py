@@ -6,17 +6,26 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from millrace.control import usage, usage_limits
+from millrace.control import budgets, ingestion_limit, usage, usage_limits
 from millrace.control.desk import operation
 from millrace.control.home import Home
+from millrace.control.ingestion_limit import IngestionLimit
 from millrace.control.operations.connections import Name
 from millrace.control.pages import Page
 from millrace.control.usage import By, Usage
-from millrace.control.usage_limits import Limit, Usual
+from millrace.control.usage_limits import Limit, Period, Usual
 
 Cursor = Annotated[str, Field(max_length=20, description="Go on where a page ended.")]
 Most = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 Rows = Annotated[int, Field(ge=1, le=usage_limits.MOST_ROWS, description="How many rows.")]
+Pause = Annotated[bool, Field(description="Beyond it nothing is read: pipelines are paused.")]
+Sideline = Annotated[bool, Field(description="Beyond it rows are read, and wait on the stage for the next period.")]
+Grace = Annotated[
+    int, Field(ge=0, le=budgets.MOST_GRACE_H, description="Hours that it goes on after the one in which it was passed.")
+]
+Minutes = Annotated[
+    int, Field(ge=1, le=ingestion_limit.LONGEST_MINUTES, description="How long a window is, in minutes.")
+]
 
 
 @operation("GET", "/usage", "usage.view")
@@ -41,9 +50,11 @@ def limits(home: Home, after: Cursor | None = None, limit: Most = 100) -> Page[L
 
 
 @operation("PUT", "/usage/limit", "settings.edit")
-def limit_team(home: Home, rows: Rows, pause: bool = False) -> Limit:
-    """Tell people when the team loads more billable rows than that in a month. With `pause` its pipelines stop then."""
-    return usage_limits.limit_team(home, rows, pause=pause)
+def limit_team(
+    home: Home, rows: Rows, pause: Pause = False, sideline: Sideline = False, grace_hours: Grace = 0
+) -> Limit:
+    """Tell people when the team loads more billable rows than that in a month; pause all, or hold back loads."""
+    return usage_limits.limit_team(home, rows, pause=pause, sideline=sideline, grace_hours=grace_hours)
 
 
 @operation("DELETE", "/usage/limit", "settings.edit")
@@ -53,9 +64,19 @@ def lift_team(home: Home) -> None:
 
 
 @operation("PUT", "/pipelines/{pipeline}/limit", "pipelines.edit")
-def limit_pipeline(home: Home, pipeline: Name, rows: Rows, pause: bool = False) -> Limit:
-    """Tell people when a pipeline moves more rows than that in a day. With `pause` it stops then."""
-    return usage_limits.limit_pipeline(home, pipeline, rows, pause=pause)
+def limit_pipeline(
+    home: Home,
+    pipeline: Name,
+    rows: Rows,
+    pause: Pause = False,
+    sideline: Sideline = False,
+    grace_hours: Grace = 0,
+    period: Annotated[Period, Field(description="In a month billable rows count alone.")] = "day",
+) -> Limit:
+    """Tell people when a pipeline moves more rows than that in a day or a month; pause it, or hold back its loads."""
+    return usage_limits.limit_pipeline(
+        home, pipeline, rows, pause=pause, sideline=sideline, grace_hours=grace_hours, period=period
+    )
 
 
 @operation("DELETE", "/pipelines/{pipeline}/limit", "pipelines.edit")
@@ -70,4 +91,33 @@ def usual(home: Home, pipeline: Name) -> Usual:
     return usage_limits.usual(home, pipeline)
 
 
-OPERATIONS = (report, limits, limit_team, lift_team, limit_pipeline, lift_pipeline, usual)
+@operation("GET", "/usage/ingestion-limit", "usage.view")
+def ingestion(home: Home) -> IngestionLimit:
+    """Show how many rows the team may read in a window, and how far the present one is used up."""
+    return ingestion_limit.of(home)
+
+
+@operation("PUT", "/usage/ingestion-limit", "settings.edit")
+def limit_ingestion(home: Home, rows: Rows, minutes: Minutes = 30) -> IngestionLimit:
+    """Let the team read so many rows in each window; beyond that, reading stalls until the window ends."""
+    return ingestion_limit.allow(home, rows, minutes=minutes)
+
+
+@operation("DELETE", "/usage/ingestion-limit", "settings.edit")
+def lift_ingestion(home: Home) -> None:
+    """Let the team read as many rows as it likes."""
+    ingestion_limit.lift(home)
+
+
+OPERATIONS = (
+    report,
+    limits,
+    limit_team,
+    lift_team,
+    limit_pipeline,
+    lift_pipeline,
+    usual,
+    ingestion,
+    limit_ingestion,
+    lift_ingestion,
+)
