@@ -10,6 +10,7 @@ from tests.postgres import Database
 from tests.sources.postgres.following import Follow, Follower
 
 from millrace.data.batch import LoadMode
+from millrace.errors import ConfigError
 
 DELTA = {"mode": "delta", "timestamp_column_name": "at"}
 CAPTURE = {"mode": "change_data_capture", "timestamp_column_name": "at", "incrementing_column_name": "id"}
@@ -185,3 +186,71 @@ def test_a_table_without_a_key_is_read_whole_or_not_at_all(shop: Database, follo
     one.lane("incremental")
     assert ids(one.lane("historical", stop_after=1)) == every(1, 50)
     assert one.lane("historical") == []
+
+
+@BOTH
+@pytest.mark.parametrize("mode", [DELTA, CAPTURE], ids=str)
+def test_rows_that_the_server_wrote_anew_are_not_appended_again(
+    shop: Database, follow: Follow, mode: Any, load_mode: LoadMode
+) -> None:
+    made(shop, "INSERT INTO t SELECT g, now() FROM generate_series(1, 5) AS g")
+    one = follow("public.t", mode, load_mode=load_mode)
+    assert ids(one.run()) == every(1, 5)
+    shop.run("VACUUM FULL t", "INSERT INTO t VALUES (6, now())")
+    assert ids(one.run()) == Counter((6,)), "rows that only moved are as they were"
+    shop.run("ALTER TABLE t ALTER v TYPE integer USING 1", "INSERT INTO t VALUES (7, now())")
+    if load_mode == "merge":
+        assert set(ids(one.run())) == set(range(1, 8))
+        assert one.run() == []
+        return
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="written anew") as raised:
+            one.run()
+        assert raised.value.code == "cannot_tell_apart"
+    again = follow("public.t", mode, load_mode=load_mode)
+    assert ids(again.run()) == every(1, 7)
+    shop.run("INSERT INTO t VALUES (8, now())")
+    assert ids(again.run()) == Counter((8,))
+
+
+def test_a_history_that_no_longer_knows_what_is_left_to_it_is_not_taken_for_whole(
+    shop: Database, follow: Follow
+) -> None:
+    made(shop, "INSERT INTO t SELECT g, now() - interval '9 days' FROM generate_series(1, 5) AS g")
+    one = follow("public.t", DELTA, load_mode="append")
+    one.lane("incremental")
+    shop.run("ALTER TABLE t ALTER v TYPE integer USING 1")
+    with pytest.raises(ConfigError, match="written anew"):
+        one.lane("historical")
+
+
+@BOTH
+def test_a_view_that_is_refreshed_does_not_come_again(shop: Database, follow: Follow, load_mode: LoadMode) -> None:
+    made(
+        shop,
+        "INSERT INTO t SELECT g, '2024-01-01' FROM generate_series(1, 5) AS g",
+        "CREATE MATERIALIZED VIEW seen AS SELECT * FROM t",
+    )
+    one = follow("public.seen", DELTA, load_mode=load_mode)
+    assert ids(one.run()) == every(1, 5)
+    shop.run("INSERT INTO t VALUES (6, '2024-01-01')", "REFRESH MATERIALIZED VIEW seen")
+    assert ids(one.run()) == Counter((6,))
+    assert one.run() == []
+
+
+def test_of_a_view_rows_of_the_last_moment_are_known_by_the_columns_that_stay(shop: Database, follow: Follow) -> None:
+    made(
+        shop,
+        "INSERT INTO t SELECT g, '2024-01-01' FROM generate_series(1, 5) AS g",
+        "CREATE VIEW seen AS SELECT id, at FROM t",
+    )
+    one = follow("public.seen", DELTA, load_mode="append")
+    assert ids(one.run()) == every(1, 5)
+    shop.run("CREATE OR REPLACE VIEW seen AS SELECT id, at, v FROM t", "INSERT INTO t VALUES (6, '2024-01-01')")
+    one = follow("public.seen", DELTA, load_mode="append", cursors=one.cursors, marks=one.marks)
+    assert ids(one.run()) == Counter((6,))
+    # Nothing tells rows of a view apart but all that they say.
+    shop.run("DROP VIEW seen", "CREATE VIEW seen AS SELECT id, at FROM t")
+    one = follow("public.seen", DELTA, load_mode="append", cursors=one.cursors, marks=one.marks)
+    with pytest.raises(ConfigError, match="another type"):
+        one.run()

@@ -112,7 +112,8 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
                 key=keys.get(id_, ()),
                 indexes=tuple(indexes.get(id_, ())),
                 rows=_rows(tuples, size) if kind in "rpm" else None,
-                versioned=kind in "rpm",
+                # A view that is refreshed is written anew.
+                versioned=kind in "rp",
             ),
             {one: typed(base, modifier, money_scale=cents) for one, _, base, modifier, _ in some},
             table=kind in "rp",

@@ -72,12 +72,22 @@ class Postgres:
             f"SELECT DISTINCT CAST(xmin AS text) FROM {relation.source} WHERE {among}{_since(oldest)} "
             f"LIMIT {_MOST_KNOWN + 1}"
         )
-        return {"xmin": oldest, "known": sorted(known) if len(known) <= _MOST_KNOWN else []}
+        known = sorted(known) if len(known) <= _MOST_KNOWN else []
+        return {"xmin": oldest, "known": known, "file": self._file(session, relation)}
 
     def unseen(self, seen: Any) -> str:
         known = ", ".join(literal(str(one)) for one in seen["known"])
         since = _since(int(seen["xmin"]))
         return f"{since} AND CAST(xmin AS text) NOT IN ({known})" if known else since
+
+    def written_anew(self, session: Asked, relation: Relation, seen: Any) -> bool:
+        before = seen.get("file")
+        return before is None or before != self._file(session, relation)
+
+    def _file(self, session: Asked, relation: Relation) -> str | None:
+        """Where the server keeps the rows, which is another place where they are written anew; None for a table in
+        parts."""
+        return session.value(f"SELECT CAST(pg_relation_filenode({literal(relation.source)}) AS text)")
 
 
 def _since(oldest: int) -> str:

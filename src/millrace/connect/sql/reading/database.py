@@ -97,3 +97,8 @@ class Database(Protocol):
     def unseen(self, seen: JSON) -> str:
         """A condition that holds for rows written since, or then not yet committed."""
         ...
+
+    def written_anew(self, session: Session, relation: Relation, seen: JSON) -> bool:
+        """Whether all rows may have been written once more since, by a statement that is none of rows; False where
+        that is known not to be so."""
+        ...

@@ -8,29 +8,24 @@ are committed late.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from millrace.connect.sql.reading import moment
 from millrace.connect.sql.reading.database import Part, Session
 from millrace.connect.sql.reading.plan import BEGINNING, Plan
 from millrace.connect.sql.reading.statements import after, joined, tail
 from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.dataclass import dataclass
-from millrace.data.rows import to_json
-from millrace.errors import MillraceError
+from millrace.errors import ConfigError, MillraceError
 
 _Rows: TypeAlias = pa.RecordBatch | Refused
 
-# Rows of the last moment whose hashes are kept; where there are more, all of them are read once more.
-MOST_HASHES = 20_000
-_HASH_BYTES = 16
 # Rows with the highest numbers among which gaps are looked for, and how many gaps are kept.
 GAPS_AMONG, MOST_GAPS = 10_000, 1_000
-_SEEN = "seen"
 
 
 def begin(plan: Plan) -> Iterator[Item]:
@@ -47,8 +42,10 @@ def begin(plan: Plan) -> Iterator[Item]:
             state["ts"] = _newest(plan, session, mode.timestamp)
             if not relation.versioned:
                 if plan.reading.stream.historical and state["ts"] is not None:
-                    yield from _all(plan, session, [*_before_number(plan, state), _moment(plan, state["ts"])], ())
-                marks = (_last_moment(plan, session, state["ts"]),)
+                    yield from _all(
+                        plan, session, [*_before_number(plan, state), moment.condition(plan, state["ts"])], ()
+                    )
+                marks = moment.marks(plan, session, state["ts"])
         if relation.versioned and (mode.timestamp is not None or mode.mode == "xmin"):
             state["seen"] = plan.database.seen(session, relation, _recent(plan, state))
     if mode.mode == "full_load":
@@ -73,6 +70,35 @@ def before(plan: Plan) -> list[str]:
     return conditions
 
 
+def check_read(plan: Plan) -> None:
+    """What the history left to this lane is what this lane will read. Raises ConfigError "cannot_tell_apart"."""
+    marks = plan.reading.memory.recall(BEGINNING)
+    if marks and plan.appends and plan.relation.versioned:
+        with plan.database.session() as session:
+            _check_written(plan, session, json.loads(marks[-1]))
+
+
+def _check_written(plan: Plan, session: Session, state: dict[str, Any]) -> None:
+    """Where a database writes a table anew, all its rows are newer than those that were seen. Where they merge that is
+    no matter; appended they would be there twice, or those that the history still has to read not at all."""
+    ts, seen = plan.mode.timestamp, state.get("seen")
+    if not plan.appends or ts is None or state.get("ts") is None or seen is None:
+        return
+    if not plan.database.written_anew(session, plan.relation, seen):
+        return
+    column, source = plan.relation.of(ts), plan.relation.source
+    read = f"{plan.database.quoted(ts)} <= {plan.database.literal(state['ts'], column)}"
+    rows = f"EXISTS (SELECT 1 FROM {source} WHERE {read})"
+    as_before = f"EXISTS (SELECT 1 FROM {source} WHERE {read} AND NOT ({plan.database.unseen(seen)}))"
+    if session.value(f"SELECT CASE WHEN {rows} AND NOT {as_before} THEN 1 ELSE 0 END") == "1":
+        raise ConfigError(
+            f"{plan.relation.name} was written anew at the source, as when a column gets another type, and nothing "
+            f"tells which of its rows up to {state['ts']} were appended before",
+            hint="Read it into a fresh table: `millrace resync --mode drop-and-load`.",
+            code="cannot_tell_apart",
+        )
+
+
 def _before_number(plan: Plan, state: dict[str, Any]) -> list[str]:
     inc = plan.mode.incrementing
     if inc is None:
@@ -91,6 +117,7 @@ def _until_value(plan: Plan, name: str, compared: str, value: str | None) -> str
 def follow(plan: Plan, state: dict[str, Any]) -> Iterator[Item]:
     """Rows since the position."""
     with plan.database.session() as session:
+        _check_written(plan, session, state)
         match plan.mode.mode:
             case "delta":
                 yield from _delta(plan, session, state)
@@ -191,7 +218,7 @@ def _from_moment(
     """From the last moment on, that one included, without the rows of it that were seen: for relations of which nobody
     tells what is newer."""
     database, ts, start = plan.database, _timestamp(plan), state.get("ts")
-    known = _known(plan) if start is not None else set[bytes]()
+    known = moment.known(plan, start) if start is not None else None
     again = ""
     if start is not None:
         column = plan.relation.of(ts)
@@ -202,7 +229,7 @@ def _from_moment(
             found = True
             yield item
             continue
-        kept = _without(item, known) if known else item
+        kept = known.without(item) if known else item
         passed += item.num_rows - kept.num_rows
         if kept.num_rows:
             found = True
@@ -211,40 +238,7 @@ def _from_moment(
         yield Passed(passed, "repeated")
     if found:
         newest = _newest(plan, session, ts)
-        yield Checkpoint(plan.cursor(**(state | {"ts": newest})), (_last_moment(plan, session, newest),))
-
-
-def _last_moment(plan: Plan, session: Session, moment: JSON) -> Mark:
-    """Hashes of the rows of a moment; none where they are too many."""
-    if moment is None:
-        return Mark(_SEEN, None, replace=True)
-    hashes: set[bytes] = set()
-    last = tail(plan.database, [_moment(plan, moment)], (), MOST_HASHES + 1)
-    for part in session.parts(plan.relation, last, ()):
-        hashes.update(_hashes(part.rows))
-    return Mark(_SEEN, b"".join(sorted(hashes)) if len(hashes) <= MOST_HASHES else None, replace=True)
-
-
-def _moment(plan: Plan, moment: str) -> str:
-    ts = _timestamp(plan)
-    return f"{plan.database.quoted(ts)} = {plan.database.literal(moment, plan.relation.of(ts))}"
-
-
-def _known(plan: Plan) -> set[bytes]:
-    return {
-        data[at : at + _HASH_BYTES]
-        for data in plan.reading.memory.recall(_SEEN)
-        for at in range(0, len(data), _HASH_BYTES)
-    }
-
-
-def _without(rows: pa.RecordBatch, known: set[bytes]) -> pa.RecordBatch:
-    keep = [one not in known for one in _hashes(rows)]
-    return rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
-
-
-def _hashes(rows: pa.RecordBatch) -> list[bytes]:
-    return [hashlib.sha256(text.encode()).digest()[:_HASH_BYTES] for text in to_json(rows)]
+        yield Checkpoint(plan.cursor(**(state | {"ts": newest})), moment.marks(plan, session, newest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def _historical(plan: Plan) -> Iterator[Item]:
         return
     known = state.get("ranges") if state is not None else None
     yield from ranges.read(plan, known, following.before(plan), lambda found: plan.cursor(ranges=found))
+    following.check_read(plan)
     yield Checkpoint(plan.cursor(done=True), progress=1.0)
 
 
