@@ -68,7 +68,7 @@ class Database:
         rows: list[tuple[Any, ...]] = []
         with self.connect() as connection:
             for statement in statements:
-                cursor = connection.execute(statement)  # pyright: ignore[reportArgumentType] - tests write any SQL
+                cursor = connection.execute(statement.encode())
                 rows = cursor.fetchall() if cursor.description else []
         return rows
 
@@ -212,22 +212,7 @@ class Server:
             "initdb", "-D", str(data), "-U", "millrace", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
             "--locale=C", "--no-sync",
         )  # fmt: skip
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": str(self.port),
-            "unix_socket_directories": str(self.folder),
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "wal_level": "logical",
-            "max_wal_size": "4GB",
-            "log_min_messages": "fatal",
-        } | settings
-        self._words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self._launch()
-        atexit.register(self.stop)
-        self._wait(self.database)
-        return self.database
+        return self._begin({"synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"} | settings)
 
     def follow(self, primary: Database, **settings: str) -> Database:
         """A standby of that server answers on its port, to readers alone."""
@@ -239,15 +224,18 @@ class Server:
         self._run(
             "pg_basebackup", "-D", str(self.folder / "data"), "-R", "-X", "stream", "-c", "fast", "-N", "-d", words
         )
+        return self._begin({"hot_standby": "on"} | settings)
+
+    def _begin(self, more: dict[str, str]) -> Database:
+        """The server answers on its port, with the settings of tests and these."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
             "fsync": "off",
-            "hot_standby": "on",
             "wal_level": "logical",
             "log_min_messages": "fatal",
-        } | settings
+        } | more
         self._words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._launch()
         atexit.register(self.stop)
@@ -279,7 +267,7 @@ class Server:
 
     def _launch(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen[bytes](
                 [str(self.programs.folder / "postgres"), "-D", str(self.folder / "data"), *self._words],
                 stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent, **self._as_user(),
             )  # fmt: skip

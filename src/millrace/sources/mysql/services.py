@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from millrace.connect.source import Variant
+from millrace.connect.sql.reading.services import CLOUDS
 
-# They are reached over networks of others.
-_ENCRYPTED = {"use_ssl": True}
-
-VARIANTS = (
-    Variant("rds", "Amazon RDS", _ENCRYPTED),
-    Variant("aurora", "Amazon Aurora", _ENCRYPTED),
-    Variant("azure", "Azure", _ENCRYPTED),
-    Variant("google", "Google Cloud SQL", _ENCRYPTED),
-    Variant("mariadb", "MariaDB"),
-)
+VARIANTS = (*CLOUDS, Variant("mariadb", "MariaDB"))

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from millrace.connect.source import Variant
+from millrace.connect.sql.reading.services import CLOUDS, ENCRYPTED
 
-# They are reached over networks of others.
-_ENCRYPTED = {"use_ssl": True}
-
-VARIANTS = (
-    Variant("rds", "Amazon RDS", _ENCRYPTED),
-    Variant("aurora", "Amazon Aurora", _ENCRYPTED),
-    Variant("azure", "Azure", _ENCRYPTED),
-    Variant("google", "Google Cloud SQL", _ENCRYPTED),
-    Variant("heroku", "Heroku Postgres", _ENCRYPTED, logged=False),
-)
+VARIANTS = (*CLOUDS, Variant("heroku", "Heroku Postgres", ENCRYPTED, logged=False))

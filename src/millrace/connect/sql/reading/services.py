@@ -7,6 +7,17 @@ from typing import Any, cast
 
 from millrace.connect.source import Variant
 
+# They are reached over networks of others.
+ENCRYPTED = {"use_ssl": True}
+
+# Those that run every database. Their guides: `variants` of each source.
+CLOUDS = (
+    Variant("rds", "Amazon RDS", ENCRYPTED),
+    Variant("aurora", "Amazon Aurora", ENCRYPTED),
+    Variant("azure", "Azure", ENCRYPTED),
+    Variant("google", "Google Cloud SQL", ENCRYPTED),
+)
+
 
 def with_defaults(given: Any, variants: Sequence[Variant]) -> Any:
     """The settings, with the defaults of their variant where they say nothing.
