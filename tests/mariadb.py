@@ -193,10 +193,23 @@ class Server:
 
     def restart(self, *more: str, kill: bool = False) -> Database:
         """The server has ended, or was killed, and answers again; its data are there. ``more``: other options."""
-        assert self._process is not None
-        (self._process.kill if kill else self._process.terminate)()
-        self._process.wait(60)
+        if kill:
+            self.kill()
+        else:
+            assert self._process is not None
+            self._process.terminate()
+            self._process.wait(60)
         return self._launch(*more)
+
+    def kill(self) -> None:
+        """The server ends without a word to anybody."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
+
+    def again(self) -> Database:
+        """A server that was killed answers again."""
+        return self._launch()
 
     def _launch(self, *more: str) -> Database:
         with (self.folder / "log").open("ab") as log:

@@ -88,6 +88,14 @@ class Server:
                     raise NoServer(f"the server did not start: {error}\n{text}") from error
                 time.sleep(0.05)
 
+    def kill(self) -> None:
+        """The process ends without a word to anybody."""
+        self.end()
+
+    def again(self) -> Server:
+        """A server that was killed answers again."""
+        return self.start()
+
     def end(self, *, kindly: bool = False) -> None:
         """The process is gone, at once or when it has put everything in order; its data stay."""
         if self._process is not None:

@@ -208,8 +208,7 @@ def deadly(call: Callable[..., Any], left: int) -> Callable[..., Any]:
 
 def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, mongo: Deployment, kills: int) -> None:
     writer, choose = Writer(mongo, 3), random.Random(3)
-    for _ in range(40):
-        writer.write()
+    writer.some(40)
     site.create()
     with writer.beside():
         died = [killed(site, 0.4 + choose.random()) for _ in range(min(kills, 2))]
@@ -234,8 +233,7 @@ def killed(site: Site, after_s: float) -> bool:
 
 def test_both_sides_are_equal_in_the_end(site: Site, mongo: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     choose, writer = random.Random(1), Writer(mongo, 1)
-    for _ in range(40):
-        writer.write()
+    writer.some(40)
     for name in COLLECTIONS:
         mongo.database[name].update_one({"_id": "first"}, {"$set": {"n": 1}}, upsert=True)
     monkeypatch.setattr(following, "ROWS", 20)

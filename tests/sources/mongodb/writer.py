@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bson import Binary, Int64, ObjectId
+from pymongo.errors import ConnectionFailure
 from tests.mongodb import Deployment
 from tests.sources.mongodb.site import Site
 
@@ -52,18 +53,28 @@ class Writer:
             self.database["made"].rename(one.name, dropTarget=True)
         self.count += 1
 
+    def some(self, count: int) -> None:
+        """So many changes."""
+        for _ in range(count):
+            self.write()
+
     @contextmanager
-    def beside(self) -> Generator[None]:
-        """It writes while the block runs."""
+    def beside(self, *, patient: bool = False) -> Generator[None]:
+        """It writes while the block runs; ``patient``: to a server that may be gone for a while."""
         over, failed = threading.Event(), list[BaseException]()
 
         def work() -> None:
-            try:
-                while not over.is_set():
+            while not over.is_set():
+                try:
                     self.write()
                     over.wait(0.01)
-            except BaseException as error:
-                failed.append(error)
+                except ConnectionFailure as error:
+                    if not patient:
+                        failed.append(error)
+                        return
+                except BaseException as error:
+                    failed.append(error)
+                    return
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()

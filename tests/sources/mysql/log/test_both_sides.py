@@ -44,9 +44,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, choose: random.Random) -> N
 def test_both_sides_are_equal_when_a_real_process_was_killed(site: Site, shop: Database, kills: int) -> None:
     shop.run(*TABLES)
     writer, choose = Writer(shop, 3), random.Random(3)
-    with shop.connect() as connection:
-        for _ in range(30):
-            writer.transaction(connection)
+    writer.some(30)
     site.create()
     with writer.beside():
         for _ in range(min(kills, 3)):
@@ -59,9 +57,7 @@ def test_both_sides_are_equal_when_a_real_process_was_killed(site: Site, shop: D
 def test_both_sides_are_equal_in_the_end(site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.run(*TABLES)
     choose, writer = random.Random(1), Writer(shop, 1)
-    with shop.connect() as connection:
-        for _ in range(30):
-            writer.transaction(connection)
+    writer.some(30)
     monkeypatch.setattr(reading, "EVENTS", 50)
     monkeypatch.setattr(reading, "CHECKPOINT_S", 0.05)
     monkeypatch.setattr(ingesting, "FLUSH_SECONDS", 0.0)

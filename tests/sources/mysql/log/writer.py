@@ -30,6 +30,8 @@ _PASSING = (1060, 1062, 1091, 1054, 1205, 1213)
 class Writer(PostgresWriter):
     """Transactions of some statements each, some of which are taken back, some in part, with images of any size."""
 
+    gone = (pymysql.err.OperationalError, pymysql.err.InterfaceError)
+
     def __init__(self, database: Any, seed: int) -> None:
         super().__init__(database, seed)
 

@@ -78,9 +78,7 @@ def killed(site: Site, after_s: float) -> bool:
 def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, shop: Database, kills: int) -> None:
     shop.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", *TABLES)
     writer, choose = Writer(shop, 3), random.Random(3)
-    with shop.connect() as connection:
-        for _ in range(30):
-            writer.transaction(connection)
+    writer.some(30)
     site.create()
     with writer.beside():
         died = [killed(site, 1.0 + 1.5 * choose.random()) for _ in range(min(kills, 3))]
@@ -97,9 +95,7 @@ def test_both_sides_are_equal_in_the_end(
 ) -> None:
     shop.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public", *TABLES)
     choose, writer = random.Random(seed), Writer(shop, seed)
-    with shop.connect() as connection:
-        for _ in range(30):
-            writer.transaction(connection)
+    writer.some(30)
     monkeypatch.setattr(following, "ROWS", 50)
     monkeypatch.setattr(following, "CHECKPOINT_S", 0.05)
     monkeypatch.setattr(ingesting, "FLUSH_SECONDS", 0.0)

@@ -40,6 +40,9 @@ IDS = 20
 class Writer:
     """Transactions of some statements each, some of which are taken back, some in part."""
 
+    gone: tuple[type[Exception], ...] = (psycopg.OperationalError,)
+    """What is raised when the server is gone."""
+
     def __init__(self, database: Database, seed: int) -> None:
         self.database, self.random = database, random.Random(seed)
         self.columns = 0
@@ -107,6 +110,12 @@ class Writer:
                 "INSERT INTO indexed VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET v = excluded.v", (id_, str(v))
             )
 
+    def some(self, count: int) -> None:
+        """So many transactions."""
+        with self.database.connect() as connection:
+            for _ in range(count):
+                self.transaction(connection)
+
     @contextmanager
     def beside(self, *, patient: bool = False) -> Generator[None]:
         """It writes while the block runs; ``patient``: to a server that may be gone for a while."""
@@ -119,7 +128,7 @@ class Writer:
                         while not over.is_set():
                             self.transaction(connection)
                             over.wait(0.02)
-                except psycopg.OperationalError as error:
+                except self.gone as error:
                     if not patient:
                         failed.append(error)
                         return
