@@ -7,7 +7,7 @@ import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from tests.control.conftest import Desk
 from tests.control.people import acting, cheap, joined
 
-from millrace.control import activity, connections, pipelines, positions, rejects, runs, settings, transformations
+from millrace.control import (
+    activity,
+    connections,
+    pipelines,
+    positions,
+    records,
+    rejects,
+    runs,
+    settings,
+    transformations,
+)
 from millrace.control.activity import SEVERITIES, Entity, Entry
 from millrace.control.actors import FIRST_TEAM, OPERATOR
 from millrace.control.home import Home
@@ -103,10 +113,19 @@ def test_a_run_tells_how_it_ended_and_a_failure_is_critical(home: Home, saved: D
         raise ConfigError("the source refused hunter2-not-for-you")
     entry = newest(home)
     assert (entry.severity, entry.action, entry.run_id) == ("CRITICAL", "run", run)
-    assert "hunter2" not in entry.message and "refused ***" in entry.message
-    with runs.crew(home, "events", "INCREMENTAL"):
+    assert "hunter2" not in entry.message
+    assert entry.message.startswith(f"job {run} of events (what is new) failed: the source refused ***")
+    with runs.crew(home, "events", "INCREMENTAL") as ours:
         pass
-    assert newest(home).severity == "LOW"
+    assert (newest(home).severity, newest(home).message) == (
+        "LOW",
+        f"job {ours.run_id} of events (what is new) is completed",
+    )
+
+
+def test_every_kind_of_run_and_every_end_has_its_words() -> None:
+    assert records.DOES.keys() == set(get_args(records.RunKind))
+    assert records.ENDED.keys() == set(get_args(records.RunStatus)) - {"QUEUED", "IN_PROGRESS", "CANCELLING"}
 
 
 def test_no_secret_is_told(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ def test_rejects_are_a_cause_once():
     )
     assert [causes(row) for row in rows] == [{"rejected": 1}, {}]
     assert [row.unexplained for row in rows] == [0, 1]
+    assert rows[0].causes[0].message == "1 row waits among the failed events"
 
 
 def test_a_name_that_cannot_be_read_says_why():
@@ -79,7 +80,9 @@ def test_a_name_that_cannot_be_read_says_why():
 
 
 def test_staged_rows_that_wait_are_a_cause():
-    assert causes(one(10, 4, Seen("Charged", DAY, 10, 10), waiting=True)) == {"not_loaded": 6}
+    row = one(10, 4, Seen("Charged", DAY, 10, 10), waiting=True)
+    assert causes(row) == {"not_loaded": 6}
+    assert row.causes[0].message == "6 rows are staged and not loaded yet"
 
 
 def test_rows_that_the_source_no_longer_counts_are_a_cause():

@@ -116,7 +116,7 @@ def _failed(connection: sa.Connection, run: Any, pipeline: Entity, end: Ended) -
         code, entity = "DEST_FAILED", _destination(connection, run)
         whose = f"destination {entity.name}"
     said = problem.message if problem else "it ended without a word"
-    body = [f"Run {end.run_id} of pipeline {pipeline.name}: {said}."]
+    body = [f"Job {end.run_id} of pipeline {pipeline.name}: {said.rstrip('.')}."]
     body += [problem.hint] if problem and problem.hint else []
     body.append("What was committed before is safe.")
     facts: dict[str, Any] = {"pipeline": pipeline.name, "run": end.run_id, "kind": run.kind}
@@ -149,7 +149,14 @@ def _worked(connection: sa.Connection, run: Any, pipeline: Entity, end: Ended) -
         facts = {"pipeline": pipeline.name, "object": one.stream, "run": end.run_id}
         title = f"Object {one.stream} of pipeline {pipeline.name} failed"
         event = Event(
-            "OBJECT_FAILED", pipeline, title, f"Run {end.run_id}: {said}.", one.stream, None, facts, end.run_id
+            "OBJECT_FAILED",
+            pipeline,
+            title,
+            f"Job {end.run_id}: {said.rstrip('.')}.",
+            one.stream,
+            None,
+            facts,
+            end.run_id,
         )
         alert_events.tell(connection, run.team_id, event)
     reads = run.kind != "LOAD"
@@ -254,7 +261,7 @@ def _loads(connection: sa.Connection, run: Any, end: Ended) -> None:
     facts: dict[str, Any] = {"destination_id": number, "tables": list(tables), "rows": int(rows or 0)}
     facts |= {"pipeline": run.name, "run": end.run_id}
     failed = end.status == "FAILED"
-    title = f"Run {end.run_id} of pipeline {run.name} " + (
+    title = f"Job {end.run_id} of pipeline {run.name} " + (
         "could not load" if failed else f"loaded {int(rows or 0):,} rows"
     )
     body = end.problem.message if failed and end.problem else ", ".join(tables)

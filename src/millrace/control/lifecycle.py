@@ -143,7 +143,9 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     with home.database.transaction() as connection:
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
         pipelines.keep_time(home, connection, replace(found, priority=wanted), now)
-    _wrote(home, found, "MEDIUM", "priority", f"Priority of pipeline {name} is {wanted}", found.priority, wanted)
+    _wrote(
+        home, found, "MEDIUM", "priority", f"Priority of pipeline {name} is {wanted.lower()}", found.priority, wanted
+    )
     return pipelines.find(home, name)
 
 

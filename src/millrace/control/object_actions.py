@@ -49,6 +49,13 @@ ALLOWED: Mapping[ObjectState, frozenset[Action]] = {
     "SKIPPED": frozenset(("include",)),
 }
 
+BECAME: Mapping[str, str] = {
+    "pause": "was paused",
+    "resume": "was resumed",
+    "skip": "is skipped",
+    "include": "is included again",
+}
+
 # Those that begin a job need an active pipeline, too.
 BEGINS = frozenset(("run_now", "restart", "restart_historical"))
 
@@ -229,7 +236,7 @@ def _allowed(home: Home, pipeline: str, name: str, action: Action) -> tuple[Pipe
 def _becomes(home: Home, pipeline: str, name: str, action: Action, state: ObjectState) -> Object:
     found, one = _allowed(home, pipeline, name, action)
     _settle(home, found, one, {"state": state})
-    _wrote(home, found, one, action, f"Object {one.name} of {pipeline}: {action}", one.state, state)
+    _wrote(home, found, one, action, f"Object {one.name} of {pipeline} {BECAME[action]}", one.state, state)
     return objects.find(home, pipeline, name)
 
 

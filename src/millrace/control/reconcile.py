@@ -271,10 +271,22 @@ def compare(
     return compared
 
 
+# What one row does, and what several do.
+FAILED = ("waits among the failed events", "wait among the failed events")
+STAGED = ("is staged and not loaded yet", "are staged and not loaded yet")
+LATE = ("arrived after this day was last read", "arrived after this day was last read")
+GONE = ("that was read is no longer counted by the source", "that were read are no longer counted by the source")
+
+
+def rows_that(many: int, one: str, more: str) -> str:
+    """A sentence on that many rows; ``one``: what a single row does, ``more``: what several do."""
+    return f"1 row {one}" if many == 1 else f"{many:,} rows {more}"
+
+
 def _copies(many: int) -> str:
     if many == 1:
         return "1 exact copy is no row of its own in the table"
-    return f"{many} exact copies are no rows of their own in the table"
+    return f"{many:,} exact copies are no rows of their own in the table"
 
 
 def _causes(
@@ -302,16 +314,16 @@ def _causes(
     if missing > 0 and rejected[name]:
         parted = min(missing, rejected[name])
         rejected[name] -= parted
-        causes.append(Cause("rejected", parted, f"{parted} rows wait among the rejects"))
+        causes.append(Cause("rejected", parted, rows_that(parted, *FAILED)))
         missing -= parted
     if missing > 0 and seen and waiting and (seen.distinct if mode != "append" else copies) > held:
         parted = min(missing, (seen.distinct if mode != "append" else copies) - held)
-        causes.append(Cause("not_loaded", parted, f"{parted} rows are staged and not loaded yet"))
+        causes.append(Cause("not_loaded", parted, rows_that(parted, *STAGED)))
         missing -= parted
     if missing > 0 and counted > copies:
         late = min(missing, counted - copies)
-        causes.append(Cause("late", late, f"{late} rows arrived after this day was last read"))
+        causes.append(Cause("late", late, rows_that(late, *LATE)))
     if missing < 0 and counted < copies:
         gone = min(-missing, copies - counted)
-        causes.append(Cause("gone_at_source", -gone, f"{gone} rows that were read are no longer counted by the source"))
+        causes.append(Cause("gone_at_source", -gone, rows_that(gone, *GONE)))
     return causes

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from millrace.connect.source import Source, Stream, Total
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import Cause, Compared, Reconciliation
+from millrace.control.reconcile import FAILED, Cause, Compared, Reconciliation, rows_that
 from millrace.control.rejects import Choice
 from millrace.data import columns
 from millrace.data.dataclass import dataclass
@@ -108,24 +108,42 @@ class About:
     versions: bool = False
 
 
+# What one row does, and what several do.
+NEWER = (
+    "has a key above all that the table holds: it came after the last run",
+    "have keys above all that the table holds: they came after the last run",
+)
+WAITING = (
+    "is missing, and rows are staged and not loaded yet",
+    "are missing, and rows are staged and not loaded yet",
+)
+EARLIER = (
+    "is an earlier version, all of which the table keeps",
+    "are earlier versions, all of which the table keeps",
+)
+DELETED = (
+    "of the table is no longer at the source; queries do not see what is deleted",
+    "of the table are no longer at the source; queries do not see what is deleted",
+)
+
+
 def causes(missing: int, about: About) -> list[Cause]:
     """Why the table has ``missing`` rows less than the source, or more, where it is negative."""
     found: list[Cause] = []
 
-    def cause(code: str, most: int, message: str) -> None:
+    def cause(code: str, most: int, one: str, more: str) -> None:
         nonlocal missing
         if (parted := min(missing, most)) > 0:
-            found.append(Cause(code, parted, message.format(parted)))
+            found.append(Cause(code, parted, rows_that(parted, one, more)))
             missing -= parted
 
-    cause("rejected", about.rejected, "{} rows wait among the rejects")
-    cause("late", about.newer, "{} rows have keys above all that the table holds: they came after the last run")
-    cause("not_loaded", missing if about.waiting else 0, "{} rows are missing, and rows are staged and not loaded yet")
+    cause("rejected", about.rejected, *FAILED)
+    cause("late", about.newer, *NEWER)
+    cause("not_loaded", missing if about.waiting else 0, *WAITING)
     if missing < 0 and about.versions:
-        found.append(Cause("versions", missing, f"{-missing} rows are earlier versions, all of which the table keeps"))
+        found.append(Cause("versions", missing, rows_that(-missing, *EARLIER)))
     elif missing < 0 and not about.logged:
-        text = f"{-missing} rows of the table are no longer at the source; queries do not see what is deleted"
-        found.append(Cause("gone_at_source", missing, text))
+        found.append(Cause("gone_at_source", missing, rows_that(-missing, *DELETED)))
     return found
 
 

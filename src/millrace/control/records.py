@@ -43,6 +43,27 @@ RunStatus: TypeAlias = Literal[
     "DEFERRED",
     "DEFERRED_WITH_FAILURES",
 ]
+# What people read in the log of activity.
+DOES: Mapping[RunKind, str] = {
+    "HISTORICAL": "history",
+    "INCREMENTAL": "what is new",
+    "RESYNC": "history again",
+    "RESYNC_WITH_DROP_AND_LOAD": "history again, into fresh tables",
+    "REFRESHER": "late events",
+    "LOAD": "load alone",
+    "REPLAY": "failed events again",
+    "RAW_REPLAY": "kept rows again",
+    "REREAD": "chosen days again",
+}
+ENDED: Mapping[str, str] = {
+    "COMPLETED": "is completed",
+    "COMPLETED_WITH_FAILURES": "is completed, with failed events",
+    "FAILED": "failed",
+    "CANCELLED": "was cancelled",
+    "SKIPPED": "was skipped",
+    "DEFERRED": "goes on later",
+    "DEFERRED_WITH_FAILURES": "goes on later, with failed events",
+}
 
 
 class Noted(Protocol):

@@ -342,8 +342,8 @@ def _ended(
     severity: Severity = "LOW"
     if status == "FAILED":
         severity = "HIGH" if isinstance(error, Transient) else "CRITICAL"
-    message = f"run {ours.run_id} of {ours.pipeline.name} ({kind}) ended: {status}"
-    message += f", {problem.message}" if problem else ""
+    message = f"job {ours.run_id} of {ours.pipeline.name} ({records.DOES[kind]}) {records.ENDED.get(status, 'ended')}"
+    message += f": {problem.message}" if problem else ""
     end = Ended(ours.run_id, status, _said(ours), problem)
     if error is not None:
         end = replace(end, side=alert_runs.side_of(error), severity=alert_runs.severity_of(error))
