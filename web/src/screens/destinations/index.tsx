@@ -9,9 +9,12 @@ import { useTitle } from '~/parts/connectors';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
-import { some } from '~/words/numbers';
+import { count, some } from '~/words/numbers';
 
 type Saved = Schemas['Saved'];
+
+/** So many pipelines are named in a row. */
+const NAMED = 3;
 
 /** `title`: what a type is called. */
 const columns = (title: (type: string) => string): Column<Saved>[] => [
@@ -28,10 +31,12 @@ const columns = (title: (type: string) => string): Column<Saved>[] => [
   {
     id: 'pipelines',
     header: 'Pipelines',
-    cell: (one) => (one.pipelines.length ? one.pipelines.slice(0, 3).join(', ') : 'none'),
-    hide: 'phone',
+    cell: (one) => {
+      const more = one.pipelines.length - NAMED;
+      const named = one.pipelines.slice(0, NAMED).join(', ');
+      return named ? `${named}${more > 0 ? ` and ${count(more)} more` : ''}` : 'none';
+    },
   },
-  { id: 'count', header: '', align: 'right', cell: (one) => some(one.pipelines.length, 'pipeline') },
 ];
 
 /** Where rows go. */

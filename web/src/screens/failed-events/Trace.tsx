@@ -1,11 +1,19 @@
 import { Alert, Button, Code, Group, Select, Stack, Text, TextInput, Timeline } from '@mantine/core';
-import { IconAlertTriangle, IconBook, IconDatabase, IconStack2, IconTrash } from '@tabler/icons-react';
+import {
+  IconAlertTriangle,
+  IconBook,
+  IconDatabase,
+  IconRoute,
+  IconStack2,
+  IconTrash,
+} from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { useParams, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { exactly } from '~/api/exact';
 import { Ago } from '~/parts/Ago';
+import { Empty } from '~/parts/Empty';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { Side } from '~/parts/Side';
 import { some } from '~/words/numbers';
@@ -50,7 +58,8 @@ export function Component() {
               value={chosen}
               onChange={choose}
               data={names.data ?? []}
-              w={200}
+              placeholder="Choose a pipeline"
+              flex="1 1 200px"
             />
           )}
           <TextInput
@@ -58,7 +67,7 @@ export function Component() {
             placeholder="4711 or email=ann@example.com"
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
-            flex={1}
+            flex="3 1 220px"
           />
           <Button type="submit" loading={trace.isFetching} disabled={!text.trim() || !chosen}>
             Find
@@ -67,6 +76,12 @@ export function Component() {
       </form>
       <ErrorNote error={trace.error} again={() => void trace.refetch()} />
       {trace.data && <Found trace={trace.data} />}
+      {key === '' && (
+        <Empty icon={IconRoute} title="Where is my row?">
+          Name it by its key, like 4711, or by any field, like email=ann@example.com. You see when it was
+          read, what became of it on the way, and what the table holds.
+        </Empty>
+      )}
     </Side>
   );
 }

@@ -39,7 +39,16 @@ export function Component() {
             <Text fw={500} size="sm">
               {row.name || 'Without a name'}
             </Text>
-            <span className="mono">{row.key}</span>
+            <span className="mono anywhere">{row.key}</span>
+            <Text size="xs" c="dimmed" hiddenFrom="sm">
+              {row.used_at ? (
+                <>
+                  Used <Ago at={row.used_at} />
+                </>
+              ) : (
+                'Never used'
+              )}
+            </Text>
           </div>
         ),
       },
@@ -50,7 +59,7 @@ export function Component() {
         hide: 'tablet',
         cell: (row) => (row.scope === null ? 'all that they may' : row.scope.join(', ')),
       },
-      { id: 'used', header: 'Last used', width: 130, cell: (row) => <Ago at={row.used_at} /> },
+      { id: 'used', header: 'Last used', width: 130, hide: 'phone', cell: (row) => <Ago at={row.used_at} /> },
       {
         id: 'do',
         header: '',

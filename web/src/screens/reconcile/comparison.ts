@@ -18,7 +18,13 @@ export interface Reconciliation {
   unreadable: Record<string, string>;
   rejected: Record<string, number>;
   again: unknown[];
+  /** Ranges of a key are compared, as they are now, and no days. */
+  ranges: boolean;
 }
+
+/** What is counted: "days in Asia/Kolkata", or ranges. */
+export const scope = (one: Reconciliation): string =>
+  one.ranges ? 'ranges of the key, as they are now' : `days in ${one.timezone}`;
 
 /** Rows of the difference that no cause accounts for. */
 export const unexplained = (one: Compared): number =>

@@ -2,27 +2,48 @@ import { Alert, Button, Group, Loader, SegmentedControl, Stack, Text, TextInput 
 import { IconInfoCircle, IconScale, IconTool } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useParams } from 'react-router';
+import { Link, useParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { useErrand } from '~/api/errands';
 import { useMay } from '~/api/session';
+import { at } from '~/app/places';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
-import { ErrorNote } from '~/parts/ErrorNote';
+import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
-import { byReason, type Compared, explained, type Reconciliation, unexplained } from './comparison';
+import { byReason, type Compared, explained, type Reconciliation, scope, unexplained } from './comparison';
 
-const COLUMNS: readonly Column<Compared>[] = [
+const columns = (ranges: boolean): readonly Column<Compared>[] => [
+  ...(ranges ? [] : [DAY]),
   {
-    id: 'day',
-    header: 'Day',
-    cell: (one) => <span style={{ whiteSpace: 'nowrap' }}>{one.day}</span>,
-    width: 120,
+    id: 'name',
+    header: ranges ? 'Rows' : 'Event',
+    cell: (one) => (
+      <>
+        {ranges ? capital(one.name) : one.name}
+        {!ranges && (
+          <Text size="xs" c="dimmed" hiddenFrom="sm">
+            {one.day}
+          </Text>
+        )}
+      </>
+    ),
   },
-  { id: 'name', header: 'Event', cell: (one) => one.name },
-  { id: 'source', header: 'Source counts', align: 'right', cell: (one) => count(one.source_rows) },
-  { id: 'table', header: 'Table holds', align: 'right', cell: (one) => count(one.table_rows) },
+  {
+    id: 'source',
+    header: 'Source counts',
+    align: 'right',
+    hide: 'phone',
+    cell: (one) => count(one.source_rows),
+  },
+  {
+    id: 'table',
+    header: 'Table holds',
+    align: 'right',
+    hide: 'phone',
+    cell: (one) => count(one.table_rows),
+  },
   {
     id: 'difference',
     header: 'Difference',
@@ -39,7 +60,6 @@ const COLUMNS: readonly Column<Compared>[] = [
   {
     id: 'why',
     header: 'Why',
-    hide: 'phone',
     cell: (one) => (
       <>
         {one.causes.map((cause) => (
@@ -57,6 +77,14 @@ const COLUMNS: readonly Column<Compared>[] = [
     ),
   },
 ];
+
+const DAY: Column<Compared> = {
+  id: 'day',
+  header: 'Day',
+  hide: 'phone',
+  cell: (one) => <span style={{ whiteSpace: 'nowrap' }}>{one.day}</span>,
+  width: 120,
+};
 
 /** Is it whole? What the source counts, beside what the table holds, and why they differ. */
 export function Component() {
@@ -119,8 +147,8 @@ export function Component() {
       {!found && !busy && !compare.error && (
         <div className="card">
           <Empty icon={IconScale} title="Is everything there?">
-            The source counts its events by name and day, and Millrace the rows of the table. Each difference
-            is shown with its cause.
+            The source counts its events by name and day, a database its rows by ranges of the key, and
+            Millrace counts the rows of the table. Each difference is shown with its cause.
           </Empty>
         </div>
       )}
@@ -132,12 +160,12 @@ export function Component() {
           return (
             <section key={one.stream} className="card">
               <Group p={16} pb={8} gap="lg">
-                <div style={{ flex: 1 }}>
+                <div style={{ flex: '1 1 300px' }}>
                   <Text fw={600} size="lg">
                     {explained(one)}
                   </Text>
                   <Text size="sm" c="dimmed">
-                    {one.stream} → <span className="mono">{one.table}</span> · days in {one.timezone}
+                    {one.stream} → <span className="mono">{one.table}</span> · {scope(one)}
                     {one.again.length > 0 && ` · ${some(one.again.length, 'day')} read once more`}
                   </Text>
                 </div>
@@ -151,7 +179,12 @@ export function Component() {
                     { value: 'all', label: `All ${count(one.compared.length)}` },
                   ]}
                 />
-                {open.length > 0 && may('pipelines.edit') && (
+                {open.length > 0 && may('pipelines.edit') && one.ranges && (
+                  <Button component={Link} to={at.pipeline(pipeline, 'objects')} size="xs" variant="default">
+                    Read the object again
+                  </Button>
+                )}
+                {open.length > 0 && may('pipelines.edit') && !one.ranges && (
                   <Button
                     size="xs"
                     variant="default"
@@ -175,7 +208,7 @@ export function Component() {
               )}
               <DataTable
                 label={`Counts of ${one.stream}`}
-                columns={COLUMNS}
+                columns={columns(one.ranges)}
                 rows={rows}
                 id={(row) => `${row.day} ${row.name}`}
                 empty={<Empty icon={IconScale} title="Every count is the same" />}
