@@ -21,7 +21,11 @@ from millrace.engine import sync
 from millrace.engine.stage import Draft
 
 # Points after which a disk, a database or another system is as it was after the point before.
-NOTHING_LASTS = ("before ", "within ")
+NOTHING_LASTS = ("before ", "within ", "set ")
+
+# What is asked of a source, and what is added to files of which nothing knows yet: each of them leaves what the next of
+# its kind leaves, and a little less, until a rename or a commit makes something of it.
+UNKNOWN_YET = ("after http", "after write", "after fsync")
 
 
 class Killed(BaseException):
@@ -37,6 +41,7 @@ class Points:
     def __init__(self, at: tuple[str, int] | None = None) -> None:
         self.at = at
         self.passed: Counter[str] = Counter()
+        self._order: list[tuple[str, int]] = []
         self.dead = False
         self._lock = threading.Lock()
 
@@ -50,6 +55,7 @@ class Points:
             if self.dead:
                 raise Killed(name)
             self.passed[name] += 1
+            self._order.append((name, self.passed[name]))
             if self.at == (name, self.passed[name]):
                 self.dead = True
                 raise Killed(f"{name} {self.passed[name]}")
@@ -60,9 +66,20 @@ class Points:
     def effects(self) -> list[tuple[str, int]]:
         """One point for each thing of a run that lasts. A death at another point leaves what the last of these left.
 
-        Statements within a transaction and the moment before its commit leave nothing: the databases see to it.
+        Statements within a transaction, the moment before its commit and settings of a connection leave nothing: the
+        databases see to it. Of what nothing knows yet, the last of each kind before something does is a point.
         """
-        return [(name, number) for name, number in self.all() if not name.startswith(NOTHING_LASTS)]
+        found: list[tuple[str, int]] = []
+        waiting: dict[str, int] = {}
+        for name, number in self._order:
+            if name.startswith(NOTHING_LASTS):
+                continue
+            if name in UNKNOWN_YET:
+                waiting[name] = number
+            else:
+                found += [*waiting.items(), (name, number)]
+                waiting = {}
+        return [*found, *waiting.items()]
 
 
 @contextmanager
@@ -127,7 +144,14 @@ def _around(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         points.alive()
         result = real(*args, **kwargs)
-        points.hit(f"{'within' if getattr(open_now, 'open', False) else 'after'} {label}")
+        points.hit(f"{_when(open_now, args)} {label}")
         return result
 
     patch.setattr(owner, name, wrapped)
+
+
+def _when(open_now: threading.local | None, args: tuple[Any, ...]) -> str:
+    """Whether what was done lasts: it does not within a transaction, nor when a connection was told how to work."""
+    if getattr(open_now, "open", False):
+        return "within"
+    return "set" if any(isinstance(word, str) and word.startswith("SET ") for word in args[1:2]) else "after"
