@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -140,6 +141,20 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(ConfigError) as told:
         millrace.run(tmp_path / "none.yaml", home=tmp_path / "home")
     assert told.value.code == "no_file"
+
+
+def test_an_error_says_below_its_trace_where_and_how_to_mend_it(tmp_path: Path):
+    file = tmp_path / "pipelines.yaml"
+    file.write_text("pipelines:\n  p:\n    sorce: x\n    destination: nowhere\n")
+    with pytest.raises(ConfigError) as caught:
+        millrace.run(file, home=tmp_path / "home")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "at pipelines.yaml:3" in told
+    assert "→ " in told
+    assert "unknown key 'sorce'" in told
+    with pytest.raises(ConfigError) as caught:
+        millrace.read("clevertap", {"project_id": "x"})
+    assert any("at passcode" in note for note in caught.value.__notes__)
 
 
 def test_a_file_is_applied_and_run(config: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,8 +9,11 @@ def start() -> NoReturn:
     """Runs the command that was typed, and ends the process with its exit code."""
     process.begin()
     # Imported here: what is imported before the process has begun is looked through for cycles again and again.
-    from millrace.cli.main import main
-
+    try:
+        from millrace.cli.main import main
+    except KeyboardInterrupt:
+        # Ctrl-C before there is anything that could have words for it. Nothing had begun.
+        process.end(130)
     process.end(main())
 
 

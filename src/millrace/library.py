@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from millrace.data.cast import cast
 from millrace.data.columns import REJECTS
 from millrace.data.rows import to_batch
 from millrace.data.types import canonical, widen
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:
     from millrace.control.records import RunRecord
@@ -48,16 +49,33 @@ def run(
 
     records: list[RunRecord] = []
     failures: list[MillraceError] = []
-    with Home.open(Path(home) if home is not None else None, create=True) as opened:
+    with _told(), Home.open(Path(home) if home is not None else None, create=True) as opened:
         applied = apply_file(opened, Path(file))
         for name in chosen(applied.pipelines, pipeline, str(file)):
             try:
                 records.append(run_pipeline(opened, name, stopping=stopping))
             except MillraceError as failure:
                 failures.append(failure)
-    for failure in failures:
-        raise failure
+        for failure in failures:
+            raise failure
     return records
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An error that leaves the library says below its trace where its cause stands and how it is mended."""
+    try:
+        yield
+    except MillraceError as error:
+        problems: Sequence[Problem] = getattr(error, "problems", (error.problem,))
+        for problem in problems:
+            if problem.message != error.message:
+                error.add_note(f"✗ {problem.message}")
+            if problem.path:
+                error.add_note(f"  at {problem.path}")
+            if problem.hint:
+                error.add_note(f"  → {problem.hint}")
+        raise
 
 
 def read(type_: str, config: Mapping[str, JSON], *, context: Context | None = None) -> Reader:
@@ -67,17 +85,18 @@ def read(type_: str, config: Mapping[str, JSON], *, context: Context | None = No
     """
     from pydantic import ValidationError
 
-    kind = registry.source(type_)
-    try:
-        settings = kind.Config.model_validate(dict(config))
-    except ValidationError as error:
-        found = list(findings(error, kind.Config))
-        raise ConfigError(
-            "; ".join(one.message for one in found),
-            hint=" ".join(dict.fromkeys(one.hint for one in found if one.hint)) or None,
-            path=".".join(str(step) for step in found[0].path) or None,
-            code=found[0].code,
-        ) from None
+    with _told():
+        kind = registry.source(type_)
+        try:
+            settings = kind.Config.model_validate(dict(config))
+        except ValidationError as error:
+            found = list(findings(error, kind.Config))
+            raise ConfigError(
+                "; ".join(one.message for one in found),
+                hint=" ".join(dict.fromkeys(one.hint for one in found if one.hint)) or None,
+                path=".".join(str(step) for step in found[0].path) or None,
+                code=found[0].code,
+            ) from None
     return Reader(kind, settings, context or Context(note=_log_note))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,23 @@ def test_a_reader_that_goes_away_is_no_fault(slow: Shop):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+# As Ctrl-C in the first half second: the signal comes while the command's own modules are imported.
+EARLY = """
+import os, signal, sys
+
+class Early:
+    def find_spec(self, name, *_):
+        if name == "millrace.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Early())
+from millrace.__main__ import start
+start()
+"""
+
+
+def test_ctrl_c_before_anything_began_leaves_no_trace_of_python():
+    asked = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=60)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (130, "", "")

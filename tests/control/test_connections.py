@@ -97,6 +97,28 @@ def test_after_a_load_a_destination_keeps_what_its_tables_depend_on(
     assert connections.find(home, "destination", "warehouse").config["path"] == elsewhere["path"]
 
 
+def test_after_a_load_a_destination_follows_its_file_to_where_it_was_moved(
+    home: Home, saved: Desk, tmp_path: Path, segment: Any
+) -> None:
+    before, after = tmp_path / "before.duckdb", tmp_path / "after.duckdb"
+    connections.change(home, "destination", "warehouse", config={"path": str(before)})
+    books, _ = saved.books()
+    staged: Segment = segment(1)
+    books.commit(commit(read=1, segments=[staged]))
+    books.loaded("events", 1, 1, None)
+    before.touch()
+    for there in ((before, after), (before,), ()):
+        for file in (before, after):
+            file.unlink(missing_ok=True)
+        for file in there:
+            file.touch()
+        with pytest.raises(ConfigError, match="events has loaded tables there"):
+            connections.change(home, "destination", "warehouse", config={"path": str(after)})
+    after.touch()
+    connections.change(home, "destination", "warehouse", config={"path": str(after)})
+    assert connections.find(home, "destination", "warehouse").config["path"] == str(after)
+
+
 def test_a_source_tells_what_it_offers(home: Home, saved: Desk) -> None:
     offers = connections.discover(home, "project")
     assert len(offers) == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +77,26 @@ def test_a_home_is_written_and_read_back_without_a_change(tmp_path: Path):
             ("load_schedule", "every 1d at 03:00 UTC", "every 2h"),
             ("priority", "HIGH", "NORMAL"),
         ]
+
+
+def test_two_processes_that_apply_one_file_at_once_agree(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    text = (
+        "destinations:\n  wh: {type: duckdb, config: {path: ./w.duckdb}}\n"
+        "pipelines:\n  p: {source: {type: webhook, config: {}}, destination: wh}\n"
+    )
+    connect, make = connections.create, pipelines.create
+
+    def connection(*words: Any) -> Any:
+        connect(*words)  # as the other process does, between our look and our own attempt
+        return connect(*words)
+
+    def pipeline(*words: Any) -> Any:
+        make(*words)
+        return make(*words)
+
+    monkeypatch.setattr(connections, "create", connection)
+    monkeypatch.setattr(pipelines, "create", pipeline)
+    applied = apply(home, parse(text, tmp_path / "pipelines.yaml", env={}))
+    assert applied.pipelines == ["p"]
+    assert {change.state for change in applied.changes} == {"unchanged"}
+    assert [one.name for one in pipelines.listed(home)] == ["p"]

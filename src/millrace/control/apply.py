@@ -83,6 +83,18 @@ def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
     """
     for one in document.connections:
         _inspect(one)
+    taken: str | None = None
+    while True:
+        try:
+            return _applied(home, document, dry_run=dry_run)
+        except ConfigError as error:
+            # Another process that applies the same file made it a moment ago: now it is found, and changed if need be.
+            if error.code != "name_taken" or error.path == taken:
+                raise
+            taken = error.path
+
+
+def _applied(home: Home, document: Document, *, dry_run: bool) -> Applied:
     changes = [
         *_settings(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -429,7 +429,7 @@ def _stays(home: Home, old: Connection, new: Mapping[str, Any]) -> None:
         return config.get(key, fields[key].default if key in fields else None)
 
     changed = sorted(key for key in FIXED_AFTER_LOAD if value(old.config, key) != value(new, key))
-    if not changed:
+    if not changed or (changed == ["path"] and _moved(value(old.config, "path"), value(new, "path"))):
         return
     with home.database.reading() as connection:
         loaded = connection.execute(
@@ -446,6 +446,17 @@ def _stays(home: Home, old: Connection, new: Mapping[str, Any]) -> None:
                 path=changed[0],
                 code="fixed_after_load",
             )
+
+
+def _moved(old: Any, new: Any) -> bool:
+    """What was at the path is at another one now, and no longer there: its folder was moved, or renamed.
+
+    Whether it is the same is asked at the next load, which compares what the tables hold with the books (I3).
+    """
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return False
+    before, now = Path(old), Path(new)
+    return before.is_absolute() and now.is_absolute() and not before.exists() and now.exists()
 
 
 @contextmanager
