@@ -191,6 +191,17 @@ CREATE TABLE usage_hourly (
 
 CREATE INDEX ix_usage_hourly_team ON usage_hourly (team_id, hour)
 
+CREATE TABLE ingestion_limits (
+    team_id VARCHAR(36) NOT NULL,
+    rows BIGINT NOT NULL,
+    window_us BIGINT NOT NULL,
+    window_at BIGINT NOT NULL,
+    counted BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_ingestion_limits PRIMARY KEY (team_id),
+    CONSTRAINT fk_ingestion_limits_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
+)
+
 CREATE TABLE alert_events (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     team_id VARCHAR(36) NOT NULL,
@@ -614,6 +625,8 @@ CREATE TABLE usage_limits (
     pause BOOLEAN NOT NULL,
     told VARCHAR(40),
     changed_at BIGINT NOT NULL,
+    sideline BOOLEAN,
+    grace_hours INTEGER,
     CONSTRAINT uq_usage_limits_team_id UNIQUE (team_id, pipeline_id, period),
     CONSTRAINT fk_usage_limits_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE,
     CONSTRAINT fk_usage_limits_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE
