@@ -78,8 +78,9 @@ $(BENCH_STAMP): $(STAMP)
 bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md
 	@$(BIN)/python -m tests.bench
 
-bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain Python, in one run each
+bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain Python; a million failed events
 	@$(BIN)/python -m tests.bench.scripts
+	@$(BIN)/python -m tests.bench.failed
 	@$(BIN)/python -m tests.bench.blocks
 	@$(BIN)/python -m tests.bench.nesting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -112,6 +113,10 @@ class Rejected:
         parts = (self.stream, self.stage, self.code, self.message, self.row, self.rejected_at.isoformat())
         return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
 
+
+# Values that stand in JSON as they are: digits, or a text without anything that somebody may write as an escape, and no
+# number that has several forms.
+_VERBATIM = re.compile(r"[0-9]+|[A-Za-z@_][A-Za-z0-9@._-]*")
 
 _SHOWN = ("number", "stream", "stage", "code", "message", "row", "rejected_at")
 
@@ -260,6 +265,7 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
         import pyarrow as pa
 
         from millrace.data import json_text
+        from millrace.data.compute import pc
 
         def has(text: str) -> bool:
             try:
@@ -269,7 +275,13 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
             found = _field(row, name)
             return found is not None and (found if isinstance(found, str) else json_text.dumps(found)) == value
 
-        return pa.array([has(text) for text in batch["row"].to_pylist()], pa.bool_())
+        texts = batch["row"]
+        if _VERBATIM.fullmatch(value) is None:
+            return pa.array([has(text) for text in texts.to_pylist()], pa.bool_())
+        # Most rows do not have the value anywhere, and need not be parsed to know that.
+        maybe = pc.match_substring(texts, value)
+        found = iter([has(text) for text in texts.filter(maybe).to_pylist()])
+        return pa.array([bool(one) and next(found) for one in maybe.to_pylist()], pa.bool_())
 
     return chosen
 
