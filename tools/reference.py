@@ -420,6 +420,8 @@ _NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELIN
     # Policies, statuses and warnings of mappings.
     "ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL", "AUTO_MAPPED", "CREATING_TABLE", "MAPPING_IN_PROGRESS",
     "COLUMNS_NEARLY_FULL", "INCOMPATIBLE_MAPPING", "KEY_CHANGED",
+    # Alerts.
+    "QUOTA_SIDELINED", "SPIKE_UNUSUAL", "LOADS_STOPPED",
     # Strategies for nested values.
     "COLLAPSE_EXCEPT_ARRAYS",
 }  # fmt: skip

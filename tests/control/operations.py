@@ -175,6 +175,8 @@ ASKS: Mapping[str, str] = {
     "trials.failed": "view",
     "trials.sampled": "view",
     "usage.report": "usage.view",
+    "unusual.of": "view",
+    "unusual.watch": "pipelines.edit",
     "usage_limits.lift_pipeline": "pipelines.edit",
     "usage_limits.lift_team": "settings.edit",
     "usage_limits.limit_pipeline": "pipelines.edit",

@@ -76,6 +76,7 @@ def test_a_task_stalls_at_its_next_commit_and_goes_on_when_the_window_has_ended(
     ingestion_limit.allow(home, 4, minutes=24 * 60)
     jobs.start(home, "events")
     seen: list[str] = []
+    task = None
     for _ in range(3):
         task = tasks.take(home.database, ("HIGH", "NORMAL"))
         assert task is not None
@@ -88,7 +89,7 @@ def test_a_task_stalls_at_its_next_commit_and_goes_on_when_the_window_has_ended(
             assert tasks.take(home.database, ("HIGH", "NORMAL")) is None
         past(home)
     assert script.read == [("Orders", 0), ("Orders", 1), ("Orders", 2)], "each row was read once"
-    assert jobs.find(home, task.job).run.balance.loaded == 15
+    assert task is not None and jobs.find(home, task.job).run.balance.loaded == 15
 
 
 def test_a_task_does_not_begin_while_the_window_is_full(home: Home, script: Script) -> None:

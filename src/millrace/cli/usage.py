@@ -70,6 +70,8 @@ def join(app: typer.Typer) -> None:
         examples=["millrace usage window 1M", "millrace usage window 200k --minutes 10", "millrace usage window"],
     )(window)
     command(usages, "lift-window", examples=["millrace usage lift-window"])(lift_window)
+    watched = ["millrace usage watch clevertap --times 3 --intervals 4", "millrace usage watch clevertap"]
+    command(usages, "watch", examples=watched)(watch)
     command(usages, "usual", examples=["millrace usage usual clevertap"])(usual)
     app.add_typer(usages)
 
@@ -175,6 +177,27 @@ def lift_window(face: Face) -> None:
     with face.desk() as desk:
         desk.ask(operations.lift_ingestion)
     face.answer({"rows": None}, ["The team may read as many rows as it likes."])
+
+
+def watch(
+    face: Face,
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")],
+    times: Annotated[
+        float | None, typer.Option(metavar="X", help="Tell of a day with X times the rows usual for its weekday.")
+    ] = None,
+    intervals: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tell when nothing was loaded for N intervals.")
+    ] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Pause it on such a day, too.")] = False,
+) -> None:
+    """Tell people of what is unusual for a pipeline by its own past; with no option, of nothing."""
+    from millrace.control.operations import usage as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.watch, pipeline, times, intervals, pause)
+    said = [] if found.times is None else [f"a day with {found.times:g} times the usual rows"]
+    said += [] if found.intervals is None else [f"{count(found.intervals, 'interval')} without a row"]
+    face.answer(found, [f"{bold(pipeline)}: people are told of {' and of '.join(said) or 'nothing unusual'}."])
 
 
 def usual(face: Face, pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")]) -> None:

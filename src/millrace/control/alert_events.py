@@ -40,6 +40,8 @@ Code: TypeAlias = Literal[
     "SCHEMA_CHANGED",
     "SCHEMA_CHANGE_BLOCKED",
     "SPIKE_LIMIT_EXCEEDED",
+    "SPIKE_UNUSUAL",
+    "LOADS_STOPPED",
     "QUOTA_EARLY",
     "QUOTA_CONSUMED",
     "QUOTA_SIDELINED",
@@ -75,6 +77,8 @@ KINDS: Mapping[Code, Kind] = {
     "SCHEMA_CHANGED": Kind("schema", "INFO"),
     "SCHEMA_CHANGE_BLOCKED": Kind("schema", "WARNING"),
     "SPIKE_LIMIT_EXCEEDED": Kind("usage", "WARNING"),
+    "SPIKE_UNUSUAL": Kind("usage", "WARNING"),
+    "LOADS_STOPPED": Kind("usage", "WARNING", stays=True),
     "QUOTA_EARLY": Kind("usage", "WARNING"),
     "QUOTA_CONSUMED": Kind("usage", "ERROR"),
     "QUOTA_SIDELINED": Kind("usage", "ERROR", stays=True),
@@ -136,6 +140,16 @@ def over(
         facts: dict[str, Any] = {"codes": list(codes)}
         event = Event("RECOVERED", entity, f"{entity.name} is well again", facts=facts, run_id=run_id)
         tell(connection, team_id, event, at=at)
+
+
+def told_since(connection: sa.Connection, entity: Entity, code: Code, since: datetime) -> bool:
+    """People were told this of the entity since that moment, or are about to be."""
+    a, e = alerts.c, alert_events.c
+    known = sa.select(a.id).where(a.entity_id == entity.id, a.code == code, a.last_at >= since)
+    if connection.execute(known.limit(1)).first() is not None:
+        return True
+    coming = sa.select(e.id).where(e.entity_id == entity.id, e.code == code, e.at >= since)
+    return connection.execute(coming.limit(1)).first() is not None
 
 
 def is_open(connection: sa.Connection, entity: Entity, codes: Sequence[Code]) -> bool:

@@ -6,13 +6,13 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_events, budgets, lateness, lifecycle
+from millrace.control import alert_events, budgets, lateness, lifecycle, unusual
 from millrace.control.activity import Entity
 from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Code, Event
@@ -27,6 +27,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.unusual import Unusual
 
 DIGEST_H = 3
 
@@ -44,6 +45,7 @@ def look(home: Home, now: datetime | None = None) -> None:
     moment = now or home.database.now()
     check_limits(home, moment)
     check_latency(home, moment)
+    check_unusual(home, moment)
     digest(home, moment)
     daily(home, moment)
 
@@ -103,6 +105,62 @@ def check_latency(home: Home, now: datetime) -> int:
                 alert_events.tell(connection, row.team_id, event, at=now)
                 found += 1
     return found
+
+
+def check_unusual(home: Home, now: datetime) -> int:
+    """Days with many more rows than usual are told of, once each, and pipelines that stopped loading; how many."""
+    with home.database.reading() as connection:
+        rows = unusual.watched(connection)
+    found = 0
+    for row in rows:
+        wanted, entity = unusual.wanted_of(row.options), Entity("pipeline", row.id, row.name)
+        spiked = False
+        with home.database.transaction() as connection:
+            events = [_spike(connection, wanted, entity, now), _silence(connection, wanted, entity, now)]
+            for event in events:
+                if event is not None:
+                    alert_events.tell(connection, row.team_id, event, at=now)
+                    found += 1
+                    spiked = spiked or event.code == "SPIKE_UNUSUAL"
+            if events[1] is None and _loads(connection, wanted, entity, now):
+                alert_events.over(connection, row.team_id, entity, ["LOADS_STOPPED"], at=now)
+        if spiked and wanted.pause:
+            _stop(home, row.team_id, [row.name])
+    return found
+
+
+def _spike(connection: sa.Connection, wanted: Unusual, entity: Entity, now: datetime) -> Event | None:
+    if wanted.times is None or entity.id is None:
+        return None
+    loaded, usual = unusual.today(connection, entity.id, now)
+    if usual is None or loaded <= usual * wanted.times:
+        return None
+    if alert_events.told_since(connection, entity, "SPIKE_UNUSUAL", day_of(now)):
+        return None
+    title = f"Pipeline {entity.name} loaded {loaded:,} rows today; {usual:,.0f} are usual on a {now.astimezone(UTC):%A}"
+    body = "It was paused." if wanted.pause else "It goes on."
+    facts: dict[str, Any] = {"loaded": loaded, "usual": usual, "times": wanted.times, "paused": wanted.pause}
+    return Event("SPIKE_UNUSUAL", entity, title, body, f"{day_of(now):%Y-%m-%d}", facts=facts)
+
+
+def _silence(connection: sa.Connection, wanted: Unusual, entity: Entity, now: datetime) -> Event | None:
+    if wanted.intervals is None or entity.id is None:
+        return None
+    since = unusual.silent_since(connection, entity.id, wanted.intervals, now)
+    if since is None or alert_events.is_open(connection, entity, ["LOADS_STOPPED"]):
+        return None
+    title = f"Pipeline {entity.name} loads nothing any more"
+    body = (
+        f"Rows came last at {since:%Y-%m-%d %H:%M} UTC, more than {wanted.intervals:,} intervals of its schedule ago."
+    )
+    return Event("LOADS_STOPPED", entity, title, body, facts={"since": since.isoformat()})
+
+
+def _loads(connection: sa.Connection, wanted: Unusual, entity: Entity, now: datetime) -> bool:
+    """Nothing is to be said of loads that stopped, or nobody wants to hear it any more."""
+    if wanted.intervals is None or entity.id is None:
+        return True
+    return unusual.silent_since(connection, entity.id, wanted.intervals, now) is None
 
 
 def digest(home: Home, now: datetime) -> int:
@@ -185,11 +243,15 @@ def _of_limit(row: Any, code: Code, used: int, now: datetime, *, acting: bool) -
 
 def _pause(home: Home, row: Any) -> None:
     """The pipeline, or all of the team, are paused. Those that are so already stay it."""
-    there = home.acting(SYSTEM.of(row.team_id))
     mine = [pipelines.c.team_id == row.team_id, pipelines.c.state == "ACTIVE"]
     mine += [pipelines.c.id == row.pipeline_id] if row.pipeline_id is not None else []
     with home.database.reading() as connection:
         names = list(connection.execute(sa.select(pipelines.c.name).where(*mine)).scalars())
+    _stop(home, row.team_id, names)
+
+
+def _stop(home: Home, team_id: str, names: Sequence[str]) -> None:
+    there = home.acting(SYSTEM.of(team_id))
     for name in names:
         try:
             lifecycle.pause(there, name)

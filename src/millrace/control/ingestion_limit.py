@@ -62,15 +62,15 @@ def allow(home: Home, rows: int, *, minutes: int = 30) -> IngestionLimit:
     with home.database.transaction() as connection:
         old = connection.execute(sa.select(ingestion_limits).where(_T.team_id == home.actor.team_id)).one_or_none()
         before = None if old is None else {"rows": old.rows, "minutes": _minutes(old)}
-        same = old is not None and old.window_us == length
+        same = old if old is not None and old.window_us == length else None
         connection.execute(sa.delete(ingestion_limits).where(_T.team_id == home.actor.team_id))
         connection.execute(
             sa.insert(ingestion_limits).values(
                 team_id=home.actor.team_id,
                 rows=rows,
                 window_us=length,
-                window_at=old.window_at if same else now,
-                counted=old.counted if same else 0,
+                window_at=now if same is None else same.window_at,
+                counted=0 if same is None else same.counted,
                 changed_at=now,
             )
         )

@@ -99,15 +99,21 @@ def limit_pipeline(
     """
     home.actor.must("pipelines.edit")
     found = pipelines.find(home, pipeline)
-    if pause and (why := _kept_going(home, found)):
+    if pause:
+        must_bear_a_pause(home, found)
+    _put(home, found.id, period, rows, _Beyond(pause, sideline, grace_hours), found.entity)
+    return next(one for one in _of(home, [found.id]) if one.period == period)
+
+
+def must_bear_a_pause(home: Home, found: Pipeline) -> None:
+    """Raises ConfigError "cannot_pause" for a pipeline that would miss what happens while it is paused."""
+    if why := _kept_going(home, found):
         raise ConfigError(
-            f"pipeline {pipeline} is not paused by a limit: {why}",
+            f"pipeline {found.name} is not paused by a limit: {why}",
             hint="Set the limit without pause: people are told.",
             path="pause",
             code="cannot_pause",
         )
-    _put(home, found.id, period, rows, _Beyond(pause, sideline, grace_hours), found.entity)
-    return next(one for one in _of(home, [found.id]) if one.period == period)
 
 
 def _kept_going(home: Home, found: Pipeline) -> str | None:

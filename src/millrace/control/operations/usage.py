@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from millrace.control import budgets, ingestion_limit, usage, usage_limits
+from millrace.control import budgets, ingestion_limit, unusual, usage, usage_limits
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.ingestion_limit import IngestionLimit
 from millrace.control.operations.connections import Name
 from millrace.control.pages import Page
+from millrace.control.unusual import Unusual
 from millrace.control.usage import By, Usage
 from millrace.control.usage_limits import Limit, Period, Usual
 
@@ -109,7 +110,33 @@ def lift_ingestion(home: Home) -> None:
     ingestion_limit.lift(home)
 
 
+@operation("GET", "/pipelines/{pipeline}/unusual")
+def watched(home: Home, pipeline: Name) -> Unusual:
+    """Show what is unusual for a pipeline, so that people are told."""
+    return unusual.of(home, pipeline)
+
+
+@operation("PUT", "/pipelines/{pipeline}/unusual", "pipelines.edit")
+def watch(
+    home: Home,
+    pipeline: Name,
+    times: Annotated[
+        float, Field(gt=1, le=unusual.MOST_TIMES, description="So many times the rows that are usual for the weekday.")
+    ]
+    | None = None,
+    intervals: Annotated[
+        int, Field(ge=1, le=unusual.MOST_INTERVALS, description="Intervals of its schedule without a row loaded.")
+    ]
+    | None = None,
+    pause: Annotated[bool, Field(description="An unusual day pauses the pipeline, too.")] = False,
+) -> Unusual:
+    """Tell people of days with many more rows than usual, and of loads that stop. Nothing given: of neither."""
+    return unusual.watch(home, pipeline, Unusual(times, intervals, pause))
+
+
 OPERATIONS = (
+    watched,
+    watch,
     report,
     limits,
     limit_team,
