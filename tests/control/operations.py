@@ -225,6 +225,7 @@ INSIDE: Mapping[str, str] = {
     "alert_routing.route": "the server, and whoever may change settings",
     "alert_watch.check_latency": "the scheduler",
     "alert_watch.check_limits": "the scheduler",
+    "alert_watch.check_unusual": "the scheduler",
     "alert_watch.daily": "the scheduler",
     "alert_watch.digest": "the scheduler",
     "alert_watch.look": "the scheduler",
@@ -328,4 +329,5 @@ INSIDE: Mapping[str, str] = {
     "users.of_team": "users, keys and sessions",
     "worker.perform": "the server",
     "worker.work": "the server",
+    "usage_limits.must_bear_a_pause": "whoever sets a limit, or watches a pipeline",
 }
