@@ -9,14 +9,18 @@ from pathlib import Path
 from tests.control.people import cheap
 from tests.ports import free_port
 
-from millrace.control import connections, jobs, keys, lifecycle, pipelines, simulation, transformations, users
+from millrace.control import connections, drafts, jobs, keys, lifecycle, pipelines, simulation, transformations, users
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.data.batch import JSON
 
 PATIENCE_S = 300.0
 # The stand-in makes up three events a second; in so long some of them cannot pass the script.
 NEW_EVENTS_S = 6.0
 DAYS = 7
+WITH_BLOCKS = "Carts and searches"
+# Its number is that of the pipeline that would come next.
+DRAFT = 5
 
 # It takes identities like cust-80098 for numbers, as happens.
 SCRIPT = """\
@@ -26,6 +30,26 @@ def transform(event):
         properties["customer"] = int(properties["identity"])
     return event
 """
+CHAIN = {
+    "blocks": [
+        {
+            "id": "no-installs",
+            "type": "DROP_EVENTS",
+            "event_filters": [{"on": "EVENT_FIELD", "field": "event_name", "op": "EQUALS", "value": "App Installed"}],
+        },
+        {
+            "id": "which",
+            "type": "IF_ELSE",
+            "condition": [{"on": "EVENT_FIELD", "field": "event_name", "op": "EQUALS", "value": "Search"}],
+            "true": [
+                {"id": "kind", "type": "ADD_FIELD", "settings": {"name": "funnel_step", "value": '"search"'}},
+            ],
+            "false": [
+                {"id": "upper", "type": "ADD_FIELD", "settings": {"name": "funnel_step", "value": "UPPER(event_name)"}},
+            ],
+        },
+    ]
+}
 
 
 def prepare(path: Path) -> None:
@@ -46,7 +70,9 @@ def fill(path: Path, email: str) -> None:
         _beside(home)
         time.sleep(NEW_EVENTS_S)
         jobs.start(home, simulation.PIPELINE)
+        jobs.start(home, WITH_BLOCKS)
         until_idle(home)
+        lifecycle.pause(home, WITH_BLOCKS)
         users.create(home, "grace@example.com", ("OBSERVER",), name="Grace")
         users.create(home, "edsger@example.com", ("PIPELINE_ADMIN",), name="Edsger")
         keys.create(home, email, name="Airflow")
@@ -67,7 +93,15 @@ def _beside(home: Home) -> None:
     jobs.start(home, "Orders")
     connections.create(home, "source", "Clicks of the shop", "webhook", {})
     pipelines.create(home, Wish("Clicks", "Clicks of the shop", "BI"))
-    lifecycle.clone(home, simulation.PIPELINE, new_name="Shop of last year", table_prefix="last_year_")
+    lifecycle.clone(home, simulation.PIPELINE, new_name=WITH_BLOCKS, table_prefix="funnel_")
+    transformations.deploy(home, WITH_BLOCKS, "blocks", json.dumps(CHAIN))
+    lifecycle.resume(home, WITH_BLOCKS)
+    account = json.loads((home.path / simulation.FILE).read_text(encoding="utf-8"))["account"]
+    found = connections.find(home, "source", simulation.SOURCE)
+    config = {**found.config, "passcode": account["passcode"]}
+    chosen: dict[str, JSON] = {"step": "objects", "destination": "BI"}
+    draft = drafts.save(home, name="Shop → BI", source_type=found.type, config=config, chosen=chosen)
+    assert draft.number == DRAFT
 
 
 def until_idle(home: Home) -> None:

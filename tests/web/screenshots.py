@@ -50,6 +50,8 @@ class Screen:
     name: str
     path: str
     phone: bool = False
+    choose: str | None = None
+    """A choice to make first, by its words."""
     press: tuple[str, ...] = ()
     """Buttons to press first, one after the other."""
     follow: str | None = None
@@ -69,21 +71,28 @@ SCREENS = (
     Screen("nothing-found", "/pipelines?search=nothing+like+this"),
     Screen("overview", PIPELINE, phone=True),
     Screen("jobs", f"{PIPELINE}/jobs", phone=True),
-    Screen("job", f"{PIPELINE}/jobs/1", phone=True),
+    Screen("job", f"{PIPELINE}/jobs/3", phone=True),
     Screen("objects", f"{PIPELINE}/objects"),
     Screen("transformations", f"{PIPELINE}/transformations", press=("Test",)),
+    Screen("blocks", f"/pipelines/{quote(pictured.WITH_BLOCKS)}/transformations"),
+    Screen("versions", f"{PIPELINE}/transformations/versions"),
     Screen("mapper", f"{PIPELINE}/mapper"),
     Screen("mapping", f"{PIPELINE}/mapper/Events"),
     Screen("reconcile", f"{PIPELINE}/reconcile", press=("Compare counts",)),
+    Screen("pipeline-activity", f"{PIPELINE}/activity"),
     Screen("pipeline-settings", f"{PIPELINE}/settings"),
     Screen("failed-events", "/failed-events", phone=True),
     Screen("failed-event", "/failed-events", follow="The transformation raised", phone=True),
     Screen("trace", "/failed-events/trace"),
     Screen("destinations", "/destinations"),
     Screen("destination", DESTINATION),
+    Screen("destination-settings", f"{DESTINATION}/settings"),
     Screen("workbench", f"{DESTINATION}/workbench", press=("Run",)),
     Screen("catalogue", "/pipelines/new"),
     Screen("connect", "/pipelines/new?type=clevertap"),
+    Screen("wizard-objects", f"/pipelines/new/{pictured.DRAFT}?step=objects"),
+    Screen("wizard-destination", f"/pipelines/new/{pictured.DRAFT}?step=destination"),
+    Screen("wizard-schedule", f"/pipelines/new/{pictured.DRAFT}?step=schedule"),
     Screen("alerts", "/alerts", phone=True),
     Screen("channels", "/alerts/channels"),
     Screen("activity", "/activity"),
@@ -143,10 +152,12 @@ def serving(home: Path) -> Generator[str]:
 def settled(page: Page) -> None:
     """What was asked is answered and drawn."""
     page.evaluate("document.fonts.ready")
-    page.wait_for_timeout(DRAWN_MS)
-    page.wait_for_function(
-        "() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root, [data-loading=true]')"
-    )
+    # What is drawn may fetch a part of its own, whose place is held meanwhile: a chart, an editor.
+    for _ in range(2):
+        page.wait_for_timeout(DRAWN_MS)
+        page.wait_for_function(
+            "() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root, [data-loading=true]')"
+        )
     page.wait_for_timeout(DRAWN_MS)
 
 
@@ -173,6 +184,9 @@ def shown(page: Page, screen: Screen) -> None:
     """The screen is there, as somebody sees it who came by its address."""
     page.goto(screen.path)
     settled(page)
+    if screen.choose is not None:
+        page.get_by_text(screen.choose, exact=True).first.click()
+        settled(page)
     for button in screen.press:
         page.get_by_role("button", name=button, exact=True).first.click()
         settled(page)
@@ -182,6 +196,7 @@ def shown(page: Page, screen: Screen) -> None:
     if screen.keys is not None:
         page.keyboard.press(screen.keys)
         settled(page)
+    page.mouse.move(0, 0)
 
 
 def take(browser: Browser, home: Path, link: str, folder: Path, wanted: argparse.Namespace) -> list[str]:
