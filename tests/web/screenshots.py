@@ -50,8 +50,6 @@ class Screen:
     name: str
     path: str
     phone: bool = False
-    choose: str | None = None
-    """A choice to make first, by its words."""
     press: tuple[str, ...] = ()
     """Buttons to press first, one after the other."""
     follow: str | None = None
@@ -184,9 +182,6 @@ def shown(page: Page, screen: Screen) -> None:
     """The screen is there, as somebody sees it who came by its address."""
     page.goto(screen.path)
     settled(page)
-    if screen.choose is not None:
-        page.get_by_text(screen.choose, exact=True).first.click()
-        settled(page)
     for button in screen.press:
         page.get_by_role("button", name=button, exact=True).first.click()
         settled(page)
