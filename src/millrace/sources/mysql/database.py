@@ -15,11 +15,13 @@ import pyarrow as pa
 from millrace.connect.mysql.server import opened
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Context
+from millrace.connect.sql.reading import objects
 from millrace.connect.sql.reading.database import Part
 from millrace.connect.sql.reading.database import Session as Asked
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
-from millrace.errors import MillraceError, Transient
+from millrace.errors import ConfigError, MillraceError, Transient
+from millrace.sources.mysql import catalog
 from millrace.sources.mysql.catalog import Described, quoted
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.rows import Rows
@@ -71,7 +73,29 @@ class MySQL:
         del snapshot  # no server has one that others could see
         with connected(self._config, self._context) as (session, ahead):
             session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+            self.hold(session)
             yield Reading(session, ahead, self._config, self._described, self._left_out, self._context.clock.now)
+
+    def hold(self, session: Session) -> None:
+        """Until the transaction ends nobody changes the relations, which are as they were described. Raises Transient
+        where one is gone or has other columns."""
+        if self._config.ingestion_mode == "custom_sql":
+            return
+        for name, known in self._described.items():
+            try:
+                session.rows(f"SELECT 1 FROM {known.relation.source} LIMIT 0")
+            except ConfigError:
+                self._present(session, name)
+                raise
+            now = self._present(session, name)
+            if (now.types, now.relation.columns) != (known.types, known.relation.columns):
+                raise Transient(
+                    f"{name} has changed while it was read: it has other columns.",
+                    hint="Run again: columns are looked up anew.",
+                )
+
+    def _present(self, session: Session, name: str) -> Described:
+        return objects.present(catalog.relations(session, self._config.db_name, name), name)
 
     def quoted(self, name: str) -> str:
         return quoted(name)

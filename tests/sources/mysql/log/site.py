@@ -24,7 +24,7 @@ class Site(PostgresSite):
     server: Any
 
     def create(self, mode: Any = "merge", *, objects: Any = None, options: Any = None, **more: Any) -> Site:
-        config = self.server.settings(ingestion_mode="log", **more)
+        config = self.server.settings(**({"ingestion_mode": "log"} | more))
         connections.create(self.home, "source", "shop", "mysql", config)
         path = str(self.folder / "warehouse.duckdb")
         connections.create(self.home, "destination", "warehouse", "duckdb", {"path": path})
