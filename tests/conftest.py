@@ -42,6 +42,8 @@ __all__ = ["bucket", "database", "mariadb", "mongo", "mongodb", "mysql_database"
 # Files that tests make are synced as those of users are, which a disk takes milliseconds for and memory does not.
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 6 * 1024**3
+# Files with a test that takes half a minute; all of `crash` does.
+LONG = ("test_schema.py", "test_scaffold.py", "test_sentinel.py", "test_whole_story.py")
 OWN_FOLDER = pytest.StashKey[Path]()
 
 
@@ -75,7 +77,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that processes which share the tests end together."""
-    items.sort(key=lambda item: "crash" not in item.path.parts)
+    items.sort(key=lambda item: "crash" not in item.path.parts and item.path.name not in LONG)
 
 
 def _free_memory() -> int:
