@@ -146,6 +146,15 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The last segment that a table has taken in. ``staged_file``: the name of its file on the stage, which no other
+    segment ever has; None in notes from before that was kept, and where it was not known."""
+
+    segment: int
+    staged_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """One load: the rows of segments ``after``+1 … ``upto`` of one feed, in order.
 
@@ -155,7 +164,8 @@ class Load:
     for paths alone: it may change, and only ``feed`` tells whose rows these are. ``becomes`` is the name of the table
     whose place this one will take, for paths alone too; empty where it takes none. ``truncated_at_ms``: what the table
     held was deleted then, in epoch milliseconds; nothing comes in, and ``rows`` has one row that stands for it.
-    ``truncated_before_ms``: of what the table held, only rows that were ingested before that.
+    ``truncated_before_ms``: of what the table held, only rows that were ingested before that. ``staged_file``: of the
+    segment ``upto``, to be noted with its number (`Held`).
     """
 
     feed: str
@@ -168,6 +178,7 @@ class Load:
     becomes: str = ""
     truncated_at_ms: int | None = None
     truncated_before_ms: int | None = None
+    staged_file: str | None = None
 
 
 class Rereadable(ABC):
@@ -254,15 +265,20 @@ class Destination(ABC, Generic[D]):
 
     @abstractmethod
     def load(self, table: Table, load: Load) -> Loaded:
-        """All rows of the load are in the table, and `upto` is noted beside them; or nothing happened.
+        """All rows of the load are in the table, `upto` and `staged_file` noted beside them; or nothing happened.
 
         Raises Stale when the destination does not hold exactly `after`. Raises `Unloadable` with the rows that it
         cannot take; the caller rejects those and loads again with their numbers in `load.refused`.
         """
 
     @abstractmethod
-    def held(self, feed: str, table: str) -> int | None:
+    def holding(self, feed: str, table: str) -> Held | None:
         """Last segment of the feed that the table has taken in; None when it knows of none."""
+
+    def held(self, feed: str, table: str) -> int | None:
+        """The number of that segment."""
+        found = self.holding(feed, table)
+        return found.segment if found else None
 
     @abstractmethod
     def forget(self, feed: str, table: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from millrace.connect.source import Note
-from millrace.data.batch import Segment
+from millrace.data.batch import GIVEN_UP, Segment
 from millrace.engine.stage import OpenFile, Stage
 from millrace.errors import EnvironmentProblem
 
@@ -36,7 +36,7 @@ def give_up(ours: Crew, sync: Sync) -> None:
         for segment in ours.books.segments(table, shelved.generation, shelved.loaded):
             if segment.rows and _damaged(sync.stage, segment):
                 empty = OpenFile.begun(sync.stage, pa.schema([]))
-                put = empty.put(f"{ours.books.feed}/{quote(table, safe='')}/given_up")
+                put = empty.put(f"{ours.books.feed}/{quote(table, safe='')}/{GIVEN_UP}")
                 ours.books.give_up(table, shelved.generation, segment.number, *put)
                 rows += segment.rows
         if rows:

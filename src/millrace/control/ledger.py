@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -204,19 +205,16 @@ class Books:
         )
         with self._database.reading() as connection:
             found = connection.execute(query.where(s.state != "dropped").order_by(s.number)).all()
-        return [
-            Segment(
-                stream=row.stream,
-                table=row.table_name,
-                path=row.path,
-                rows=row.rows,
-                size_bytes=row.size_bytes,
-                checksum=row.checksum,
-                number=row.number,
-                generation=row.generation,
-            )
-            for row in found
-        ]
+        return [_segment(row) for row in found]
+
+    def segment(self, table: str, generation: int, number: int) -> Segment | None:
+        s = segments.c
+        query = sa.select(segments).where(
+            s.pipeline_id == self.feed, s.table_name == table, s.generation == generation, s.number == number
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _segment(row)
 
     def park(self, table: str, generation: int, upto: int, rejects: Sequence[RejectFile]) -> None:
         with self._entry() as entry:
@@ -294,6 +292,19 @@ class Books:
 
     def _lane(self, stream: str, lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
         return (cursors.c.pipeline_id == self.feed, cursors.c.stream == stream, cursors.c.lane == lane)
+
+
+def _segment(row: Any) -> Segment:
+    return Segment(
+        stream=row.stream,
+        table=row.table_name,
+        path=row.path,
+        rows=row.rows,
+        size_bytes=row.size_bytes,
+        checksum=row.checksum,
+        number=row.number,
+        generation=row.generation,
+    )
 
 
 class Replaying:

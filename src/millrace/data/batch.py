@@ -101,6 +101,10 @@ PARTIAL = "partial-"
 """How the name of a staged file begins whose rows may have `columns.UNCHANGED`."""
 
 
+GIVEN_UP = "given_up"
+"""The folder, within that of a table, of files without a row in the place of those that were damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A staged file: rows of one table in one schema, durable, never changed, numbered from 1 within its table.
@@ -120,11 +124,21 @@ class Segment:
     mapping_version: int | None = None
 
     @property
+    def file(self) -> str:
+        """The name of its file, which no other segment has, in whichever folder: a random number is in it."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def given_up(self) -> bool:
+        """Its own file was damaged; this one came into its place."""
+        return self.path.split("/")[-2:-1] == [GIVEN_UP]
+
+    @property
     def truncates(self) -> bool:
         """It stands for a `Truncated`: what the table holds is deleted, and no row comes in."""
-        return self.path.rpartition("/")[2].startswith(TRUNCATION)
+        return self.file.startswith(TRUNCATION)
 
     @property
     def partial(self) -> bool:
         """Its rows may leave out what did not change (`columns.UNCHANGED`)."""
-        return self.path.rpartition("/")[2].startswith(PARTIAL)
+        return self.file.startswith(PARTIAL)

@@ -143,6 +143,10 @@ class Shelf(Protocol):
         """Segments with numbers above ``after`` that are still on the stage, in order."""
         ...
 
+    def segment(self, table: str, generation: int, number: int) -> Segment | None:
+        """The segment of that number, whether it is still on the stage or not; None where there never was one."""
+        ...
+
     def park(self, table: str, generation: int, upto: int, rejects: Sequence[RejectFile]) -> None:
         """Rows of the load that ends at ``upto`` which the destination refused, kept before that load is made.
 

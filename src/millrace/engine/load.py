@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from millrace.connect.destination import (
     Destination,
+    Held,
     Limits,
     Load,
     Loaded,
@@ -32,7 +33,7 @@ from millrace.engine.mapping import Around, Mapping, policy_of
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
-from millrace.errors import ConfigError, SchemaError
+from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
 
 # One load takes at most so many segments and rows (loading.md 7: files per load).
 MOST_SEGMENTS = 500
@@ -165,7 +166,16 @@ def load(
         formerly = {column.name: column.formerly for column in table.columns if column.formerly}
         rows = StagedRows(stage, segments, schema, formerly)
         at = clock.now()
-        wanted = Load(feed, held, upto, int(at.timestamp() * 1000), rows, pipeline=pipeline, becomes=mapping.table)
+        wanted = Load(
+            feed,
+            held,
+            upto,
+            int(at.timestamp() * 1000),
+            rows,
+            pipeline=pipeline,
+            becomes=mapping.table,
+            staged_file=segments[-1].file,
+        )
         if segments[0].truncates:
             when, before = _truncated(stage, segments[0])
             wanted = replace(wanted, truncated_at_ms=when, truncated_before_ms=before)
@@ -259,8 +269,12 @@ def _held(
     shelf: Shelf,
     note: Callable[[Note], None],
 ) -> int:
-    """Last segment that the table holds, by the destination's own word; our note is brought in line with it."""
-    held = destination.held(feed, table.name)  # I3
+    """Last segment that the table holds, by the destination's own word; our note is brought in line with it.
+
+    Raises EnvironmentProblem "books_behind" where it is not the segment that we know under that number.
+    """
+    holding = destination.holding(feed, table.name)
+    held = holding.segment if holding else None  # I3
     gone = destination.schema(table.name) is None
     if gone and shelved.loaded and not shelved.fresh:
         if not shelved.mapping.auto:
@@ -269,6 +283,12 @@ def _held(
     if held is not None and gone:
         # The table was dropped behind our back; its note speaks of rows that are no more (loading.md 15.5).
         destination.forget(feed, table.name)
+        held = None
+    elif holding is not None and _strange(holding, shelved, shelf):
+        if not shelved.fresh or shelved.loaded:
+            raise _books_behind(table.name, holding.segment)
+        # Of a full reload that the books know nothing of, and that never came to its end.
+        destination.drop(table.name)
         held = None
     elif held is None and shelved.fresh and shelved.loaded == 0 and not gone:
         # Rows of an earlier full reload that never came to its end.
@@ -298,9 +318,31 @@ def _held(
             )
         )
         to = lost
-        _skip(destination, feed, table, to)
+        known = shelf.segment(shelved.mapping.table, shelved.generation, to)
+        _skip(destination, feed, table, to, known.file if known else None)
     shelf.rewind(shelved.mapping.table, shelved.generation, to)
     return to
+
+
+def _strange(held: Held, shelved: Shelved, shelf: Shelf) -> bool:
+    """Whether the books have another segment under the number that is held, or none; False where nobody can tell.
+
+    Books that were restored from a backup give numbers anew that the destination holds already.
+    """
+    if held.staged_file is None:
+        return False
+    known = shelf.segment(shelved.mapping.table, shelved.generation, held.segment)
+    return known is None or not (known.given_up or known.file == held.staged_file)
+
+
+def _books_behind(table: str, held: int) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"{table}: segment {held} of this pipeline, which the destination holds, is not the one that the control "
+        "database knows under that number",
+        hint="Was the control database restored from a backup, or is there a copy of it that runs too? What was staged "
+        "waits. Run `millrace resync` with --mode drop-and-load, which starts the table anew.",
+        code="books_behind",
+    )
 
 
 def _dropped_by_hand(mapping: Mapping) -> ObjectFailed:
@@ -319,12 +361,14 @@ def _skip(
     feed: str,
     table: Table,
     to: int,
+    staged_file: str | None,
 ) -> None:
     """The destination takes the next segment after ``to`` although it never saw the ones before."""
     destination.ensure(table)
     empty = pa.schema([pa.field(column.name, column.type) for column in table.columns]).empty_table()
     held = destination.held(feed, table.name) or 0
-    destination.load(table, Load(feed=feed, after=held, upto=to, at_ms=0, rows=_Empty(empty)))
+    load = Load(feed=feed, after=held, upto=to, at_ms=0, rows=_Empty(empty), staged_file=staged_file)
+    destination.load(table, load)
 
 
 class _Empty(Rereadable):
@@ -387,7 +431,8 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
     mapping = shelved.mapping
     fresh = fresh_name(mapping.table, destination.limits)
     gone = destination.schema(fresh) is None
-    if not (gone and destination.held(f"{shelf.feed}:{shelved.generation}", mapping.table) is not None):  # I8
+    held = destination.holding(f"{shelf.feed}:{shelved.generation}", mapping.table) if gone else None
+    if held is None or _strange(held, shelved, shelf):  # I8
         if not shelved.complete or shelved.loaded != shelved.last or (gone and shelved.last):
             return False
         if not shelved.last:

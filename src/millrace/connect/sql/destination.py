@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pyarrow as pa
 
 from millrace.connect.config import DestinationConfig
-from millrace.connect.destination import Change, Column, Destination, Load, Loaded, Meta, Rereadable, Table, Unloadable
+from millrace.connect.destination import (
+    Change,
+    Column,
+    Destination,
+    Held,
+    Load,
+    Loaded,
+    Meta,
+    Rereadable,
+    Table,
+    Unloadable,
+)
 from millrace.connect.source import Verdict
 from millrace.connect.sql import arrays, counting, statements, unchanged
 from millrace.connect.sql.dialect import Dialect
@@ -28,6 +39,9 @@ if TYPE_CHECKING:
     from millrace.connect.sql.history import Record
 
 D = TypeVar("D", bound=DestinationConfig)
+
+# The column of the notes for `Held.staged_file`; notes from before it was kept get it with the next `ensure`.
+STAGED_FILE = "staged_file"
 
 
 class _TakenBack(Exception):
@@ -195,8 +209,10 @@ class SqlDestination(Destination[D]):
         self.execute(
             f"CREATE TABLE IF NOT EXISTS {self.target(table.meta.loads)} "
             f"(feed {text} NOT NULL, table_name {text} NOT NULL, segment {number} NOT NULL, "
-            f"loaded_at {number} NOT NULL)"
+            f"loaded_at {number} NOT NULL, {STAGED_FILE} {text})"
         )
+        if STAGED_FILE not in (self.found(table.meta.loads) or {}):
+            self.execute(f"ALTER TABLE {self.target(table.meta.loads)} ADD COLUMN {STAGED_FILE} {text}")
 
     # Loading.
 
@@ -247,20 +263,23 @@ class SqlDestination(Destination[D]):
 
     def _claim(self, table: Table, load: Load) -> None:
         """I4: only who goes on exactly where the destination stands may load."""
-        holds = self._held(load.feed, table.name, table.meta.loads) or 0
+        held = self._holding(load.feed, table.name, table.meta.loads)
+        holds = held.segment if held else 0
         if holds != load.after:
             raise Stale(f"{table.name} holds segment {holds} of {load.feed}, not {load.after}")
 
     def _note(self, table: Table, load: Load) -> None:
         notes = self.target(table.meta.loads)
-        one, two, three, four = (self.marker(n) for n in range(1, 5))
+        one, two, three, four, five = (self.marker(n) for n in range(1, 6))
         self.execute(f"DELETE FROM {notes} WHERE feed = {one} AND table_name = {two}", load.feed, table.name)
         self.execute(
-            f"INSERT INTO {notes} (feed, table_name, segment, loaded_at) VALUES ({one}, {two}, {three}, {four})",
+            f"INSERT INTO {notes} (feed, table_name, segment, loaded_at, {STAGED_FILE}) "
+            f"VALUES ({one}, {two}, {three}, {four}, {five})",
             load.feed,
             table.name,
             load.upto,
             load.at_ms,
+            load.staged_file,
         )
 
     def _publish(self, table: Table, load: Load, incoming: Incoming) -> Loaded:
@@ -431,18 +450,20 @@ class SqlDestination(Destination[D]):
 
     # What is held.
 
-    def held(self, feed: str, table: str) -> int | None:
+    def holding(self, feed: str, table: str) -> Held | None:
         with self.connected(keep=True):
-            return self._held(feed, table, self.loads)
+            return self._holding(feed, table, self.loads)
 
-    def _held(self, feed: str, table: str, loads: str) -> int | None:
-        if self.found(loads) is None:
+    def _holding(self, feed: str, table: str, loads: str) -> Held | None:
+        columns = self.found(loads)
+        if columns is None:
             return None
         one, two = self.marker(1), self.marker(2)
+        file = STAGED_FILE if STAGED_FILE in columns else "NULL"
         found = self.rows(
-            f"SELECT segment FROM {self.target(loads)} WHERE feed = {one} AND table_name = {two}", feed, table
+            f"SELECT segment, {file} FROM {self.target(loads)} WHERE feed = {one} AND table_name = {two}", feed, table
         )
-        return int(found[0][0]) if found else None
+        return Held(int(found[0][0]), found[0][1]) if found else None
 
     def forget(self, feed: str, table: str) -> None:
         with self.connected(keep=True), self.transaction():

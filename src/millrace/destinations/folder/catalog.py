@@ -46,6 +46,8 @@ class LoadNote:
     attempt: str
     marker: str = ""
     """The key of the object that says beside the files that all of them are there; without files there is none."""
+    staged_file: str | None = None
+    """Of the segment ``upto`` (`millrace.connect.destination.Held`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from millrace.connect.config import DestinationConfig, Secret
 from millrace.connect.destination import (
     Change,
     Column,
+    Held,
     Limits,
     Load,
     Loaded,
@@ -231,6 +232,7 @@ class Destination(Contract[Config]):
                 written,
                 attempt,
                 marker if files else "",
+                load.staged_file,
             )
             if not self.catalog.note(state.id, note):
                 raise Stale(f"{table.name} took segments after {load.after} of {load.feed} from another worker")
@@ -291,10 +293,10 @@ class Destination(Contract[Config]):
 
     # What is held.
 
-    def held(self, feed: str, table: str) -> int | None:
+    def holding(self, feed: str, table: str) -> Held | None:
         state = self.catalog.state(table)
         last = self.catalog.last(state.id, feed) if state.id else None
-        return last.upto if last else None
+        return Held(last.upto, last.staged_file) if last else None
 
     def forget(self, feed: str, table: str) -> None:
         state = self.catalog.state(table)

@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from millrace.connect.mysql.session import Session, marker
+from millrace.connect.sql.destination import STAGED_FILE
 from millrace.errors import ConfigError, SchemaError
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ class Whole:
         self._session.execute(
             f"CREATE TABLE IF NOT EXISTS {self._destination.target(loads)} (feed VARCHAR(255) NOT NULL, "
             "table_name VARCHAR(64) NOT NULL, segment BIGINT NOT NULL, loaded_at BIGINT NOT NULL, "
-            f"becomes VARCHAR(64), PRIMARY KEY (feed, table_name)) ENGINE=InnoDB {words}"
+            f"becomes VARCHAR(64), {STAGED_FILE} VARCHAR(255), PRIMARY KEY (feed, table_name)) ENGINE=InnoDB {words}"
         )
+        if STAGED_FILE not in (self._destination.found(loads) or {}):
+            self._session.execute(
+                f"ALTER TABLE {self._destination.target(loads)} ADD COLUMN {STAGED_FILE} VARCHAR(255) {words}"
+            )
 
     def swap(self, fresh: str, table: str) -> None:
         """``fresh`` takes the place of ``table``, with its notes."""
