@@ -1,14 +1,4 @@
-import {
-  Button,
-  Group,
-  NumberInput,
-  Paper,
-  SegmentedControl,
-  Stack,
-  Switch,
-  Text,
-  Title,
-} from '@mantine/core';
+import { Button, Group, NumberInput, Paper, SegmentedControl, Stack, Text, Title } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body } from '~/api/client';
@@ -188,6 +178,23 @@ function Lateness() {
   );
 }
 
+type Beyond = 'tell' | 'pause' | 'sideline';
+
+const BEYOND: { value: Beyond; label: string }[] = [
+  { value: 'tell', label: 'Tell people' },
+  { value: 'pause', label: 'Pause too' },
+  { value: 'sideline', label: 'Hold back loads too' },
+];
+
+const DONE: Record<Beyond, string> = {
+  tell: 'The pipeline goes on.',
+  pause: 'Nothing is read until somebody resumes the pipeline.',
+  sideline: 'Rows are read, and wait on the stage until the next day.',
+};
+
+// A month: who gives more has no limit.
+const MOST_GRACE = 31 * 24;
+
 function Limit() {
   const pipeline = usePipelineName();
   const client = useQueryClient();
@@ -199,12 +206,15 @@ function Limit() {
   const kept = usual.data?.limit;
   // What somebody has in mind; null: nothing yet.
   const [typed, setRows] = useState<number | string | null>(null);
-  const [stop, setPause] = useState<boolean | null>(null);
+  const [picked, setBeyond] = useState<Beyond | null>(null);
+  const [hours, setGrace] = useState<number | string | null>(null);
   const rows = typed ?? kept?.rows ?? '';
-  const pause = stop ?? kept?.pause ?? false;
+  const beyond = picked ?? (kept?.pause ? 'pause' : kept?.sideline ? 'sideline' : 'tell');
+  const grace = hours ?? kept?.grace_hours ?? 0;
   const settled = () => {
     setRows(null);
-    setPause(null);
+    setBeyond(null);
+    setGrace(null);
     return client.invalidateQueries({ queryKey: ['usage'] });
   };
   const save = useMutation({
@@ -212,7 +222,12 @@ function Limit() {
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', {
           params: { path: { pipeline } },
-          body: { rows: Number(rows), pause },
+          body: {
+            rows: Number(rows),
+            pause: beyond === 'pause',
+            sideline: beyond === 'sideline',
+            grace_hours: Number(grace),
+          },
         }),
       ),
     onSuccess: () => {
@@ -255,16 +270,35 @@ function Limit() {
           allowDecimal={false}
           placeholder={usual.data?.suggested?.toLocaleString('en')}
         />
-        <Switch
-          label="Pause the pipeline too"
-          checked={pause}
-          onChange={(event) => setPause(event.currentTarget.checked)}
-        />
+        <Stack gap={4}>
+          <SegmentedControl
+            aria-label="Beyond the limit"
+            value={beyond}
+            onChange={(value) => setBeyond(value as Beyond)}
+            data={BEYOND}
+            w="fit-content"
+          />
+          <Text size="sm" c="dimmed">
+            {DONE[beyond]}
+          </Text>
+        </Stack>
+        {beyond !== 'tell' && (
+          <NumberInput
+            label="Hours of grace"
+            description="How long it goes on after the hour in which the limit was passed"
+            min={0}
+            max={MOST_GRACE}
+            value={grace}
+            onChange={setGrace}
+            w={220}
+            allowDecimal={false}
+          />
+        )}
         <ErrorNote error={save.error} />
         <Group>
           <Button
             variant="default"
-            disabled={rows === '' || (typed === null && stop === null)}
+            disabled={rows === '' || grace === '' || (typed === null && picked === null && hours === null)}
             loading={save.isPending}
             onClick={() => save.mutate()}
           >
