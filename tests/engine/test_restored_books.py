@@ -76,6 +76,24 @@ def test_rows_under_a_number_that_was_given_before_are_not_taken_for_loaded(
     assert rig.rows("items", "id") == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("rows", ["merge"], indirect=True)
+def test_who_forgets_the_note_of_a_merged_table_gets_what_waits_merged_into_it(
+    rig: Rig, rows: Rows, keep: Callable[[], Callable[[], None]]
+):
+    add(rows, 1)
+    rig.run()
+    restore = keep()
+    add(rows, 2)
+    rig.run()
+    restore()
+    add(rows, 3)
+    with pytest.raises(EnvironmentProblem):
+        rig.run()
+    rig.change("DELETE FROM __hevo__loads WHERE table_name = 'items'")
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
+
+
 def test_a_reload_with_a_number_that_was_given_before_is_made_all_the_same(
     rig: Rig, rows: Rows, keep: Callable[[], Callable[[], None]]
 ):

@@ -10,13 +10,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 
 from millrace.connect import registry
-from millrace.connect.destination import Destination, Load, Loaded, Rereadable, Table, Unloadable
+from millrace.connect.destination import Destination, Held, Load, Loaded, Rereadable, Table, Unloadable
 from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, finite, rows, table
 from millrace.data import columns, types
 from millrace.data.cast import cast
@@ -168,6 +169,18 @@ class DestinationContract(ABC):
         other = self.another()
         assert other.held(FEED, "noted") == 3
         other.close()
+
+    def test_which_segment_is_held_is_told_by_its_file(self, destination: Destination[Any]) -> None:
+        made, given = counted("told__fresh")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 3, 7, given, staged_file="one.arrow"))
+        assert destination.holding(FEED, made.name) == Held(3, "one.arrow")
+        destination.load(made, Load(FEED, 3, 4, 7, given, staged_file="other.arrow"))
+        destination.swap(made.name, "told")
+        assert destination.holding(FEED, "told") == Held(4, "other.arrow")
+        assert destination.holding(FEED, made.name) is None
+        destination.load(replace(made, name="told"), Load(FEED, 4, 5, 7, given))
+        assert destination.holding(FEED, "told") == Held(5)
 
     @pytest.mark.parametrize("after", [1, 2, 4])
     def test_a_load_that_does_not_follow_is_refused(self, destination: Destination[Any], after: int) -> None:

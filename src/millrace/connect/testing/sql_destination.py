@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from millrace.connect.destination import Column, Destination, Load, Loaded, Meta, Table, Unloadable
+from millrace.connect.destination import Column, Destination, Held, Load, Loaded, Meta, Table, Unloadable
 from millrace.connect.testing.destination import FEED, at_once, shuffled
 from millrace.connect.testing.items import ItemsContract
 from millrace.connect.testing.rows import META, PLAIN, Rows, array, finite, rows, table
@@ -151,6 +151,18 @@ class SqlDestinationContract(ItemsContract):
         with pytest.raises(Stale):
             destination.load(made, Load(FEED, 1, 2, 22, BATCH))
         assert [row[1] for row in self.merged(destination)] == ["a", "b", "c", "e"]
+
+    def test_notes_without_the_file_of_a_segment_get_a_place_for_it(self, destination: Destination[Any]) -> None:
+        made = example()
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 2, 11, BEFORE, staged_file="one.arrow"))
+        destination.close()
+        self.behind(f"ALTER TABLE {{t:{made.meta.loads}}} DROP COLUMN staged_file")
+        assert destination.holding(FEED, "worked") == Held(2)
+        destination.ensure(made)
+        assert destination.holding(FEED, "worked") == Held(2)
+        destination.load(made, Load(FEED, 2, 3, 22, BATCH, staged_file="other.arrow"))
+        assert destination.holding(FEED, "worked") == Held(3, "other.arrow")
 
     def test_a_load_by_the_numbers_balances(self, destination: Destination[Any]) -> None:
         made = example()
