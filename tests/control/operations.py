@@ -123,7 +123,6 @@ ASKS: Mapping[str, str] = {
     "pipelines.listed": "view",
     "pipelines.numbered": "view",
     "pipelines.page": "view",
-    "pipelines.remove": "pipelines.delete",
     "pipelines.set_state": "pipelines.edit",
     "positions.as_of": "view",
     "positions.back_to": "pipelines.edit",

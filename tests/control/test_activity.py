@@ -19,6 +19,7 @@ from tests.control.people import acting, cheap, joined
 from millrace.control import (
     activity,
     connections,
+    lifecycle,
     pipelines,
     positions,
     records,
@@ -68,7 +69,7 @@ def test_every_change_has_its_line_with_author_and_what_was_before(home: Home, s
     rejects.discard(ada, rejects.Choice("events", code="X"))
     settings.change(ada, retention_days=3)
     settings.change(ada, retention_days=3)
-    pipelines.remove(ada, "events")
+    assert lifecycle.delete(ada, "events")
     connections.remove(ada, "source", "project")
     connections.remove(ada, "destination", "depot")
     assert actions(home)[start:] == [

@@ -16,7 +16,18 @@ from tests.control.operations import ASKS, INSIDE, OWN
 from tests.control.people import PASSWORD, cheap
 
 import millrace.control
-from millrace.control import connections, pipelines, positions, records, rejects, roles, simulation, status, teams
+from millrace.control import (
+    connections,
+    lifecycle,
+    pipelines,
+    positions,
+    records,
+    rejects,
+    roles,
+    simulation,
+    status,
+    teams,
+)
 from millrace.control.actors import EVERYTHING, OPERATOR, Actor
 from millrace.control.home import Home
 from millrace.control.roles import ROLES
@@ -138,7 +149,7 @@ def test_what_belongs_to_another_team_is_not_found_rather_than_forbidden(
     there = home.acting(OPERATOR.of(other.id))
     for attempt in (
         lambda: pipelines.find(there, "events"),
-        lambda: pipelines.remove(there, "events"),
+        lambda: lifecycle.delete(there, "events"),
         lambda: pipelines.set_state(there, "events", "PAUSED"),
         lambda: connections.find(there, "source", "project"),
         lambda: connections.remove(there, "destination", "warehouse"),

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import connections, leases, pipelines, settings, tables
+from millrace.control import connections, leases, lifecycle, pipelines, settings, tables
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.errors import ConfigError
@@ -130,7 +130,7 @@ def test_a_removed_pipeline_takes_its_books_along(home: Home, saved: Desk, segme
     books.commit(commit(read=2, rejects=[rejects(2)], cursor="c"))
     with leases.held(home.database, "something else"):
         leases._ours.clear()
-        pipelines.remove(home, "events")
+        assert lifecycle.delete(home, "events")
     with pytest.raises(ConfigError, match="no pipeline 'events'"):
         pipelines.find(home, "events")
     with home.database.reading() as connection:
@@ -142,10 +142,13 @@ def test_a_removed_pipeline_takes_its_books_along(home: Home, saved: Desk, segme
     assert pipelines.create(home, WISH).id != saved.pipeline
 
 
-def test_a_running_pipeline_is_not_removed(home: Home, saved: Desk) -> None:
+def test_a_running_pipeline_goes_when_its_run_has_ended(home: Home, saved: Desk) -> None:
     saved.books()
-    with pytest.raises(leases.AlreadyRunning, match="pipeline events is already running"):
-        pipelines.remove(home, "events")
+    assert not lifecycle.delete(home, "events")
+    assert (pipelines.find(home, "events").state, lifecycle.bury(home)) == ("DELETING", 0)
+    leases._ours.clear()
+    assert lifecycle.bury(home) == 1
+    assert not pipelines.listed(home)
 
 
 def test_a_pipeline_can_be_paused(home: Home, saved: Desk) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import leases, records, rejects, retention, settings
+from millrace.control import leases, lifecycle, records, rejects, retention, settings
 from millrace.control.home import Home
 from millrace.control.tables import cursor_history, runs, segments
 from millrace.data.batch import Segment
@@ -159,15 +159,13 @@ def test_a_file_that_cannot_be_deleted_now_is_tried_again(
 
 
 def test_dropped_generations_and_removed_pipelines_leave_the_stage(home: Home, saved: Desk, stage: Stage) -> None:
-    from millrace.control import pipelines
-
     books, _ = saved.books()
     books.commit(commit(read=1, segments=[staged(stage, age=OLD)]))
     books.new_generation("events")
     books.commit(commit(read=1, segments=[staged(stage, age=OLD)]))
     release()
     assert retention.collect(home, stage).unnamed == 1
-    pipelines.remove(home, "events")
+    assert lifecycle.delete(home, "events")
     assert retention.collect(home, stage).unnamed == 1
     assert there(stage) == set()
 

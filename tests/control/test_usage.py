@@ -13,7 +13,7 @@ from tests.control.conftest import Desk, commit
 
 from millrace.connect.config import SourceConfig
 from millrace.connect.source import Reading, Source, Stream, Verdict
-from millrace.control import connections, leases, pipelines, records, runs, usage, usage_limits
+from millrace.control import connections, leases, lifecycle, pipelines, records, runs, usage, usage_limits
 from millrace.control.home import Home
 from millrace.control.ledger import Books, Group
 from millrace.control.records import RunKind
@@ -248,7 +248,7 @@ def test_what_a_pipeline_moved_is_told_when_it_is_gone_and_under_its_last_name(
     leases._ours.clear()
     with home.database.transaction() as connection:
         connection.execute(sa.text("DELETE FROM leases"))
-    pipelines.remove(home, "events")
+    assert lifecycle.delete(home, "events")
     since = usage.month_of(earlier)
     (line,) = usage.report(home, since=since).lines
     assert (line.pipeline, line.loaded) == ("of old", 18)

@@ -14,7 +14,7 @@ from tests.control.sources import Script
 from tests.rest.conftest import Keys, work
 from tests.rest.provider import Failed, Object, Objects, Pipelines, Provider
 
-from millrace.control import connections, jobs, pipelines, tasks
+from millrace.control import connections, jobs, lifecycle, pipelines, tasks
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 
@@ -28,7 +28,7 @@ def number(home: Home, script: Script, tmp_path: Path) -> Iterator[int]:
     connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
     yield pipelines.create(home, Wish("events", "app", "warehouse")).number
     for found in pipelines.listed(home):
-        pipelines.remove(home, found.name)
+        assert lifecycle.delete(home, found.name)
     connections.remove(home, "source", "app")
     connections.remove(home, "destination", "warehouse")
 

@@ -15,7 +15,7 @@ from tests.control.sources import Script
 from tests.rest.conftest import Keys, work
 
 from millrace.connect.log import LOG
-from millrace.control import connections, jobs, objects, pipelines, positions
+from millrace.control import connections, jobs, lifecycle, objects, pipelines, positions
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.tables import cursors
@@ -32,7 +32,7 @@ def number(home: Home, script: Script, tmp_path: Path) -> Iterator[int]:
     connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
     yield pipelines.create(home, Wish("events", "app", "warehouse")).number
     for found in pipelines.listed(home):
-        pipelines.remove(home, found.name)
+        assert lifecycle.delete(home, found.name)
     connections.remove(home, "source", "app")
     connections.remove(home, "destination", "warehouse")
 

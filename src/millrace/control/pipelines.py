@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from millrace.control import connections, due, leases, pages, schedule, slots
+from millrace.control import connections, due, pages, schedule, slots
 from millrace.control.activity import Entity, wrote
 from millrace.control.findings import nearest
 from millrace.control.numbers import following
@@ -218,24 +218,6 @@ def set_state(home: Home, name: str, state: State) -> Pipeline:
         told = f"pipeline {name} is {state.lower()}"
         wrote(home, "MEDIUM", found.entity, "set_state", told, {"state": found.state}, {"state": state})
     return replace(found, state=state)
-
-
-def remove(home: Home, name: str) -> None:
-    """The pipeline is gone with its books, its runs, and its rows that wait; tables at the destination stay.
-
-    Its files on the stage are left to `retention`. Raises AlreadyRunning while it runs.
-    """
-    from millrace.control import audits  # which needs this module
-
-    home.actor.must("pipelines.delete")
-    found = find(home, name)
-    with (
-        leases.held(home.database, lease_name(found.id), what=f"pipeline {name}"),
-        home.database.transaction() as connection,
-    ):
-        audits.keep(connection, found.id)
-        connection.execute(sa.delete(pipelines).where(pipelines.c.id == found.id))
-        wrote(home, "HIGH", found.entity, "delete", f"pipeline {name} was deleted", before=asdict(found.wish))
 
 
 def listed(home: Home) -> list[Pipeline]:
