@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -285,10 +285,10 @@ class Books:
 
     @contextmanager
     def _entry(self) -> Generator[Entry]:
-        expires_at = self._database.now() + timedelta(seconds=LEASE_S)
+        now = self._database.now()
         with self._database.transaction() as connection:
-            confirm(connection, self._lease, expires_at)  # I4
-            yield Entry(connection, self.feed, self._run, datetime.now(UTC))
+            confirm(connection, self._lease, now + timedelta(seconds=LEASE_S))  # I4
+            yield Entry(connection, self.feed, self._run, now)
 
     def _lane(self, stream: str, lane: Lane) -> tuple[sa.ColumnElement[bool], ...]:
         return (cursors.c.pipeline_id == self.feed, cursors.c.stream == stream, cursors.c.lane == lane)
