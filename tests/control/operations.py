@@ -225,6 +225,7 @@ INSIDE: Mapping[str, str] = {
     "alert_watch.check_latency": "the scheduler",
     "alert_watch.check_limits": "the scheduler",
     "alert_watch.check_unusual": "the scheduler",
+    "alert_watch.check_windows": "the scheduler",
     "alert_watch.daily": "the scheduler",
     "alert_watch.digest": "the scheduler",
     "alert_watch.look": "the scheduler",

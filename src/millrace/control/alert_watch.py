@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_events, budgets, lateness, lifecycle, unusual
+from millrace.control import alert_events, budgets, ingestion_limit, lateness, lifecycle, unusual
 from millrace.control.activity import Entity
 from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Code, Event
@@ -27,6 +27,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.ingestion_limit import IngestionLimit
     from millrace.control.unusual import Unusual
 
 DIGEST_H = 3
@@ -44,6 +45,7 @@ def look(home: Home, now: datetime | None = None) -> None:
     """Everything is looked at once. To be asked about once a minute, by whoever schedules."""
     moment = now or home.database.now()
     check_limits(home, moment)
+    check_windows(home, moment)
     check_latency(home, moment)
     check_unusual(home, moment)
     digest(home, moment)
@@ -79,6 +81,32 @@ def check_limits(home: Home, now: datetime) -> int:
                     found += 1
             break
     return found
+
+
+def check_windows(home: Home, now: datetime) -> int:
+    """Teams that have read all that they may in a window are told so; how many.
+
+    Once, until half of a window went by with room left: a team that fills each window is not told in each.
+    """
+    with home.database.reading() as connection:
+        found = ingestion_limit.standing(connection, now)
+    told = 0
+    for team, limit in found:
+        entity = Entity("team", team, "usage")
+        with home.database.transaction() as connection:
+            if limit.full and not alert_events.is_open(connection, entity, ["INGESTION_STALLED"]):
+                alert_events.tell(connection, team, _stalled(entity, limit), at=now)
+                told += 1
+            elif not limit.full and limit.half_over(now):
+                alert_events.over(connection, team, entity, ["INGESTION_STALLED"], at=now)
+    return told
+
+
+def _stalled(entity: Entity, limit: IngestionLimit) -> Event:
+    title = f"All {limit.rows:,} rows that may be read in {limit.minutes:,} minutes are read"
+    body = f"Nothing more is read before {limit.until:%Y-%m-%d %H:%M} UTC, unless the limit is raised or lifted."
+    facts: dict[str, Any] = {"limit": limit.rows, "counted": limit.counted, "minutes": limit.minutes}
+    return Event("INGESTION_STALLED", entity, title, body, f"{limit.until:%Y-%m-%d %H:%M}", facts=facts)
 
 
 def check_latency(home: Home, now: datetime) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from millrace.control import alert_events
 from millrace.control.activity import Entity, wrote
 from millrace.control.telling_tables import ingestion_limits
 from millrace.data.dataclass import dataclass
@@ -48,6 +49,10 @@ class IngestionLimit:
         """Nothing is read before the window ends."""
         return self.rows is not None and self.counted >= self.rows
 
+    def half_over(self, now: datetime) -> bool:
+        """Less than half of the window is left."""
+        return self.until is not None and self.until - now < timedelta(minutes=self.minutes) / 2
+
 
 def allow(home: Home, rows: int, *, minutes: int = 30) -> IngestionLimit:
     """The team may read so many rows in each window. What was read in the present one before counts if the windows are
@@ -74,6 +79,7 @@ def allow(home: Home, rows: int, *, minutes: int = 30) -> IngestionLimit:
                 changed_at=now,
             )
         )
+        alert_events.over(connection, home.actor.team_id, _entity(home), ["INGESTION_STALLED"], at=now)
         after = {"rows": rows, "minutes": minutes}
         wrote(home, "MEDIUM", _entity(home), "limit", f"at most {rows:,} rows in {minutes} minutes", before, after)
     return of(home)
@@ -82,9 +88,11 @@ def allow(home: Home, rows: int, *, minutes: int = 30) -> IngestionLimit:
 def lift(home: Home) -> None:
     """The team reads as many rows as it likes."""
     home.actor.must("settings.edit")
+    now = home.database.now()
     with home.database.transaction() as connection:
         gone = connection.execute(sa.delete(ingestion_limits).where(_T.team_id == home.actor.team_id))
         if gone.rowcount:
+            alert_events.over(connection, home.actor.team_id, _entity(home), ["INGESTION_STALLED"], at=now)
             wrote(home, "MEDIUM", _entity(home), "limit", "no limit of rows in a window any more")
 
 
@@ -94,9 +102,12 @@ def of(home: Home) -> IngestionLimit:
     now = home.database.now()
     with home.database.reading() as connection:
         row = connection.execute(sa.select(ingestion_limits).where(_T.team_id == home.actor.team_id)).one_or_none()
-    if row is None:
-        return IngestionLimit(None, 30, 0, None)
-    return IngestionLimit(row.rows, _minutes(row), row.counted if _present(row, now) else 0, _end(row, now))
+    return IngestionLimit(None, 30, 0, None) if row is None else _of(row, now)
+
+
+def standing(connection: sa.Connection, now: datetime) -> list[tuple[str, IngestionLimit]]:
+    """The limit of each team that has one."""
+    return [(row.team_id, _of(row, now)) for row in connection.execute(sa.select(ingestion_limits))]
 
 
 def count(connection: sa.Connection, team_id: str, rows: int, now: datetime) -> None:
@@ -126,6 +137,10 @@ def wait(database: Database, team_id: str, stopping: threading.Event, meter: Met
         meter.awaiting = f"the team's limit of rows in a window, until {end:%H:%M:%S} UTC"
         stopping.wait(min(1.0, max(0.05, (end - database.now()).total_seconds())))
     meter.awaiting = ""
+
+
+def _of(row: Any, now: datetime) -> IngestionLimit:
+    return IngestionLimit(row.rows, _minutes(row), row.counted if _present(row, now) else 0, _end(row, now))
 
 
 def _minutes(row: Any) -> int:
