@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from millrace.control import (
     runs,
     usage_limits,
 )
+from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.records import RunRecord
 from millrace.control.telling_tables import usage_hourly
@@ -36,6 +38,14 @@ HOUR = timedelta(hours=1)
 def url(tmp_path: Path) -> str:
     """One kind of database: statements over usage are tested on both elsewhere."""
     return f"sqlite:///{tmp_path / 'millrace.db'}"
+
+
+@pytest.fixture(autouse=True)
+def moment(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """The middle of a day and of a month, from which the clock of the database goes on: no period ends in a test."""
+    start, began = datetime(2026, 5, 20, 12, 10, tzinfo=UTC), time.monotonic()
+    monkeypatch.setattr(Database, "now", lambda _: start + timedelta(seconds=time.monotonic() - began))
+    return start
 
 
 @pytest.fixture
@@ -73,11 +83,11 @@ def used(home: Home, saved: Desk, rows: int, hour: datetime) -> None:
 
 @pytest.mark.parametrize("whose", ["pipeline", "team"])
 def test_beyond_a_budget_rows_wait_on_the_stage_and_none_is_lost(
-    home: Home, script: Script, saved: Desk, tmp_path: Path, whose: str
+    home: Home, script: Script, saved: Desk, tmp_path: Path, moment: datetime, whose: str
 ) -> None:
     runs.run(home, "events")
-    now = datetime.now(UTC)
-    used(home, saved, 50, now.replace(minute=0, second=0, microsecond=0))
+    now = moment
+    used(home, saved, 50, now.replace(minute=0))
     if whose == "pipeline":
         usage_limits.limit_pipeline(home, "events", 50, sideline=True)
     else:
@@ -98,12 +108,14 @@ def test_beyond_a_budget_rows_wait_on_the_stage_and_none_is_lost(
     assert codes(home, now)[-1] == ("QUOTA_SIDELINED", "RESOLVED")
 
 
-def test_a_new_period_frees_what_waits(home: Home, script: Script, saved: Desk, tmp_path: Path) -> None:
+def test_a_new_period_frees_what_waits(
+    home: Home, script: Script, saved: Desk, tmp_path: Path, moment: datetime
+) -> None:
     runs.run(home, "events")
     usage_limits.limit_pipeline(home, "events", 1, sideline=True)
     run(home, script, 3)
     assert table(tmp_path) == [1, 2]
-    used(home, saved, 2, datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1))
+    used(home, saved, 2, moment.replace(minute=0) - timedelta(days=1))
     run(home, script, 4)
     assert table(tmp_path) == [1, 2, 3, 4]
 
