@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control import connections, lifecycle, pipelines, settings
+from millrace.control import connections, lateness, lifecycle, pipelines, settings, unusual, usage_limits
 from millrace.control.apply import apply
 from millrace.control.document import parse
 from millrace.control.document_schema import SettingsPart
@@ -20,6 +20,7 @@ from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.places import plant
 from millrace.control.schedule import Schedule
+from millrace.control.unusual import Unusual
 
 scalars = st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(
     ["1e5", "007", "no", "~", "null", "True", "12:30", "${A}", "$${A}", "$", "- a", "a: b", "#c", "<<", "0x1f", "1_000"]
@@ -100,3 +101,29 @@ def test_two_processes_that_apply_one_file_at_once_agree(home: Home, monkeypatch
     assert applied.pipelines == ["p"]
     assert {change.state for change in applied.changes} == {"unchanged"}
     assert [one.name for one in pipelines.listed(home)] == ["p"]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_what_watches_a_pipeline_stays_when_a_file_is_applied_that_says_nothing_of_it(home: Home, tmp_path: Path):
+    text = (
+        "sources:\n  s: {type: clevertap, config: {project_id: P, passcode: C, event_source: schema}}\n"
+        "destinations:\n  wh: {type: duckdb, config: {path: ./w.duckdb}}\n"
+        "pipelines:\n  p: {source: s, destination: wh, defer_when_empty: true}\n"
+    )
+
+    def state_of(text: str) -> dict[str, str]:
+        document = parse(text, tmp_path / "f.yaml", env={})
+        return {one.kind: one.state for one in apply(home, document).changes}
+
+    assert state_of(text)["pipeline"] == "created"
+    wanted = Unusual(times=3, intervals=4, pause=True)
+    unusual.watch(home, "p", wanted)
+    lateness.allow(home, "p", 90)
+    usage_limits.limit_pipeline(home, "p", 500, sideline=True, grace_hours=2)
+    assert set(state_of(text).values()) == {"unchanged"}
+    assert state_of(text.replace(", defer_when_empty: true", ", load_mode: append"))["pipeline"] == "changed"
+    assert pipelines.find(home, "p").load_mode == "append"
+    assert "defer_when_empty" not in pipelines.find(home, "p").options
+    assert (unusual.of(home, "p"), lateness.of(home, "p")) == (wanted, 90)
+    (limit,) = usage_limits.page(home).items
+    assert (limit.rows, limit.sideline, limit.grace_hours) == (500, True, 2)
