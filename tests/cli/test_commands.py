@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import signal
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 import yaml
 from tests.cli.asking import ask, spawn
 from tests.cli.conftest import ACCOUNT, NOW, Shop
+from typer.main import get_command
+
+from millrace.cli.main import commands
+from millrace.control.reconcile import Reconciliation
 
 FIRST = date(2026, 2, 12)
 
@@ -252,6 +258,19 @@ def test_reconcile_compares_counts_and_finds_them_equal(shop: Shop):
     told = shop.ask("reconcile", "clevertap", "--summary", "--since", "2026-03-01").out
     assert "Every difference has a cause" in told
     assert "App Launched" in told
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_the_remedy_of_a_comparison_is_a_command_that_there_is_whatever_the_names_are(ranges: bool):
+    remedy = Reconciliation("Ann's shop", "Item Viewed", "items", "UTC", (), {}, {}, ranges=ranges).remedy
+    program, name, *words = shlex.split(remedy)
+    tree: Any = get_command(commands())
+    given = tree.commands[name].make_context(name, words).params
+    assert program == "millrace"
+    if ranges:
+        assert (name, given["pipeline"], given["only"]) == ("resync", "Ann's shop", ["Item Viewed"])
+    else:
+        assert (name, given["pipeline"], given["fix"]) == ("reconcile", "Ann's shop", True)
 
 
 def test_reconcile_can_order_days_to_be_read_again(fresh: Shop):

@@ -306,9 +306,7 @@ def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
         yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
     else:
         yield f"{mark('bad')} Some differences have no known cause. " + (
-            "Read the object again: " + dim(f"millrace resync {found.pipeline} --object {found.stream}")
-            if found.ranges
-            else "Read those days again: " + dim(f"millrace reconcile {found.pipeline} --fix")
+            ("Read the object again: " if found.ranges else "Read those days again: ") + dim(found.remedy)
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,6 +101,14 @@ class Reconciliation:
     def equal(self) -> bool:
         """Every difference has a cause."""
         return all(row.unexplained == 0 for row in self.compared)
+
+    @property
+    def remedy(self) -> str:
+        """The command that reads again what differs, as a shell takes it."""
+        pipeline = shlex.quote(self.pipeline)
+        if self.ranges:
+            return f"millrace resync {pipeline} --object {shlex.quote(self.stream)}"
+        return f"millrace reconcile {pipeline} --fix"
 
 
 def reconcile(

@@ -153,6 +153,6 @@ def no_days(found: Sequence[Reconciliation]) -> None:
         if one.ranges and not one.equal:
             raise ConfigError(
                 f"{one.stream} differs from its table, and is counted as it is now: it has no days to read again",
-                hint=f"Run the pipeline and compare again; then `millrace resync {one.pipeline} --only {one.stream}`.",
+                hint=f"Run the pipeline and compare again; then `{one.remedy}`.",
                 code="cannot_reread",
             )
