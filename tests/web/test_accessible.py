@@ -24,6 +24,7 @@ SCREENS = (
     f"{AT}/settings",
     f"/failed-events/{quote(SHOP)}/Orders/steps/TRANSFORM_ERROR",
     "/destinations/warehouse",
+    "/destinations/warehouse/settings",
     "/destinations/warehouse/workbench",
     "/pipelines/new",
     "/pipelines/new?type=clevertap",

@@ -7,6 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 from tests.control.sources import Script
 from tests.rest.conftest import script as script  # a fixture
+from tests.web import axe
 from tests.web.people import arrive
 from tests.web.shops import opened
 
@@ -31,6 +32,7 @@ def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, scr
     settings.get_by_role("button", name="Done").click()
     result = page.get_by_role("region", name="Sample and result")
     expect(result.get_by_role("row", name="amount")).to_contain_text("1.5")
+    assert axe.faults(page) == []
 
     # Taken back and made again; a second one by its button.
     blocks.get_by_role("button", name="Undo").click()

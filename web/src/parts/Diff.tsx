@@ -11,7 +11,8 @@ export function Diff({ lines, none }: { lines: readonly string[]; none: string }
     );
   }
   return (
-    <pre className="diff mono">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard.
+    <pre className="diff mono" tabIndex={0}>
       {lines
         .filter((line) => !line.startsWith('---') && !line.startsWith('+++'))
         .map((line, index) => (

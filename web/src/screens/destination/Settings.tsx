@@ -69,7 +69,7 @@ function Remove({ name }: { name: string }) {
             {used.slice(0, 10).map((one, index) => (
               <Fragment key={one}>
                 {index > 0 && ', '}
-                <Anchor component={Link} to={at.pipeline(one)} inherit>
+                <Anchor component={Link} to={at.pipeline(one)} inherit underline="always">
                   {one}
                 </Anchor>
               </Fragment>

@@ -1,4 +1,4 @@
-import { Text } from '@mantine/core';
+import { Text, VisuallyHidden } from '@mantine/core';
 import { IconMinus, IconPencil, IconPlus } from '@tabler/icons-react';
 import { Scroll } from '~/parts/Scroll';
 import type { Event } from './questions';
@@ -71,7 +71,7 @@ export function Compared({ before, after }: Props) {
 }
 
 function Value({ of }: { of: unknown }) {
-  return of === undefined ? <Text span c="dimmed" size="xs" aria-label="not there" /> : text(of);
+  return of === undefined ? <VisuallyHidden>not there</VisuallyHidden> : text(of);
 }
 
 function changeOf(old: unknown, now: unknown): Change {

@@ -123,7 +123,8 @@ export default function Canvas({ chain, fields, change }: Props) {
     <HandsContext value={hands}>
       <div className="canvas">
         {change && (
-          <aside className="canvas-blocks" aria-label="Blocks">
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard.
+          <aside className="canvas-blocks" aria-label="Blocks" tabIndex={0}>
             <Group justify="space-between" px={4} pb={4}>
               <Text size="xs" c="dimmed">
                 Drag to a +
