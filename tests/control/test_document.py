@@ -207,3 +207,50 @@ def test_a_byte_order_mark_is_no_harm(tmp_path: Path):
     file = tmp_path / "pipelines.yaml"
     file.write_text("\ufeff" + EXAMPLE, encoding="utf-8")
     assert read(file, env=ENV).pipelines
+
+
+DUCKDB = "destinations:\n  warehouse: {type: duckdb, config: {path: VALUE}}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('"a\\0b"', "'path' holds a NUL character"),
+        ("''", "'path' is empty; it must be the path of a file or a folder"),
+        ("' '", "'path' is empty; it must be the path of a file or a folder"),
+        ("5", "'path' must be the path of a file or a folder, as text"),
+        ("[x]", "'path' must be the path of a file or a folder, as text"),
+    ],
+)
+def test_what_can_be_no_path_is_refused_in_plain_words(value: str, message: str):
+    with pytest.raises(DocumentError) as told:
+        document(DUCKDB.replace("VALUE", value))
+    (problem,) = told.value.problems
+    assert (problem.message, problem.path) == (message, "pipelines.yaml:2 destinations.warehouse.config.path")
+
+
+@pytest.mark.parametrize(
+    ("objects", "message", "below"),
+    [
+        ("5", "'objects' must be a list", ""),
+        ("[[1]]", "'0' must be text", ".0"),
+        ("{A: 3}", "'A' must be a mapping of keys and values", ".A"),
+    ],
+)
+def test_objects_that_are_none_are_told_once_and_without_words_of_python(objects: str, message: str, below: str):
+    with pytest.raises(DocumentError) as told:
+        document(f"{EXAMPLE}    objects: {objects}\n")
+    (problem,) = told.value.problems
+    assert problem.message == message
+    assert (problem.path or "").endswith(f"pipelines.clevertap.objects{below}")
+
+
+def test_an_object_whose_name_looks_like_a_number_is_a_name():
+    (pipeline,) = document(f"{EXAMPLE}    objects: [2024, Charged]\n").pipelines
+    assert pipeline.objects == {"2024": None, "Charged": None}
+
+
+def test_a_transformation_that_can_be_no_path_is_told():
+    with pytest.raises(DocumentError) as told:
+        document(f'{EXAMPLE}    transformation: {{python: "a\\0b"}}\n')
+    assert told.value.code == "no_file"

@@ -77,6 +77,17 @@ def test_a_missing_key_is_told_only_when_it_is_needed(home: Home) -> None:
     assert caught.value.code == "no_key"
 
 
+def test_a_key_that_is_gone_is_made_anew_only_by_whoever_asks_for_it(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "h", create=True, env={}) as made:
+        assert made.keys.read()
+    (tmp_path / "h" / "key").unlink()
+    with Home.open(tmp_path / "h", create=True, env={}) as again, pytest.raises(EnvironmentProblem) as caught:
+        again.keys.read()
+    assert caught.value.code == "no_key"
+    with Home.open(tmp_path / "h", create=True, new_key=True, env={}) as anew:
+        assert anew.keys.read()
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem) as caught:

@@ -90,3 +90,14 @@ def test_a_variable_in_braces_without_quotes_is_explained():
 def test_any_value_of_a_variable_arrives_as_it_is(name: str, held: str):
     tree = plant(f"a: '${{V_{name}}}'", "f.yaml", {f"V_{name}": held})
     assert tree.value == {"a": held}
+
+
+@pytest.mark.parametrize("text", ["a:\n  b: !secret x", "a:\n  b: !x [1]", "a:\n  !k b: 1", "a:\n  b: !!binary eA=="])
+def test_a_tag_that_would_mean_something_elsewhere_is_refused_with_its_line(text: str):
+    (problem,) = plant(text, "f.yaml", {}).problems
+    assert (problem.code, problem.path) == ("unknown_tag", "f.yaml:2 a.b")
+
+
+def test_the_tags_of_yaml_itself_may_be_written():
+    tree = plant("a: !!map {b: !!seq [!!str x, 2024-01-01, 1.5, null, true]}\n<<: {c: =}", "f.yaml", {})
+    assert not tree.problems

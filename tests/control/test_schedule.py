@@ -28,6 +28,13 @@ def test_what_is_no_duration_is_refused(text: str):
     assert told.value.code == "bad_duration"
 
 
+@pytest.mark.parametrize("text", ["99999999999999999999d", "36526d", "9" * 5000 + "w"])
+def test_a_duration_that_nobody_lives_to_see_is_refused(text: str):
+    with pytest.raises(ConfigError, match="longer than a hundred years"):
+        seconds(text)
+    assert seconds("36525d") == 36525 * 86400
+
+
 @given(st.integers(1, 10**7))
 def test_a_spelled_duration_reads_back_the_same(span_s: int):
     assert seconds(spelled(span_s)) == span_s

@@ -96,7 +96,7 @@ class Face:
         with closing(Remote(url, key)) as desk:
             yield desk
 
-    def open(self, *, create: bool = False) -> Home:
+    def open(self, *, create: bool = False, new_key: bool = False) -> Home:
         """The home of this machine, opened. Raises ConfigError when there is none, or a server was meant.
 
         Warnings of the log go to stderr from here on.
@@ -114,7 +114,7 @@ class Face:
             )
         level = logging.ERROR if self.quiet or self.json else logging.WARNING
         logging.basicConfig(level=level, format="%(message)s")
-        return Home.open(self.home, create=create)
+        return Home.open(self.home, create=create, new_key=new_key)
 
     def answer(self, value: object, lines: Iterable[str]) -> None:
         """The answer of the command, for a program or for a person."""

@@ -63,7 +63,7 @@ def init(face: Face) -> None:
     It is a folder with the control database, the key that seals secrets, and the stage. One that is there already is
     left as it is. `apply` and `run FILE` make one too.
     """
-    with face.open(create=True) as home:
+    with face.open(create=True, new_key=True) as home:
         made = Made(home.path, home.stage_url)
     face.answer(made, [f"The home is {made.home}; staged rows go to {made.stage}.", *_key_hint(made)])
 

@@ -99,10 +99,9 @@ class Remote:
         """Settings as typed. A file of this machine goes to the server, and is called by its name there."""
         from millrace.control.apply import given
         from millrace.control.connections import config_class
-        from millrace.control.document import path_keys
 
         found = given(kind, type_, words, os.environ)
-        for key in path_keys(config_class(kind, type_)) & found.keys():
+        for key in config_class(kind, type_).path_keys() & found.keys():
             typed, at = words[key], Path(str(found[key]))
             if key.endswith("file") and at.is_file():
                 found[key] = self._send(at)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
 
 # A value that is sealed at rest and never shown. `json_schema_extra` lets forms draw a password field.
 Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})]
+
+_PATHS = frozenset({"path", "file-path", "directory-path"})
 
 
 class Settings(BaseModel):
@@ -23,6 +26,27 @@ class Settings(BaseModel):
     def secret_keys(cls) -> frozenset[str]:
         """Names of the fields whose values must never be shown."""
         return frozenset(name for name, field in cls.model_fields.items() if SecretStr in _types(field.annotation))
+
+    @classmethod
+    def path_keys(cls) -> frozenset[str]:
+        """Names of the fields that name a file or a folder of this machine."""
+        return frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if Path in _types(field.annotation)
+            or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") in _PATHS)
+        )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_that_can_be(cls, value: object, info: ValidationInfo) -> object:
+        """No system takes a NUL in a text, some read it to there; and an empty path would be this folder."""
+        if isinstance(value, str):
+            if "\0" in value:
+                raise ValueError(f"{info.field_name!r} holds a NUL character")
+            if not value.strip() and info.field_name in cls.path_keys():
+                raise ValueError(f"{info.field_name!r} is empty; it must be the path of a file or a folder")
+        return value
 
     def inspect(self) -> None:
         """The files of this machine that the settings name are what they shall be; no other system is asked.

@@ -355,10 +355,10 @@ class _Reading:
         path = self.file.absolute().parent / Path(value).expanduser()
         try:
             return kind, path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as wrong:
+        except (OSError, ValueError) as wrong:  # no text in UTF-8, or no path at all
             self.tree.report(
                 "no_file",
-                f"the transformation {value} cannot be read: {getattr(wrong, 'strerror', None) or wrong}",
+                f"the transformation {value!r} cannot be read: {getattr(wrong, 'strerror', None) or wrong}",
                 (*at, kind),
                 "Give the path of the file, from the folder of this one, or write the text itself here.",
             )
@@ -414,28 +414,15 @@ class _Told:
         return False
 
 
-PATHS = frozenset({"path", "file-path", "directory-path"})
-
-
 def absolute(model: type[Settings], config: Mapping[str, JSON], folder: Path) -> dict[str, JSON]:
     """``config`` with relative paths resolved against ``folder``."""
-    paths = path_keys(model)
+    paths = model.path_keys()
     return {
         key: os.path.normpath(folder / Path(value).expanduser())
         if isinstance(value, str) and key in paths and _is_local(value)
         else value
         for key, value in config.items()
     }
-
-
-def path_keys(model: type[Settings]) -> frozenset[str]:
-    """Settings that name a file or a folder of this machine."""
-    return frozenset(
-        name
-        for name, field in model.model_fields.items()
-        if Path in {field.annotation, *getattr(field.annotation, "__args__", ())}
-        or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") in PATHS)
-    )
 
 
 def variable(connection: str, key: str) -> str:
@@ -445,7 +432,7 @@ def variable(connection: str, key: str) -> str:
 
 
 def _is_local(value: str) -> bool:
-    return bool(value) and "://" not in value and not value.startswith(":")
+    return bool(value.strip()) and "\0" not in value and "://" not in value and not value.startswith(":")
 
 
 def _objects(part: list[str] | dict[str, ObjectPart] | None) -> dict[str, LoadMode | None] | None:

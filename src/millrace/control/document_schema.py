@@ -18,7 +18,7 @@ Nesting = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARR
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 # Steps of pydantic's paths that only name a branch of a union.
-TAGS = frozenset({"saved", "inline", "named", "own"})
+TAGS = frozenset({"saved", "inline", "named", "own", "(listed)", "(by name)"})
 
 
 class Part(BaseModel):
@@ -128,9 +128,13 @@ class PipelinePart(Part):
         description="Runs that find nothing come at growing intervals, 5 minutes to 6 hours; left out: as its source "
         "does.",
     )
-    objects: list[str] | dict[str, ObjectPart] | None = Field(
-        None, description="Objects to read, as a list or with settings of their own; left out: all."
-    )
+    objects: (
+        Annotated[
+            Annotated[list[str], Tag("(listed)")] | Annotated[dict[str, ObjectPart], Tag("(by name)")],
+            Discriminator(lambda value: "(by name)" if isinstance(value, dict) else "(listed)"),
+        ]
+        | None
+    ) = Field(None, description="Objects to read, as a list or with settings of their own; left out: all.")
     naming: Literal["edge", "classic"] | None = Field(None, description="Rules by which names are brought into form.")
     auto_mapping: bool = Field(True, description="New columns, wider types and new objects appear by themselves.")
     transformation: TransformationPart | None = Field(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from millrace.connect.config import Settings
-from millrace.control.document import absolute, path_keys
+from millrace.control.document import absolute
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -67,7 +67,7 @@ def placed(home: Home, model: type[Settings], config: Mapping[str, Any]) -> dict
     # A file that a connector makes itself may be the first one here.
     mine.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = absolute(model, config, mine)
-    checked(home, {key: value for key, value in found.items() if key in path_keys(model)})
+    checked(home, {key: value for key, value in found.items() if key in model.path_keys()})
     return found
 
 
@@ -93,8 +93,8 @@ def settled(
             return value
         return stay.get(value) or os.path.normpath(folder(home) / os.path.relpath(value, laid))
 
-    found = {key: at_home(value) if key in path_keys(model) else value for key, value in config.items()}
-    checked(home, {key: found[key] for key in path_keys(model) & found.keys()})
+    found = {key: at_home(value) if key in model.path_keys() else value for key, value in config.items()}
+    checked(home, {key: found[key] for key in model.path_keys() & found.keys()})
     return found
 
 

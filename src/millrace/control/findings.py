@@ -62,6 +62,11 @@ def _finding(
             return Finding("bad_value", f"{key!r} must be text", path, about, text_expected=True)
         case "value_error":
             return Finding("bad_value", told.removeprefix("Value error, "), path, about)
+        case "list_type":
+            return Finding("bad_value", f"{key!r} must be a list", path, about)
+        case "path_type":
+            hint = "Write a path that looks like a number in quotes." if isinstance(value, (int, float)) else about
+            return Finding("bad_value", f"{key!r} must be the path of a file or a folder, as text", path, hint)
         case "dict_type" | "model_type" | "model_attributes_type":
             message = f"{key!r} must be a mapping of keys and values" if key else "the file must hold a mapping of keys"
             return Finding("bad_value", message, path, about)

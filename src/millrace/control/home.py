@@ -34,17 +34,25 @@ class Home:
         self.database_url = env.get("MILLRACE_DATABASE_URL") or f"sqlite:///{path / DATABASE}"
 
     @classmethod
-    def open(cls, path: Path | None = None, *, create: bool = False, env: Mapping[str, str] | None = None) -> Home:
+    def open(
+        cls,
+        path: Path | None = None,
+        *,
+        create: bool = False,
+        new_key: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Home:
         """The home at ``path``, at $MILLRACE_HOME, or in `.millrace` of this folder.
 
         With ``create`` it is made, for its owner alone, with a key and an empty database; one that is there already
-        is left as it is. Raises ConfigError "no_home" when there is none.
+        is left as it is: a key that is gone is made anew only with ``new_key``, since it opens nothing that the old
+        one sealed. Raises ConfigError "no_home" when there is none.
         """
         env = os.environ if env is None else env
         chosen = (path or Path(env.get("MILLRACE_HOME") or FOLDER)).expanduser().absolute()
         home = cls(chosen, env)
         if create:
-            _make(home)
+            _make(home, new_key=new_key)
         elif not chosen.is_dir():
             raise ConfigError(
                 f"there is no Millrace home at {chosen}",
@@ -113,10 +121,12 @@ class Home:
         self.close()
 
 
-def _make(home: Home) -> None:
+def _make(home: Home, *, new_key: bool) -> None:
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.keys.prepare()
+        # A home has its key before its database: where there is one, the key is lost.
+        if new_key or not (home.path / DATABASE).exists():
+            home.keys.prepare()
     except OSError as cause:
         raise EnvironmentProblem(
             f"no home can be made at {home.path}: {cause.strerror}",

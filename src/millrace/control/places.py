@@ -24,6 +24,11 @@ WHOLE = re.compile(r"0|[-+]?[1-9][0-9]*")
 BROKEN = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 WORDS: dict[str, JSON] = {"": None, "~": None, "null": None, "true": True, "false": False}
 DEEPEST = 60
+# Tags that YAML itself gives to what carries none; no other one changes what is read.
+_OWN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
+)
 
 
 class DocumentError(ConfigError):
@@ -144,6 +149,7 @@ class _Planting:
             self.tree.report("circular", "this value contains itself, or is nested too deep", path)
             return None
         self.open.add(id(node))
+        self._plain(node, path)
         if isinstance(node, yaml.MappingNode):
             value: JSON = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode):
@@ -154,6 +160,16 @@ class _Planting:
         self.grown[id(node)] = value
         return value
 
+    def _plain(self, node: yaml.Node, path: Path) -> None:
+        tag = str(node.tag)
+        if tag not in _OWN_TAGS:
+            self.tree.report(
+                "unknown_tag",
+                f"the tag {tag.replace('tag:yaml.org,2002:', '!!')} means nothing here",
+                path,
+                "Take it away. A value that does not stand in the file is written as a variable: ${NAME}.",
+            )
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> JSON:
         own: dict[str, JSON] = {}
         merged: dict[str, JSON] = {}
@@ -163,6 +179,7 @@ class _Planting:
             if not isinstance(key, yaml.ScalarNode):
                 self.tree.report("bad_key", "a key must be plain text", path)
                 continue
+            self._plain(key, (*path, str(key.value)))
             name = str(key.value)
             if name == "<<" and not key.style:
                 for more in below.value if isinstance(below, yaml.SequenceNode) else [below]:

@@ -17,6 +17,7 @@ from millrace.errors import ConfigError
 SPAN = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|sec|m|min|h|hr|hours?|d|days?|w|weeks?)\s*")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SHORTEST_S = 60
+LONGEST_S = 36525 * 86400
 
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -91,9 +92,12 @@ def start_of_day(text: str, every_s: int | None) -> str:
 
 
 def seconds(text: str) -> int:
-    """The seconds of a span like 30m, 6h or 1d. Raises ConfigError when it is none, or none in whole seconds."""
+    """The seconds of a span like 30m, 6h or 1d. Raises ConfigError when it is none, none in whole seconds, or longer
+    than a hundred years."""
     found = SPAN.fullmatch(text.lower())
     span = Decimal(found[1]) * SECONDS[found[2][0]] if found else Decimal(0)
+    if span > LONGEST_S:
+        raise _too_long()
     if not span or span != int(span):
         raise ConfigError(
             f"{text!r} is not a duration", hint="Write a number and a unit: 30m, 6h, 1d.", code="bad_duration"
@@ -102,12 +106,23 @@ def seconds(text: str) -> int:
 
 
 def often_enough(every_s: int) -> int:
-    """``every_s``, unless it is below a minute, the shortest interval of any pipeline: then ConfigError."""
+    """``every_s``, unless it is below a minute, the shortest interval of any pipeline, or above a hundred years: then
+    ConfigError."""
+    if every_s > LONGEST_S:
+        raise _too_long()
     if every_s < SHORTEST_S:
         raise ConfigError(
             f"every {every_s} seconds is too often", hint="The shortest interval is 1m.", code="too_often"
         )
     return every_s
+
+
+def _too_long() -> ConfigError:
+    return ConfigError(
+        "the duration is longer than a hundred years",
+        hint="Write a shorter one: 30m, 6h, 1d. A pipeline without a schedule runs on demand.",
+        code="bad_duration",
+    )
 
 
 def spelled(span_s: int) -> str:
