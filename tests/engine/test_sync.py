@@ -40,6 +40,16 @@ def test_a_run_reads_what_is_new_and_loads_it(rig: Rig):
     assert [given.cursor for given in rig.script.given] == [None, 3]
 
 
+def test_a_destination_that_is_gone_is_told_although_nothing_is_new(rig: Rig):
+    rig.script.stream("items", log(items(1, 2), every=2), key=("id",))
+    rig.create()
+    assert not rig.run().notes
+    assert not rig.run().notes
+    (rig.folder / "warehouse.duckdb").unlink()
+    (note,) = rig.run().notes
+    assert (note.code, "resync" in note.message) == ("rows_missing", True)
+
+
 def test_a_read_remembers_the_marks_of_the_last(rig: Rig):
     from millrace.data.batch import Mark
 

@@ -239,6 +239,10 @@ class Destination(ABC, Generic[D]):
         soon as they are staged; else they gather."""
         return False
 
+    def vanished(self) -> bool:
+        """It is seen without opening it that nothing is there: no table, and no note of what was loaded."""
+        return False
+
     @abstractmethod
     def schema(self, table: str) -> dict[str, pa.DataType] | None:
         """Columns of the table as it is, in logical types; None when there is none."""

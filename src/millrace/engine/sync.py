@@ -282,6 +282,18 @@ class Sync:
             if shelved.mapping.stream not in self.left:
                 settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
 
+    def miss(self, destination: Destination[Any]) -> None:
+        """The run says so where all that was loaded before is gone, and nothing new has made it known by a load."""
+        if (loaded := sum(one.loaded > 0 for one in self.shelf.tables())) and destination.vanished():
+            self.note(
+                Note(
+                    "rows_missing",
+                    f"the destination is gone, and with it the rows of {loaded} table{'s' * (loaded > 1)} that the "
+                    "books call loaded. Put it back, or run `millrace resync` on this pipeline to read them from the "
+                    "source again.",
+                )
+            )
+
     @contextmanager
     def loading(self):
         loader = _Loader(self)
@@ -334,6 +346,7 @@ class _Loader(threading.Thread):
                 destination = self._attempt(destination)
                 if ending:
                     self._sync.settle(destination)
+                    self._sync.miss(destination)
                     return
         except BaseException as error:  # it is raised again in the run's own thread
             self._error = error

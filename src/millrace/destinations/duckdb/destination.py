@@ -121,6 +121,9 @@ class Destination(SqlDestination[Config]):
                 if _lock_holder(str(error)) is None:
                     raise self._translated(error) from error
 
+    def vanished(self) -> bool:
+        return not Path(self._file).exists()
+
     def _room_for_one(self) -> None:
         """A file can be made in the folder. It has another name: whoever makes the real one meanwhile keeps it."""
         try:
