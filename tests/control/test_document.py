@@ -11,6 +11,7 @@ from millrace.cli.face import spoken
 from millrace.control.document import Document, Saved, parse, read, variable
 from millrace.control.places import DocumentError
 from millrace.control.schedule import Schedule
+from millrace.engine.failures import FailurePolicy
 from millrace.errors import ConfigError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cli"
@@ -95,6 +96,23 @@ def test_objects_may_have_a_load_mode_of_their_own():
     assert document(EXAMPLE + "    objects: [Events]\n").pipelines[0].objects == {"Events": None}
 
 
+@pytest.mark.parametrize(
+    ("said", "policy"),
+    [
+        ("strict", FailurePolicy("strict", 0)),
+        ("MODERATE", FailurePolicy()),
+        ("{object_failure_level: STRICT}", FailurePolicy("strict", 0)),
+        ("{max_failed_events: 0}", FailurePolicy("threshold", 0)),
+        ("{max_failed_events: 5, max_failed_percent: 2.5}", FailurePolicy("threshold", 5, 2.5)),
+        ("{object_failure_level: THRESHOLD, object_failure_threshold: 5}", FailurePolicy("threshold", 5)),
+        ("{object_failure_threshold: {max_failed_percent: 2.5}}", FailurePolicy("threshold", None, 2.5)),
+    ],
+)
+def test_a_failure_policy_is_written_in_each_of_its_forms(said: str, policy: FailurePolicy):
+    (pipeline,) = document(f"{EXAMPLE}    failure_handling_policy: {said}\n").pipelines
+    assert FailurePolicy.from_json(pipeline.options["failure_policy"]) == policy
+
+
 def test_a_secret_in_the_clear_is_a_warning_that_does_not_show_it():
     (warning,) = document(EXAMPLE.replace("${CLEVERTAP_PASSCODE}", "SECRET-7f3")).warnings
     assert warning.code == "secret_in_clear"
@@ -146,6 +164,14 @@ WRONG: dict[str, str] = {
     "a name that is taken": "sources:\n  clevertap:\n    type: clevertap\n    config: {project_id: A, "
     "passcode: '${CLEVERTAP_PASSCODE}', event_source: schema}\n" + EXAMPLE,
     "an interval that no pipeline may have": EXAMPLE.replace("every: 6h", "every: 30s"),
+    "no failure policy": EXAMPLE + "    failure_handling_policy: lenient\n",
+    "a failure policy without its threshold": EXAMPLE + "    failure_handling_policy: threshold\n",
+    "no level of a failure policy": EXAMPLE + "    failure_handling_policy: {object_failure_level: lenient}\n",
+    "an unknown key of a failure policy": EXAMPLE + "    failure_handling_policy: {max_failed: 1}\n",
+    "a strict failure policy with a threshold": EXAMPLE
+    + "    failure_handling_policy: {object_failure_level: strict, object_failure_threshold: 1}\n",
+    "a threshold that is said twice": EXAMPLE
+    + "    failure_handling_policy: {object_failure_threshold: 1, max_failed_events: 1}\n",
     "many things at once": EXAMPLE.replace("region:", "regoin:")
     .replace("every: 6h", "every: 90s")
     .replace("CLEVERTAP_PROJECT_ID", "NOT_SET")

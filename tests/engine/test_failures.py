@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import Rig, items, rig, types
 
-from millrace.data.batch import Checkpoint
+from millrace.data.batch import Checkpoint, Passed
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.errors import ConfigError, DataError
 
@@ -79,6 +79,17 @@ def test_a_share_is_judged_when_the_object_is_read_to_its_end(rig: Rig):
         FailurePolicy("threshold", None, 1.0).judge_object("items", 11, 1000, ended=False)
 
 
+@pytest.mark.parametrize(("again", "left"), [(0, False), (900, True)])
+def test_a_share_is_one_of_the_rows_that_were_not_read_before(rig: Rig, again: int, left: bool):
+    told = [bad(1), items(*range(1, 1000 - again)), *([Passed(again, "repeated")] if again else []), Checkpoint(1)]
+    rig.script.stream("items", told, key=("id",))
+    rig.create()
+    run(rig, FailurePolicy("threshold", None, 0.5))
+    assert [note.code for note in rig.record().notes] == (["object_failed"] if left else [])
+    if left:
+        assert "1 % of its rows failed, more than 0.5 %" in rig.record().notes[0].message
+
+
 def test_rows_that_the_destination_refuses_count_for_their_object(rig: Rig):
     rig.change("CREATE TABLE items (id BIGINT, v VARCHAR CHECK (length(v) <= 3), __hevo__ingested_at BIGINT)")
     rig.script.stream("items", [items(1, 2, 3, v="too long"), items(4, v="ok"), Checkpoint(1)])
@@ -96,6 +107,8 @@ def test_a_policy_is_read_in_each_of_its_forms():
     threshold = {"max_failed_events": 5, "max_failed_percent": 2.5}
     assert read(threshold) == FailurePolicy("threshold", 5, 2.5)
     assert read({"object_failure_level": "THRESHOLD", "object_failure_threshold": threshold}) == read(threshold)
+    of_a_number = {"object_failure_level": "THRESHOLD", "object_failure_threshold": 0}
+    assert read(of_a_number) == read({"max_failed_events": 0})
 
 
 @pytest.mark.parametrize(
@@ -110,6 +123,9 @@ def test_a_policy_is_read_in_each_of_its_forms():
         {"max_failed_percent": 101},
         {"object_failure_level": "strict", "max_failed_events": 1},
         {"max_failed": 1},
+        {"object_failure_level": "threshold", "object_failure_threshold": "1"},
+        {"object_failure_level": "threshold", "object_failure_threshold": True},
+        {"object_failure_threshold": 1, "max_failed_events": 2},
     ],
 )
 def test_what_is_no_policy_is_refused_in_words(wrong: object):

@@ -286,6 +286,22 @@ def test_a_replay_says_that_rows_were_mended_since_they_were_read(rig: Rig, depl
     assert "mended_undone" not in [note.code for note in again(rig, only=["others"]).notes]
 
 
+def test_a_replay_brings_discarded_rows_back_and_says_so(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    assert rejects.discard(rig.home, rejects.Choice(PIPELINE, "items")) == 1
+    deploy(fixed)
+    rig.run()
+    assert not rig.exists("items"), "a run by itself leaves it discarded"
+    (note,) = [note for note in again(rig).notes if note.code == "discarded_undone"]
+    assert note.message.startswith("rows of items were discarded, the last on ")
+    assert rig.rows("items", "n") == [0 + 1]
+    assert "discarded_undone" not in [note.code for note in again(rig, only=["others"]).notes]
+
+
 @pytest.mark.parametrize("into_fresh", [False, True])
 def test_a_replay_says_that_rows_fail_that_were_loaded(rig: Rig, deploy: Any, into_fresh: bool):
     rig.script.stream("items", [items(1, 2, 3, n=0), Checkpoint(1)], [], key=("id",))

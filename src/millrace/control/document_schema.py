@@ -4,16 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
+from millrace.engine.failures import FailurePolicy
+from millrace.errors import ConfigError
 
 SchemaPolicy = Literal["ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL"]
 SchemaAction = Literal["evolve", "freeze", "discard_row", "discard_value"]
 Nesting = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS", "FLAT"]
+
+
+def _level(value: object) -> object:
+    """A level in small letters; the REST API's capitals mean the same."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _named(value: object) -> object:
+    """A policy that is a word. Raises ValueError for one that is none."""
+    _check_policy(value)
+    return _level(value)
+
+
+def _check_policy(value: object) -> None:
+    try:
+        FailurePolicy.from_json(value)
+    except ConfigError as wrong:
+        raise ValueError(wrong.message) from None
+
+
+FailureLevel = Annotated[Literal["strict", "moderate", "threshold"], BeforeValidator(_level)]
+NamedFailurePolicy = Annotated[Literal["strict", "moderate"], BeforeValidator(_named)]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -92,16 +125,32 @@ class SchemaPolicyPart(Part):
     types: SchemaAction = Field("evolve", description="Values that their column cannot hold.")
 
 
-class FailurePolicyPart(Part):
-    """A threshold for each object: beyond it the object is left for this run, and the run goes on."""
+class FailureThresholdPart(Part):
+    """How many rows of one object may fail."""
 
     max_failed_events: int | None = Field(None, ge=0, description="So many of its rows may fail.")
-    max_failed_percent: float | None = Field(None, ge=0, le=100, description="Such a share of its rows may fail.")
+    max_failed_percent: float | None = Field(
+        None, ge=0, le=100, description="Such a share of its rows may fail. Rows that are read again do not count."
+    )
+
+
+class FailurePolicyPart(FailureThresholdPart):
+    """How many rows may fail: in all of a run (strict, moderate), or of one object (threshold).
+
+    A threshold stands in the policy itself or in `object_failure_threshold`. Beyond it the object is left for this run,
+    and the run goes on.
+    """
+
+    object_failure_level: FailureLevel | None = Field(
+        None, description="strict, moderate or threshold; left out: threshold."
+    )
+    object_failure_threshold: int | FailureThresholdPart | None = Field(
+        None, description="The threshold; a number is max_failed_events."
+    )
 
     @model_validator(mode="after")
-    def _one_at_least(self) -> FailurePolicyPart:
-        if self.max_failed_events is None and self.max_failed_percent is None:
-            raise ValueError("a threshold needs max_failed_events or max_failed_percent")
+    def _a_policy(self) -> FailurePolicyPart:
+        _check_policy(self.model_dump(exclude_none=True))
         return self
 
 
@@ -156,12 +205,14 @@ class PipelinePart(Part):
     )
     failure_handling_policy: (
         Annotated[
-            Annotated[Literal["strict", "moderate"], Tag("named")] | Annotated[FailurePolicyPart, Tag("own")],
+            Annotated[NamedFailurePolicy, Tag("named")] | Annotated[FailurePolicyPart, Tag("own")],
             Discriminator(lambda value: "own" if isinstance(value, dict) else "named"),
         ]
         | None
     ) = Field(
-        None, description="How many rows may fail before an object, or the run, does; left out: moderate (10,000)."
+        None,
+        description="How many rows may fail before an object, or the run, does: strict, moderate (10,000), or a "
+        "threshold: {max_failed_events: 100, max_failed_percent: 1}. Left out: moderate.",
     )
     keep_raw: str | None = Field(
         None,

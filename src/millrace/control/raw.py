@@ -34,6 +34,22 @@ if TYPE_CHECKING:
     from millrace.control.runs import Crew
     from millrace.engine.sync import Sync
 
+# By state of a group of rejects: code of a note, what people did, and what may have undone it.
+_UNDONE = {
+    "mended": (
+        "mended_undone",
+        "mended by hand",
+        "where the row that was read passes now, it has taken the place of the mended one: look at them, and mend them "
+        "at the source or in the transformation",
+    ),
+    "discarded": (
+        "discarded_undone",
+        "discarded",
+        "those that pass now are in the table, and those that fail again are new failed events: drop them in the "
+        "transformation, or discard them again",
+    ),
+}
+
 
 def replay(
     home: Home,
@@ -86,7 +102,7 @@ def replay(
                 ours.books.commit_all(together.commits, fresh=fresh, replayed=[group for group, _ in closed])
                 wake()
                 _tell_failed(ours, together.commits, sum(rows for _, rows in closed), into_fresh=into_fresh)
-                chosen.tell_mended(only)
+                chosen.tell_undone(only)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
 
@@ -143,28 +159,23 @@ class _Chosen:
                         code="raw_not_whole",
                     )
 
-    def tell_mended(self, only: Sequence[str]) -> None:
-        """A note names objects of which rows were mended since the first of these was read."""
+    def tell_undone(self, only: Sequence[str]) -> None:
+        """Notes name objects of which rows were mended or discarded since the first of these was read."""
         g, files = reject_groups.c, reject_files.c
         query = (
-            sa.select(g.stream, sa.func.max(g.closed_at).label("at"))
+            sa.select(g.stream, g.state, sa.func.max(g.closed_at).label("at"))
             .join(reject_files, files.id == g.file_id)
-            .where(files.pipeline_id == self._pipeline, g.state == "mended", g.closed_at >= self.first)
-            .group_by(g.stream)
-            .order_by(g.stream)
+            .where(files.pipeline_id == self._pipeline, g.state.in_(_UNDONE), g.closed_at >= self.first)
+            .group_by(g.stream, g.state)
+            .order_by(g.stream, g.state)
         )
         wanted = {name.lower() for name in only}
         with self.ours.home.database.reading() as connection:
             for row in connection.execute(query):
                 if not wanted or row.stream.lower() in wanted:
-                    self.ours.note(
-                        Note(
-                            "mended_undone",
-                            f"rows of {row.stream} were mended by hand, the last on {row.at:%Y-%m-%d %H:%M} UTC; where "
-                            "the row that was read passes now, it has taken the place of the mended one: look at them, "
-                            "and mend them at the source or in the transformation",
-                        )
-                    )
+                    code, done, undone = _UNDONE[row.state]
+                    when = f"{row.at:%Y-%m-%d %H:%M} UTC"
+                    self.ours.note(Note(code, f"rows of {row.stream} were {done}, the last on {when}; {undone}"))
 
     def rejects(self, only: Sequence[str], into_fresh: bool) -> list[tuple[Group, int]]:
         """Open groups of which every row goes its way again with these files, and how many rows each has."""

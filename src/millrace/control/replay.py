@@ -132,7 +132,7 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     if not chosen:
         return 0
     meter = ours.meter
-    before = (meter.rejected, meter.stage, meter.reads.copy(), meter.failed.copy())
+    before = (meter.rejected, meter.stage, meter.new.copy(), meter.failed.copy())
     meter.stage = "replaying"
     try:
         with whole.loading() as wake:
@@ -150,7 +150,7 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     except MillraceError:
         # The run meets a destination that takes nothing again, after it has read; the rows are on the stage by then.
         ours.meter.awaiting = ""
-    meter.rejected, meter.stage, meter.reads, meter.failed = before
+    meter.rejected, meter.stage, meter.new, meter.failed = before
     return sum(row.rows for row in chosen)
 
 

@@ -42,6 +42,11 @@ class Refused:
     staying: bool = False
 
 
+# Reasons of rows that were read before: in an earlier run, or, where a log is read, with the history of their table.
+REPEATED, IN_HISTORY = "repeated", "in_history"
+READ_BEFORE = frozenset({REPEATED, IN_HISTORY})
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """Rows that were read and, on purpose, go no further (I5): counted as filtered, under a reason.

@@ -24,8 +24,8 @@ class FailurePolicy:
     """What failed rows mean for a run.
 
     *strict*: the first one ends the run. *moderate*: more than ``most_rows`` in all end it. *threshold*: an object of
-    which more than ``most_rows``, or more than ``most_percent`` of those read, failed is left for this run; the run
-    goes on. Whatever was committed stays, and what failed waits among the rejects.
+    which more than ``most_rows``, or more than ``most_percent`` of those read for the first time, failed is left for
+    this run; the run goes on. Whatever was committed stays, and what failed waits among the rejects.
     """
 
     level: Level = "moderate"
@@ -36,20 +36,27 @@ class FailurePolicy:
     def from_json(found: Any) -> FailurePolicy:
         """The policy that a name (strict, moderate) or ``{object_failure_level, object_failure_threshold}`` says.
 
-        A threshold is ``{max_failed_events, max_failed_percent}``, one or both; it may stand in the policy itself, and
-        then needs no level. Raises ConfigError for anything else.
+        A threshold is ``{max_failed_events, max_failed_percent}``, one or both, or a number of rows; it may stand in
+        the policy itself, and then needs no level. Raises ConfigError for anything else.
         """
         if found is None:
             return FailurePolicy()
         given: dict[str, Any] = {"object_failure_level": found} if isinstance(found, str) else _object(found)
-        given |= _object(given.pop("object_failure_threshold", None) or {})
+        threshold = given.pop("object_failure_threshold", None)
+        if type(threshold) is int:
+            threshold = {"max_failed_events": threshold}
+        if threshold is not None:
+            inner = _object(threshold)
+            if twice := next((key for key in inner if key in given), None):
+                raise _wrong(f"{twice} is said twice")
+            given |= inner
         level = given.pop("object_failure_level", "threshold")
         rows, percent = given.pop("max_failed_events", None), given.pop("max_failed_percent", None)
         if given:
             raise _wrong(f"it has no part {next(iter(given))!r}")
         level = str(level).lower()
         if level not in ("strict", "moderate", "threshold"):
-            raise _wrong(f"{level!r} is no level")
+            raise _wrong(f"{level!r} is none of strict, moderate and threshold")
         if level != "threshold":
             if rows is not None or percent is not None:
                 raise _wrong(f"a {level} policy has no threshold")
@@ -80,15 +87,16 @@ class FailurePolicy:
             code="too_many_rejects",
         )
 
-    def judge_object(self, name: str, failed: int, read: int, *, ended: bool) -> None:
-        """Raises ObjectFailed when too many rows of one object failed. ``ended``: all of them were read."""
+    def judge_object(self, name: str, failed: int, new: int, *, ended: bool) -> None:
+        """Raises ObjectFailed when too many rows of one object failed. ``new``: its rows without those that were read
+        before; ``ended``: all of them were read."""
         if self.level != "threshold":
             return
         said: str | None = None
         if self.most_rows is not None and failed > self.most_rows:
             said = f"more than {self.most_rows:,} of its rows failed"
-        elif self.most_percent is not None and read and (ended or read >= ENOUGH_ROWS):
-            share = 100 * failed / read
+        elif self.most_percent is not None and new and (ended or new >= ENOUGH_ROWS):
+            share = 100 * failed / new
             if share > self.most_percent:
                 said = f"{share:.3g} % of its rows failed, more than {self.most_percent:g} %"
         if said is not None:
@@ -107,6 +115,6 @@ def _object(found: object) -> dict[str, Any]:
 def _wrong(why: str) -> ConfigError:
     return ConfigError(
         f"this is no failure policy: {why}",
-        hint="Write strict, moderate, or a threshold: {max_failed_events: 100, max_failed_percent: 1}.",
+        hint="Write strict, moderate, or a threshold for each object: {max_failed_events: 100, max_failed_percent: 1}.",
         code="failure_policy",
     )

@@ -196,7 +196,7 @@ class _Follow:
         sync.failing.judge(sync.meter.rejected)
         for name in streams:
             try:
-                sync.failing.judge_object(name, sync.meter.failed[name], sync.meter.reads[name], ended=ended)
+                sync.failing.judge_object(name, sync.meter.failed[name], sync.meter.new[name], ended=ended)
             except ObjectFailed as failure:
                 sync.leave(name, failure)
                 sync.watch.ended(name, "left", failure)

@@ -16,7 +16,7 @@ from millrace.connect.destination import Strategy
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data import types
-from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
+from millrace.data.batch import READ_BEFORE, Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
 from millrace.data.columns import REJECTS, is_ours
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
@@ -219,7 +219,10 @@ def ingest(
         for file in rejects:
             for (other, _, _), rows in file.counts.items():
                 meter.refuse(mappings.source_of(other) if shared else stream, rows)
-        meter.reads.update(pending.others if shared else {stream: pending.read})
+        meter.new.update(pending.others if shared else {stream: pending.read})
+        passed = pending.left if shared else {(stream, why): rows for why, rows in pending.passed.items()}
+        for (other, why), rows in passed.items():
+            meter.new[other] -= rows if why in READ_BEFORE else 0
         meter.size_bytes += sum(segment.size_bytes for segment in segments)
         pending = _Pending(cursor=pending.cursor, progress=pending.progress)
         committed()

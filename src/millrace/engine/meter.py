@@ -26,8 +26,8 @@ class Meter:
     awaiting: str = ""
     stage: str = ""
     """What goes on: reading events, loading, ending."""
-    reads: Counter[str] = field(default_factory=Counter[str])
-    """Rows read and committed, by object."""
+    new: Counter[str] = field(default_factory=Counter[str])
+    """Rows read and committed, without those that were read before, by object."""
     failed: Counter[str] = field(default_factory=Counter[str])
     """Rows rejected, by object."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)

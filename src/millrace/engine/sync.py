@@ -268,7 +268,7 @@ class Sync:
     def _bear_rejects(self, stream: str, *, ended: bool = False) -> None:
         """Raises DataError when too many rows failed, ObjectFailed when too many of this stream did."""
         self.failing.judge(self.meter.rejected)
-        self.failing.judge_object(stream, self.meter.failed[stream], self.meter.reads[stream], ended=ended)
+        self.failing.judge_object(stream, self.meter.failed[stream], self.meter.new[stream], ended=ended)
 
     def leave(self, stream: str, failure: ObjectFailed) -> None:
         """Nothing more of the stream is read or loaded in this run, and the run says why."""

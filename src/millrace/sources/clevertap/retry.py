@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from millrace.connect.source import Memory
 from millrace.data import columns
-from millrace.data.batch import Checkpoint, Item, Passed, Refused
+from millrace.data.batch import REPEATED, Checkpoint, Item, Passed, Refused
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import known_days
@@ -47,7 +47,7 @@ def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, 
         if chosen.num_rows:
             yield chosen
         if passed := shaped.rows.num_rows - chosen.num_rows:
-            yield Passed(passed, "repeated")
+            yield Passed(passed, REPEATED)
         yield Checkpoint(None, tuple(marks))
 
 

@@ -14,7 +14,7 @@ from millrace.connect.http.client import Unreachable
 from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Stopped
 from millrace.connect.source import Context, Memory
-from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.batch import JSON, REPEATED, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.dataclass import dataclass
 from millrace.data.numbers import flags
 from millrace.errors import Transient
@@ -165,7 +165,7 @@ class Sweep:
         going = int(np.count_nonzero(goes))
         repeated += len(goes) - going
         if repeated:
-            yield Passed(repeated, "repeated")
+            yield Passed(repeated, REPEATED)
         if going:
             yield shaped.rows if going == len(goes) else shaped.rows.filter(flags(goes))
         moments = shaped.moment[new]

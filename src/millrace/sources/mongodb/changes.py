@@ -12,7 +12,7 @@ from bson.timestamp import Timestamp
 from millrace.connect.log import Followed
 from millrace.connect.source import Context
 from millrace.connect.sql.reading.objects import left_out
-from millrace.data.batch import Item, Passed, Truncated
+from millrace.data.batch import IN_HISTORY, Item, Passed, Truncated
 from millrace.data.dataclass import dataclass
 from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID, Object
@@ -21,7 +21,6 @@ from millrace.sources.mongodb.documents import Document, Rows, split
 from millrace.sources.mongodb.plan import BATCH_ROWS
 from millrace.sources.mongodb.values import DECODING
 
-IN_HISTORY = "in_history"
 # The document of an update is gone: its delete comes later in the log.
 _DELETED_LATER = "deleted_later"
 

@@ -17,7 +17,7 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from millrace.connect.sql.reading import whole
-from millrace.data.batch import Checkpoint, Item, Mark, Passed
+from millrace.data.batch import REPEATED, Checkpoint, Item, Mark, Passed
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import ranges, values
@@ -155,7 +155,7 @@ def _follow(plan: Plan, state: dict[str, Any]) -> Iterator[Item]:
             any_ = True
             yield from plan.rows.of(fresh)
         if passed := len(found) - len(fresh):
-            yield Passed(passed, "repeated")
+            yield Passed(passed, REPEATED)
         if ordered is not None and fresh:
             yield passing.checkpoint()
     if any_ and ordered is None:

@@ -13,7 +13,7 @@ from millrace.connect.intake.reading import Intake, Lost, Position, Taken
 from millrace.connect.source import Memory, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns
-from millrace.data.batch import Batch, Checkpoint, Item, Mark, Passed
+from millrace.data.batch import REPEATED, Batch, Checkpoint, Item, Mark, Passed
 from millrace.data.rows import to_batch
 from millrace.errors import ConfigError
 from millrace.sources.webhook.config import Config
@@ -139,7 +139,7 @@ def _batches(rows: dict[str, list[dict[str, Any]]], repeated: int) -> Iterator[I
     for name, some in rows.items():
         yield Batch(name, to_batch(some, SCHEMA))
     if repeated:
-        yield Passed(repeated, "repeated")
+        yield Passed(repeated, REPEATED)
 
 
 def _position(cursor: Any) -> Position:

@@ -18,7 +18,7 @@ from millrace.connect.sql.reading import moment
 from millrace.connect.sql.reading.database import Part, Session
 from millrace.connect.sql.reading.plan import BEGINNING, Plan
 from millrace.connect.sql.reading.statements import after, joined, tail
-from millrace.data.batch import JSON, Checkpoint, Item, Mark, Passed, Refused
+from millrace.data.batch import JSON, REPEATED, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError
 
@@ -235,7 +235,7 @@ def _from_moment(
             found = True
             yield kept
     if passed:
-        yield Passed(passed, "repeated")
+        yield Passed(passed, REPEATED)
     if found:
         newest = _newest(plan, session, ts)
         yield Checkpoint(plan.cursor(**(state | {"ts": newest})), moment.marks(plan, session, newest))

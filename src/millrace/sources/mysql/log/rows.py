@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from millrace.connect.log import Followed
 from millrace.data import columns, json_text
-from millrace.data.batch import Batch, Item, Passed, Refused, Truncated
+from millrace.data.batch import IN_HISTORY, Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_rows
@@ -26,7 +26,6 @@ from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.values import Column, decoded
 from millrace.sources.mysql.rows import refusals
 
-IN_HISTORY = "in_history"
 _LETTERS = np.array([b"I", b"U", b"D"])
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from millrace.connect.log import Followed
 from millrace.data import columns, json_text
-from millrace.data.batch import Batch, Item, Passed, Refused, Truncated
+from millrace.data.batch import IN_HISTORY, Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, either
@@ -25,7 +25,6 @@ from millrace.sources.postgres.log.tuples import columns as columns_of
 from millrace.sources.postgres.types import Type
 
 CODE = "INCOMPATIBLE_TYPE"
-IN_HISTORY = "in_history"
 
 _INSERT, _UPDATE, _DELETE = b"IUD"
 _NEW, _WHOLE = b"NO"
