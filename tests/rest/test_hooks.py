@@ -169,6 +169,7 @@ def test_values_arrive_with_all_their_digits_and_reserved_names_keep_out_of_the_
         (b'{"n": NaN}', "INVALID_JSON"),
         (b'{"s": "\\ud800"}', "INVALID_JSON"),
         (b"[" * 5000, "INVALID_JSON"),
+        (b'{"d": ' + b"[" * 300 + b"1" + b"]" * 300 + b"}", "INVALID_JSON"),
         (b"7", "INVALID_PARAMETER"),
         (b"[1]", "INVALID_PARAMETER"),
     ],
