@@ -72,6 +72,22 @@ def test_the_position_is_durable_before_any_history_is_read(logged: Rig) -> None
     assert logged.script.given[0].stream == "a" and logged.rows("a", "v") == ["x"]
 
 
+@pytest.mark.parametrize(("passed", "reason"), [(900, "in_history"), (900, "deleted_later")])
+def test_changes_that_the_history_had_are_no_part_of_the_share_of_failed_rows(
+    logged: Rig, passed: int, reason: str
+) -> None:
+    logged.create(options={"failure_policy": {"max_failed_percent": 0.5}})
+    logged.run()
+    good = [("I", number, "x") for number in range(10, 109)]
+    words = [changed("a", ("I", None, "bad"), *good), Passed(passed, reason, "a"), Checkpoint(7)]
+    assert logged.script.changes is not None
+    logged.script.changes += [words]
+    logged.run()
+    left = [note.code for note in logged.record().notes if note.code == "object_failed"]
+    assert logged.rejected() == {"NULL_PRIMARY_KEY": 1}
+    assert left == (["object_failed"] if reason == "in_history" else [])
+
+
 def test_changes_of_many_streams_share_one_position_and_every_stream_balances(logged: Rig) -> None:
     logged.create()
     logged.run()
