@@ -14,6 +14,9 @@ from tests.control.people import PASSWORD
 from tests.web import axe
 from tests.web.stocked import ADMIN, SHOP, Stocked
 
+from millrace.control import drafts
+from millrace.data.batch import JSON
+
 AT = f"/pipelines/{quote(SHOP)}"
 SCREENS = (
     "/pipelines",
@@ -63,6 +66,16 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     found["phone"] = axe.faults(page)
     assert found == {"light": [], "dark": [], "phone": []}
+
+
+def test_axe_finds_nothing_serious_in_a_later_step_of_the_wizard_on_a_phone(page: Page, stock: Stocked) -> None:
+    config: dict[str, JSON] = {"project_id": "AAA-BBB-CCCC", "passcode": "hunter2"}
+    chosen: dict[str, JSON] = {"step": "schedule", "destination": "warehouse"}
+    draft = drafts.save(stock.home, name="Next", source_type="clevertap", config=config, chosen=chosen)
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.goto(f"/pipelines/new/{draft.number}?step=schedule")
+    page.get_by_role("heading", name="When shall it run?").wait_for()
+    assert axe.faults(page) == []
 
 
 # What is pressed to come to each dialog.

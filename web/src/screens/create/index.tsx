@@ -46,7 +46,7 @@ export function Component() {
         onStepClick={(index) => number !== undefined && STEPS[index] && go(STEPS[index].step)}
       >
         {STEPS.map(({ step, label }) => (
-          <Stepper.Step key={step} label={label} aria-label={label} allowStepSelect={number !== undefined} />
+          <Stepper.Step key={step} label={label} allowStepSelect={number !== undefined} />
         ))}
       </Stepper>
       <ErrorNote error={draft.error} again={() => void draft.refetch()} />
