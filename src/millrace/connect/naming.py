@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Literal, TypeAlias
 
@@ -43,7 +43,22 @@ def sanitize(name: str, *, rules: Rules, case: Case, table: bool) -> str:
     return clean.lower() if case == "lower" else clean
 
 
-def compress(name: str, limit: int, taken: Collection[str], *, count_bytes: bool) -> str:
+class Taken:
+    """Names that are taken, whatever the case of their letters. Whoever finds many names one after the other adds each,
+    so that those before it are not looked through again."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._folded = {name.casefold() for name in names}
+
+    def __contains__(self, name: str) -> bool:
+        return name.casefold() in self._folded
+
+    def add(self, name: str) -> None:
+        """No other name is given this one."""
+        self._folded.add(name.casefold())
+
+
+def compress(name: str, limit: int, taken: Taken, *, count_bytes: bool) -> str:
     """A name of at most ``limit`` characters (UTF-8 bytes with ``count_bytes``) that still tells what it names.
 
     A name that fits is returned as it is, taken or not: `unique` decides there. A longer one becomes the first of
@@ -51,27 +66,25 @@ def compress(name: str, limit: int, taken: Collection[str], *, count_bytes: bool
     """
     if _size(name, count_bytes) <= limit:
         return name
-    used = _folded(taken)
     for candidate in _candidates(name, limit, count_bytes):
-        if candidate and _size(candidate, count_bytes) <= limit and candidate.casefold() not in used:
+        if candidate and _size(candidate, count_bytes) <= limit and candidate not in taken:
             return candidate
     return unique(_tail(name, limit, count_bytes), taken, limit, count_bytes=count_bytes)
 
 
-def unique(name: str, taken: Collection[str], limit: int, *, count_bytes: bool) -> str:
+def unique(name: str, taken: Taken, limit: int, *, count_bytes: bool) -> str:
     """The name itself, or where it is taken (in any case of letters) with the first free of ``_1``, ``_2``, …
 
     The name is cut so that it fits the limit with its suffix.
     """
-    used = _folded(taken)
-    if name.casefold() not in used and _size(name, count_bytes) <= limit:
+    if name not in taken and _size(name, count_bytes) <= limit:
         return name
     for number in count(1):
         suffix = f"_{number}"
         if len(suffix) >= limit:
             break
         candidate = _head(name, limit - len(suffix), count_bytes) + suffix
-        if candidate.casefold() not in used:
+        if candidate not in taken:
             return candidate
     raise ConfigError(
         f"No free name is left for {name!r} within {limit} {'bytes' if count_bytes else 'characters'}.",
@@ -119,10 +132,6 @@ def _without_vowels(word: str) -> str:
 
 def _initial(word: str) -> str:
     return word[:1]
-
-
-def _folded(taken: Collection[str]) -> set[str]:
-    return {name.casefold() for name in taken}
 
 
 def _size(name: str, count_bytes: bool) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError
 
+from millrace.connect.naming import Taken
 from millrace.control import mapping_edits, mapping_plans, pipelines
 from millrace.control.document_schema import TAGS, Part
 from millrace.control.findings import findings
@@ -279,7 +280,7 @@ def _to_column(field: str, part: ColumnPart) -> Edit:
                     hint="Write {name: …, type: …}, or correct the field.",
                     code="unknown_field",
                 )
-            name = part.name or at.naming.column(field, mapping.names)
+            name = part.name or at.naming.column(field, Taken(mapping.names))
             return editing.added(mapping, field, name, type_, at.naming, fixed=bool(part.fixed))
         if part.name is not None:
             mapping = editing.renamed(mapping, field, part.name, at.naming)

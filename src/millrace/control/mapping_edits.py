@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from millrace.connect.naming import Taken
 from millrace.control.findings import nearest
 from millrace.control.mapping_plans import Around, Edit
 from millrace.control.mapping_versions import kept, latest
@@ -112,7 +113,7 @@ def suggested(at: Around, table: str) -> dict[str, str]:
     there = {name.casefold(): name for name in at.there(table) or {}}
     found: dict[str, str] = {}
     for source in _fields(at.mapping):
-        wanted = (source, at.naming.column(source, frozenset()))
+        wanted = (source, at.naming.column(source, Taken()))
         if (name := next((there[one.casefold()] for one in wanted if one.casefold() in there), None)) is not None:
             found[source] = name
     return found
@@ -160,7 +161,7 @@ def _new_name(at: Around, source: str, taken: frozenset[str | None]) -> str:
     """The name that the field's column has, or would get, beside those that are taken."""
     used = frozenset(name for name in taken if name is not None)
     present = at.mapping.of(source)
-    return present.name if present and present.name not in used else at.naming.column(source, used)
+    return present.name if present and present.name not in used else at.naming.column(source, Taken(used))
 
 
 def _fields(mapping: Mapping) -> dict[str, pa.DataType]:

@@ -14,6 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from millrace.connect.destination import Limits
+from millrace.connect.naming import Taken
 from millrace.data import types
 from millrace.data.batch import LoadMode
 from millrace.data.cast import fits
@@ -101,7 +102,7 @@ def retyped(mapping: Mapping, source: str, type_: pa.DataType, naming: Naming, p
     if column is None:
         if source in mapping.ignored:
             mapping = unignored(mapping, source)
-        return added(mapping, source, naming.column(source, mapping.names), type_, naming, fixed=True)
+        return added(mapping, source, naming.column(source, Taken(mapping.names)), type_, naming, fixed=True)
     if column.type == type_ and column.fixed:
         return mapping
     if source in mapping.key and column.type != type_:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from millrace.connect import sizing
 from millrace.connect.destination import Column, Limits, Meta, Nest, Table
+from millrace.connect.naming import Taken
 from millrace.connect.source import Stream
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
@@ -336,6 +337,7 @@ def widened_by(
     if not new:
         return _seen(mapping, schema) if waiting else mapping
     added, unmapped = list(mapping.columns), dict(mapping.unmapped)
+    taken = Taken(mapping.names)
     for field_ in new:
         reason = None
         needed = field_.name in mapping.key
@@ -345,11 +347,12 @@ def widened_by(
         elif len(added) >= naming.limits.columns - RESERVED_COLUMNS and not needed:
             reason = "COLUMN_LIMIT"
         else:
-            column = _column(replace(mapping, columns=tuple(added)), field_, naming, rows)
+            column = _column(field_, taken, naming, rows)
             if column is None:
                 reason = "NAME_CONFLICT"
             else:
                 added.append(column)
+                taken.add(column.name)
         unmapped.pop(field_.name, None)
         if reason is not None:
             unmapped[field_.name] = reason
@@ -364,11 +367,11 @@ def widened_by(
     return _seen(mapping, schema) if unmapped else mapping
 
 
-def _column(mapping: Mapping, field_: pa.Field, naming: Naming, rows: pa.RecordBatch | None) -> MappedColumn | None:
+def _column(field_: pa.Field, taken: Taken, naming: Naming, rows: pa.RecordBatch | None) -> MappedColumn | None:
     """A new column for a field; None where no name is left for it."""
     ours = columns.is_ours(field_)
     try:
-        name = naming.prefix.outside(field_.name) if ours else naming.column(field_.name, mapping.names)
+        name = naming.prefix.outside(field_.name) if ours else naming.column(field_.name, taken)
     except ConfigError:
         return None
     type_ = fitting(types.canonical(field_.type), naming.limits)
