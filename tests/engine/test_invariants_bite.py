@@ -79,7 +79,7 @@ MUTATIONS = {
     ),
     "I4 lease not asked at a commit": Mutation(
         "control/ledger.py",
-        "confirm(connection, self._lease, expires_at)  # I4",
+        "confirm(connection, self._lease, now + timedelta(seconds=LEASE_S))  # I4",
         "pass",
         INVARIANTS + "test_i4_a_worker_that_lost_its_lease_commits_nothing",
     ),

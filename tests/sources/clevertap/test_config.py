@@ -51,7 +51,7 @@ def test_regions_are_known_by_label_code_and_alias(given: str, code: str) -> Non
         ({"region": "sk1"}, "Known: EU, US, India"),
         ({"timezone": "Europe/Berln"}, "Did you mean Europe/Berlin"),
         ({"events_file": None}, "events_file is missing"),
-        ({"events_file": ""}, "events_file is missing"),
+        ({"events_file": ""}, "'events_file' is empty"),
         ({"historical_days": 0}, "historical_days"),
         ({"historical_days": 3651}, "historical_days"),
         ({"lookback_days": 31}, "lookback_days"),
