@@ -67,7 +67,7 @@ golden: setup  ## Write the golden files and docs/reference anew; review reads t
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/python -m tools.openapi
 
-crash: setup  ## kill -9 of the real process at 50 points, and an end at every point; about 15 minutes
+crash: setup  ## kill -9 of the real process at 50 points, and an end at every point, of servers and connections too; long
 	@$(BIN)/python -m pytest tests/crash --kills 50 --every-point
 
 $(BENCH_STAMP): $(STAMP)
