@@ -161,7 +161,7 @@ def tried(body: str, wall: jail.Wall, folder: Path) -> tuple[Stepped, str | None
 
 def _descendants(pid: int) -> list[int]:
     found: list[int] = []
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             found += [child, *_descendants(child)]
     return found

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,10 @@ def children() -> set[int]:
     """Processes of this one that map pages."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        for number in (task / "children").read_text().split():
-            words = Path(f"/proc/{number}/cmdline").read_bytes()
-            if b"clevertap.mappers" in words:
-                found.add(int(number))
+        with suppress(FileNotFoundError, ProcessLookupError):  # threads and processes end while one looks
+            for number in (task / "children").read_text().split():
+                if b"clevertap.mappers" in Path(f"/proc/{number}/cmdline").read_bytes():
+                    found.add(int(number))
     return found
 
 
