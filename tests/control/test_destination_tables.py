@@ -12,6 +12,7 @@ from millrace.control import connections, destination_tables, pipelines, runs
 from millrace.control.destination_tables import ColumnThere, Filled
 from millrace.control.home import Home
 from millrace.control.operations import destinations
+from millrace.control.operations.connections import DESTINATIONS, SOURCES
 from millrace.control.pipelines import Wish
 from millrace.errors import ConfigError
 
@@ -82,3 +83,10 @@ def test_a_load_schedule_is_shown_and_removed(home: Home) -> None:
     assert (kept.schedule, kept.own) == ("every 6h", {"every_s": 21600})
     destinations.load_with_runs.on(home, "warehouse")
     assert destinations.loads.on(home, "warehouse") == destinations.Loads("warehouse", "with every run", None)
+
+
+def test_a_destination_and_a_source_say_how_fresh_their_pipelines_are(home: Home) -> None:
+    newest = max(one.last_loaded_at for one in _all(home, 100) if one.last_loaded_at)
+    fresh = {one.name: (one.last_loaded_at, one.waiting_rows) for one in DESTINATIONS.list.on(home)}
+    assert fresh == {"warehouse": (newest, 0), "lake": (None, 0)}
+    assert [(one.last_loaded_at, one.waiting_rows) for one in SOURCES.list.on(home)] == [(newest, 0)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.text import State, bold, dim, mark, table
+from millrace.cli.text import State, ago, bold, dim, mark, table
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -186,7 +187,14 @@ def _of(kind: Kind) -> Connections:
 
 def _listed(kept: list[Saved], kind: Kind) -> Iterator[str]:
     if kept:
-        yield from table(("name", "type", "used by"), [(one.name, one.type, ", ".join(one.pipelines)) for one in kept])
+        now = datetime.now(UTC)
+        yield from table(
+            ("name", "type", "last load", "rows waiting", "used by"),
+            [
+                (one.name, one.type, ago(one.last_loaded_at, now), f"{one.waiting_rows:,}", ", ".join(one.pipelines))
+                for one in kept
+            ],
+        )
     else:
         yield f"No {kind}s yet. Add one: millrace {kind}s add {EXAMPLES[kind][0]} {EXAMPLES[kind][1]}"
 

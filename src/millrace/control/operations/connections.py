@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import reduce
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from millrace.connect import registry
-from millrace.control import checks, connections, files, pipelines
+from millrace.control import checks, connections, files, freshness, pipelines
 from millrace.control.actors import Permission
 from millrace.control.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
+from millrace.control.freshness import Freshness
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
 from millrace.data.dataclass import dataclass
@@ -22,7 +25,10 @@ Config = Annotated[Mapping[str, Any], Field(description="Settings of the type; i
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A saved connection; of its secrets only the names are shown (I7)."""
+    """A saved connection; of its secrets only the names are shown (I7).
+
+    ``last_loaded_at`` and ``waiting_rows`` are of all its pipelines together.
+    """
 
     kind: Kind
     name: str
@@ -30,6 +36,8 @@ class Saved:
     config: Mapping[str, Any]
     secrets: tuple[str, ...]
     pipelines: tuple[str, ...]
+    last_loaded_at: datetime | None
+    waiting_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +168,26 @@ OPERATIONS = (*SOURCES.all, *DESTINATIONS.all, check)
 
 
 def _saved(home: Home, found: list[Connection]) -> list[Saved]:
-    """The connections with the pipelines that use each."""
+    """The connections with the pipelines that use each, and how fresh what those filled is."""
     flows = pipelines.listed(home)
-    return [
-        Saved(
+    with home.database.reading() as connection:
+        fresh = freshness.by_pipeline(connection, home.actor.team_id)
+
+    def saved(one: Connection) -> Saved:
+        mine = [flow for flow in flows if one.id in (flow.source_id, flow.destination_id)]
+        filled = reduce(Freshness.beside, [fresh[flow.id] for flow in mine if flow.id in fresh], Freshness())
+        return Saved(
             kind=one.kind,
             name=one.name,
             type=one.type,
             config=dict(one.config),
             secrets=one.secret_keys,
-            pipelines=tuple(flow.name for flow in flows if one.id in (flow.source_id, flow.destination_id)),
+            pipelines=tuple(flow.name for flow in mine),
+            last_loaded_at=filled.last_loaded_at,
+            waiting_rows=filled.waiting_rows,
         )
-        for one in found
-    ]
+
+    return [saved(one) for one in found]
 
 
 def _one(home: Home, kind: Kind, name: str) -> Saved:

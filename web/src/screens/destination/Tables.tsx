@@ -1,4 +1,4 @@
-import { Button, Text, TextInput } from '@mantine/core';
+import { Button, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconSearch, IconTable, IconTerminal2 } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
@@ -10,6 +10,7 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { Waiting } from '~/parts/Waiting';
 import { count } from '~/words/numbers';
 import { tablesQuery } from './tables';
 
@@ -48,14 +49,7 @@ export function Component() {
       id: 'waiting',
       header: 'Waiting',
       align: 'right',
-      cell: (one) =>
-        one.waiting_rows ? (
-          <Text span c="var(--look)" fw={500} size="sm">
-            {count(one.waiting_rows)}
-          </Text>
-        ) : (
-          '0'
-        ),
+      cell: (one) => <Waiting rows={one.waiting_rows} />,
     },
     {
       id: 'look',

@@ -5,10 +5,12 @@ import { Link, useNavigate } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { Ago } from '~/parts/Ago';
 import { useTitle } from '~/parts/connectors';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
+import { Waiting } from '~/parts/Waiting';
 import { count, some } from '~/words/numbers';
 
 type Saved = Schemas['Saved'];
@@ -28,9 +30,12 @@ const columns = (title: (type: string) => string): Column<Saved>[] => [
     ),
   },
   { id: 'type', header: 'Type', cell: (one) => title(one.type) },
+  { id: 'loaded', header: 'Last load', cell: (one) => <Ago at={one.last_loaded_at} /> },
+  { id: 'waiting', header: 'Waiting', align: 'right', cell: (one) => <Waiting rows={one.waiting_rows} /> },
   {
     id: 'pipelines',
     header: 'Pipelines',
+    hide: 'phone',
     cell: (one) => {
       const more = one.pipelines.length - NAMED;
       const named = one.pipelines.slice(0, NAMED).join(', ');
