@@ -298,6 +298,8 @@ INSIDE: Mapping[str, str] = {
     "runs.visit": "rejects and reconcile",
     "scheduler.serve": "the server",
     "scheduler.tick": "the server",
+    "sealing.begun": "whoever opens a home",
+    "sealing.check": "the server",
     "sealing.held": "who needs a secret of the home",
     "sealing.lasting_key": "tokens.keys",
     "sealing.put": "who keeps a secret of the home",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from millrace.control import keyring, settings
+from millrace.control import keyring, sealing, service, settings
+from millrace.control.db import Database
+from millrace.control.executor import Processes
 from millrace.control.home import Home
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -86,6 +89,25 @@ def test_a_key_that_is_gone_is_made_anew_only_by_whoever_asks_for_it(tmp_path: P
     assert caught.value.code == "no_key"
     with Home.open(tmp_path / "h", create=True, new_key=True, env={}) as anew:
         assert anew.keys.read()
+
+
+def test_no_key_is_made_over_a_database_elsewhere_that_holds_sealed_values(control: Database, tmp_path: Path) -> None:
+    env = {"MILLRACE_DATABASE_URL": control.url}
+    with Home.open(tmp_path / "one", create=True, env=env) as first:
+        sealing.put(first, "a secret", {"text": "x"})
+        key = first.keys.read()[0]
+    # Another machine, or this one when its folder was lost.
+    with Home.open(tmp_path / "two", create=True, env=env) as second:
+        assert list(second.path.iterdir()) == []
+        with pytest.raises(EnvironmentProblem, match="the key that seals secrets") as caught:
+            service.run(second, Processes(second.path, 0), threading.Event())
+    assert caught.value.code == "no_key"
+    other = env | {"MILLRACE_KEY": keyring.new_key()}
+    with Home.open(tmp_path / "two", create=True, env=other) as wrong, pytest.raises(EnvironmentProblem) as caught:
+        service.run(wrong, Processes(wrong.path, 0), threading.Event())
+    assert caught.value.code == "wrong_key"
+    with Home.open(tmp_path / "two", create=True, env=env | {"MILLRACE_KEY": key}) as right:
+        assert sealing.held(right, "a secret") == {"text": "x"}
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Home:
         self.actor = actor
         """Who asks: functions of `control` check what that one may, and see the things of its team alone."""
         self._env = env
-        self.database_url = env.get("MILLRACE_DATABASE_URL") or f"sqlite:///{path / DATABASE}"
+        self.database_url = env.get("MILLRACE_DATABASE_URL") or _own_url(path)
 
     @classmethod
     def open(
@@ -121,11 +121,14 @@ class Home:
         self.close()
 
 
+def _own_url(path: Path) -> str:
+    return f"sqlite:///{path / DATABASE}"
+
+
 def _make(home: Home, *, new_key: bool) -> None:
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A home has its key before its database: where there is one, the key is lost.
-        if new_key or not (home.path / DATABASE).exists():
+        if new_key or _unsealed(home):
             home.keys.prepare()
     except OSError as cause:
         raise EnvironmentProblem(
@@ -135,3 +138,14 @@ def _make(home: Home, *, new_key: bool) -> None:
             code="home_unwritable",
         ) from cause
     _ = home.database
+
+
+def _unsealed(home: Home) -> bool:
+    """Nothing can have been sealed yet, so that a key that is not there is not lost."""
+    if home.database_url == _own_url(home.path):
+        # A home has its key before its database.
+        return not (home.path / DATABASE).exists()
+    from millrace.control import sealing
+
+    # The key of a database elsewhere, which other machines may use too, is told by what is noted there.
+    return not sealing.begun(home)

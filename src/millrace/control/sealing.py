@@ -143,6 +143,23 @@ def _newest(home: Home) -> Key:
     return keyring.key(home.keys.read(fresh=True)[-1])
 
 
+def begun(home: Home) -> bool:
+    """Something was sealed already: a key is noted, or there are values from before keys were noted."""
+    with home.database.reading() as connection:
+        return _noted(connection) is not None or next(_all(connection), None) is not None
+
+
+def check(home: Home) -> None:
+    """The keys of this process can seal. Raises EnvironmentProblem "no_key" without any, and "wrong_key" where the one
+    that seals is not among them."""
+    with home.database.reading() as connection:
+        seals = _noted(connection)
+    for fresh in (False, True):
+        if any(seals in (None, one.id) for one in _keys(home.keys.read(fresh=fresh))):
+            return
+    raise _wrong()
+
+
 def renew(home: Home) -> int:
     """Values of the scheme before are sealed anew with the key that seals; how many. Those that no key opens stay."""
     with home.database.reading() as connection:

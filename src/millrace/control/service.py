@@ -22,8 +22,10 @@ _log = logging.getLogger("millrace.service")
 def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s: float = PATIENCE_S) -> None:
     """Schedules are kept and workers live until it shall stop; then the workers end at their next commits.
 
-    Raises Outdated when a newer version has upgraded the control database.
+    Raises Outdated when a newer version has upgraded the control database, and EnvironmentProblem at once where the
+    key that seals secrets is not here.
     """
+    sealing.check(home)
     sealing.renew(home)
     thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
     thread.start()
