@@ -17,6 +17,14 @@ class Problem:
     docs: str | None = None
 
 
+def as_typed(*words: str) -> str:
+    """A command of Millrace as it is typed into a shell, whatever is in the names that it holds."""
+    # Imported here: few processes have something to hint at.
+    import shlex
+
+    return shlex.join(("millrace", *words))
+
+
 class MillraceError(Exception):
     """An error with a stable code, a message (what, on what), a hint (how to mend) and a path into the settings."""
 

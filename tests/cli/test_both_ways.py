@@ -192,6 +192,8 @@ def test_positions(both: Twins):
     here = ("clevertap", "Events")
     both.done("objects", "position", *here)
     both.done("objects", "positions", *here)
+    both.refused("not_log_based", "objects", "log-position", here[0])
+    both.refused("not_log_based", "objects", "log-position", here[0], "--set", "0/1")
     before = both.done("objects", "show", *here, "--json").json["positions"]
     both.refused("usage", "objects", "position", *here, "--set", "{")
     both.done("objects", "position", *here, "--set", "null")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -167,6 +167,9 @@ class ScriptedLog(Log):
 
     def confirm(self, cursor: JSON) -> None:
         self._script.confirmed.append(cursor)
+
+    def moved(self, wanted: str, known: Sequence[JSON]) -> JSON:
+        return int(wanted)
 
     def forget(self) -> None:
         """The log is the script."""

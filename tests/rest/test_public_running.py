@@ -81,10 +81,13 @@ def test_a_pipeline_that_follows_a_log_tells_how_far_it_is(client: httpx.Client,
     assert expected.items() <= told.items()
     assert told["offset"] == 157
     assert client.put(path, json={"file_name": "mysql-bin.000007", "offset": 157}).status_code == 204
+    assert client.put(path, json={}).json()["error"]["code"] == "INVALID_PARAMETER"
+    positions.put(home, "events", LOG, "incremental", {"position": {"lsn": "1/1A2B"}, "streams": ["Orders"]})
+    assert client.get(path).json()["data"]["display_position"] == "1/1A2B"
+    assert client.put(path, json={"offset": 0x1_00001A2B}).status_code == 204
+    # The source of this pipeline has no log any more.
     refused = client.put(path, json={"file_name": "mysql-bin.000001", "offset": 4})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "LOG_POSITION")
-    positions.put(home, "events", LOG, "incremental", {"position": {"lsn": "0/1A2B"}, "streams": ["Orders"]})
-    assert client.get(path).json()["data"]["display_position"] == '{"lsn": "0/1A2B"}'
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "NOT_LOG_BASED")
 
 
 def test_an_object_is_finished_once_nothing_more_is_read_of_it(

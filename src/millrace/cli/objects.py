@@ -58,6 +58,14 @@ def join(app: typer.Typer) -> None:
     moved = "millrace objects position clevertap Events --set '{\"v\": 1}'"
     back = "millrace objects position clevertap Events --at 2026-03-10T08:00:00"
     command(group, "position", examples=["millrace objects position clevertap Events", moved, back])(position)
+    command(
+        group,
+        "log-position",
+        examples=[
+            "millrace objects log-position shop",
+            "millrace objects log-position shop --set mysql-bin.000042:4711",
+        ],
+    )(log_position)
     command(group, "positions", examples=["millrace objects positions clevertap Events"])(history)
     command(group, "back-to", examples=["millrace objects back-to clevertap 17 --object Events"])(back_to)
     mode = "millrace objects query-mode shop orders mode=timestamp timestamp_column_name=changed_at"
@@ -131,6 +139,28 @@ def position(
         else:
             found = desk.ask(objects.change_position, pipeline, object_, _json(set_), lane)
     face.answer(found, list(_positions(found)) or [f"{object_} was not read yet."])
+
+
+def log_position(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    set_: Annotated[
+        str | None,
+        typer.Option(
+            "--set", metavar="PLACE", help="Read from there on: an LSN, FILE:POSITION, a GTID, a resume token, a time."
+        ),
+    ] = None,
+) -> None:
+    """Show how far the log of the source was read, or let it be read from another place on.
+
+    The place must be one that the source's system still has. What is read twice is merged where a table has a key.
+    """
+    from millrace.control.operations import objects
+
+    with face.desk() as desk:
+        found = desk.ask(objects.log_position, pipeline) if set_ is None else desk.ask(objects.move_log, pipeline, set_)
+    since = ago(found.committed_at, datetime.now(UTC))
+    face.answer(found, [f"{found.position}  {dim(f'run {found.run}' if found.run else 'set by hand')}  {dim(since)}"])
 
 
 def history(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from millrace.connect.source import Stream
 from millrace.data.batch import JSON, Item, LoadMode
@@ -58,11 +58,26 @@ class Log(ABC):
         """All up to the cursor is durable and committed: the system may forget it. Nothing is raised."""
 
     @abstractmethod
+    def moved(self, wanted: str, known: Sequence[JSON]) -> JSON:
+        """The cursor at another place of the log, in the words of the system's own tools. Nothing changes there.
+
+        ``known``: cursors of earlier reads, the latest first, at least one. Raises ConfigError "log_position" for a
+        place that is none, or that the log does not have, and "log_expired".
+        """
+
+    @abstractmethod
     def forget(self) -> None:
         """What the system keeps for the pipeline is gone from it. Nothing happens when there is nothing.
 
         The hint of an error says how a person takes it away.
         """
+
+
+def no_such_place(wanted: str, why: str, hint: str | None = None) -> ConfigError:
+    """The log cannot be read from there on."""
+    return ConfigError(
+        f"changes cannot be read from {wanted!r} on: {why}", hint=hint, path="position", code="log_position"
+    )
 
 
 def expired(why: str) -> ConfigError:

@@ -19,7 +19,7 @@ from millrace.control.settings import workspace
 from millrace.control.tables import object_settings, segments
 from millrace.control.tables import objects as selected
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, MillraceError, Problem
+from millrace.errors import ConfigError, MillraceError, Problem, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -130,10 +130,24 @@ def restart_historical(home: Home, pipeline: str, name: str) -> Job:
 def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JSON) -> Object:
     """The object is read from that position, at once where the pipeline is active. Raises AlreadyRunning."""
     found, one = _allowed(home, pipeline, name, "change_position")
+    if lane == "incremental" and positions.of_log(home, pipeline) is not None:
+        raise ConfigError(
+            f"object {one.name} of {pipeline} has no position of its own: its changes come from the log",
+            hint=f"Change where the log is read: `{as_typed('objects', 'log-position', pipeline, '--set')} PLACE`.",
+            code="log_based",
+        )
     positions.put(home, pipeline, one.name, lane, cursor)
     if found.state == "ACTIVE" and one.state == "ACTIVE":
         jobs.start(home, pipeline, only=[one.name])
     return objects.find(home, pipeline, name)
+
+
+def move_log(home: Home, pipeline: str, wanted: str) -> positions.Position:
+    """The log is read from another place on, at once where the pipeline is active (`positions.move_log`)."""
+    moved = positions.move_log(home, pipeline, wanted)
+    if pipelines.find(home, pipeline).state == "ACTIVE":
+        jobs.start(home, pipeline)
+    return moved
 
 
 def set_back(home: Home, pipeline: str, name: str, lane: Lane, moment: datetime) -> Object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+
+
+# So many earlier places of a log are known to whoever looks for another one.
+_KNOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,13 @@ def of(connection: sa.Connection, pipeline_id: str) -> list[Position]:
 def of_log(home: Home, pipeline: str) -> JSON:
     """How far the log of the source was read, as the source has it; None for a pipeline that follows none, or has not
     begun to."""
-    found = next((one.cursor for one in listed(home, pipeline) if one.stream == LOG), None)
-    return None if found is None else found["position"]
+    found = in_log(home, pipeline)
+    return None if found is None else found.cursor["position"]
+
+
+def in_log(home: Home, pipeline: str) -> Position | None:
+    """The position of the log that the pipeline follows; None where it follows none, or has not begun to."""
+    return next((one for one in listed(home, pipeline) if one.stream == LOG), None)
 
 
 def history(home: Home, pipeline: str, stream: str, lane: Lane, *, limit: int = 50) -> list[Position]:
@@ -84,7 +94,7 @@ def put(
     """
     home.actor.must("pipelines.edit")
     position = Position(stream, lane, cursor, progress, datetime.now(UTC), None)
-    _put(home, pipeline, [position], memory=memory)
+    _put(home, pipeline, lambda: [position], memory=memory)
     return position
 
 
@@ -100,10 +110,66 @@ def as_of(home: Home, pipeline: str, stream: str, lane: Lane, moment: datetime) 
         return connection.execute(sa.select(h.cursor).where(*mine).order_by(h.id.desc()).limit(1)).scalar()
 
 
+def move_log(home: Home, pipeline: str, wanted: str) -> Position:
+    """The log that the pipeline follows is read from another place on, which its system has, and the next run begins
+    there. ``wanted`` is in the words of that system: an LSN, a file with a position, a GTID, a resume token, a time.
+
+    Objects keep their histories. Raises ConfigError "not_log_based" and "log_position", AlreadyRunning while the
+    pipeline runs, and what the source raises.
+    """
+    home.actor.must("pipelines.edit")
+    if of_log(home, pipeline) is None:
+        raise no_log(pipeline)
+
+    def made() -> list[Position]:
+        # Within the lease: nobody reads on meanwhile.
+        return [Position(LOG, "incremental", _in_log(home, pipeline, wanted), None, datetime.now(UTC), None)]
+
+    return _put(home, pipeline, made, memory=True)[0]
+
+
+def _in_log(home: Home, pipeline: str, wanted: str) -> JSON:
+    """The cursor at that place of the log, which its system still has."""
+    from millrace.control import runs
+
+    known = [one for one in history(home, pipeline, LOG, "incremental", limit=_KNOWN) if one.cursor is not None]
+    with runs.visit(home, pipeline) as ours:
+        log = ours.source().log()
+        if log is None:
+            raise no_log(pipeline)
+        return {**known[0].cursor, "position": log.moved(wanted, [one.cursor["position"] for one in known])}
+
+
+def no_log(pipeline: str) -> ConfigError:
+    """There is no position of the pipeline as a whole."""
+    return ConfigError(
+        f"pipeline {pipeline} has no position as a whole: it follows no log of a database, or has not begun to",
+        hint="Ask for the position of an object.",
+        code="not_log_based",
+    )
+
+
+def log_text(place: JSON) -> str:
+    """A place in a log as `move_log` takes it."""
+    if not isinstance(place, dict):
+        return json.dumps(place)
+    if "lsn" in place:
+        return place["lsn"]
+    if "file" in place:
+        return f"{place['file']}:{place['position']}"
+    tokens = [*place.get("tokens", {}).values()]
+    if len(tokens) == 1:
+        return json.dumps(tokens[0], sort_keys=True)
+    if place.get("time"):
+        return datetime.fromtimestamp(place["time"][0], UTC).isoformat()
+    return json.dumps(place, sort_keys=True)
+
+
 def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, memory: bool = False) -> list[Position]:
     """Every lane that the run committed, of one stream or of all, is where that run left it.
 
-    Raises ConfigError when the run committed nothing, or its history is no longer kept.
+    Raises ConfigError when the run committed nothing, or its history is no longer kept; and where a log does not reach
+    back to it.
     """
     home.actor.must("pipelines.edit")
     id_ = find(home, pipeline).id
@@ -120,14 +186,21 @@ def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, m
         )
     now = datetime.now(UTC)
     positions = [Position(r.stream, r.lane, r.cursor, r.progress, now, None) for r in found]
-    _put(home, pipeline, positions, memory=memory)
-    return positions
+
+    def made() -> list[Position]:
+        for one in positions:
+            if one.stream == LOG and one.cursor is not None:
+                _in_log(home, pipeline, log_text(one.cursor["position"]))
+        return positions
+
+    return [*_put(home, pipeline, made, memory=memory)]
 
 
-def _put(home: Home, pipeline: str, positions: Sequence[Position], *, memory: bool) -> None:
-    """All of the positions hold, or none."""
+def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, memory: bool) -> Sequence[Position]:
+    """All of the positions hold, or none. They are made while nobody else has the pipeline."""
     id_ = find(home, pipeline).id
     with leases.held(home.database, lease_name(id_), what=f"pipeline {pipeline}") as lease:
+        positions = made()
         expires_at = home.database.now() + timedelta(seconds=leases.LEASE_S)
         with home.database.transaction() as connection:
             leases.confirm(connection, lease, expires_at)  # I4
@@ -151,3 +224,4 @@ def _put(home: Home, pipeline: str, positions: Sequence[Position], *, memory: bo
                 if not memory:
                     forgotten = (marks.c.pipeline_id == id_, marks.c.stream == one.stream)
                     connection.execute(sa.delete(marks).where(*forgotten))
+    return positions

@@ -20,11 +20,12 @@ from tests.sources.mongodb.writer import COLLECTIONS, IDS, Writer, differences
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Reading
+from millrace.control import positions
 from millrace.control.ledger import Books
 from millrace.data.batch import Checkpoint, Passed
 from millrace.destinations.duckdb.destination import Destination
 from millrace.engine import ingest as ingesting
-from millrace.errors import Transient
+from millrace.errors import ConfigError, Transient
 from millrace.sources.mongodb import log as following
 from millrace.sources.mongodb import ranges
 from millrace.sources.mongodb.config import Config
@@ -94,6 +95,26 @@ def test_a_database_that_is_dropped_and_made_again_is_followed(site: Site, mongo
     mongo.database["t"].insert_one({"_id": 3})
     site.run()
     assert site.rows("t", "_id") == [("2",), ("3",)] and site.rows("t", "_id", deleted=True) == [("1",)]
+
+
+def test_changes_are_read_again_from_a_token_or_a_time_that_the_server_has(site: Site, mongo: Deployment) -> None:
+    orders = mongo.database["orders"]
+    orders.insert_one({"_id": 1})
+    site.create()
+    site.run()
+    orders.insert_one({"_id": 2})
+    site.run()
+    token = positions.log_text(positions.of_log(site.home, PIPELINE))
+    orders.insert_many([{"_id": 3}, {"_id": 4}])
+    assert site.run().balance.read == 2
+    positions.move_log(site.home, PIPELINE, token)
+    assert site.run().balance.read == 2
+    held = positions.of_log(site.home, PIPELINE)
+    for place, why in (("soon", "neither"), ("2099-01-01", "still to come"), ('{"_data": "82"}', "cannot be read")):
+        with pytest.raises(ConfigError, match=why) as caught:
+            positions.move_log(site.home, PIPELINE, place)
+        assert caught.value.code == "log_position"
+    assert positions.of_log(site.home, PIPELINE) == held
 
 
 def test_collections_of_one_name_go_to_one_table(site: Site, mongo: Deployment) -> None:

@@ -19,6 +19,7 @@ from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, pla
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page
 from millrace.control.positions import Position
+from millrace.data.dataclass import dataclass
 
 Action: TypeAlias = Literal["run_now", "pause", "resume", "skip", "include", "restart", "restart_historical"]
 Lane: TypeAlias = Literal["incremental", "historical"]
@@ -118,6 +119,48 @@ def back_to(
     return list(object_actions.back_to(home, pipeline, run, name=name))
 
 
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far a pipeline has read the log of its source. ``run`` None: set by hand."""
+
+    pipeline: str
+    position: str
+    committed_at: datetime
+    run: int | None
+
+
+@operation("GET", "/pipelines/{pipeline}/log-position")
+def log_position(home: Home, pipeline: Name) -> LogPosition:
+    """Show how far the log of the source was read, in the words of that system."""
+    found = positions.in_log(home, pipeline)
+    if found is None:
+        raise positions.no_log(pipeline)
+    return _in_log(pipeline, found)
+
+
+@operation("PUT", "/pipelines/{pipeline}/log-position", "pipelines.edit")
+def move_log(
+    home: Home,
+    pipeline: Name,
+    position: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=10_000,
+            description="An LSN; a file with a position (mysql-bin.000042:4711), or a GTID; a resume token, or a time.",
+        ),
+    ],
+) -> LogPosition:
+    """Read the log from another place on, which its system still has. What is read twice is merged where a table has a
+    key; what is passed over is not read."""
+    return _in_log(pipeline, object_actions.move_log(home, pipeline, position))
+
+
+def _in_log(pipeline: str, found: Position) -> LogPosition:
+    place: Any = found.cursor
+    return LogPosition(pipeline, positions.log_text(place["position"]), found.committed_at, found.run)
+
+
 @operation("PUT", "/pipelines/{pipeline}/objects/{object}/query-mode", "pipelines.edit")
 def set_query_mode(
     home: Home, pipeline: Name, object: Name, config: Annotated[Mapping[str, Any], Field(max_length=20)]
@@ -141,7 +184,10 @@ def set_schedule(
     return object_actions.set_schedule(home, pipeline, object, wanted)
 
 
-OPERATIONS = (list_, find, refresh, act, change_position, set_back, history, back_to, set_query_mode, set_schedule)
+OPERATIONS = (
+    list_, find, refresh, act, change_position, set_back, history, back_to, log_position, move_log, set_query_mode,
+    set_schedule,
+)  # fmt: skip
 
 
 def _names(home: Home, pipeline: str, action: Action) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -11,7 +10,17 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
 from millrace.connect.destination import Strategy
-from millrace.control import connections, files, health, jobs, lifecycle, pipelines, positions, schedule
+from millrace.control import (
+    connections,
+    files,
+    health,
+    jobs,
+    lifecycle,
+    object_actions,
+    pipelines,
+    positions,
+    schedule,
+)
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.pages import Page
@@ -36,7 +45,6 @@ from millrace.rest.public.shapes import (
     Told,
     listed,
     moment,
-    shortened,
 )
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
@@ -135,10 +143,12 @@ class PositionTold(Told):
 
 
 class NewPosition(Asked):
-    """A place in the log of a database."""
+    """A place in the log of a database: a file and the bytes before the place, or without a file the number of an
+    LSN; or `display_position`, which logs of all kinds have."""
 
-    file_name: str = Field(min_length=1)
-    offset: int = Field(ge=0)
+    file_name: str | None = Field(None, min_length=1, max_length=255)
+    offset: int | None = Field(None, ge=0, lt=1 << 63)
+    display_position: str | None = Field(None, min_length=1, max_length=10_000)
 
 
 class NewSchedule(Asked):
@@ -265,25 +275,21 @@ def pipeline_position(home: Viewing, pipeline_id: PipelineId) -> Data[PositionTo
     place = positions.of_log(home, found.name)
     if place is None:
         raise _no_log(found)
-    file, offset = place.get("file"), place.get("position")
-    text = f"{file}:{offset}" if file is not None else json.dumps(place, sort_keys=True)
-    return Data(data=PositionTold(type="LOG", display_position=shortened(text), file_name=file, offset=offset))
+    text = positions.log_text(place)
+    return Data(
+        data=PositionTold(type="LOG", display_position=text, file_name=place.get("file"), offset=place.get("position"))
+    )
 
 
 @router.put("/{pipeline_id}/position", status_code=204)
 def pipeline_position_set(home: EditingPipelines, pipeline_id: PipelineId, body: NewPosition) -> None:
-    """A place in a log that nobody read up to is refused: how tables looked there is not known."""
+    """The log is read from that place on, at once. One that its database does not have any more is refused."""
     found = pipelines.numbered(home, pipeline_id)
     place = positions.of_log(home, found.name)
     if place is None:
         raise _no_log(found)
-    if (place.get("file"), place.get("position")) != (body.file_name, body.offset):
-        raise ConfigError(
-            f"pipeline {pipeline_id} cannot go to any place of the log: how its tables looked there is not known",
-            hint="Set it back to where a run left it (positions/back-to), or restart its objects.",
-            path="file_name",
-            code="log_position",
-        )
+    if (wanted := _wanted(body)) != positions.log_text(place):
+        object_actions.move_log(home, found.name, wanted)
 
 
 def told(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
@@ -333,6 +339,19 @@ def _schedule(found: Pipeline) -> ScheduleTold:
         # The API knows whole minutes; nobody runs again sooner than it says.
         return ScheduleTold(type="FREQUENCY", frequency=-(-saved.every_s // 60))
     return ScheduleTold(type="ON_DEMAND")
+
+
+def _wanted(body: NewPosition) -> str:
+    """The place that a body names. Raises ConfigError where it names none."""
+    if body.display_position is not None:
+        return body.display_position
+    if body.offset is None:
+        raise ConfigError(
+            "a position is file_name and offset, or display_position", path="offset", code="invalid_parameter"
+        )
+    if body.file_name is not None:
+        return f"{body.file_name}:{body.offset}"
+    return f"{body.offset >> 32:X}/{body.offset & 0xFFFFFFFF:X}"
 
 
 def _no_log(found: Pipeline) -> ConfigError:

@@ -7,16 +7,20 @@ Source: https://www.mongodb.com/docs/manual/changeStreams/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
+from datetime import UTC, datetime
 from typing import Any
 
+from bson import json_util
+from bson.errors import InvalidId
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo.change_stream import ChangeStream
 
-from millrace.connect.log import Following
+from millrace.connect.log import Following, no_such_place
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Retention
 from millrace.data.batch import JSON, Checkpoint, Item, Truncated
@@ -41,6 +45,8 @@ _WAIT_MS = 200
 _ALL = ""
 # Times before this are no times of a change.
 _EARLIEST = 1_000_000_000
+
+_DATA = re.compile("82[0-9A-Fa-f]{16,8000}")
 
 _Token = Mapping[str, Any]
 
@@ -73,6 +79,30 @@ class Log(AnyLog):
 
     def forget(self) -> None:
         """Nothing is kept at the server for this reader."""
+
+    def moved(self, wanted: str, known: Sequence[JSON]) -> JSON:
+        """``wanted`` is a resume token, as JSON or its data alone, or a time of the cluster. The server is asked
+        whether it goes on from there."""
+        names = known[0]["names"]
+        token, time = _said(wanted)
+        if token is not None and len(self.scopes) > 1:
+            raise no_such_place(wanted, "each of several databases has tokens of its own", "Give a time.")
+        now = self.server.now()
+        if time is not None and now is not None and time > now:
+            raise no_such_place(wanted, "it is still to come")
+        for scope in self.scopes:
+            at: dict[str, Any] = {"start_at_operation_time": time} if token is None else {"start_after": token}
+            try:
+                with self.server.asked(), self.opened(scope, (), **at) as stream:
+                    stream.try_next()
+            except MillraceError as refused:
+                if refused.code == "log_expired":
+                    raise no_such_place(wanted, "the oplog does not reach back so far") from refused
+                if refused.code == "mongodb_refused":
+                    raise no_such_place(wanted, refused.message, refused.hint) from refused
+                raise
+        tokens: dict[str, JSON] = {} if token is None else {self.scopes[0]: dict(token)}
+        return position(tokens, time or token_time(token), names)
 
     def retention(self) -> Retention | None:
         """How far the oplog reaches back, where the user may read it."""
@@ -142,6 +172,22 @@ def position(tokens: Mapping[str, JSON], time: Timestamp | None, names: Iterable
     that were followed up to there."""
     at = [time.time, time.inc] if time is not None else None
     return {"v": 1, "tokens": dict(tokens), "time": at, "names": sorted(names)}
+
+
+def _said(wanted: str) -> tuple[_Token | None, Timestamp | None]:
+    """The token, or the time, that a person says."""
+    if _DATA.fullmatch(wanted):
+        return {"_data": wanted}, None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(wanted)
+        at = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        if 0 < at.timestamp() < 1 << 32:
+            return None, Timestamp(int(at.timestamp()), 1)
+    with suppress(ValueError, InvalidId, TypeError):
+        token = json_util.loads(wanted)
+        if isinstance(token, dict) and token:
+            return token, None
+    raise no_such_place(wanted, "it is neither a resume token nor a time", "Write a time like 2026-03-10T08:00:00Z.")
 
 
 def time_of(cursor: JSON) -> Timestamp | None:

@@ -7,6 +7,7 @@ https://mariadb.com/kb/en/replication-protocol/ (events from 160 on are MariaDB'
 from __future__ import annotations
 
 import itertools
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
@@ -246,6 +247,14 @@ def gtid(event: bytes) -> Gtid:
     flags = event[HEAD + 12]
     text = f"{number(event, HEAD + 8, 4)}-{number(event, 6, 4)}-{number(event, HEAD, 8)}"
     return Gtid(text, alone=bool(flags & 1), prepared=bool(flags & 0xC0))
+
+
+def numbered(event: bytes) -> str:
+    """The number of the transaction that begins, as the server's own tools write it; of MySQL without a tag."""
+    if event[KIND] == MARIADB_GTID:
+        return gtid(event).text
+    at = HEAD + 1
+    return f"{uuid.UUID(bytes=event[at : at + 16])}:{number(event, at + 16, 8)}"
 
 
 def rotation(event: bytes) -> tuple[str, int]:

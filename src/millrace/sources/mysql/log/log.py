@@ -18,7 +18,7 @@ from millrace.errors import Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.database import TITLE, connected
-from millrace.sources.mysql.log import columns, server
+from millrace.sources.mysql.log import columns, moving, server
 from millrace.sources.mysql.log.charsets import Charsets
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.presence import present
@@ -56,12 +56,7 @@ class Log(AnyLog):
             if server.identity(session) != position.server:
                 raise expired(f"{self.where} is another server than the one that was followed")
             self._say(following)
-            tracking = Tracking(
-                self.config.db_name,
-                Charsets(lambda: session),
-                lambda: columns.known(session, self.config.db_name),
-                Tracking.tables_of(following.cursor["tables"]),
-            )
+            tracking = self.tracking(session, following.cursor)
             target = server.end(session, self.where, self.config.db_name)
             reading = Read(self, session, following, self.described(), tracking, position, target)
             yield from reading.changes()
@@ -74,6 +69,19 @@ class Log(AnyLog):
 
     def confirm(self, cursor: JSON) -> None:
         """The server keeps its log by its own settings, whoever has read it."""
+
+    def moved(self, wanted: str, known: Sequence[JSON]) -> JSON:
+        with connected(self.config, self.context) as (session, _):
+            return moving.moved(self, session, wanted, known)
+
+    def tracking(self, session: Session, cursor: JSON) -> Tracking:
+        """The tables as they were at the cursor."""
+        return Tracking(
+            self.config.db_name,
+            Charsets(lambda: session),
+            lambda: columns.known(session, self.config.db_name),
+            Tracking.tables_of(cursor["tables"]),
+        )
 
     def forget(self) -> None:
         """The server keeps nothing for a pipeline."""

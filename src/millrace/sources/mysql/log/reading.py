@@ -77,6 +77,10 @@ class Read:
     tracking: Tracking
     position: Position
     target: Place
+    until: str = ""
+    """The number of a transaction behind which nothing more is read."""
+    met: bool = False
+    """The last transaction that was read is that one."""
     at_end: bool = False
     told_s: int = 0
     """When the last transaction was written, in seconds since 1970 at the server."""
@@ -89,6 +93,8 @@ class Read:
     """Rows of the open transaction were handed on."""
     _verified: bool = False
     """The file is the one that was read before."""
+    _number: str = ""
+    """Of the transaction that began last."""
     _maps: dict[int, bytes] = field(default_factory=dict[int, bytes])
     _tables: dict[str, tuple[bytes, Changes]] = field(default_factory=dict[str, "tuple[bytes, Changes]"])
     _by_number: dict[int, Changes | None] = field(default_factory=dict[int, "Changes | None"])
@@ -110,7 +116,7 @@ class Read:
                 now = monotonic()
                 if not self._verified:
                     continue
-                if self._end >= self.target or now - began > FOLLOW_S or stopping():
+                if self._met(event) or self._end >= self.target or now - began > FOLLOW_S or stopping():
                     break
                 if now - told > CHECKPOINT_S:
                     yield from self._checkpoint()
@@ -121,6 +127,10 @@ class Read:
         if self._inside:
             raise Transient("the log ended within a transaction; the next run goes on in front of it")
         yield from self._checkpoint()
+
+    def _met(self, event: bytes) -> bool:
+        self.met = bool(self.until) and self._number == self.until and event[KIND] not in events.BEGINNINGS
+        return self.met
 
     def _take(self, event: bytes) -> Iterator[Item]:
         kind = event[KIND]
@@ -133,6 +143,8 @@ class Read:
                 yield from self._take(inner)
         elif kind in events.BEGINNINGS:
             self._begin(events.gtid(event))
+            if self.until:
+                self._number = events.numbered(event)
         elif kind in (events.QUERY, events.QUERY_COMPRESSED):
             yield from self._query(events.query(event))
         elif kind == events.ROTATE:

@@ -51,6 +51,11 @@ def _named(listed: object) -> set[str]:
     return {one.strip() for one in str(listed or "").split(",") if one.strip()}
 
 
+def has(session: Session, file: str) -> bool:
+    """The server has that file of its log."""
+    return any(str(row[0]) == file for row in session.rows("SHOW BINARY LOGS"))
+
+
 def of_snapshot(session: Session) -> Place | None:
     """The place of the log up to which the open snapshot sees everything and behind which nothing; None where the
     server, as MySQL's, does not know."""

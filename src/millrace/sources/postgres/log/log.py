@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import field, replace
 
-from millrace.connect.log import Following, expired
+from millrace.connect.log import Following, expired, no_such_place
 from millrace.connect.log import Log as AnyLog
 from millrace.connect.source import Context, Note, Retention, Stream
 from millrace.data.batch import JSON, Checkpoint, Item
@@ -36,6 +37,7 @@ _SLOT_WAIT_S = 60.0
 # SQLSTATE of a slot or a publication that is not there, and of a file of the log that was removed.
 _GONE = ("42704", "58P01")
 _IN_USE = "slot_in_use"
+_LSN = re.compile("[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 
 _BASES = """
 WITH RECURSIVE below (id, modifier, top) AS (
@@ -132,6 +134,23 @@ class Log(AnyLog):
             with suppress(MillraceError):
                 wire.confirm(lsn(cursor["lsn"]))
             wire.finish()
+
+    def moved(self, wanted: str, known: Sequence[JSON]) -> JSON:
+        """``wanted`` is an LSN. Behind the slot there is no way: the server forgets what was confirmed."""
+        if not _LSN.fullmatch(wanted):
+            raise no_such_place(wanted, "it is no LSN", "Write it like 16/B374D848.")
+        at = lsn(wanted)
+        with closing(Side(self._server.uri(), errors_of(self._config))) as side:
+            kept, end = publishing.kept_from(side, self._names), side.end_of_log(self._context.clock)
+        if at < kept:
+            raise no_such_place(
+                wanted,
+                f"the server keeps its log from {lsn_text(kept)} on, because all before was read and is durable",
+                "Restart the objects: their histories have all rows as they are now.",
+            )
+        if at > end:
+            raise no_such_place(wanted, f"the log ends at {lsn_text(end)}")
+        return {"lsn": lsn_text(at), "unseen": known[0]["unseen"]}
 
     def forget(self) -> None:
         self.close()

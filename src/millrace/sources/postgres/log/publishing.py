@@ -328,6 +328,14 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
 
 def reachable(side: Side, names: Names, at: int) -> None:
     """The log still has all that lies behind ``at``. Raises ConfigError "log_expired" where it has not."""
+    if kept_from(side, names) > at:
+        raise expired(f"the replication slot {names.slot} was moved on behind our back")
+    if side.flushed() < at:
+        raise expired("the server is another one, or was restored from a copy of earlier")
+
+
+def kept_from(side: Side, names: Names) -> int:
+    """From where on the server keeps its log for the slot. Raises ConfigError "log_expired" where it keeps none."""
     found = side.rows(
         "SELECT confirmed_flush_lsn::text, to_jsonb(s) ->> 'wal_status', to_jsonb(s) ->> 'conflicting', plugin::text "
         "FROM pg_replication_slots AS s WHERE slot_name = %s AND database = current_database()",
@@ -340,10 +348,7 @@ def reachable(side: Side, names: Names, at: int) -> None:
         raise expired(f"the replication slot {names.slot} was made by somebody else, for {plugin}")
     if status == "lost" or conflicting == "true" or confirmed is None:
         raise expired(f"the server removed log that the replication slot {names.slot} needs")
-    if lsn(confirmed) > at:
-        raise expired(f"the replication slot {names.slot} was moved on behind our back")
-    if side.flushed() < at:
-        raise expired("the server is another one, or was restored from a copy of earlier")
+    return lsn(confirmed)
 
 
 def retained(side: Side, names: Names) -> tuple[int, int | None] | None:

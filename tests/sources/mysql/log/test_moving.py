@@ -1,0 +1,98 @@
+"""The log is read from another place on: one that the server has, and at which nothing is cut in two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import pytest
+from tests.mariadb import Database
+from tests.sources.mysql.log.site import Site, shop, site
+
+from millrace.control import positions
+from millrace.errors import ConfigError
+
+__all__ = ["shop", "site"]
+
+
+def end(shop: Database) -> tuple[str, int]:
+    file, position, *_ = shop.run("SHOW MASTER STATUS")[0]
+    return str(file), int(position)
+
+
+def refused(site: Site, place: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        positions.move_log(site.home, "followed", place)
+    assert caught.value.code == "log_position"
+    return caught.value
+
+
+def lose(site: Site, *ids: int) -> None:
+    """Rows are gone at the destination, so that one sees which are read again."""
+    with duckdb.connect(str(site.folder / "warehouse.duckdb")) as warehouse:
+        warehouse.execute(f"DELETE FROM pets WHERE id IN ({', '.join(str(one) for one in ids)})")
+
+
+def names(site: Site) -> Sequence[Any]:
+    return site.rows("pets", "id, name")
+
+
+def test_changes_are_read_again_from_any_place_that_the_server_has(site: Site, shop: Database) -> None:
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name varchar(9))", "INSERT INTO pets VALUES (1, 'a')")
+    site.create()
+    site.run()
+    shop.run("INSERT INTO pets VALUES (2, 'b')")
+    file, before = end(shop)
+    # Rows of before and behind have other columns, and the log names none of them.
+    shop.run("INSERT INTO pets VALUES (3, 'c')", "ALTER TABLE pets ADD COLUMN kind varchar(9) FIRST")
+    _, behind = end(shop)
+    shop.run("INSERT INTO pets VALUES ('cat', 4, 'd')")
+    site.run()
+    every = [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert names(site) == every
+
+    lose(site, 1, 2, 3, 4)
+    positions.move_log(site.home, "followed", f"{file}:{before}")
+    site.run()
+    assert names(site) == [(3, "c"), (4, "d")]
+
+    # Forward: what lies between is passed over, and the columns are known all the same.
+    lose(site, 3, 4)
+    positions.move_log(site.home, "followed", f"{file}:{before}")
+    moved = positions.move_log(site.home, "followed", f"{file}:{behind}")
+    assert positions.log_text(positions.of_log(site.home, "followed")) == f"{file}:{behind}"
+    assert moved.run is None
+    site.run()
+    assert names(site) == [(4, "d")]
+
+    # By the number of a transaction: behind it.
+    ((number,),) = shop.run(f"SELECT BINLOG_GTID_POS('{file}', {before})")
+    lose(site, 4)
+    positions.move_log(site.home, "followed", str(number).split(",")[-1])
+    assert positions.log_text(positions.of_log(site.home, "followed")) == f"{file}:{before}"
+    site.run()
+    assert names(site) == [(3, "c"), (4, "d")]
+
+
+def test_a_place_that_is_none_is_refused_and_nothing_moves(site: Site, shop: Database) -> None:
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name varchar(9))")
+    file, first = end(shop)
+    site.create()
+    site.run()
+    shop.run("INSERT INTO pets VALUES (1, 'a')")
+    place = positions.of_log(site.home, "followed")["position"]
+    events = shop.run(f"SHOW BINLOG EVENTS IN '{file}' FROM {place}")
+    within = next(row[4] for row in events if str(row[2]).startswith("Annotate") or row[2] == "Table_map")
+    site.run()
+    held = positions.of_log(site.home, "followed")
+    _, last = end(shop)
+    assert "within a transaction" in refused(site, f"{file}:{within}").message
+    assert "within" in refused(site, f"{file}:{last - 3}").message
+    assert "ends at" in refused(site, f"{file}:{last + 1}").message
+    assert "ends at" in refused(site, f"{file}9:4").message
+    assert "ends at" in refused(site, "another.000001:4").message
+    assert "not known" in refused(site, f"{file}:{first - 1}").message
+    assert "no transaction" in refused(site, "9-9-99999").message
+    assert "GTID" in str(refused(site, "yesterday").hint)
+    assert positions.of_log(site.home, "followed") == held
