@@ -82,6 +82,13 @@ def test_blocks_without_an_id_get_the_number_that_is_free() -> None:
          "Block b1 (ADD_FIELD, number 1), settings.field_name: unknown key 'field_name'."),
         ({"type": "ADD_FIELD", "settings": {"field_name": "a", "field": "b", "value": "1"}},
          "Block b1 (ADD_FIELD, number 1), settings.field: unknown key 'field'."),
+        ({"type": "IF_ELSE"}, "Block b1 (IF_ELSE, number 1), condition: 'condition' is missing."),
+        ({"type": "MASK_FIELDS", "settings": []},
+         "Block b1 (MASK_FIELDS, number 1), settings: the value cannot stand here: it must be an object."),
+        ({"type": "ADD_FIELD", "settings": {"name": "a", "value": float("inf")}},
+         "Block b1 (ADD_FIELD, number 1), settings.value: inf is no number."),
+        ({"id": "x", "type": "ADD_FIELD", "settings": {"name": "a", "value": '"\ud800"'}},
+         "Block x (ADD_FIELD), settings.value: this is no text: '\"\\ud800\"'."),
         ({"type": "MASK_FIELDS", "settings": {"keep_first": "many"}},
          "Block b1 (MASK_FIELDS, number 1), settings.keep_first: 'many' cannot stand here: Input should be a valid "
          "integer, unable to parse string as an integer."),
@@ -202,8 +209,13 @@ def test_an_id_stands_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "3", '"a"', '{"blocks": 3}', '{"kind": "CODE", "blocks": []}', "[1]", "[[]]"]
-)
+    "text",
+    [
+        "", "{", "3", '"a"', '{"blocks": 3}', '{"kind": "CODE", "blocks": []}', "[1]", "[[]]",
+        '[{"type": "ADD_FIELD", "settings": {"name": "a", "value": NaN}}]',
+        f'[{{"type": "ADD_FIELD", "settings": {{"name": "a", "value": {"1" * 5000}}}}}]',
+    ],
+)  # fmt: skip
 def test_what_is_no_chain_is_refused_in_words(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text)

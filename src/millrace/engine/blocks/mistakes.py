@@ -59,11 +59,7 @@ class _Place:
         self.keys: list[str] = []
 
     def go(self, step: str | int) -> None:
-        if (
-            isinstance(step, str)
-            and (step in self._types or step in ("filter", "condition"))
-            and step not in _keys(self._at)
-        ):
+        if isinstance(step, str) and self._names_a_branch(step):
             return
         self.keys = _fields(self._model)
         self._path.append(str(step))
@@ -80,6 +76,12 @@ class _Place:
             self._inside.append(str(step + 1) if isinstance(step, int) else step)
             self._at = _at(self._at, step)
             self._model = _below(self._model, step)
+
+    def _names_a_branch(self, step: str) -> bool:
+        """It is no key but says as what pydantic read the value: as this block, this kind of a part, this type."""
+        if step in _keys(self._at) or step in _fields(self._model):
+            return False
+        return step in self._types or step in ("filter", "condition")
 
     @property
     def told(self) -> str:
@@ -114,6 +116,8 @@ def _told(one: ErrorDetails, where: _Place, types: Mapping[str, type[BaseModel]]
             return "the block has no 'type'.", _nearest("", list(types), "The blocks are")
         case "extra_forbidden":
             return f"unknown key {where.key!r}.", _nearest(where.key, where.model_keys, "Known keys:")
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{_shown(value)} cannot stand here: it must be an object.", None
         case "missing":
             return f"{where.key!r} is missing.", None
         case "literal_error":

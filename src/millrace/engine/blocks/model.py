@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import Field, ValidationError
@@ -153,7 +154,7 @@ def schema() -> JSON:
 
 def _read(text: str) -> JSON:
     try:
-        return json.loads(text, parse_float=Decimal)
+        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
     except RecursionError:
         raise ConfigError("The chain of blocks nests too deep.", code="blocks") from None
     except json.JSONDecodeError as error:
@@ -162,6 +163,13 @@ def _read(text: str) -> JSON:
             path=f"line {error.lineno}, column {error.colno}",
             code="blocks",
         ) from None
+    except ValueError:
+        # Python reads no integer of more digits from text.
+        raise ConfigError("The chain of blocks has a number of thousands of digits.", code="blocks") from None
+
+
+def _no_constant(word: str) -> JSON:
+    raise ConfigError(f"The chain of blocks is no JSON: {word} is no number there.", code="blocks")
 
 
 def _numbered(document: dict[str, JSON]) -> tuple[dict[str, JSON], list[Problem]]:
@@ -172,6 +180,11 @@ def _numbered(document: dict[str, JSON]) -> tuple[dict[str, JSON], list[Problem]
         Problem("blocks", f"{count} blocks have the id {id_!r}.", "Give each an id of its own, or none.")
         for id_, count in given.items()
         if count > 1
+    ]
+    problems += [
+        Problem("blocks", f"Block {block.get('id') or number} ({block.get('type')}), {where}: this is no text: {said}.")
+        for number, (block, _, _) in enumerate(every, 1)
+        for where, said in islice(_broken(block), 1)
     ]
     if len(every) > MAX_BLOCKS:
         problems.append(Problem("blocks", f"A chain has at most {MAX_BLOCKS} blocks; here are {len(every)}."))
@@ -203,6 +216,25 @@ def _every(blocks: JSON, depth: int) -> Iterator[tuple[dict[str, JSON], bool, in
             if one.get("type") == "IF_ELSE":
                 for branch in ("true", "false"):
                     yield from _every(one.get(branch), depth + 1)
+
+
+def _broken(value: JSON, *path: str) -> Iterator[tuple[str, str]]:
+    """Where in a block, but not in those of its branches, there is text that no table can hold: half of a character."""
+    if len(path) > MAX_DEPTH:
+        return
+    if isinstance(value, dict):
+        for key, item in cast("dict[str, JSON]", value).items():
+            if path or key not in ("true", "false"):
+                yield from _broken(str(key), *path)
+                yield from _broken(item, *path, str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(cast("list[JSON]", value), 1):
+            yield from _broken(item, *path, str(number))
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield ascii(".".join(path))[1:-1], ascii(value)
 
 
 def _with_ids(blocks: JSON, ids: dict[int, str]) -> JSON:

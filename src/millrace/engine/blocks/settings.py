@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
@@ -40,6 +41,8 @@ def _as_formula(given: Any) -> Any:
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, (int, float, Decimal)):
+        if isinstance(given, float) and not math.isfinite(given):
+            raise wrong(f"{given} is no number", "Leave the field out, or take $null.")
         return f"{given if isinstance(given, Decimal) else Decimal(repr(given)):f}"
     return given
 
