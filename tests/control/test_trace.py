@@ -97,6 +97,16 @@ def test_a_row_that_was_left_out_is_told_from_one_that_was_never_seen(rig: Rig, 
     assert (unseen.found, unseen.verdict.startswith("It was never seen here")) == (False, True)
 
 
+def test_a_row_was_left_out_by_the_version_that_its_run_went_by(rig: Rig, deploy: Any):
+    again: list[Any] = []
+    rig.script.stream("items", [items(1), lambda: again.append(deploy(lambda row: [])), Checkpoint(1)], key=("id",))
+    rig.create(options={"keep_raw_s": 86400})
+    deploy(lambda row: [])
+    rig.run()
+    assert len(again) == 1
+    assert of(rig, "1").verdict == "It was read and left out on purpose, by version 1 of the transformation."
+
+
 def test_a_row_that_may_be_among_failed_ones_that_are_gone_is_not_said_to_be_left_out(rig: Rig, deploy: Any):
     rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
     rig.create(options={"keep_raw_s": 86400})

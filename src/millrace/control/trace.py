@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from millrace.control import fields, runs
 from millrace.control.commits import current_tables, latest_mappings
 from millrace.control.sightings import PLACES, Closed, Failed, Gone, Held, Read, Staged, Trace
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
+from millrace.control.tables import runs as run_rows
 from millrace.data import json_text, types
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
@@ -404,7 +404,7 @@ def _verdict(
         }
         said.append(f"It failed {PLACES[failed[-1].stage]} ({failed[-1].code}) and was {become[failed[-1].state]}")
     if not said and read:
-        version = _deployed_at(ours, read[-1].at)
+        version = _deployed_for(ours, read[-1])
         by = f"version {version} of the transformation" if version else "the mapping"
         runs_read = {one.run for one in read}
         closed = [one for gone_ in gone for one in gone_.closed if one.run in runs_read]
@@ -429,10 +429,13 @@ def _verdict(
     return text[0].upper() + text[1:] + "."
 
 
-def _deployed_at(ours: Crew, at: datetime) -> int | None:
-    """Version of the transformation at that time."""
+def _deployed_for(ours: Crew, read: Read) -> int | None:
+    """Version of the transformation that the run went by: the one that was deployed when it began."""
+    began = sa.select(run_rows.c.started_at).where(run_rows.c.id == read.run).scalar_subquery()
     t = transformations.c
-    query = sa.select(sa.func.max(t.version)).where(t.pipeline_id == ours.books.feed, t.version > 0, t.created_at <= at)
+    query = sa.select(sa.func.max(t.version)).where(
+        t.pipeline_id == ours.books.feed, t.version > 0, t.created_at <= sa.func.coalesce(began, read.at)
+    )
     (row,) = _rows(ours, query)
     return row[0]
 
