@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from millrace.connect.destination import Limits
+from millrace.connect.naming import Taken
 from millrace.connect.source import Stream
 from millrace.data import columns
 from millrace.data.columns import Prefix
@@ -59,6 +60,22 @@ def test_fields_with_one_name_after_sanitizing_get_columns_of_their_own_for_ever
 def test_a_users_field_never_takes_a_reserved_name():
     made = shaped(mapping(), batch(__hevo_id=pa.array(["mine"]))).mapping
     assert made.columns[0].name.startswith("src_")
+
+
+def test_a_field_whose_name_becomes_a_reserved_one_gets_another():
+    naming = Naming(rules="classic")
+    assert naming.column("$_hevo__loaded_at", Taken()) == "src___hevo__loaded_at"
+    assert Naming(prefix=Prefix("acme_")).column("Acme-Id", Taken()) == "src_acme_id"
+
+
+@pytest.mark.parametrize(
+    "name", ["items__fresh", "Items__FRESH", "__hevo__loads", "__mr_gone_1", "x" * 260 + "__fresh"]
+)
+@pytest.mark.parametrize("naming", [Naming(rules="classic"), Naming(sanitized=False)])
+def test_no_table_has_the_name_of_one_that_millrace_makes_for_itself(naming: Naming, name: str):
+    table = naming.table(Stream(name))
+    assert not naming.reserves_table(table)
+    assert len(table) <= naming.limits.table_name
 
 
 def test_a_generated_key_keeps_its_name_and_takes_the_prefix_of_the_workspace():

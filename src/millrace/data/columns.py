@@ -24,6 +24,9 @@ IS_ACTIVE = "__hevo__is_active"
 DATABASE_NAME = "__hevo__database_name"
 SCHEMA_NAME = "__hevo__schema_name"
 
+# No column but a table: there a destination notes how far each table is.
+LOADS = "__hevo__loads"
+
 # Only in staging tables: the order of rows inside one load, counted from 0 over all its segments.
 SEQUENCE = "__he__msg_seq_id"
 

@@ -199,7 +199,7 @@ def mapped_to(
 
     For another table nothing of the old one is carried on: its segments are loaded where they were staged for.
     """
-    _table_name(table, naming)
+    check_table(table, naming)
     moved = table != mapping.table
     columns = [] if moved else [c for c in mapping.columns if c.source not in chosen]
     own = [c for c in mapping.columns if c.ours]
@@ -382,13 +382,24 @@ def _name(mapping: Mapping, name: str, naming: Naming, *, of: str) -> None:
             )
 
 
-def _table_name(name: str, naming: Naming) -> None:
+def check_table(name: str, naming: Naming) -> None:
+    """Raises ConfigError where no event type can have a table of that name."""
     _valid(name, naming.limits.table_name, naming.limits, "table")
+    if naming.reserves_table(name):
+        raise _refused(
+            f"names like {name!r} are reserved for tables that Millrace makes for itself",
+            "Choose another name.",
+            "reserved_name",
+        )
 
 
 def _valid(name: str, most: int, limits: Limits, what: Literal["column", "table"]) -> None:
-    size = len(name.encode()) if limits.count_bytes else len(name)
-    if not name.strip() or name != name.strip() or any(ord(c) < 32 for c in name):
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise _refused(f"{name!r} is no text", "Use letters, digits and underscores.", "bad_name") from None
+    size = size if limits.count_bytes else len(name)
+    if not name.strip() or name != name.strip() or any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise _refused(f"{name!r} cannot be the name of a {what}", "Use letters, digits and underscores.", "bad_name")
     if size > most:
         unit = "bytes" if limits.count_bytes else "characters"

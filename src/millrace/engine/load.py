@@ -31,6 +31,7 @@ from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
 from millrace.engine.meter import Meter
+from millrace.engine.naming import FRESH
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
 from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
@@ -38,8 +39,6 @@ from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
 # One load takes at most so many segments and rows (loading.md 7: files per load).
 MOST_SEGMENTS = 500
 MOST_ROWS = 1_000_000
-
-FRESH = "__fresh"
 
 
 def fresh_name(table: str, limits: Limits) -> str:

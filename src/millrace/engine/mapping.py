@@ -162,7 +162,7 @@ class Mapping:
             valid_from=prefix.outside(columns.VALID_FROM),
             valid_to=prefix.outside(columns.VALID_TO),
             is_active=prefix.outside(columns.IS_ACTIVE),
-            loads=prefix.outside(columns.INSIDE + "_loads"),
+            loads=prefix.outside(columns.LOADS),
         )
         return Table(
             name=name,

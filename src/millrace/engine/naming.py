@@ -10,10 +10,16 @@ from millrace.connect.destination import Limits
 from millrace.connect.naming import Taken, compress, sanitize, unique
 from millrace.connect.sizing import Oversize
 from millrace.connect.source import Stream
+from millrace.data import columns
 from millrace.data.columns import Prefix
 from millrace.data.dataclass import dataclass
 
 Rules = Literal["edge", "classic"]
+
+# Behind the name of a table: the one in which a full reload gathers.
+FRESH = "__fresh"
+# In front of the names of tables that destinations make for themselves and take away again.
+_SCRATCH = ("__mr_", "__hevo_test_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +33,26 @@ class Naming:
     sanitized: bool = True
     oversize: Oversize = "FAIL"
 
+    def reserves_table(self, name: str) -> bool:
+        """A table of this name would be taken for one of Millrace's own, or for the fresh one of another."""
+        folded = name.casefold()
+        return folded == self.prefix.outside(columns.LOADS) or folded.startswith(_SCRATCH) or folded.endswith(FRESH)
+
     def table(self, stream: Stream, taken: Iterable[str] = ()) -> str:
-        """The table for a stream: prefix in front, sanitized, short enough, not one of ``taken``."""
+        """The table for a stream: prefix in front, sanitized, short enough, neither one of ``taken`` nor reserved."""
         prefix = self.table_prefix.rstrip("_") + "_" if self.table_prefix.strip("_") else ""
-        return self._named(prefix + (stream.table or stream.name), self.limits.table_name, Taken(taken), table=True)
+        name, used = prefix + (stream.table or stream.name), Taken(taken)
+        made = self._named(name, self.limits.table_name, used, table=True)
+        if self.reserves_table(made):
+            made = self._named(f"src_{name}_rows", self.limits.table_name, used, table=True)
+        return made
 
     def column(self, name: str, taken: Taken) -> str:
-        """The column for a user's field. A reserved name gets `src_` in front."""
-        return self._named(
-            "src_" + name if self.prefix.reserves(name) else name, self.limits.column_name, taken, table=False
-        )
+        """The column for a user's field. A reserved name, or one that is sanitized to one, gets `src_` in front."""
+        made = self._named(name, self.limits.column_name, taken, table=False)
+        if self.prefix.reserves(name) or self.prefix.reserves(made):
+            made = self._named("src_" + name, self.limits.column_name, taken, table=False)
+        return made
 
     def _named(self, name: str, limit: int, taken: Taken, *, table: bool) -> str:
         if self.sanitized:
