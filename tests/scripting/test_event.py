@@ -87,8 +87,9 @@ def test_an_event_has_a_name_and_keys():
 
 
 def test_an_unknown_method_is_told_with_those_that_there_are():
-    with pytest.raises(TransformFailed, match=r"no 'getPropertys'; it has: .*getProperties"):
+    with pytest.raises(TransformFailed, match=r"no 'getPropertys'; it has: .*getProperties") as failed:
         compiled("def transform(event): return event.getPropertys()")(received())
+    assert "_" not in failed.value.message
     with pytest.raises(AttributeError, match="jsonStringToDict"):
         Utils.nope  # noqa: B018  the access is what fails
 

@@ -166,7 +166,8 @@ ALIASES = {
     "setName": "rename",
 }
 
-METHODS = sorted(name for name, found in vars(Event).items() if name[0] != "_" and isinstance(found, FunctionType))
+# Those with a `_` are ours.
+METHODS = sorted(name for name, found in vars(Event).items() if "_" not in name and isinstance(found, FunctionType))
 
 for _alias, _method in ALIASES.items():
     setattr(Event, _alias, getattr(Event, _method))
