@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,8 @@ def test_a_pipeline_is_changed_in_parts(provider: Provider, number: int) -> None
     )
     found = provider.pipeline(number)
     assert found is not None
+    # A word of ours, which the provider leaves alone.
+    assert changed["failure_handling_policy"].pop("object_failure_percent") is None
     assert found.model_dump() == changed
     assert (found.name, found.destination_prefix, found.load_mode) == ("renamed", "ct_", "APPEND")
     assert (found.schema_evolution, found.schedule.frequency_minutes) == ("BLOCK_ALL", 720)
@@ -237,11 +240,35 @@ def test_a_pipeline_is_changed_in_parts(provider: Provider, number: int) -> None
         assert told == {"enabled": wanted["enabled"], "threshold_minutes": 90}
 
 
+def test_what_is_read_and_sent_back_changes_nothing_though_the_api_has_no_word_for_it(
+    home: Home, provider: Provider, number: int
+) -> None:
+    share = {"object_failure_level": "THRESHOLD", "object_failure_threshold": 2**31 - 1, "object_failure_percent": 2.5}
+    options = {
+        "failure_policy": {"max_failed_percent": 2.5},
+        "schema_policy": {"tables": "evolve", "columns": "freeze", "types": "evolve"},
+    }
+    found = pipelines.numbered(home, number)
+    pipelines.change(home, found.name, replace(found.wish, options=options))
+    for names in (("object_failure_level", "object_failure_threshold"), tuple(share)):
+        read = provider.ask("GET", f"/pipelines/{number}")
+        assert read["failure_handling_policy"] == share
+        read["failure_handling_policy"] = {name: share[name] for name in names}
+        said = {name: read[name] for name in ("failure_handling_policy", "schema_evolution", "load_mode")}
+        assert provider.ask("PATCH", f"/pipelines/{number}", payload=said)["failure_handling_policy"] == share
+        assert pipelines.numbered(home, number).options == options
+    mixed = {"object_failure_level": "THRESHOLD", "object_failure_threshold": 9, "object_failure_percent": 1.0}
+    told = provider.ask("PATCH", f"/pipelines/{number}", payload={"failure_handling_policy": mixed})
+    assert told["failure_handling_policy"] == mixed
+
+
 @pytest.mark.parametrize(
     "payload",
     [{"surprise": 1}, {"status": "DISABLED"}, {"load_mode": "HISTORY"}, {"schedule": {"sync_type": "SCHEDULED"}},
      {"schedule": {"sync_type": "SCHEDULED", "frequency_minutes": 1}}, {"name": ""},
-     {"latency_alert": {"enabled": True}}],
+     {"latency_alert": {"enabled": True}},
+     {"failure_handling_policy": {"object_failure_level": "THRESHOLD"}},
+     {"failure_handling_policy": {"object_failure_level": "MODERATE", "object_failure_threshold": 7}}],
 )  # fmt: skip
 def test_a_change_that_cannot_be_is_refused(provider: Provider, number: int, payload: dict[str, Any]) -> None:
     before = provider.pipeline(number)

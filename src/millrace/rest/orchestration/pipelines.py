@@ -67,11 +67,19 @@ class ScheduleTold(Told):
     frequency_minutes: int | None
 
 
+# What the threshold says where any number of events may fail: the API has no word for it, and clients read a number.
+NO_LIMIT = 2**31 - 1
+
+
 class FailureHandling(Told):
-    """How many events may fail: in all of a job (STRICT, MODERATE), or of one object (THRESHOLD)."""
+    """How many events may fail: in all of a job (STRICT, MODERATE), or of one object (THRESHOLD).
+
+    Of a threshold that is a share alone, the number is 2147483647; `object_failure_percent` is the share.
+    """
 
     object_failure_level: Literal["STRICT", "MODERATE", "THRESHOLD"]
     object_failure_threshold: int
+    object_failure_percent: float | None = None
 
 
 class SchemaStatus(Told):
@@ -118,10 +126,11 @@ class NewSchedule(Asked):
 
 
 class NewFailureHandling(Asked):
-    """How many events may fail."""
+    """How many events may fail. A threshold has a number, a share from 0 to 100, or both."""
 
     object_failure_level: Literal["STRICT", "MODERATE", "THRESHOLD"]
     object_failure_threshold: int | None = Field(None, ge=0)
+    object_failure_percent: float | None = Field(None, ge=0, le=100)
 
 
 class NewLatencyAlert(Asked):
@@ -180,10 +189,11 @@ def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineI
     """The pipeline is changed in what the body names."""
     found = pipelines.numbered(home, pipeline_id)
     wish, options = found.wish, dict(found.options)
-    if body.schema_evolution is not None:
+    # What a client read and sends back changes nothing, though the API has no word for all of it.
+    if body.schema_evolution not in (None, _evolution(found)):
         options["schema_policy"] = PRESETS[body.schema_evolution].to_json()
     if body.failure_handling_policy is not None:
-        options["failure_policy"] = _failures(body.failure_handling_policy)
+        options |= _failures(body.failure_handling_policy, FailurePolicy.from_json(options.get("failure_policy")))
     if body.latency_alert is not None:
         options |= _lateness(body.latency_alert, options)
     if body.schedule is not None:
@@ -336,13 +346,41 @@ def _handling(policy: FailurePolicy) -> FailureHandling:
         "moderate": "MODERATE",
         "threshold": "THRESHOLD",
     }
-    return FailureHandling(object_failure_level=levels[policy.level], object_failure_threshold=policy.most_rows or 0)
+    return FailureHandling(
+        object_failure_level=levels[policy.level],
+        object_failure_threshold=NO_LIMIT if policy.most_rows is None else policy.most_rows,
+        object_failure_percent=policy.most_percent,
+    )
 
 
-def _failures(wanted: NewFailureHandling) -> Any:
-    if wanted.object_failure_level != "THRESHOLD":
-        return wanted.object_failure_level.lower()
-    return {"max_failed_events": wanted.object_failure_threshold or 0}
+def _failures(wanted: NewFailureHandling, present: FailurePolicy) -> dict[str, Any]:
+    """The option of the pipeline, where it is to be another one. Raises ConfigError for a policy that cannot be."""
+    level, rows, percent = (
+        wanted.object_failure_level,
+        wanted.object_failure_threshold,
+        wanted.object_failure_percent,
+    )
+    told = _handling(present)
+    if (level, rows, percent) == (
+        told.object_failure_level,
+        told.object_failure_threshold,
+        told.object_failure_percent if "object_failure_percent" in wanted.model_fields_set else percent,
+    ):
+        return {}
+    if level == "THRESHOLD":
+        limits = {"max_failed_events": None if rows == NO_LIMIT else rows, "max_failed_percent": percent}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        if not given:
+            raise _no_policy("a THRESHOLD needs object_failure_threshold, object_failure_percent, or both")
+        return {"failure_policy": given}
+    usual = _handling(FailurePolicy.from_json(level)).object_failure_threshold
+    if percent is not None or rows not in (None, 0, usual):
+        raise _no_policy(f"with {level} the threshold is {usual:,} events of a job; another one goes with THRESHOLD")
+    return {"failure_policy": level.lower()}
+
+
+def _no_policy(message: str) -> ConfigError:
+    return ConfigError(message, path="failure_handling_policy.object_failure_threshold", code="invalid_parameter")
 
 
 def _schedule(wanted: NewSchedule) -> Schedule:
