@@ -57,6 +57,9 @@ class Naming:
     def _named(self, name: str, limit: int, taken: Taken, *, table: bool) -> str:
         if self.sanitized:
             name = sanitize(name, rules=self.rules, case=self.limits.case, table=table)
+        else:
+            # As it is, but for what no destination takes: control characters, spaces at its ends, and nothing at all.
+            name = "".join(c if c.isprintable() else "_" for c in name).strip() or "_"
         count_bytes = self.limits.count_bytes
         name = compress(name, limit, taken, count_bytes=count_bytes)
         return unique(name, taken, limit, count_bytes=count_bytes)
