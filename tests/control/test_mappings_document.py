@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import mappings
+from millrace.control import mapping_plans, mappings
 from millrace.control.mapping_document import apply_yaml, export_yaml
 from millrace.control.mappings import By
 from millrace.control.places import DocumentError
@@ -118,6 +118,31 @@ event_types:
     }
     assert all(one.hint for one in refused.value.problems)
     assert {name: latest(shop, name) for name in before} == before
+
+
+def test_two_event_types_of_a_file_have_no_table_in_common_and_nothing_is_changed(shop: Rig):
+    before = {name: latest(shop, name) for name in ("items", "other")}
+    text = "event_types:\n  items: {table: both}\n  other: {table: Both}\n"
+    with pytest.raises(DocumentError) as refused:
+        apply_yaml(shop.home, PIPELINE, text, "m.yaml")
+    assert [(one.code, (one.path or "").split(" ")[0]) for one in refused.value.problems] == [
+        ("table_taken", "m.yaml:3")
+    ]
+    assert {name: latest(shop, name) for name in before} == before
+
+
+def test_a_file_is_kept_as_a_whole_or_not_at_all(shop: Rig, monkeypatch: pytest.MonkeyPatch):
+    kept = mapping_plans.keep
+
+    def keep(entry: Any, made: Any, by: Any) -> None:
+        if made.stream == "other":
+            raise RuntimeError("the machine is gone")
+        kept(entry, made, by)
+
+    monkeypatch.setattr(mapping_plans, "keep", keep)
+    with pytest.raises(RuntimeError):
+        apply_yaml(shop.home, PIPELINE, "event_types: {items: {skipped: true}, other: {skipped: true}}", "m.yaml")
+    assert not latest(shop).skipped
 
 
 @pytest.mark.parametrize(

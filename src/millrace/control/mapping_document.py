@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as Dict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -146,21 +145,22 @@ def apply_yaml(
         if shape.pipeline is None:
             raise ConfigError(f"{file} does not say which pipeline it is for", hint="Name it.", code="usage")
         pipeline = shape.pipeline
-    pipelines.find(home, pipeline)
+    found = pipelines.find(home, pipeline)
     plans: list[Plan] = []
+    made: dict[str, Mapping] = {}
     for name, part in shape.event_types.items():
         told = [(at, _placed(tree, at, edit)) for at, edit in _edits(name, part)]
         edit = mapping_edits.several([edit for _, edit in told])
         with _told(tree, ("event_types", name)):
-            plans.append(mapping_plans.edit(home, pipeline, name, edit, replace(by, dry_run=True), create=True))
+            plans.append(mapping_plans.plan(home, found, name, edit, made))
     if tree.problems:
         raise DocumentError(tree.problems)
     if by.dry_run:
         return plans
-    return [
-        plan if not plan.changed else mapping_plans.edit(home, pipeline, name, _whole(name, part), by, create=True)
-        for (name, part), plan in zip(shape.event_types.items(), plans, strict=True)
-    ]
+    if not any(plan.changed for plan in plans):
+        return plans
+    edits = [(name, _whole(name, part)) for name, part in shape.event_types.items()]
+    return mapping_plans.edit_all(home, pipeline, edits, by)
 
 
 def _read(text: str, file: str, env: Dict[str, str]) -> tuple[Tree, MappingsPart]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from millrace.connect.naming import Taken
 from millrace.control.findings import nearest
 from millrace.control.mapping_plans import Around, Edit
-from millrace.control.mapping_versions import kept, latest
+from millrace.control.mapping_versions import kept
 from millrace.data import types
 from millrace.engine import editing
 from millrace.engine.mapping import Mapping
@@ -120,9 +120,13 @@ def suggested(at: Around, table: str) -> dict[str, str]:
 
 
 def _mapped(at: Around, table: str, columns: Dict[str, str | None]) -> Mapping:
-    others = latest(at.home, at.pipeline).values()
-    owner = next((one.stream for one in others if one.table == table and one.stream != at.mapping.stream), None)
-    if (owner := owner or at.awaited(table)) is not None:
+    editing.check_table(table, at.naming)
+    # Most destinations do not tell `Orders` from `orders`.
+    folded = table.casefold()
+    taken = (
+        one.stream for one in at.known.values() if one.table.casefold() == folded and one.stream != at.mapping.stream
+    )
+    if (owner := next(taken, None) or at.awaited(table)) is not None:
         raise ConfigError(
             f"the table {table!r} belongs to the event type {owner!r}", hint="Choose another table.", code="table_taken"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -80,7 +80,10 @@ class Plan:
 
 @dataclass(slots=True)
 class Around:
-    """What an edit may look at: the mapping as it is, its surroundings, and the destination where it must."""
+    """What an edit may look at: the mapping as it is, its surroundings, and the destination where it must.
+
+    ``known``: the mappings of all event types, also as other edits that are kept together with this one make them.
+    """
 
     home: Home
     pipeline: Pipeline
@@ -88,6 +91,7 @@ class Around:
     mapping: Mapping
     place: Place
     waiting_rows: int
+    known: Dict[str, Mapping]
     _destination: Destination[Any] | None = None
 
     @property
@@ -118,8 +122,9 @@ class Around:
     def awaited(self, table: str) -> str | None:
         """Another event type of which rows still wait for the table."""
         with self.home.database.reading() as connection:
-            row = commits.current_tables(connection, self.pipeline.id).get(table)
-        return row.stream if row is not None and row.stream != self.mapping.stream and row.loaded < row.last else None
+            rows = commits.current_tables(connection, self.pipeline.id).values()
+        others = (row for row in rows if row.name.casefold() == table.casefold() and row.stream != self.mapping.stream)
+        return next((row.stream for row in others if row.loaded < row.last), None)
 
     def before(self, table: str) -> Mapping | None:
         """The latest mapping into a table that the event type had before; None when it never had it."""
@@ -146,28 +151,58 @@ class Around:
             self._destination.close()
 
 
-def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME, *, create: bool = False) -> Plan:
+def edit(home: Home, pipeline: str, event_type: str, change: Edit, by: By = ME) -> Plan:
     """The mapping is what ``change`` makes of it, as a new version; nothing is kept where nothing differs.
 
-    ``create``: an event type that is not known yet gets its first mapping. Raises AlreadyRunning while the pipeline
-    runs, and ConfigError where the table cannot follow.
+    Raises AlreadyRunning while the pipeline runs, and ConfigError where the table cannot follow.
+    """
+    (plan,) = edit_all(home, pipeline, [(event_type, change)], by, create=False)
+    return plan
+
+
+def edit_all(
+    home: Home, pipeline: str, edits: Sequence[tuple[str, Edit]], by: By = ME, *, create: bool = True
+) -> list[Plan]:
+    """Each event type is mapped as its edit says, on what those before it made; all of that is kept, or none of it.
+
+    ``create``: an event type that is not known yet gets its first mapping. Raises as `edit` does.
     """
     home.actor.must("mappings.edit")
+    made: dict[str, Mapping] = {}
     if by.dry_run:
-        with closing(around(home, pipelines.find(home, pipeline), event_type, create=create)) as at:
-            return _plan(at, _made(at, change), dry_run=True)
-    with (
-        leased(home, pipeline) as (found, lease),
-        closing(around(home, found, event_type, create=create)) as at,
-    ):
-        made = _made(at, change)
-        plan = _plan(at, made, dry_run=False)
-        if plan.changed:
+        found = pipelines.find(home, pipeline)
+        return [plan(home, found, name, change, made, create=create) for name, change in edits]
+    with leased(home, pipeline) as (found, lease):
+        kept: list[tuple[Plan, Mapping]] = []
+        for name, change in edits:
+            one = plan(home, found, name, change, made, create=create, dry_run=False)
+            kept.append((one, made[one.event_type]))
+        if any(one.changed for one, _ in kept):
             with home.database.transaction() as connection:
                 leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4
-                keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), made, by.signed(home))
-                _told(home, plan, found)
-    return plan
+                for one, mapping in kept:
+                    if one.changed:
+                        keep(commits.Entry(connection, found.id, 0, datetime.now(UTC)), mapping, by.signed(home))
+                        _told(home, one, found)
+    return [one for one, _ in kept]
+
+
+def plan(
+    home: Home,
+    pipeline: Pipeline,
+    event_type: str,
+    change: Edit,
+    made: dict[str, Mapping],
+    *,
+    create: bool = True,
+    dry_run: bool = True,
+) -> Plan:
+    """What the edit makes of the mapping, beside those in ``made``, to which its own is added. Nothing is kept."""
+    with closing(around(home, pipeline, event_type, create=create, made=made)) as at:
+        mapping = _made(at, change)
+        found = _plan(at, mapping, dry_run=dry_run)
+    made[mapping.stream] = mapping
+    return found
 
 
 def _told(home: Home, plan: Plan, pipeline: Pipeline) -> None:
@@ -267,17 +302,22 @@ def leased(home: Home, pipeline: str) -> Generator[tuple[Pipeline, leases.Lease]
         yield found, lease
 
 
-def around(home: Home, pipeline: Pipeline, event_type: str, *, create: bool = False) -> Around:
-    """The mapping of the event type and what stands around it. Raises ConfigError when it has none."""
+def around(
+    home: Home, pipeline: Pipeline, event_type: str, *, create: bool = False, made: Dict[str, Mapping] | None = None
+) -> Around:
+    """The mapping of the event type and what stands around it. Raises ConfigError when it has none.
+
+    ``made``: mappings that are not kept yet, and hold.
+    """
     naming = runs.naming(home, pipeline)
-    known = latest(home, pipeline)
+    known = latest(home, pipeline) | dict(made or {})
     if create and event_type not in known:
-        return Around(home, pipeline, naming, _begun(home, pipeline, naming, event_type, known), Place(), 0)
+        return Around(home, pipeline, naming, _begun(home, pipeline, naming, event_type, known), Place(), 0, known)
     mapping = known[named(known, event_type)]
     with home.database.reading() as connection:
         row = commits.current_tables(connection, pipeline.id).get(mapping.table)
         if row is None:
-            return Around(home, pipeline, naming, mapping, Place(), 0)
+            return Around(home, pipeline, naming, mapping, Place(), 0, known)
         s = segments.c
         query = sa.select(sa.func.coalesce(sa.func.sum(s.rows), 0)).where(
             s.pipeline_id == pipeline.id,
@@ -287,7 +327,7 @@ def around(home: Home, pipeline: Pipeline, event_type: str, *, create: bool = Fa
             s.state == "staged",
         )
         waiting = int(connection.execute(query).scalar_one())
-    return Around(home, pipeline, naming, mapping, Place(row.generation, row.last, row.loaded), waiting)
+    return Around(home, pipeline, naming, mapping, Place(row.generation, row.last, row.loaded), waiting, known)
 
 
 def _begun(home: Home, pipeline: Pipeline, naming: Naming, event_type: str, known: Dict[str, Mapping]) -> Mapping:
