@@ -17,7 +17,8 @@ from millrace.cli.main import main
 from millrace.control import pipelines, rejects, retention
 from millrace.control.sightings import Trace
 from millrace.control.trace import trace
-from millrace.data.batch import Checkpoint
+from millrace.data.batch import Checkpoint, Refused
+from millrace.data.columns import REJECTS
 from millrace.engine.finding import matching
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError
@@ -172,6 +173,48 @@ def test_any_field_will_do_and_several_with_commas(rig: Rig):
         of(rig, "1")
     with pytest.raises(ConfigError, match="has seen no object"):
         of(rig, "1", only="nothing")
+
+
+ODD = ["it's", 'a "b"', "back\\slash", "Größe 🚂", "2026-01-02", "a=b", '{"k":1}', "x,y"]
+
+
+def test_a_key_of_any_signs_is_found_everywhere(rig: Rig, deploy: Any):
+    rows = [{"id": one, "n": n} for n, one in enumerate(ODD)]
+    rig.script.stream("items", [rows, Checkpoint(1)], [rows, Checkpoint(2)], key=("id",))
+    rig.create(options={"keep_raw_s": 86400})
+    rig.run()
+    deploy(failing)
+    rig.run()
+    for one in ODD:
+        found = of(rig, f"id={one}")
+        counts = (len(found.read), len(found.staged), len(found.failed), len(found.held), found.unasked)
+        assert counts == (2, 1, 1, 1, {}), one
+
+
+def test_a_moment_as_a_key_is_found_at_the_destination_too(rig: Rig):
+    at = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    rig.script.stream("items", [[{"at": at, "day": at.date()}], Checkpoint(1)], key=("at",))
+    rig.create()
+    rig.run()
+    assert of(rig, "2026-01-02T03:04:05Z").verdict == "It is at the destination, in items."
+    assert len(of(rig, "day=2026-01-02").held) == 1
+
+
+def test_a_failed_row_is_found_whose_sender_wrote_letters_as_escapes(rig: Rig):
+    text = '{"id":"\\u0061nn","v":1}'
+    bad = {
+        "stream": "items", "stage": "source", "code": "BAD", "message": "bad", "row": text,
+        "rejected_at": dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+    }  # fmt: skip
+    refused = Refused(pa.RecordBatch.from_pylist([bad], schema=REJECTS))
+    rig.script.stream("items", [items(1), refused, Checkpoint(1)], key=("id",))
+    rig.script.again = lambda rows: [[json.loads(row) for row in rows]]
+    rig.create()
+    rig.run()
+    assert len(of(rig, "id=ann").failed) == 1
+    chosen = rejects.Choice(PIPELINE, where=("id", "ann"))
+    found = list(rejects.rows(rig.home, Stage(rig.home.stage_url), chosen))
+    assert [one.row for one in found] == [text]
 
 
 def test_a_field_that_nobody_saw_is_told_with_those_that_there_are(rig: Rig, deploy: Any):

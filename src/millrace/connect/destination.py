@@ -306,6 +306,15 @@ class Destination(ABC, Generic[D]):
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
         """Rows of one statement. Raises ConfigError where the destination has no SQL."""
 
+    def having(self, table: str, values: Mapping[str, str], *, limit: int) -> pa.Table | None:
+        """Rows of the table in which every column has its value, given as text in the form that `data.cast` reads.
+
+        None where the table or a column is not there, or no such text can be of its type. Raises ConfigError where
+        single rows cannot be asked for.
+        """
+        del values, limit
+        raise ConfigError(f"{self.title} cannot be asked for single rows of {table}", code="cannot_look_up")
+
     @abstractmethod
     def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
         """(name, local day `YYYY-MM-DD`, rows) for every group in the table; ``at`` is a TIMESTAMPTZ column."""

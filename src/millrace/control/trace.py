@@ -234,6 +234,9 @@ def _likely(batch: pa.RecordBatch, values: Iterable[str]) -> list[int]:
             plain = max(_plain_parts(value), key=len)
             found = pc.fill_null(pc.match_substring(batch[name], plain), False)
             mask = found if mask is None else pc.or_(mask, found)
+        # A sender may write any letter as an escape.
+        escaped = pc.fill_null(pc.match_substring(batch[name], "\\u"), False)
+        mask = escaped if mask is None else pc.or_(mask, escaped)
     return [] if mask is None else pc.indices_nonzero(mask).to_pylist()
 
 
@@ -271,11 +274,10 @@ def _held(ours: Crew, sought: Sequence[_Sought]) -> tuple[tuple[Held, ...], dict
                 assert one.mapping is not None
                 table = one.mapping.table
                 try:
-                    columns = destination.schema(table)
-                    where = None if columns is None else _where(one.columns, columns)
-                    if columns is not None and where is not None:
-                        name = _quoted(table)
-                        rows = destination.query(f"SELECT * FROM {name} WHERE {where}", limit=MOST)
+                    columns = destination.schema(table) or {}
+                    names = {next((n for n in names if n in columns), names[0]): v for names, v in one.columns.items()}
+                    rows = destination.having(table, names, limit=MOST)
+                    if rows is not None:
                         found += [
                             Held(table, text) for batch in rows.to_batches() for text in to_json(_typed(batch, columns))
                         ]
@@ -296,27 +298,6 @@ def _typed(rows: pa.RecordBatch, columns: Mapping[str, pa.DataType]) -> pa.Recor
 
     names = rows.schema.names
     return pa.RecordBatch.from_arrays(list(map(typed, names, rows.columns)), names=names)
-
-
-def _where(wanted: Mapping[tuple[str, ...], str], columns: Mapping[str, pa.DataType]) -> str | None:
-    """The condition; None where the table has no such column or the column cannot have such a value."""
-    parts: list[str] = []
-    for names, value in wanted.items():
-        name = next((name for name in names if name in columns), None)
-        if name is None:
-            return None
-        type_, text = columns[name], "'" + value.replace("'", "''") + "'"
-        if types.is_integer(type_) or types.is_decimal(type_):
-            if not value.removeprefix("-").replace(".", "", 1).isdecimal():
-                return None
-            text = value
-        plain = types.is_text(type_) or text == value
-        parts.append(f"{_quoted(name)} = {text}" if plain else f"CAST({_quoted(name)} AS VARCHAR) = {text}")
-    return " AND ".join(parts)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _gone(ours: Crew, sought: Sequence[_Sought], only: str | None) -> Iterator[Gone]:

@@ -25,7 +25,7 @@ from millrace.connect.destination import (
     Unloadable,
 )
 from millrace.connect.source import Verdict
-from millrace.connect.sql import arrays, counting, statements, unchanged
+from millrace.connect.sql import arrays, counting, finding, statements, unchanged
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.incoming import Incoming
 from millrace.connect.sql.refusals import RowsRefused, culprits
@@ -497,6 +497,10 @@ class SqlDestination(Destination[D]):
 
     def _drop(self, table: str) -> str:
         return f"DROP TABLE IF EXISTS {self.target(table)}"
+
+    def having(self, table: str, values: Mapping[str, str], *, limit: int) -> pa.Table | None:
+        where = finding.condition(self.dialect, self.schema(table) or {}, values)
+        return None if where is None else self.query(f"SELECT * FROM {self.target(table)} WHERE {where}", limit=limit)
 
     def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
         d = self.dialect

@@ -30,7 +30,7 @@ class Dialect:
     where the system does not do that by itself; ``open`` lists SQL types of no logical type, and the kinds that
     they take exactly all the same. ``storing`` is what is said behind a SQL type where a column is made.
     ``row_id`` is empty where rows have no number of their own; tables of items then go by their id. ``joined_update``:
-    an UPDATE names its other tables before SET.
+    an UPDATE names its other tables before SET. ``backslashes``: they are escapes in quoted text.
     """
 
     name: str
@@ -60,10 +60,16 @@ class Dialect:
     nulls_last: str = " NULLS LAST"
     differs: str = "{a} IS DISTINCT FROM {b}"
     joined_update: bool = False
+    backslashes: bool = False
     local_day: str = "CAST(CAST({c} AT TIME ZONE {tz} AS DATE) AS VARCHAR)"
 
     def quoted(self, name: str) -> str:
         return self.mark + name.replace(self.mark, self.mark * 2) + self.mark
+
+    def literal(self, text: str) -> str:
+        """The text as a value in a statement."""
+        plain = text.replace("\\", "\\\\") if self.backslashes else text
+        return "'" + plain.replace("'", "''") + "'"
 
     def path(self, *names: str) -> str:
         """A qualified name, every part quoted."""

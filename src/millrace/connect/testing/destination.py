@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -383,6 +385,39 @@ class DestinationContract(ABC):
         assert destination.query(f'SELECT * FROM {place}"asked"', limit=3).num_rows == 3
         assert destination.query(f'SELECT * FROM {place}"asked" WHERE k < 0', limit=3).num_rows == 0
         assert destination.query(f'SELECT count(*) AS n FROM {place}"asked";').to_pylist() == [{"n": given.count}]
+
+    def test_a_row_is_found_by_the_text_of_a_value(self, destination: Destination[Any]) -> None:
+        texts = ["it's", 'a"b', "back\\", "\\' OR 1=1 -- ", "Größe 名前 🚂", "$1 %s ?", " x "]
+        every = {
+            "t": (types.VARCHAR, texts, texts),
+            "n": (types.LONG, [7, 2**60], ["7", str(2**60)]),
+            "d": (types.decimal(10, 2), [Decimal("1.50"), Decimal("-2.00")], ["1.5", "-2"]),
+            "f": (types.DOUBLE, [0.1, 1e20], ["0.1", "1e+20"]),
+            "b": (types.BOOLEAN, [True, False], ["true", "false"]),
+            "day": (types.DATE, [date(2026, 1, 2)], ["2026-01-02"]),
+            "at": (types.TIMESTAMPTZ, [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)], ["2026-01-02T03:04:05Z"]),
+            "local": (types.TIMESTAMP, [datetime(2026, 1, 2, 3, 4, 5, 600)], ["2026-01-02T03:04:05.0006"]),
+            "j": (types.JSON, ['{"a":[1,"x"]}', '"text"'], ['{"a":[1,"x"]}', "text"]),
+        }
+        business = {name: type_ for name, (type_, _, _) in every.items()}
+        made = table("sought", {"k": types.LONG, **business}, mode="append")
+        lines = [tuple((*values, *[None] * 9)[n] for _, values, _ in every.values()) for n in range(len(texts))]
+        given = rows(
+            {"k": types.LONG, **business, columns.INGESTED_AT: types.LONG},
+            *((n, *line, 1) for n, line in enumerate(lines)),
+        )
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, given))
+        for name, (_, _, typed) in every.items():
+            for n, text in enumerate(typed):
+                found = destination.having("sought", {name: text}, limit=9)
+                assert found is not None and found.column("k").to_pylist() == [n], (name, text)
+        both = destination.having("sought", {"t": texts[0], "n": "7"}, limit=9)
+        assert both is not None and both.num_rows == 1
+        assert not destination.having("sought", {"t": texts[0], "n": "8"}, limit=9)
+        for nowhere in ({"n": "seven"}, {"none": "1"}):
+            assert destination.having("sought", nowhere, limit=9) is None
+        assert destination.having("no_such_table", {"n": "7"}, limit=9) is None
 
     @pytest.mark.parametrize(
         "sql", ["SELEKT 1", "SELECT * FROM no_such_table", "DROP TABLE asked", "SELECT 1; SELECT 2"]

@@ -38,7 +38,7 @@ from millrace.connect.files.formats import Compression, Format
 from millrace.connect.files.store import SCHEMES, Store, full
 from millrace.connect.reach import check_url
 from millrace.connect.source import Context, Verdict
-from millrace.connect.sql import counting
+from millrace.connect.sql import counting, finding
 from millrace.connect.sql.destination import One
 from millrace.connect.sql.duckdb import DUCKDB, readable
 from millrace.connect.sql.incoming import Incoming, stamped
@@ -392,6 +392,10 @@ class Destination(Contract[Config]):
             raise EnvironmentProblem(f"The file {key} is gone from {self.config.path}.", code="file_missing")
         path.write_bytes(content)
         return str(path)
+
+    def having(self, table: str, values: Mapping[str, str], *, limit: int) -> pa.Table | None:
+        where = finding.condition(DUCKDB, self.schema(table) or {}, values)
+        return None if where is None else self.query(f"SELECT * FROM {DUCKDB.quoted(table)} WHERE {where}", limit=limit)
 
     def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
         named, moment = DUCKDB.quoted(name), DUCKDB.quoted(at)

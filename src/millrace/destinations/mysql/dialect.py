@@ -105,6 +105,7 @@ MYSQL = Dialect(
     nulls_last="",  # MySQL sorts them last by itself where the order is descending
     differs="NOT ({a} <=> {b})",
     joined_update=True,
+    backslashes=True,
 )
 
 # Kinds whose values the system itself would write otherwise as text.
