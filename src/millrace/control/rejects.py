@@ -114,8 +114,8 @@ class Rejected:
         return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
 
 
-# Values that stand in JSON as they are: digits, or a text without anything that somebody may write as an escape, and no
-# number that has several forms.
+# Values that stand in JSON as they are where it has no escape by number: digits, or a text without anything that must or
+# may be written otherwise, and no number that has several forms.
 _VERBATIM = re.compile(r"[0-9]+|[A-Za-z@_][A-Za-z0-9@._-]*")
 
 _SHOWN = ("number", "stream", "stage", "code", "message", "row", "rejected_at")
@@ -279,7 +279,7 @@ def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | No
         if _VERBATIM.fullmatch(value) is None:
             return pa.array([has(text) for text in texts.to_pylist()], pa.bool_())
         # Most rows do not have the value anywhere, and need not be parsed to know that.
-        maybe = pc.match_substring(texts, value)
+        maybe = pc.or_(pc.match_substring(texts, value), pc.match_substring(texts, "\\u"))
         found = iter([has(text) for text in texts.filter(maybe).to_pylist()])
         return pa.array([bool(one) and next(found) for one in maybe.to_pylist()], pa.bool_())
 
