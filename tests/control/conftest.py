@@ -27,15 +27,18 @@ from millrace.engine.mapping import Mapping
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 
 
-# What makes a schema: tables with their columns, rules and triggers. A test that changed it leaves none behind.
+# What makes a schema: its columns, and the numbers of all else, which are new where something was made anew. A test
+# that changed it leaves none behind. To have the server write out each rule would take longer than to bring rows back.
 SHAPE = """
 SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
-    SELECT concat_ws(' ', table_name, ordinal_position, column_name, data_type, is_nullable, column_default) AS line
-    FROM information_schema.columns WHERE table_schema = 'millrace'
-    UNION ALL SELECT concat(conrelid::regclass, conname, pg_get_constraintdef(oid))
-    FROM pg_constraint WHERE connamespace = 'millrace'::regnamespace
-    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'millrace'
-    UNION ALL SELECT concat(tgrelid::regclass, tgname, tgenabled)
+    SELECT concat_ws(' ', attrelid, attnum, attname, atttypid, atttypmod, attnotnull, atthasdef) AS line
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relnamespace = 'millrace'::regnamespace AND relkind = 'r' AND attnum > 0
+    UNION ALL SELECT concat('default ', pg_attrdef.oid)
+    FROM pg_attrdef JOIN pg_class ON pg_class.oid = adrelid WHERE relnamespace = 'millrace'::regnamespace
+    UNION ALL SELECT concat_ws(' ', oid, conname) FROM pg_constraint WHERE connamespace = 'millrace'::regnamespace
+    UNION ALL SELECT concat_ws(' ', relkind, oid, relname) FROM pg_class WHERE relnamespace = 'millrace'::regnamespace
+    UNION ALL SELECT concat_ws(' ', pg_trigger.oid, tgname, tgenabled)
     FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
     WHERE relnamespace = 'millrace'::regnamespace AND NOT tgisinternal
 ) AS lines
@@ -74,27 +77,31 @@ class AsNew:
     def __init__(self, url: str) -> None:
         self.url = url
         self._shape: str | None = None
+        # Held: a connection costs the server a process, and both sides a proof of the password.
+        self._connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
 
     @contextmanager
     def used(self) -> Generator[None]:
         """By one test."""
-        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
-            if self._shape is None:
-                open_database(self.url).close()
-                connection.execute(KEEP)
-                self._shape = self._found(connection)
+        connection = self._connection
+        if self._shape is None:
+            open_database(self.url).close()
+            connection.execute(KEEP)
+            self._shape = self._found(connection)
         yield
-        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
-            # A test may have left a connection open.
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            if self._found(connection) == self._shape:
-                connection.execute(BRING_BACK)
-            else:
-                self._shape = None
-                connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
+        # A test may have left a connection open.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        if self._found(connection) == self._shape:
+            connection.execute(BRING_BACK)
+        else:
+            self._shape = None
+            connection.execute("DROP SCHEMA IF EXISTS millrace CASCADE")
 
     def _found(self, connection: psycopg.Connection[Any]) -> str | None:
         if connection.execute("SELECT to_regnamespace('millrace')").fetchone() == (None,):
@@ -125,8 +132,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def as_new(server_url: str) -> AsNew:
-    return AsNew(server_url)
+def as_new(server_url: str) -> Iterator[AsNew]:
+    new = AsNew(server_url)
+    yield new
+    new.close()
 
 
 @pytest.fixture

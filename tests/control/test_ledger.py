@@ -137,11 +137,15 @@ for n in range(1, 100_000):
 
 def test_a_killed_process_leaves_only_whole_commits(desk: Desk) -> None:
     child = subprocess.Popen([sys.executable, "-c", COMMITS_WITHOUT_END, desk.database.url, desk.pipeline])
-    until = time.monotonic() + 60
-    while desk.scalar(sa.select(sa.func.count()).select_from(segments)) < 10 and time.monotonic() < until:
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
+    try:
+        until = time.monotonic() + 200
+        while desk.scalar(sa.select(sa.func.count()).select_from(segments)) < 10:
+            assert child.poll() is None, "it ended by itself; what it said is above"
+            assert time.monotonic() < until, "it is alive, and too slow"
+            time.sleep(0.02)
+    finally:
+        child.kill()
+        child.wait()
     books, _ = desk.books()
     reached = books.cursor("Events", "incremental")
     assert reached >= 10

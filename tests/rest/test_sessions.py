@@ -77,7 +77,7 @@ def test_whoever_forgot_their_password_gets_a_link_by_mail_and_nobody_learns_who
             for email in ("nobody@example.com", "no address", *[ada] * 5)
         ]
         assert {(one.status_code, one.content) for one in asked} == {(204, b"")}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not box.mails and time.monotonic() < deadline:
             time.sleep(0.02)
         page.post(f"{API}/password-resets", json={"email": ada})

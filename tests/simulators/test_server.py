@@ -75,7 +75,7 @@ def test_stopping_does_not_wait_for_those_who_never_get_an_answer():
     connection.request("GET", "/silent")
     stopper = threading.Thread(target=server.stop)
     stopper.start()
-    stopper.join(5)
+    stopper.join(60)
     assert not stopper.is_alive()
     with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
         connection.getresponse()
