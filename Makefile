@@ -13,7 +13,7 @@ COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/($(SPARE)|tests)/' .venv/lib
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web screenshots demo test lint types screens generated golden check new-source new-destination clean
+.PHONY: help setup web screenshots demo test packages lint types screens generated golden check new-source new-destination clean
 .PHONY: bench bench-flight bench-api bench-web bench-push bench-databases bench-following bench-workers soak crash
 
 help:  ## This list
@@ -42,8 +42,11 @@ demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 # pyright takes one core for a minute: what else is quick is done beside it, and told target by target.
 # Whether generated pages are up to date is among the tests.
 test:  ## All checks and tests (about half an hour on 2 cores)
-	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),-O) setup types lint screens
+	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),-O) setup packages types lint screens
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
+
+packages: $(STAMP)
+	@$(BIN)/python -m tests.debian
 
 lint: setup  ## Format, lint, direction of imports
 	@out=$$($(BIN)/ruff format --check . 2>&1) || { echo "$$out"; echo "Mend it with: $(BIN)/ruff format ."; exit 1; }

@@ -128,7 +128,7 @@ class NoServer(Exception):
 @cache
 def binaries() -> Binaries:
     """The programs to start a server with; installs Debian's package when root and it is missing."""
-    debian.bring("postgresql", _installed, _no_cluster)
+    debian.bring("postgresql", _installed)
     if folder := _debian():
         user = "postgres" if os.geteuid() == 0 else None
         return Binaries(folder, user, f"Debian's server in {folder}, started on a free port")
@@ -154,12 +154,6 @@ def newest() -> Binaries:
     if folder := _wheel():
         return Binaries(folder, _other_user(), f"the server of the wheel {WHEEL}, started on a free port")
     raise NoServer("install the dependency group `postgres`")
-
-
-def _no_cluster() -> None:
-    """The package makes no cluster of its own."""
-    Path("/etc/postgresql-common").mkdir(exist_ok=True)
-    Path("/etc/postgresql-common/createcluster.conf").write_text("create_main_cluster = false\n")
 
 
 def _wheel() -> Path | None:
