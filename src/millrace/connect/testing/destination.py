@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -571,8 +572,12 @@ def counted(name: str) -> tuple[Table, Rows]:
     return made, rows(schema, *((n, f"v{n}", 100 + n) for n in range(10)))
 
 
+@cache
 def shuffled(*, count: int = 100_000, keys: int = 10_000) -> Rows:
-    """Events of ``keys`` keys in random order: key, text, moment, time of ingestion, and now and then a delete."""
+    """Events of ``keys`` keys in random order: key, text, moment, time of ingestion, and now and then a delete.
+
+    Made once for all tests of a process; nobody changes them.
+    """
     dice = random.Random(5)  # noqa: S311  the same order in every run, and no secret depends on it
     events = [(n % keys, n) for n in range(count)]
     dice.shuffle(events)

@@ -194,9 +194,10 @@ class SqlDestinationContract(ItemsContract):
                 continue
             deleted = row[columns.OP_TYPE] == "D"
             expected[k] = ((old[0] if old else None) if deleted else row["v"], at, deleted)
-        found = {k: (at, deleted) for k, _, at, deleted, _ in self.merged(destination)}
+        merged = self.merged(destination)
+        found = {k: (at, deleted) for k, _, at, deleted, _ in merged}
         assert found == {k: state[1:] for k, state in expected.items()}
-        live = {k: v for k, v, _, deleted, _ in self.merged(destination) if not deleted}
+        live = {k: v for k, v, _, deleted, _ in merged if not deleted}
         assert live == {k: state[0] for k, state in expected.items() if not state[2]}
 
     @pytest.mark.spec("pipelines.22.6")
