@@ -222,6 +222,7 @@ def test_the_annotations_of_a_script_are_its_own():
         ("def transform(event): raise SystemExit", "SystemExit (line 1)"),
         ("class E(Exception):\n    def __str__(self): raise E\ndef transform(event): raise E",
          "E: this error has no text (line 3)"),
+        (r"def transform(event): raise ValueError('\ud800é')", r"ValueError: \ud800é (line 1)"),
         ("def transform(event): raise ValueError('x' * 10**6)", "ValueError: " + "x" * 2000 + "… (line 1)"),
     ],
 )  # fmt: skip
@@ -311,6 +312,9 @@ def test_what_a_script_prints_is_kept_up_to_a_hundred_lines():
     made = script("def transform(event):\n    for n in range(200): print('n', n)\n    return event")
     made(event())
     assert made.printed == [f"n {n}" for n in range(100)]
+    half = script(r"def transform(event): print('\udfffé')")
+    half(event())
+    assert half.printed == [r"\udfffé"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from typing import Any
 from .event import Event
 from .times import TimeUtils
 from .utils import Utils
+from .values import sayable
 
 _ALLOWED = """
 __future__ base64 binascii bisect calendar collections copy csv dataclasses datetime dateutil decimal difflib enum
@@ -197,7 +198,7 @@ def environment(name: str, printed: list[str], *, most_lines: int = 100) -> dict
         if file is not None:
             file.write(text + ("\n" if end is None else end))
         elif len(printed) < most_lines:
-            printed.append(text[:1000])
+            printed.append(sayable(text[:1000]))
 
     known = {one: getattr(builtins, one) for one in BUILTINS}
     known |= OLD_NAMES | {"__import__": imported, "print": written}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from .event import METHODS, PLACE, Event
 from .modules import NotAllowed, checked, environment, looks_into_dicts
+from .values import sayable
 
 MOST_CHILDREN = 10_000
 MOST_BYTES = 256 * 1024
@@ -141,7 +142,7 @@ def _said(error: BaseException) -> str:
         text = "this error has no text"
     if isinstance(error, AttributeError) and isinstance(error.obj, Event):
         text = f"an event has no {error.name!r}; it has: {', '.join(METHODS)}"
-    text = text if len(text) <= _LENGTH else text[:_LENGTH] + "…"
+    text = sayable(text if len(text) <= _LENGTH else text[:_LENGTH] + "…")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -49,6 +49,11 @@ _NAMES: tuple[tuple[type | tuple[type, ...], str | Callable[[Any], str]], ...] =
 )
 
 
+def sayable(text: str) -> str:
+    """The text with halves of characters, which no answer can hold, as escapes."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 def is_string(value: Any) -> bool:
     return isinstance(value, str)
 

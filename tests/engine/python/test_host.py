@@ -70,6 +70,7 @@ def applied(source: str, count: int = 12, limits: ScriptLimits = SHORT) -> Stepp
         ("p['x'] = 1; p['tags'] = {1}", "TRANSFORM_RESULT", "the field tags: TypeError: a value of type set cannot be"),
         ("p['x'] = [float('nan')]", "TRANSFORM_RESULT", "the field x: ValueError"),
         ("raise ValueError('no')", "TRANSFORM_ERROR", "ValueError: no"),
+        (r"print('\ud800'); raise ValueError('\ud800')", "TRANSFORM_ERROR", r"ValueError: \ud800"),
         ("import os; os.write(1, bytes(100))", "TRANSFORM_ERROR", ""),
         ("import os; os.close(1)", "TRANSFORM_LIMIT", "ended its process"),
     ],
