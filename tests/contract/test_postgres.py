@@ -17,7 +17,7 @@ import pytest
 from tests.contract.disk import small_disk
 from tests.postgres import URL, Database, binaries
 
-from millrace.connect.destination import Load, Unloadable
+from millrace.connect.destination import Load, Table, Unloadable
 from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import PLAIN, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract, example
@@ -185,6 +185,64 @@ class TestPostgres(SqlDestinationContract):
         destination.load(made, Load(FEED, 2, 3, 1, given))
         assert not destination.eager
         assert len(self.contents(destination, "eager")) == 2
+
+    def _primary_key(self, name: str) -> str | None:
+        found = self.database.run(
+            f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{name}'::regclass AND contype = 'p'"
+        )
+        return found[0][0] if found else None
+
+    def _filling(self, destination: Destination, name: str) -> Table:
+        """A table that is being filled: it holds the keys 1 and 2."""
+        made = table(name, {"k": types.LONG, "v": types.VARCHAR}, key=("k",), meta=PLAIN)
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, rows(VALUES, (1, "a", 1), (2, "b", 1))))
+        return made
+
+    def test_a_new_table_gets_its_primary_key_when_it_is_filled(self, destination: Destination) -> None:
+        made = self._filling(destination, "filled")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (3, "c", 1))))
+        assert self._primary_key("filled") is None
+        destination.completed()
+        assert self._primary_key("filled") == "PRIMARY KEY (k)"
+        destination.load(made, Load(FEED, 2, 3, 1, rows(VALUES, (3, "d", 2), (4, "e", 2))))
+        assert self.database.run("SELECT k, v FROM filled ORDER BY k") == [(1, "a"), (2, "b"), (3, "d"), (4, "e")]
+
+    def test_whoever_loads_next_makes_the_key_that_a_killed_process_left_out(self, destination: Destination) -> None:
+        made = self._filling(destination, "left")
+        destination.close()
+        other = self.another()
+        other.ensure(made)
+        assert self._primary_key("left") == "PRIMARY KEY (k)"
+        other.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (2, "c", 2))))
+        assert self.database.run("SELECT k, v FROM left ORDER BY k".replace("left", '"left"')) == [(1, "a"), (2, "c")]
+        other.close()
+
+    def test_a_key_that_another_writer_has_made_is_heeded(self, destination: Destination) -> None:
+        made = self._filling(destination, "shared")
+        other = self.another()
+        other.ensure(made)
+        other.load(made, Load("another", 0, 1, 1, rows(VALUES, (3, "theirs", 1))))
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (3, "ours", 2))))
+        assert self.database.run("SELECT k, v FROM shared ORDER BY k") == [(1, "a"), (2, "b"), (3, "ours")]
+        other.close()
+
+    def test_rows_that_a_person_puts_into_a_table_while_it_is_filled_are_merged(self, destination: Destination) -> None:
+        made = self._filling(destination, "behind")
+        at = columns.INGESTED_AT
+        self.behind(f"INSERT INTO behind (k, v, \"{at}\") VALUES (2, 'older', 0), (3, 'older', NULL), (4, 'alone', 5)")
+        destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (3, "c", 1))))
+        destination.completed()
+        assert self._primary_key("behind") == "PRIMARY KEY (k)"
+        assert self.database.run("SELECT k, v FROM behind ORDER BY k") == [(1, "a"), (2, "b"), (3, "c"), (4, "alone")]
+
+    def test_a_table_that_takes_the_place_of_another_has_its_key(self, destination: Destination) -> None:
+        self._filling(destination, "old")
+        self._filling(destination, "old__fresh")
+        destination.swap("old__fresh", "old")
+        assert self._primary_key("old") == "PRIMARY KEY (k)"
 
     def test_a_connection_lost_in_mid_load_leaves_nothing_and_mends_itself(self, destination: Destination) -> None:
         made, given = counted("lost")

@@ -275,6 +275,10 @@ class Destination(ABC, Generic[D]):
         cannot take; the caller rejects those and loads again with their numbers in `load.refused`.
         """
 
+    def completed(self) -> None:
+        """Nothing more is loaded for now: what loads have put off is done. The next `ensure` of a table does it where
+        nobody came to this."""
+
     @abstractmethod
     def holding(self, feed: str, table: str) -> Held | None:
         """Last segment of the feed that the table has taken in; None when it knows of none."""

@@ -571,6 +571,7 @@ def load(
         with closing(ours.destination()) as destination:
             sync.load(destination)
             sync.settle(destination)
+            destination.completed()
         for stream in sync.streams:
             sync.watch.ended(stream.name, "read", None)
         retention.collect(home, sync.stage)

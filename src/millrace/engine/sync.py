@@ -346,6 +346,7 @@ class _Loader(threading.Thread):
                 destination = self._attempt(destination)
                 if ending:
                     self._sync.settle(destination)
+                    destination.completed()
                     self._sync.miss(destination)
                     return
         except BaseException as error:  # it is raised again in the run's own thread

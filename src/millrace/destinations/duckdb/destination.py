@@ -19,6 +19,7 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
+from millrace.connect.sql import keys
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import LIMITS, OLD_FORMATS, OLD_TABLES, TABLES, readable
@@ -27,7 +28,6 @@ from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import Found, append
 from millrace.data.columns import UNCHANGED
 from millrace.data.dataclass import dataclass
-from millrace.destinations.duckdb import keys
 from millrace.errors import ConfigError, EnvironmentProblem
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file. But some

@@ -15,16 +15,20 @@ from adbc_driver_postgresql import dbapi
 from pydantic import Field
 
 from millrace.connect.config import DestinationConfig
-from millrace.connect.destination import Load, Loaded, Table
+from millrace.connect.destination import Change, Load, Loaded, Table
 from millrace.connect.source import Context
-from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql import keys
+from millrace.connect.sql.destination import SqlDestination
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.libpq import ServerSettings, Way
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, temporary
 from millrace.data import types
+from millrace.data.columns import UNCHANGED
+from millrace.data.dataclass import dataclass
 from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
 from millrace.destinations.postgres.errors import translated
+from millrace.destinations.postgres.indexes import Indexes
 from millrace.destinations.postgres.reading import readable
 from millrace.errors import MillraceError
 
@@ -37,6 +41,14 @@ _WORK_MEM = "64MB"
 
 class Config(DestinationConfig, ServerSettings):
     schema_name: str = Field("public", min_length=1, description="Schema in which the tables are made.")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A table whose rows are all from one destination, and hashes of their keys, rising."""
+
+    table: Table
+    keys: keys.Hashes
 
 
 class Destination(SqlDestination[Config]):
@@ -53,6 +65,10 @@ class Destination(SqlDestination[Config]):
         self._connection: dbapi.Connection | None = None
         # Tables into which this destination has loaded nothing but new keys, from the first row on.
         self._only_new: set[str] = set()
+        # Tables that this destination has made and filled alone; their keys are put off.
+        self._filled: dict[str, Filled] = {}
+        self._grown: Filled | None = None
+        self._indexes = Indexes(self)
         # Some load was merged, which looks up keys: many at a time cost less each.
         self._merges = False
         self._where = config.where
@@ -97,6 +113,7 @@ class Destination(SqlDestination[Config]):
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
+        self._filled.clear()
         if connection is not None:
             with suppress(adbc_driver_manager.Error):
                 connection.close()
@@ -200,52 +217,46 @@ class Destination(SqlDestination[Config]):
             )
         ]
 
+    def ensure(self, table: Table) -> list[Change]:
+        try:
+            return super().ensure(table)
+        except BaseException:
+            self._filled.pop(table.name, None)
+            raise
+
+    def changed(self, table: Table, change: Change) -> None:
+        super().changed(table, change)
+        if change.kind == "create":
+            self._filled.pop(table.name, None)
+            if table.mode == "merge" and len(table.key) == 1 and table.nest is None:
+                self._indexes.put_off(table)
+                self._filled[table.name] = Filled(table, keys.none())
+        elif change.column in table.key and self._filled.pop(table.name, None):
+            self._indexes.make_up(table)
+
     def indexed(self, table: Table) -> None:
-        key, target = set(table.key), self.target(table.name)
-        indexes = self._indexes(target)
-        primary = next((columns for _, primary, _, columns in indexes if primary), None)
-        if table.mode == "merge":
-            if primary is not None and primary != key:
-                raise other_key(table, sorted(primary))
-            if not any(columns == key for _, _, _, columns in indexes):
-                self._make_index(table, table.key)
-            if table.nest is not None and not any(columns == {table.nest.ref} for _, _, _, columns in indexes):
-                self.execute(f"CREATE INDEX ON {target} ({self.dialect.quoted(table.nest.ref)})")
-            return
-        # A key of single rows, from a time when the table was merged, would refuse the versions of a row.
-        if primary == key:
-            self._drop_key(table, target)
-        if table.mode == "history":
-            versions = (*table.key, table.meta.valid_from)
-            if not any(columns == set(versions) for _, _, _, columns in indexes):
-                self._make_index(table, versions)
+        if table.name not in self._filled:
+            self._indexes.fit(table)
 
-    def _indexes(self, target: str) -> list[tuple[str, bool, bool, set[str]]]:
-        """The table's indexes of all rows on plain columns: name, whether primary, whether unique, columns."""
-        return [
-            (str(name), bool(primary), bool(unique), set(columns.split("\n")))
-            for name, primary, unique, columns in self.rows(
-                "SELECT i.indexrelid::regclass::text, i.indisprimary, i.indisunique AND i.indimmediate, "
-                "(SELECT string_agg(a.attname, E'\\n') FROM pg_attribute a "
-                "WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) "
-                "FROM pg_index i WHERE i.indrelid = $1::regclass AND i.indpred IS NULL AND i.indexprs IS NULL",
-                target,
-            )
-        ]
+    def completed(self) -> None:
+        for filled in list(self._filled.values()):
+            self._make_up(filled)
 
-    def _make_index(self, table: Table, columns: Sequence[str]) -> None:
-        """An index for the merge; unique unless the table holds the same key twice, from a time of appending."""
-        target, names = self.target(table.name), self.dialect.names(tuple(columns))
-        twice = self.rows(f"SELECT 1 FROM {target} GROUP BY {names} HAVING count(*) > 1 LIMIT 1")
-        self.execute(f"CREATE {'' if twice else 'UNIQUE '}INDEX ON {target} ({names})")
+    def swap(self, fresh: str, table: str) -> None:
+        if (filled := self._filled.get(fresh)) is not None:
+            self._make_up(filled)
+        super().swap(fresh, table)
 
-    def _drop_key(self, table: Table, target: str) -> None:
-        name = self.rows(
-            "SELECT conname::text FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'p'", target
-        )[0][0]
-        self.execute(f"ALTER TABLE {target} DROP CONSTRAINT {self.dialect.quoted(str(name))}")
-        for column in table.key:
-            self.execute(f"ALTER TABLE {target} ALTER COLUMN {self.dialect.quoted(column)} DROP NOT NULL")
+    def drop(self, table: str) -> None:
+        self._filled.pop(table, None)
+        super().drop(table)
+
+    def _make_up(self, filled: Filled) -> None:
+        with self.connected(), self.transaction():
+            if self.found(filled.table.name) is not None:
+                self.lock(filled.table.name)
+                self._indexes.make_up(filled.table)
+        self._filled.pop(filled.table.name, None)
 
     # Arrow's road in.
 
@@ -300,8 +311,29 @@ class Destination(SqlDestination[Config]):
                 table.name, stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
             )
 
+    def load(self, table: Table, load: Load) -> Loaded:
+        filled = self._grown = self._filled.get(table.name)
+        loaded = super().load(table, load)
+        if filled is not None:
+            # Only now: what the load did to the table may have been taken back.
+            if self._grown is None:
+                self._filled.pop(table.name, None)
+            else:
+                self._filled[table.name] = self._grown
+        return loaded
+
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
-        """Rows go straight into the table as long as none has a key that is there: its unique index says so."""
+        """Rows go straight into the table as long as none has a key that is there.
+
+        While this destination fills a new table it knows the keys itself; later the table's unique index says so.
+        """
+        if (filled := self._filled.get(table.name)) is not None:
+            self._grown = self._joined(table, filled, load, incoming)
+            if self._grown is not None:
+                self._copy(table, load, incoming)
+                return Loaded(0, inserted=incoming.count)
+            self._indexes.make_up(table)
+            self._only_new.add(table.name)
         if not self._straight(table, target, incoming):
             self._merges = True
             return super()._merged(table, target, load, incoming)
@@ -316,15 +348,24 @@ class Destination(SqlDestination[Config]):
             return super()._merged(table, target, load, incoming)
         return Loaded(0, inserted=incoming.count)
 
+    def _joined(self, table: Table, filled: Filled, load: Load, incoming: Incoming) -> Filled | None:
+        """The table with the load's rows; None when some may have a key that is there, or are more than new rows, or
+        when somebody else has made the key."""
+        if incoming.deletes or UNCHANGED in load.rows.schema.names or not self._plain(table, incoming):
+            return None
+        if self._indexes.keep_unique(table):
+            return None
+        every = keys.joined(filled.keys, (batch.column(0) for batch in incoming.reader(table.key)))
+        self._raise_refusals(incoming)
+        return None if every is None else Filled(table, every)
+
     def _straight(self, table: Table, target: str, incoming: Incoming) -> bool:
         """Whether the load may find all its keys new: the table is empty, or all loads since then were like that."""
         if incoming.deletes or table.nest is not None or not self._plain(table, incoming):
             return False
         if table.name not in self._only_new and not self.rows(f"SELECT 1 FROM {target} LIMIT 1"):
             self._only_new.add(table.name)
-        return table.name in self._only_new and any(
-            unique and columns == set(table.key) for _, _, unique, columns in self._indexes(target)
-        )
+        return table.name in self._only_new and self._indexes.keep_unique(table)
 
     # Reading.
 

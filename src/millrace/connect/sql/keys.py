@@ -19,6 +19,8 @@ Hashes: TypeAlias = npt.NDArray[np.uint64]
 MOST_KEYS = 2**20
 
 _WORD = 8
+# Bytes of a text. PostgreSQL's indexes take 2,704.
+_LONGEST = 1024
 # The fractional digits of the golden ratio, and the multiplier of Knuth's MMIX: both odd, with bits everywhere.
 _MIX, _STEP = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(6364136223846793005)
 _HALF = np.uint64(32)
@@ -48,7 +50,8 @@ def joined(known: Hashes, keys: Iterable[pa.Array]) -> Hashes | None:
 
 
 def hashed(values: pa.Array) -> Hashes | None:
-    """A hash of each value, if these are whole numbers or texts of one length, of whole words of eight bytes."""
+    """A hash of each value, if these are whole numbers or texts of one length, of whole words of eight bytes, and of no
+    more than an index takes."""
     if values.null_count:
         return None
     if pa.types.is_signed_integer(values.type):
@@ -58,7 +61,7 @@ def hashed(values: pa.Array) -> Hashes | None:
     _, offsets, data = values.buffers()
     ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
     length = int(ends[1] - ends[0])
-    if not length or length % _WORD or not bool((np.diff(ends) == length).all()):
+    if not length or length % _WORD or length > _LONGEST or not bool((np.diff(ends) == length).all()):
         return None
     words = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].view(np.uint64).reshape(len(values), -1)
     found = np.zeros(len(values), np.uint64)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.destinations.duckdb import keys
+from millrace.connect.sql import keys
 
 texts = st.lists(st.text("0123456789abcdef", min_size=16, max_size=16), max_size=20)
 wholes = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20)
@@ -36,6 +36,7 @@ def test_keys_are_joined_exactly_if_all_are_different(column: pa.Array, cut: int
         pa.array(["12345678", "123"]),
         pa.array(["1234567", "7654321"]),
         pa.array(["", ""]),
+        pa.array(["x" * 1032, "y" * 1032]),
         pa.array([1.5]),
         pa.array([None, 1], pa.int64()),
     ],
