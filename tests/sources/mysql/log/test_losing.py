@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event as Signal
 from typing import Any
 
 import pytest
 from tests.mariadb import Database, Server
 from tests.sources.mysql.log.site import Site, site
 
-from millrace.connect.source import Verdict
-from millrace.control import runs
+from millrace.connect.log import Followed, Following
+from millrace.connect.source import Context, Note, Retention, Verdict
+from millrace.control import log_watch, runs
+from millrace.data.batch import Checkpoint
 from millrace.errors import ConfigError, MillraceError
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.source import Source
@@ -186,3 +189,56 @@ def test_a_server_without_a_log_and_a_database_that_is_not_in_it_are_told(
         assert raised.value.code == "mysql_binlog_position"
     finally:
         own.restart()
+
+
+class Asked(Signal):
+    """A wish to stop that comes when it has been asked for so often; never, where that is None."""
+
+    left: int | None = None
+
+    def is_set(self) -> bool:
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left < 0
+
+
+def test_how_far_behind_a_log_is_read_is_told_before_the_server_takes_it_away(shop: Database) -> None:
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY)")
+    (kept,) = shop.run("SELECT @@global.expire_logs_days")
+    shop.run("SET GLOBAL expire_logs_days = 1")
+    stopping = Asked()
+    source = Source(Config(**shop.settings(ingestion_mode="log")), Context(stopping=stopping))
+    log = source.log()
+    assert log is not None
+    try:
+        (stream,) = source.streams()
+        streams = {stream.name: Followed(stream, "merge")}
+        (begun,) = log.follow(Following(streams))
+        assert isinstance(begun, Checkpoint)
+        assert source.retention() is None
+        # Written 20 hours ago, and another one today.
+        hours = "SET timestamp = UNIX_TIMESTAMP() - 20 * 3600"
+        shop.run(hours, "INSERT INTO pets VALUES (1)", "SET timestamp = DEFAULT", "INSERT INTO pets VALUES (2)")
+        # As long as no change was met nobody knows; then it is read up to the first one.
+        items, times = [], 0
+        while source.retention() is None:
+            stopping.left, times = times, times + 1
+            items = [*log.follow(Following(streams, begun.cursor))]
+        found = source.retention()
+        assert isinstance(found, Retention)
+        assert found.behind_s is not None
+        assert (found.kept_s, round(found.behind_s / 3600)) == (86_400, 20)
+        note = log_watch.risk(found)
+        assert isinstance(note, Note)
+        assert (note.code, note.level) == ("log_retention_risk", "error")
+        # Read to its end, there is nothing to lose.
+        stopping.left = None
+        last = items[-1]
+        assert isinstance(last, Checkpoint)
+        assert [*log.follow(Following(streams, last.cursor))]
+        assert source.retention() == Retention(86_400, 0.0)
+        assert log_watch.risk(source.retention()) is None
+    finally:
+        source.close()
+        shop.run(f"SET GLOBAL expire_logs_days = {kept[0]}")

@@ -61,7 +61,9 @@ class Log(AnyLog):
             reading = Read(self, session, following, self.described(), tracking, position, target)
             yield from reading.changes()
             self._kept_s = server.kept_s(session)
-            self._behind_s = 0.0 if reading.at_end else float(server.now_s(session) - reading.told_s)
+            self._behind_s = 0.0 if reading.at_end else None
+            if not reading.at_end and reading.told_s:
+                self._behind_s = float(server.now_s(session) - reading.told_s)
 
     def retention(self) -> Retention | None:
         """Of the read that was made last."""

@@ -83,7 +83,7 @@ class Read:
     """The last transaction that was read is that one."""
     at_end: bool = False
     told_s: int = 0
-    """When the last transaction was written, in seconds since 1970 at the server."""
+    """When the last transaction was written, in seconds since 1970 at the server; 0 where none came."""
     _end: Place = field(init=False)
     """Behind the event that came last."""
     _start: Place = field(init=False)
@@ -190,7 +190,8 @@ class Read:
     def _commit(self, event: bytes) -> None:
         if self._touched:
             self.position.rows = self._end
-            self.told_s = when(event)
+        # Of whichever database: so far the log was read.
+        self.told_s = when(event)
         self._inside = False
         self._touched.clear()
         self._settle()
