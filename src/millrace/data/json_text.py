@@ -9,7 +9,7 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
 import msgspec
@@ -48,7 +48,10 @@ def dumped(value: JSON) -> tuple[str, bool]:
 
 
 def loads(text: str) -> JSON:
-    """The value of JSON text. A number that a float would change is a Decimal."""
+    """The value of JSON text. A number that a float would change, or of very many digits, is a Decimal.
+
+    Raises ValueError for what is no JSON, and for a number that no Decimal is, RecursionError for what nests too deep.
+    """
     if _LONG_NUMBER.search(text) is None:
         return orjson.loads(text)
     return _DIGITS.decode(text)
@@ -141,9 +144,18 @@ def _key(key: object) -> str:
 
 def _number(text: str) -> float | Decimal:
     nearest = float(text)
-    exact = Decimal(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"the number {text[:40]} has an exponent that no decimal has") from None
     return nearest if math.isfinite(nearest) and Decimal(repr(nearest)) == exact else exact
 
 
+def _whole(text: str) -> int | Decimal:
+    # Python makes no integer of more digits, which would take it long.
+    return int(text) if len(text) <= _MOST_DIGITS else Decimal(text)
+
+
+_MOST_DIGITS = 4300
 # Made once: `json.loads` would make one for every text.
-_DIGITS = json.JSONDecoder(parse_float=_number)
+_DIGITS = json.JSONDecoder(parse_float=_number, parse_int=_whole)
