@@ -25,7 +25,7 @@ from millrace.errors import ConfigError, MillraceError
 if TYPE_CHECKING:
     from millrace.control.desk import Desk, Watch
     from millrace.control.operations.pipelines import Restarted
-    from millrace.control.reconcile import Cause, Reconciliation
+    from millrace.control.reconcile import Cause, Reconciliation, Values
     from millrace.control.records import RunRecord
     from millrace.control.status import PipelineStatus, StreamStatus
 
@@ -58,7 +58,11 @@ def join(app: typer.Typer) -> None:
     command(
         app,
         "reconcile",
-        examples=["millrace reconcile clevertap", "millrace reconcile clevertap --since 2026-01-15 --fix"],
+        examples=[
+            "millrace reconcile clevertap",
+            "millrace reconcile clevertap --since 2026-01-15 --fix",
+            "millrace reconcile shop --values --fix",
+        ],
     )(reconcile)
     command(
         app,
@@ -254,13 +258,15 @@ def reconcile(
     pipeline: Annotated[str, PIPELINE],
     since: Annotated[date | None, SINCE] = None,
     only: Annotated[list[str] | None, OBJECT] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Read the days that differ once more, compare again.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Read what differs once more, compare again.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Compare the rows of databases value by value.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="Sums for each name, instead of days.")] = False,
 ) -> None:
     """Compare the source's own counts with the table's rows.
 
     Counted are names and days of the last 31 days, of a database the ranges of a key as they are now. Every difference
-    gets its cause. Exit code 1 when one has none.
+    gets its cause. With --values, the rows of databases are read on both sides and compared value by value. Exit code 1
+    when a difference has no cause.
     """
     from millrace.control.desk import Watch
     from millrace.control.operations import reconcile as operations
@@ -273,7 +279,7 @@ def reconcile(
         interruptible(watch.stopping, ending=ending),
         watching(pipeline, watch.meter, silent=face.quiet or face.json),
     ):
-        found = desk.send(operations.mend if fix else operations.reconcile, watch, pipeline, since, only or ())
+        found = desk.send(operations.mend if fix else operations.reconcile, watch, pipeline, since, only or (), values)
     face.answer(found, (line for one in found for line in _compared(one, summary=summary)))
     if not all(one.equal for one in found):
         raise typer.Exit(1)
@@ -298,6 +304,8 @@ def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
             for row in differing
         ]
         yield from table(("name", "day", "source", "table", "difference", "why"), rows)
+    if found.values is not None:
+        yield from _values(found.values)
     for name, why in sorted(found.unreadable.items()):
         yield f"{mark('look')} {name}: {why}"
     if found.again:
@@ -305,9 +313,32 @@ def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
     if found.equal:
         yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
     else:
-        yield f"{mark('bad')} Some differences have no known cause. " + (
-            ("Read the object again: " if found.ranges else "Read those days again: ") + dim(found.remedy)
-        )
+        what = ("the rows" if found.values and found.values.to_read else "the object") if found.ranges else "those days"
+        yield f"{mark('bad')} Some differences have no known cause. Read {what} again: {dim(found.remedy)}"
+
+
+KINDS = {"other": "other values", "missing": "not in the table", "extra": "not at the source"}
+
+
+def _values(values: Values) -> Iterator[str]:
+    if values.why_not:
+        yield f"{mark('look')} Values were not compared: {values.why_not}."
+        return
+    if values.read_again:
+        yield f"Read once more: {count(values.read_again, 'row')}."
+    yield f"Compared value by value: {count(values.rows, 'row')}."
+    if values.unlike:
+        rows = [
+            (
+                one.name,
+                one.rows,
+                KINDS[one.kind],
+                one.first if one.first == one.last else f"{one.first} … {one.last}",
+                ", ".join(f"{name} {many:,}" for name, many in one.columns.items()),
+            )
+            for one in values.unlike
+        ]
+        yield from table(("range", "rows", "what", "keys", "columns"), rows)
 
 
 def _sums(found: Reconciliation) -> list[tuple[object, ...]]:

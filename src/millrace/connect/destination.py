@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -333,6 +333,18 @@ class Destination(ABC, Generic[D]):
         """
         del key, ranges, only
         raise ConfigError(f"{self.title} does not count the rows of {table}", code="cannot_count")
+
+    def stored(self, table: str, names: Sequence[str], only: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
+        """These columns of all rows of the table, in any order and in Arrow types of the system's choice.
+
+        ``only``: as in `sizes`. Raises ConfigError where the destination shows no rows.
+        """
+        del names, only
+        raise ConfigError(
+            f"{self.title} does not show the rows of {table}, so values cannot be compared",
+            hint="Compare counts: without `--values`.",
+            code="cannot_compare",
+        )
 
     def close(self) -> None:
         """Connections end. May be called twice."""

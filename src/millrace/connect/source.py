@@ -145,8 +145,9 @@ class Reading:
 
     ``cursor`` None: nothing was read yet in this lane. A first incremental read of a stream that has a historical
     lane only takes the position from which it will follow; the engine reads incremental before historical. In the
-    lane "again", ``slices`` are read once more and the checkpoints' cursors are not kept. ``log``: where the source
-    follows a log, the position up to which changes of the stream were taken from it; older rows must not come.
+    lane "again", ``slices`` are read once more, or the rows with these ``keys`` (values of the stream's key as text),
+    and the checkpoints' cursors are not kept. ``log``: where the source follows a log, the position up to which
+    changes of the stream were taken from it; older rows must not come.
     """
 
     stream: Stream
@@ -156,6 +157,7 @@ class Reading:
     load_mode: LoadMode = "merge"
     slices: tuple[Slice, ...] = ()
     log: JSON = None
+    keys: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,17 @@ class Source(ABC, Generic[C]):
         ``above``: those with a higher key alone.
         """
         return None
+
+    def snapshot(self, stream: Stream) -> Iterator[Item]:
+        """All rows as they are now, in one state where the system can show one; checkpoints say nothing.
+
+        Raises ConfigError where a source cannot.
+        """
+        raise ConfigError(
+            f"{self.title} does not show the rows of {stream.name} as they are now, so values cannot be compared",
+            hint="Compare counts: without `--values`.",
+            code="cannot_compare",
+        )
 
     def seen(self, stream: Stream, memory: Memory, slices: Sequence[Slice]) -> Iterator[Seen]:
         """What `memory` says was read, for the same groups as `counts`."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import orjson
 
-from millrace.connect.source import Clock, Count, Seen, Slice, Source, Stream
+from millrace.connect.source import Clock, Count, Seen, Slice, Stream
 from millrace.control import rejects as rejected_rows
 from millrace.control import runs
 from millrace.control.clock import clock as machine_clock
@@ -26,6 +26,13 @@ from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.engine.sync import Sync
+
+# Keys of rows, each value as text.
+Keys: TypeAlias = Sequence[tuple[str, ...]]
+
+# Rows that are read once more by their keys; where more differ, the object is read anew.
+MOST_KEYS = 100_000
 
 # Without --since, so many days back from today are compared.
 DAYS = 31
@@ -73,6 +80,38 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlike:
+    """Rows of one range that are not alike at the source and in the table, from the key ``first`` to ``last``.
+
+    ``kind``: their values differ (other), the table lacks them (missing), or has more of them (extra); of the latter
+    two, those that no cause accounts for. ``columns``: in how many of these rows each column differs.
+    """
+
+    name: str
+    kind: Literal["other", "missing", "extra"]
+    rows: int
+    first: str
+    last: str
+    columns: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the comparison of values found. ``rows``: how many were compared. ``why_not``: why none were."""
+
+    rows: int
+    unlike: tuple[Unlike, ...] = ()
+    why_not: str = ""
+    read_again: int = 0
+    """Rows that were read once more because of this comparison."""
+
+    @property
+    def to_read(self) -> int:
+        """Rows that reading again may mend."""
+        return sum(one.rows for one in self.unlike if one.kind != "extra")
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The comparison of one stream. ``unreadable`` has names that cannot be read, each with its reason."""
 
@@ -88,6 +127,8 @@ class Reconciliation:
     """Days that were read once more because of this comparison."""
     ranges: bool = False
     """Ranges of a key are compared, as they are now, and no days."""
+    values: Values | None = None
+    """None where only counts were compared."""
 
     @property
     def source_rows(self) -> int:
@@ -99,13 +140,15 @@ class Reconciliation:
 
     @property
     def equal(self) -> bool:
-        """Every difference has a cause."""
-        return all(row.unexplained == 0 for row in self.compared)
+        """Every difference has a cause, and no value that was compared differs."""
+        return all(row.unexplained == 0 for row in self.compared) and not (self.values and self.values.unlike)
 
     @property
     def remedy(self) -> str:
         """The command that reads again what differs, as a shell takes it."""
         pipeline = shlex.quote(self.pipeline)
+        if self.ranges and self.values is not None and 0 < self.values.to_read <= MOST_KEYS:
+            return f"millrace reconcile {pipeline} --values --fix"
         if self.ranges:
             return f"millrace resync {pipeline} --object {shlex.quote(self.stream)}"
         return f"millrace reconcile {pipeline} --fix"
@@ -118,39 +161,49 @@ def reconcile(
     fix: bool = False,
     since: date | None = None,
     only: Sequence[str] = (),
+    values: bool = False,
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
 ) -> list[Reconciliation]:
     """The system's own counts beside the table's, for every object whose system can count.
 
-    With ``fix``, days whose difference reading again may close are read once more, and compared anew. Raises
-    ConfigError when no object of the pipeline can be counted, and Cancelled when ``stopping`` was set:
-    half a comparison is none.
+    With ``fix``, days whose difference reading again may close are read once more, and compared anew. With ``values``,
+    rows of objects that are counted as they are now are compared value by value too, and ``fix`` reads those that
+    differ or are missing once more. Raises ConfigError when no object of the pipeline can be counted, and Cancelled
+    when ``stopping`` was set: half a comparison is none.
     """
     home.actor.must("pipelines.edit" if fix else "view")
     clock = clock or machine_clock()
     today = clock.now().date()
     # One day more: where the system's time zone is ahead of UTC, its today is tomorrow here.
     days = (Slice(since or today - timedelta(days=DAYS - 1), today + timedelta(days=1)),)
-    found = _compared(home, pipeline, days, only, clock, meter, stopping)
+    keys: dict[str, Keys] | None = {} if values else None
+    found = _compared(home, pipeline, days, only, clock, meter, stopping, keys)
     if not fix:
         return found
     if any(each.ranges for each in found):
         from millrace.control import reconcile_totals
 
-        reconcile_totals.no_days(found)
-        return found
+        keys = {stream: those for stream, those in (keys or {}).items() if those}
+        if not keys:
+            reconcile_totals.no_days(found)
+            return found
+        go_on(stopping)
+        runs.reread(home, pipeline, (), keys=keys, clock=clock, meter=meter, stopping=stopping)
+        later = _compared(home, pipeline, days, only, clock, meter, stopping, {})
+        return [reconcile_totals.again(each, len(keys.get(each.stream, ()))) for each in later]
     again = tuple(Slice(row.day, row.day, row.name) for each in found for row in each.compared if row.wants_reading)
     if not again:
         return found
-    _go_on(stopping)
+    go_on(stopping)
     runs.reread(home, pipeline, again, only=only, clock=clock, meter=meter, stopping=stopping)
     after = {each.stream: each for each in _compared(home, pipeline, again, only, clock, meter, stopping)}
     return [_renewed(each, after[each.stream], again) for each in found]
 
 
-def _go_on(stopping: threading.Event | None) -> None:
+def go_on(stopping: threading.Event | None) -> None:
+    """Raises Cancelled where somebody wishes the end."""
     if stopping is not None and stopping.is_set():
         raise Cancelled(
             "the comparison was ended by hand before it was whole",
@@ -173,13 +226,15 @@ def _compared(
     clock: Clock,
     meter: Meter | None,
     stopping: threading.Event | None,
+    keys: dict[str, Keys] | None = None,
 ) -> list[Reconciliation]:
+    """``keys``: values are compared too, and it gets the keys of the rows of each stream that are to be read again."""
     with runs.visit(home, pipeline, clock=clock, meter=meter, stopping=stopping) as ours:
         sync = ours.sync(only)
         ours.meter.stage = "counting"
         results: list[Reconciliation] = []
         for stream in sync.streams:
-            result = _stream(ours, sync.source, sync.stage, stream, days, clock.now().date())
+            result = _stream(ours, sync, stream, days, clock.now().date(), keys)
             if result is not None:
                 results.append(result)
         if not results:
@@ -193,8 +248,9 @@ def _compared(
 
 
 def _stream(
-    ours: runs.Crew, source: Source[Any], stage: Stage, stream: Stream, days: Sequence[Slice], today: date
+    ours: runs.Crew, sync: Sync, stream: Stream, days: Sequence[Slice], today: date, keys: dict[str, Keys] | None
 ) -> Reconciliation | None:
+    source, stage = sync.source, sync.stage
     countable = source.countable(stream)
     shelved = next((each for each in ours.books.tables() if each.mapping.stream == stream.name), None)
     if shelved is None:
@@ -203,7 +259,7 @@ def _stream(
         # Imported here: it builds on this module.
         from millrace.control import reconcile_totals
 
-        return reconcile_totals.compared(ours, source, stage, stream, shelved, today)
+        return reconcile_totals.compared(ours, sync, stream, shelved, today, keys)
     name, at = shelved.mapping.of(countable.name_column), shelved.mapping.of(countable.time_column)
     if name is None or at is None:
         return None
@@ -213,7 +269,7 @@ def _stream(
     seen = list(source.seen(stream, memory, days))
     # A name that was refused once and read since is compared like any other.
     counts = list(source.counts(stream, days, unreadable.keys() - {item.name for item in seen}))
-    _go_on(ours.stopping)
+    go_on(ours.stopping)
     with closing(ours.destination()) as destination:
         tally = list(destination.tally(shelved.mapping.table, name.name, at.name, countable.timezone))
     rejected = _rejected(ours, stage, stream.name, countable.name_column)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
 
-from millrace.connect.source import Source, Stream, Total
+from millrace.connect.source import Stream, Total
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import FAILED, Cause, Compared, Reconciliation, rows_that
+from millrace.control.reconcile import FAILED, Cause, Compared, Keys, Reconciliation, rows_that
 from millrace.control.rejects import Choice
 from millrace.data import columns
 from millrace.data.dataclass import dataclass
@@ -23,23 +25,25 @@ from millrace.errors import ConfigError
 if TYPE_CHECKING:
     from millrace.control.runs import Crew
     from millrace.engine.ledger import Shelved
+    from millrace.engine.mapping import Mapping as EngineMapping
+    from millrace.engine.sync import Sync
 
 
 def compared(
-    ours: Crew, source: Source[Any], stage: Stage, stream: Stream, shelved: Shelved, today: date
+    ours: Crew, sync: Sync, stream: Stream, shelved: Shelved, today: date, keys: dict[str, Keys] | None
 ) -> Reconciliation | None:
-    """None where the source does not count, or the table cannot be compared with it."""
+    """None where the source does not count, or the table cannot be compared with it. ``keys``: values are compared too,
+    and it gets the keys of the rows that are to be read again."""
+    source, stage = sync.source, sync.stage
     mapping = shelved.mapping
     totals = source.totals(stream)
     if totals is None:
         return None
     totals, key = _comparable(totals, mapping.of(totals[0].key) if totals[0].key else None)
-    outside = ours.naming.prefix.outside
-    only = {outside(columns.MARKED_DELETED): False} if mapping.deletes else {}
-    if mapping.mode == "history":
-        only[outside(columns.IS_ACTIVE)] = True
     with closing(ours.destination()) as destination:
-        highest, held = destination.sizes(mapping.table, key, [(one.low, one.high) for one in totals], only)
+        highest, held = destination.sizes(
+            mapping.table, key, [(one.low, one.high) for one in totals], only(ours, mapping)
+        )
     newer = 0
     if key and highest is not None:
         above = source.totals(stream, above=highest)
@@ -56,7 +60,7 @@ def compared(
             versions=mapping.mode == "append",
         )
         found.append(Compared(_name(one), today, one.rows, rows, tuple(causes(one.rows - rows, about))))
-    return Reconciliation(
+    counts = Reconciliation(
         pipeline=ours.pipeline.name,
         stream=stream.name,
         table=mapping.table,
@@ -66,6 +70,13 @@ def compared(
         rejected={_name(totals[place]): count for place, count in rejected.items()},
         ranges=True,
     )
+    if keys is None:
+        return counts
+    from millrace.control import reconcile_values  # with what hashes values
+
+    ends = [(one.low, one.high) for one in totals] if key else []
+    values, keys[stream.name] = reconcile_values.compared(ours, sync, stream, shelved, counts, ends)
+    return replace(counts, values=values)
 
 
 def _comparable(totals: Sequence[Total], column: Any) -> tuple[Sequence[Total], str]:
@@ -147,12 +158,28 @@ def causes(missing: int, about: About) -> list[Cause]:
     return found
 
 
+def only(ours: Crew, mapping: EngineMapping) -> dict[str, bool]:
+    """Columns with yes or no that say which rows of a table count, and which of them these must have."""
+    outside = ours.naming.prefix.outside
+    kept = {outside(columns.MARKED_DELETED): False} if mapping.deletes else {}
+    if mapping.mode == "history":
+        kept[outside(columns.IS_ACTIVE)] = True
+    return kept
+
+
+def again(found: Reconciliation, rows: int) -> Reconciliation:
+    """The comparison, which was made after so many rows were read once more."""
+    return replace(found, values=replace(found.values, read_again=rows)) if found.values else found
+
+
 def no_days(found: Sequence[Reconciliation]) -> None:
     """Raises ConfigError where something differs that reading days again cannot mend."""
     for one in found:
         if one.ranges and not one.equal:
+            pipeline, stream = shlex.quote(one.pipeline), shlex.quote(one.stream)
             raise ConfigError(
                 f"{one.stream} differs from its table, and is counted as it is now: it has no days to read again",
-                hint=f"Run the pipeline and compare again; then `{one.remedy}`.",
+                hint=f"Run the pipeline and compare again; then `millrace reconcile {pipeline} --values --fix` for the "
+                f"rows that differ, or `millrace resync {pipeline} --object {stream}` for all.",
                 code="cannot_reread",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import field, replace
 from datetime import date, timedelta
@@ -534,18 +534,24 @@ def reread(
     slices: Sequence[Slice],
     *,
     only: Sequence[str] = (),
+    keys: Mapping[str, Sequence[tuple[str, ...]]] | None = None,
     clock: Clock | None = None,
     meter: Meter | None = None,
     stopping: threading.Event | None = None,
     order: Order = BY_HAND,
 ) -> RunRecord:
-    """Those days are read once more; rows that are there already are not doubled."""
+    """Those days are read once more; rows that are there already are not doubled.
+
+    ``keys``: instead, rows of these streams with these keys, as text.
+    """
     home.actor.must("pipelines.edit")
     _known(home, pipeline, only)
     with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.must_ask()
         ours.ready()
-        _sync(ours, only, lanes=("again",), slices=slices)
+        sync = ours.sync(only if keys is None else tuple(keys))
+        sync.keys.update(keys or {})
+        _finish(ours, sync, lanes=("again",), slices=slices)
     return records.run_record(home, ours.run_id)
 
 
@@ -679,16 +685,6 @@ def _have_begun(ours: Crew, order: Order) -> None:
         from millrace.control import tasks  # only a worker needs it
 
         tasks.begun(ours.home.database, order.job)
-
-
-def _sync(
-    ours: Crew,
-    only: Sequence[str],
-    *,
-    lanes: Sequence[Lane] = ("incremental", "historical"),
-    slices: Sequence[Slice] = (),
-) -> None:
-    _finish(ours, ours.sync(only), lanes=lanes, slices=slices)
 
 
 def _finish(

@@ -81,6 +81,8 @@ class Sync:
     the run to stop."""
     held: Callable[[], bool] = lambda: False
     """What waits on the stage is to stay there for now."""
+    keys: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict[str, Sequence[tuple[str, ...]]])
+    """By stream, keys of the rows that the lane "again" reads, where it reads no days."""
 
     def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
         """Everything new is read, staged and loaded; False when it was asked to stop before.
@@ -119,7 +121,7 @@ class Sync:
             committed()
             self.paced()
 
-        if (log := self.source.log()) is not None:
+        if not self.keys and (log := self.source.log()) is not None:
             return follow(self, log, lanes, slices, kept)
         mappings = self.mappings()
         for stream in self.streams:
@@ -209,8 +211,9 @@ class Sync:
             memory=self.ledger.memory(stream.name),
             load_mode=mappings.of(stream.name).mode,
             slices=slices,
+            keys=tuple(self.keys.get(stream.name, ())),
         )
-        if stream.historical and (place := Place.of(self.ledger.cursor(LOG, "incremental"))) is not None:
+        if (stream.historical or self.keys) and (place := Place.of(self.ledger.cursor(LOG, "incremental"))) is not None:
             reading = replace(reading, log=place.position)
         self.meter.progress = None
         self.meter.stage = f"reading {stream.name}" + (" (history)" if lane == "historical" else "")

@@ -1,4 +1,4 @@
-"""Counts rows of a table at a destination in ranges of a key, in one statement."""
+"""Statements that count or show rows of a table at a destination."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ def statement(
 
     ``only``: columns with yes or no, and which of them rows must have; one without a value says no.
     """
+    counts = [f"count(CASE WHEN {_within(quoted, key, one)} THEN 1 END) AS r{n}" for n, one in enumerate(ranges)]
+    highest = f"max({quoted(key)})" if key else "NULL"
+    return f"SELECT {', '.join([f'{highest} AS highest', *counts])} FROM {target}{_where(quoted, only)}"
+
+
+def rows(quoted: Callable[[str], str], target: str, names: Sequence[str], only: Mapping[str, bool]) -> str:
+    """SQL for these columns of the rows of a table."""
+    return f"SELECT {', '.join(map(quoted, names))} FROM {target}{_where(quoted, only)}"
+
+
+def _where(quoted: Callable[[str], str], only: Mapping[str, bool]) -> str:
     kept = [
         f"{quoted(name)} = TRUE" if wanted else f"({quoted(name)} IS NULL OR {quoted(name)} = FALSE)"
         for name, wanted in only.items()
     ]
-    counts = [f"count(CASE WHEN {_within(quoted, key, one)} THEN 1 END) AS r{n}" for n, one in enumerate(ranges)]
-    highest = f"max({quoted(key)})" if key else "NULL"
-    where = f" WHERE {' AND '.join(kept)}" if kept else ""
-    return f"SELECT {', '.join([f'{highest} AS highest', *counts])} FROM {target}{where}"
+    return f" WHERE {' AND '.join(kept)}" if kept else ""
 
 
 def _within(quoted: Callable[[str], str], key: str, ends: Ends) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.source import Context
-from millrace.connect.sql import keys
+from millrace.connect.sql import counting, keys
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import LIMITS, OLD_FORMATS, OLD_TABLES, TABLES, readable
@@ -430,6 +430,11 @@ class Destination(SqlDestination[Config]):
             finally:
                 with suppress(duckdb.Error):
                     self._live.execute("ROLLBACK")
+
+    def stored(self, table: str, names: Sequence[str], only: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
+        with self.connected(), self.translated():
+            found = self._live.sql(counting.rows(self.dialect.quoted, self.target(table), names, only))
+            yield from readable(found).to_arrow_reader()
 
     def indexed(self, table: Table) -> None:
         """No index is made: it would cost memory and time at each load, and the merge keeps keys unique."""

@@ -8,7 +8,7 @@ another's place, what shall happen is noted first, and whoever comes next brings
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from millrace.connect.mysql.answers import Field as Answered
 from millrace.connect.mysql.server import ServerSettings, opened
 from millrace.connect.mysql.session import Session, marker
 from millrace.connect.source import Context
+from millrace.connect.sql import counting
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.history import Record
 from millrace.connect.sql.incoming import Incoming, stamped
@@ -447,6 +448,18 @@ class Destination(SqlDestination[Config]):
                 with suppress(MillraceError):
                     session.execute("SET SESSION TRANSACTION READ WRITE")
                     session.execute("SET SESSION sql_select_limit = DEFAULT")
+
+    def stored(self, table: str, names: Sequence[str], only: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
+        sql = counting.rows(self.dialect.quoted, self.target(table), names, only)
+        with self.connected():
+            fields, _ = self._session.answer(f"{sql} LIMIT 0")
+            zoned = self._with_zones(fields)
+            if any(field.is_single for field in fields):
+                quoted = [self.dialect.quoted(name) for name in names]
+                whole = (f"{q} + 0e0 AS {q}" if f.is_single else q for q, f in zip(quoted, fields, strict=True))
+                sql = f"SELECT {', '.join(whole)} FROM ({sql}) AS stored"
+            for _, columns in self._session.stream(sql):
+                yield from reading.table(zoned, columns).to_batches()
 
     def _with_zones(self, fields: Sequence[Answered]) -> list[Answered]:
         """The columns of an answer, with what their tables say of moments."""

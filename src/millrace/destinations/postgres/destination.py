@@ -5,7 +5,7 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Load, Loaded, Table
 from millrace.connect.source import Context
-from millrace.connect.sql import keys
+from millrace.connect.sql import counting, keys
 from millrace.connect.sql.destination import SqlDestination
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.libpq import ServerSettings, Way
@@ -29,7 +29,7 @@ from millrace.data.dataclass import dataclass
 from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
 from millrace.destinations.postgres.errors import translated
 from millrace.destinations.postgres.indexes import Indexes
-from millrace.destinations.postgres.reading import readable
+from millrace.destinations.postgres.reading import readable, streamed
 from millrace.errors import MillraceError
 
 _ROWS_IN = "rows_in"
@@ -368,6 +368,16 @@ class Destination(SqlDestination[Config]):
         return table.name in self._only_new and self._indexes.keep_unique(table)
 
     # Reading.
+
+    def stored(self, table: str, names: Sequence[str], only: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
+        with self.connected():
+            self.execute("BEGIN READ ONLY")
+            try:
+                with self._cursor() as cursor:
+                    yield from streamed(cursor, counting.rows(self.dialect.quoted, self.target(table), names, only))
+            finally:
+                with suppress(MillraceError):
+                    self.execute("ROLLBACK")
 
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
         with self.connected():

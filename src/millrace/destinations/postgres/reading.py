@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
@@ -10,15 +12,7 @@ from millrace.data.compute import pc
 
 def readable(cursor: dbapi.Cursor, sql: str, limit: int | None) -> pa.Table:
     """Rows of one statement, at most ``limit``. Types that Arrow does not know come as text, numbers as decimals."""
-    statement = sql.strip().rstrip(";")
-    schema = cursor.adbc_execute_schema(statement)
-    names = [field.name for field in schema]
-    if any(_is_raw(field.type) for field in schema) and len(set(names)) == len(names):
-        quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-        parts = [f"CAST({q} AS text) AS {q}" if _is_raw(f.type) else q for q, f in zip(quoted, schema, strict=True)]
-        statement = f"SELECT {', '.join(parts)} FROM ({statement}\n) AS answer"
-    cursor.execute(statement)
-    reader = cursor.fetch_record_batch()
+    reader, names = _reader(cursor, sql)
     batches: list[pa.RecordBatch] = []
     left = limit
     for batch in reader:
@@ -30,6 +24,26 @@ def readable(cursor: dbapi.Cursor, sql: str, limit: int | None) -> pa.Table:
     table = pa.Table.from_batches(batches, schema=reader.schema)
     columns = [_plain(table.column(i), field) for i, field in enumerate(reader.schema)]
     return pa.Table.from_arrays(columns, names=names)
+
+
+def streamed(cursor: dbapi.Cursor, sql: str) -> Iterator[pa.RecordBatch]:
+    """The same rows, all of them, as they come; a column that is numbers in one batch may be text in another."""
+    reader, names = _reader(cursor, sql)
+    for batch in reader:
+        columns = [_plain(pa.chunked_array([batch.column(i)]), field) for i, field in enumerate(reader.schema)]
+        yield pa.RecordBatch.from_arrays([column.combine_chunks() for column in columns], names=names)
+
+
+def _reader(cursor: dbapi.Cursor, sql: str) -> tuple[pa.RecordBatchReader, list[str]]:
+    statement = sql.strip().rstrip(";")
+    schema = cursor.adbc_execute_schema(statement)
+    names = [field.name for field in schema]
+    if any(_is_raw(field.type) for field in schema) and len(set(names)) == len(names):
+        quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+        parts = [f"CAST({q} AS text) AS {q}" if _is_raw(f.type) else q for q, f in zip(quoted, schema, strict=True)]
+        statement = f"SELECT {', '.join(parts)} FROM ({statement}\n) AS answer"
+    cursor.execute(statement)
+    return cursor.fetch_record_batch(), names
 
 
 def _is_raw(type_: pa.DataType) -> bool:

@@ -21,13 +21,16 @@ def read(plan: Plan) -> Iterator[Item]:
 
     Documents that are appended are read in one state of the deployment, so that a change is in it or comes after it.
     """
+    times = [one for one in (time_of(plan.reading.log), plan.server.now()) if one is not None]
+    if plan.reading.lane == "again":
+        yield from ranges.chosen(plan, max(times, default=None))
+        return
     cursor: Any = plan.reading.cursor or {}
     if cursor.get("done"):
         return
     if plan.reading.load_mode == "append":
         yield from _in_one_state(plan)
         return
-    times = [one for one in (time_of(plan.reading.log), plan.server.now()) if one is not None]
     time = Timestamp(*cursor["time"]) if cursor.get("time") else max(times, default=None)
 
     def place(known: JSON) -> JSON:

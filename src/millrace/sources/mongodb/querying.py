@@ -79,7 +79,10 @@ def _historical(plan: Plan) -> Iterator[Item]:
 
 
 def _again(plan: Plan) -> Iterator[Item]:
-    """Documents whose timestamp is in chosen days."""
+    """Documents with chosen keys, or whose timestamp is in chosen days."""
+    if plan.reading.keys:
+        yield from ranges.chosen(plan)
+        return
     name = plan.queried.timestamp
     if name is None:
         raise ConfigError(

@@ -18,6 +18,8 @@ from millrace.sources.mongodb.plan import BATCH_ROWS, MOST_RANGES, Plan
 
 # Documents whose _id is looked at to cut a collection into one range.
 _SAMPLE = 20
+# Values of `_id` in one question.
+_IDS = 2_000
 
 Filter = Mapping[str, Any]
 
@@ -71,6 +73,24 @@ def read(
             if not plan.object.view:
                 progress = min(sum(one.rows for one in ranges) / whole, 0.99)
                 yield Checkpoint(cursor([one.as_json() for one in ranges]), progress=progress)
+
+
+def snapshot(plan: Plan) -> Iterator[Item]:
+    """All documents, as they are while they are read."""
+    for item in read(plan, None, {}, lambda _: None):
+        if not isinstance(item, Checkpoint):
+            yield item
+
+
+def chosen(plan: Plan, since: Timestamp | None = None) -> Iterator[Item]:
+    """Documents with the keys of the reading. ``since``: as in `read`."""
+    place = plan.object.key.index(ID)
+    ids = [one for key in plan.reading.keys for one in values.ids_of(key[place])]
+    for first in range(0, len(ids), _IDS):
+        where = {ID: {"$in": ids[first : first + _IDS]}}
+        for item in read(plan, None, where, lambda _: None, since=since):
+            if not isinstance(item, Checkpoint):
+                yield item
 
 
 def documents(plan: Plan, client: Client, one: Range, where: Filter, session: Any = None) -> Iterator[bytes]:

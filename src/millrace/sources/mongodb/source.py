@@ -71,6 +71,14 @@ class Source(AnySource[Config]):
                 Total(sum(majority(client, one.database, one.name).count_documents({}) for one in found.collections))
             ]
 
+    def snapshot(self, stream: Stream) -> Iterator[Item]:
+        from millrace.sources.mongodb import ranges
+
+        object_ = listed.present(catalog.objects(self._server), stream.name)
+        rows = self._rows(stream.name)
+        reading = Reading(stream, "historical")
+        yield from ranges.snapshot(Plan(self._server, object_, reading, self.context, rows, range_rows=self.range_rows))
+
     def close(self) -> None:
         self._server.close()
 

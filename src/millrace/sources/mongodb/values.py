@@ -10,6 +10,7 @@ import base64
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -22,6 +23,7 @@ from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
+from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
@@ -127,6 +129,27 @@ def id_text(value: Any, *, plain: bool = False) -> str:
     if plain and isinstance(value, datetime):
         return str(json_text.plain(value))
     return extended(value)
+
+
+def ids_of(text: str) -> list[Any]:
+    """Values whose `id_text` may be this; several, where plain text hides of which type they were."""
+    found: list[Any] = [text]
+    if ObjectId.is_valid(text):
+        found.append(ObjectId(text))
+    with suppress(ValueError, ArithmeticError):
+        # Numbers are the same whatever their type.
+        number = Decimal128(text)
+        found += [number, float(text)]
+        found += [int(text)] if text.lstrip("-").isdigit() and abs(int(text)) < 1 << 63 else []
+    with suppress(ValueError):
+        found.append(Binary.from_uuid(UUID(text)))
+    with suppress(ValueError, TypeError, KeyError, BSONError):
+        said = json_text.loads(text)
+        if isinstance(said, dict) and "$uuid" in said:
+            found.append(Binary.from_uuid(UUID(str(said["$uuid"]))))
+        elif not isinstance(said, int | float | Decimal):
+            found.append(of_extended(text))
+    return found
 
 
 def moment_of(value: Any) -> datetime | None:

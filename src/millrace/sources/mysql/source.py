@@ -100,7 +100,20 @@ class Source(AnySource[Config]):
     def read(self, reading: Reading) -> Iterator[Item]:
         return self._read(reading)
 
+    def snapshot(self, stream: Stream) -> Iterator[Item]:
+        plan, _ = self._plan(Reading(stream, "historical"))
+        yield from reader.snapshot(plan)
+
     def _read(self, reading: Reading) -> Iterator[Item]:
+        plan, database = self._plan(reading)
+        if self.config.ingestion_mode == "log":
+            from millrace.sources.mysql.log import history  # with what follows a log
+
+            yield from history.read(plan, self.config, database)
+        else:
+            yield from reader.read(plan)
+
+    def _plan(self, reading: Reading) -> tuple[Plan, MySQL]:
         name = reading.stream.name
         # Columns may have changed since the last read in this process.
         described = self._one(name)
@@ -115,12 +128,7 @@ class Source(AnySource[Config]):
             whole_every=timedelta(hours=self.config.full_load_every_hours),
             repeats_whole=not reading.stream.historical,
         )
-        if self.config.ingestion_mode == "log":
-            from millrace.sources.mysql.log import history  # with what follows a log
-
-            yield from history.read(plan, self.config, database)
-        else:
-            yield from reader.read(plan)
+        return plan, database
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
         """Rows as people mended them; values that still have no type are refused again, or left out."""

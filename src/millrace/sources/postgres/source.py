@@ -68,12 +68,19 @@ class Source(AnySource[Config]):
         types = self._one(name).types
         return retried(name, rows, types, self.config.special_values, self.context.clock.now())
 
+    def snapshot(self, stream: Stream) -> Iterator[Item]:
+        yield from reader.snapshot(self._plan(Reading(stream, "historical")))
+
     def _read(self, reading: Reading) -> Iterator[Item]:
+        plan = self._plan(reading)
+        yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
+
+    def _plan(self, reading: Reading) -> Plan:
         name = reading.stream.name
         # Columns may have changed since the last read in this process.
         described = self._one(name)
         relation = described.relation
-        plan = Plan(
+        return Plan(
             database=Postgres(self._server, {name: described}, self._left_out),
             relation=relation,
             mode=modes.chosen(self.context.queries.get(name), relation),
@@ -85,7 +92,6 @@ class Source(AnySource[Config]):
             page_rows=self.page_rows,
             range_rows=self.range_rows,
         )
-        yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
 
     def retention(self) -> Retention | None:
         return self._log.retention if self._log is not None else None

@@ -94,7 +94,7 @@ export function Component() {
   const [since, setSince] = useState('');
   const [only, setOnly] = useState('different');
   const path = { pipeline };
-  const asked = { since: since || null, only: [] };
+  const asked = { since: since || null, only: [], values: false };
   const compare = useErrand<Reconciliation[]>(() =>
     body(api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile', { params: { path }, body: asked })),
   );

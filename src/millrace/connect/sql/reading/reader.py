@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from millrace.connect.sql.reading import following, ranges, whole
 from millrace.connect.sql.reading.plan import Plan
-from millrace.connect.sql.reading.statements import tail
+from millrace.connect.sql.reading.statements import among, tail
 from millrace.data.batch import Checkpoint, Item, Refused
 from millrace.errors import ConfigError
+
+# Keys in one statement.
+_KEYS = 500
 
 
 def read(plan: Plan) -> Iterator[Item]:
@@ -22,6 +25,30 @@ def read(plan: Plan) -> Iterator[Item]:
             return _historical(plan)
         case "again":
             return _again(plan)
+
+
+def snapshot(plan: Plan) -> Iterator[Item]:
+    """All rows as one state of the database has them."""
+    for item in ranges.read(plan, None, (), lambda _: None):
+        if not isinstance(item, Checkpoint):
+            yield item
+
+
+def chosen(plan: Plan) -> Iterator[Item]:
+    """Rows with the keys of the reading."""
+    keys, names = plan.reading.keys, plan.reading.stream.key
+    groups = [keys[first : first + _KEYS] for first in range(0, len(keys), _KEYS)]
+    return _those(plan, [among(plan.database, plan.relation, names, group) for group in groups])
+
+
+def _those(plan: Plan, conditions: Sequence[str]) -> Iterator[Item]:
+    with plan.database.session() as session:
+        for where in conditions:
+            for part in session.parts(plan.relation, tail(plan.database, [where]), ()):
+                if part.rows.num_rows:
+                    yield part.rows
+                if part.refused is not None:
+                    yield Refused(part.refused)
 
 
 def _incremental(plan: Plan) -> Iterator[Item]:
@@ -49,7 +76,9 @@ def _historical(plan: Plan) -> Iterator[Item]:
 
 
 def _again(plan: Plan) -> Iterator[Item]:
-    """Rows whose timestamp is in chosen days."""
+    """Rows with chosen keys, or whose timestamp is in chosen days."""
+    if plan.reading.keys:
+        return chosen(plan)
     if plan.mode.timestamp is None:
         raise ConfigError(
             f"{plan.relation.name} is queried in mode {plan.mode.mode}, which knows no days",
@@ -63,10 +92,4 @@ def _again(plan: Plan) -> Iterator[Item]:
         f"{quoted} < {plan.database.literal((one.last + timedelta(days=1)).isoformat(), column)}"
         for one in plan.reading.slices
     ]
-    with plan.database.session() as session:
-        where = " OR ".join(f"({one})" for one in days)
-        for part in session.parts(plan.relation, tail(plan.database, [where]), ()):
-            if part.rows.num_rows:
-                yield part.rows
-            if part.refused is not None:
-                yield Refused(part.refused)
+    return _those(plan, [" OR ".join(f"({one})" for one in days)])

@@ -24,6 +24,19 @@ def after(database: Database, relation: Relation, names: Sequence[str], values: 
     return f"{quoted[0]} >= {literals[0]} AND ({inner})"
 
 
+def among(database: Database, relation: Relation, names: Sequence[str], keys: Sequence[Sequence[str]]) -> str:
+    """Rows with one of these values of the columns."""
+    columns = [relation.of(name) for name in names]
+    rows = (
+        (
+            f"{database.quoted(column.name)} = {database.literal(value, column)}"
+            for value, column in zip(key, columns, strict=True)
+        )
+        for key in keys
+    )
+    return " OR ".join(f"({' AND '.join(row)})" for row in rows)
+
+
 def tail(database: Database, where: Sequence[str], order: Sequence[str] = (), limit: int | None = None) -> str:
     """What stands behind FROM."""
     conditions = [f"({one})" for one in where if one]

@@ -9,7 +9,7 @@ from typing import Any
 
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Context
-from millrace.connect.sql.reading import ranges
+from millrace.connect.sql.reading import ranges, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
@@ -31,16 +31,19 @@ def read(plan: Plan, config: Config, database: MySQL) -> Iterator[Item]:
 
     Rows that are appended are read in one go: what is read in a later state would come from the log too.
     """
+    log: Any = plan.reading.log or {}
+    # At the start of the log's reading no row was told of yet.
+    since = Place.of(log["rows"]) if log.get("rows") else None
+    seeing = Seeing(database, config, plan.context, plan.relation.source, since)
+    if plan.reading.lane == "again":
+        yield from reader.chosen(replace(plan, database=seeing))
+        return
     cursor: Any = plan.reading.cursor or {}
     if cursor.get("done"):
         return
     if plan.appends:
         plan = replace(plan, relation=replace(plan.relation, key=(), indexes=()))
         cursor = {}
-    log: Any = plan.reading.log or {}
-    # At the start of the log's reading no row was told of yet.
-    since = Place.of(log["rows"]) if log.get("rows") else None
-    seeing = Seeing(database, config, plan.context, plan.relation.source, since)
 
     def place(**more: JSON) -> JSON:
         begun: Any = {"snapshot": seeing.first.to_json() if seeing.first else None, "begun_ms": seeing.begun_ms}

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from millrace.connect.source import Clock
-from millrace.connect.sql.reading import ranges
+from millrace.connect.sql.reading import ranges, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
@@ -26,15 +26,16 @@ def read(plan: Plan) -> Iterator[Item]:
 
     Rows that are appended are read in one go: of two snapshots the second would see rows that come from the log too.
     """
+    if plan.reading.lane == "again":
+        yield from reader.chosen(replace(plan, database=_seeing(plan)))
+        return
     cursor: Any = plan.reading.cursor or {}
     if cursor.get("done"):
         return
     if plan.appends:
         plan = replace(plan, relation=replace(plan.relation, key=(), indexes=()))
         cursor = {}
-    log: Any = plan.reading.log or {"unseen": []}
-    assert isinstance(plan.database, Postgres)
-    database = Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set, plan.context.clock)
+    database = _seeing(plan)
 
     def place(**more: JSON) -> JSON:
         begun = {"snapshot": database.first, "begun_ms": database.begun_ms}
@@ -44,6 +45,12 @@ def read(plan: Plan) -> Iterator[Item]:
         replace(plan, database=database), cursor.get("ranges"), (), lambda known: place(ranges=known)
     )
     yield Checkpoint(place(done=True), progress=1.0)
+
+
+def _seeing(plan: Plan) -> Seeing:
+    log: Any = plan.reading.log or {"unseen": []}
+    assert isinstance(plan.database, Postgres)
+    return Seeing(plan.database, list(log["unseen"]), plan.context.stopping.is_set, plan.context.clock)
 
 
 @dataclass

@@ -1,0 +1,211 @@
+"""Values of databases beside values of tables: rows that differ are found, named, and read once more."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from tests.cli.asking import ask
+from tests.mariadb import Database as MariaDB
+from tests.mongodb import Deployment
+from tests.postgres import Database as PostgreSQL
+
+from millrace.connect.source import Context
+from millrace.control import connections, lifecycle, pipelines, runs
+from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.control.reconcile import Reconciliation, Values, reconcile
+from millrace.errors import ConfigError
+
+TABLES = {"duckdb": "orders", "postgres": "warehouse.orders", "mysql": "orders"}
+
+
+@dataclass
+class Shop:
+    """One source, and a pipeline from it into each destination, named like that."""
+
+    home: Home
+
+    def compared(self, name: str, *, fix: bool = False) -> Reconciliation:
+        (found,) = reconcile(self.home, name, values=True, fix=fix)
+        return found
+
+    def values(self, name: str) -> Values:
+        found = self.compared(name).values
+        assert found is not None
+        assert found.why_not == ""
+        return found
+
+    def unlike(self, name: str) -> list[tuple[str, int, str, str, dict[str, int]]]:
+        return [(one.kind, one.rows, one.first, one.last, dict(one.columns)) for one in self.values(name).unlike]
+
+    def change(self, name: str, *statements: str) -> None:
+        """Changes of the destination's table that Millrace does not know of."""
+        found = connections.find(self.home, "destination", name)
+        with closing(connections.build_destination(self.home, found.id, Context())) as destination:
+            changing: Any = destination
+            with changing.connected():
+                for sql in statements:
+                    changing.execute(sql)
+
+
+Made = Callable[..., Shop]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: PostgreSQL, mariadb: MariaDB) -> Iterator[Made]:
+    """Makes the pipelines from a source of that kind, with these settings, and runs them."""
+    warehouse = replace(mariadb, name=f"test_{secrets.token_hex(6)}")
+    mariadb.run(f"CREATE DATABASE {warehouse.name}")
+    home = Home.open(tmp_path / "home", create=True, env={})
+
+    def make(kind: str, config: dict[str, Any], *names: str, **wishes: Any) -> Shop:
+        connections.create(home, "source", "shop", kind, config)
+        places: dict[str, dict[str, Any]] = {
+            "duckdb": {"path": str(tmp_path / "w.duckdb")},
+            "postgres": database.settings(schema_name="warehouse"),
+            "mysql": warehouse.settings(),
+        }
+        for name in names:
+            connections.create(home, "destination", name, name, places[name])
+            pipelines.create(home, Wish(name, "shop", name, **wishes))
+            runs.run(home, name)
+        return Shop(home)
+
+    yield make
+    for one in pipelines.listed(home):
+        lifecycle.delete(home, one.name)
+    home.close()
+    mariadb.run(f"DROP DATABASE {warehouse.name}")
+
+
+POSTGRES = (
+    "CREATE TABLE orders (id int PRIMARY KEY, s text, i smallint, l bigint, f real, d double precision, "
+    "n numeric(20,4), m numeric, b boolean, y bytea, day date, t time, tz timetz, ts timestamp, tstz timestamptz, "
+    "u uuid, j json, jb jsonb, a int[], r int4range, p point, x xml, iv interval)",
+    "INSERT INTO orders SELECT g, 'tëxt ' || g, g, g::bigint * 1000000007, g / 3.0, g / 7.0, g / 4.0, g * 1.10, "
+    r"g % 2 = 0, '\x00ff', '2024-02-29', '23:59:59.999999', '12:00:00+02', '2024-01-01 00:00:00.000001', "
+    "'2024-01-01 10:00:00+05', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', '{\"b\":1.50, \"a\":[1e2,null]}', "
+    "'{\"z\":1.0,\"y\":\"é\"}', ARRAY[g, NULL], '[1,5)', '(1,2)', '<a>1</a>', '1 day' FROM generate_series(1, 100) g",
+    "INSERT INTO orders (id) VALUES (101)",
+    "INSERT INTO orders (id, f, d, s) VALUES (102, '-0', '-0', '')",
+)
+MYSQL = (
+    "CREATE TABLE orders (id int PRIMARY KEY, s varchar(50), l bigint unsigned, f float, d double, n decimal(30,10), "
+    "b tinyint(1), y varbinary(20), day date, t time(6), dt datetime(6), ts timestamp(6), j json, e enum('a','b'), "
+    "yr year, bi bit(5), big text)",
+    "INSERT INTO orders SELECT seq, concat('tëxt ', seq), 18446744073709551615 - seq, seq / 3, seq / 7, seq / 8, "
+    "seq % 2, x'00ff', '2024-02-29', '23:59:59.999999', '2024-01-01 00:00:00.000001', '2024-01-01 10:00:00', "
+    "'{\"b\": 1.50, \"a\": [100, null]}', 'b', 2024, b'101', repeat('x', 1000) FROM seq_1_to_100",
+    "INSERT INTO orders (id, ts) VALUES (101, NULL)",
+)
+
+
+def documents() -> list[dict[str, Any]]:
+    moment = datetime(2024, 1, 1, 10, 0, 0, 123000, tzinfo=UTC)
+    made: list[dict[str, Any]] = [
+        {
+            "_id": number, "s": f"tëxt {number}", "d": number / 3, "l": Int64(2**60 + number), "b": number % 2 == 0,
+            "n": Decimal128(Decimal(number) / 8), "at": moment, "o": {"b": 1.5, "a": [1, None, {"c": "é"}]},
+            "oid": ObjectId(f"{number:024x}"), "y": b"\x00\xff",
+        }
+        for number in range(1, 101)
+    ]  # fmt: skip
+    return [*made, {"_id": ObjectId("65" * 12), "s": "by its ObjectId"}, {"_id": "text", "s": "by text"}]
+
+
+def test_rows_of_postgresql_that_differ_are_named_and_read_once_more(shop: Made, database: PostgreSQL) -> None:
+    database.run(*POSTGRES)
+    made = shop("postgres", database.settings(ingestion_mode="log", schemas=["public"]), *TABLES)
+    for name, table in TABLES.items():
+        before = made.values(name)
+        assert (before.rows, before.unlike) == (102, ()), name
+        made.change(
+            name,
+            f"UPDATE {table} SET s = 'changed', i = 0 WHERE id = 7",
+            f"UPDATE {table} SET ts = '1999-01-01', n = NULL WHERE id = 99",
+            f"DELETE FROM {table} WHERE id BETWEEN 52 AND 54",
+            f"UPDATE {table} SET id = 1000 WHERE id = 55",
+        )
+        assert made.unlike(name) == [
+            ("other", 1, "7", "7", {"s": 1, "i": 1}),
+            ("missing", 4, "52", "55", {}),
+            ("extra", 1, "1000", "1000", {}),
+            ("other", 1, "99", "99", {"n": 1, "ts": 1}),
+        ]
+        fixed = made.compared(name, fix=True).values
+        assert fixed is not None
+        # What is not at the source cannot be read again.
+        assert (fixed.read_again, [one.kind for one in fixed.unlike]) == (6, ["extra"])
+
+
+def test_values_of_mysql_are_the_same_at_a_destination_and_a_changed_one_is_mended(
+    shop: Made, mysql_database: MariaDB
+) -> None:
+    mysql_database.run(*MYSQL)
+    made = shop("mysql", mysql_database.settings(ingestion_mode="log"), "duckdb", "mysql")
+    for name in ("duckdb", "mysql"):
+        table = TABLES[name]
+        assert made.unlike(name) == [], name
+        made.change(
+            name, f"UPDATE {table} SET l = 1, j = '[]' WHERE id = 3", f"DELETE FROM {table} WHERE id IN (47, 48)"
+        )
+        assert made.unlike(name) == [("other", 1, "3", "3", {"l": 1, "j": 1}), ("missing", 2, "47", "48", {})]
+        assert made.compared(name, fix=True).equal
+
+
+@pytest.mark.parametrize(("mode", "names"), [("log", ("postgres", "mysql")), ("table", ("duckdb",))])
+def test_values_of_mongodb_are_the_same_at_a_destination_and_a_changed_one_is_mended(
+    shop: Made, mongo: Deployment, mode: str, names: tuple[str, ...]
+) -> None:
+    mongo.database.orders.insert_many(documents())
+    made = shop("mongodb", mongo.settings(ingestion_mode=mode), *names)
+    for name in names:
+        table = TABLES[name]
+        assert made.unlike(name) == [], name
+        made.change(
+            name,
+            f"UPDATE {table} SET s = 'changed', o = '1' WHERE _id IN ('3', '{'65' * 12}')",
+            f"DELETE FROM {table} WHERE _id IN ('text', '99')",
+        )
+        (one, two) = sorted(made.unlike(name))
+        assert (one[:2], two) == (("missing", 2), ("other", 2, "3", "65" * 12, {"s": 2, "o": 2}))
+        assert made.compared(name, fix=True).equal
+
+
+def test_what_cannot_be_compared_by_value_says_why(shop: Made, database: PostgreSQL) -> None:
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'x')")
+    made = shop("postgres", database.settings(ingestion_mode="table"), "duckdb", load_mode="append")
+    found = made.compared("duckdb").values
+    assert found is not None
+    assert "appended" in found.why_not
+
+
+def test_the_command_names_rows_columns_and_the_remedy(shop: Made, database: PostgreSQL) -> None:
+    database.run(
+        "CREATE TABLE orders (a int, b text, v text, PRIMARY KEY (a, b))",
+        "INSERT INTO orders SELECT g, 'it''s ' || g, 'x' FROM generate_series(1, 10) g",
+    )
+    made = shop("postgres", database.settings(ingestion_mode="table"), "duckdb")
+    made.change("duckdb", "UPDATE orders SET v = 'y' WHERE a = 3")
+    told = ask("reconcile", "duckdb", "--values", home=made.home.path)
+    assert told.code == 1
+    assert "Compared value by value: 10 rows." in told.out
+    assert "3, it's 3" in told.out
+    assert "v 1" in told.out
+    assert "millrace reconcile duckdb --values --fix" in told.out
+    mended = ask("reconcile", "duckdb", "--values", "--fix", home=made.home.path)
+    assert (mended.code, "Read once more: 1 row." in mended.out) == (0, True)
+    with pytest.raises(ConfigError, match="no days"):
+        made.change("duckdb", "DELETE FROM orders WHERE a = 3")
+        reconcile(made.home, "duckdb", fix=True)
