@@ -76,10 +76,15 @@ def pipelines_page() -> str:
             (title, schema["$defs"][name])
             for title, name in (
                 ("`settings`", "SettingsPart"),
+                ("`usage`", "UsagePart"),
+                ("`usage.window`", "WindowPart"),
                 ("`sources.NAME` and `destinations.NAME`", "ConnectionPart"),
                 ("`pipelines.NAME`", "PipelinePart"),
                 ("`pipelines.NAME.schedule`", "SchedulePart"),
                 ("`pipelines.NAME.objects.NAME`", "ObjectPart"),
+                ("`pipelines.NAME.limits`", "PipelineLimitsPart"),
+                ("A limit: `usage.month`, `pipelines.NAME.limits.day`, `pipelines.NAME.limits.month`", "LimitPart"),
+                ("`pipelines.NAME.watch`", "WatchPart"),
             )
         ),
     ]

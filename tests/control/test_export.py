@@ -11,14 +11,25 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control import connections, lateness, lifecycle, pipelines, settings, unusual, usage_limits
+from millrace.control import (
+    connections,
+    ingestion_limit,
+    lateness,
+    lifecycle,
+    object_queries,
+    pipelines,
+    query_modes,
+    settings,
+    unusual,
+    usage_limits,
+)
 from millrace.control.apply import apply
 from millrace.control.document import parse
 from millrace.control.document_schema import SettingsPart
 from millrace.control.export import _Dumper, _escaped, export  # pyright: ignore[reportPrivateUsage]
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
-from millrace.control.places import plant
+from millrace.control.places import DocumentError, plant
 from millrace.control.schedule import Schedule
 from millrace.control.unusual import Unusual
 
@@ -126,4 +137,71 @@ def test_what_watches_a_pipeline_stays_when_a_file_is_applied_that_says_nothing_
     assert "defer_when_empty" not in pipelines.find(home, "p").options
     assert (unusual.of(home, "p"), lateness.of(home, "p")) == (wanted, 90)
     (limit,) = usage_limits.page(home).items
+    # What it does say is so, and what it says with nothing in it is taken away.
+    gone = text.replace(", defer_when_empty: true", ", watch: {}, limits: {}, load_mode: append")
+    assert state_of(gone)["pipeline"] == "changed"
+    assert (unusual.of(home, "p"), lateness.of(home, "p")) == (Unusual(), None)
+    assert usage_limits.page(home).items == ()
     assert (limit.rows, limit.sideline, limit.grace_hours) == (500, True, 2)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_limits_watches_objects_and_pauses_are_written_and_read_back(home: Home, tmp_path: Path):
+    config = {"project_id": "P", "passcode": "C", "event_source": "schema"}
+    connections.create(home, "source", "s", "clevertap", config)
+    connections.create(home, "destination", "wh", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+    pipelines.create(home, Wish("p", "s", "wh"))
+    pipelines.create(home, Wish("q", "s", "wh", table_prefix="q", objects={"Events": "append", "Users": None}))
+    p = pipelines.find(home, "p")
+    usage_limits.limit_team(home, 10_000, pause=True)
+    ingestion_limit.allow(home, 700, minutes=15)
+    usage_limits.limit_pipeline(home, "p", 500, sideline=True, grace_hours=2)
+    usage_limits.limit_pipeline(home, "p", 9000, period="month")
+    unusual.watch(home, "p", Unusual(times=2.5, intervals=4, pause=True))
+    lateness.allow(home, "q", 90)
+    daily = {"schedule": {"every_s": 86400, "at": "03:00"}}
+    odd = {"state": "SKIPPED", "query_mode": query_modes.checked({"mode": "incrementing", "stop_on_gap": True})}
+    object_queries.settle(home, p, {"Users": daily, "a ${b}": odd})
+    object_queries.settle(home, pipelines.find(home, "q"), {"Users": {"state": "PAUSED"}})
+    lifecycle.pause(home, "q")
+
+    exported = export(home)
+    env = dict.fromkeys(exported.variables, "C")
+
+    def applied(home: Home, text: str, **more: Any) -> Any:
+        return apply(home, parse(text, tmp_path / "f.yaml", env=env), **more)
+
+    assert {one.state for one in applied(home, exported.text).changes} == {"unchanged"}
+    with Home.open(tmp_path / "other", create=True, env={}) as other:
+        assert {one.state for one in applied(other, exported.text).changes if one.kind != "setting"} == {"created"}
+        assert export(other).text == exported.text
+        assert (pipelines.find(other, "q").state, pipelines.find(other, "p").state) == ("PAUSED", "ACTIVE")
+        assert ingestion_limit.of(other).rows == 700
+        assert [(one.pipeline, one.period, one.pause) for one in usage_limits.page(other).items] == [
+            (None, "month", True), ("p", "day", False), ("p", "month", False),
+        ]  # fmt: skip
+
+        whole: Any = yaml.safe_load(exported.text)
+        whole["usage"] = {}
+        whole["pipelines"]["p"] |= {"limits": {"day": {"rows": 500}}, "watch": {"late_minutes": 5}}
+        whole["pipelines"]["p"]["objects"]["Users"] = {"schedule": {}, "state": "PAUSED"}
+        whole["pipelines"]["q"]["state"] = "ACTIVE"
+        text = yaml.safe_dump(whole)
+        before = export(other).text
+        dry = [(one.name, [field.key for field in one.fields]) for one in applied(other, text, dry_run=True).changes]
+        assert export(other).text == before
+        told = [(one.name, [field.key for field in one.fields]) for one in applied(other, text).changes]
+        assert told == dry
+        assert dict(told) | {"s": [], "wh": []} == {
+            "usage": ["limits"], "s": [], "wh": [], "q": ["state"],
+            "p": ["objects.Users.state", "objects.Users.schedule", "limits", "watch"],
+        }  # fmt: skip
+        assert {one.state for one in applied(other, text).changes} == {"unchanged"}
+        assert ingestion_limit.of(other).rows is None and lateness.of(other, "p") == 5
+        assert [(one.period, one.sideline) for one in usage_limits.page(other).items] == [("day", False)]
+
+        whole["pipelines"]["p"]["objects"]["*"] = {"state": "PAUSED"}
+        whole["pipelines"]["p"]["objects"]["Users"] = {"load_mode": "append"}
+        with pytest.raises(DocumentError) as caught:
+            applied(other, yaml.safe_dump(whole))
+        assert {one.code for one in caught.value.problems} == {"all_objects"}

@@ -97,6 +97,7 @@ def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
 def _applied(home: Home, document: Document, *, dry_run: bool) -> Applied:
     changes = [
         *_settings(home, document, dry_run=dry_run),
+        *_usage(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),
         *_prioritized(home, document, [_pipeline(home, one, dry_run=dry_run) for one in document.pipelines], dry_run),
     ]
@@ -199,7 +200,8 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
             if not dry_run:
                 pipelines.create(home, wish)
                 _transformation(home, wanted, None, dry_run=False)
-                _query_modes(home, wanted, dry_run=False)
+                _objects(home, wanted, dry_run=False)
+                _watched(home, wanted, dry_run=False)
         return Change("pipeline", wanted.name, "created")
     keys = _differences(home, old, wish, dry_run=dry_run)
     if keys and not dry_run:
@@ -208,7 +210,8 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
     with _at(wanted.place):
         fields += _transformation(home, wanted, old, dry_run=dry_run)
-        fields += _query_modes(home, wanted, dry_run=dry_run)
+        fields += _objects(home, wanted, dry_run=dry_run)
+        fields += _watched(home, wanted, dry_run=dry_run)
     return Change("pipeline", wanted.name, "changed" if fields else "unchanged", fields)
 
 
@@ -232,16 +235,67 @@ def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_
             yield replace(change, state="changed", fields=(*change.fields, Field("priority", old, wanted.priority)))
 
 
-def _query_modes(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Field, ...]:
-    """Objects are queried as the file says; those for which it does not say it stay as they are."""
-    if not wanted.query_modes:
+def _objects(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Field, ...]:
+    """Objects are queried, scheduled and left out as the file says; what it does not say of them stays."""
+    if not wanted.own:
         return ()
     found = pipelines.find(home, wanted.name)
-    before = object_queries.wished(home.database, found.id)
-    new = {name: mode for name, mode in wanted.query_modes.items() if before.get(name) != mode}
+    decided = object_queries.decided(home.database, found.id)
+    before = {name: {"state": "ACTIVE", "schedule": None, **decided.get(name, {})} for name in wanted.own}
+    new = {
+        name: changed
+        for name, own in wanted.own.items()
+        if (changed := {key: value for key, value in own.items() if before[name].get(key) != value})
+    }
     if new and not dry_run:
         object_queries.settle(home, found, new)
-    return tuple(Field(f"objects.{name}.query_mode", before.get(name), mode) for name, mode in new.items())
+    return tuple(
+        Field(f"objects.{name}.{key}", before[name].get(key), value)
+        for name, own in new.items()
+        for key, value in own.items()
+    )
+
+
+def _watched(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Field, ...]:
+    """Limits, what people are told of, and whether it runs; what the file does not say of these stays."""
+    if wanted.limits is None and wanted.watch is None and wanted.state is None:
+        return ()
+    from millrace.control import document_limits, lifecycle  # which a run of a file seldom needs
+
+    found = pipelines.find(home, wanted.name)
+    fields: list[Field] = []
+    limits = document_limits.limits(home).get(found.id, {})
+    if wanted.limits is not None and wanted.limits != limits:
+        fields.append(Field("limits", limits, wanted.limits))
+        if not dry_run:
+            with _at("limits"):
+                document_limits.limit_pipeline(home, found, wanted.limits)
+    watched = document_limits.watched(found.options)
+    if wanted.watch is not None and wanted.watch != watched:
+        fields.append(Field("watch", watched, wanted.watch))
+        if not dry_run:
+            with _at("watch"):
+                document_limits.watch(home, found, wanted.watch)
+    if wanted.state not in (None, found.state):
+        fields.append(Field("state", found.state, wanted.state))
+        if not dry_run:
+            with _at("state"):
+                (lifecycle.pause if wanted.state == "PAUSED" else lifecycle.resume)(home, wanted.name)
+    return tuple(fields)
+
+
+def _usage(home: Home, document: Document, *, dry_run: bool) -> Iterator[Change]:
+    """The team has the limits of the file; without any there they stay."""
+    if document.usage is None:
+        return
+    from millrace.control import document_limits
+
+    before = document_limits.team(home)
+    fields = () if before == document.usage else (Field("limits", before, document.usage),)
+    if fields and not dry_run:
+        with _at(f"{document.file.name} usage"):
+            document_limits.limit_team(home, document.usage)
+    yield Change("setting", "usage", "changed" if fields else "unchanged", fields)
 
 
 def _transformation(home: Home, wanted: WantedPipeline, old: Pipeline | None, *, dry_run: bool) -> tuple[Field, ...]:

@@ -24,9 +24,11 @@ from millrace.control.document_schema import (
     DestinationPart,
     DocumentPart,
     ObjectPart,
+    PipelineLimitsPart,
     PipelinePart,
     SchedulePart,
     TransformationPart,
+    UsagePart,
 )
 from millrace.control.findings import findings, nearest
 from millrace.control.places import DocumentError, Tree, plant
@@ -35,6 +37,9 @@ from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
+
+ALL = "*"
+"""As the name of an object: all that the source has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,14 @@ class WantedPipeline:
     transformation: tuple[Literal["python", "blocks"], str] | None = None
     priority: Priority | None = None
     """None: as it is."""
-    query_modes: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
-    """How objects of a database are queried; those that it does not name stay as they are."""
+    own: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict[str, Mapping[str, JSON]])
+    """Settings of objects: `query_mode`, `schedule`, `state`; those that it does not name stay as they are."""
+    limits: JSON = None
+    """Limits of rows, by period; None: as they are."""
+    watch: JSON = None
+    """What people are told of; None: as it is."""
+    state: Literal["ACTIVE", "PAUSED"] | None = None
+    """None: as it is."""
     options: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     """Settings that only some readers know: `json_parsing_strategy`, `keep_raw_s`."""
 
@@ -81,6 +92,8 @@ class Document:
 
     file: Path
     settings: dict[str, JSON]
+    usage: JSON
+    """Limits of the team; None: as they are."""
     connections: tuple[WantedConnection, ...]
     pipelines: tuple[WantedPipeline, ...]
     warnings: tuple[Problem, ...] = ()
@@ -223,7 +236,9 @@ class _Reading:
         connections = [one for one in (*sources, *targets, *inline) if one]
         pipelines = [self._pipeline(name, part, connections) for name, part in shape.pipelines.items()]
         settings = shape.settings.model_dump(exclude_none=True)
-        return Document(self.file, settings, tuple(connections), tuple(pipelines), tuple(self.warnings))
+        return Document(
+            self.file, settings, _limits(shape.usage), tuple(connections), tuple(pipelines), tuple(self.warnings)
+        )
 
     def _connection(
         self, kind: Literal["source", "destination"], name: str, part: ConnectionPart, at: Keys
@@ -298,21 +313,39 @@ class _Reading:
             place=self.tree.place(at),
             transformation=self._transformation(part.transformation, (*at, "transformation")),
             priority=part.priority,
-            query_modes=self._query_modes(part, at),
+            own=self._own(part, by_name.get(("source", source)), at),
+            limits=_limits(part.limits),
+            watch=None if part.watch is None else part.watch.model_dump(exclude_defaults=True),
+            state=part.state,
             options=self._options(part, target, at),
         )
 
-    def _query_modes(self, part: PipelinePart, at: Keys) -> dict[str, JSON]:
-        found: dict[str, JSON] = {}
-        for name, one in part.objects.items() if isinstance(part.objects, dict) else ():
-            if one.query_mode is None:
-                continue
-            try:
-                found[name] = query_modes.checked(
-                    {"mode": one.query_mode} if isinstance(one.query_mode, str) else one.query_mode
+    def _own(self, part: PipelinePart, source: WantedConnection | None, at: Keys) -> dict[str, dict[str, JSON]]:
+        """What the file says of objects, by their names."""
+        found: dict[str, dict[str, JSON]] = {}
+        every = part.objects if isinstance(part.objects, dict) else {}
+        for name, one in every.items():
+            place = (*at, "objects", name)
+            said: dict[str, JSON] = {} if one.state is None else {"state": one.state}
+            if one.schedule is not None:
+                said["schedule"] = schedules.to_json(self._schedule(one.schedule, source, (*place, "schedule")))
+            if one.query_mode is not None:
+                mode = {"mode": one.query_mode} if isinstance(one.query_mode, str) else one.query_mode
+                with _Told(self.tree, (*place, "query_mode")):
+                    said["query_mode"] = query_modes.checked(mode)
+            if name == ALL and (said or one.load_mode):
+                self.tree.report(
+                    "all_objects", "what holds for all objects is a setting of the pipeline", place, 'Write "*": {}.'
                 )
-            except ConfigError as error:
-                self.tree.report(error.code, error.message, (*at, "objects", name, "query_mode"), error.hint)
+            elif one.load_mode and ALL in every:
+                self.tree.report(
+                    "all_objects",
+                    "an object has a load mode of its own where all objects are named",
+                    (*place, "load_mode"),
+                    'Name every object, without "*".',
+                )
+            elif said:
+                found[name] = said
         return found
 
     def _options(self, part: PipelinePart, target: WantedConnection | None, at: Keys) -> dict[str, JSON]:
@@ -435,9 +468,24 @@ def _is_local(value: str) -> bool:
     return bool(value.strip()) and "\0" not in value and "://" not in value and not value.startswith(":")
 
 
+def _limits(part: PipelineLimitsPart | UsagePart | None) -> JSON:
+    return None if part is None else _said(part.model_dump())
+
+
+def _said(limits: JSON) -> JSON:
+    """Limits without what they do not say, and without what is so anyway."""
+    return {
+        name: {key: value for key, value in limit.items() if value not in ("tell", 0)}
+        for name, limit in limits.items()
+        if limit is not None
+    }
+
+
 def _objects(part: list[str] | dict[str, ObjectPart] | None) -> dict[str, LoadMode | None] | None:
     if part is None:
         return None
     if isinstance(part, list):
         return dict.fromkeys(part)
+    if ALL in part:
+        return None
     return {name: one.load_mode for name, one in part.items()}

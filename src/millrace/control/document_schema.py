@@ -92,13 +92,65 @@ class DestinationPart(ConnectionPart):
     )
 
 
+class LimitPart(Part):
+    """How many rows may be moved in a period, and what happens beyond that."""
+
+    rows: int = Field(ge=1, le=10**15, description="So many rows; in a month the billable ones.")
+    beyond: Literal["tell", "pause", "sideline"] = Field(
+        "tell",
+        description="tell: people are told. pause: pipelines are paused, too. sideline: rows are read, and wait on the "
+        "stage for the next period.",
+    )
+    grace_hours: int = Field(0, ge=0, le=31 * 24, description="Hours until then, after the one in which it was passed.")
+
+
+class WindowPart(Part):
+    """How many rows may be read in a window of time. Beyond that reading stalls until it ends."""
+
+    rows: int = Field(ge=1, le=10**15, description="So many rows.")
+    minutes: int = Field(30, ge=1, le=24 * 60, description="How long a window is.")
+
+
+class UsagePart(Part):
+    """Limits of the team. One that is not here is taken away."""
+
+    month: LimitPart | None = Field(None, description="Billable rows that are loaded in a month.")
+    window: WindowPart | None = Field(None, description="Rows that are read in a window of time.")
+
+
+class PipelineLimitsPart(Part):
+    """Limits of a pipeline. One that is not here is taken away."""
+
+    day: LimitPart | None = Field(None, description="Rows that are staged or loaded in a day, UTC.")
+    month: LimitPart | None = Field(None, description="Billable rows that are loaded in a month, UTC.")
+
+
+class WatchPart(Part):
+    """What people are told of a pipeline. What is not here they are not told of."""
+
+    late_minutes: int | None = Field(None, ge=1, le=31 * 24 * 60, description="The last good run is longer ago.")
+    unusual_times: float | None = Field(
+        None, gt=1, le=1000, description="A day has so many times the rows that are usual for its weekday."
+    )
+    silent_intervals: int | None = Field(
+        None, ge=1, le=100, description="Nothing was loaded for so many intervals of the schedule."
+    )
+    pause: bool = Field(False, description="An unusual day pauses the pipeline, too.")
+
+
 class ObjectPart(Part):
-    """Settings of one object that differ from the pipeline's."""
+    """Settings of one object that differ from the pipeline's. `"*"` as a name stands for all other objects."""
 
     load_mode: LoadMode | None = Field(None, description="How rows of this object reach their table.")
     query_mode: str | dict[str, Any] | None = Field(
         None,
         description="How this object of a database is queried: a mode, or `mode` and its columns; left out: stays.",
+    )
+    schedule: SchedulePart | None = Field(
+        None, description="When it is read by itself; left out: stays. {}: with its pipeline, as at first."
+    )
+    state: Literal["ACTIVE", "PAUSED", "SKIPPED"] | None = Field(
+        None, description="Whether it is read; left out: stays, at first ACTIVE."
     )
 
 
@@ -214,6 +266,15 @@ class PipelinePart(Part):
         description="How many rows may fail before an object, or the run, does: strict, moderate (10,000), or a "
         "threshold: {max_failed_events: 100, max_failed_percent: 1}. Left out: moderate.",
     )
+    limits: PipelineLimitsPart | None = Field(
+        None, description="How many rows it may move; left out: stays. {}: no limits."
+    )
+    watch: WatchPart | None = Field(
+        None, description="What people are told of, beside failures; left out: stays. {}: of nothing."
+    )
+    state: Literal["ACTIVE", "PAUSED"] | None = Field(
+        None, description="Whether it runs; left out: stays, at first ACTIVE."
+    )
     keep_raw: str | None = Field(
         None,
         description="How long rows are kept as they were read, for replays: 30d. Left out: not at all.",
@@ -281,6 +342,7 @@ class DocumentPart(Part):
     settings: SettingsPart = Field(
         default_factory=lambda: SettingsPart.model_validate({}), description="Settings of the whole workspace."
     )
+    usage: UsagePart | None = Field(None, description="Limits of the team; left out: stay. {}: no limits.")
     sources: dict[str, ConnectionPart] = Field(
         default_factory=dict[str, ConnectionPart], description="Sources by name."
     )

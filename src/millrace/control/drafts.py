@@ -155,7 +155,7 @@ def finish(
         connections.remove(home, "source", wish.source)
         raise
     if queried:
-        object_queries.settle(home, made, queried)
+        object_queries.settle(home, made, {name: {"query_mode": mode} for name, mode in queried.items()})
     with home.database.transaction() as connection:
         connection.execute(sa.delete(drafts).where(drafts.c.number == number))
     return made

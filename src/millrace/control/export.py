@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from millrace.control import connections, object_queries, pipelines, schedule, settings, transformations
+from millrace.control import (
+    connections,
+    document_limits,
+    object_queries,
+    pipelines,
+    schedule,
+    settings,
+    transformations,
+)
 from millrace.control.connections import Connection
-from millrace.control.document import variable
+from millrace.control.document import ALL, variable
 from millrace.control.pipelines import Pipeline
 from millrace.control.places import BROKEN, WHOLE, WORDS
 from millrace.control.transformations import Transformation
@@ -44,12 +52,13 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
     used = {one.source_id for one in found} | {one.destination_id for one in found}
     kept = [one for one in connections.listed(home) if not names or one.id in used]
     writing = _Writing(found, kept)
+    writing.limits = document_limits.limits(home)
     writing.loads = connections.load_schedules(home)
     for one in found:
         deployed = transformations.standing(home, one.name).deployed
         if deployed is not None and deployed.kind != "none":
             writing.deployed[one.name] = deployed
-        writing.queried[one.name] = object_queries.wished(home.database, one.id)
+        writing.decided[one.name] = object_queries.decided(home.database, one.id)
     workspace = settings.workspace(home.database)
     changed = {
         field.name: value
@@ -58,6 +67,7 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
     }
     whole: dict[str, JSON] = {
         "settings": changed if not names else {},
+        "usage": document_limits.team(home) if not names else {},
         "sources": {one.name: writing.connection(one) for one in kept if writing.stands_alone(one)},
         "destinations": {one.name: writing.connection(one) for one in kept if one.kind == "destination"},
         "pipelines": {one.name: writing.pipeline(one) for one in found},
@@ -89,7 +99,8 @@ class _Writing:
         self.variables: dict[tuple[str, str], str] = {}
         self.deployed: dict[str, Transformation] = {}
         self.loads: dict[str, JSON] = {}
-        self.queried: dict[str, dict[str, JSON]] = {}
+        self.decided: dict[str, dict[str, dict[str, JSON]]] = {}
+        self.limits: dict[str, dict[str, JSON]] = {}
         self._by_id = {one.id: one for one in kept}
         users = {one.id: [p.name for p in found if p.source_id == one.id] for one in kept}
         self._inline = {one.id for one in kept if one.kind == "source" and users[one.id] == [one.name]}
@@ -134,13 +145,21 @@ class _Writing:
             whole["priority"] = one.priority
         if (planned := _schedule(one.schedule)) is not None:
             whole["schedule"] = planned
+        beside: dict[str, JSON] = {
+            "limits": self.limits.get(one.id),
+            "watch": document_limits.watched(one.options),
+            "state": "PAUSED" if one.state == "PAUSED" else None,
+        }
+        whole |= {key: value for key, value in beside.items() if value}
+        decided = self.decided.get(one.name, {})
         if one.objects is not None:
-            queried = self.queried.get(one.name, {})
             own = {
-                name: ({"load_mode": mode} if mode else {}) | ({"query_mode": queried[name]} if name in queried else {})
+                name: ({"load_mode": mode} if mode else {}) | _object(decided.get(name, {}))
                 for name, mode in one.objects.items()
             }
             whole["objects"] = own if any(own.values()) else list(one.objects)
+        elif decided:
+            whole["objects"] = {ALL: {}} | {name: _object(said) for name, said in decided.items()}
         return whole
 
     def _variable(self, one: Connection, key: str) -> str:
@@ -151,6 +170,11 @@ class _Writing:
             name += "_2"
         self.variables[one.id, key] = name
         return name
+
+
+def _object(decided: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What people decided for an object, in the shape of the file."""
+    return {key: _schedule(value) if key == "schedule" else _escaped(value) for key, value in decided.items()}
 
 
 def _schedule(saved: JSON) -> JSON:

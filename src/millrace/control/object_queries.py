@@ -1,4 +1,4 @@
-"""How people want objects of databases to be queried: kept beside what else they decided for each."""
+"""What people decided for objects, as a file says it, and how they want those of databases to be queried."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from millrace.control import slots
 from millrace.control.activity import Entity, wrote
 from millrace.control.db import Database, upsert
 from millrace.control.tables import object_settings
@@ -25,21 +26,40 @@ def wished(database: Database, pipeline_id: str) -> dict[str, JSON]:
         return {row.stream: row.query_mode for row in connection.execute(query) if row.query_mode is not None}
 
 
-def settle(home: Home, pipeline: Pipeline, modes: Mapping[str, JSON]) -> None:
-    """Objects are queried so from their next read on, also those that the pipeline has not met yet."""
+def decided(database: Database, pipeline_id: str) -> dict[str, dict[str, JSON]]:
+    """What people decided for objects: `query_mode`, `schedule`, `state`, each where it is not as at first."""
+    found: dict[str, dict[str, JSON]] = {}
+    query = sa.select(object_settings).where(object_settings.c.pipeline_id == pipeline_id)
+    with database.reading() as connection:
+        for row in connection.execute(query.order_by(object_settings.c.stream)):
+            state = None if row.state == "ACTIVE" else row.state
+            said = {"query_mode": row.query_mode, "schedule": row.schedule, "state": state}
+            if own := {key: value for key, value in said.items() if value is not None}:
+                found[row.stream] = own
+    return found
+
+
+def settle(home: Home, pipeline: Pipeline, wanted: Mapping[str, Mapping[str, JSON]]) -> None:
+    """It is so from their next read on, also for objects that the pipeline has not met yet."""
     home.actor.must("pipelines.edit")
     o, now = object_settings.c, home.database.now()
-    mine = sa.select(object_settings).where(o.pipeline_id == pipeline.id, o.stream.in_(list(modes)))
+    mine = sa.select(object_settings).where(o.pipeline_id == pipeline.id, o.stream.in_(list(wanted)))
     with home.database.transaction() as connection:
         known = {row["stream"]: dict(row) for row in connection.execute(mine).mappings()}
-        fresh: dict[str, Any] = {"state": "ACTIVE", "historical": False, "key": [], "schedule": None, "seen_at": None}
-        rows = [
+        fresh: dict[str, Any] = {"state": "ACTIVE", "historical": False, "key": [], "seen_at": None}
+        fresh |= {"schedule": None, "query_mode": None}
+        rows: list[dict[str, Any]] = [
             {**fresh, **known.get(stream, {}), "pipeline_id": pipeline.id, "stream": stream}
-            | {"query_mode": mode, "changed_at": now}
-            for stream, mode in modes.items()
+            | {**values, "changed_at": now}
+            for stream, values in wanted.items()
         ]
         upsert(connection, object_settings, rows, key=["pipeline_id", "stream"])
-    for stream, mode in modes.items():
+        for row in rows:
+            alone = row["schedule"] if row["state"] == "ACTIVE" else None
+            active = pipeline.state == "ACTIVE"
+            slots.begin(connection, pipeline.id, "object", alone, now, stream=row["stream"], active=active)
+    for stream, values in wanted.items():
         entity = Entity("object", pipeline.id, f"{pipeline.name}/{stream}")
-        message = f"Query mode of object {stream} of {pipeline.name} was set"
-        wrote(home, "MEDIUM", entity, "query_mode", message, known.get(stream, {}).get("query_mode"), mode)
+        for key, value in values.items():
+            message = f"{key.replace('_', ' ').capitalize()} of object {stream} of {pipeline.name} was set"
+            wrote(home, "MEDIUM", entity, key, message, known.get(stream, fresh)[key], value)

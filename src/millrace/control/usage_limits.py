@@ -133,11 +133,12 @@ def limit_team(home: Home, rows: int, *, pause: bool = False, sideline: bool = F
     return next(one for one in _of(home, [None]))
 
 
-def lift_pipeline(home: Home, pipeline: str) -> None:
-    """The pipeline has no limit any more, neither a day nor a month. A run loads what was held back."""
+def lift_pipeline(home: Home, pipeline: str, *periods: Period) -> None:
+    """The pipeline has no limit any more, neither a day nor a month, or none of these periods. A run loads what was
+    held back."""
     home.actor.must("pipelines.edit")
     found = pipelines.find(home, pipeline)
-    for period in get_args(Period):
+    for period in periods or get_args(Period):
         _lift(home, found.id, period, found.entity)
 
 
