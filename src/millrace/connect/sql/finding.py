@@ -1,4 +1,4 @@
-"""Rows of a table by the text of their values, as SQL: what a person types is found, whatever the type of the column."""
+"""Rows of a table by the text of their values, as SQL: what a person types is found, whatever the column's type."""
 
 from __future__ import annotations
 
