@@ -33,7 +33,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # How long an example takes says something of the machine, which others use too, and nothing of the law that it shows.
-settings.register_profile("millrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+plain = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("millrace", plain, max_examples=50)
+settings.register_profile("deep", plain, max_examples=1000)
 settings.load_profile("millrace")
 
 __all__ = ["bucket", "database", "mariadb", "mongo", "mongodb", "mysql_database", "postgres", "s3"]
@@ -94,7 +96,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="kill -9 of the real process: how often, for each kind")
-    parser.addoption("--every-point", action="store_true", help="die at each point for each destination and load mode")
+    parser.addoption("--every-point", action="store_true", help="each kind of end at each point, for each kind")
 
 
 @pytest.fixture
