@@ -32,10 +32,10 @@ def program() -> str:
 
 
 @contextmanager
-def browser() -> Generator[Browser]:
+def browser(*flags: str) -> Generator[Browser]:
     """A browser without windows, as long as the block runs."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program(), args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=program(), args=[*FLAGS, *flags])
         try:
             yield started
         finally:

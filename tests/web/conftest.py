@@ -21,7 +21,8 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with chromium() as started:
+    # Pages of one context share a process, which has begun when the second one opens.
+    with chromium("--process-per-site") as started:
         yield started
 
 
@@ -37,20 +38,34 @@ def url(home: Home) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
+def _begun(browser: Browser, url: str, **settings: Any) -> BrowserContext:
+    """A browser of somebody's own, with a page that stays: others that are opened in it need no process of theirs."""
+    settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | settings
+    context = browser.new_context(base_url=url, **settings)
+    context.set_default_timeout(60_000)
+    context.new_page().goto("/healthz")
+    return context
+
+
+@pytest.fixture(scope="module")
 def context(browser: Browser, url: str) -> Iterator[BrowserContext]:
     """Somebody's browser: it has cookies of its own, and asks nobody but the server."""
-    context = browser.new_context(base_url=url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(60_000)
+    context = _begun(browser, url)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext, url: str) -> Iterator[Page]:
-    """One page of it. Whatever the console complains of, or is asked of another host, fails the test."""
+    """One page of it, where nobody has signed in.
+
+    Whatever the console complains of, or is asked of another host, fails the test.
+    """
     wrong: list[str] = []
-    yield _watched(context, url, wrong)
+    page = _watched(context, url, wrong)
+    yield page
+    page.close()
+    context.clear_cookies()
     assert not wrong
 
 
@@ -64,25 +79,35 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stocked]:
 Visit = Callable[..., Page]
 
 
+@pytest.fixture(scope="session")
+def browsers(browser: Browser, stock: Stocked) -> Iterator[dict[str, BrowserContext]]:
+    """Browsers of those who look at the stocked server, by whose they are; they end before it does."""
+    del browser, stock
+    opened: dict[str, BrowserContext] = {}
+    yield opened
+    for context in opened.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(browser: Browser, stock: Stocked) -> Iterator[Visit]:
+def visit(browser: Browser, browsers: dict[str, BrowserContext], stock: Stocked) -> Iterator[Visit]:
     """Opens an address of the stocked server as somebody who has signed in; more words go to their browser."""
     wrong: list[str] = []
-    contexts: list[BrowserContext] = []
+    pages: list[Page] = []
 
     def opened(path: str, email: str = ADMIN, **settings: Any) -> Page:
-        settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | settings
-        context = browser.new_context(base_url=stock.url, **settings)
-        contexts.append(context)
-        context.set_default_timeout(60_000)
+        whose = f"{email} {settings}"
+        if whose not in browsers:
+            browsers[whose] = _begun(browser, stock.url, **settings)
+        context = browsers[whose]
         context.request.post("/api/millrace/v1/session", data={"email": email, "password": PASSWORD})
-        page = _watched(context, stock.url, wrong)
-        page.goto(path)
-        return page
+        pages.append(_watched(context, stock.url, wrong))
+        pages[-1].goto(path)
+        return pages[-1]
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not wrong
 
 

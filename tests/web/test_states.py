@@ -85,7 +85,7 @@ def test_times_are_in_the_zone_of_the_user_with_utc_on_hover(visit: Visit) -> No
 
 def test_a_list_that_stands_open_asks_for_little(visit: Visit) -> None:
     """A minute by the clock of the page: what it asks of the server, but for the one stream of changes."""
-    page = visit("/activity")
+    page = visit("/activity", locale="en-GB")  # a clock is one of the whole browser, which no other test shall get
     page.clock.install()
     page.goto("/pipelines")
     page.get_by_role("link", name=SHOP).wait_for()
