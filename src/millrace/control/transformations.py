@@ -129,7 +129,7 @@ def save_draft(home: Home, pipeline: str, kind: Kind, text: str, *, author: str 
 def deploy(
     home: Home, pipeline: str, kind: Kind, text: str, *, reason: str | None = None, author: str | None = None
 ) -> Transformation:
-    """Rows that are read from now on go through this transformation; the draft is gone.
+    """Rows of the runs that begin from now on go through this transformation; the draft is gone.
 
     What is deployed already is not deployed again. Raises ConfigError for a text that cannot be one.
     """

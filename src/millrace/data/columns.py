@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 
 from millrace.data.dataclass import dataclass
@@ -57,6 +59,39 @@ def ours(name: str, type_: pa.DataType) -> pa.Field:
 
 def is_ours(field: pa.Field) -> bool:
     return bool(field.metadata and OURS in field.metadata)
+
+
+# Fields that the engine reads in rows. A user's field of such a name would be taken for them, or stand beside them.
+_READ = frozenset((OP_TYPE, INGESTED_AT, SOURCE_MODIFIED_AT, ARRAY_LENGTH, UNCHANGED))
+
+
+def own_name(name: str) -> str:
+    """The name that a user's field of that name has in rows."""
+    return f"src_{name}" if name in _READ else name
+
+
+def renamed(schema: pa.Schema, key: Collection[str] = ()) -> pa.Schema:
+    """The schema in which no field of the user's, but for those of the key, has a name that the engine reads: such a
+    one gets `src_` in front. The same object where there is none."""
+    taken = {*schema.names}
+    if _READ.isdisjoint(taken):
+        return schema
+    fields: list[pa.Field] = []
+    for one in schema:
+        name = one.name
+        if name in _READ and name not in key and not is_ours(one):
+            while name in taken:
+                name = f"src_{name}"
+            taken.add(name)
+        fields.append(one if name == one.name else one.with_name(name))
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def own_names(rows: pa.RecordBatch, key: Collection[str] = ()) -> pa.RecordBatch:
+    """The rows with the user's fields as `renamed` names them."""
+    old = rows.schema
+    schema = renamed(old, key)
+    return rows if schema is old else pa.RecordBatch.from_arrays(rows.columns, schema=schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import closing
 from dataclasses import field, replace
@@ -17,7 +17,7 @@ from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.data import types
 from millrace.data.batch import READ_BEFORE, Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
-from millrace.data.columns import REJECTS, is_ours
+from millrace.data.columns import REJECTS, is_ours, own_names
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import described
@@ -280,8 +280,8 @@ def ingest(
                         elif other != stream:
                             pending.created.update({other: rows, stream: -rows})
                 else:
-                    batch = _batch(stream, item)
                     key = reading.stream.key
+                    batch = _named(_batch(stream, item), key)
                     if shared:
                         if batch.stream not in wanted:
                             wanted[batch.stream] = SAMPLES - ledger.sampled(batch.stream)
@@ -430,6 +430,7 @@ class _Way:
 def _mapped(batch: Batch, made: Made | None, way: _Way) -> Added:
     """The batch, its nested values treated, is in the draft. ``made``: how steps made it."""
     known = way.mappings.of(batch.stream)
+    batch = _named(batch, known.key)
     if way.strategy != "NATIVE" and not known.skipped:
         parts = _parsed(batch, known, way)
         if len(parts) > 1 or parts[0].rows is not batch.rows:
@@ -621,6 +622,12 @@ def _batch(stream: str, item: pa.RecordBatch | list[dict[str, Any]] | Batch) -> 
     if isinstance(item, Batch):
         return item
     return Batch(stream, to_batch(item, None) if isinstance(item, list) else item)
+
+
+def _named(batch: Batch, key: Collection[str]) -> Batch:
+    """The batch in which no field of the user's is taken for metadata."""
+    rows = own_names(batch.rows, key)
+    return batch if rows is batch.rows else replace(batch, rows=rows)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -211,7 +211,7 @@ class Mapping:
     @staticmethod
     def from_json(found: dict[str, Any]) -> Mapping:
         """The mapping that was kept. Documents of earlier versions of Millrace lack what they did not know."""
-        made = tuple(_column_of(one) for one in found["columns"])
+        made = tuple(_column_of(one, found["key"]) for one in found["columns"])
         return Mapping(
             stream=found["stream"],
             table=found["table"],
@@ -252,9 +252,11 @@ def _column_json(column: MappedColumn) -> dict[str, Any]:
     }
 
 
-def _column_of(found: dict[str, Any]) -> MappedColumn:
+def _column_of(found: dict[str, Any], key: list[str]) -> MappedColumn:
+    source = found["source"]
     return MappedColumn(
-        found["source"],
+        # Rows had such fields under their own names when this was kept by an earlier version of Millrace.
+        source if found["ours"] or source in key else columns.own_name(source),
         found["name"],
         types.parse(found["type"]),
         found["ours"],
@@ -299,7 +301,7 @@ def first(
     )
     if not mapping.mapped or stream.schema is None:
         return mapping
-    return widened_by(mapping, stream.schema, naming, policy=policy)
+    return widened_by(mapping, columns.renamed(stream.schema, stream.key), naming, policy=policy)
 
 
 def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool, policy: Policy | None = None) -> Mapping:
@@ -314,7 +316,7 @@ def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool, po
     mapping = replace(mapping, auto=auto, unmapped=waiting, version=mapping.version + 1)
     if not auto or stream.schema is None or not mapping.mapped:
         return mapping
-    return widened_by(mapping, stream.schema, naming, policy=policy)
+    return widened_by(mapping, columns.renamed(stream.schema, stream.key), naming, policy=policy)
 
 
 def widened_by(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from millrace.connect.source import Reading, Source
 from millrace.data import json_text
 from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
-from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, ours
+from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, ours, own_names
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
@@ -154,7 +155,7 @@ def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Ite
     if not rows:
         return
     try:
-        batch = to_batch(rows, _schema(way, rows, back))
+        batch = own_names(to_batch(rows, _schema(way, rows, back)), back.mapping.key)
     except DataError as error:
         yield _again(rejected, [(number, error.message) for number in read])
         return
@@ -198,6 +199,7 @@ def _since(item: Item, stream: str, ingested_at_ms: int) -> Item:
     if isinstance(item, (Refused, Passed, Truncated, Checkpoint)):
         return item
     batch = item if isinstance(item, Batch) else Batch(stream, to_batch(item, None) if isinstance(item, list) else item)
+    batch = replace(batch, rows=own_names(batch.rows))
     if INGESTED_AT in batch.rows.schema.names:
         return batch
     times = pa.repeat(pa.scalar(ingested_at_ms, pa.int64()), batch.rows.num_rows)

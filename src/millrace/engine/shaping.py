@@ -54,6 +54,7 @@ def shape(
     were ingested before, and are on their way again, bring their own time in a field `columns.ours(INGESTED_AT)`.
     ``policy`` is the pipeline's, for streams without one of their own.
     """
+    batch = columns.own_names(batch, mapping.key)
     if mapping.skipped:
         return _none_of(mapping, batch, "skipped")
     chosen = policy_of(mapping, policy)
