@@ -123,6 +123,20 @@ def test_event_types_chosen_with_the_pipeline_have_tables_whatever_the_policy():
     assert first(Stream("Old"), NAMING, "merge", taken=NONE, policy=preset("BLOCK_ALL"), known=True).mapped
 
 
+@pytest.mark.parametrize("name", ["BLOCK_ALL", "ALLOW_COLUMN_LEVEL"])
+def test_the_fields_with_which_an_event_type_begins_have_columns_whatever_the_policy(name: str):
+    policy = preset(name)
+    declared = first(Stream("Old", key=("id",), schema=INTEGERS), NAMING, "merge", taken=NONE, policy=policy)
+    assert [one.source for one in declared.columns] == ["id", "n"]
+    untold = first(Stream("Old", key=("id",)), NAMING, "merge", taken=NONE, policy=policy)
+    begun = shaped(untold, {"id": 1, "n": 2}, policy=policy)
+    assert (begun.rows.column("n").to_pylist(), begun.mapping.unmapped) == ([2], ())
+    later = shaped(begun.mapping, {"id": 1, "n": 2, "late": 3}, policy=preset("BLOCK_ALL"))
+    assert later.mapping.unmapped == (("late", "UNMAPPED_FIELD"),)
+    by_hand = first(Stream("Old", key=("id",), schema=INTEGERS), NAMING, "merge", taken=NONE, auto=False)
+    assert by_hand.columns == ()
+
+
 def test_rows_of_a_skipped_event_type_are_left_out_on_purpose():
     skipped = Mapping.from_json(mapping().to_json() | {"skipped": True})
     after = shaped(skipped, {"id": 1}, {"id": 2})

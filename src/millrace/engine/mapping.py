@@ -330,9 +330,9 @@ def widened_by(
     """The mapping with a column for every field of ``schema`` that has none yet and may have one; others are unmapped.
 
     The same object when nothing is new. ``rows``: values by which text columns get their size. Metadata that Millrace
-    made, and the key, have their columns whatever the policy.
+    made, the key, and the fields with which an event type begins have their columns whatever the policy.
     """
-    evolves = policy_of(mapping, policy).columns == "evolve"
+    evolves = policy_of(mapping, policy).columns == "evolve" or _begins(mapping)
     waiting = {name for name, reason in mapping.unmapped if not (evolves and reason == "UNMAPPED_FIELD")}
     known = {column.source for column in mapping.columns} | waiting | {*mapping.ignored}
     new = [f for f in schema if f.name not in known and not _is_apart(f) and not pa.types.is_null(f.type)]
@@ -367,6 +367,14 @@ def widened_by(
         version=mapping.version + 1,
     )
     return _seen(mapping, schema) if unmapped else mapping
+
+
+def _begins(mapping: Mapping) -> bool:
+    """No field is known yet but those of the key, so that none of them is new (pipelines.md 19.12); and nobody said
+    otherwise for this event type."""
+    if not mapping.auto or mapping.policy is not None or mapping.unmapped or mapping.ignored:
+        return False
+    return all(column.ours or column.source in mapping.key for column in mapping.columns)
 
 
 def _column(field_: pa.Field, taken: Taken, naming: Naming, rows: pa.RecordBatch | None) -> MappedColumn | None:
