@@ -114,7 +114,7 @@ class Rejected:
         return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
 
 
-# Values that stand in JSON as they are where it has no escape by number: digits, or a text without anything that must
+# Values that stand in JSON as they are, where it has no escapes by number: digits, or a text without anything that must
 # or may be written otherwise, and no number that has several forms.
 _VERBATIM = re.compile(r"[0-9]+|[A-Za-z@_][A-Za-z0-9@._-]*")
 

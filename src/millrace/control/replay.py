@@ -9,16 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import sqlalchemy as sa
-
 from millrace.connect.source import Clock, Note, Reading, Stream
-from millrace.control import records, rejects, retention, runs
-from millrace.control.commits import latest_mappings
-from millrace.control.failures import Standing, due
+from millrace.control import cures, records, rejects, retention, runs
+from millrace.control.failures import due
 from millrace.control.ledger import Group
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice, Replayable
-from millrace.control.tables import connections
 from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ingest import ingest
@@ -121,13 +117,8 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     known = whole.mappings().by_stream
     if skipped := {row.stream for row in waiting if row.stream in known and known[row.stream].skipped}:
         rejects.dismiss(home, pipeline.name, sorted(skipped))
-    standing = Standing(
-        now=now or home.database.now(),
-        mappings={stream: mapping.version for stream, mapping in known.items()},
-        transformation=sync.flight.version,
-        changed_at=_changed_at(ours),
-        items_changed_at=_items_changed_at(ours),
-    )
+    with home.database.reading() as connection:
+        standing = cures.standing(connection, pipeline.id, now or home.database.now())
     chosen = due((row for row in waiting if row.stream not in skipped), standing)
     if not chosen:
         return 0
@@ -343,27 +334,6 @@ def _find_moved(
     for number, texts in lines.items():
         for one in rejects.replayable(home, stage, Choice(pipeline, file=number)):
             found[number] = _touched(one, texts.keys()).left
-
-
-def _changed_at(ours: Crew) -> datetime:
-    """When the pipeline or its destination was changed last."""
-    c = connections.c
-    query = sa.select(c.changed_at).where(c.id == ours.pipeline.destination_id)
-    with ours.home.database.reading() as connection:
-        return max(ours.pipeline.changed_at, connection.execute(query).scalar_one())
-
-
-def _items_changed_at(ours: Crew) -> dict[str, datetime]:
-    """By event type, the last change of a mapping of items of its arrays, or of arrays in these."""
-    with ours.home.database.reading() as connection:
-        known = latest_mappings(connection, ours.pipeline.id)
-    found: dict[str, datetime] = {}
-    for row in known.values():
-        above = row.mapping.get("parent")
-        while above is not None:
-            found[above] = max(found.get(above, row.created_at), row.created_at)
-            above = known[above].mapping.get("parent") if above in known else None
-    return found
 
 
 def _taken_meanwhile(home: Home, pipeline: str, found: Replayable) -> bool:

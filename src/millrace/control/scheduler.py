@@ -24,6 +24,7 @@ from millrace.control import (
     lifecycle,
     records,
     retention,
+    second_tries,
     slots,
     tasks,
 )
@@ -100,6 +101,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 tick(home)
                 if now - looked >= LOOK:
                     looked = now
+                    second_tries.look(home, now)
                     alert_watch.look(home, now)
                 if now - kept_house >= HOUSEKEEPING:
                     kept_house = now

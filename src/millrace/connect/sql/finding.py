@@ -1,4 +1,4 @@
-"""Rows of a table by the text of their values, as SQL: what a person types is found, whatever the column's type."""
+"""Rows of a table by the text of their values, as SQL: what a person types is found, whatever type the column has."""
 
 from __future__ import annotations
 
