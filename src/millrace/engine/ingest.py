@@ -22,6 +22,7 @@ from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import described
 from millrace.data.rows import to_batch, to_json
+from millrace.engine.gathering import Gathering
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.meter import Meter
@@ -183,9 +184,27 @@ def ingest(
     wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = not shared and reading.lane == ("historical" if reading.stream.historical else "incremental")
+    gathering = Gathering()
+
+    def enter(batch: Batch) -> None:
+        """The batch is in the draft, and what became of its rows is counted."""
+        added = add(batch, mappings, draft, latest, note, flight)
+        pending.created.update(added.created)
+        if shared:
+            pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
+        else:
+            pending.passed.update(added.filtered)
+        if batch.stream != stream and not shared:
+            moved = batch.rows.num_rows - sum(added.filtered.values())
+            pending.created.update({batch.stream: moved, stream: -moved})
+
+    def enter_gathered() -> None:
+        if (rows := gathering.taken()) is not None:
+            enter(Batch(stream, rows))
 
     def commit(*, last: bool = False) -> None:
         nonlocal pending
+        enter_gathered()
         segments, rejects = draft.close()
         staying = draft.close_staying()
         ledger.commit(  # I1
@@ -229,7 +248,8 @@ def ingest(
 
     def due() -> bool:
         waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
-        return not whole and (draft.full or waited or stopping())
+        full = draft.full_with(gathering.rows, gathering.size_bytes)
+        return not whole and (full or waited or stopping())
 
     def next_item() -> Item | None:
         try:
@@ -264,6 +284,7 @@ def ingest(
                         pending.passed[item.reason] += item.count
                     count = item.count
                 elif isinstance(item, Truncated):
+                    enter_gathered()
                     now = _milliseconds(clock.now())
                     latest = max(latest, now)
                     _truncate(item, mappings, draft, latest, pending)
@@ -297,17 +318,18 @@ def ingest(
                         wanted[batch.stream] = room - min(room, batch.rows.num_rows)
                     if raw is not None and batch.entry == "start":
                         raw.add(batch, latest)
-                    added = add(batch, mappings, draft, latest, note, flight)
-                    pending.created.update(added.created)
                     count = batch.rows.num_rows
                     if shared:
                         pending.others[batch.stream] += count
-                        pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
+                    if shared or isinstance(item, Batch):
+                        enter_gathered()
+                        enter(batch)
                     else:
-                        pending.passed.update(added.filtered)
-                    if batch.stream != stream and not shared:
-                        moved = count - sum(added.filtered.values())
-                        pending.created.update({batch.stream: moved, stream: -moved})
+                        if not gathering.takes(batch.rows):
+                            enter_gathered()
+                        gathering.put(batch.rows)
+                        if gathering.enough:
+                            enter_gathered()
                 pending.read += 0 if shared else count
                 meter.read += count
         commit(last=True)
