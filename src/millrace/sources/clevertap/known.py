@@ -23,6 +23,8 @@ K = TypeVar("K", bound=np.generic)
 Mode: TypeAlias = Literal["changed", "copies", "all"]
 
 ENTRY = np.dtype([("high", ">u8"), ("low", ">u8"), ("state", "<u8"), ("count", "<u4")])
+# The same in memory, in this machine's order of bytes.
+_NATIVE = ENTRY.newbyteorder("=")
 SEPARATOR = "\x1f"
 _REJECTED = "rejected"
 _HISTORY = "history"
@@ -91,7 +93,7 @@ class Known:
         self._mode: Mode = mode
         self._days: dict[int, int] = {}
         self._size = 0
-        self._kept: npt.NDArray[np.void] = np.zeros(1024, ENTRY.newbyteorder("="))
+        self._kept: npt.NDArray[np.void] = np.zeros(1024, _NATIVE)
         self._day = np.zeros(1024, np.int32)
         self._walked = np.zeros(1024, np.uint32)
         self._runs: list[_Run] = []
@@ -123,7 +125,8 @@ class Known:
         kept = self._kept
         count, walked = kept["count"][place], self._walked[place]
         copy = walked[group] + rank + 1
-        before = np.where(starts, kept["state"][place][group], np.roll(state, 1))
+        # Of the first row the one before is the last, and is not looked at: it starts a group.
+        before = np.where(starts, kept["state"][place][group], state[np.arange(-1, rows - 1)])
         differs = state != before
         new = (count == 0)[group] & starts
         if self._mode == "copies":
@@ -179,6 +182,8 @@ class Known:
             return
         marks = self._memory.recall(part_of(self._event, day))
         self._days[day] = len(marks)
+        if not marks:
+            return  # most days of a first read
         found = entries(marks)
         if len(found):
             places = self._insert(
