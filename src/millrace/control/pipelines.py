@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
@@ -390,11 +391,11 @@ def _choose(connection: sa.Connection, id_: str, wish: Wish) -> None:
         connection.execute(sa.insert(objects), rows)
 
 
-def _read(
-    connection: sa.Connection, where: sa.ColumnElement[bool], *, by_number: bool = False, limit: int | None = None
-) -> list[Pipeline]:
+@cache
+def _with_connections() -> sa.Select[Any]:
+    """Pipelines with the names and types of their connections. Put together once: that takes as long as to ask it."""
     source, destination = connections.connections.alias(), connections.connections.alias()
-    query = (
+    return (
         sa.select(
             pipelines,
             source.c.name.label("source"),
@@ -404,10 +405,14 @@ def _read(
         )
         .join(source, source.c.id == pipelines.c.source_id)
         .join(destination, destination.c.id == pipelines.c.destination_id)
-        .where(where)
-        .order_by(pipelines.c.number if by_number else pipelines.c.name)
-        .limit(limit)
     )
+
+
+def _read(
+    connection: sa.Connection, where: sa.ColumnElement[bool], *, by_number: bool = False, limit: int | None = None
+) -> list[Pipeline]:
+    order = pipelines.c.number if by_number else pipelines.c.name
+    query = _with_connections().where(where).order_by(order).limit(limit)
     rows = connection.execute(query).all()
     chosen: dict[str, dict[str, Mode | None]] = {}
     query = sa.select(objects).where(objects.c.pipeline_id.in_([row.id for row in rows]))
