@@ -250,7 +250,7 @@ def _pending(connection: sa.Connection, pipeline_id: str) -> dict[str, Pending]:
 
 
 # Errors that a table at the destination causes, and that a person mends there or in the mapping.
-_OF_TABLES = frozenset({"schema", "NAME_CONFLICT", "TABLE_MISSING", "COLUMN_MISSING", "staged_type"})
+_OF_TABLES = frozenset({"schema", "NAME_CONFLICT", "TABLE_MISSING", "COLUMN_MISSING", "staged_type", "not_a_table"})
 
 
 def _said(last: RunRecord | None, mapping: Mapping) -> str | None:

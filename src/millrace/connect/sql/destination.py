@@ -146,6 +146,7 @@ class SqlDestination(Destination[D]):
         with self.connected(keep=True), self.transaction():
             self.prepared()
             self._notes(table)
+            self.must_be_table(table.name)
             target, found = self.target(table.name), self.found(table.name)
             changes = self._changes(table, target, found)
             if found is not None:
@@ -155,6 +156,21 @@ class SqlDestination(Destination[D]):
             if table.key:
                 self.indexed(table)
         return changes
+
+    def must_be_table(self, table: str) -> None:
+        """Raises SchemaError where something else has the name."""
+        if (kind := self.instead(table)) is not None:
+            raise SchemaError(
+                f"{table!r} is a {kind} at the destination, which cannot be loaded into.",
+                hint=f"Drop or rename the {kind}, and the table is made with the next load; rows that were loaded "
+                "before need `millrace resync`. Or give the table another name in the mapping.",
+                code="not_a_table",
+            )
+
+    def instead(self, table: str) -> str | None:
+        """What has the name that is no table, as people call it; None where nothing is in the way."""
+        del table
+        return None
 
     def planned(self, table: Table) -> list[Change]:
         self._fit(table)
@@ -477,6 +493,7 @@ class SqlDestination(Destination[D]):
         with self.connected(keep=True), self.transaction():
             if self.found(fresh) is None:
                 raise SchemaError(f"There is no table {fresh!r} to take the place of {table!r}.", code="TABLE_MISSING")
+            self.must_be_table(table)
             self.lock(fresh)
             self.execute(f"DROP TABLE IF EXISTS {self.target(table)}")
             self.execute(f"ALTER TABLE {self.target(fresh)} RENAME TO {self.dialect.quoted(table)}")
@@ -487,6 +504,7 @@ class SqlDestination(Destination[D]):
 
     def drop(self, table: str) -> None:
         with self.connected(keep=True), self.transaction():
+            self.must_be_table(table)
             self.execute(self._drop(table))
             if self.found(self.loads) is not None:
                 self.execute(f"DELETE FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)}", table)

@@ -393,6 +393,22 @@ class SqlDestinationContract(ItemsContract):
         destination.load(made, Load(FEED, 1, 2, 22, BATCH))
         assert len(self.merged(destination)) == 7
 
+    def test_a_view_in_the_place_of_a_table_is_named_and_nothing_is_done_to_it(
+        self, destination: Destination[Any]
+    ) -> None:
+        made = self.changed(destination, "DROP TABLE {t:worked}", "CREATE VIEW {t:worked} AS SELECT 7 AS k")
+        for attempt in (lambda: destination.ensure(made), lambda: destination.drop("worked")):
+            with pytest.raises(SchemaError, match="'worked' is a view") as error:
+                attempt()
+            assert error.value.code == "not_a_table"
+        destination.ensure(replace(made, name="fresh"))
+        with pytest.raises(SchemaError, match="'worked' is a view"):
+            destination.swap("fresh", "worked")
+        destination.close()
+        self.behind("DROP VIEW {t:worked}")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 1, 2, 22, BATCH))
+
     def test_columns_of_the_users_own_are_left_alone(self, destination: Destination[Any]) -> None:
         made = self.changed(
             destination, "ALTER TABLE {t:worked} ADD COLUMN mine INTEGER", "UPDATE {t:worked} SET mine = 5 WHERE k = 2"

@@ -385,6 +385,16 @@ class Destination(SqlDestination[Config]):
         )
         return {column.name: column for column in columns}
 
+    def instead(self, table: str) -> str | None:
+        found = self.rows(
+            "SELECT 1 FROM duckdb_views() "
+            "WHERE database_name = $1 AND schema_name = $2 AND lower(view_name) = lower($3)",
+            self._catalog,
+            self.config.schema_name,
+            table,
+        )
+        return "view" if found else None
+
     def temporaries(self) -> list[tuple[str, str]]:
         return [
             (str(name), str(kind))

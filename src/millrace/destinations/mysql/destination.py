@@ -183,6 +183,15 @@ class Destination(SqlDestination[Config]):
             columns[name] = Found(name, sql, self.dialect.logical(sql), nullable=nullable == "YES", default=filled)
         return columns
 
+    def instead(self, table: str) -> str | None:
+        found = self.rows(
+            f"SELECT table_type FROM information_schema.tables WHERE table_schema = {marker(1)} "
+            f"AND table_name = {marker(2)} AND table_type <> 'BASE TABLE'",
+            self.config.db_name,
+            table,
+        )
+        return str(found[0][0]).lower() if found else None
+
     def _json_columns(self, table: str) -> frozenset[str]:
         """MariaDB's JSON is text with a check of the column's own name."""
         return frozenset(
@@ -420,10 +429,12 @@ class Destination(SqlDestination[Config]):
 
     def swap(self, fresh: str, table: str) -> None:
         with self.connected(keep=True):
+            self.must_be_table(table)
             Whole(self._session, self).swap(fresh, table)
 
     def drop(self, table: str) -> None:
         with self.connected(keep=True):
+            self.must_be_table(table)
             Whole(self._session, self).drop(table)
 
     # Reading.

@@ -37,6 +37,11 @@ _ROWS_IN = "rows_in"
 _LOCK_TIMEOUT = "600s"
 # Sorting and hashing of one load; PostgreSQL spills to disk beyond it.
 _WORK_MEM = "64MB"
+# What shares the names of tables, by its letter in the catalogue.
+_KINDS = {
+    "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "I": "index",
+    "c": "type",
+}  # fmt: skip
 
 
 class Config(DestinationConfig, ServerSettings):
@@ -207,6 +212,15 @@ class Destination(SqlDestination[Config]):
             for name, sql, required, default in rows
         )
         return {column.name: column for column in columns} or None
+
+    def instead(self, table: str) -> str | None:
+        found = self.rows(
+            "SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind NOT IN ('r', 'p')",
+            self.config.schema_name,
+            table,
+        )
+        return _KINDS.get(str(found[0][0]), "thing of another kind") if found else None
 
     def temporaries(self) -> list[tuple[str, str]]:
         return [
