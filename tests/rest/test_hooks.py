@@ -18,9 +18,23 @@ from tests.rest.conftest import MANY, issued, served
 
 import millrace.sources.webhook as webhook
 from millrace.connect.intake import folder as intake_folder
-from millrace.control import connections, hooks, intakes, jobs, lifecycle, pipelines, pushing, runs, tasks, worker
+from millrace.control import (
+    connections,
+    hooks,
+    intakes,
+    jobs,
+    lifecycle,
+    pipelines,
+    pushing,
+    rejects,
+    runs,
+    tasks,
+    worker,
+)
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.control.rejects import Choice
+from millrace.data import json_text
 from millrace.errors import ConfigError
 from millrace.rest.app import application
 from millrace.rest.hooks import groups
@@ -180,6 +194,27 @@ def test_what_is_no_json_is_refused_in_words(site: Site, body: bytes, code: str)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == code
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_request_that_nests_too_deep_and_lies_in_the_intake_is_a_reject_and_what_follows_is_loaded(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, path = site.pipeline()
+    deep = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
+    site.client.post(path, json={"n": 1})
+    with monkeypatch.context() as patch:
+        # As a version took it that did not look.
+        patch.setattr(json_text, "too_deep", lambda _: False)
+        assert site.client.post(path, content=deep).status_code == 200
+    site.client.post(path, json={"n": 2})
+    balance = runs.run(site.home, name).balance
+    assert (balance.read, balance.loaded, sum(balance.rejected.values())) == (3, 2, 1)
+    (group,) = rejects.grouped(site.home, Choice(pipeline=name))
+    assert (group.code, group.stage) == ("UNREADABLE_RECORD", "source")
+    # It stays until somebody discards it, and keeps nothing from going on.
+    site.client.post(path, json={"n": 3})
+    assert runs.run(site.home, name).balance.loaded == 1
+    assert rejects.discard(site.home, Choice(pipeline=name)) == 1
 
 
 def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(site: Site) -> None:

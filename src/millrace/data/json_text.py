@@ -47,6 +47,21 @@ def dumped(value: JSON) -> tuple[str, bool]:
         raise DataError("A value nests too deep to be JSON.", hint="Flatten it in the source.") from None
 
 
+# What nests deeper cannot be written as JSON again by every part of a run, and no run would come past it.
+DEEPEST = 200
+
+
+def too_deep(text: bytes) -> bool:
+    """Whether a value nests deeper than `DEEPEST`. Raises ValueError for what is no JSON."""
+    if text.count(b"[") + text.count(b"{") <= DEEPEST:
+        return False
+    level: list[JSON] = [orjson.loads(text)]
+    for _ in range(DEEPEST + 1):
+        level = [one for one in level if isinstance(one, (dict, list))]
+        level = [below for one in level for below in (one.values() if isinstance(one, dict) else one)]
+    return bool(level)
+
+
 def loads(text: str) -> JSON:
     """The value of JSON text. A number that a float would change, or of very many digits, is a Decimal.
 

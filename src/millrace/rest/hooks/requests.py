@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 
 from millrace.connect.intake.frames import Kind
-from millrace.data.batch import JSON
+from millrace.data import json_text
 from millrace.rest.envelope import REQUEST_ID
 from millrace.rest.hooks.answers import Refused
 
@@ -22,9 +22,6 @@ HOOKS_ROUTE = f"{HOOKS}{{token}}"
 _IDS = (b"idempotency-key", b"x-request-id")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
-# What nests deeper cannot be written as JSON again by every part of a run, and no run would come past it.
-_DEEPEST = 200
-
 
 def checked(kind: Kind, body: bytes) -> int:
     """How many events the body has. Raises Refused for what is no JSON or has none."""
@@ -32,8 +29,8 @@ def checked(kind: Kind, body: bytes) -> int:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, "INVALID_JSON", f"the body is no JSON: {error.msg} (character {error.pos})") from None
-    if body.count(b"[") + body.count(b"{") > _DEEPEST and _too_deep(payload):
-        raise Refused(400, "INVALID_JSON", f"the body nests deeper than {_DEEPEST} levels")
+    if json_text.too_deep(body):
+        raise Refused(400, "INVALID_JSON", f"the body nests deeper than {json_text.DEEPEST} levels")
     if kind == "track":
         payload = payload.get("events") if isinstance(payload, dict) else payload
         if not isinstance(payload, list):
@@ -76,11 +73,3 @@ def request_id(sent: Mapping[bytes, bytes]) -> str | None:
         if form.fullmatch(text):
             return text
     return None
-
-
-def _too_deep(payload: JSON) -> bool:
-    level: list[JSON] = [payload]
-    for _ in range(_DEEPEST + 1):
-        level = [one for one in level if isinstance(one, (dict, list))]
-        level = [below for one in level for below in (one.values() if isinstance(one, dict) else one)]
-    return bool(level)

@@ -12,8 +12,8 @@ from millrace.connect.frequency import HOUR_S, MINUTE_S, Frequency
 from millrace.connect.intake.reading import Intake, Lost, Position, Taken
 from millrace.connect.source import Memory, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
-from millrace.data import columns
-from millrace.data.batch import REPEATED, Batch, Checkpoint, Item, Mark, Passed
+from millrace.data import columns, json_text
+from millrace.data.batch import REPEATED, Batch, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.rows import to_batch
 from millrace.errors import ConfigError
 from millrace.sources.webhook.config import Config
@@ -66,6 +66,7 @@ class Source(AnySource[Config]):
 
     def _taken(self, intake: Intake, position: dict[str, tuple[int, int]], seen: _Seen | None) -> Iterator[Item]:
         rows: dict[str, list[dict[str, Any]]] = {}
+        refused: list[str] = []
         count = repeated = size = 0
         came = False
         for found in intake.take(dict(position)):
@@ -75,6 +76,11 @@ class Source(AnySource[Config]):
                 self.context.note(_lost(found))
             elif isinstance(found, Taken):
                 size += len(found.entry.body)
+                if json_text.too_deep(found.entry.body):
+                    # One of before such requests were refused at the door. No run comes past it as rows.
+                    refused.append(found.entry.body.decode())
+                    count += 1
+                    continue
                 for event in events(found.entry, found.place, self.config):
                     count += 1
                     if seen is not None and event.given and not seen.first(event.id):
@@ -83,14 +89,24 @@ class Source(AnySource[Config]):
                     name = STREAM if event.name == self.config.event_name else event.name
                     rows.setdefault(name, []).append(_row(event))
                 if count >= ROWS or size >= BYTES:
-                    yield from _batches(rows, repeated)
+                    yield from _batches(rows, repeated, self._refused(refused))
                     yield Checkpoint(_cursor(position), seen.marks() if seen is not None else ())
+                    refused = []
                     rows, count, repeated, size, came = {}, 0, 0, 0, False
                     if self.context.stopping.is_set():
                         return
         if came:
-            yield from _batches(rows, repeated)
+            yield from _batches(rows, repeated, self._refused(refused))
             yield Checkpoint(_cursor(position), seen.marks() if seen is not None else ())
+
+    def _refused(self, bodies: list[str]) -> pa.RecordBatch:
+        """Whole requests as rejects. Their bodies are texts, which whoever shows rejects can write as JSON."""
+        message = f"the request nests deeper than {json_text.DEEPEST} levels"
+        at = self.context.clock.now()
+        said = {"stream": STREAM, "stage": "source", "code": "UNREADABLE_RECORD", "message": message, "rejected_at": at}
+        return pa.RecordBatch.from_pylist(
+            [said | {"row": json_text.dumps({"body": body})} for body in bodies], schema=columns.REJECTS
+        )
 
     def _hour(self, back: timedelta = timedelta()) -> str:
         return (self.context.clock.now() - back).strftime("%Y%m%d%H")
@@ -135,11 +151,13 @@ def _row(event: Event) -> dict[str, Any]:
     return {columns.ID: event.id} | fields
 
 
-def _batches(rows: dict[str, list[dict[str, Any]]], repeated: int) -> Iterator[Item]:
+def _batches(rows: dict[str, list[dict[str, Any]]], repeated: int, refused: pa.RecordBatch) -> Iterator[Item]:
     for name, some in rows.items():
         yield Batch(name, to_batch(some, SCHEMA))
     if repeated:
         yield Passed(repeated, REPEATED)
+    if refused.num_rows:
+        yield Refused(refused)
 
 
 def _position(cursor: Any) -> Position:
