@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from millrace.cli.face import Face, command
-from millrace.cli.text import bold
+from millrace.cli.text import bold, warn
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ def serve(
         placed = _executor(home, executor, workers, ray_address)
         with _listening(home, host, port, proxies) as where:
             face.remark(f"Millrace serves at {bold(where)} with {placed.workers} workers. Ctrl-C ends it.")
+            from millrace.rest import screens  # beside the web application, which is imported by now
+
+            if not screens.built():
+                warn(screens.UNBUILT)
             if token := invitations.first_link(home):
                 face.remark(_first(where, token))
             service.run(home, placed, stopping, patience_s=float(patience))

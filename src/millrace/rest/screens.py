@@ -33,10 +33,24 @@ _UNBUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Millrace</title></head>
 <body>
 <h1>The screens are not built</h1>
-<p>Millrace runs, and its API answers below <code>/api</code>. This checkout has no screens yet:
-run <code>make web</code> in it, and load this address again.</p>
+<p>Millrace runs, and its API answers below <code>/api</code>. It was installed without its screens.</p>
+<p>In a checkout of its repository: run <code>make web</code>, and load this address again. Where a package was
+installed: its wheel was built before <code>make web</code>. Build it again after that, install it, and start the server
+again.</p>
 </body></html>
 """
+
+
+UNBUILT = (
+    "There are no screens: this Millrace was installed without them, and a browser is told so. The API answers. "
+    "Run `make web` in the checkout; a wheel must be built after that."
+)
+"""What whoever starts a server without screens is told."""
+
+
+def built(folder: Path = FOLDER) -> bool:
+    """There are screens to show."""
+    return (folder / "index.html").is_file()
 
 
 class Screens:
