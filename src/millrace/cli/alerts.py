@@ -11,6 +11,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import State, bold, cell, count, dim, mark, table
+from millrace.errors import as_typed
 
 if TYPE_CHECKING:
     from millrace.control.alert_channels import Channel
@@ -163,7 +164,7 @@ def add(
     given = apply.typed(apply.pairs(settings or []), os.environ)
     with face.desk(create=True) as desk:
         made = desk.ask(operations.add, name, kind, given, _wish(Wanted(), only, least, quiet_hours, time_zone))
-    test_it = dim(f"millrace alert test {name}")
+    test_it = dim(as_typed("alert", "test", name))
     face.answer(made, [f"Added the channel {bold(name)}. Test it: {test_it}"])
 
 

@@ -11,7 +11,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import State, ago, bold, dim, mark, table
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.checks import Checked
@@ -81,7 +81,7 @@ def _nouns(kind: Kind) -> typer.Typer:
         with face.desk(create=True) as desk:
             given = desk.settings(kind, type, apply.pairs(settings or []))
             kept = desk.ask(_of(kind).add, name, type, given)
-        face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
+        face.answer(kept, [f"Added the {kind} {bold(name)}. Test it: {dim(as_typed('check', name))}"])
 
     def change(
         face: Face,
@@ -96,7 +96,7 @@ def _nouns(kind: Kind) -> typer.Typer:
             new = desk.settings(kind, old.type, {key: value for key, value in words.items() if value})
             stay = {key: value for key, value in old.config.items() if key not in words}
             kept = desk.ask(_of(kind).put, name, stay | new)
-        face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: {dim(f'millrace check {name}')}"])
+        face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: {dim(as_typed('check', name))}"])
 
     def remove(face: Face, name: Annotated[str, NAME]) -> None:
         with face.desk() as desk:

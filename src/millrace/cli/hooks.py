@@ -9,6 +9,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import bold
+from millrace.errors import as_typed
 
 PIPELINE = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline from a webhook.")]
 
@@ -29,7 +30,7 @@ def show(face: Face, pipeline: PIPELINE) -> None:
     with face.desk() as desk:
         found = desk.ask(operations.show, pipeline)
     if found.created_at is None:
-        told = f"{bold(found.pipeline)} has no address. Make one: millrace hooks rotate {found.pipeline}"
+        told = f"{bold(found.pipeline)} has no address. Make one: {as_typed('hooks', 'rotate', found.pipeline)}"
     else:
         told = f"{bold(found.pipeline)} has an address since {found.created_at:%Y-%m-%d %H:%M} UTC."
     face.answer(found, [told])

@@ -13,6 +13,7 @@ from millrace.cli.nouns import noun
 from millrace.cli.paging import LIMIT, all_of
 from millrace.cli.pipelines import PIPELINE, YES, confirmed
 from millrace.cli.text import bold, count, dim, mark, table
+from millrace.errors import as_typed
 
 if TYPE_CHECKING:
     from millrace.control.drafts import Draft
@@ -48,7 +49,7 @@ def pause(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:
 
     with face.desk() as desk:
         found = desk.ask(pipelines.pause, pipeline)
-    face.answer(found, [f"{bold(pipeline)} is paused. Let it go on with: {dim(f'millrace resume {pipeline}')}"])
+    face.answer(found, [f"{bold(pipeline)} is paused. Let it go on with: {dim(as_typed('resume', pipeline))}"])
 
 
 def resume(face: Face, pipeline: Annotated[str, PIPELINE]) -> None:

@@ -20,7 +20,7 @@ from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
 from millrace.cli.runs import account, balanced, outcome
 from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, table, warn
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.desk import Desk, Watch
@@ -223,17 +223,17 @@ def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
             if last.error:
                 yield f"  {mark('bad')} {last.error.message}"
         else:
-            yield f"  never run: {dim(f'millrace run {one.name}')}"
+            yield f"  never run: {dim(as_typed('run', one.name))}"
         for stream in one.streams:
             yield from _reached(stream, now)
         if one.waiting_rows:
             yield (
                 f"  {mark('look')} {count(one.waiting_rows, 'row')} ({size(one.waiting_bytes)}) wait on the stage: "
-                + dim(f"millrace load {one.name}")
+                + dim(as_typed("load", one.name))
             )
         if one.open_rejects:
             yield f"  {mark('look')} {count(one.open_rejects, 'rejected row')}: " + dim(
-                f"millrace rejects list --pipeline {one.name}"
+                as_typed("rejects", "list", "--pipeline", one.name)
             )
 
 
@@ -407,7 +407,7 @@ def reset(
 def _restarted(done: Restarted) -> Iterator[str]:
     if done.tables:
         yield f"{'Dropped' if done.dropped else 'Left as they are'}: {', '.join(done.tables)}."
-    yield f"{bold(done.pipeline)} starts from the beginning with its next run: {dim(f'millrace run {done.pipeline}')}"
+    yield f"{bold(done.pipeline)} starts from the beginning with its next run: {dim(as_typed('run', done.pipeline))}"
 
 
 def confirmed(face: Face, what: str, yes: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from millrace.cli.face import Face, command, spoken
 from millrace.cli.text import State, ago, bold, dim, mark, span, table
+from millrace.errors import as_typed
 
 if TYPE_CHECKING:
     from millrace.control.records import Balance, RunRecord
@@ -73,7 +74,7 @@ def account(record: RunRecord) -> Iterator[str]:
         yield f"  filtered: {_listing(record.balance.filtered)}"
     if record.balance.rejected:
         yield f"  {mark('look')} rejected: {_listing(record.balance.rejected)}"
-        yield f"    → millrace rejects list --pipeline {record.pipeline}"
+        yield f"    → {as_typed('rejects', 'list', '--pipeline', record.pipeline)}"
     if len(record.streams) > 1:
         yield from (f"  {stream}: {balanced(balance)}" for stream, balance in record.streams.items())
     if record.noted:

@@ -18,7 +18,7 @@ from millrace.cli.paging import LIMIT, newest_first
 from millrace.cli.progress import interruptible
 from millrace.cli.text import ago, bold, count, dim, mark, say, table
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.desk import Desk
@@ -77,7 +77,7 @@ def show(
             standing = desk.ask(transformations.standing, pipeline)
             found = standing.deployed
             if standing.draft is not None:
-                face.remark(f"There is a draft too: millrace transform show {pipeline} --version 0")
+                face.remark(f"There is a draft too: {as_typed('transform', 'show', pipeline, '--version', '0')}")
         else:
             found = desk.ask(transformations.find, pipeline, version)
     lines = [f"{pipeline} has no transformation: rows pass as they are."]
@@ -210,7 +210,7 @@ def draft(
     with face.desk() as desk:
         text = _text(desk, pipeline, script, blocks)
         made = desk.ask(transformations.draft, pipeline, text.kind, text.text)
-    face.answer(made, [f"Kept as the draft of {pipeline}. Deploy it with: millrace transform deploy {pipeline}"])
+    face.answer(made, [f"Kept as the draft of {pipeline}. Deploy it with: {as_typed('transform', 'deploy', pipeline)}"])
 
 
 @command(

@@ -22,7 +22,7 @@ from millrace.control.priority import Priority
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -342,7 +342,7 @@ def _stays(home: Home, old: Pipeline, wish: Wish) -> None:
             raise ConfigError(
                 f"{path} of pipeline {old.name!r} cannot change from {was} to {will}: tables of mode history have "
                 "another shape",
-                hint=f"Run `millrace reset {old.name} --drop-tables` first, or make a new pipeline.",
+                hint=f"Run `{as_typed('reset', old.name, '--drop-tables')}` first, or make a new pipeline.",
                 path=path,
                 code="fixed_after_load",
             )

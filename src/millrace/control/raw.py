@@ -27,7 +27,7 @@ from millrace.engine.mapping import Mapping
 from millrace.engine.meter import Meter
 from millrace.engine.raw import in_order
 from millrace.engine.stage import Draft
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -312,7 +312,7 @@ def _check_modes(ours: Crew, sync: Sync, chosen: _Chosen) -> None:
             how = "appended" if mapping.mode == "append" else "kept with its history"
             raise ConfigError(
                 f"{mapping.stream} is {how}: its rows would be doubled",
-                hint=f"Use `millrace replay {ours.pipeline.name} --into-fresh`, which fills new tables.",
+                hint=f"Use `{as_typed('replay', ours.pipeline.name, '--into-fresh')}`, which fills new tables.",
                 code="would_double",
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -146,12 +145,11 @@ class Reconciliation:
     @property
     def remedy(self) -> str:
         """The command that reads again what differs, as a shell takes it."""
-        pipeline = shlex.quote(self.pipeline)
         if self.ranges and self.values is not None and 0 < self.values.to_read <= MOST_KEYS:
-            return f"millrace reconcile {pipeline} --values --fix"
+            return as_typed("reconcile", self.pipeline, "--values", "--fix")
         if self.ranges:
-            return f"millrace resync {pipeline} --object {shlex.quote(self.stream)}"
-        return f"millrace reconcile {pipeline} --fix"
+            return as_typed("resync", self.pipeline, "--object", self.stream)
+        return as_typed("reconcile", self.pipeline, "--fix")
 
 
 def reconcile(
