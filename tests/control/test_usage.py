@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.connect.config import SourceConfig
-from millrace.connect.source import Reading, Source, Stream, Verdict
-from millrace.control import connections, leases, lifecycle, pipelines, records, runs, usage, usage_limits
+from millrace.control import connections, leases, lifecycle, pipelines, records, usage, usage_limits
 from millrace.control.home import Home
 from millrace.control.ledger import Books, Group
 from millrace.control.records import RunKind
 from millrace.control.telling_tables import usage_hourly
 from millrace.control.usage_counts import BILLABLE, usage_kind
-from millrace.data.batch import Checkpoint, Item, Lane
+from millrace.data.batch import Lane
 from millrace.errors import ConfigError
 
 Segment = Callable[..., Any]
@@ -153,56 +151,6 @@ def test_a_refresher_of_a_month_is_as_much_as_the_reference_says_and_free(
     assert per_run == 30_000
     assert sums(desk) == {"REFRESHER": (a_day, a_day)}
     assert billable(desk) == 0
-
-
-@dataclass
-class Table(Source[SourceConfig]):
-    """A table of 100 rows, read as a query mode reads it (pipelines.md 4.1). A row: id, and when it was touched."""
-
-    Config = SourceConfig
-    title: ClassVar[str] = "Table"
-    mode: str
-    rows: dict[int, int]
-
-    def __post_init__(self) -> None:
-        super().__init__(SourceConfig())
-
-    def check(self) -> list[Verdict]:
-        return []
-
-    def streams(self) -> list[Stream]:
-        return [Stream("Rows", key=("id",))]
-
-    def read(self, reading: Reading) -> Iterator[Item]:
-        last_id, last_touch = reading.cursor or (0, -1)
-        found = [
-            {"id": id_, "touched": touched}
-            for id_, touched in sorted(self.rows.items())
-            if self.mode == "Full Load" or id_ > last_id or (touched > last_touch and self.mode != "Append Only")
-        ]
-        if found:
-            yield found
-        yield Checkpoint([max(self.rows), max(self.rows.values())])
-
-
-@pytest.mark.spec("pipelines.22.2", "pipelines.4.4")
-@pytest.mark.parametrize(
-    ("mode", "next_run", "following"),
-    [("Full Load", 105, 105), ("XMIN", 9, 0), ("Append Only", 5, 0), ("Delta", 9, 0), ("Change Data Capture", 9, 0)],
-)
-def test_each_query_mode_counts_what_it_loads(
-    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch, mode: str, next_run: int, following: int
-) -> None:
-    """100 rows; then 4 are updated and 5 are new, once (pipelines.md 4.4)."""
-    source = Table(mode, dict.fromkeys(range(1, 101), 0))
-    monkeypatch.setattr(connections, "build_source", lambda *_: source)
-    runs.run(home, "events")
-    assert billable(saved) == 0
-    source.rows |= dict.fromkeys((3, 14, 15, 92, *range(101, 106)), 1)
-    runs.run(home, "events")
-    assert billable(saved) == next_run
-    runs.run(home, "events")
-    assert billable(saved) == next_run + following
 
 
 def test_usage_is_told_by_pipeline_object_table_kind_day_and_hour(home: Home, saved: Desk, segment: Segment) -> None:
