@@ -51,7 +51,13 @@ def test_a_table_is_columns_and_rows_in_their_order():
     }
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=4),
+        max_leaves=12,
+    )
+)
 def test_every_answer_is_one_json_document(value: object):
     json.loads(encode(value))
 

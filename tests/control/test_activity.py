@@ -214,7 +214,9 @@ def test_an_export_is_what_was_told_and_no_formula(home: Home) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+        st.none() | st.integers() | st.text(max_size=6),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+        max_leaves=12,
     )
 )
 def test_what_is_masked_is_json_and_keeps_its_shape(value: Any) -> None:

@@ -300,8 +300,9 @@ def test_text_from_outside_comes_back_and_is_plain_ascii(text: str) -> None:
         | st.booleans()
         | st.integers()
         | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(st.characters()),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        | st.text(st.characters(), max_size=8),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+        max_leaves=12,
     )
 )
 def test_json_comes_back(value: object) -> None:
