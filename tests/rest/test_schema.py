@@ -1,17 +1,21 @@
 """Requests made from the OpenAPI document, right ones and wrong ones: no answer is outside of it, and none is a fault.
 
-They follow from a seed, so that a run can be repeated. Half of them name what is there.
+They follow from a seed, so that a run can be repeated. Of each operation there are two: the simplest one, and one of
+any size, which names what is there half the time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeAlias
 
 import httpx
 import pytest
+import requests
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -38,6 +42,8 @@ from millrace.rest import streams
 from millrace.rest.millrace import errands
 
 API = "/api/millrace/v1"
+# So long may an answer take where others use the machine too: some of them start a process.
+PATIENCE_S = 120.0
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 # What would end the session of whoever asks with one.
@@ -106,13 +112,13 @@ Send: TypeAlias = Callable[[Case], Response]
 
 
 def ask_all(
-    document: dict[str, Any], world: Mapping[str, Any], mode: GenerationMode, many: int, callers: Mapping[str, Send]
+    document: dict[str, Any], world: Mapping[str, Any], mode: GenerationMode, shifts: Sequence[Mapping[str, Send]]
 ) -> dict[str, set[int]]:
-    """So many requests of each operation, each sent by every caller; the statuses that each of them got.
+    """A request of each operation for each shift, sent by its callers; the statuses that each of them got.
 
     Fails with all answers that may not be.
     """
-    statuses: dict[str, set[int]] = {caller: set() for caller in callers}
+    statuses: dict[str, set[int]] = {caller: set() for callers in shifts for caller in callers}
     wrong: dict[str, str] = {}
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(with_security_parameters=False)
@@ -124,17 +130,17 @@ def ask_all(
 
         @seed(7)
         @settings(
-            max_examples=many,
+            max_examples=len(shifts),
             deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         )
         @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
-        def ask(case: Case, real: bool) -> None:
+        def ask(case: Case, real: bool, turns: Iterator[Mapping[str, Send]]) -> None:
             if real:
                 there(case, world)
-            for caller, send in callers.items():
+            for caller, send in next(turns).items():
                 answer = send(case)
                 statuses[caller].add(answer.status_code)
                 if answer.status_code >= 500 and answer.status_code != 501:
@@ -146,17 +152,26 @@ def ask_all(
 
         # Where any text is right, no request can be wrong.
         with contextlib.suppress(Unsatisfiable):
-            ask()
+            ask(turns=itertools.cycle(shifts))
     assert not wrong, "\n\n".join(f"{label}: {what}" for label, what in wrong.items())
     return statuses
 
 
-def by_key(url: str, pair: tuple[str, str]) -> Send:
-    return lambda case: case.call(base_url=url, auth=pair)
+@pytest.fixture(scope="module")
+def wire() -> Iterator[requests.Session]:
+    """One connection for all requests, which keeps nothing of an answer."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        yield session
+
+
+def by_key(wire: requests.Session, url: str, pair: tuple[str, str] | None) -> Send:
+    return lambda case: case.call(base_url=url, session=wire, auth=pair, timeout=PATIENCE_S)
 
 
 def test_no_caller_gets_an_answer_that_is_not_told_of(
-    document: dict[str, Any], url: str, keys: Keys, world: Mapping[str, Any]
+    document: dict[str, Any], url: str, wire: requests.Session, keys: Keys, world: Mapping[str, Any]
 ) -> None:
     with httpx.Client(base_url=url) as page:
         body = {"email": "admin@example.com", "password": PASSWORD}
@@ -165,17 +180,17 @@ def test_no_caller_gets_an_answer_that_is_not_told_of(
 
         def signed_in(case: Case) -> Response:
             if case.operation.label in ENDS:
-                return case.call(base_url=url)
-            return case.call(base_url=url, headers={"X-CSRF-Token": csrf}, cookies=cookies)
+                return nobody(case)
+            headers = {"X-CSRF-Token": csrf}
+            return case.call(base_url=url, session=wire, headers=headers, cookies=cookies, timeout=PATIENCE_S)
 
-        callers: dict[str, Send] = {
-            "admin": by_key(url, keys.admin),
-            "observer": by_key(url, keys.observer),
-            "stranger": by_key(url, keys.stranger),
-            "page": signed_in,
-            "nobody": lambda case: case.call(base_url=url),
-        }
-        statuses = ask_all(document, world, GenerationMode.POSITIVE, 2, callers)
+        admin, nobody = by_key(wire, url, keys.admin), by_key(wire, url, None)
+        observer, stranger = by_key(wire, url, keys.observer), by_key(wire, url, keys.stranger)
+        shifts: list[dict[str, Send]] = [
+            {"admin": admin, "page": signed_in, "nobody": nobody},
+            {"admin": admin, "observer": observer, "stranger": stranger},
+        ]
+        statuses = ask_all(document, world, GenerationMode.POSITIVE, shifts)
         assert page.get(f"{API}/me").status_code == 200
     assert {200, 400, 404} <= statuses["admin"]
     assert {200, 403} <= statuses["observer"]
@@ -185,14 +200,14 @@ def test_no_caller_gets_an_answer_that_is_not_told_of(
 
 
 def test_no_wrong_request_gets_one_either(
-    document: dict[str, Any], url: str, keys: Keys, world: Mapping[str, Any]
+    document: dict[str, Any], url: str, wire: requests.Session, keys: Keys, world: Mapping[str, Any]
 ) -> None:
-    statuses = ask_all(document, world, GenerationMode.NEGATIVE, 2, {"admin": by_key(url, keys.admin)})
+    statuses = ask_all(document, world, GenerationMode.NEGATIVE, [{"admin": by_key(wire, url, keys.admin)}] * 2)
     assert {400, 404} <= statuses["admin"]
 
 
 def test_an_answer_outside_of_the_document_is_found(
-    document: dict[str, Any], url: str, keys: Keys, world: Mapping[str, Any]
+    document: dict[str, Any], url: str, wire: requests.Session, keys: Keys, world: Mapping[str, Any]
 ) -> None:
     spoilt = copy.deepcopy(document)
     spoilt["paths"] = {path: spoilt["paths"][path] for path in (f"{API}/me", f"{API}/status")}
@@ -200,4 +215,4 @@ def test_an_answer_outside_of_the_document_is_found(
     del user["properties"]["email"]
     user["required"].remove("email")
     with pytest.raises(AssertionError, match=f"GET {API}/me: "):
-        ask_all(spoilt, world, GenerationMode.POSITIVE, 1, {"admin": by_key(url, keys.admin)})
+        ask_all(spoilt, world, GenerationMode.POSITIVE, [{"admin": by_key(wire, url, keys.admin)}])
