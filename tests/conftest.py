@@ -95,7 +95,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=4, help="kill -9 of the real process: how often, for each kind")
+    parser.addoption("--kills", type=int, default=3, help="kill -9 of the real process: how often, for each kind")
     parser.addoption("--every-point", action="store_true", help="each kind of end at each point, for each kind")
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,14 @@ class Site:
     folder: Path
     simulator: Simulator
     servers: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def slow(self) -> None:
+        """Every page takes its time from now on: a run can be ended in its middle."""
+        self.simulator.faults.set([{"effect": "slow", "step": "page", "delay_s": 0.2}])
+
+    def quick(self) -> None:
+        """No page does any more: what was to happen in the middle has happened."""
+        self.simulator.faults.set(())
 
     @property
     def home(self) -> Path:
@@ -87,14 +95,11 @@ def at_work(home: Home) -> Job | None:
 
 
 @contextmanager
-def site(
-    folder: Path, *, users: int = 60, page_ms: tuple[int, int] = (10, 40), env: Mapping[str, str] | None = None
-) -> Iterator[Site]:
-    """``env``: what the home is made with; servers have the environment of the tests."""
+def site(folder: Path, *, slow: bool = False, env: Mapping[str, str] | None = None) -> Generator[Site]:
+    """``slow``: until it is told to be quick. ``env``: what the home is made with; servers have that of the tests."""
     now = datetime.now(UTC).replace(microsecond=0)
-    account = Account(id=PROJECT, passcode=PASSCODE, users=users, days=30, events=NAMES)
-    quick = {"latency_ms": {"open": (5, 20), "page": page_ms}}
-    with Simulator(Settings.plain(account, now=now, **quick), port=0) as simulator:
+    account = Account(id=PROJECT, passcode=PASSCODE, users=60, days=30, events=NAMES)
+    with Simulator(Settings.plain(account, now=now), port=0) as simulator:
         (folder / "events.csv").write_text("Event name\n" + "".join(f"{name}\n" for name in NAMES))
         config = {
             "project_id": PROJECT,
@@ -112,6 +117,8 @@ def site(
         with Home.open(folder / "home", create=True, env=env or {}) as home:
             apply.apply_file(home, folder / "pipelines.yaml")
         found = Site(folder, simulator)
+        if slow:
+            found.slow()
         try:
             yield found
         finally:

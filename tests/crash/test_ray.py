@@ -51,7 +51,7 @@ def raylet(node: Any) -> int:
 
 def test_a_node_that_is_killed_in_the_middle_of_a_historical_load_costs_no_row(cluster: Any, tmp_path: Path):
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES) for _ in range(2)]
-    with site(tmp_path, users=100, page_ms=(60, 120), env=os.environ) as here:
+    with site(tmp_path, slow=True, env=os.environ) as here:
         server = here.serve(2, "--executor", "ray", "--ray-address", cluster.address)
         here.until(lambda _: True if here.said().count(" is at ") == 2 else None)
         with Home.open(here.home) as home:
@@ -60,6 +60,7 @@ def test_a_node_that_is_killed_in_the_middle_of_a_historical_load_costs_no_row(c
         victim = here.until(pid_at_work)
         lost = next(node for node in nodes if raylet(node) == node_of(victim))
         cluster.remove_node(lost, allow_graceful=False)
+        here.quick()
         done = here.until(ended)
         assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED"), here.said()
         assert done.run.balance.even
