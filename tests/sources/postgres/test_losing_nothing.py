@@ -254,3 +254,30 @@ def test_of_a_view_rows_of_the_last_moment_are_known_by_the_columns_that_stay(sh
     one = follow("public.seen", DELTA, load_mode="append", cursors=one.cursors, marks=one.marks)
     with pytest.raises(ConfigError, match="another type"):
         one.run()
+
+
+@pytest.mark.parametrize("mode", [DELTA, CAPTURE], ids=str)
+def test_a_table_in_parts_is_written_anew_where_a_part_is_and_not_where_all_its_rows_are_updated(
+    shop: Database, follow: Follow, mode: Any
+) -> None:
+    shop.run(
+        "DROP TABLE IF EXISTS t CASCADE",
+        "CREATE TABLE t (id integer PRIMARY KEY, at timestamptz, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (4)",
+        "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (4) TO (100) PARTITION BY RANGE (id)",
+        "CREATE TABLE t3 PARTITION OF t2 FOR VALUES FROM (4) TO (100)",
+        "CREATE INDEX ON t (at)",
+        "INSERT INTO t SELECT g, now() FROM generate_series(1, 5) AS g",
+    )
+    one = follow("public.t", mode, load_mode="append")
+    assert ids(one.run()) == every(1, 5)
+    # All rows are newer than those that were seen, and are versions of their own.
+    shop.run("UPDATE t SET v = 'later'")
+    assert ids(one.run()) == every(1, 5)
+    # A part that comes says nothing of the others.
+    shop.run("CREATE TABLE t4 PARTITION OF t FOR VALUES FROM (100) TO (200)", "UPDATE t SET v = 'again'")
+    assert ids(one.run()) == every(1, 5)
+    shop.run("ALTER TABLE t ALTER v TYPE integer USING 1")
+    with pytest.raises(ConfigError, match="written anew") as raised:
+        one.run()
+    assert raised.value.code == "cannot_tell_apart"

@@ -82,12 +82,29 @@ class Postgres:
 
     def written_anew(self, session: Asked, relation: Relation, seen: Any) -> bool:
         before = seen.get("file")
-        return before is None or before != self._file(session, relation)
+        if before is None:
+            return True
+        files, now = _files(before), _files(self._file(session, relation) or "")
+        # Parts that came or went say nothing of the others.
+        return any(file != now[part] for part, file in files.items() if part in now)
 
     def _file(self, session: Asked, relation: Relation) -> str | None:
-        """Where the server keeps the rows, which is another place where they are written anew; None for a table in
-        parts."""
-        return session.value(f"SELECT CAST(pg_relation_filenode({literal(relation.source)}) AS text)")
+        """Where the server keeps the rows, which is another place where they are written anew; of a table in parts, of
+        each part by its number."""
+        source = literal(relation.source)
+        return session.value(
+            f"WITH RECURSIVE parts (part) AS (SELECT CAST(CAST({source} AS regclass) AS oid) UNION ALL "
+            "SELECT i.inhrelid FROM parts JOIN pg_inherits i ON i.inhparent = part) "
+            f"SELECT COALESCE(CAST(pg_relation_filenode({source}) AS text), "
+            "(SELECT string_agg(part || ':' || pg_relation_filenode(part), ',' ORDER BY part) FROM parts "
+            "WHERE pg_relation_filenode(part) IS NOT NULL))"
+        )
+
+
+def _files(told: str) -> dict[str, str]:
+    """Files by parts; a table that is none has its file alone."""
+    pairs = (one.rpartition(":") for one in told.split(",") if one)
+    return {part: file for part, _, file in pairs}
 
 
 def _since(oldest: int) -> str:
