@@ -45,9 +45,11 @@ Action = Callable[[Pair], None]
 
 @dataclass
 class Proxy:
-    """Between ``port`` of this machine and the port ``to``. Bytes of both directions and all connections count."""
+    """Between ``port`` of ``host``, this machine, and the port ``to``. Bytes of both directions and all connections
+    count."""
 
     to: int
+    host: str = "127.0.0.1"
     passed: int = 0
     done: int = 0
     """Actions that came to pass."""
@@ -56,7 +58,9 @@ class Proxy:
     _pairs: list[Pair] = field(default_factory=list[Pair])
 
     def __post_init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server(
+            (self.host, 0), family=socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        )
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
