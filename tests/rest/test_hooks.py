@@ -26,6 +26,7 @@ from millrace.control import (
     lifecycle,
     pipelines,
     pushing,
+    records,
     rejects,
     runs,
     tasks,
@@ -370,6 +371,8 @@ def test_what_was_read_cannot_be_asked_for_again_and_nothing_pauses_it(site: Sit
             again()
         assert refused.value.code == "pushed"
     assert site.rows(f"SELECT n FROM {name}_events") == [(1,)]
+    # Nothing was run, so nothing failed.
+    assert [one.status for one in records.run_records(site.home, name)] == ["COMPLETED"]
 
 
 def test_only_pipelines_from_a_webhook_have_an_address(site: Site) -> None:

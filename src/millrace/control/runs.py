@@ -381,6 +381,14 @@ def visit(
         ours.close()
 
 
+def _must_ask(home: Home, pipeline: str, order: Order = BY_HAND) -> None:
+    """A wish that no source can fulfil is told before there is a run, which would count as one that failed. Raises
+    ConfigError "pushed". A run that was queued meets it in its course."""
+    if order.job is None:
+        with visit(home, pipeline) as ours:
+            ours.must_ask()
+
+
 def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
     """A name that is no object of the pipeline is told before there is a run. Raises ConfigError."""
     if only:
@@ -545,6 +553,7 @@ def reread(
     ``keys``: instead, rows of these streams with these keys, as text.
     """
     home.actor.must("pipelines.edit")
+    _must_ask(home, pipeline, order)
     _known(home, pipeline, only)
     with crew(home, pipeline, "REREAD", clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.must_ask()
@@ -601,6 +610,7 @@ def resync(
     place when it is whole. Raises ConfigError where merging would double rows (append without a fresh table).
     """
     home.actor.must("pipelines.edit")
+    _must_ask(home, pipeline, order)
     _known(home, pipeline, only)
     kind: RunKind = "RESYNC" if mode == "evolve-and-merge" else "RESYNC_WITH_DROP_AND_LOAD"
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping, order=order) as ours:
@@ -643,8 +653,8 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     doubled, because nothing tells them from those that come again (append).
     """
     home.actor.must("pipelines.delete")
+    _must_ask(home, pipeline)
     with crew(home, pipeline, "RESYNC") as ours:
-        ours.must_ask()
         shelved = ours.books.tables()
         names = [each.mapping.table for each in shelved]
         appended = [each.mapping.table for each in shelved if each.mapping.mode == "append" and each.last]
