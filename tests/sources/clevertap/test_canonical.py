@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.sources.clevertap.canonical import MOST_KEYS, Shape, canonical, written
+from millrace.sources.clevertap.canonical import MOST_KEYS, Shape, canonical, has_minus_zero, written
 
 
 class Literal(str):
@@ -92,6 +92,15 @@ def test_canonical_bytes_are_their_own_canonical_form(text: str) -> None:
 )
 def test_what_is_equal_gets_one_form_and_number_literals_stay(text: str, expected: str) -> None:
     assert canonical(text.encode()) == expected.encode()
+
+
+@pytest.mark.parametrize("text", ["-0", '{"a": -0}', '{"a":[1,-0,2]}', "[-0]", '{"a":-0,"b":1}'])
+def test_minus_zero_is_seen_wherever_a_number_stands(text: str) -> None:
+    assert has_minus_zero([b'{"b":1}', text.encode(), b"2"])
+
+
+def test_a_day_is_no_minus_zero() -> None:
+    assert not has_minus_zero([b'{"day":"2026-01-05","low":-0.5}', b'{"at":"2026-11-05T10:00:00-03:00"}', b"-1"])
 
 
 @settings(max_examples=40)

@@ -31,15 +31,21 @@ written = msgspec.json.Encoder(order="deterministic").encode
 
 def canonical(raw: bytes) -> bytes:
     """The canonical bytes of one JSON value. Raises msgspec.DecodeError and RecursionError."""
-    if b"-0" in raw and _MINUS_ZERO(raw):
+    if has_minus_zero([raw]):
         return _piecewise(raw)
     return _encode(_decode(raw))
+
+
+def has_minus_zero(raws: Iterable[Raw | bytes]) -> bool:
+    """Whether some of these JSON values may have a number ``-0``; a day like 2026-01-05 is none."""
+    joined = b",".join(raws)
+    return b"-0" in joined and _MINUS_ZERO(joined) is not None
 
 
 def all_canonical(raws: list[bytes]) -> list[bytes]:
     """The canonical bytes of each of many values."""
     encode, decode = _encode, _decode
-    if b"-0" in b"\x00".join(raws):
+    if has_minus_zero(raws):
         return [canonical(raw) for raw in raws]
     return [encode(decode(raw)) for raw in raws]
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 
-from millrace.sources.clevertap.canonical import Shape, all_canonical, canonical, written
+from millrace.sources.clevertap.canonical import Shape, all_canonical, canonical, has_minus_zero, written
 from millrace.sources.clevertap.times import Ints, Moments
 from millrace.sources.clevertap.wire import Answer, Profile, Record
 
@@ -247,7 +247,7 @@ class Mapper:
             return _digests(map(self._whole_identity, [raws[place] for place in kept]))
         rest = (devices, [session.canonical for session in sessions], digits.tolist())
         shape = self._shape
-        while shape.fit and b"-0" not in b"".join(events):
+        while shape.fit and not has_minus_zero(events):
             try:
                 return _digests(map(written, map(Identity, repeat(self._name), map(shape.read, events), *rest)))
             except msgspec.ValidationError:
