@@ -19,12 +19,12 @@ from tests.control.people import acting, cheap, joined
 from millrace.control import (
     activity,
     connections,
+    crews,
     lifecycle,
     pipelines,
     positions,
     records,
     rejects,
-    runs,
     settings,
     transformations,
 )
@@ -109,14 +109,14 @@ def test_a_change_that_fails_leaves_no_line_and_a_line_that_fails_leaves_no_chan
 
 
 def test_a_run_tells_how_it_ended_and_a_failure_is_critical(home: Home, saved: Desk) -> None:
-    with pytest.raises(MillraceError), runs.crew(home, "events", "INCREMENTAL") as ours:
+    with pytest.raises(MillraceError), crews.crew(home, "events", "INCREMENTAL") as ours:
         run = ours.run_id
         raise ConfigError("the source refused hunter2-not-for-you")
     entry = newest(home)
     assert (entry.severity, entry.action, entry.run_id) == ("CRITICAL", "run", run)
     assert "hunter2" not in entry.message
     assert entry.message.startswith(f"job {run} of events (what is new) failed: the source refused ***")
-    with runs.crew(home, "events", "INCREMENTAL") as ours:
+    with crews.crew(home, "events", "INCREMENTAL") as ours:
         pass
     assert (newest(home).severity, newest(home).message) == (
         "LOW",

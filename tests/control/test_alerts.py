@@ -30,6 +30,7 @@ from millrace.control import (
     alert_watch,
     alerts,
     connections,
+    crews,
     lateness,
     pipelines,
     records,
@@ -608,8 +609,8 @@ def test_a_log_that_may_be_cut_is_told_until_a_run_does_not_say_so(
     from millrace.connect.source import Note
 
     said: list[Note] = [Note("log_retention_risk", "the log is kept for 2 hours, and this pipeline runs every 6")]
-    real = runs._said
-    monkeypatch.setattr(runs, "_said", lambda ours: [*real(ours), *said])
+    real = crews._said
+    monkeypatch.setattr(crews, "_said", lambda ours: [*real(ours), *said])
     runs.run(home, "events")
     go(home)
     (alert,) = found(home)

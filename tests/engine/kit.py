@@ -24,12 +24,12 @@ from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.log import Following, Log
 from millrace.connect.source import Reading, Slice, Source, Stream, Verdict
-from millrace.control import connections, pipelines, rejects, runs
+from millrace.control import connections, crews, pipelines, rejects, runs
+from millrace.control.crews import Crew
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.records import RunRecord
 from millrace.control.rejects import Choice
-from millrace.control.runs import Crew
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
 from millrace.data.columns import OP_TYPE, SOURCE_MODIFIED_AT, ours
 from millrace.destinations.duckdb.destination import Config as DuckConfig
@@ -282,7 +282,7 @@ class Rig:
     @contextmanager
     def crew(self) -> Iterator[Crew]:
         """The pipeline is ours, as in a run."""
-        with runs.crew(self.home, PIPELINE, "INCREMENTAL", clock=self.clock, stopping=self.stopping) as ours_:
+        with crews.crew(self.home, PIPELINE, "INCREMENTAL", clock=self.clock, stopping=self.stopping) as ours_:
             yield ours_
 
     def destination(self) -> Any:

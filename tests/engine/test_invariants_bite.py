@@ -132,7 +132,7 @@ MUTATIONS = {
         INVARIANTS + "test_i6_staged_values_that_do_not_fit_are_not_loaded_as_something_else",
     ),
     "I7 errors as they are": Mutation(
-        "control/runs.py",
+        "control/crews.py",
         "redact(known.message, hidden)",
         "known.message",
         INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",

@@ -13,7 +13,7 @@ from millrace.engine.stage import OpenFile, Stage
 from millrace.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
-    from millrace.control.runs import Crew
+    from millrace.control.crews import Crew
     from millrace.engine.sync import Sync
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from millrace.connect.destination import Change, Destination
 from millrace.connect.source import Context
-from millrace.control import commits, connections, leases, pipelines, runs
+from millrace.control import commits, connections, fittings, leases, pipelines
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import signed
 from millrace.control.clock import clock as machine_clock
@@ -309,7 +309,7 @@ def around(
 
     ``made``: mappings that are not kept yet, and hold.
     """
-    naming = runs.naming(home, pipeline)
+    naming = fittings.naming_of(home, pipeline)
     known = latest(home, pipeline) | dict(made or {})
     if create and event_type not in known:
         return Around(home, pipeline, naming, _begun(home, pipeline, naming, event_type, known), Place(), 0, known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow as pa
 import sqlalchemy as sa
 
-from millrace.control import commits, pages, pipelines, runs, tables
+from millrace.control import commits, fittings, pages, pipelines, tables
 from millrace.control.mapping_plans import around
 from millrace.control.mapping_versions import kept
 from millrace.control.pages import Page
@@ -125,7 +125,7 @@ def _status(said: str) -> str:
 
 def _views(connection: sa.Connection, home: Home, pipeline: Pipeline, names: list[str]) -> list[Overview]:
     """Event types of these names, in this order, at a glance."""
-    limits = runs.naming(home, pipeline).limits
+    limits = fittings.naming_of(home, pipeline).limits
     m = tables.mappings.c
     of = (m.pipeline_id == pipeline.id, m.stream.in_(names))
     newest = sa.select(m.stream, sa.func.max(m.version).label("version")).where(*of).group_by(m.stream).subquery()

@@ -149,10 +149,10 @@ def find(home: Home, pipeline: str, name: str) -> Object:
 
 def refresh(home: Home, pipeline: str) -> list[Object]:
     """The source was asked for its objects now. Raises what the source raises."""
-    from millrace.control import pipelines, runs
+    from millrace.control import crews, pipelines
 
     home.actor.must("pipelines.edit")
-    with runs.visit(home, pipeline) as ours:
+    with crews.visit(home, pipeline) as ours:
         seen(home.database, pipelines.find(home, pipeline).id, ours.source().streams())
     return listed(home, pipeline)
 

@@ -130,10 +130,10 @@ def move_log(home: Home, pipeline: str, wanted: str) -> Position:
 
 def _in_log(home: Home, pipeline: str, wanted: str) -> JSON:
     """The cursor at that place of the log, which its system still has."""
-    from millrace.control import runs
+    from millrace.control import crews
 
     known = [one for one in history(home, pipeline, LOG, "incremental", limit=_KNOWN) if one.cursor is not None]
-    with runs.visit(home, pipeline) as ours:
+    with crews.visit(home, pipeline) as ours:
         log = ours.source().log()
         if log is None:
             raise no_log(pipeline)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from millrace.connect.source import Clock, Note, Reading, Stream
-from millrace.control import records, retention, runs
+from millrace.control import crews, records, retention
 from millrace.control.ledger import Books, Group, Recall
 from millrace.control.origins import Origins
 from millrace.control.records import RunRecord
@@ -30,8 +30,8 @@ from millrace.engine.stage import Draft
 from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
+    from millrace.control.crews import Crew
     from millrace.control.home import Home
-    from millrace.control.runs import Crew
     from millrace.engine.sync import Sync
 
 # By state of a group of rejects: code of a note, what people did, and what may have undone it.
@@ -85,7 +85,7 @@ def replay(
             hint="Rows of one object may be in several tables; leave --object out.",
             code="usage",
         )
-    with runs.crew(home, pipeline, "RAW_REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
+    with crews.crew(home, pipeline, "RAW_REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
         chosen = _chosen(ours, [stream.name for stream in ours.chosen(sync.source.streams(), only)], since)
         if into_fresh:

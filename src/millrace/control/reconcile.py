@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import orjson
 
 from millrace.connect.source import Clock, Count, Seen, Slice, Stream
+from millrace.control import crews, runs
 from millrace.control import rejects as rejected_rows
-from millrace.control import runs
 from millrace.control.clock import clock as machine_clock
 from millrace.control.rejects import Choice
 from millrace.data.batch import LoadMode
@@ -227,7 +227,7 @@ def _compared(
     keys: dict[str, Keys] | None = None,
 ) -> list[Reconciliation]:
     """``keys``: values are compared too, and it gets the keys of the rows of each stream that are to be read again."""
-    with runs.visit(home, pipeline, clock=clock, meter=meter, stopping=stopping) as ours:
+    with crews.visit(home, pipeline, clock=clock, meter=meter, stopping=stopping) as ours:
         sync = ours.sync(only)
         ours.meter.stage = "counting"
         results: list[Reconciliation] = []
@@ -246,7 +246,7 @@ def _compared(
 
 
 def _stream(
-    ours: runs.Crew, sync: Sync, stream: Stream, days: Sequence[Slice], today: date, keys: dict[str, Keys] | None
+    ours: crews.Crew, sync: Sync, stream: Stream, days: Sequence[Slice], today: date, keys: dict[str, Keys] | None
 ) -> Reconciliation | None:
     source, stage = sync.source, sync.stage
     countable = source.countable(stream)
@@ -291,7 +291,7 @@ def _stream(
     )
 
 
-def _rejected(ours: runs.Crew, stage: Stage, stream: str, name_column: str) -> dict[str, int]:
+def _rejected(ours: crews.Crew, stage: Stage, stream: str, name_column: str) -> dict[str, int]:
     """Open rejects of a stream by the name in their row."""
     found: Counter[str] = Counter()
     for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):

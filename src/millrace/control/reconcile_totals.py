@@ -23,7 +23,7 @@ from millrace.engine.stage import Stage
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from millrace.control.runs import Crew
+    from millrace.control.crews import Crew
     from millrace.engine.ledger import Shelved
     from millrace.engine.mapping import Mapping as EngineMapping
     from millrace.engine.sync import Sync

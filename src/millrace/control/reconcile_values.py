@@ -20,7 +20,7 @@ from millrace.engine.likeness import Columns, Ends, Unalike, likeness
 from millrace.engine.shaping import shape
 
 if TYPE_CHECKING:
-    from millrace.control.runs import Crew
+    from millrace.control.crews import Crew
     from millrace.engine.ledger import Shelved
     from millrace.engine.mapping import Mapping
     from millrace.engine.sync import Sync

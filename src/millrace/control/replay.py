@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from millrace.connect.source import Clock, Note, Reading, Stream
-from millrace.control import cures, records, rejects, retention, runs
+from millrace.control import crews, cures, records, rejects, retention
 from millrace.control.failures import due
 from millrace.control.ledger import Group
 from millrace.control.records import RunRecord
@@ -26,8 +26,8 @@ from millrace.errors import ConfigError, MillraceError, Stale
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.control.crews import Crew
     from millrace.control.home import Home
-    from millrace.control.runs import Crew
     from millrace.engine.sync import Sync
 
 
@@ -47,7 +47,7 @@ def replay(
     home.actor.must("pipelines.edit")
     if choice.pipeline is None:
         raise ConfigError("no pipeline is named", hint="Rejects are replayed for one pipeline: name it.", code="usage")
-    with runs.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
+    with crews.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
         sync.meter.stage = "replaying"
         with sync.loading() as wake:
@@ -81,7 +81,7 @@ def mend(
     """
     home.actor.must("pipelines.edit")
     said = _lines(file, content)
-    with runs.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
+    with crews.crew(home, pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
         found: dict[int, Replayable] = {}
         lines: dict[int, dict[int, str]] = {}

@@ -1,483 +1,29 @@
-"""Runs of pipelines: a lease, a record, connectors that are built and closed, and a sync between."""
+"""Runs of pipelines: what a person, a schedule or the API asks for, from the lease to the last load."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
-from millrace.connect.config import DestinationConfig
-from millrace.connect.destination import Destination, Strategy
 from millrace.connect.log import LOG
-from millrace.connect.source import Clock, Context, Note, Slice, Source, Stream
-from millrace.control import (
-    alert_runs,
-    budgets,
-    connections,
-    ingestion_limit,
-    leases,
-    log_watch,
-    logs,
-    object_queries,
-    objects,
-    onlookers,
-    pipelines,
-    process,
-    reach,
-    records,
-    retention,
-    settings,
-    slots,
-    transformations,
-)
-from millrace.control.activity import Severity, wrote
-from millrace.control.alert_runs import Ended
+from millrace.connect.source import Clock, Slice
+from millrace.control import log_watch, pipelines, records, retention
 from millrace.control.clock import clock as machine_clock
-from millrace.control.ledger import Books
-from millrace.control.records import RunKind, RunRecord, RunStatus
-from millrace.control.run_objects import Watching
-from millrace.control.secrets import redact
+from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
+from millrace.control.records import RunKind, RunRecord
 from millrace.data.batch import Lane
-from millrace.data.columns import Prefix
-from millrace.data.dataclass import dataclass
-from millrace.engine.failures import FailurePolicy
-from millrace.engine.ingest import Flight
 from millrace.engine.load import fresh_name
-from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
-from millrace.engine.stage import Stage
 from millrace.engine.sync import Sync
-from millrace.errors import ConfigError, DataError, MillraceError, Problem, Stale, Transient
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
-    from millrace.control.due import Outcome
     from millrace.control.home import Home
-    from millrace.control.pipelines import Pipeline
-    from millrace.control.slots import Part
-    from millrace.control.tasks import Trigger
 
 ResyncMode = Literal["evolve-and-merge", "drop-and-load"]
-
-Place: TypeAlias = tuple[type[Destination[Any]], DestinationConfig]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Why a run is made. ``job``: its number, where it was queued. ``part`` and ``stream``: the schedule it is of.
-
-    ``begun``: an earlier attempt has forgotten what the run shall forget before it reads.
-    """
-
-    job: int | None = None
-    trigger: Trigger = "MANUAL"
-    part: Part = "run"
-    stream: str = ""
-    begun: bool = False
-
-    @property
-    def by_hand(self) -> bool:
-        return self.trigger not in ("SCHEDULE", "RETRY")
-
-
-BY_HAND = Order()
-
-
-@dataclass(slots=True)
-class Crew:
-    """What one run of a pipeline works with. Connectors are built at first use and closed with the crew."""
-
-    home: Home
-    pipeline: Pipeline
-    clock: Clock
-    meter: Meter
-    stopping: threading.Event
-    books: Books
-    run_id: int
-    order: Order = BY_HAND
-    hidden: Sequence[str] = ()
-    """Secrets of its connections."""
-    notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
-    active: Sync | None = None
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _place: Place | None = None
-    _naming: Naming | None = None
-
-    def note(self, note: Note) -> None:
-        """The run says so, once."""
-        self.notes[note.code, note.message] = note
-
-    @property
-    def context(self) -> Context:
-        def awaiting(text: str) -> None:
-            self.meter.awaiting = text
-
-        context = Context(
-            clock=self.clock,
-            awaiting=awaiting,
-            note=self.note,
-            stopping=self.stopping,
-            pipeline=self.pipeline.id,
-        )
-        # Imported here: runs of other sources do without.
-        family = connections.registry.source(self.pipeline.source_type)
-        if family.pushed:
-            from millrace.control import intakes
-
-            return replace(context, intake=intakes.of(self.home, self.pipeline))
-        if family.inspects:
-            from millrace.control.audits import Recorded
-
-            return replace(context, audit=Recorded(self.home.database, self.pipeline.team_id))
-        return context
-
-    @property
-    def pushed(self) -> bool:
-        """Rows of the pipeline come by themselves, once."""
-        return connections.registry.source(self.pipeline.source_type).pushed
-
-    def must_ask(self) -> None:
-        """Raises ConfigError where what was read cannot be asked for again."""
-        if self.pushed:
-            raise ConfigError(
-                f"what was sent to pipeline {self.pipeline.name} cannot be read again: nothing can be asked for it",
-                hint="Keep rows as they come (`keep_raw`), and use `millrace replay`.",
-                code="pushed",
-            )
-
-    def source(self) -> Source[Any]:
-        context = replace(self.context, queries=object_queries.wished(self.home.database, self.pipeline.id))
-        source = connections.build_source(self.home, self.pipeline.source_id, context)
-        self._stack.callback(source.close)
-        return source
-
-    def destination(self) -> Destination[Any]:
-        family, config = self.place
-        destination = family(config, replace(self.context, reach=reach.of(self.home)))
-        # Its notes of what it holds have the workspace's prefix in their name, like every column of ours.
-        destination.loads = self.naming.prefix.outside(destination.loads)
-        return destination
-
-    @property
-    def place(self) -> Place:
-        """The class of the destination and its settings, as they were when they were asked for first."""
-        if self._place is None:
-            self._place = connections.destination_of(self.home, self.pipeline.destination_id)
-        return self._place
-
-    @property
-    def naming(self) -> Naming:
-        """How names are made, as it was said when it was asked for first."""
-        if self._naming is None:
-            self._naming = naming(self.home, self.pipeline, self.place)
-        return self._naming
-
-    def ready(self) -> None:
-        """Nothing is read for a destination that cannot be written. One that does not answer now is waited for."""
-        with closing(self.destination()) as destination, suppress(Transient):
-            destination.ready()
-
-    def stage(self) -> Stage:
-        return self._stack.enter_context(closing(Stage(self.home.stage_url)))
-
-    def sync(self, only: Sequence[str] = ()) -> Sync:
-        """The sync of the pipeline's selected streams, or of those named. Raises ConfigError for an unknown name."""
-        source = self.source()
-        offered = source.streams()
-        streams = self.chosen(offered, only)
-        watch = Watching(self.home.database, self.pipeline.id, self.run_id, lambda error: told(error, self.hidden))
-        if self.run_id:
-            with self.home.database.transaction():
-                objects.seen(self.home.database, self.pipeline.id, offered)
-                watch.begin(stream.name for stream in streams)
-        self.active = Sync(
-            streams=streams,
-            source=source,
-            open_destination=self.destination,
-            ledger=self.books,
-            shelf=self.books,
-            stage=self.stage(),
-            naming=self.naming,
-            clock=self.clock,
-            meter=self.meter,
-            note=self.note,
-            stopping=self.stopping,
-            mode=self.pipeline.load_mode,
-            modes=dict(self.pipeline.modes),
-            auto=self.pipeline.auto_mapping,
-            pipeline=self.pipeline.name,
-            flight=self.flight(),
-            failing=FailurePolicy.from_json(self.pipeline.options.get("failure_policy")),
-            policy=self.pipeline.schema_policy,
-            selected=self.pipeline.selected or frozenset(),
-            grown=records.has_ended(self.home.database, self.pipeline.id),
-            following=self.chosen(offered, ()) if source.log() is not None else (),
-            keeps_unchanged=connections.destination_of(self.home, self.pipeline.destination_id)[0].keeps_unchanged,
-            watch=watch,
-            paced=self.paced,
-            held=self.held,
-        )
-        return self.active
-
-    def paced(self) -> None:
-        """Where the team has read what it may in this window, a run by hand waits, and a worker's ends for now."""
-        database, team = self.home.database, self.pipeline.team_id
-        if self.order.job is None:
-            ingestion_limit.wait(database, team, self.stopping, self.meter)
-        elif ingestion_limit.until(database, team) is not None:
-            self.stopping.set()
-
-    def held(self) -> bool:
-        """A budget that is used up holds back what waits on the stage; the run says so."""
-        why = budgets.holding(self.home.database, self.pipeline)
-        if why is not None:
-            self.note(Note("budget_used_up", why))
-        return why is not None
-
-    def flight(self) -> Flight:
-        """What happens to rows of the pipeline before the mapping."""
-        deployed = transformations.standing(self.home, self.pipeline.name).deployed
-        raw = bool(self.pipeline.options.get("keep_raw_s"))
-        strategy = strategy_of(self.home, self.pipeline, self.place)
-        if deployed is None or deployed.kind == "none":
-            return Flight(version=deployed and deployed.version, raw=raw, strategy=strategy)
-        # An event type that code made in an earlier run is told apart as its table was made for.
-        keys = {one.stream: one.key for one in self.books.mappings() if one.source is not None and one.parent is None}
-        step = transformations.step(self.home, deployed.kind, deployed.text, keys=keys)
-        self._stack.callback(step.close)
-        return Flight(step, deployed.version, raw, strategy)
-
-    def chosen(self, streams: list[Stream], only: Sequence[str]) -> list[Stream]:
-        """The streams that are selected, or those of these names. Raises ConfigError for an unknown name."""
-        by_name = {stream.name.lower(): stream for stream in streams}
-        for name in only:
-            if name.lower() not in by_name:
-                raise ConfigError(
-                    f"pipeline {self.pipeline.name} has no object {name!r}",
-                    hint=f"Objects: {', '.join(stream.name for stream in streams)}.",
-                    code="unknown_object",
-                )
-        wanted = {name.lower() for name in only}
-        resting = frozenset[str]() if only else objects.resting(self.home.database, self.pipeline.id)
-        return [
-            stream
-            for stream in streams
-            if (stream.name.lower() in wanted if only else self._selected(stream) and stream.name not in resting)
-        ]
-
-    def _selected(self, stream: Stream) -> bool:
-        return self.pipeline.selected is None or stream.name in self.pipeline.selected
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-@contextmanager
-def crew(
-    home: Home,
-    name: str,
-    kind: RunKind,
-    *,
-    clock: Clock | None = None,
-    meter: Meter | None = None,
-    stopping: threading.Event | None = None,
-    order: Order = BY_HAND,
-) -> Generator[Crew]:
-    """The pipeline is ours while the block runs, and the run is on record however it ends.
-
-    Raises AlreadyRunning when another process has it. A run that another worker overtook ends as cancelled (I4).
-    """
-    process.settle()
-    clock = clock or machine_clock()
-    pipeline = pipelines.find(home, name)
-    hidden = connections.secrets_of(home, pipeline)
-    lease_name = pipelines.lease_name(pipeline.id)
-    with logs.hiding(hidden), leases.held(home.database, lease_name, what=f"pipeline {name}") as lease:
-        with home.database.transaction():
-            records.end_interrupted(home.database, pipeline.id, but=order.job)
-            run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
-        ours = Crew(
-            home=home,
-            pipeline=pipeline,
-            clock=clock,
-            meter=meter or Meter(),
-            stopping=stopping or threading.Event(),
-            books=Books(home.database, pipeline.id, run_id, lease),
-            run_id=run_id,
-            order=order,
-            hidden=hidden,
-        )
-        onlookers.began(home, pipeline, run_id)
-        try:
-            yield ours
-        except BaseException as error:
-            status: RunStatus = "CANCELLED" if isinstance(error, (KeyboardInterrupt, Stale)) else "FAILED"
-            problem = told(error, hidden)
-            if isinstance(error, MillraceError):
-                # Whoever shows it further up does not know what to take out (I7).
-                error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
-            _ended(ours, kind, status, error, problem)
-            if isinstance(error, Exception):
-                _reckon(ours, order, "cancelled" if isinstance(error, Stale) else _cause(error), error)
-            raise
-        else:
-            status, outcome = _result(ours)
-            if status != "CANCELLED" or order.job is None or records.cancel_wished(home.database, run_id):
-                _ended(ours, kind, status)
-            # Else only the worker stops: its task goes back, and the run goes on with another one.
-            _reckon(ours, order, outcome)
-        finally:
-            ours.close()
-
-
-def _ended(
-    ours: Crew, kind: RunKind, status: RunStatus, error: BaseException | None = None, problem: Problem | None = None
-) -> None:
-    """The run is on record as ended, the activity log tells how, and so do alerts, all or nothing.
-
-    Trouble that time mends is HIGH in the log, another failure CRITICAL.
-    """
-    severity: Severity = "LOW"
-    if status == "FAILED":
-        severity = "HIGH" if isinstance(error, Transient) else "CRITICAL"
-    message = f"job {ours.run_id} of {ours.pipeline.name} ({records.DOES[kind]}) {records.ENDED.get(status, 'ended')}"
-    message += f": {problem.message}" if problem else ""
-    end = Ended(ours.run_id, status, _said(ours), problem)
-    if error is not None:
-        end = replace(end, side=alert_runs.side_of(error), severity=alert_runs.severity_of(error))
-    with ours.home.database.transaction() as connection:
-        records.end_run(ours.home.database, ours.run_id, status, notes=end.notes, error=problem)
-        wrote(ours.home, severity, ours.pipeline.entity, "run", message, run_id=ours.run_id)
-        alert_runs.ended(connection, end)
-    onlookers.ended(ours.home, ours.pipeline, ours.run_id)
-
-
-@contextmanager
-def visit(
-    home: Home,
-    name: str,
-    *,
-    clock: Clock | None = None,
-    meter: Meter | None = None,
-    stopping: threading.Event | None = None,
-) -> Generator[Crew]:
-    """The pipeline to look at, beside whoever runs it: nothing is put on record and nothing can be written."""
-    pipeline = pipelines.find(home, name)
-    nobody = leases.Lease(home.database, pipelines.lease_name(pipeline.id), token="")
-    ours = Crew(
-        home=home,
-        pipeline=pipeline,
-        clock=clock or machine_clock(),
-        meter=meter or Meter(),
-        stopping=stopping or threading.Event(),
-        books=Books(home.database, pipeline.id, 0, nobody),
-        run_id=0,
-    )
-    try:
-        yield ours
-    finally:
-        ours.close()
-
-
-def _must_ask(home: Home, pipeline: str, order: Order = BY_HAND) -> None:
-    """A wish that no source can fulfil is told before there is a run, which would count as one that failed. Raises
-    ConfigError "pushed". A run that was queued meets it in its course."""
-    if order.job is None:
-        with visit(home, pipeline) as ours:
-            ours.must_ask()
-
-
-def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
-    """A name that is no object of the pipeline is told before there is a run. Raises ConfigError."""
-    if only:
-        with visit(home, pipeline) as ours:
-            try:
-                streams = ours.source().streams()
-            except MillraceError:
-                return  # the run meets it again, and puts it on record
-            ours.chosen(streams, only)
-
-
-def _result(ours: Crew) -> tuple[RunStatus, Outcome]:
-    """How a run that raised nothing has ended."""
-    balance = records.run_record(ours.home, ours.run_id).balance
-    failures = bool(balance.rejected) or any(note.level == "error" for note in ours.notes.values())
-    if ours.stopping.is_set():
-        return "CANCELLED", "cancelled"
-    if ours.active is not None and ours.active.deferred:
-        return "DEFERRED_WITH_FAILURES" if failures else "DEFERRED", "deferred"
-    outcome: Outcome = "read" if balance.read else "empty"
-    return "COMPLETED_WITH_FAILURES" if failures else "COMPLETED", outcome
-
-
-def _cause(error: BaseException) -> Outcome:
-    """Whether time may mend it. Nobody knows of what was not foreseen; it is tried again."""
-    return "broken" if isinstance(error, (ConfigError, DataError)) else "failed"
-
-
-def _reckon(ours: Crew, order: Order, outcome: Outcome, error: BaseException | None = None) -> None:
-    """The schedule knows how the run ended."""
-    waits = [limit.retry_after_s for limit in (ours.active.deferred.values() if ours.active else ())]
-    waits += [error.retry_after_s] if isinstance(error, Transient) else []
-    slots.after_run(
-        ours.home.database,
-        ours.pipeline.id,
-        order.part,
-        outcome,
-        ours.home.database.now(),
-        stream=order.stream,
-        deferring=_deferring(ours),
-        by_hand=order.by_hand,
-        retry_after_s=max((wait for wait in waits if wait is not None), default=None),
-    )
-
-
-def _deferring(ours: Crew) -> bool:
-    """Whether runs that find nothing come at growing intervals. A log is read in time, lest it be cut."""
-    said = ours.pipeline.options.get("defer_when_empty")
-    followed = ours.active is not None and bool(ours.active.following)
-    return pipelines.deferring(ours.pipeline) and not (followed and said is None)
-
-
-def _said(ours: Crew) -> list[Note]:
-    """The notes of the run, without secrets (I7)."""
-    return [replace(note, message=redact(note.message, ours.hidden)) for note in ours.notes.values()]
-
-
-def told(error: BaseException, hidden: Sequence[str]) -> Problem:
-    """The error as it is kept and shown: no secret is in it (I7)."""
-    if isinstance(error, MillraceError):
-        known = error.problem
-        return Problem(
-            known.code, redact(known.message, hidden), known.hint and redact(known.hint, hidden), known.path, known.docs
-        )
-    if isinstance(error, KeyboardInterrupt):
-        return Problem("cancelled", "the run was ended by hand", "Run it again; it goes on from the last commit.")
-    return Problem("internal", redact(f"{type(error).__name__}: {error}", hidden))
-
-
-def strategy_of(home: Home, pipeline: Pipeline, place: Place | None = None) -> Strategy:
-    """What becomes of nested values: as the pipeline says, else the destination's default.
-
-    ``place``: the destination's class and settings, where they are known already.
-    """
-    family, config = place or connections.destination_of(home, pipeline.destination_id)
-    return pipeline.options.get("json_parsing_strategy") or family.strategies(config)[0]
-
-
-def naming(home: Home, pipeline: Pipeline, place: Place | None = None) -> Naming:
-    """How names are made for this pipeline at its destination. ``place``: as of `strategy_of`."""
-    family, config = place or connections.destination_of(home, pipeline.destination_id)
-    return Naming(
-        limits=family.limits,
-        rules=pipeline.naming,
-        prefix=Prefix(settings.workspace(home.database).metadata_prefix),
-        table_prefix=pipeline.table_prefix,
-        sanitized=config.sanitize_names,
-        oversize=config.on_oversize,
-    )
 
 
 def run(
@@ -621,6 +167,25 @@ def resync(
             _have_begun(ours, order)
         _finish(ours, sync)
     return records.run_record(home, ours.run_id)
+
+
+def _must_ask(home: Home, pipeline: str, order: Order = BY_HAND) -> None:
+    """A wish that no source can fulfil is told before there is a run, which would count as one that failed. Raises
+    ConfigError "pushed". A run that was queued meets it in its course."""
+    if order.job is None:
+        with visit(home, pipeline) as ours:
+            ours.must_ask()
+
+
+def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
+    """A name that is no object of the pipeline is told before there is a run. Raises ConfigError."""
+    if only:
+        with visit(home, pipeline) as ours:
+            try:
+                streams = ours.source().streams()
+            except MillraceError:
+                return  # the run meets it again, and puts it on record
+            ours.chosen(streams, only)
 
 
 def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from millrace.connect.source import Clock
-from millrace.control import fields, runs
+from millrace.control import crews, fields, fittings
 from millrace.control.commits import current_tables, latest_mappings
 from millrace.control.sightings import PLACES, Closed, Failed, Gone, Held, Read, Staged, Trace
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, transformations
@@ -27,8 +27,8 @@ from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.control.crews import Crew
     from millrace.control.home import Home
-    from millrace.control.runs import Crew
     from millrace.data.columns import Prefix
     from millrace.engine.stage import Stage
 
@@ -44,7 +44,7 @@ def trace(home: Home, pipeline: str, key: str, *, only: str | None = None, clock
     several, or a field that nobody ever saw.
     """
     home.actor.must("view")
-    with runs.visit(home, pipeline, clock=clock) as ours:
+    with crews.visit(home, pipeline, clock=clock) as ours:
         sought = _sought(ours, key, only)
         stage = ours.stage()
         held, unasked = _held(ours, sought)
@@ -96,7 +96,7 @@ class _Sought:
 
 def _sought(ours: Crew, key: str, only: str | None) -> list[_Sought]:
     """For every event type of the pipeline what is looked for there."""
-    prefix = runs.naming(ours.home, ours.pipeline).prefix
+    prefix = fittings.naming_of(ours.home, ours.pipeline).prefix
     with ours.home.database.reading() as connection:
         known = {
             name: Shape.from_json(row.mapping) for name, row in latest_mappings(connection, ours.books.feed).items()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from millrace.connect.destination import Strategy
 from millrace.connect.source import Stream
-from millrace.control import mapping_versions, pipelines, rejects, runs
+from millrace.control import crews, fittings, mapping_versions, pipelines, rejects
 from millrace.control.ledger import Books
 from millrace.control.reconcile import Cancelled
 from millrace.control.tables import raw_files, samples, segments
@@ -33,8 +33,8 @@ from millrace.engine.shaping import shape
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
+    from millrace.control.crews import Crew
     from millrace.control.home import Home
-    from millrace.control.runs import Crew
     from millrace.engine.stage import Stage
     from millrace.engine.steps import Step, Stepped
 
@@ -161,7 +161,7 @@ def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | Non
     outcomes: list[Outcome] = []
     mappings = None if pipeline is None else _mappings(home, pipeline)
     before = {} if mappings is None else dict(mappings.by_stream)
-    strategy = "NATIVE" if pipeline is None else runs.strategy_of(home, pipelines.find(home, pipeline))
+    strategy = "NATIVE" if pipeline is None else fittings.strategy_of(home, pipelines.find(home, pipeline))
     for batch, _ in batches(events):
         key = () if mappings is None else _key(mappings, batch.stream)
         stepped = step.apply(batch, key)
@@ -208,13 +208,13 @@ def dry_run(
     home.actor.must("transformations.edit")
     mappings = _mappings(home, pipeline)
     before = dict(mappings.by_stream)
-    strategy = runs.strategy_of(home, pipelines.find(home, pipeline))
+    strategy = fittings.strategy_of(home, pipelines.find(home, pipeline))
     counts: Counter[str] = Counter(dict.fromkeys(get_args(Became), 0))
     failures: Counter[str] = Counter()
     differences: list[Difference] = []
     rows = 0
     through: int | None = None
-    with runs.visit(home, pipeline) as ours:
+    with crews.visit(home, pipeline) as ours:
         for batch, version in _latest(home, ours, mappings, last):
             if stopping is not None and stopping.is_set():
                 raise Cancelled("the dry run was ended by hand", hint="It has changed nothing.")
@@ -294,8 +294,8 @@ def _unmapped(rows: pa.RecordBatch, mapping: Mapping | None) -> pa.RecordBatch:
 def _mappings(home: Home, pipeline: str) -> Mappings:
     """The pipeline's mappings in memory: what is put into them is forgotten."""
     found = pipelines.find(home, pipeline)
-    naming = runs.naming(home, found)
-    with runs.visit(home, pipeline) as ours:
+    naming = fittings.naming_of(home, found)
+    with crews.visit(home, pipeline) as ours:
         known = {mapping.stream: mapping for mapping in _books(ours).mappings()}
 
     def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.control import ingestion_limit, logs, priority, runs, tasks
 from millrace.control.actors import SYSTEM
+from millrace.control.crews import Order
 from millrace.control.db import Outdated
 from millrace.control.home import Home
 from millrace.control.leases import AlreadyRunning
 from millrace.control.records import RunRecord
-from millrace.control.runs import Order
 from millrace.engine.meter import Meter
 from millrace.errors import EnvironmentProblem, MillraceError, Stale, Transient
 
