@@ -163,7 +163,7 @@ def test_i5_a_run_accounts_for_every_row(rig: Rig):
 
 
 def test_i5_a_commit_that_does_not_balance_is_not_taken(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    from millrace.engine import ingest as module
+    from millrace.engine import entering as module
 
     real = module.shape
 

@@ -114,7 +114,7 @@ MUTATIONS = {
         INVARIANTS + "test_i5_a_run_accounts_for_every_row",
     ),
     "I5 misfits not kept": Mutation(
-        "engine/ingest.py",
+        "engine/entering.py",
         "way.draft.reject(refused)  # I5",
         "pass",
         INVARIANTS + "test_i5_a_run_accounts_for_every_row",

@@ -17,7 +17,7 @@ from millrace.control.rejects import Choice, rows
 from millrace.data.batch import Batch, Checkpoint
 from millrace.data.columns import is_ours
 from millrace.data.compute import pc
-from millrace.engine.ingest import Flight
+from millrace.engine.entering import Flight
 from millrace.engine.steps import Output, Stepped
 
 __all__ = ["desk", "rig", "types"]

@@ -36,8 +36,8 @@ from millrace.control.records import RunKind, RunStatus
 from millrace.control.run_objects import Watching
 from millrace.control.secrets import redact
 from millrace.data.dataclass import dataclass
+from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy
-from millrace.engine.ingest import Flight
 from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage

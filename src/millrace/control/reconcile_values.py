@@ -15,8 +15,8 @@ from millrace.connect.source import Stream
 from millrace.control import reconcile_totals
 from millrace.control.reconcile import MOST_KEYS, Compared, Keys, Reconciliation, Unlike, Values, go_on
 from millrace.data.batch import Batch
-from millrace.engine.ingest import Mappings
 from millrace.engine.likeness import Columns, Ends, Unalike, likeness
+from millrace.engine.mappings import Mappings
 from millrace.engine.shaping import shape
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from millrace.connect.source import Note, Reading, Slice, Stream
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
 from millrace.data.dataclass import dataclass
 from millrace.engine.failures import ObjectFailed
-from millrace.engine.ingest import Mappings, ingest
+from millrace.engine.ingest import ingest
+from millrace.engine.mappings import Mappings
 from millrace.engine.stage import Draft
 from millrace.errors import ConfigError, Transient
 

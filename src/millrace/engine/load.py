@@ -26,8 +26,8 @@ from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
 from millrace.data.cast import cast
 from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix
+from millrace.engine.entering import rejects
 from millrace.engine.failures import ObjectFailed
-from millrace.engine.ingest import rejects
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
 from millrace.engine.meter import Meter

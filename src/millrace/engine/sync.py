@@ -13,12 +13,14 @@ from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Lane, LoadMode
 from millrace.data.dataclass import dataclass
+from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
-from millrace.engine.ingest import Flight, Mappings, ingest
+from millrace.engine.ingest import ingest
 from millrace.engine.ledger import Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
+from millrace.engine.mappings import Mappings
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
