@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -278,6 +279,30 @@ def test_leftovers_are_not_taken_for_rows_of_a_reload_that_finds_nothing(rig: Ri
         rig.resync()
     rig.resync()
     assert rig.rows("items", "id") == []
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    ["CREATE TABLE items__fresh AS SELECT * FROM items", "CREATE TABLE items__fresh (id BIGINT, kept VARCHAR)"],
+    ids=["rows of ours, copied", "no rows"],
+)
+@pytest.mark.parametrize("found", [items(2), []], ids=["rows", "nothing read"])
+def test_a_table_of_the_users_that_has_the_name_of_a_fresh_one_is_never_taken(rig: Rig, theirs: str, found: list[Any]):
+    rig.script.stream("items", [items(1), Checkpoint(1)], [found, Checkpoint(2)] if found else [], [], key=("id",))
+    rig.create()
+    rig.run()
+    rig.change(theirs)
+    before = rig.query("SELECT * FROM items__fresh")
+    with pytest.raises(SchemaError, match="items__fresh at the destination was not made by Millrace") as refused:
+        rig.resync()
+    assert (refused.value.code, "Rename items__fresh" in (refused.value.hint or "")) == ("fresh_taken", True)
+    assert (rig.query("SELECT * FROM items__fresh"), rig.rows("items", "id")) == (before, [1])
+    rig.change("ALTER TABLE items__fresh RENAME TO mine")
+    rig.run()
+    assert (rig.query("SELECT * FROM mine"), rig.rows("items", "id")) == (before, [2] if found else [])
+    rig.change("ALTER TABLE mine RENAME TO items__fresh")
+    runs.reset(rig.home, PIPELINE, drop_tables=True)
+    assert (rig.exists("items"), rig.query("SELECT * FROM items__fresh")) == (False, before)
 
 
 def reloaded(rig: Rig, mode: str = "append") -> Rig:

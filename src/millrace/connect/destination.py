@@ -289,6 +289,10 @@ class Destination(ABC, Generic[D]):
         return found.segment if found else None
 
     @abstractmethod
+    def noted(self, table: str) -> bool:
+        """Whether any feed has a note of rows in the table: loads of ours went there."""
+
+    @abstractmethod
     def forget(self, feed: str, table: str) -> None:
         """The destination no longer knows of any segment of the feed in this table."""
 

@@ -17,8 +17,8 @@ from millrace.control import commits, leases, mapping_edits, pipelines, shelving
 from millrace.control.activity import Entity, wrote
 from millrace.control.mapping_plans import ME, By, Edit, Plan, around, edit, keep, leased
 from millrace.control.mapping_versions import Difference, Kept, diff, differences, kept, latest, named, versions
-from millrace.engine.load import fresh_name
-from millrace.engine.mapping import Mapping
+from millrace.engine.load import drop_fresh
+from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.policy import Policy
 from millrace.errors import ConfigError
 
@@ -137,7 +137,7 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
         destination = at.destination()
         statements = tuple(change.statement for change in destination.dropping(made.table))
         if not by.dry_run:
-            destination.drop(fresh_name(made.table, type(destination).limits))
+            drop_fresh(destination, made.table, at.naming.prefix)
             destination.drop(made.table)
             why = replace(by.signed(home), reason=by.reason or f"the table {made.table} was deleted")
             with home.database.transaction() as connection:
@@ -197,7 +197,9 @@ def _against(mapping: Mapping, what: Bulk) -> str | None:
         return "it is skipped already" if what == "skip" else "it is skipped; include it first"
     if what == "unmap" and not mapping.mapped:
         return "it has no table already"
-    if what == "unmap" and mapping.auto:
+    if what == "unmap" and policy_of(mapping).tables == "evolve":
+        if mapping.policy is not None:
+            return "by a policy of its own its tables evolve; give it another policy first"
         return "it is mapped automatically; switch auto mapping off first"
     return "it is mapped automatically already" if what == "auto" and mapping.auto else None
 

@@ -15,7 +15,7 @@ from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
 from millrace.control.records import RunKind, RunRecord
 from millrace.data.batch import Lane
-from millrace.engine.load import fresh_name
+from millrace.engine.load import drop_fresh
 from millrace.engine.meter import Meter
 from millrace.engine.sync import Sync
 from millrace.errors import ConfigError, MillraceError
@@ -231,8 +231,7 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
             )
         with closing(ours.destination()) as destination:
             for name in names:
-                # Of a full reload that never came to its end; never the user's.
-                destination.drop(fresh_name(name, type(destination).limits))
+                drop_fresh(destination, name, ours.naming.prefix)
                 if drop_tables:
                     destination.drop(name)
         ours.books.drop_everything()

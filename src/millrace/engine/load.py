@@ -52,6 +52,34 @@ def fresh_name(table: str, limits: Limits) -> str:
     return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
 
 
+def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix) -> None:
+    """What a full reload of the table that never came to its end has left is gone; never a table of somebody else's."""
+    name = fresh_name(table, destination.limits)
+    if _is_ours(destination, name, prefix):
+        destination.drop(name)
+
+
+def _is_ours(destination: Destination[Any], fresh: str, prefix: Prefix) -> bool:
+    """Whether a table that has the name of a fresh one was made by a full reload, or there is none.
+
+    Rows that were loaded there have a note beside them (I3). Before its first load it has no row, but our columns.
+    """
+    there = destination.schema(fresh)
+    if there is None or destination.noted(fresh):
+        return True
+    return prefix.outside(INGESTED_AT) in there and destination.sizes(fresh, "", [(None, None)], {})[1] == [0]
+
+
+def _must_be_ours(destination: Destination[Any], fresh: str, table: str, prefix: Prefix) -> None:
+    if not _is_ours(destination, fresh, prefix):
+        raise SchemaError(
+            f"the table {fresh} at the destination was not made by Millrace, and a full reload of {table} fills a "
+            "table of that name before it takes its place",
+            hint=f"Rename {fresh}, or drop it if nobody needs it; then run the pipeline again.",
+            code="fresh_taken",
+        )
+
+
 class StagedRows(Rereadable):
     """The rows of segments as one table shape; every reading starts again. Files are verified at the first one, and
     again when they were touched since.
@@ -147,7 +175,7 @@ def load(
     around = _around(mapping, family, destination.limits)
     table = _target(mapping, name, destination, prefix, around=around)
     feed = f"{shelf.feed}:{shelved.generation}"
-    held = _held(shelved, table, feed, destination, shelf, note)
+    held = _held(shelved, table, feed, destination, shelf, note, prefix)
     moved = False
     while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
         upto = segments[-1].number
@@ -267,6 +295,7 @@ def _held(
     destination: Destination[Any],
     shelf: Shelf,
     note: Callable[[Note], None],
+    prefix: Prefix,
 ) -> int:
     """Last segment that the table holds, by the destination's own word; our note is brought in line with it.
 
@@ -275,6 +304,8 @@ def _held(
     holding = destination.holding(feed, table.name)
     held = holding.segment if holding else None  # I3
     gone = destination.schema(table.name) is None
+    if shelved.fresh and held is None and not gone:
+        _must_be_ours(destination, table.name, shelved.mapping.table, prefix)
     if gone and shelved.loaded and not shelved.fresh:
         if not shelved.mapping.auto:
             raise _dropped_by_hand(shelved.mapping)
@@ -436,6 +467,7 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
             return False
         if not shelved.last:
             # Nothing was read: what lies there is of an earlier reload that never came to its end.
+            _must_be_ours(destination, fresh, mapping.table, prefix)
             destination.drop(fresh)
             destination.ensure(_target(mapping, fresh, destination, prefix))
         destination.swap(fresh, mapping.table)

@@ -481,6 +481,13 @@ class SqlDestination(Destination[D]):
         )
         return Held(int(found[0][0]), found[0][1]) if found else None
 
+    def noted(self, table: str) -> bool:
+        with self.connected(keep=True):
+            if self.found(self.loads) is None:
+                return False
+            notes = f"SELECT 1 FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)} LIMIT 1"
+            return bool(self.rows(notes, table))
+
     def forget(self, feed: str, table: str) -> None:
         with self.connected(keep=True), self.transaction():
             if self.found(self.loads) is not None:

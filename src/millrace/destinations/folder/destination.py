@@ -298,6 +298,10 @@ class Destination(Contract[Config]):
         last = self.catalog.last(state.id, feed) if state.id else None
         return Held(last.upto, last.staged_file) if last else None
 
+    def noted(self, table: str) -> bool:
+        # A table is there only by the catalog, which nobody else writes.
+        return self.catalog.state(table).id is not None
+
     def forget(self, feed: str, table: str) -> None:
         state = self.catalog.state(table)
         if state.id:
