@@ -327,6 +327,21 @@ def test_an_unmapped_event_type_waits_with_its_rows(rig: Rig):
     assert rig.rows("items", "id") == [1, 2, 3]
 
 
+def test_who_has_a_policy_by_which_tables_evolve_is_told_of_it_when_they_unmap(rig: Rig):
+    given(rig, items(1)).run()
+    mappings.set_policy(rig.home, *HERE, Policy(types="freeze"))
+    for auto in (True, False):
+        mappings.set_auto(rig.home, *HERE, auto)
+        with pytest.raises(ConfigError, match="policy of its own") as refused:
+            mappings.unmap(rig.home, *HERE)
+        assert "auto mapping" not in f"{refused.value.message} {refused.value.hint}"
+        (plan,) = mappings.bulk(rig.home, PIPELINE, "unmap", ["items"])
+        assert "policy of its own" in (plan.unchanged or "")
+    mappings.set_policy(rig.home, *HERE, Policy(tables="freeze"))
+    mappings.unmap(rig.home, *HERE)
+    assert overview(rig).table is None
+
+
 def test_auto_mapping_of_an_event_type_differs_from_the_pipelines(rig: Rig):
     given(rig, items(1), items(2, n=5), items(3, n=6)).run()
     mappings.set_auto(rig.home, *HERE, False)

@@ -220,6 +220,8 @@ def test_the_annotations_of_a_script_are_its_own():
     ("text", "told"),
     [
         ("def transform(event): raise SystemExit", "SystemExit (line 1)"),
+        ("def transform(event): raise KeyboardInterrupt('no')", "KeyboardInterrupt: no (line 1)"),
+        ("class E(BaseException): pass\ndef transform(event): raise E", "E (line 2)"),
         ("class E(Exception):\n    def __str__(self): raise E\ndef transform(event): raise E",
          "E: this error has no text (line 3)"),
         (r"def transform(event): raise ValueError('\ud800é')", r"ValueError: \ud800é (line 1)"),

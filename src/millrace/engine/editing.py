@@ -239,14 +239,16 @@ def _read_by_hand(brought: pa.DataType | None, type_: pa.DataType) -> bool:
     return fits(brought, type_) != "always"
 
 
+_SWITCH_OFF = "Switch its auto mapping off first, or skip it."
+
+
 def unmapped(mapping: Mapping) -> Mapping:
     """Rows wait for somebody to map them again; the table stays. Only without auto mapping, which would map at once."""
     if policy_of(mapping).tables == "evolve":
-        raise _refused(
-            f"{mapping.stream} is mapped automatically, so it would be mapped again at once",
-            "Switch its auto mapping off first, or skip it.",
-            "auto_mapped",
-        )
+        own = mapping.policy is not None
+        why = "has a policy of its own by which tables evolve" if own else "is mapped automatically"
+        hint = "Give it another policy for tables first, or skip it." if own else _SWITCH_OFF
+        raise _refused(f"{mapping.stream} {why}, so it would be mapped again at once", hint, "auto_mapped")
     return replace(mapping, mapped=False)
 
 

@@ -99,7 +99,7 @@ class Script:
         PLACE.event = event
         try:
             return Result(self.accepted(self.transform(event)))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # no signal is meant for a script: whatever ends it, it has raised itself
             raise self.failed(error) from None
 
     def accepted(self, answer: Any) -> list[Event]:
@@ -138,7 +138,7 @@ def _said(error: BaseException) -> str:
     """The error's class and words. What users' classes do when they are asked for words is their affair."""
     try:
         text = f"there is no key {error}" if type(error) is KeyError and error.args else str(error)
-    except Exception:
+    except BaseException:
         text = "this error has no text"
     if isinstance(error, AttributeError) and isinstance(error.obj, Event):
         text = f"an event has no {error.name!r}; it has: {', '.join(METHODS)}"
@@ -158,7 +158,7 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
     scope: dict[str, Any] = {"__name__": _MODULE} if free else environment(_MODULE, printed)
     try:
         exec(code, scope)  # noqa: S102  this is what it is for; it happens behind the wall
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         line = next((line for line, _ in reversed(list(_frames(error.__traceback__, name)))), None)
         raise ScriptError(_said(error), line) from None
     transform = scope.get("transform")

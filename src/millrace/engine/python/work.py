@@ -85,7 +85,7 @@ class Work:
                 same = answer is event and event.is_as_given(name, fields)
                 if answer is not None and not same:
                     events = script.accepted(answer)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # KeyboardInterrupt too: whatever ends a script, it has raised itself
                 same = False
                 failure = _told(script, error)
             answer = None
