@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.engine.kit import PIPELINE, Rig, items, rig, types
+from tests.engine.kit import PIPELINE, Rig, SetClock, Shaky, items, rig, types
 from tests.postgres import Database
 
-from millrace.control import connections, leases, mapping_edits, mapping_views, mappings, runs
+from millrace.control import connections, leases, mapping_edits, mapping_views, mappings, objects, runs
+from millrace.control.home import Home
 from millrace.control.mapping_views import Overview
 from millrace.control.mappings import Bulk, By
 from millrace.control.tables import segments
 from millrace.data.batch import Checkpoint
 from millrace.engine.policy import BY_HAND, Policy
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
 __all__ = ["rig", "types"]
 
@@ -463,6 +465,47 @@ def test_the_status_follows_what_becomes_of_an_event_type(rig: Rig):
     mappings.include(rig.home, *HERE)
     mappings.unmap(rig.home, *HERE)
     assert (overview(rig).mapping_status, overview(rig).table) == ("UNMAPPED", None)
+
+
+class Looking(SetClock):
+    """A clock that looks at the loading status whenever it is asked; a load asks it before it begins."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__()
+        self.home = home
+        self.seen: list[str] = []
+
+    def now(self) -> datetime:
+        self.seen.append(loading(self.home))
+        return super().now()
+
+
+def loading(home: Home) -> str:
+    return objects.find(home, PIPELINE, "items").loading
+
+
+@pytest.mark.spec("loading.21.10")
+def test_the_loading_status_follows_what_becomes_of_what_was_staged(rig: Rig):
+    rig.destination_type = "shaky"
+    rig.script.stream("items", [Checkpoint(0)], [items(1, n=5), Checkpoint(1)], [items(2, n=6), Checkpoint(2)], [])
+    rig.create("append").run()
+    assert loading(rig.home) == "NOT_STARTED"
+    staged(rig)
+    assert loading(rig.home) == "QUEUED"
+    for code, status in (("locked", "DEFERRED"), ("broken", "FAILED")):
+        Shaky.faults = {"load": [("before", EnvironmentProblem("no", code=code))]}
+        with pytest.raises(EnvironmentProblem):
+            loaded(rig)
+        assert loading(rig.home) == status
+    clock = Looking(rig.home)
+    runs.load(rig.home, PIPELINE, clock=clock)
+    assert (set(clock.seen) - {"SUCCESS"}, loading(rig.home)) == ({"IN_PROGRESS"}, "SUCCESS")
+    staged(rig)
+    assert loading(rig.home) == "QUEUED"
+    rig.change("ALTER TABLE items DROP COLUMN n", "ALTER TABLE items ADD COLUMN n DATE")
+    with pytest.raises(MillraceError):
+        rig.run()
+    assert loading(rig.home) == "FAILED"
 
 
 def test_an_error_of_the_destination_is_shown_at_the_mapping(rig: Rig):

@@ -284,13 +284,14 @@ def _listed(found: list[Object], now: datetime) -> Iterator[str]:
             one.name,
             one.state,
             one.status,
+            one.loading,
             ", ".join(one.key),
             None if one.history is None else shared(one.history),
             None if one.last_ingested_at is None else ago(one.last_ingested_at, now),
         )
         for one in found
     ]
-    yield from table(("object", "state", "status", "key", "history", "read"), rows)
+    yield from table(("object", "state", "status", "loading", "key", "history", "read"), rows)
 
 
 def _positions(found: Object) -> Iterator[str]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import sqlalchemy as sa
 
 from millrace.connect.log import LOG
+from millrace.control import loading_statuses
 from millrace.control.db import Database, upsert
+from millrace.control.loading_statuses import LoadingStatus
 from millrace.control.tables import cursors, mappings, object_settings, run_objects, runs, slots, tasks
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
@@ -56,13 +58,17 @@ AT_WORK = ("IN_PROGRESS", "CANCELLING")
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object of a pipeline. ``seen_at``: when the source last offered it; None: it never did. Once the source
-    offers it no more its status is FINISHED, as it is not read again."""
+    """One object of a pipeline. ``status`` is about reading, ``loading`` about its own table.
+
+    ``seen_at``: when the source last offered it; None: it never did. Once the source offers it no more its status is
+    FINISHED, as it is not read again.
+    """
 
     pipeline: str
     name: str
     state: ObjectState
     status: IngestionStatus
+    loading: LoadingStatus
     historical: bool
     key: tuple[str, ...]
     load_mode: str
@@ -183,6 +189,7 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
     unmapped = _unmapped(connection, pipeline.id)
     latest = _latest(connection, pipeline.id)
     work = _at_work(connection, pipeline.id)
+    shelf = loading_statuses.shelf(connection, pipeline.id)
     # The position in a log is that of no object.
     names = sorted({*settings, *at, *(pipeline.selected or ())} - {LOG})
     found: list[Object] = []
@@ -208,6 +215,7 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
                 name=name,
                 state=state,
                 status=status,
+                loading=shelf.status(name, doing, last),
                 historical=bool(own.historical) if own is not None else "historical" in lanes,
                 key=tuple(own.key) if own is not None else (),
                 load_mode=pipeline.modes.get(name, pipeline.load_mode),
