@@ -64,7 +64,7 @@ def limit_pipeline(home: Home, pipeline: Pipeline, wanted: Mapping[str, JSON]) -
     for period in ("day", "month"):
         limit = wanted.get(period)
         if limit is None:
-            usage_limits.lift_pipeline(home, pipeline.name, period)
+            usage_limits.lift_pipeline(home, pipeline.name, [period])
         elif limit != before.get(period):
             usage_limits.limit_pipeline(home, pipeline.name, period=period, **_arguments(limit))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from millrace.control.rejects import Choice
 from millrace.data import columns
 from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.crews import Crew
@@ -176,10 +175,11 @@ def no_days(found: Sequence[Reconciliation]) -> None:
     """Raises ConfigError where something differs that reading days again cannot mend."""
     for one in found:
         if one.ranges and not one.equal:
-            pipeline, stream = shlex.quote(one.pipeline), shlex.quote(one.stream)
+            fix = as_typed("reconcile", one.pipeline, "--values", "--fix")
+            whole = as_typed("resync", one.pipeline, "--object", one.stream)
             raise ConfigError(
                 f"{one.stream} differs from its table, and is counted as it is now: it has no days to read again",
-                hint=f"Run the pipeline and compare again; then `millrace reconcile {pipeline} --values --fix` for the "
-                f"rows that differ, or `millrace resync {pipeline} --object {stream}` for all.",
+                hint=f"Run the pipeline and compare again; then `{fix}` for the rows that differ, or `{whole}` for "
+                "all.",
                 code="cannot_reread",
             )

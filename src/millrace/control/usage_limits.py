@@ -133,7 +133,7 @@ def limit_team(home: Home, rows: int, *, pause: bool = False, sideline: bool = F
     return next(one for one in _of(home, [None]))
 
 
-def lift_pipeline(home: Home, pipeline: str, *periods: Period) -> None:
+def lift_pipeline(home: Home, pipeline: str, periods: Sequence[Period] = ()) -> None:
     """The pipeline has no limit any more, neither a day nor a month, or none of these periods. A run loads what was
     held back."""
     home.actor.must("pipelines.edit")

@@ -133,6 +133,14 @@ class Destination(SqlDestination[Config]):
         )
         return {column.name: column for column in columns} or None
 
+    def instead(self, table: str) -> str | None:
+        found = self.rows(
+            "SELECT 1 FROM duckdb_views() "
+            "WHERE database_name = current_database() AND schema_name = 'main' AND lower(view_name) = lower($1)",
+            table,
+        )
+        return "view" if found else None
+
     def indexed(self, table: Table) -> None:
         """No index is made. A table of the user's that has a primary key must have this one."""
         found = self.rows(
