@@ -36,17 +36,29 @@ def failure(text: str, given: Event | None = None) -> TransformFailed:
 
 # The typical uses (transformations.md 2.7), by their number.
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 USES: dict[str, tuple[str, Event, list[tuple[str, dict[str, Any]]]]] = {
     "1 drop by name": (
         "def transform(event):\n    if event.getEventName() == 'activity': return None\n    return event",
         event("activity", id=1),
         [],
     ),
+    "1 let others pass": (
+        "def transform(event):\n    if event.getEventName() == 'activity': return None\n    return event",
+        event(id=1),
+        [("orders", {"id": 1})],
+    ),
     "2 drop by value": (
         "def transform(event):\n    p = event.getProperties()\n"
         "    return None if p['status'] != 'confirmed' else event",
         event(id=1, status="new"),
         [],
+    ),
+    "2 let other values pass": (
+        "def transform(event):\n    p = event.getProperties()\n"
+        "    return None if p['status'] != 'confirmed' else event",
+        event(id=1, status="confirmed"),
+        [("orders", {"id": 1, "status": "confirmed"})],
     ),
     "3 add a field": (
         "def transform(event):\n    p = event.getProperties()\n    p['foo'] = 'bar'\n"
@@ -98,11 +110,29 @@ USES: dict[str, tuple[str, Event, list[tuple[str, dict[str, Any]]]]] = {
         [("orders", {"mail": base64.b64encode(b"ann@x.org").decode()})],
     ),
     "10 enrich": (
-        "from io.hevo.api import TimeUtils\ndef transform(event):\n    p = event.getProperties()\n"
+        "from io.hevo.api import TimeUtils, Utils\nfrom ua_parser import user_agent_parser\n"
+        "def transform(event):\n    p = event.getProperties()\n    if p['eur'] <= 0: return None\n"
+        "    seen = user_agent_parser.Parse(p.pop('agent'))\n"
+        "    p['browser'], p['os'] = seen['user_agent']['family'], seen['os']['family']\n"
+        "    for path, value in Utils.flattenJson({'buyer': p.pop('buyer')}).items():\n        p[path] = value\n"
         "    p['local'] = TimeUtils.convertEpochToFormat(p['at'], 'yyyy-MM-dd HH:mm', 'Asia/Kolkata')\n"
         "    p['usd'] = round(p['eur'] * 1.1, 2)\n    return event",
-        event(at=1767225600, eur=10),
-        [("orders", {"at": 1767225600, "eur": 10, "local": "2026-01-01 05:30", "usd": 11.0})],
+        event(at=1767225600, eur=10, agent=BROWSER, buyer={"name": "Ann", "home": {"city": "Pune"}}),
+        [
+            (
+                "orders",
+                {
+                    "at": 1767225600,
+                    "eur": 10,
+                    "browser": "Chrome",
+                    "os": "Linux",
+                    "buyer_name": "Ann",
+                    "buyer_home_city": "Pune",
+                    "local": "2026-01-01 05:30",
+                    "usd": 11.0,
+                },
+            )
+        ],
     ),
 }
 

@@ -22,6 +22,8 @@ from millrace.data.batch import LoadMode
 from millrace.errors import SchemaError, Stale
 
 SCHEMA = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
+# Of the columns that a destination may have, so many are kept for Millrace (loading.md 18).
+RESERVED = 6
 FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 # The worked example of loading.md 5: what the table holds, what comes, what it holds then.
@@ -199,6 +201,43 @@ class SqlDestinationContract(ItemsContract):
         assert found == {k: state[1:] for k, state in expected.items()}
         live = {k: v for k, v, _, deleted, _ in merged if not deleted}
         assert live == {k: state[0] for k, state in expected.items() if not state[2]}
+
+    @pytest.mark.spec("loading.21.2")
+    def test_append_keeps_each_of_100000_events(self, destination: Destination[Any]) -> None:
+        made = example(mode="append")
+        events = shuffled()
+        destination.ensure(made)
+        for segment, (low, high) in enumerate(pairwise([0, 30_000, 30_001, 100_000])):
+            destination.load(made, Load(FEED, segment, segment + 1, segment, Rows(events.table.slice(low, high - low))))
+        names = ("k", "v", columns.INGESTED_AT, columns.MARKED_DELETED, columns.LOADED_AT)
+        quoted = ", ".join(f'"{name}"' for name in names)
+        found = destination.query(f'SELECT {quoted} FROM {self.place(destination)}"worked"').to_pydict()
+        given = events.table.to_pydict()
+        gone = [op == "D" for op in given[columns.OP_TYPE]]
+        loads = [0 if n < 30_000 else 1 if n == 30_000 else 2 for n in range(100_000)]
+        expected = zip(given["k"], given["v"], given[columns.INGESTED_AT], gone, loads, strict=True)
+        assert sorted(zip(*(found[name] for name in names), strict=True), key=_newest) == sorted(expected, key=_newest)
+
+    @pytest.mark.spec("loading.21.9")
+    def test_as_many_columns_as_may_be_mapped_stand_beside_all_of_millraces_own(
+        self, destination: Destination[Any]
+    ) -> None:
+        # DuckDB itself has no limit; ours is reached by a test of whole runs.
+        most = min(destination.limits.columns, 1600)
+        business = {f"c{i:04}": types.BOOLEAN for i in range(most - RESERVED - 1)}
+        every = {"k": types.LONG, **business}
+        # No mode has more columns of its own than history, and none writes a row as cheaply as append.
+        made = table("full", every, key=("k",), mode="history", meta=META)
+        destination.ensure(made)
+        assert destination.ensure(made) == []
+        assert len(destination.schema("full") or {}) == most
+        appended = table("appended", every, mode="append", meta=META)
+        destination.ensure(appended)
+        schema = {**every, columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
+        given = rows(schema, (1, *(True for _ in business), 1, "I"))
+        destination.load(appended, Load(FEED, 0, 1, 1, given))
+        (row,) = self.contents(destination, "appended")
+        assert {row[name] for name in business} == {True}
 
     @pytest.mark.spec("pipelines.22.6")
     def test_append_keeps_deletes_as_rows_with_the_flag(self, destination: Destination[Any]) -> None:
@@ -594,6 +633,11 @@ class SqlDestinationContract(ItemsContract):
         assert sorted(row["k"] for row in found) == list(range(150))
         assert {row["v"] for row in found} <= {"a/13", "b/13"}
         destination.close()
+
+
+def _newest(row: tuple[Any, ...]) -> Any:
+    """Of `shuffled`, each event has a time of ingestion of its own."""
+    return row[2]
 
 
 def _versions() -> Table:
