@@ -233,6 +233,11 @@ class Books:
         with self._entry() as entry:
             shelving.rewind(entry, table, generation, to)
 
+    def confirm(self) -> None:
+        """Raises Stale when the lease is no longer ours."""
+        with self._entry():
+            pass
+
     # What resync and reset ask.
 
     def forget_lane(self, stream: str, lane: Lane, *, marks: bool) -> None:

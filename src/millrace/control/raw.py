@@ -286,11 +286,24 @@ def _begun(connection: sa.Connection, pipeline: str) -> dict[str, _Begun]:
         .where(s.pipeline_id == pipeline, s.number == 1)
     )
     first = {(row.table_name, row.generation): row.kind for row in connection.execute(kinds)}
+    replays = connection.execute(
+        sa.select(r.started_at, r.ended_at).where(r.pipeline_id == pipeline, r.kind == "RAW_REPLAY")
+    ).all()
+
+    def replayed(row: Any) -> bool:
+        """A replay of raw rows began the generation. One that got no row is told by the time at which it began."""
+        if (kind := first.get((row.name, row.generation))) is not None:
+            return kind == "RAW_REPLAY"
+        return any(
+            one.started_at <= row.created_at and (one.ended_at is None or row.created_at <= one.ended_at)
+            for one in replays
+        )
+
     found: dict[str, _Begun] = {}
     query = sa.select(tables).where(t.pipeline_id == pipeline).order_by(t.name, t.generation)
     for row in connection.execute(query):
         before = found.get(row.name)
-        if before is not None and first.get((row.name, row.generation)) == "RAW_REPLAY":
+        if before is not None and replayed(row):
             found[row.name] = replace(before, generation=row.generation)
         else:
             at = row.created_at if row.generation > 1 else datetime(1970, 1, 1, tzinfo=UTC)

@@ -387,9 +387,13 @@ def _close(home: Home, connection: sa.Connection, choice: Choice, state: State, 
 
 
 def replayable(home: Home, stage: Stage, choice: Choice | None = None) -> Iterator[Replayable]:
-    """Open rejects of the choice, file by file, oldest first, with what `Books.replaying` takes to close them."""
+    """Open rejects of the choice, file by file, oldest first, with what `Books.replaying` takes to close them.
+
+    Those of streams that are skipped are not among them, as in `listed`.
+    """
     with home.database.reading() as connection:
-        found = connection.execute(_query(home, choice or Choice(), "open", newest_first=False)).all()
+        query = _query(home, choice or Choice(), "open", newest_first=False).where(*_heeded(connection))
+        found = connection.execute(query).all()
     yield from files_of(stage, found)
 
 

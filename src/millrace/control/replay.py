@@ -132,10 +132,10 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
                     break
                 try:
                     _again(ours, whole, found, wake, asked=False)
+                except Stale:
+                    raise
                 except MillraceError as problem:
-                    if isinstance(problem, Stale) and not _taken_meanwhile(home, pipeline.name, found):
-                        raise
-                    ours.note(_left(found, problem))
+                    ours.note(_left(found.groups, problem))
     except Stale:
         raise
     except MillraceError:
@@ -155,7 +155,10 @@ def _again(
     chosen: Callable[[pa.RecordBatch], pa.Array] | None = None,
     texts: Mapping[int, str] | None = None,
 ) -> bool:
-    """The open rows of one file have gone their way, each stream of it in one commit; False: none of them is meant."""
+    """The open rows of one file have gone their way, each stream of it in one commit; False: none of them is meant.
+
+    What somebody discarded or purged meanwhile stays so, with what shares a commit with it; a note says so.
+    """
     went = False
     streams = {stream.name: stream for stream in sync.source.streams()}
     for name in found.streams:
@@ -180,21 +183,26 @@ def _again(
         batches = own.batches(name)
         if texts is not None:
             batches, chosen = _as_mended(batches, texts), _mended_only(texts)
-        ingest(
-            replayed(batches, back, chosen=chosen),
-            reading,
-            mappings=mappings,
-            ledger=ours.books.replaying(groups, asked=asked, mended=texts is not None),
-            draft=Draft(sync.stage, ours.books.feed),
-            whole=True,
-            clock=sync.clock,
-            meter=sync.meter,
-            committed=wake,
-            stopping=lambda: False,
-            note=ours.note,
-            flight=sync.flight,
-        )
         went = True
+        try:
+            ingest(
+                replayed(batches, back, chosen=chosen),
+                reading,
+                mappings=mappings,
+                ledger=ours.books.replaying(groups, asked=asked, mended=texts is not None),
+                draft=Draft(sync.stage, ours.books.feed),
+                whole=True,
+                clock=sync.clock,
+                meter=sync.meter,
+                committed=wake,
+                stopping=lambda: False,
+                note=ours.note,
+                flight=sync.flight,
+            )
+        except MillraceError as problem:
+            if not _taken_meanwhile(ours, groups):
+                raise
+            ours.note(_left(groups, problem))
     return went
 
 
@@ -336,10 +344,18 @@ def _find_moved(
             found[number] = _touched(one, texts.keys()).left
 
 
-def _taken_meanwhile(home: Home, pipeline: str, found: Replayable) -> bool:
-    """Somebody discarded some of the groups while they were replayed; the lease is still ours."""
-    open_ = {(row.file_id, row.stream, row.stage, row.code) for row in rejects.waiting(home, pipeline)}
-    return any((one.file, one.stream, one.stage, one.code) not in open_ for one in found.groups)
+def _taken_meanwhile(ours: Crew, groups: Sequence[Group]) -> bool:
+    """Somebody discarded or purged some of the groups while they were replayed; the pipeline is still ours.
+
+    Raises Stale when it is not: whoever has it now may have replayed them.
+    """
+    open_ = {
+        Group(row.file_id, row.stream, row.stage, row.code) for row in rejects.waiting(ours.home, ours.pipeline.name)
+    }
+    if open_.issuperset(groups):
+        return False
+    ours.books.confirm()
+    return True
 
 
 def _none_meant(choice: Choice) -> Note:
@@ -351,6 +367,6 @@ def _none_meant(choice: Choice) -> Note:
     return Note("none_replayed", said)
 
 
-def _left(found: Replayable, problem: MillraceError) -> Note:
-    count = len(found.groups)
-    return Note("replay_failed", f"rejects of file {found.file} ({count} groups) were not replayed: {problem.message}")
+def _left(groups: Sequence[Group], problem: MillraceError) -> Note:
+    text = f"rejects of file {groups[0].file} ({len(groups)} groups) were not replayed: {problem.message}"
+    return Note("replay_failed", text)
