@@ -191,6 +191,21 @@ def test_a_key_of_any_signs_is_found_everywhere(rig: Rig, deploy: Any):
         assert counts == (2, 1, 1, 1, {}), one
 
 
+def test_a_nested_value_is_found_in_whatever_order_its_fields_are_typed(rig: Rig, deploy: Any):
+    rows = [{"id": 1, "j": {"bb": [True, 1.5], "a": {"d": "x", "c": None}}}, {"id": 2, "j": {"bb": [1]}}]
+    rig.script.stream("items", [rows, Checkpoint(1)], [rows, Checkpoint(2)], key=("id",))
+    rig.create(options={"keep_raw_s": 86400})
+    rig.run()
+    deploy(failing)
+    rig.run()
+    found = of(rig, 'j={"bb": [true,1.5],"a":{"d":"x","c":null}}')
+    assert (len(found.read), len(found.staged), len(found.failed), len(found.held), found.unasked) == (2, 1, 1, 1, {})
+    found = of(rig, 'j={"a": {"c": null, "d": "x"}, "bb": [true, 1.50]}')
+    assert (len(found.read), len(found.staged), len(found.failed)) == (2, 1, 1)
+    found = of(rig, 'j={"a": {"c": null, "d": "x"}, "bb": [1, 1.5]}')
+    assert (found.read, found.staged, found.failed, found.held) == ((), (), (), ())
+
+
 def test_a_moment_as_a_key_is_found_at_the_destination_too(rig: Rig):
     at = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     rig.script.stream("items", [[{"at": at, "day": at.date()}], Checkpoint(1)], key=("at",))

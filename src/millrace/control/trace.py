@@ -20,7 +20,7 @@ from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.data.foreign import entered
 from millrace.data.rows import to_json
-from millrace.engine.finding import holds, matching
+from millrace.engine.finding import holds, matching, word
 from millrace.engine.mapping import Mapping as Shape
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 
@@ -231,7 +231,7 @@ def _likely(batch: pa.RecordBatch, values: Iterable[str]) -> list[int]:
             continue
         for value in values:
             # Within JSON text a quote, a backslash and what is not plain may be written otherwise.
-            plain = max(_plain_parts(value), key=len)
+            plain = word(value) if value[:1] in "{[" else max(_plain_parts(value), key=len)
             found = pc.fill_null(pc.match_substring(batch[name], plain), False)
             mask = found if mask is None else pc.or_(mask, found)
         # A sender may write any letter as an escape.

@@ -72,6 +72,20 @@ def loads(text: str) -> JSON:
     return _DIGITS.decode(text)
 
 
+def alike(text: str) -> str:
+    """What JSON texts of one value have in common, in whatever order its fields stand; what is no JSON as it is."""
+    try:
+        return dumps(_ordered(loads(text)))
+    except (ValueError, RecursionError, DataError):
+        return text
+
+
+def _ordered(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(one) for one in value] if isinstance(value, list) else value
+
+
 def plain(value: object) -> str | None:
     """The text of a moment, date, time, span, UUID or bytes; None for every other value."""
     match value:

@@ -30,7 +30,8 @@ class Dialect:
     where the system does not do that by itself; ``open`` lists SQL types of no logical type, and the kinds that
     they take exactly all the same. ``storing`` is what is said behind a SQL type where a column is made.
     ``row_id`` is empty where rows have no number of their own; tables of items then go by their id. ``joined_update``:
-    an UPDATE names its other tables before SET. ``backslashes``: they are escapes in quoted text.
+    an UPDATE names its other tables before SET. ``backslashes``: they are escapes in quoted text. ``json_value``: a
+    JSON text as a value, where columns of JSON are compared as such; empty where they are compared by their text.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Dialect:
     mark: str = '"'
     most_scale: int = 76
     nulls_last: str = " NULLS LAST"
+    json_value: str = ""
     differs: str = "{a} IS DISTINCT FROM {b}"
     joined_update: bool = False
     backslashes: bool = False

@@ -400,7 +400,11 @@ class DestinationContract(ABC):
             "day": (types.DATE, [date(2026, 1, 2)], ["2026-01-02"]),
             "at": (types.TIMESTAMPTZ, [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)], ["2026-01-02T03:04:05Z"]),
             "local": (types.TIMESTAMP, [datetime(2026, 1, 2, 3, 4, 5, 600)], ["2026-01-02T03:04:05.0006"]),
-            "j": (types.JSON, ['{"a":[1,"x"]}', '"text"'], ['{"a":[1,"x"]}', "text"]),
+            "j": (
+                types.JSON,
+                ['{"a":[1,"x"]}', '"text"', '{"zz":{"yy":1.5,"x":[]},"a":"ü"}'],
+                ['{"a":[1,"x"]}', "text", '{"zz": {"yy":1.5, "x":[]}, "a":"ü"}'],
+            ),
         }
         business = {name: type_ for name, (type_, _, _) in every.items()}
         made = table("sought", {"k": types.LONG, **business}, mode="append")

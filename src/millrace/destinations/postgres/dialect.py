@@ -70,6 +70,7 @@ POSTGRES = Dialect(
         "TIMESTAMPTZ": _MOMENT.replace("{zone}", " AT TIME ZONE 'UTC'").replace("{end}", '"Z"'),
     },
     arriving={"TIMETZ": "CAST({c} AS TIMETZ)"},
+    json_value="CAST({v} AS JSONB)",
     temp="pg_temp.",
     primary_key=True,
     moment="to_timestamp({ms} / 1000.0)",
