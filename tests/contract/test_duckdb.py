@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from tests.contract.disk import small_disk
 from tests.duckdb_files import staying_open
+from tests.engine.kit import SetClock
 
 from millrace.connect.destination import Load, Loaded
 from millrace.connect.source import Context
@@ -27,7 +28,7 @@ from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
 from millrace.data import columns, types
-from millrace.destinations.duckdb.destination import Config, Destination
+from millrace.destinations.duckdb.destination import TURN_S, Config, Destination
 from millrace.errors import ConfigError, EnvironmentProblem
 
 HOLDER = """
@@ -188,6 +189,27 @@ class TestDuckDB(SqlDestinationContract):
         destination, (made, given) = self.another(), counted("t")
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 1, given))
+        with self.held_elsewhere():
+            pass
+
+    def test_loads_of_many_tables_open_the_file_once_and_leave_it_behind_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, real, opened = SetClock(), duckdb.connect, list[object]()
+        monkeypatch.setattr(duckdb, "connect", lambda *args, **more: (opened.append(args), real(*args, **more))[1])
+        destination = Destination(Config(path=self.path), Context(clock=clock))
+        with destination.together():
+            for name in ("t", "u", "v"):
+                made, given = counted(name)
+                destination.ensure(made)
+                destination.load(made, Load(FEED, 0, 1, 1, given))
+            assert len(opened) == 1
+            clock.advance(TURN_S)
+            destination.load(made, Load(FEED, 1, 2, 2, given))
+            with self.held_elsewhere():
+                pass  # who waits for the file has its turn after a while
+            destination.load(made, Load(FEED, 2, 3, 3, given))
+            assert len(opened) == 2
         with self.held_elsewhere():
             pass
 

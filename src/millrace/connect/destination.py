@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -274,6 +275,10 @@ class Destination(ABC, Generic[D]):
         Raises Stale when the destination does not hold exactly `after`. Raises `Unloadable` with the rows that it
         cannot take; the caller rejects those and loads again with their numbers in `load.refused`.
         """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Loads of several tables follow one another inside: what one of them opened may stay open for the next."""
+        return nullcontext()
 
     def completed(self) -> None:
         """Nothing more is loaded for now: what loads have put off is done. The next `ensure` of a table does it where

@@ -243,16 +243,17 @@ class Sync:
     def load(self, destination: Destination[Any]) -> None:
         """Everything staged is at the destination; full reloads that came to their end have taken their place."""
         family = parents_first(self.shelf.tables())
-        for shelved in family:
-            if shelved.mapping.stream in self.left:
-                continue
-            if self.held():
-                return
-            try:
-                self._load(shelved, destination, family)
-                self._bear_rejects(shelved.mapping.stream)
-            except ObjectFailed as failure:
-                self.leave(shelved.mapping.stream, failure)
+        with destination.together():
+            for shelved in family:
+                if shelved.mapping.stream in self.left:
+                    continue
+                if self.held():
+                    return
+                try:
+                    self._load(shelved, destination, family)
+                    self._bear_rejects(shelved.mapping.stream)
+                except ObjectFailed as failure:
+                    self.leave(shelved.mapping.stream, failure)
 
     def _load(self, shelved: Shelved, destination: Destination[Any], family: Sequence[Shelved]) -> None:
         settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)

@@ -34,6 +34,10 @@ from millrace.errors import ConfigError, EnvironmentProblem
 # rows do not fit at all: then a load is tried again with the next of these, up to half of the machine's memory.
 MEMORY_MB = (64, 256, 1024, 4096)
 _PAUSE_S = 0.05
+
+# So long one load after the other has the file before it is free for a moment: who waits for it is not left waiting,
+# and where there are many tables it is not opened for each of them, which takes longer the more there are.
+TURN_S = 1.0
 # When a file is closed, DuckDB joins row groups that are not full and writes anew what lies between them. Loads of
 # fewer rows than this pay for one such task; larger ones would pay as much as for themselves, and leave it to these.
 FEW_ROWS = 10_000
@@ -81,6 +85,8 @@ class Destination(SqlDestination[Config]):
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._catalog = ""
         self._depth = 0
+        self._together = False
+        self._opened = 0.0
         self._memory = list(_memory_limits()) if config.memory_limit is None else [config.memory_limit]
         self._file = os.path.realpath(config.path)
         with _writers_guard:
@@ -107,6 +113,23 @@ class Destination(SqlDestination[Config]):
                 # The file is free for other processes while this one reads its source.
                 if not keep and self._depth == 0:
                     self.close()
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            with self._turn:
+                if self._depth == 0:
+                    self.close()
+
+    @property
+    def _stays(self) -> bool:
+        """The file stays open behind a load, for the next one."""
+        fresh = self._connection is None or self.context.clock.monotonic() - self._opened < TURN_S
+        return self._together and fresh
 
     def ready(self) -> None:
         """The file can be opened for writing, or made. One that somebody has open is waited for by the load."""
@@ -166,7 +189,7 @@ class Destination(SqlDestination[Config]):
                     ) from error
                 self.context.awaiting(f"{self.config.path} is locked by {held}")
             self.context.clock.sleep(_PAUSE_S)
-        self._connection = connection
+        self._connection, self._opened = connection, self.context.clock.monotonic()
         if self._left != _touched(self._file):
             # Somebody else may have put rows in.
             self._keys.clear()
@@ -264,7 +287,7 @@ class Destination(SqlDestination[Config]):
         )
 
     def load(self, table: Table, load: Load) -> Loaded:
-        with self.connected():
+        with self.connected(keep=self._stays):
             self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
             while True:
                 self._grown = None
