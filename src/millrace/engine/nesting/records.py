@@ -17,6 +17,7 @@ from millrace.data.json_text import dumps
 from millrace.data.rows import inferred
 from millrace.data.writing import list_items, list_offsets
 from millrace.engine.nesting.documents import loaded
+from millrace.engine.nesting.levels import MOST_DEPTH
 from millrace.engine.nesting.texts import as_text
 
 Values = list[Any]
@@ -26,7 +27,8 @@ def record(values: pa.Array, known: pa.DataType | None, *, lists: bool) -> pa.Ar
     """A column with objects as STRUCT and arrays as text; with ``lists``, arrays that are the value itself as ARRAY.
 
     ``known``: the type that the column had before; its fields stay, though they may be without a value now. Where kinds
-    are mixed, or nothing tells a type, the column is JSON. Only nulls: of the type null.
+    are mixed, or nothing tells a type, the column is JSON; so is what lies deeper than `MOST_DEPTH`. Only nulls: of the
+    type null.
     """
     found = _of_array(values, known, lists=lists)
     if known is None or not types.is_nested(found.type):
@@ -35,19 +37,23 @@ def record(values: pa.Array, known: pa.DataType | None, *, lists: bool) -> pa.Ar
     return fitted(found, wanted) if types.is_nested(wanted) else found
 
 
-def _of_array(values: pa.Array, known: pa.DataType | None, *, lists: bool) -> pa.Array:
+def _of_array(values: pa.Array, known: pa.DataType | None, *, lists: bool, depth: int = 0) -> pa.Array:
+    """``depth``: the objects and arrays around the values."""
     if types.is_json(values.type):
-        return _of_values(loaded(types.storage(values)), known, lists=lists)
+        return _of_values(loaded(types.storage(values)), known, lists=lists, depth=depth)
+    if depth >= MOST_DEPTH and types.is_nested(values.type):
+        return of_type(as_text(values), types.JSON)
     if pa.types.is_struct(values.type):
         names = [values.type.field(number).name for number in range(values.type.num_fields)]
         parts = [
-            _of_array(part, _part(known, name), lists=False) for name, part in zip(names, values.flatten(), strict=True)
+            _of_array(part, _part(known, name), lists=False, depth=depth + 1)
+            for name, part in zip(names, values.flatten(), strict=True)
         ]
         return _struct(names, parts, missing(values), known, lambda: as_text(values))
     if pa.types.is_list(values.type):
         if not lists:
             return as_text(values)
-        items = _of_array(list_items(values), _item(known), lists=False)
+        items = _of_array(list_items(values), _item(known), lists=False, depth=depth + 1)
         return _list(list_offsets(values), items, missing(values), known, lambda: as_text(values))
     return values
 
@@ -87,19 +93,27 @@ def fitted(values: pa.Array, to: pa.DataType) -> pa.Array:
     return cast(values, to, strict=True).values  # exact, because the type is at least as wide
 
 
-def _of_values(values: Values, known: pa.DataType | None, *, lists: bool) -> pa.Array:
+def _of_values(values: Values, known: pa.DataType | None, *, lists: bool, depth: int) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
+    if depth >= MOST_DEPTH and kinds & {dict, list}:
+        return of_type(_texts(values), types.JSON)
     if kinds == {dict}:
         keys = list(dict.fromkeys(chain.from_iterable(one for one in values if one)))
         parts = [
-            _of_values([None if one is None else one.get(key) for one in values], _part(known, key), lists=False)
+            _of_values(
+                [None if one is None else one.get(key) for one in values],
+                _part(known, key),
+                lists=False,
+                depth=depth + 1,
+            )
             for key in keys
         ]
         return _struct(keys, parts, _gone(values), known, lambda: _texts(values))
     if kinds == {list}:
         if not lists:
             return _texts(values)
-        items = _of_values(list(chain.from_iterable(one or () for one in values)), _item(known), lists=False)
+        inner = list(chain.from_iterable(one or () for one in values))
+        items = _of_values(inner, _item(known), lists=False, depth=depth + 1)
         ends = np.concatenate(([0], np.cumsum([len(one or ()) for one in values])))
         return _list(pa.array(ends, pa.int32()), items, _gone(values), known, lambda: _texts(values))
     if kinds & {dict, list}:
