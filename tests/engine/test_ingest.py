@@ -40,19 +40,6 @@ def test_checkpoints_gather_until_enough_has_come(desk: Desk):
     assert (desk.commits, desk.segments(), desk.cursor) == (2, [3, 1], 4)
 
 
-def test_small_batches_of_one_schema_are_staged_as_one_and_in_order(desk: Desk):
-    desk.ingest(items(1), Checkpoint(1), items(2), items(3, text="x"), Passed(1, "old"), items(4, text="y"), items(5))
-    files = [pa.ipc.open_stream(path.read_bytes()) for path in desk.rig.staged()]
-    batches = [batch.column("id").to_pylist() for file in files for batch in file]
-    assert sorted(batches) == [[1, 2], [3, 4], [5]]
-
-
-def test_what_gathered_goes_on_before_rows_of_another_stream(desk: Desk):
-    other = Batch("others", pa.RecordBatch.from_pylist([{"id": 7}]))
-    desk.ingest(items(1), other, items(2))
-    assert (desk.segments(), desk.segments("others"), desk.commits) == ([2], [1], 1)
-
-
 def test_a_full_draft_waits_for_its_checkpoint(desk: Desk):
     small(desk, flush_rows=1)
     desk.ingest(items(1), items(2), items(3), lambda: desk.commits and pytest.fail("too early"), Checkpoint("c"))

@@ -46,13 +46,12 @@ def test_one_file_holds_one_table_and_one_schema(stage: Stage):
 def test_a_draft_is_full_by_rows_and_by_bytes(stage: Stage):
     by_rows = Draft(stage, "feed", flush_rows=2)
     by_rows.add("s", "t", rows(1))
-    assert not by_rows.full_with(0, 0)
-    assert by_rows.full_with(1, 0)
+    assert not by_rows.full
     by_rows.add("s", "t", rows(2))
-    assert by_rows.full_with(0, 0)
+    assert by_rows.full
     by_bytes = Draft(stage, "feed", flush_bytes=8)
     by_bytes.add("s", "t", rows(1))
-    assert by_bytes.full_with(0, 0)
+    assert by_bytes.full
     by_rows.discard()
     by_bytes.discard()
 

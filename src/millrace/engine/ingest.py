@@ -19,7 +19,6 @@ from millrace.data.columns import is_ours
 from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_batch, to_json
 from millrace.engine.entering import Flight, add, with_own_names
-from millrace.engine.gathering import Gathering
 from millrace.engine.ledger import Commit, Ledger, Sample
 from millrace.engine.mappings import Mappings
 from millrace.engine.meter import Meter
@@ -90,27 +89,9 @@ def ingest(
     wanted = {stream: 0} if reading.lane == "again" else {stream: SAMPLES - ledger.sampled(stream)}
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = not shared and reading.lane == ("historical" if reading.stream.historical else "incremental")
-    gathering = Gathering()
-
-    def enter(batch: Batch) -> None:
-        """The batch is in the draft, and what became of its rows is counted."""
-        added = add(batch, mappings, draft, latest, note, flight)
-        pending.created.update(added.created)
-        if shared:
-            pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
-        else:
-            pending.passed.update(added.filtered)
-        if batch.stream != stream and not shared:
-            moved = batch.rows.num_rows - sum(added.filtered.values())
-            pending.created.update({batch.stream: moved, stream: -moved})
-
-    def enter_gathered() -> None:
-        if (rows := gathering.taken()) is not None:
-            enter(Batch(stream, rows))
 
     def commit(*, last: bool = False) -> None:
         nonlocal pending
-        enter_gathered()
         segments, rejects = draft.close()
         staying = draft.close_staying()
         ledger.commit(  # I1
@@ -154,8 +135,7 @@ def ingest(
 
     def due() -> bool:
         waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
-        full = draft.full_with(gathering.rows, gathering.size_bytes)
-        return not whole and (full or waited or stopping())
+        return not whole and (draft.full or waited or stopping())
 
     def next_item() -> Item | None:
         try:
@@ -190,7 +170,6 @@ def ingest(
                         pending.passed[item.reason] += item.count
                     count = item.count
                 elif isinstance(item, Truncated):
-                    enter_gathered()
                     now = _milliseconds(clock.now())
                     latest = max(latest, now)
                     _truncate(item, mappings, draft, latest, pending)
@@ -224,18 +203,17 @@ def ingest(
                         wanted[batch.stream] = room - min(room, batch.rows.num_rows)
                     if raw is not None and batch.entry == "start":
                         raw.add(batch, latest)
+                    added = add(batch, mappings, draft, latest, note, flight)
+                    pending.created.update(added.created)
                     count = batch.rows.num_rows
                     if shared:
                         pending.others[batch.stream] += count
-                    if shared or isinstance(item, Batch):
-                        enter_gathered()
-                        enter(batch)
+                        pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
                     else:
-                        if not gathering.takes(batch.rows):
-                            enter_gathered()
-                        gathering.put(batch.rows)
-                        if gathering.enough:
-                            enter_gathered()
+                        pending.passed.update(added.filtered)
+                    if batch.stream != stream and not shared:
+                        moved = count - sum(added.filtered.values())
+                        pending.created.update({batch.stream: moved, stream: -moved})
                 pending.read += 0 if shared else count
                 meter.read += count
         commit(last=True)

@@ -305,9 +305,9 @@ class Draft:
             self._staying = OpenRejects(self.stage)
         self._staying.write(rows)
 
-    def full_with(self, rows: int, size_bytes: int) -> bool:
-        """Whether it is enough for a commit, together with so many rows and bytes that are about to come in."""
-        return self.rows + self.rejected + rows >= self.flush_rows or self.size_bytes + size_bytes >= self.flush_bytes
+    @property
+    def full(self) -> bool:
+        return self.rows + self.rejected >= self.flush_rows or self.size_bytes >= self.flush_bytes
 
     def close_staying(self) -> list[RejectFile]:
         """The file of the rows that stay rejects is durable; there is none without such rows."""
