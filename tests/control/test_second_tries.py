@@ -16,6 +16,7 @@ from millrace.control import lifecycle, mappings, pipelines, runs, second_tries,
 from millrace.control.schedule import Schedule
 from millrace.control.tables import reject_groups
 from millrace.data.batch import Checkpoint
+from millrace.errors import ConfigError
 
 __all__ = ["deploy", "rig", "types"]
 
@@ -101,3 +102,16 @@ def test_nothing_tries_where_a_run_is_on_its_way_or_the_pipeline_rests(rig: Rig,
     assert looked(rig) == 1
     runs.load(rig.home, PIPELINE, clock=rig.clock)
     assert looked(rig) == 0, "its task waits still"
+
+
+def test_a_run_that_failed_before_it_came_to_them_ends_no_tries(rig: Rig, deploy: Any):
+    rig.script.stream("items", [items(1), Checkpoint(1)], [], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    deploy(fixed)
+    with pytest.raises(ConfigError), rig.crew():
+        raise ConfigError("the disk is full", code="disk_full")
+    assert (looked(rig), looked(rig, timedelta(hours=2))) == (0, 1)
+    rig.run()
+    assert rig.rows("items", "id") == [1]

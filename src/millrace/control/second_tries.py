@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Runs that let failed rows enter before all else.
 _TRYING = ("INCREMENTAL", "HISTORICAL", "LOAD")
+_REST = timedelta(hours=1)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def look(home: Home, now: datetime) -> int:
@@ -53,13 +55,18 @@ def _open(pipeline_id: Any) -> sa.Select[Any]:
 
 
 def _stirred(now: datetime) -> sa.Select[Any, Any]:
-    """Pipelines with failed rows, for which something has happened since their last run began."""
+    """Pipelines with failed rows, for which something has happened since their last run began.
+
+    A run that failed may have come to none of them: after a while it is as if it had not been.
+    """
     p, m, t, r = pipelines_table.c, mappings.c, transformations.c, runs.c
-    begun = (
+    last = (
         sa.select(sa.func.max(r.started_at))
         .where(r.pipeline_id == p.id, r.kind.in_(_TRYING), r.status.not_in(("QUEUED", "SKIPPED", "CANCELLED")))
+        .where(sa.or_(r.status != "FAILED", r.started_at > now - _REST))
         .scalar_subquery()
     )
+    begun = sa.func.coalesce(last, sa.literal(_NEVER, r.started_at.type))
     mine = _open(p.id).correlate(pipelines_table)
     mapped = sa.exists().where(m.pipeline_id == p.id, m.created_at > begun)
     deployed = sa.exists().where(t.pipeline_id == p.id, t.version > 0, t.created_at > begun)

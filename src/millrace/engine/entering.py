@@ -20,16 +20,15 @@ from millrace.data.dataclass import dataclass
 from millrace.data.described import described
 from millrace.data.rows import to_json
 from millrace.engine.mapping import Mapping
+from millrace.engine.mappings import Mappings
 from millrace.engine.shaping import Shaped, shape
 from millrace.engine.stage import Draft
 from millrace.engine.steps import Output, Step, alone, with_siblings
 from millrace.errors import MillraceError
 
-# Where nested values stay as they are, and no raw rows are kept, nothing of these is imported.
+# Imported where nested values do not stay as they are.
 if TYPE_CHECKING:
     from millrace.engine.nesting.nested import Nested
-
-from millrace.engine.mappings import Mappings
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from millrace.engine.mappings import Mappings
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Draft
 
-# Where nested values stay as they are, and no raw rows are kept, nothing of these is imported.
+# Imported where raw rows are kept.
 if TYPE_CHECKING:
     from millrace.engine.raw import RawDraft
 

@@ -11,7 +11,7 @@ from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.policy import Policy
 
-# Where nested values stay as they are, and no raw rows are kept, nothing of these is imported.
+# Imported where nested values do not stay as they are.
 if TYPE_CHECKING:
     from millrace.engine.nesting.names import NestingState
 

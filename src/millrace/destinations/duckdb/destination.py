@@ -125,11 +125,17 @@ class Destination(SqlDestination[Config]):
                 if self._depth == 0:
                     self.close()
 
-    @property
-    def _stays(self) -> bool:
-        """The file stays open behind a load, for the next one."""
-        fresh = self._connection is None or self.context.clock.monotonic() - self._opened < TURN_S
-        return self._together and fresh
+    def _turn_ends(self) -> None:
+        """The file is free for others, unless loads follow one another and it has not been ours for long. Who waits for
+        it asks every `_PAUSE_S`, and has that time."""
+        with self._turn:
+            if self._depth or self._connection is None:
+                return
+            if self._together and self.context.clock.monotonic() - self._opened < TURN_S:
+                return
+            self.close()
+        if self._together:
+            self.context.clock.sleep(2 * _PAUSE_S)
 
     def ready(self) -> None:
         """The file can be opened for writing, or made. One that somebody has open is waited for by the load."""
@@ -287,26 +293,32 @@ class Destination(SqlDestination[Config]):
         )
 
     def load(self, table: Table, load: Load) -> Loaded:
-        with self.connected(keep=self._stays):
-            self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
-            while True:
-                self._grown = None
-                try:
-                    loaded = super().load(table, load)
-                    break
-                except BaseException as error:
-                    if _code(error) != "memory" or len(self._memory) == 1:
-                        # Where a commit was not answered, nobody knows what the table has.
-                        self._keys.pop(table.name, None)
-                        raise
-                # It was rolled back. Later loads of these rows' kind begin with what this one needs.
-                del self._memory[0]
-                self.execute(f"SET memory_limit = '{self._memory[0]}'")
-            if self._grown is None:
-                self._keys.pop(table.name, None)
-            else:
-                self._keys[table.name] = self._grown
-            return loaded
+        try:
+            with self.connected(keep=True):
+                return self._load(table, load)
+        finally:
+            self._turn_ends()
+
+    def _load(self, table: Table, load: Load) -> Loaded:
+        self.execute(f"SET max_vacuum_tasks = {int(load.rows.count < FEW_ROWS)}")
+        while True:
+            self._grown = None
+            try:
+                loaded = super().load(table, load)
+                break
+            except BaseException as error:
+                if _code(error) != "memory" or len(self._memory) == 1:
+                    # Where a commit was not answered, nobody knows what the table has.
+                    self._keys.pop(table.name, None)
+                    raise
+            # It was rolled back. Later loads of these rows' kind begin with what this one needs.
+            del self._memory[0]
+            self.execute(f"SET memory_limit = '{self._memory[0]}'")
+        if self._grown is None:
+            self._keys.pop(table.name, None)
+        else:
+            self._keys[table.name] = self._grown
+        return loaded
 
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
         """Rows go straight into the table as long as the key of each is new since the table was empty."""

@@ -186,7 +186,7 @@ class Destination(SqlDestination[Config]):
     def instead(self, table: str) -> str | None:
         found = self.rows(
             f"SELECT table_type FROM information_schema.tables WHERE table_schema = {marker(1)} "
-            f"AND table_name = {marker(2)} AND table_type <> 'BASE TABLE'",
+            f"AND table_name = {marker(2)} AND table_type NOT IN ('BASE TABLE', 'SYSTEM VERSIONED')",
             self.config.db_name,
             table,
         )
