@@ -12,7 +12,7 @@ from tests.postgres import Database
 from millrace.control import object_actions, runs
 from millrace.control.ledger import Books
 from millrace.data.batch import Batch, Checkpoint, Passed, Truncated
-from millrace.data.columns import BETWEEN, OP_TYPE, UNCHANGED, ours
+from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, UNCHANGED, ours
 from millrace.errors import Transient
 
 __all__ = ["rig", "types"]
@@ -272,3 +272,29 @@ def test_a_commit_of_the_log_that_fails_keeps_nothing_of_any_stream(
     logged.run()
     assert logged.script.followed[-1].cursor == 1
     assert sorted(logged.rows("loose", "id")) == [1, 2, 2], "this script tells the change again behind its position"
+
+
+def columns_of(rig: Rig, stream: str) -> list[str]:
+    """The fields that have columns."""
+    with rig.crew() as ours_:
+        return [column.source for one in ours_.books.mappings() if one.stream == stream for column in one.columns]
+
+
+def test_a_key_of_a_name_that_the_engine_reads_is_one_column_for_the_history_and_the_log(rig: Rig) -> None:
+    name = ARRAY_LENGTH
+    rig.script.changes = [()]
+    rig.script.stream(
+        "odd", history({name: 1, "v": "old"}), (), lane="historical", key=(name,), historical=True, deletes=True
+    )
+    rig.create()
+    rig.run()
+    before = columns_of(rig, "odd")
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(["U", "I"]), pa.array([1, 2], pa.int64()), pa.array(["new", "more"])],
+        schema=pa.schema([ours(OP_TYPE, pa.string()), pa.field(name, pa.int64()), pa.field("v", pa.string())]),
+    )
+    rig.script.changes = [[Batch("odd", rows), Checkpoint(1)]]
+    rig.run()
+    assert rig.rejected() == {}
+    assert before == columns_of(rig, "odd") and name in before
+    assert rig.rows("odd", "v") == ["more", "new"]

@@ -186,8 +186,9 @@ def ingest(
                         elif other != stream:
                             pending.created.update({other: rows, stream: -rows})
                 else:
-                    key = reading.stream.key
-                    batch = with_own_names(_batch(stream, item), key)
+                    batch = _batch(stream, item)
+                    key = mappings.key_of(batch.stream) if shared else reading.stream.key
+                    batch = with_own_names(batch, key)
                     if shared:
                         if batch.stream not in wanted:
                             wanted[batch.stream] = SAMPLES - ledger.sampled(batch.stream)

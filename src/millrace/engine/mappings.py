@@ -58,6 +58,11 @@ class Mappings:
         self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 
+    def key_of(self, stream: str) -> tuple[str, ...]:
+        """The fields that identify rows of a stream, without making a mapping for one that has none yet."""
+        known = self.by_stream.get(stream)
+        return known.key if known is not None else self.streams.get(stream, Stream(stream)).key
+
     def source_of(self, stream: str) -> str:
         """The source's stream whose rows became those of this event type: often itself."""
         known = self.by_stream.get(stream)
