@@ -28,6 +28,7 @@ from millrace.control import (
     pushing,
     records,
     rejects,
+    replay,
     runs,
     tasks,
     worker,
@@ -36,6 +37,7 @@ from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.rejects import Choice
 from millrace.data import json_text
+from millrace.engine.stage import Stage
 from millrace.errors import ConfigError
 from millrace.rest.app import application
 from millrace.rest.hooks import groups
@@ -212,10 +214,18 @@ def test_a_request_that_nests_too_deep_and_lies_in_the_intake_is_a_reject_and_wh
     assert (balance.read, balance.loaded, sum(balance.rejected.values())) == (3, 2, 1)
     (group,) = rejects.grouped(site.home, Choice(pipeline=name))
     assert (group.code, group.stage) == ("UNREADABLE_RECORD", "source")
-    # It stays until somebody discards it, and keeps nothing from going on.
+    # It keeps nothing from going on.
     site.client.post(path, json={"n": 3})
     assert runs.run(site.home, name).balance.loaded == 1
-    assert rejects.discard(site.home, Choice(pipeline=name)) == 1
+    # A replay refuses it again for the same reason; one that a person mended is what it would have been.
+    assert replay.replay(site.home, Choice(pipeline=name)).balance.rejected == {"source/UNREADABLE_RECORD": 1}
+    (again,) = rejects.grouped(site.home, Choice(pipeline=name))
+    assert (again.code, again.stage, again.rows) == (group.code, group.stage, 1)
+    (row,) = rejects.rows(site.home, Stage(site.home.stage_url), Choice(pipeline=name))
+    assert json_text.loads(row.row)["body"] == deep.decode()
+    line = {"file": row.file, "number": row.number, "row": json_text.loads(row.row) | {"body": {"n": 9}}}
+    assert replay.mend(site.home, name, Path("mended"), json_text.dumps(line).encode()).balance.loaded == 1
+    assert not rejects.grouped(site.home, Choice(pipeline=name))
 
 
 def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(site: Site) -> None:

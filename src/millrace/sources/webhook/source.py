@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from millrace.connect.frequency import HOUR_S, MINUTE_S, Frequency
+from millrace.connect.intake.frames import Entry, Kind
 from millrace.connect.intake.reading import Intake, Lost, Position, Taken
 from millrace.connect.source import Memory, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
@@ -30,6 +33,8 @@ BYTES = 16 << 20
 # Where rows are appended, nothing at the destination tells them apart: ids are remembered for that long.
 REMEMBERED = timedelta(days=2)
 _ID_BYTES = 16
+
+_TOO_DEEP = f"the request nests deeper than {json_text.DEEPEST} levels"
 
 
 class Source(AnySource[Config]):
@@ -78,16 +83,12 @@ class Source(AnySource[Config]):
                 size += len(found.entry.body)
                 if json_text.too_deep(found.entry.body):
                     # One of before such requests were refused at the door. No run comes past it as rows.
-                    refused.append(found.entry.body.decode())
+                    refused.append(_kept(found))
                     count += 1
-                    continue
-                for event in events(found.entry, found.place, self.config):
-                    count += 1
-                    if seen is not None and event.given and not seen.first(event.id):
-                        repeated += 1
-                        continue
-                    name = STREAM if event.name == self.config.event_name else event.name
-                    rows.setdefault(name, []).append(_row(event))
+                else:
+                    taken, again = self._sort(events(found.entry, found.place, self.config), seen, rows)
+                    count += taken
+                    repeated += again
                 if count >= ROWS or size >= BYTES:
                     yield from _batches(rows, repeated, self._refused(refused))
                     yield Checkpoint(_cursor(position), seen.marks() if seen is not None else ())
@@ -99,13 +100,49 @@ class Source(AnySource[Config]):
             yield from _batches(rows, repeated, self._refused(refused))
             yield Checkpoint(_cursor(position), seen.marks() if seen is not None else ())
 
-    def _refused(self, bodies: list[str]) -> pa.RecordBatch:
-        """Whole requests as rejects. Their bodies are texts, which whoever shows rejects can write as JSON."""
-        message = f"the request nests deeper than {json_text.DEEPEST} levels"
+    def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
+        """Requests that were refused whole, as they came or as people mended them, as the events that they are."""
+        seen = _Seen(reading.memory, self._hour) if reading.load_mode == "append" else None
+        found: dict[str, list[dict[str, Any]]] = {}
+        refused: list[str] = []
+        reasons: list[str] = []
+        repeated = 0
+        for text in rows:
+            try:
+                entry, place = _of_kept(text)
+                if json_text.too_deep(entry.body):
+                    raise ValueError(_TOO_DEEP)
+                own = list(events(entry, place, self.config))
+            except (ValueError, RecursionError) as error:
+                refused.append(text)
+                reasons.append(str(error))
+            else:
+                repeated += self._sort(own, seen, found)[1]
+        yield from _batches(found, repeated, self._refused(refused, reasons))
+        if seen is not None:
+            yield Checkpoint(None, seen.marks())
+
+    def _sort(
+        self, found: Iterable[Event], seen: _Seen | None, rows: dict[str, list[dict[str, Any]]]
+    ) -> tuple[int, int]:
+        """The events are among the ``rows`` of their types; how many there were, and how many came before."""
+        count = repeated = 0
+        for event in found:
+            count += 1
+            if seen is not None and event.given and not seen.first(event.id):
+                repeated += 1
+            else:
+                name = STREAM if event.name == self.config.event_name else event.name
+                rows.setdefault(name, []).append(_row(event))
+        return count, repeated
+
+    def _refused(self, kept: list[str], reasons: Sequence[str] = ()) -> pa.RecordBatch:
+        """Whole requests as rejects. Without reasons all of them nest too deep."""
         at = self.context.clock.now()
-        said = {"stream": STREAM, "stage": "source", "code": "UNREADABLE_RECORD", "message": message, "rejected_at": at}
+        said = {"stream": STREAM, "stage": "source", "code": "UNREADABLE_RECORD", "rejected_at": at}
+        each = zip(kept, reasons or [_TOO_DEEP] * len(kept), strict=True)
         return pa.RecordBatch.from_pylist(
-            [said | {"row": json_text.dumps({"body": body})} for body in bodies], schema=columns.REJECTS
+            [said | {"row": text, "message": message} for text, message in each], schema=columns.REJECTS
         )
 
     def _hour(self, back: timedelta = timedelta()) -> str:
@@ -142,6 +179,45 @@ class _Seen:
             found.append(Mark(self._hour(), b"".join(self._new)))
         self._old, self._new = [], []
         return tuple(found)
+
+
+def _kept(found: Taken) -> str:
+    """The request as the row of a reject: with all that its events are told by, so that a replay gives them the ids
+    that they would have had. Its body is a text, which whoever shows rejects can write as JSON."""
+    entry = found.entry
+    about = {"kind": entry.kind, "at_ms": entry.at_ms, "name": entry.name, "request_id": entry.request_id}
+    return json_text.dumps({"body": entry.body.decode()} | about | {"place": found.place})
+
+
+def _of_kept(text: str) -> tuple[Entry, str]:
+    """The request of the row of a reject, and its place. A person may have written its body as JSON instead of a text.
+
+    Raises ValueError for what is no such row, RecursionError for one that nests too deep.
+    """
+    try:
+        kept = _kept_rows(text)
+        body = bytes(kept.body)
+        if body[:1] == b'"':
+            body = msgspec.json.decode(body, type=str).encode()
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"the row is no request that was kept: {error}") from None
+    # What does not say where it lay is like no other.
+    place = kept.place or f"again-{secrets.token_hex(8)}"
+    return Entry(kept.kind, kept.at_ms, body, kept.name, kept.request_id), place
+
+
+class _Kept(msgspec.Struct):
+    """The row of a reject, as `_kept` writes it; all but the body may be missing."""
+
+    body: msgspec.Raw
+    kind: Kind = "hook"
+    at_ms: int = 0
+    name: str | None = None
+    request_id: str | None = None
+    place: str | None = None
+
+
+_kept_rows = msgspec.json.Decoder(_Kept).decode
 
 
 def _row(event: Event) -> dict[str, Any]:
