@@ -104,6 +104,7 @@ ASKS: Mapping[str, str] = {
     "object_actions.bulk": "pipelines.edit",
     "object_actions.change_position": "pipelines.edit",
     "object_actions.include": "pipelines.edit",
+    "object_actions.load_waiting": "pipelines.edit",
     "object_actions.move_log": "pipelines.edit",
     "object_actions.pause": "pipelines.edit",
     "object_actions.restart": "pipelines.edit",

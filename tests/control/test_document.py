@@ -280,3 +280,33 @@ def test_a_transformation_that_can_be_no_path_is_told():
     with pytest.raises(DocumentError) as told:
         document(f'{EXAMPLE}    transformation: {{python: "a\\0b"}}\n')
     assert told.value.code == "no_file"
+
+
+PAUSED = """\
+sources: {sent: {type: webhook}}
+destinations: {warehouse: {type: duckdb, config: {path: ./warehouse.duckdb}}}
+pipelines:
+  a:
+    source: sent
+    destination: warehouse
+    state: PAUSED
+    limits: {day: {rows: 5, beyond: pause}, month: {rows: 9}}
+    watch: {unusual_times: 3, pause: true}
+"""
+
+
+def test_what_would_pause_a_source_that_sends_by_itself_is_told_when_the_file_is_read():
+    for text, types in (
+        (PAUSED, {}),
+        (PAUSED.replace("sources: {sent: {type: webhook}}", "sources: {}"), {"sent": "webhook"}),
+    ):
+        with pytest.raises(DocumentError) as caught:
+            parse(text, Path("/srv/pipelines.yaml"), env={}, saved=Saved([*types], source_types=types))
+        places = {((one.path or "").rpartition(".")[2], one.code) for one in caught.value.problems}
+        assert places == {("state", "pushed"), ("beyond", "cannot_pause"), ("pause", "cannot_pause")}
+
+
+def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():
+    with pytest.raises(DocumentError) as caught:
+        document(EXAMPLE + "    watch: {pause: true, late_minutes: 5}\n")
+    assert "unusual_times" in str(caught.value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
-from tests.control.conftest import Desk
+import yaml
+from tests.control.conftest import Desk, commit
 from tests.control.sources import Script
 
 from millrace.control import (
@@ -16,6 +18,7 @@ from millrace.control import (
     jobs,
     lifecycle,
     object_actions,
+    object_queries,
     objects,
     pipelines,
     positions,
@@ -24,11 +27,15 @@ from millrace.control import (
     tables,
     tasks,
 )
+from millrace.control.apply import apply
+from millrace.control.document import parse
+from millrace.control.export import export
 from millrace.control.home import Home
 from millrace.control.object_actions import ALLOWED
 from millrace.control.objects import ObjectState
 from millrace.control.pipelines import State, Wish
 from millrace.control.schedule import Schedule
+from millrace.data.batch import Segment
 from millrace.errors import ConfigError, Forbidden
 
 HOURLY = Schedule(every_s=3600)
@@ -148,6 +155,26 @@ def test_an_included_object_is_read_at_once_alone(ready: Home):
     task = tasks.take(ready.database, ("NORMAL",))
     assert task is not None
     assert (task.arguments["only"], task.trigger) == (["Users"], "INCLUDE")
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("waiting", [True, False])
+def test_what_waits_of_an_object_that_a_file_skips_is_loaded_first(
+    home: Home, saved: Desk, segment: Callable[..., Segment], tmp_path: Path, waiting: bool
+):
+    if waiting:
+        books, _ = saved.books()
+        books.commit(commit(read=10, segments=(segment(),)))
+    exported = export(home)
+    whole: Any = yaml.safe_load(exported.text)
+    whole["pipelines"]["events"]["objects"] = {"*": {}, "Events": {"state": "SKIPPED"}}
+    wanted = parse(yaml.safe_dump(whole), tmp_path / "f.yaml", env=dict.fromkeys(exported.variables, "C"))
+    kinds = sa.select(tables.tasks.c.kind)
+    apply(home, wanted, dry_run=True)
+    assert saved.scalar(kinds) is None
+    apply(home, wanted)
+    assert object_queries.decided(home.database, saved.pipeline) == {"Events": {"state": "SKIPPED"}}
+    assert saved.scalar(kinds) == ("load" if waiting else None)
 
 
 def test_an_object_that_was_never_selected_is_skipped_and_including_it_selects_it(ready: Home):

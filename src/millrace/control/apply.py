@@ -106,10 +106,11 @@ def _applied(home: Home, document: Document, *, dry_run: bool) -> Applied:
 
 def saved(home: Home) -> Saved:
     """What a file may name without writing it down."""
-    names: dict[str, list[str]] = {"source": [], "destination": []}
+    types: dict[str, dict[str, str]] = {"source": {}, "destination": {}}
     for one in connections.listed(home):
-        names[one.kind].append(one.name)
-    return Saved(names["source"], names["destination"], settings.workspace(home.database).legacy_frequency)
+        types[one.kind][one.name] = one.type
+    legacy = settings.workspace(home.database).legacy_frequency
+    return Saved([*types["source"]], [*types["destination"]], legacy, types["source"])
 
 
 def is_file(what: str) -> bool:
@@ -249,6 +250,10 @@ def _objects(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Fiel
     }
     if new and not dry_run:
         object_queries.settle(home, found, new)
+        if skipped := [name for name, own in new.items() if own.get("state") == "SKIPPED"]:
+            from millrace.control import object_actions  # which a run of a file seldom needs
+
+            object_actions.load_waiting(home, found, skipped)
     return tuple(
         Field(f"objects.{name}.{key}", before[name].get(key), value)
         for name, own in new.items()
@@ -260,7 +265,7 @@ def _watched(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Fiel
     """Limits, what people are told of, and whether it runs; what the file does not say of these stays."""
     if wanted.limits is None and wanted.watch is None and wanted.state is None:
         return ()
-    from millrace.control import document_limits, lifecycle  # which a run of a file seldom needs
+    from millrace.control import document_limits, lifecycle, usage_limits  # which a run of a file seldom needs
 
     found = pipelines.find(home, wanted.name)
     fields: list[Field] = []
@@ -273,6 +278,9 @@ def _watched(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Fiel
     watched = document_limits.watched(found.options)
     if wanted.watch is not None and wanted.watch != watched:
         fields.append(Field("watch", watched, wanted.watch))
+        if wanted.watch.get("pause"):
+            with _at("watch"):
+                usage_limits.must_bear_a_pause(home, found)
         if not dry_run:
             with _at("watch"):
                 document_limits.watch(home, found, wanted.watch)

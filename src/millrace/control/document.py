@@ -106,6 +106,8 @@ class Saved:
     sources: Collection[str] = ()
     destinations: Collection[str] = ()
     legacy_frequency: bool = False
+    source_types: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the sources, by their names."""
 
 
 def read(file: Path, *, env: Mapping[str, str] = os.environ, saved: Saved | None = None) -> Document:
@@ -300,6 +302,7 @@ class _Reading:
                     f"Set {path[-1]}: {can[0]}." if len(can) == 1 else f"It can: {', '.join(can)}.",
                 )
         planned = self._schedule(part.schedule, by_name.get(("source", source)), (*at, "schedule"))
+        self._bears_pauses(part, by_name.get(("source", source)), source, at)
         return WantedPipeline(
             name=name,
             source=source,
@@ -319,6 +322,25 @@ class _Reading:
             state=part.state,
             options=self._options(part, target, at),
         )
+
+    def _bears_pauses(self, part: PipelinePart, source: WantedConnection | None, name: str, at: Keys) -> None:
+        """What would pause a pipeline whose source sends by itself is a problem: it would not stop."""
+        type_ = source.type if source else self.saved.source_types.get(name)
+        if type_ is None or not registry.source(type_).pushed:
+            return
+        why = f"the source {name!r} sends by itself, and would not stop"
+        if part.state == "PAUSED":
+            hint = "To refuse what it sends: `millrace hooks revoke`."
+            self.tree.report("pushed", f"the pipeline cannot be paused: {why}", (*at, "state"), hint)
+        limits = () if part.limits is None else (("day", part.limits.day), ("month", part.limits.month))
+        pausing: list[tuple[str, ...]] = [
+            ("limits", period, "beyond") for period, limit in limits if limit is not None and limit.beyond == "pause"
+        ]
+        if part.watch is not None and part.watch.pause:
+            pausing.append(("watch", "pause"))
+        for path in pausing:
+            hint = "Leave the pause out: people are told."
+            self.tree.report("cannot_pause", f"the pipeline is not paused by a limit: {why}", (*at, *path), hint)
 
     def _own(self, part: PipelinePart, source: WantedConnection | None, at: Keys) -> dict[str, dict[str, JSON]]:
         """What the file says of objects, by their names."""

@@ -137,6 +137,12 @@ class WatchPart(Part):
     )
     pause: bool = Field(False, description="An unusual day pauses the pipeline, too.")
 
+    @model_validator(mode="after")
+    def _a_day_pauses(self) -> WatchPart:
+        if self.pause and self.unusual_times is None:
+            raise ValueError("what pauses is an unusual day: 'pause' needs 'unusual_times'")
+        return self
+
 
 class ObjectPart(Part):
     """Settings of one object that differ from the pipeline's. `"*"` as a name stands for all other objects."""

@@ -88,14 +88,20 @@ def skip(home: Home, pipeline: str, name: str) -> Object:
     """The object is no part of the pipeline any more. What was read of it before is loaded first."""
     found, one = _allowed(home, pipeline, name, "skip")
     after = _becomes(home, pipeline, name, "skip", "SKIPPED")
+    load_waiting(home, found, [one.name])
+    return after
+
+
+def load_waiting(home: Home, found: Pipeline, streams: Sequence[str]) -> None:
+    """What was read of these streams, which are read no more, is loaded as soon as a worker is free."""
+    home.actor.must("pipelines.edit")
     waits = sa.select(segments.c.number).where(
-        segments.c.pipeline_id == found.id, segments.c.stream == one.name, segments.c.state == "staged"
+        segments.c.pipeline_id == found.id, segments.c.stream.in_(streams), segments.c.state == "staged"
     )
     with home.database.reading() as connection:
         waiting = connection.execute(waits.limit(1)).first() is not None
     if waiting and found.state == "ACTIVE":
-        jobs.start(home, pipeline, kind="load")
-    return after
+        jobs.start(home, found.name, kind="load")
 
 
 def include(home: Home, pipeline: str, name: str) -> Object:
