@@ -10,8 +10,10 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
-from millrace.control import positions
-from millrace.errors import ConfigError
+from millrace.connect.log import LOG
+from millrace.control import crews, positions
+from millrace.errors import ConfigError, Transient
+from millrace.sources.mysql.log import reading
 
 __all__ = ["shop", "site"]
 
@@ -73,6 +75,40 @@ def test_changes_are_read_again_from_any_place_that_the_server_has(site: Site, s
     assert positions.log_text(positions.of_log(site.home, "followed")) == f"{file}:{before}"
     site.run()
     assert names(site) == [(3, "c"), (4, "d")]
+
+
+def test_a_walk_of_many_reads_comes_to_the_place_and_a_stopped_one_says_so(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name varchar(9))")
+    site.create()
+    site.run()
+    shop.run("INSERT INTO pets VALUES (1, 'a')", "INSERT INTO pets VALUES (2, 'b')")
+    file, middle = end(shop)
+    shop.run("INSERT INTO pets VALUES (3, 'c')")
+    _, last = end(shop)
+    # Every read is late at once, and ends behind one transaction.
+    monkeypatch.setattr(reading, "FOLLOW_S", -1.0)
+    positions.move_log(site.home, "followed", f"{file}:{last}")
+    known = [one.cursor["position"] for one in positions.history(site.home, "followed", LOG, "incremental")]
+    latest, first = known[0], known[-1]
+    wanted, newest = (str(shop.run(f"SELECT BINLOG_GTID_POS('{file}', {at})")[0][0]) for at in (middle, last))
+    with crews.visit(site.home, "followed") as ours:
+        log = ours.source().log()
+        assert log is not None
+        between = log.moved(wanted, [first])
+        assert between["position"] == middle
+        # The nearest known place is begun at: the other one cannot be read from.
+        assert log.moved(newest, [between, {**first, "made": 1}])["position"] == last
+        # Numbers were set back: it is found all the same.
+        odd = {**latest, "gtid": f"{wanted.rpartition('-')[0]}-0"}
+        assert log.moved(wanted, [odd, first])["position"] == middle
+        ours.stopping.set()
+        with pytest.raises(Transient, match="stopped") as caught:
+            log.moved(f"{file}:{last}", [first])
+        assert "within" not in caught.value.message
+        with pytest.raises(Transient, match="stopped"):
+            log.moved(wanted, [first])
 
 
 def test_a_place_that_is_none_is_refused_and_nothing_moves(site: Site, shop: Database) -> None:

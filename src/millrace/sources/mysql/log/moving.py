@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from millrace.connect.log import Following, no_such_place
 from millrace.connect.mysql.session import Session
 from millrace.data.batch import JSON, Checkpoint
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.log import server
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.reading import Position, Read
@@ -35,33 +35,63 @@ def moved(log: Log, session: Session, wanted: str, known: Sequence[JSON]) -> JSO
         goal = Place(int(said[2]), said[1])
         if goal > end or goal.file.rpartition(".")[0] != end.file.rpartition(".")[0]:
             raise no_such_place(wanted, f"the log ends at {end}")
-        before = [cursor for cursor in starts if Position.of(cursor).at <= goal]
+        before = [cursor for cursor in starts if _at(cursor) <= goal]
         if not before:
             raise _unknown(wanted)
-        return _walked(log, session, max(before, key=lambda cursor: Position.of(cursor).at), goal, wanted)
+        found, _ = _walked(log, session, max(before, key=_at), goal)
+        if _at(found) != goal:
+            raise no_such_place(
+                wanted, f"it is within a transaction or an event; the next place behind it is {_at(found)}"
+            )
+        return found
     if not _NUMBER.fullmatch(wanted):
         raise no_such_place(wanted, "it is no place of a binary log", _HOW)
     if not starts:
         raise _unknown(wanted)
-    return _walked(log, session, min(starts, key=lambda cursor: Position.of(cursor).at), end, wanted, wanted.lower())
-
-
-def _walked(log: Log, session: Session, start: JSON, goal: Place, wanted: str, number: str = "") -> JSON:
-    """The log was gone through from the cursor ``start`` to the place, or behind the transaction of that number."""
-    found, position = start, Position.of(start)
-    if number == position.gtid.lower() != "" or (not number and position.at == goal):
-        return start
-    tracking = log.tracking(session, start)
-    read = Read(log, session, Following({}, start), {}, tracking, position, goal, until=number)
-    for item in read.changes():
-        if isinstance(item, Checkpoint):
-            found = item.cursor
-    at = Position.of(found).at
-    if number and not read.met:
-        raise no_such_place(wanted, f"no transaction of that number lies between {Position.of(start).at} and {at}")
-    if not number and at != goal:
-        raise no_such_place(wanted, f"it is within a transaction or an event; the next place behind it is {at}")
+    number = wanted.lower()
+    oldest = min(starts, key=_at)
+    nearest = max((cursor for cursor in starts if _follows(number, cursor["gtid"])), key=_at, default=oldest)
+    found, met = _walked(log, session, nearest, end, number)
+    last = _at(found)
+    if not met and nearest is not oldest:
+        # Numbers go up in a log, unless somebody set them back.
+        found, met = _walked(log, session, oldest, _at(nearest), number)
+    if not met:
+        raise no_such_place(wanted, f"no transaction of that number lies between {_at(oldest)} and {last}")
     return found
+
+
+def _follows(number: str, known: str) -> bool:
+    """The transaction comes behind the known one, or is that one, by their numbers; those of MySQL do not tell."""
+    (of, which), (known_of, known_which) = number.rpartition("-")[::2], known.rpartition("-")[::2]
+    return of == known_of != "" and which.isdigit() and known_which.isdigit() and int(known_which) <= int(which)
+
+
+def _at(cursor: JSON) -> Place:
+    return Position.of(cursor).at
+
+
+def _walked(log: Log, session: Session, start: JSON, goal: Place, number: str = "") -> tuple[JSON, bool]:
+    """The log was gone through from the cursor ``start`` to the place, or behind the transaction of that number; where
+    that ended, and whether that transaction was met. Raises Transient when it was stopped before."""
+    found, position = start, Position.of(start)
+    if number == position.gtid.lower() != "":
+        return start, True
+    if not number and position.at == goal:
+        return start, False
+    while True:
+        tracking = log.tracking(session, found)
+        read = Read(log, session, Following({}, found), {}, tracking, Position.of(found), goal, until=number)
+        for item in read.changes():
+            if isinstance(item, Checkpoint):
+                found = item.cursor
+        if read.met or read.at_end:
+            return found, read.met
+        if log.context.stopping.is_set():
+            raise Transient(
+                f"looking for the place in the log was stopped at {_at(found)}; the position is as it was",
+                hint="Ask for it again.",
+            )
 
 
 def _unknown(wanted: str) -> ConfigError:

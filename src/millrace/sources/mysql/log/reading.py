@@ -103,7 +103,7 @@ class Read:
     _size_bytes: int = 0
 
     def changes(self) -> Iterator[Item]:
-        self._end = self._start = self.position.at
+        start = self._end = self._start = self.position.at
         stopping, monotonic = self.log.context.stopping.is_set, self.log.context.clock.monotonic
         began = told = monotonic()
         with self.log.dump(self.position.at) as dump:
@@ -111,12 +111,13 @@ class Read:
                 yield from self._take(event)
                 if self._count >= EVENTS or self._size_bytes >= _BYTES:
                     yield from self._taken()
-                if self._inside:
+                # Nor is the place between the number of a transaction and what it does one to stop at.
+                if self._inside or not self._verified or event[KIND] in events.BEGINNINGS:
                     continue
                 now = monotonic()
-                if not self._verified:
-                    continue
-                if self._met(event) or self._end >= self.target or now - began > FOLLOW_S or stopping():
+                # Each read comes forward, however late it is.
+                late = now - began > FOLLOW_S and self.position.at > start
+                if self._met(event) or self._end >= self.target or late or stopping():
                     break
                 if now - told > CHECKPOINT_S:
                     yield from self._checkpoint()
