@@ -33,16 +33,23 @@ def form(values: pa.Array, type_: pa.DataType) -> Form:
     Whole numbers, moments and booleans are integers; floats DOUBLE, where -0 is 0; decimals text without zeros at the
     end; JSON, objects and arrays text with sorted keys, and numbers that are equal are written alike.
     """
+    found = fitted(values, type_)
+    return Form(formed(found.values), found.odd)
+
+
+def fitted(values: pa.Array, type_: pa.DataType) -> Form:
+    """Values as a type has them, not in its form yet."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     casted = cast(values, type_, strict=False)
     odd = pa.nulls(len(values), pa.string())
     if casted.bad is not None:
         odd = pc.if_else(casted.bad, _shown(values), odd)
-    return Form(_formed(casted.values), odd)
+    return Form(casted.values, odd)
 
 
-def _formed(values: pa.Array) -> pa.Array:
+def formed(values: pa.Array) -> pa.Array:
+    """The form of values that are of their type."""
     match types.kind(values.type):
         case "BOOLEAN" | "BYTE" | "SHORT" | "INTEGER" | "LONG":
             return values.cast(pa.int64())

@@ -6,7 +6,8 @@ only rows of parts whose sums differ are noted in the second, by their keys and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
@@ -16,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import types, writing
-from millrace.data.alike import Form, form
-from millrace.data.cast import cast
+from millrace.data.alike import Form, fitted, form, formed
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 
-Side: TypeAlias = Callable[[], Iterator[pa.RecordBatch]]
+# Each call reads the rows from the beginning; what it opened for that is closed with it.
+Side: TypeAlias = Callable[[], Generator[pa.RecordBatch]]
 Kind: TypeAlias = Literal["other", "missing", "extra"]
 Ends: TypeAlias = tuple[int | None, int | None]
 
@@ -89,11 +90,12 @@ def _sums(engine: Any, side: Side, columns: Columns) -> npt.NDArray[np.uint64]:
     hashes = ["1", *(f"h{place}" for place in range(len(columns.others) + 1))]
     sums = np.zeros((_PARTS, len(hashes)), np.uint64)
     asked = ", ".join(_WORD.format(h=one) for one in hashes)
-    for _ in _hashed(engine, side, columns):
-        found: dict[str, Any] = engine.execute(f"SELECT part, {asked} FROM hashed GROUP BY part").fetchnumpy()
-        parts, *values = found.values()
-        for place, value in enumerate(values):
-            sums[parts.astype(np.int64), place] += value
+    with closing(_hashed(engine, side, columns)) as batches:
+        for _ in batches:
+            found: dict[str, Any] = engine.execute(f"SELECT part, {asked} FROM hashed GROUP BY part").fetchnumpy()
+            parts, *values = found.values()
+            for place, value in enumerate(values):
+                sums[parts.astype(np.int64), place] += value
     return sums
 
 
@@ -102,25 +104,31 @@ def _note(engine: Any, name: str, side: Side, columns: Columns, parts: Sequence[
     others = [f"h{place} UBIGINT" for place in range(1, len(columns.others) + 1)]
     engine.execute(f"CREATE TABLE {name} ({', '.join([*keys, *others])})")
     wanted = ", ".join(one.split()[0] for one in (*keys, *others))
-    for _ in _hashed(engine, side, columns):
-        engine.execute(f"INSERT INTO {name} SELECT {wanted} FROM hashed WHERE part IN ({', '.join(map(str, parts))})")
+    chosen = f"SELECT {wanted} FROM hashed WHERE part IN ({', '.join(map(str, parts))})"
+    with closing(_hashed(engine, side, columns)) as batches:
+        for _ in batches:
+            engine.execute(f"INSERT INTO {name} {chosen}")
 
 
-def _hashed(engine: Any, side: Side, columns: Columns) -> Iterator[None]:
-    """Batch by batch, what `hashed` shows of the rows: their keys, parts and hashes. 0: of the key, then by column."""
+def _hashed(engine: Any, side: Side, columns: Columns) -> Generator[None]:
+    """Batch by batch, what `hashed` shows of the rows: their keys, parts and hashes. 0: of the key, then by column.
+
+    A column's hash is of the key too: else values that rows of one part exchange would leave its sum as it is.
+    """
     keys = [f"k{place}" for place in range(len(columns.key))]
-    others = [f"hash(v{place}, o{place}) AS h{place}" for place in range(1, len(columns.others) + 1)]
-    for batch in side():
-        if not batch.num_rows:
-            continue
-        engine.register("formed", _formed(batch, columns))
-        whole = f"hash({', '.join(keys)})"
-        engine.execute(
-            f"CREATE OR REPLACE TEMP VIEW hashed AS SELECT {', '.join([*keys, *others])}, {whole} AS h0, "
-            f"{whole} % {_PARTS} AS part FROM formed"
-        )
-        yield
-        engine.unregister("formed")
+    key = ", ".join(keys)
+    others = [f"hash({key}, v{place}, o{place}) AS h{place}" for place in range(1, len(columns.others) + 1)]
+    with closing(side()) as batches:
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            engine.register("formed", _formed(batch, columns))
+            engine.execute(
+                f"CREATE OR REPLACE TEMP VIEW hashed AS SELECT {', '.join([*keys, *others])}, hash({key}) AS h0, "
+                f"hash({key}) % {_PARTS} AS part FROM formed"
+            )
+            yield
+            engine.unregister("formed")
 
 
 def _formed(batch: pa.RecordBatch, columns: Columns) -> pa.Table:
@@ -135,9 +143,8 @@ def _formed(batch: pa.RecordBatch, columns: Columns) -> pa.Table:
 
 def key_text(values: pa.Array, type_: pa.DataType) -> pa.Array:
     """Values of a key as text, the same on both sides; a value that does not fit the type is what it is."""
-    found: Form = form(values, type_)
-    fitted = cast(values, type_, strict=False).values
-    written = writing.text(fitted).values if types.kind(type_) != "DECIMAL" else found.values
+    found = fitted(values, type_)
+    written = formed(found.values) if types.kind(type_) == "DECIMAL" else writing.text(found.values).values
     return pc.coalesce(written, found.odd)
 
 
