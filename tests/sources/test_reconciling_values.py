@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,12 +22,14 @@ from tests.mariadb import Database as MariaDB
 from tests.mongodb import Deployment
 from tests.postgres import Database as PostgreSQL
 
-from millrace.connect.source import Context
-from millrace.control import connections, lifecycle, pipelines, runs
+from millrace.connect.source import Context, Stream
+from millrace.control import connections, lifecycle, mappings, pipelines, reconcile_values, runs
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.reconcile import Reconciliation, Values, reconcile
+from millrace.data.batch import Item
 from millrace.errors import ConfigError
+from millrace.sources.postgres.source import Source
 
 TABLES = {"duckdb": "orders", "postgres": "warehouse.orders", "mysql": "orders"}
 
@@ -189,6 +193,60 @@ def test_what_cannot_be_compared_by_value_says_why(shop: Made, database: Postgre
     found = made.compared("duckdb").values
     assert found is not None
     assert "appended" in found.why_not
+
+
+def test_rows_of_a_table_with_another_key_are_not_read_again_by_it(shop: Made, database: PostgreSQL) -> None:
+    # The number of each order is the id of another one.
+    database.run(
+        "CREATE TABLE orders (id int PRIMARY KEY, order_no int, v text)",
+        "INSERT INTO orders SELECT g, 11 - g, 'x' || g FROM generate_series(1, 10) g",
+    )
+    made = shop("postgres", database.settings(ingestion_mode="table"), "duckdb")
+    made.change("duckdb", "DROP TABLE orders")
+    mappings.set_key(made.home, "duckdb", "public.orders", ["order_no"])
+    runs.resync(made.home, "duckdb")
+    assert made.unlike("duckdb") == []
+    made.change("duckdb", "UPDATE orders SET v = 'changed' WHERE order_no = 3")
+    told = ask("reconcile", "duckdb", "--values", home=made.home.path)
+    assert "the table tells rows apart by order_no, the source by id" in told.out
+    assert "millrace resync duckdb --object public.orders" in told.out
+    with pytest.raises(ConfigError, match="by order_no, the source by id") as refused:
+        made.compared("duckdb", fix=True)
+    assert "millrace resync duckdb --object public.orders" in str(refused.value.hint)
+    assert made.unlike("duckdb") == [("other", 1, "3", "3", {"v": 1})]
+    with pytest.raises(ConfigError, match="keys of 2 values"):
+        runs.reread(made.home, "duckdb", (), keys={"public.orders": [("1", "2")]})
+
+
+def test_where_too_many_rows_differ_the_remedy_is_to_read_the_object_anew(
+    shop: Made, database: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'x'), (2, 'y')")
+    made = shop("postgres", database.settings(ingestion_mode="table"), "duckdb")
+    made.change("duckdb", "UPDATE orders SET v = 'changed'")
+    assert made.compared("duckdb").by_keys
+    monkeypatch.setattr(reconcile_values, "MOST_KEYS", 1)
+    with pytest.raises(ConfigError, match="more than 1 row") as refused:
+        made.compared("duckdb", fix=True)
+    assert refused.value.hint == "Read the whole object anew: `millrace resync duckdb --object public.orders`."
+
+
+def test_a_file_is_free_for_others_while_the_source_is_read(
+    shop: Made, database: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'x')")
+    made = shop("postgres", database.settings(ingestion_mode="table"), "duckdb")
+    opened: list[int] = []
+    snapshot = Source.snapshot
+
+    def watched(source: Source, stream: Stream) -> Iterator[Item]:
+        opening = "import duckdb, sys; duckdb.connect(sys.argv[1]).close()"
+        opened.append(subprocess.run([sys.executable, "-c", opening, tmp_path / "w.duckdb"], check=False).returncode)
+        yield from snapshot(source, stream)
+
+    monkeypatch.setattr(Source, "snapshot", watched)
+    assert made.unlike("duckdb") == []
+    assert opened == [0]
 
 
 def test_the_command_names_rows_columns_and_the_remedy(shop: Made, database: PostgreSQL) -> None:

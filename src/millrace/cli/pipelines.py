@@ -313,7 +313,7 @@ def _compared(found: Reconciliation, *, summary: bool) -> Iterator[str]:
     if found.equal:
         yield f"{mark('good')} " + ("Every difference has a cause." if differing else "All equal.")
     else:
-        what = ("the rows" if found.values and found.values.to_read else "the object") if found.ranges else "those days"
+        what = ("the rows" if found.by_keys else "the object") if found.ranges else "those days"
         yield f"{mark('bad')} Some differences have no known cause. Read {what} again: {dim(found.remedy)}"
 
 
@@ -339,6 +339,8 @@ def _values(values: Values) -> Iterator[str]:
             for one in values.unlike
         ]
         yield from table(("range", "rows", "what", "keys", "columns"), rows)
+        if values.to_read and values.why_whole:
+            yield f"{mark('look')} Rows cannot be read again by their keys: {values.why_whole}."
 
 
 def _sums(found: Reconciliation) -> list[tuple[object, ...]]:

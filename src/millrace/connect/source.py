@@ -159,6 +159,18 @@ class Reading:
     log: JSON = None
     keys: tuple[tuple[str, ...], ...] = ()
 
+    def checked_keys(self) -> tuple[tuple[str, ...], ...]:
+        """The keys, each with a value for every column of the stream's key. Raises ConfigError "cannot_reread"."""
+        names = self.stream.key
+        if other := next((key for key in self.keys if len(key) != len(names)), None):
+            raise ConfigError(
+                f"rows of {self.stream.name} are asked for by keys of {len(other)} values, and the source tells them "
+                f"apart by {', '.join(names) or 'nothing'}",
+                hint="Read the whole object anew: `millrace resync`.",
+                code="cannot_reread",
+            )
+        return self.keys
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

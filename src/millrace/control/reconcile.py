@@ -103,6 +103,8 @@ class Values:
     why_not: str = ""
     read_again: int = 0
     """Rows that were read once more because of this comparison."""
+    why_whole: str = ""
+    """Why rows cannot be read once more by their keys, so that the object is to be read as a whole."""
 
     @property
     def to_read(self) -> int:
@@ -143,9 +145,14 @@ class Reconciliation:
         return all(row.unexplained == 0 for row in self.compared) and not (self.values and self.values.unlike)
 
     @property
+    def by_keys(self) -> bool:
+        """There are rows that differ and can be read once more by their keys."""
+        return self.ranges and self.values is not None and self.values.to_read > 0 and not self.values.why_whole
+
+    @property
     def remedy(self) -> str:
         """The command that reads again what differs, as a shell takes it."""
-        if self.ranges and self.values is not None and 0 < self.values.to_read <= MOST_KEYS:
+        if self.by_keys:
             return as_typed("reconcile", self.pipeline, "--values", "--fix")
         if self.ranges:
             return as_typed("resync", self.pipeline, "--object", self.stream)

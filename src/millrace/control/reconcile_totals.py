@@ -38,7 +38,10 @@ def compared(
     totals = source.totals(stream)
     if totals is None:
         return None
-    totals, key = _comparable(totals, mapping.of(totals[0].key) if totals[0].key else None)
+    column = mapping.of(totals[0].key) if totals[0].key else None
+    if keys is not None and mapping.key[:1] != (totals[0].key,):
+        column = None  # rows that differ are named by the table's key, so ranges of another one say nothing of them
+    totals, key = _comparable(totals, column)
     with closing(ours.destination()) as destination:
         highest, held = destination.sizes(
             mapping.table, key, [(one.low, one.high) for one in totals], only(ours, mapping)
@@ -172,9 +175,16 @@ def again(found: Reconciliation, rows: int) -> Reconciliation:
 
 
 def no_days(found: Sequence[Reconciliation]) -> None:
-    """Raises ConfigError where something differs that reading days again cannot mend."""
+    """Raises ConfigError where something differs that reading days or rows again cannot mend."""
     for one in found:
         if one.ranges and not one.equal:
+            if one.values is not None:
+                why = one.values.why_whole or one.values.why_not or "the source does not have those that differ"
+                raise ConfigError(
+                    f"{one.stream} differs from its table, and no rows are read again by their keys: {why}",
+                    hint=f"Read the whole object anew: `{one.remedy}`.",
+                    code="cannot_reread",
+                )
             fix = as_typed("reconcile", one.pipeline, "--values", "--fix")
             whole = as_typed("resync", one.pipeline, "--object", one.stream)
             raise ConfigError(

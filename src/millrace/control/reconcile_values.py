@@ -3,10 +3,10 @@ latter must hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from millrace.engine.mapping import Mapping
     from millrace.engine.sync import Sync
 
+T = TypeVar("T")
+
 
 def compared(
     ours: Crew, sync: Sync, stream: Stream, shelved: Shelved, counts: Reconciliation, ends: Sequence[Ends]
@@ -39,8 +41,12 @@ def compared(
     ours.meter.stage = f"comparing values of {stream.name}"
     with closing(ours.destination()) as destination:
         there = destination.schema(mapping.table) or {}
+        # What is a file is free for others while the source is read.
+        destination.close()
         types = {column.name: column.type for column in mapping.columns if column.name in there}
-        key = tuple(column.name for name in mapping.key if (column := mapping.of(name)) is not None)
+        key = tuple(column.name for name in mapping.key if (column := mapping.of(name)) and column.name in types)
+        if len(key) < len(mapping.key):
+            return Values(0, why_not=f"{mapping.table} lacks a column of its key {', '.join(mapping.key)}"), ()
         columns = Columns(key, types)
         found = likeness(
             partial(_read, ours, sync, stream, mapping, columns),
@@ -51,7 +57,17 @@ def compared(
         )
     logged = sync.source.log() is not None
     named = (_named(one, counts.compared[one.range], logged=logged) for one in found.unalike)
-    return Values(found.rows, tuple(one for one in named if one.rows)), found.keys or ()
+    values = Values(
+        found.rows, tuple(one for one in named if one.rows), why_whole=_why_whole(stream, mapping, found.keys)
+    )
+    return values, () if values.why_whole else found.keys or ()
+
+
+def _why_whole(stream: Stream, mapping: Mapping, keys: Keys | None) -> str:
+    if mapping.key != stream.key:
+        theirs = ", ".join(stream.key) or "nothing"
+        return f"the table tells rows apart by {', '.join(mapping.key)}, the source by {theirs}"
+    return f"more than {MOST_KEYS:,} rows differ" if keys is None else ""
 
 
 def _why_not(sync: Sync, mapping: Mapping) -> str:
@@ -62,16 +78,17 @@ def _why_not(sync: Sync, mapping: Mapping) -> str:
     return ""
 
 
-def _read(ours: Crew, sync: Sync, stream: Stream, mapping: Mapping, columns: Columns) -> Iterator[pa.RecordBatch]:
+def _read(ours: Crew, sync: Sync, stream: Stream, mapping: Mapping, columns: Columns) -> Generator[pa.RecordBatch]:
     """The source's rows as the table shall hold them; those that cannot be there are none."""
     mappings = sync.mappings()
-    for item in sync.source.snapshot(stream):
-        go_on(ours.stopping)
-        rows = item.rows if isinstance(item, Batch) else item
-        if not isinstance(rows, pa.RecordBatch) or (isinstance(item, Batch) and item.stream != stream.name):
-            continue
-        shaped = shape(mapping, _unnested(sync, mappings, mapping, rows), sync.naming, 0, policy=sync.policy).rows
-        yield _of(shaped, columns)
+    with closing(_each(sync.source.snapshot(stream))) as items:
+        for item in items:
+            go_on(ours.stopping)
+            rows = item.rows if isinstance(item, Batch) else item
+            if not isinstance(rows, pa.RecordBatch) or (isinstance(item, Batch) and item.stream != stream.name):
+                continue
+            shaped = shape(mapping, _unnested(sync, mappings, mapping, rows), sync.naming, 0, policy=sync.policy).rows
+            yield _of(shaped, columns)
 
 
 def _unnested(sync: Sync, mappings: Mappings, mapping: Mapping, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -94,10 +111,17 @@ def _of(rows: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=[*columns.types])
 
 
-def _stored(ours: Crew, destination: Destination[Any], mapping: Mapping, columns: Columns) -> Iterator[pa.RecordBatch]:
-    for batch in destination.stored(mapping.table, [*columns.types], reconcile_totals.only(ours, mapping)):
-        go_on(ours.stopping)
-        yield batch
+def _stored(ours: Crew, destination: Destination[Any], mapping: Mapping, columns: Columns) -> Generator[pa.RecordBatch]:
+    stored = destination.stored(mapping.table, [*columns.types], reconcile_totals.only(ours, mapping))
+    with closing(_each(stored)) as batches:
+        for batch in batches:
+            go_on(ours.stopping)
+            yield batch
+
+
+def _each(items: Iterator[T]) -> Generator[T]:
+    """The items; a generator of them is closed with this one, when nobody wants more."""
+    yield from items
 
 
 def _named(one: Unalike, counts: Compared, *, logged: bool) -> Unlike:

@@ -85,7 +85,7 @@ def snapshot(plan: Plan) -> Iterator[Item]:
 def chosen(plan: Plan, since: Timestamp | None = None) -> Iterator[Item]:
     """Documents with the keys of the reading. ``since``: as in `read`."""
     place = plan.object.key.index(ID)
-    ids = [one for key in plan.reading.keys for one in values.ids_of(key[place])]
+    ids = [one for key in plan.reading.checked_keys() for one in values.ids_of(key[place])]
     for first in range(0, len(ids), _IDS):
         where = {ID: {"$in": ids[first : first + _IDS]}}
         for item in read(plan, None, where, lambda _: None, since=since):

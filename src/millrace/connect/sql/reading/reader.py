@@ -36,7 +36,7 @@ def snapshot(plan: Plan) -> Iterator[Item]:
 
 def chosen(plan: Plan) -> Iterator[Item]:
     """Rows with the keys of the reading."""
-    keys, names = plan.reading.keys, plan.reading.stream.key
+    keys, names = plan.reading.checked_keys(), plan.reading.stream.key
     groups = [keys[first : first + _KEYS] for first in range(0, len(keys), _KEYS)]
     return _those(plan, [among(plan.database, plan.relation, names, group) for group in groups])
 
