@@ -22,6 +22,7 @@ from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import PLAIN, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract, example
 from millrace.data import columns, types
+from millrace.destinations.postgres import indexes
 from millrace.destinations.postgres.destination import Config, Destination
 from millrace.destinations.postgres.errors import translated
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, MillraceError, Transient
@@ -240,16 +241,130 @@ class TestPostgres(SqlDestinationContract):
 
     def test_a_table_that_takes_the_place_of_another_has_its_key(self, destination: Destination) -> None:
         self._filling(destination, "old")
-        self._filling(destination, "old__fresh")
+        made = self._filling(destination, "old__fresh")
         destination.swap("old__fresh", "old")
         assert self._primary_key("old") == "PRIMARY KEY (k)"
+
+        destination.load(replace(made, name="old"), Load("another", 0, 1, 1, rows(VALUES, (2, "c", 2), (3, "d", 2))))
+        destination.completed()
+        assert self.database.run("SELECT k, v FROM old ORDER BY k") == [(1, "a"), (2, "c"), (3, "d")]
+
+    def _unique(self, name: str) -> list[str]:
+        found = self.database.run(
+            f"SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = '{name}'::regclass AND indisunique"
+        )
+        return [definition.partition(" USING ")[2] for (definition,) in found]
+
+    @pytest.fixture
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What waits for readers gives up soon."""
+        monkeypatch.setattr(indexes, "_PRIMARY_TIMEOUT", "50ms")
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_run_ends_well_while_somebody_reads_its_new_table(self, destination: Destination) -> None:
+        made = self._filling(destination, "read")
+        with self.database.connect() as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM read")
+            destination.completed()
+            assert self._primary_key("read") is None
+            assert self._unique("read") == ["btree (k)"]
+            assert destination.rows("SELECT current_setting('lock_timeout')") == [("10min",)]
+            destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (2, "c", 2), (3, "d", 2))))
+            destination.ensure(made)
+            assert self._primary_key("read") is None
+            reader.execute("COMMIT")
+        destination.ensure(made)
+        assert self._primary_key("read") == "PRIMARY KEY (k)"
+        assert self.database.run("SELECT obj_description('read'::regclass)") == [(None,)]
+        assert self.database.run("SELECT k, v FROM read ORDER BY k") == [(1, "a"), (2, "c"), (3, "d")]
+
+    def test_a_merge_waits_for_no_reader_and_leaves_the_primary_key_to_the_end(self, destination: Destination) -> None:
+        made = self._filling(destination, "met")
+        with self.database.connect() as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM met")
+            destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (2, "c", 2), (3, "d", 2))))
+            assert self._unique("met") == ["btree (k)"]
+            assert self._primary_key("met") is None
+            reader.execute("COMMIT")
+        destination.completed()
+        assert self._primary_key("met") == "PRIMARY KEY (k)"
+        assert self.database.run("SELECT k, v FROM met ORDER BY k") == [(1, "a"), (2, "c"), (3, "d")]
+
+    def test_a_connection_lost_at_the_end_ends_no_run_and_the_next_makes_the_key(
+        self, destination: Destination
+    ) -> None:
+        made = self._filling(destination, "cut")
+        self._cut()
+        destination.completed()
+        assert self._primary_key("cut") is None
+        destination.ensure(made)
+        assert self._primary_key("cut") == "PRIMARY KEY (k)"
+
+    def _cut(self) -> None:
+        self.database.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE application_name = 'millrace' AND datname = '{self.database.name}'"
+        )
+
+    @pytest.mark.parametrize("kind", ["plain", "partitioned"])
+    def test_a_table_of_the_users_gets_an_index_and_no_primary_key(self, destination: Destination, kind: str) -> None:
+        partitioned = kind == "partitioned"
+        self.behind(
+            f'CREATE TABLE own (k BIGINT NOT NULL, v VARCHAR, "{columns.INGESTED_AT}" BIGINT)'
+            + (" PARTITION BY HASH (k)" if partitioned else ""),
+            *(["CREATE TABLE own_all PARTITION OF own FOR VALUES WITH (MODULUS 1, REMAINDER 0)"] * partitioned),
+            "INSERT INTO own VALUES (1, 'theirs', 0)",
+        )
+        made = self._filling(destination, "own")
+        destination.ensure(made)
+        destination.completed()
+        assert self._primary_key("own") is None
+        assert self._unique("own") == ["btree (k)"]
+        assert self.database.run("SELECT k, v FROM own ORDER BY k") == [(1, "a"), (2, "b")]
+
+    def test_of_rows_with_the_same_key_the_one_stays_that_a_merge_would_keep(self, destination: Destination) -> None:
+        fields = {"k": types.LONG, "v": types.VARCHAR, "o": types.LONG}
+        made = table("ties", fields, key=("k",), order=("o",), meta=PLAIN)
+        destination.ensure(made)
+        at = columns.INGESTED_AT
+        given = rows({**fields, at: types.LONG}, (1, "newer", 7, 20), (2, "ours", None, 20), (3, "ours", 7, 20))
+        destination.load(made, Load(FEED, 0, 1, 1, given))
+        self.behind(
+            f'INSERT INTO ties (k, v, o, "{at}") '
+            "VALUES (1, 'older', 7, 10), (2, 'older', NULL, 10), (3, 'new', 8, 10)"
+        )
+        destination.completed()
+        assert self.database.run("SELECT k, v FROM ties ORDER BY k") == [(1, "newer"), (2, "ours"), (3, "new")]
+
+    def test_a_table_that_takes_deletes_has_its_primary_key_from_the_start(self, destination: Destination) -> None:
+        destination.ensure(example("logs"))
+        assert self._primary_key("logs") == "PRIMARY KEY (k)"
+
+    @pytest.mark.usefixtures("impatient")
+    @pytest.mark.parametrize("indexed", [True, False])
+    def test_a_table_without_its_primary_key_can_be_appended_to_later(
+        self, destination: Destination, indexed: bool
+    ) -> None:
+        made = replace(self._filling(destination, "later"), mode="append")
+        if indexed:
+            with self.database.connect() as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM later")
+                destination.completed()
+                reader.execute("COMMIT")
+        destination.close()
+        destination.ensure(made)
+        assert self._unique("later") == []
+        destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (2, "c", 2), (None, "d", 2))))
+        assert len(self.contents(destination, "later")) == 4
 
     def test_a_connection_lost_in_mid_load_leaves_nothing_and_mends_itself(self, destination: Destination) -> None:
         made, given = counted("lost")
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 1, given))
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millrace'"
-        database = self.database
+        cut = self._cut
 
         class Cut(Rows):
             def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
@@ -258,7 +373,7 @@ class TestPostgres(SqlDestinationContract):
                 def batches() -> Iterator[pa.RecordBatch]:
                     for number in range(2000):
                         if number == 3:
-                            database.run(f"{others} AND datname = '{database.name}'")
+                            cut()
                         yield self.table.combine_chunks().to_batches()[0]
 
                 return pa.RecordBatchReader.from_batches(self.schema, batches())

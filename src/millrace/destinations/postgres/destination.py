@@ -30,7 +30,7 @@ from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
 from millrace.destinations.postgres.errors import translated
 from millrace.destinations.postgres.indexes import Indexes
 from millrace.destinations.postgres.reading import readable, streamed
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, Transient
 
 _ROWS_IN = "rows_in"
 # Waits for a lock that somebody else holds end after this; the load is tried again later.
@@ -70,7 +70,9 @@ class Destination(SqlDestination[Config]):
         self._connection: dbapi.Connection | None = None
         # Tables into which this destination has loaded nothing but new keys, from the first row on.
         self._only_new: set[str] = set()
-        # Tables that this destination has made and filled alone; their keys are put off.
+        # Tables that this destination has made, whose primary keys are put off.
+        self._due: dict[str, Table] = {}
+        # Those of them that it has filled alone; they have no index either.
         self._filled: dict[str, Filled] = {}
         self._grown: Filled | None = None
         self._indexes = Indexes(self)
@@ -118,6 +120,7 @@ class Destination(SqlDestination[Config]):
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
+        self._due.clear()
         self._filled.clear()
         if connection is not None:
             with suppress(adbc_driver_manager.Error):
@@ -235,15 +238,18 @@ class Destination(SqlDestination[Config]):
         try:
             return super().ensure(table)
         except BaseException:
-            self._filled.pop(table.name, None)
+            self._forget(table.name)
             raise
 
     def changed(self, table: Table, change: Change) -> None:
         super().changed(table, change)
         if change.kind == "create":
-            self._filled.pop(table.name, None)
-            if table.mode == "merge" and len(table.key) == 1 and table.nest is None:
+            self._forget(table.name)
+            # Rows that may be deletes are merged from the first load on, which needs the key.
+            deletes = table.meta.marked_deleted is not None
+            if table.mode == "merge" and len(table.key) == 1 and table.nest is None and not deletes:
                 self._indexes.put_off(table)
+                self._due[table.name] = table
                 self._filled[table.name] = Filled(table, keys.none())
         elif change.column in table.key and self._filled.pop(table.name, None):
             self._indexes.make_up(table)
@@ -253,24 +259,35 @@ class Destination(SqlDestination[Config]):
             self._indexes.fit(table)
 
     def completed(self) -> None:
-        for filled in list(self._filled.values()):
-            self._make_up(filled)
+        # All rows are in: what stands in the way of their keys now ends no run, and the next `ensure` makes them.
+        with suppress(Transient):
+            for table in list(self._due.values()):
+                self._make_up(table)
 
     def swap(self, fresh: str, table: str) -> None:
-        if (filled := self._filled.get(fresh)) is not None:
-            self._make_up(filled)
+        if (due := self._due.get(fresh)) is not None:
+            self._make_up(due)
         super().swap(fresh, table)
+        self._forget(fresh)
+        self._forget(table)
 
     def drop(self, table: str) -> None:
-        self._filled.pop(table, None)
+        self._forget(table)
         super().drop(table)
 
-    def _make_up(self, filled: Filled) -> None:
+    def _make_up(self, table: Table) -> None:
         with self.connected(), self.transaction():
-            if self.found(filled.table.name) is not None:
-                self.lock(filled.table.name)
-                self._indexes.make_up(filled.table)
-        self._filled.pop(filled.table.name, None)
+            if self.found(table.name) is not None:
+                self._indexes.make_up(table)
+                self._indexes.make_primary(table)
+        self._due.pop(table.name, None)
+        self._filled.pop(table.name, None)
+
+    def _forget(self, table: str) -> None:
+        """What was known of the table's rows and key holds no more."""
+        self._due.pop(table, None)
+        self._filled.pop(table, None)
+        self._only_new.discard(table)
 
     # Arrow's road in.
 

@@ -8,7 +8,14 @@ from typing import Any
 from millrace.connect.destination import Table
 from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.refusals import RowsRefused
+from millrace.connect.sql.statements import order
 from millrace.data.dataclass import dataclass
+from millrace.errors import MillraceError
+
+# The comment of a table that was made without its primary key, which is due. It outlives the process.
+KEY_DUE = "Millrace makes the primary key of this table once its first rows are in."
+# Readers that come while a primary key waits for older ones wait as long.
+_PRIMARY_TIMEOUT = "2s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +64,23 @@ class Indexes:
                 # Somebody else may be at it.
                 self._destination.lock(table.name)
                 if not any(index.columns == key for index in self.of(table.name)):
-                    self._make_key(table)
+                    self._make(table, table.key)
+            if primary is None:
+                self.make_primary(table)
             if table.nest is not None and not any(index.columns == {table.nest.ref} for index in found):
                 target = self._destination.target(table.name)
                 self._destination.execute(f"CREATE INDEX ON {target} ({self._dialect.quoted(table.nest.ref)})")
             return
         # A key of single rows, from a time when the table was merged, would refuse the versions of a row.
-        if primary is not None and primary.columns == key:
-            self._drop(table, primary)
+        due = primary is None and self._due(table)
+        if due or (primary is not None and primary.columns == key):
+            for index in found:
+                if index.columns == key and (index.primary or (due and index.unique)):
+                    self._drop(table, index)
             for column in table.key:
                 self._alter(table, f"ALTER COLUMN {self._dialect.quoted(column)} DROP NOT NULL")
+        if due:
+            self._comment(table, "NULL")
         if table.mode == "history":
             versions = (*table.key, table.meta.valid_from)
             if not any(index.columns == set(versions) for index in found):
@@ -77,36 +91,68 @@ class Indexes:
         for index in self.of(table.name):
             if index.primary:
                 self._drop(table, index)
+        self._comment(table, f"'{KEY_DUE}'")
 
     def make_up(self, table: Table) -> None:
-        """The table has its key, which was put off.
+        """The table, whose key was put off, has an index that keeps it unique.
 
         Where somebody else has put rows of the same keys in meanwhile, the newest of each key stays, as a merge has it.
         """
         if self.keep_unique(table):
             return
+        # Somebody else may be at it.
+        self._destination.lock(table.name)
+        if self.keep_unique(table):
+            return
         self._destination.execute("SAVEPOINT key_made")
         try:
-            self._make_primary(table)
+            self._create(table, table.key, unique=True)
         except RowsRefused:
             self._destination.execute("ROLLBACK TO SAVEPOINT key_made")
             self._destination.execute(self._without_older(table))
-            self._make_primary(table)
+            self._create(table, table.key, unique=True)
 
-    def _make_key(self, table: Table) -> None:
-        """A key for the merge: the primary one, if the table was made for that, else an index."""
-        found = self._destination.found(table.name) or {}
-        if any(found[column].nullable for column in table.key) or self._twice(table, table.key):
-            self._make(table, table.key)
-        else:
-            self._make_primary(table)
+    def make_primary(self, table: Table) -> None:
+        """The index that keeps a table unique becomes its primary key, where that was put off.
 
-    def _make_primary(self, table: Table) -> None:
-        """Readers go on while the index is made, and wait only for the moment in which it becomes the primary key."""
-        before = {index.name for index in self.of(table.name)}
-        self._create(table, table.key, unique=True)
-        (made,) = (index for index in self.of(table.name) if index.name not in before)
-        self._alter(table, f"ADD PRIMARY KEY USING INDEX {self._dialect.quoted(made.name)}")
+        For a moment nobody may read the table. Where somebody reads for longer, the index stays what it is: merges need
+        no more. The next `ensure` tries again.
+        """
+        if not self._due(table) or not self.keep_unique(table):
+            return
+        self._destination.execute("SAVEPOINT primary_made")
+        try:
+            ((before,),) = self._destination.rows("SELECT current_setting('lock_timeout')")
+            self._destination.execute(f"SET LOCAL lock_timeout = '{_PRIMARY_TIMEOUT}'")
+            self._destination.execute(f"LOCK TABLE {self._destination.target(table.name)} IN ACCESS EXCLUSIVE MODE")
+            self._become_primary(table)
+            self._destination.execute(f"SET LOCAL lock_timeout = '{before}'")
+        except MillraceError:
+            # The timeout is what it was before, too. A lost connection is told here.
+            self._destination.execute("ROLLBACK TO SAVEPOINT primary_made")
+
+    def _become_primary(self, table: Table) -> None:
+        found, indexes = self._destination.found(table.name) or {}, self.of(table.name)
+        if any(index.primary for index in indexes):
+            return
+        index = next((one for one in indexes if one.unique and one.columns == set(table.key)), None)
+        if index is not None and not any(found[column].nullable for column in table.key):
+            self._alter(table, f"ADD PRIMARY KEY USING INDEX {self._dialect.quoted(index.name)}")
+            self._comment(table, "NULL")
+
+    def _due(self, table: Table) -> bool:
+        """Whether the table was made by a load, which has put its primary key off."""
+        return bool(
+            self._destination.rows(
+                "SELECT 1 FROM pg_class WHERE oid = $1::regclass AND relkind = 'r' "
+                "AND obj_description(oid, 'pg_class') = $2",
+                self._destination.target(table.name),
+                KEY_DUE,
+            )
+        )
+
+    def _comment(self, table: Table, text: str) -> None:
+        self._destination.execute(f"COMMENT ON TABLE {self._destination.target(table.name)} IS {text}")
 
     def _make(self, table: Table, columns: Sequence[str]) -> None:
         """An index for the merge; unique unless the table holds the same key twice, from a time of appending."""
@@ -122,17 +168,18 @@ class Indexes:
 
     def _without_older(self, table: Table) -> str:
         target, names = self._destination.target(table.name), self._dialect.names(table.key)
-        order = ", ".join(
-            f"{self._dialect.quoted(column)} DESC NULLS LAST" for column in table.order or (table.meta.ingested_at,)
-        )
+        newest_first = ", ".join(f"{self._dialect.quoted(column)} DESC NULLS LAST" for column in order(table))
         return (
             f"DELETE FROM {target} WHERE ctid IN (SELECT place FROM (SELECT ctid AS place, row_number() OVER "
-            f"(PARTITION BY {names} ORDER BY {order}, ctid DESC) AS age FROM {target}) AS aged WHERE age > 1)"
+            f"(PARTITION BY {names} ORDER BY {newest_first}, ctid DESC) AS age FROM {target}) AS aged WHERE age > 1)"
         )
 
-    def _drop(self, table: Table, primary: Index) -> None:
-        # A key's constraint is called as its index.
-        self._alter(table, f"DROP CONSTRAINT {self._dialect.quoted(primary.name)}")
+    def _drop(self, table: Table, index: Index) -> None:
+        if index.primary:
+            # A key's constraint is called as its index.
+            self._alter(table, f"DROP CONSTRAINT {self._dialect.quoted(index.name)}")
+        else:
+            self._destination.execute(f"DROP INDEX {self._destination.target(index.name)}")
 
     def _alter(self, table: Table, what: str) -> None:
         self._destination.execute(f"ALTER TABLE {self._destination.target(table.name)} {what}")
