@@ -18,7 +18,7 @@ from tests.contract.disk import small_disk
 from tests.postgres import URL, Database, binaries
 
 from millrace.connect.destination import Load, Table, Unloadable
-from millrace.connect.testing.destination import FEED, Rows, counted
+from millrace.connect.testing.destination import FEED, Rows, at_once, counted
 from millrace.connect.testing.rows import PLAIN, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract, example
 from millrace.data import columns, types
@@ -338,26 +338,51 @@ class TestPostgres(SqlDestinationContract):
         destination.completed()
         assert self.database.run("SELECT k, v FROM ties ORDER BY k") == [(1, "newer"), (2, "ours"), (3, "new")]
 
+    def test_two_pipelines_fill_a_new_table_at_once(self) -> None:
+        made = table("both_new", {"k": types.LONG, "v": types.VARCHAR}, key=("k",), meta=PLAIN)
+
+        def work(feed: str, low: int) -> None:
+            mine = self.another()
+            try:
+                mine.ensure(made)
+                for segment in range(4):
+                    given = rows(VALUES, *((low + n, f"{feed}{segment}", segment) for n in range(100)))
+                    mine.load(made, Load(feed, segment, segment + 1, 1, given))
+                mine.completed()
+            finally:
+                mine.close()
+
+        at_once([lambda: work("a/1", 0), lambda: work("b/1", 50)])
+        destination = self.another()
+        destination.ensure(made)
+        found = self.contents(destination, "both_new")
+        destination.close()
+        assert sorted(row["k"] for row in found) == list(range(150))
+        assert {row["v"] for row in found} <= {"a/13", "b/13"}
+        assert self._primary_key("both_new") == "PRIMARY KEY (k)"
+
     def test_a_table_that_takes_deletes_has_its_primary_key_from_the_start(self, destination: Destination) -> None:
         destination.ensure(example("logs"))
         assert self._primary_key("logs") == "PRIMARY KEY (k)"
 
     @pytest.mark.usefixtures("impatient")
-    @pytest.mark.parametrize("indexed", [True, False])
+    @pytest.mark.parametrize("state", ["indexed", "left by another process", "being filled"])
     def test_a_table_without_its_primary_key_can_be_appended_to_later(
-        self, destination: Destination, indexed: bool
+        self, destination: Destination, state: str
     ) -> None:
         made = replace(self._filling(destination, "later"), mode="append")
-        if indexed:
+        if state == "indexed":
             with self.database.connect() as reader:
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM later")
                 destination.completed()
                 reader.execute("COMMIT")
-        destination.close()
+        if state != "being filled":
+            destination.close()
         destination.ensure(made)
         assert self._unique("later") == []
         destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, (2, "c", 2), (None, "d", 2))))
+        destination.completed()
         assert len(self.contents(destination, "later")) == 4
 
     def test_a_connection_lost_in_mid_load_leaves_nothing_and_mends_itself(self, destination: Destination) -> None:

@@ -235,6 +235,10 @@ class Destination(SqlDestination[Config]):
         ]
 
     def ensure(self, table: Table) -> list[Change]:
+        due = self._due.get(table.name)
+        if due is not None and (due.mode, due.key) != (table.mode, table.key):
+            # What `completed` would keep unique is so no more.
+            self._forget(table.name)
         try:
             return super().ensure(table)
         except BaseException:
