@@ -306,6 +306,18 @@ def test_what_would_pause_a_source_that_sends_by_itself_is_told_when_the_file_is
         assert places == {("state", "pushed"), ("beyond", "cannot_pause"), ("pause", "cannot_pause")}
 
 
+@pytest.mark.parametrize(("mode", "refused"), [("log", True), ("table", False)])
+def test_limits_that_pause_are_refused_where_a_log_is_followed(mode: str, refused: bool):
+    config = f"db_host: 127.0.0.1, db_user: u, db_password: p, db_name: d, ingestion_mode: {mode}"
+    text = PAUSED.replace("{sent: {type: webhook}}", f"{{sent: {{type: mysql, config: {{{config}}}}}}}")
+    try:
+        parse(text, Path("/srv/pipelines.yaml"), env={})
+        codes: list[str] = []
+    except DocumentError as error:
+        codes = [one.code for one in error.problems]
+    assert codes == (["cannot_pause"] * 2 if refused else [])
+
+
 def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():
     with pytest.raises(DocumentError) as caught:
         document(EXAMPLE + "    watch: {pause: true, late_minutes: 5}\n")

@@ -272,6 +272,9 @@ def _watched(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Fiel
     limits = document_limits.limits(home).get(found.id, {})
     if wanted.limits is not None and wanted.limits != limits:
         fields.append(Field("limits", limits, wanted.limits))
+        if any(limit.get("beyond") == "pause" for limit in wanted.limits.values()):
+            with _at("limits"):
+                usage_limits.must_bear_a_pause(home, found)
         if not dry_run:
             with _at("limits"):
                 document_limits.limit_pipeline(home, found, wanted.limits)

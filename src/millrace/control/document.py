@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
+from millrace.connect.source import Context
 from millrace.control import query_modes
 from millrace.control import schedule as schedules
 from millrace.control.document_schema import (
@@ -324,20 +326,25 @@ class _Reading:
         )
 
     def _bears_pauses(self, part: PipelinePart, source: WantedConnection | None, name: str, at: Keys) -> None:
-        """What would pause a pipeline whose source sends by itself is a problem: it would not stop."""
-        type_ = source.type if source else self.saved.source_types.get(name)
-        if type_ is None or not registry.source(type_).pushed:
-            return
-        why = f"the source {name!r} sends by itself, and would not stop"
-        if part.state == "PAUSED":
-            hint = "To refuse what it sends: `millrace hooks revoke`."
-            self.tree.report("pushed", f"the pipeline cannot be paused: {why}", (*at, "state"), hint)
+        """What would pause a pipeline that then misses what happens is a problem."""
         limits = () if part.limits is None else (("day", part.limits.day), ("month", part.limits.month))
         pausing: list[tuple[str, ...]] = [
             ("limits", period, "beyond") for period, limit in limits if limit is not None and limit.beyond == "pause"
         ]
         if part.watch is not None and part.watch.pause:
             pausing.append(("watch", "pause"))
+        type_ = source.type if source else self.saved.source_types.get(name)
+        if type_ is None or not (pausing or part.state == "PAUSED"):
+            return
+        if registry.source(type_).pushed:
+            why = f"the source {name!r} sends by itself, and would not stop"
+            if part.state == "PAUSED":
+                hint = "To refuse what it sends: `millrace hooks revoke`."
+                self.tree.report("pushed", f"the pipeline cannot be paused: {why}", (*at, "state"), hint)
+        elif source is not None and _follows(source):
+            why = f"the source {name!r} follows a log, which its database may cut meanwhile"
+        else:
+            return
         for path in pausing:
             hint = "Leave the pause out: people are told."
             self.tree.report("cannot_pause", f"the pipeline is not paused by a limit: {why}", (*at, *path), hint)
@@ -488,6 +495,15 @@ def variable(connection: str, key: str) -> str:
 
 def _is_local(value: str) -> bool:
     return bool(value.strip()) and "\0" not in value and "://" not in value and not value.startswith(":")
+
+
+def _follows(wanted: WantedConnection) -> bool:
+    """The source is read from a log. The system itself is not asked."""
+    family = registry.source(wanted.type)
+    if not family.logged:
+        return False
+    with closing(family(family.Config.model_validate(wanted.config), Context())) as source:
+        return source.log() is not None
 
 
 def _limits(part: PipelineLimitsPart | UsagePart | None) -> JSON:
