@@ -43,7 +43,7 @@ demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
 # Whether generated pages are up to date is among the tests.
 test:  ## All checks and tests (about half an hour on 2 cores)
 	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),-O) setup packages types lint screens
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 15
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 packages: $(STAMP)
 	@$(BIN)/python -m tests.debian
