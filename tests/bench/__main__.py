@@ -110,10 +110,10 @@ class Bench:
         if to == "postgres":
             self.fresh_database()
             destination = {"type": "postgres", "config": self.postgres.settings()}
-            count = lambda folder: self.postgres.run("SELECT count(*) FROM events")[0][0]  # noqa: E731
+            count = lambda folder: self.postgres.run("SELECT count(*) FROM events")[0][0]  # noqa: E731  one line, used at once
             return product.sync(data.url, events_file, destination, data.distinct, count)
         destination = {"type": "duckdb", "config": {"path": "./warehouse.duckdb"}}
-        counted = lambda folder: product.duckdb_rows(folder / "warehouse.duckdb")  # noqa: E731
+        counted = lambda folder: product.duckdb_rows(folder / "warehouse.duckdb")  # noqa: E731  one line, used at once
         return product.sync(data.url, events_file, destination, data.distinct, counted)
 
     def dlt(self, data: Data) -> Ran:

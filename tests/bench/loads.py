@@ -329,8 +329,8 @@ def contenders(to: str, kind: str, place: Path, settings: dict[str, Any]) -> lis
     ]
     config = type_.Config.model_validate(settings["config"])
     own = f"events_{kind}_millrace"
-    counted = lambda: counted_postgres(url, own)  # noqa: E731
-    copy = lambda: copy_table(url, names[0], own)  # noqa: E731
+    counted = lambda: counted_postgres(url, own)  # noqa: E731  one line, used at once
+    copy = lambda: copy_table(url, names[0], own)  # noqa: E731  one line, used at once
     return [*plain, Millrace("Millrace", lambda: type_(config), kind, own, counted, copy)]
 
 

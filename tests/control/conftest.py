@@ -239,7 +239,7 @@ MAPPING = Mapping(stream="Events", table="events", key=("id",))
 
 def commit(*, cursor: object = "c1", read: int = 0, **more: object) -> Commit:
     """A commit of the stream Events with its mapping."""
-    return replace(Commit("Events", "incremental", cursor, read, mappings=(MAPPING,)), **more)  # type: ignore[arg-type]
+    return replace(Commit("Events", "incremental", cursor, read, mappings=(MAPPING,)), **more)
 
 
 EVENTS_CSV = "Event Name,Type\nCharged,Custom\n"

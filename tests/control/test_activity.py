@@ -153,7 +153,7 @@ def test_the_log_is_seen_from_a_severity_up_by_author_entity_and_time(home: Home
     assert newest(home).id not in [entry.id for entry in activity.listed(home, until=at).items]
     assert [entry.message for entry in activity.listed(home, since=at).items] == ["CRITICAL"]
     with pytest.raises(ConfigError):
-        activity.listed(home, severity="LOUD")  # type: ignore[arg-type]
+        activity.listed(home, severity="LOUD")
     with pytest.raises(ConfigError) as caught:
         activity.listed(home, after="abc")
     assert caught.value.code == "bad_cursor"

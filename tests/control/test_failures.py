@@ -27,7 +27,7 @@ class Group:
 
 
 def is_due(group: Group, **changes: object) -> bool:
-    return bool(due([group], replace(STANDING, **changes)))  # type: ignore[arg-type]
+    return bool(due([group], replace(STANDING, **changes)))
 
 
 def test_rows_of_the_mapping_try_again_when_their_mapping_or_the_transformation_is_newer():

@@ -76,7 +76,7 @@ def test_the_list_is_cut_into_pages_that_have_each_pipeline_once(home: Home) -> 
 
 def test_pipelines_are_found_by_how_they_are_and_by_parts_of_names(home: Home) -> None:
     def named(**asked: object) -> list[str]:
-        return [one.name for one in overview.page(home, **asked).items]  # type: ignore[arg-type]
+        return [one.name for one in overview.page(home, **asked).items]
 
     assert named(health=["FAILING", "LOOK"]) == ["Failed", "Fails in part"]
     assert named(destination="lake_1") == named(search="LAKE_") == ["paused"]

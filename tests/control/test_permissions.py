@@ -113,7 +113,7 @@ def test_an_operation_is_open_to_exactly_the_roles_that_have_its_permission(
 
 @pytest.mark.parametrize(("operation", "kind", "permission"), CASES, ids=lambda part: str(part))
 def test_one_permission_less_closes_an_operation(quiet: Home, operation: str, kind: str, permission: str) -> None:
-    lacking = replace(NOBODY, permissions=EVERYTHING - {permission})  # type: ignore[operator]
+    lacking = replace(NOBODY, permissions=EVERYTHING - {permission})
     with pytest.raises(Forbidden) as caught:
         call(operation, quiet.acting(lacking), kind)
     assert f"({permission})" in caught.value.message

@@ -165,7 +165,7 @@ def test_usage_is_told_by_pipeline_object_table_kind_day_and_hour(home: Home, sa
         "table": [("events", None, "events", None)],
         "kind": [(None, None, None, "HISTORICAL"), (None, None, None, "INCREMENTAL")],
     }.items():
-        lines = usage.report(home, by=by).lines  # type: ignore[arg-type]
+        lines = usage.report(home, by=by).lines
         assert [(one.pipeline, one.object, one.table, one.kind) for one in lines] == expected
         assert sum(one.billable for one in lines) == 9
     now = home.database.now()

@@ -19,7 +19,7 @@ PLAIN = Mapping("Orders", "orders", (ID,), key=("id",))
 
 
 def codes(mapping: Mapping, **more: object) -> list[tuple[str, str | None]]:
-    return [(one.code, one.field) for one in warnings(mapping, Limits(columns=20), **more)]  # type: ignore[arg-type]
+    return [(one.code, one.field) for one in warnings(mapping, Limits(columns=20), **more)]
 
 
 @pytest.mark.spec("loading.21.10")

@@ -76,7 +76,7 @@ def test_few_rows_load_while_others_are_read_where_the_destination_is_eager(
         return done
 
     monkeypatch.setattr(Shaky, "load", load)
-    seen = lambda: before.append(loaded.wait(10 if eager else 0.2))  # noqa: E731
+    seen = lambda: before.append(loaded.wait(10 if eager else 0.2))  # noqa: E731  one line, used at once
     rig.script.stream("items", [items(1), Checkpoint(1), seen, items(2), Checkpoint(2)], key=("id",))
     shaky(rig).run()
     assert before == [eager]

@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
     async def seen(self: Door, path: str, scope: object, receive: object) -> int:
         came.append(path)
-        return await taken(self, path, scope, receive)  # type: ignore[arg-type]
+        return await taken(self, path, scope, receive)
 
     with Home.open(folder / "home", create=True, env={}) as home, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Door, "_taken", seen)

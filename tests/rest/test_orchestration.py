@@ -139,13 +139,13 @@ def test_a_job_that_goes_on_is_cancelled_at_its_next_commit(
 def test_a_disabled_pipeline_runs_no_job_until_it_is_enabled(home: Home, provider: Provider, number: int) -> None:
     for _ in range(2):
         assert provider.ask("POST", f"/pipelines/{number}/actions/disable") == {}
-    assert provider.pipeline(number).status == "DISABLED"  # type: ignore[union-attr]
+    assert provider.pipeline(number).status == "DISABLED"
     for action in ("sync-now", "resync"):
         with pytest.raises(Failed, match="answered 409"):
             provider.ask("POST", f"/pipelines/{number}/actions/{action}")
     for _ in range(2):
         assert provider.ask("POST", f"/pipelines/{number}/actions/enable") == {}
-    assert provider.pipeline(number).status == "INITIALIZED"  # type: ignore[union-attr]
+    assert provider.pipeline(number).status == "INITIALIZED"
 
 
 @pytest.mark.parametrize("cancel", [False, True])
@@ -186,7 +186,7 @@ def test_objects_are_listed_looked_at_and_read_again(
 ) -> None:
     assert provider.ask("POST", f"/pipelines/{number}/objects/actions/refresh-schema") == {}
     assert provider.ask("POST", f"/pipelines/{number}/objects/actions/refresh-schema", payload={}) == {}
-    assert provider.pipeline(number).source_schema_status.status == "SYNCED"  # type: ignore[union-attr]
+    assert provider.pipeline(number).source_schema_status.status == "SYNCED"
     found: list[Object] = provider.pages(f"/pipelines/{number}/objects", Objects, 1)
     assert [(one.source_namespace.k0, one.status, one.replication_status) for one in found] == [
         ("Orders", "ACTIVE", "PENDING"),

@@ -280,7 +280,7 @@ def test_a_script_is_tried_deployed_and_shown(client: httpx.Client, home: Home, 
     for key in ("script", "code"):
         assert client.put(path, json={key: script}).json()["data"]["script"] == script
     assert client.get(path).json()["data"]["version"] == 1
-    assert transformations.standing(home, "events").deployed.author == "admin@example.com"  # type: ignore[union-attr]
+    assert transformations.standing(home, "events").deployed.author == "admin@example.com"
     assert error(client.put(path, json={"script": "def transform("}))[:2] == (400, "SCRIPT")
     assert client.put(path, json={}).status_code == 400
 
@@ -453,5 +453,5 @@ def test_the_last_run_tells_the_health(client: httpx.Client, home: Home, pipelin
     with home.database.reading() as connection:
         id_ = connection.execute(sa.select(pipeline_rows.c.id).where(pipeline_rows.c.number == pipeline)).scalar_one()
     for status, health in (("FAILED", "FAILED"), ("CANCELLED", "FAILED"), ("COMPLETED", "OK")):
-        records.end_run(home.database, records.begin_run(home.database, id_, "INCREMENTAL"), status)  # type: ignore[arg-type]
+        records.end_run(home.database, records.begin_run(home.database, id_, "INCREMENTAL"), status)
         assert client.get(f"{API}/pipelines/{pipeline}").json()["data"]["health_status"] == health

@@ -42,7 +42,7 @@ WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 @pytest.fixture(scope="module")
 def page(browser: Browser, stock: Stocked) -> Iterator[Page]:
     """One page for all: a screen is opened in the time in which a browser would only have begun."""
-    context = browser.new_context(base_url=stock.url, reduced_motion="reduce", viewport=WIDE)  # type: ignore[arg-type]
+    context = browser.new_context(base_url=stock.url, reduced_motion="reduce", viewport=WIDE)
     context.request.post("/api/millrace/v1/session", data={"email": ADMIN, "password": PASSWORD})
     page = context.new_page()
     page.goto("/pipelines")
@@ -52,13 +52,13 @@ def page(browser: Browser, stock: Stocked) -> Iterator[Page]:
 
 @pytest.mark.parametrize("path", SCREENS)
 def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light")
     page.goto(path)
     page.locator("main :is(h1, h2, .card)").first.wait_for()
     page.wait_for_function("() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root')")
     found = {"light": axe.faults(page)}
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.set_viewport_size(NARROW)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
     page.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")
@@ -70,7 +70,7 @@ def test_axe_finds_nothing_serious_in_a_later_step_of_the_wizard_on_a_phone(page
     config: dict[str, JSON] = {"project_id": "AAA-BBB-CCCC", "passcode": "hunter2"}
     chosen: dict[str, JSON] = {"step": "schedule", "destination": "warehouse"}
     draft = drafts.save(stock.home, name="Next", source_type="clevertap", config=config, chosen=chosen)
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.set_viewport_size(NARROW)
     page.goto(f"/pipelines/new/{draft.number}?step=schedule")
     page.get_by_role("heading", name="When shall it run?").wait_for()
     assert axe.faults(page) == []
@@ -87,14 +87,14 @@ DIALOGS = (
 
 @pytest.mark.parametrize(("path", "steps"), DIALOGS)
 def test_axe_finds_nothing_serious_in_a_dialog(page: Page, path: str, steps: tuple[str, ...]) -> None:
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    page.set_viewport_size(WIDE)
     page.goto(path)
     for step in steps:
         page.get_by_role("menuitem" if step != steps[0] else "button", name=step, exact=True).click()
     page.get_by_role("dialog").get_by_role("button").first.wait_for()
     page.wait_for_function("() => !document.querySelector('.mantine-Loader-root, .mantine-Skeleton-root')")
     found = {"wide": axe.faults(page)}
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.set_viewport_size(NARROW)
     found["phone"] = axe.faults(page)
     assert found == {"wide": [], "phone": []}
 

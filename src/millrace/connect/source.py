@@ -335,7 +335,7 @@ class Source(ABC, Generic[C]):
         del slices, without
         raise ConfigError(f"{self.title} cannot count rows of {stream.name}", code="cannot_count")
 
-    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total] | None:  # noqa: ARG002
+    def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total] | None:  # noqa: ARG002  for those that can count
         """How many rows there are now, in ranges of a key that leave none out; None where the system does not say.
 
         ``above``: those with a higher key alone.

@@ -31,7 +31,7 @@ class Impatient(HttpToolsProtocol):
     _head_bytes: int | None = None
     """Of the head that is being received, without what came first; None where none is."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  the base class takes any transport
         super().connection_made(transport)
         self._wait()
 

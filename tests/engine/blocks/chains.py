@@ -176,7 +176,7 @@ def block(random: Random, kind: str) -> JSON:
 
 def condition(random: Random, depth: int = 2) -> Any:
     """Filters in groups of all and any."""
-    part: Callable[[], Any] = lambda: condition(random, depth - 1) if random.random() < 0.3 else event_filter(random)  # noqa: E731
+    part: Callable[[], Any] = lambda: condition(random, depth - 1) if random.random() < 0.3 else event_filter(random)  # noqa: E731  one line, used at once
     parts = [part() if depth else event_filter(random) for _ in range(random.randint(1, 2))]
     parts = [one if isinstance(one, dict) else {"all": one} for one in parts]
     return random.choice((parts, {"all": parts}, {"any": parts}))

@@ -119,7 +119,7 @@ class Pipeline:
         items = source.read(reading)
         for number, item in enumerate(items):
             if crash_at is not None and number >= crash_at:
-                items.close()  # type: ignore[attr-defined]
+                items.close()
                 raise Crash
             if isinstance(item, pa.RecordBatch):
                 assert item.schema.equals(stream.schema)

@@ -547,10 +547,10 @@ def test_10_26_the_passcode_is_in_no_log_note_error_verdict_state_or_repr(
             pipeline.run()
         said += [str(refused.value), repr(refused.value.problem)]
         with pytest.raises(ValueError) as invalid:
-            Config(project_id="", passcode=secret, events_file="x")  # type: ignore[arg-type]
+            Config(project_id="", passcode=secret, events_file="x")
         said.append(str(invalid.value))
         with pytest.raises(ValueError) as spaced:
-            Config(project_id=PROJECT, passcode=secret + " \n x", events_file="x")  # type: ignore[arg-type]
+            Config(project_id=PROJECT, passcode=secret + " \n x", events_file="x")
         said.append(str(spaced.value))
     said += [repr(pipeline.source().config), json.dumps(pipeline.kept.cursors), caplog.text, repr(pipeline.notes)]
     assert not any(secret in text or PASSCODE in text for text in said)

@@ -167,7 +167,7 @@ def test_marks_are_pruned_when_no_read_needs_them_and_not_before(make: Make) -> 
     pipeline = make("Charged")
     pipeline.simulator.add_events(PROJECT, events("Charged", 2, day="20260212") + events("Charged", 2, day="20260314"))
     pipeline.run()
-    days = lambda: sorted(found[1] for part in pipeline.kept.parts() if (found := day_of(part)))  # noqa: E731
+    days = lambda: sorted(found[1] for part in pipeline.kept.parts() if (found := day_of(part)))  # noqa: E731  one line, used at once
     assert days() == [20260212, 20260314] and history_part("Charged") in pipeline.kept.parts()
     pipeline.simulator.clock.advance(days=8)
     pipeline.run()
@@ -424,7 +424,7 @@ def test_closing_the_read_ends_its_threads_promptly(make: Make, fault: dict[str,
     assert isinstance(items, Iterator)
     next(items)
     began = time.monotonic()
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert time.monotonic() - began < 25
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-")]
 
@@ -582,6 +582,6 @@ def test_the_second_name_of_the_european_host_is_tried_when_the_first_cannot_be_
 def test_a_foreign_stream_is_refused() -> None:
     from millrace.connect.source import Stream
 
-    config = Config(project_id=PROJECT, passcode=PASSCODE, events_file="x")  # type: ignore[arg-type]
+    config = Config(project_id=PROJECT, passcode=PASSCODE, events_file="x")
     with pytest.raises(ConfigError, match="no stream"):
         Source(config).read(Reading(Stream("Profiles"), "incremental"))

@@ -63,7 +63,7 @@ def _texts(ends: array[Any], data: memoryview) -> list[str]:
     whole, places = str(data, "utf-8", "surrogatepass"), ends.tolist()
     if len(whole) == len(data):
         return [whole[start:end] for start, end in zip(places, places[1:])]  # noqa: B905, RUF007  this measures fastest
-    return [str(data[start:end], "utf-8", "surrogatepass") for start, end in zip(places, places[1:])]  # noqa: B905, RUF007
+    return [str(data[start:end], "utf-8", "surrogatepass") for start, end in zip(places, places[1:])]  # noqa: B905, RUF007  as above
 
 
 def encoded(value: Any, json_text: JsonText) -> Any:

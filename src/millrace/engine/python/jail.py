@@ -115,7 +115,7 @@ def start(wall: Wall, progress: int, *, memory_bytes: int, errors: int = subproc
     setting: dict[str, Any] = {
         "wall": wall,
         "paths": paths,
-        "readable": [path for path in readable if wall == "bubblewrap" or os.path.exists(path)],  # noqa: PTH110
+        "readable": [path for path in readable if wall == "bubblewrap" or Path(path).exists()],
         "memory_bytes": memory_bytes,
         "progress": progress,
         "landlock": _has_landlock(),
@@ -168,8 +168,8 @@ def _system() -> list[str]:
     python = _interpreter()
     prefix = Path(sys.base_prefix)
     own = [str(path) for path in (prefix / "lib").glob("libpython*")] if prefix != Path("/usr") else []
-    libraries = [path for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64") if os.path.isdir(path)]  # noqa: PTH112
-    zones = [path for path in ("/usr/share/zoneinfo",) if os.path.isdir(path)]  # noqa: PTH112
+    libraries = [path for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64") if Path(path).is_dir()]
+    zones = [path for path in ("/usr/share/zoneinfo",) if Path(path).is_dir()]
     return [python, *own, *libraries, *zones]
 
 
@@ -186,8 +186,8 @@ def _bubblewrap(python: str, library: str, packages: tuple[str, ...]) -> list[st
         raise FileNotFoundError("bubblewrap (bwrap) is not installed")
     words = [program, "--unshare-all", "--die-with-parent", "--clearenv", "--cap-drop", "ALL", "--hostname", "guest"]
     for path in _system():
-        if os.path.islink(path):  # noqa: PTH114  `/lib` is a link to `/usr/lib` on today's systems
-            words += ["--symlink", os.readlink(path), path]  # noqa: PTH115
+        if Path(path).is_symlink():  # `/lib` is a link to `/usr/lib` on today's systems
+            words += ["--symlink", str(Path(path).readlink()), path]
         else:
             words += ["--ro-bind", path, path]
     del python
