@@ -149,7 +149,8 @@ class Server:
 
     def start(self, *more: str) -> Database:
         """The server answers on its port. ``more``: options of the server's own."""
-        data, first = self.folder / "data", self.folder / "first.sql"
+        data, first, scratch = self.folder / "data", self.folder / "first.sql", self.folder / "scratch"
+        scratch.mkdir()
         keys: Certificates = certificates()
         first.write_text(
             f"CREATE USER 'millrace'@'%' IDENTIFIED BY '{self.password}';\n"
@@ -160,7 +161,7 @@ class Server:
             place.write_bytes(text)
         if self._user:
             owner = pwd.getpwnam(self._user)
-            for path in (self.folder, first, *tls):
+            for path in (self.folder, first, scratch, *tls):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         self._run(
             str(INSTALLER), "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=socket",
@@ -169,6 +170,8 @@ class Server:
         self._options = [
             "--no-defaults",
             f"--datadir={data}",
+            # A server that starts removes what it takes for temporary tables left behind, other servers' too.
+            f"--tmpdir={scratch}",
             f"--socket={self.folder / 'socket'}",
             f"--pid-file={self.folder / 'pid'}",
             f"--port={self.port}",
