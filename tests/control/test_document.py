@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from millrace.cli.face import spoken
+from millrace.control import apply, connections, pipelines
 from millrace.control.document import Document, Saved, parse, read, variable
+from millrace.control.home import Home
 from millrace.control.places import DocumentError
 from millrace.control.schedule import Schedule
 from millrace.engine.failures import FailurePolicy
@@ -316,6 +319,37 @@ def test_limits_that_pause_are_refused_where_a_log_is_followed(mode: str, refuse
     except DocumentError as error:
         codes = [one.code for one in error.problems]
     assert codes == (["cannot_pause"] * 2 if refused else [])
+
+
+@pytest.mark.parametrize(("pausing", "place"), [("limits", "limits.pause"), ("watch", "watch.pause")])
+def test_a_trial_refuses_what_pauses_a_new_pipeline_that_follows_the_log_of_a_saved_source(
+    tmp_path: Path, pausing: str, place: str
+):
+    config = {"db_host": "127.0.0.1", "db_user": "u", "db_password": "p", "db_name": "d"}
+    asked = {"limits": {"day": {"rows": 5, "beyond": "pause"}}, "watch": {"unusual_times": 3, "pause": True}}
+    text = yaml.safe_dump(
+        {
+            "destinations": {"warehouse": {"type": "duckdb", "config": {"path": str(tmp_path / "w.duckdb")}}},
+            "pipelines": {"sent": {"source": "shop", "destination": "warehouse", pausing: asked[pausing]}},
+        }
+    )
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        for mode in ("log", "table"):
+            if mode == "log":
+                connections.create(home, "source", "shop", "mysql", config | {"ingestion_mode": mode})
+            else:
+                connections.change(home, "source", "shop", config=config | {"ingestion_mode": mode})
+            document = parse(text, tmp_path / "pipelines.yaml", env={}, saved=apply.saved(home))
+            if mode == "table":
+                assert {one.state for one in apply.apply(home, document, dry_run=True).changes} == {"created"}
+                assert {one.state for one in apply.apply(home, document).changes} == {"created"}
+                continue
+            for dry_run in (True, False):
+                with pytest.raises(ConfigError) as caught:
+                    apply.apply(home, document, dry_run=dry_run)
+                assert caught.value.code == "cannot_pause" and (caught.value.path or "").endswith(place)
+            # Nothing of the file is there, not even what stands before the pipeline.
+            assert not pipelines.listed(home) and not connections.listed(home, "destination")
 
 
 def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():

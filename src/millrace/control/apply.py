@@ -83,6 +83,10 @@ def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
     """
     for one in document.connections:
         _inspect(one)
+    written = {one.name for one in document.connections if one.kind == "source"}
+    for one in document.pipelines:
+        if one.source not in written:
+            _bears_pauses(home, one)
     taken: str | None = None
     while True:
         try:
@@ -149,6 +153,24 @@ def _inspect(wanted: WantedConnection) -> None:
     except MillraceError as error:
         error.path = wanted.places.get(error.path or "", wanted.place)
         raise
+
+
+def _bears_pauses(home: Home, wanted: WantedPipeline) -> None:
+    """What would pause a pipeline that then misses what happens is refused; here where its source is a saved one, and
+    where the file writes the source down, when that is read."""
+    pausing = [
+        place
+        for place, pauses in (
+            ("limits", any(limit.get("beyond") == "pause" for limit in (wanted.limits or {}).values())),
+            ("watch", (wanted.watch or {}).get("pause")),
+        )
+        if pauses
+    ]
+    if pausing:
+        from millrace.control import usage_limits  # which a run of a file seldom needs
+
+        with _at(f"{wanted.place}.{pausing[0]}"):
+            usage_limits.must_bear_a_pause(home, wanted.name, connections.find(home, "source", wanted.source))
 
 
 def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Change:
@@ -265,25 +287,19 @@ def _watched(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Fiel
     """Limits, what people are told of, and whether it runs; what the file does not say of these stays."""
     if wanted.limits is None and wanted.watch is None and wanted.state is None:
         return ()
-    from millrace.control import document_limits, lifecycle, usage_limits  # which a run of a file seldom needs
+    from millrace.control import document_limits, lifecycle  # which a run of a file seldom needs
 
     found = pipelines.find(home, wanted.name)
     fields: list[Field] = []
     limits = document_limits.limits(home).get(found.id, {})
     if wanted.limits is not None and wanted.limits != limits:
         fields.append(Field("limits", limits, wanted.limits))
-        if any(limit.get("beyond") == "pause" for limit in wanted.limits.values()):
-            with _at("limits"):
-                usage_limits.must_bear_a_pause(home, found)
         if not dry_run:
             with _at("limits"):
                 document_limits.limit_pipeline(home, found, wanted.limits)
     watched = document_limits.watched(found.options)
     if wanted.watch is not None and wanted.watch != watched:
         fields.append(Field("watch", watched, wanted.watch))
-        if wanted.watch.get("pause"):
-            with _at("watch"):
-                usage_limits.must_bear_a_pause(home, found)
         if not dry_run:
             with _at("watch"):
                 document_limits.watch(home, found, wanted.watch)

@@ -16,17 +16,16 @@ from millrace.control.tables import pipelines
 from millrace.errors import MillraceError
 
 if TYPE_CHECKING:
+    from millrace.control.connections import Connection
     from millrace.control.home import Home
-    from millrace.control.pipelines import Pipeline
 
 
-def follows(home: Home, pipeline: Pipeline) -> bool:
-    """The pipeline is read from a log. The system itself is not asked."""
-    if not connections.registry.source(pipeline.source_type).logged:
+def follows(home: Home, source: Connection) -> bool:
+    """The source is read from a log. The system itself is not asked."""
+    if not connections.registry.source(source.type).logged:
         return False
-    source = connections.build_source(home, pipeline.source_id, Context(clock=clock(), pipeline=pipeline.id))
-    with closing(source):
-        return source.log() is not None
+    with closing(connections.build_source(home, source.id, Context(clock=clock()))) as built:
+        return built.log() is not None
 
 
 def forget(home: Home, pipeline_id: str, name: str) -> None:

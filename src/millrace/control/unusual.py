@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import due, pipelines, schedule, usage_limits
+from millrace.control import connections, due, pipelines, schedule, usage_limits
 from millrace.control.tables import pipelines as table
 from millrace.control.tables import segments, slots
 from millrace.control.telling_tables import usage_hourly
@@ -56,7 +56,7 @@ def watch(home: Home, pipeline: str, wanted: Unusual) -> Unusual:
     if wanted.pause and wanted.times is None:
         raise ConfigError("what pauses is an unusual day", hint="Give times, too.", path="pause")
     if wanted.pause:
-        usage_limits.must_bear_a_pause(home, found)
+        usage_limits.must_bear_a_pause(home, found.name, connections.by_id(home, found.source_id))
     options: dict[str, JSON] = {key: value for key, value in found.options.items() if key != OPTION}
     if wanted.times is not None or wanted.intervals is not None:
         options[OPTION] = asdict(wanted)

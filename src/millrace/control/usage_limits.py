@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 
 from millrace.connect import registry
-from millrace.control import alert_events, budgets, followers, pages, pipelines
+from millrace.control import alert_events, budgets, connections, followers, pages, pipelines
 from millrace.control.activity import Entity, wrote
 from millrace.control.pages import Page
 from millrace.control.tables import pipelines as pipeline_rows
@@ -27,8 +27,8 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
+    from millrace.control.connections import Connection
     from millrace.control.home import Home
-    from millrace.control.pipelines import Pipeline
 
 Period: TypeAlias = Literal["day", "month"]
 
@@ -100,27 +100,27 @@ def limit_pipeline(
     home.actor.must("pipelines.edit")
     found = pipelines.find(home, pipeline)
     if pause:
-        must_bear_a_pause(home, found)
+        must_bear_a_pause(home, found.name, connections.by_id(home, found.source_id))
     _put(home, found.id, period, rows, _Beyond(pause, sideline, grace_hours), found.entity)
     return next(one for one in _of(home, [found.id]) if one.period == period)
 
 
-def must_bear_a_pause(home: Home, found: Pipeline) -> None:
-    """Raises ConfigError "cannot_pause" for a pipeline that would miss what happens while it is paused."""
-    if why := _kept_going(home, found):
+def must_bear_a_pause(home: Home, pipeline: str, source: Connection) -> None:
+    """Raises ConfigError "cannot_pause" for a pipeline that would miss what its source does while it is paused."""
+    if why := _kept_going(home, source):
         raise ConfigError(
-            f"pipeline {found.name} is not paused by a limit: {why}",
+            f"pipeline {pipeline} is not paused by a limit: {why}",
             hint="Set the limit without pause: people are told.",
             path="pause",
             code="cannot_pause",
         )
 
 
-def _kept_going(home: Home, found: Pipeline) -> str | None:
-    """Why a pipeline must not stop by itself, if that is so."""
-    if registry.source(found.source_type).pushed:
+def _kept_going(home: Home, source: Connection) -> str | None:
+    """Why a pipeline from there must not stop by itself, if that is so."""
+    if registry.source(source.type).pushed:
         return "its source sends by itself, and would not stop"
-    if followers.follows(home, found):
+    if followers.follows(home, source):
         return "it follows a log, which its database may cut meanwhile"
     return None
 
