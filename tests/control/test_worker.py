@@ -13,7 +13,18 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk
 from tests.control.sources import Script
 
-from millrace.control import connections, jobs, lifecycle, object_actions, objects, pipelines, tables, tasks, worker
+from millrace.control import (
+    connections,
+    jobs,
+    lifecycle,
+    object_actions,
+    objects,
+    pipelines,
+    tables,
+    tasks,
+    telling_tables,
+    worker,
+)
 from millrace.control.home import Home
 from millrace.control.jobs import Job
 from millrace.control.pipelines import Wish
@@ -183,6 +194,34 @@ def test_a_worker_that_is_told_to_end_gives_its_task_back_and_another_ends_the_s
     assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED")
     assert (done.run.balance.read, done.run.balance.loaded, done.run.balance.even) == (45, 45, True)
     assert told(done) == dict.fromkeys(("Orders", "Users", "Visits"), "COMPLETED")
+
+
+@pytest.mark.parametrize("wished", [True, False], ids=["cancelled", "the worker ends"])
+def test_a_job_that_is_asked_to_end_while_a_system_does_not_answer_has_not_failed(
+    home: Home, script: Script, tmp_path: Path, wished: bool
+):
+    asked, stopping = jobs.start(home, "events"), threading.Event()
+
+    def away() -> None:
+        if wished:
+            jobs.cancel(home, asked.job_id)
+        else:
+            stopping.set()
+        heard(home)
+        raise Transient("nobody answers")
+
+    script.before["Users", 1] = away
+    job = perform(home, stopping)
+    assert job.run.status == ("CANCELLED" if wished else "QUEUED")
+    assert (job.run.error.message if job.run.error else None) == ("nobody answers" if wished else None)
+    with home.database.reading() as connection:
+        assert not connection.execute(sa.select(telling_tables.alert_events)).all()
+        assert connection.execute(sa.select(tables.tasks.c.attempts)).scalar() == (None if wished else 0)
+    script.before.clear()
+    if wished:
+        jobs.start(home, "events")
+    assert perform(home).run.status == "COMPLETED"
+    assert table(tmp_path, "users") == list(range(15))
 
 
 def test_a_failed_job_says_what_failed_and_is_retried_for_that_alone(home: Home, script: Script):

@@ -301,23 +301,31 @@ def crew(
         try:
             yield ours
         except BaseException as error:
-            status: RunStatus = "CANCELLED" if isinstance(error, (KeyboardInterrupt, Stale)) else "FAILED"
+            # Whoever ends a run does not see it fail of what time may mend.
+            stopped = isinstance(error, Transient) and ours.stopping.is_set()
+            gone = stopped or isinstance(error, (KeyboardInterrupt, Stale))
+            status: RunStatus = "CANCELLED" if gone else "FAILED"
             problem = told(error, hidden)
             if isinstance(error, MillraceError):
                 # Whoever shows it further up does not know what to take out (I7).
                 error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)
-            _ended(ours, kind, status, error, problem)
+            if not stopped or _over(ours):
+                _ended(ours, kind, status, error, problem)
             if isinstance(error, Exception):
-                _reckon(ours, order, "cancelled" if isinstance(error, Stale) else _cause(error), error)
+                _reckon(ours, order, "cancelled" if gone else _cause(error), None if stopped else error)
             raise
         else:
             status, outcome = _result(ours)
-            if status != "CANCELLED" or order.job is None or records.cancel_wished(home.database, run_id):
+            if status != "CANCELLED" or _over(ours):
                 _ended(ours, kind, status)
-            # Else only the worker stops: its task goes back, and the run goes on with another one.
             _reckon(ours, order, outcome)
         finally:
             ours.close()
+
+
+def _over(ours: Crew) -> bool:
+    """A run that was asked to end is over. Else only the worker stops: its task goes back, and another goes on."""
+    return ours.order.job is None or records.cancel_wished(ours.home.database, ours.run_id)
 
 
 def _ended(
