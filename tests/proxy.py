@@ -54,6 +54,7 @@ class Proxy:
     done: int = 0
     """Actions that came to pass."""
     _at: tuple[int, Action] | None = None
+    _again: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pairs: list[Pair] = field(default_factory=list[Pair])
 
@@ -65,10 +66,11 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @contextmanager
-    def at(self, count: int, action: Action) -> Generator[None]:
-        """While the block runs: what happens to the connection that carries the byte of this number, counted anew."""
+    def at(self, count: int, action: Action, *, again: bool = False) -> Generator[None]:
+        """While the block runs: what happens to the connection that carries the byte of this number, counted anew;
+        ``again``: and to that which carries as many behind it, and so on."""
         with self._lock:
-            self.passed, self._at = 0, (count, action)
+            self.passed, self._at, self._again = 0, (count, action), again
         try:
             yield
         finally:
@@ -113,6 +115,7 @@ class Proxy:
             began, self.passed = self.passed, self.passed + size
             if self._at is None or self.passed < self._at[0]:
                 return size, None
-            (count, action), self._at = self._at, None
+            count, action = self._at
+            self._at = (self.passed + count, action) if self._again else None
             self.done += 1
             return max(count - began, 0), action

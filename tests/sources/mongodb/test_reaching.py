@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from pymongo import MongoClient
 from tests.certificates import Certificates, certificates
 from tests.mongodb import Deployment, Server
+from tests.proxy import Pair, Proxy
 from tests.sources.mongodb.site import PIPELINE, Site
 from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import WORLD
 from millrace.connect.source import Context, Verdict
 from millrace.control import runs
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, Transient
 from millrace.sources.mongodb import client as driver
 from millrace.sources.mongodb.config import Config
 from millrace.sources.mongodb.source import Source
@@ -144,6 +145,18 @@ def test_what_is_in_the_way_is_told_by_its_number(guarded: Guarded, change: dict
 def test_a_server_that_another_authority_vouches_for_is_refused(guarded: Guarded) -> None:
     assert fault(**guarded.settings(ssl_ca=guarded.files["other"])).code == "mongodb_1009"
     assert names(**guarded.settings(ssl_ca=None, ssl_mode="require")) == ["shop.t"]
+
+
+def test_a_server_that_goes_away_in_the_middle_of_tls_is_no_matter_of_settings(guarded: Guarded) -> None:
+    proxy = Proxy(guarded.server.port)
+    settings = guarded.settings(db_port=proxy.port, connect_timeout_s=1)
+    try:
+        with proxy.at(300, Pair.cut, again=True):
+            error = fault(**settings)
+        assert isinstance(error, Transient) and error.code in ("mongodb_1008", "mongodb_1009")
+        assert names(**settings) == ["shop.t"]
+    finally:
+        proxy.close()
 
 
 def test_following_all_databases_needs_the_right_to_all(guarded: Guarded) -> None:

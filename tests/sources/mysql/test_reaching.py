@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import ValidationError
 from tests.mariadb import Database
+from tests.proxy import Pair, Proxy
 from tests.sources.mysql.log.site import Site
 from tests.sshd import SshServer, ssh_server
 
@@ -23,7 +24,7 @@ from millrace.connect.testing.destination import FEED
 from millrace.connect.testing.sql_destination import BATCH, example
 from millrace.destinations.mysql.destination import Config as DestinationConfig
 from millrace.destinations.mysql.destination import Destination
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.source import Source
 
@@ -99,3 +100,19 @@ def test_a_setting_that_the_string_says_otherwise_is_told_without_its_password(s
     with pytest.raises(ValidationError, match="db_name is part of connection_string too") as raised:
         Config.model_validate({"connection_string": text, "db_name": "other"})
     assert "hidden-word" not in str(raised.value)
+
+
+def test_a_server_that_goes_away_in_the_middle_of_tls_is_no_matter_of_settings(shop: Database) -> None:
+    proxy = Proxy(shop.port)
+    settings = replace(shop, port=proxy.port).settings(ssl_mode="required")
+    try:
+        with proxy.at(1 << 60, Pair.cut):
+            Source(Config(**settings)).streams()
+        # Within the handshake, while the user signs in, and amid queries.
+        for point in (400, 1200, *(proxy.passed * part // 10 for part in (3, 6, 9))):
+            for action in (Pair.cut, Pair.reset):
+                with proxy.at(point, action), pytest.raises(Transient) as raised:
+                    Source(Config(**settings)).streams()
+                assert raised.value.code in ("mysql_1003", "transient")
+    finally:
+        proxy.close()

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import ValidationError
 from tests.postgres import Database, Server, binaries
+from tests.proxy import Pair, Proxy
 from tests.sources.postgres.following import Follow, source
 from tests.sources.postgres.log.site import Site
 from tests.sshd import SshServer, ssh_server
@@ -24,9 +25,11 @@ from millrace.connect.reach import WORLD
 from millrace.connect.source import Context
 from millrace.connect.testing.destination import FEED
 from millrace.connect.testing.sql_destination import BATCH, example
+from millrace.destinations.postgres import errors as destination_errors
 from millrace.destinations.postgres.destination import Config as DestinationConfig
 from millrace.destinations.postgres.destination import Destination
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, Transient
+from millrace.sources.postgres import errors
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.source import Source
 
@@ -211,3 +214,41 @@ def test_a_server_with_another_name_is_1017_where_the_name_counts(by_tls: Certif
     with pytest.raises(MillraceError) as raised:
         _names(other, ssl_mode="verify-full", ssl_ca=by_tls.authority)
     assert raised.value.code == "postgres_1017"
+
+
+def test_a_server_that_goes_away_in_the_middle_of_tls_is_no_matter_of_settings(by_tls: Certificates) -> None:
+    proxy = Proxy(by_tls.database.port)
+    settings = replace(by_tls.database, port=proxy.port).settings(use_ssl=True, ssl_ca=by_tls.authority)
+
+    def read() -> None:
+        with closing(Source(Config(**settings))) as reader:
+            assert [stream.name for stream in reader.streams()] == ["public.t"]
+
+    def enter() -> None:
+        with closing(Destination(DestinationConfig(**settings))) as destination:
+            destination.ready()
+
+    try:
+        for reach, code in ((read, "postgres_1006"), (enter, "transient")):
+            with proxy.at(1 << 60, Pair.cut):
+                reach()
+            # Within the handshake, while the user signs in, and amid queries.
+            for point in (100, 900, *(proxy.passed * part // 10 for part in (3, 6, 9))):
+                for action in (Pair.cut, Pair.reset):
+                    with proxy.at(point, action), pytest.raises(Transient) as raised:
+                        reach()
+                    assert raised.value.code == code
+                    assert "SELECT" not in raised.value.message and "query" not in raised.value.message
+    finally:
+        proxy.close()
+
+
+def test_names_in_a_query_that_was_cut_off_tell_nothing_of_encryption() -> None:
+    query = "'SELECT ssl, certificate FROM \"it's: a\"'"
+    text = f"[libpq] Failed to execute query {query}: server closed the connection unexpectedly"
+    for translated in (errors.translated, destination_errors.translated):
+        error = translated(None, text, "PostgreSQL at here/shop")
+        assert isinstance(error, Transient)
+        assert error.message.endswith("cannot be reached: server closed the connection unexpectedly.")
+    refused = f'{text}\nconnection to server at "here" failed: SSL error: certificate verify failed'
+    assert errors.translated(None, refused, "here").code == "postgres_1017"

@@ -35,6 +35,8 @@ _PASSING = (
     1040, 1053, 1080, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1317, 1412, 1613, 1614, 1615,
     1637, 1879, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024, 3058, 3101, 4031,
 )  # fmt: skip
+# The other side went away in the middle of TLS, which tells nothing of the settings.
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _READ_ONLY = (1290, 1792, 1836)
 _SCHEMA = (
     1050, 1051, 1054, 1060, 1061, 1068, 1071, 1072, 1074, 1075, 1091, 1103, 1113, 1117, 1118, 1138, 1166, 1170, 1451,
@@ -70,6 +72,8 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
     """
     number, said = _told(error)
     cause = _cause(error)
+    if isinstance(cause, _ENDED):
+        return not_reached(cause, where) if entering else Transient(f"{where} could not go on: {said}.")
     if isinstance(cause, ssl.SSLError) or number == 2026:
         return ConfigError(
             f"Connection to host failed (1017): {where} and the settings of encryption do not go together: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -17,6 +18,14 @@ from millrace.connect.ssh import SshSettings
 
 if TYPE_CHECKING:
     from millrace.connect.tunnel import Tunnel
+
+# How it is said that the other side went away; in the middle of TLS too, where none of it tells of the settings.
+_LOST = re.compile(
+    r"SSL SYSCALL error: [^\n]*|SSL error: unexpected eof[^\n]*|SSL connection has been closed unexpectedly"
+    r"|server closed the connection unexpectedly|could not (?:send|receive) [^\n]*"
+)
+# The statement that the driver quotes.
+_QUOTED = re.compile(r"(?<=Failed to execute query) '.*'(?=: )|\nQuery was:.*", re.DOTALL)
 
 SslMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -129,6 +138,20 @@ def uri(login: Login, reach: Reach = ANYWHERE, *, through: tuple[str, int] | Non
     else:
         options |= {"host": login.db_host, "port": str(login.db_port)}
     return f"postgresql://{user}:{password}@/{database}?{_query(options)}"
+
+
+def without_query(text: str) -> str:
+    """What the driver says of a connection without the statement: names of tables and columns tell nothing of it."""
+    return _QUOTED.sub("", text)
+
+
+def lost(text: str) -> tuple[str | None, str]:
+    """That the other side went away, None where nothing says so; and what is said besides.
+
+    Source: https://github.com/postgres/postgres/blob/REL_17_STABLE/src/interfaces/libpq/fe-secure-openssl.c
+    """
+    found = _LOST.search(text)
+    return found[0] if found else None, _LOST.sub("", text)
 
 
 def _looked_at(every_host: str, port: int, reach: Reach) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from millrace.connect.sql import libpq
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, SchemaError, Transient
 
@@ -17,9 +18,9 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
 
     ``user`` and ``database``: those of the settings, to understand a server that speaks another language.
     """
-    said = _said(text)
     if state is None:
-        return _unreachable(text, said, where, user, database)
+        return _unreachable(libpq.without_query(text), where, user, database)
+    said = _said(text)
     if state in _ROWS:
         return RowsRefused(said, _ROWS[state])
     if state.startswith("22"):
@@ -48,19 +49,21 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
     return ConfigError(f"{where} refuses a statement: {said}", code="sql")
 
 
-def _unreachable(text: str, said: str, where: str, user: str, database: str) -> Exception:
+def _unreachable(text: str, where: str, user: str, database: str) -> Exception:
     """A connection that could not be made: the driver hands on words without a SQLSTATE.
 
     Those of the client are English, those of the server in the language of its settings. What of ours they name tells
     them apart in any language, where English words do not do it better.
     """
+    said = _said(text)
     words = text.partition(" failed: ")[2].split("\n")[0]
     # One connection too many is told of a user or a database too, and passes.
     busy = "too many connections for" in words or "not currently accepting connections" in words
     about_user, about_database = _names(words, user) and not busy, _names(words, database) and not busy
     if "could not translate host name" in text:
         return ConfigError(f"The host of {where} is not known: {said}.", path="db_host", code="unknown_host")
-    if "SSL" in text or "certificate" in text or "pg_hba.conf" in text:
+    gone, besides = libpq.lost(text)
+    if "SSL" in besides or "certificate" in besides or "pg_hba.conf" in besides:
         return ConfigError(
             f"{where} and the settings of encryption do not go together, or it lets nobody in from here: {said}.",
             hint="Look at ssl_mode here, and at pg_hba.conf on the server.",
@@ -86,7 +89,7 @@ def _unreachable(text: str, said: str, where: str, user: str, database: str) -> 
             code="no_database",
         )
     return Transient(
-        f"{where} cannot be reached: {said}.",
+        f"{where} cannot be reached: {gone or said}.",
         hint="Check db_host and db_port, and that the server runs and lets this machine in.",
     )
 

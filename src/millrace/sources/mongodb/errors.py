@@ -33,6 +33,7 @@ _NOT_PRIMARY = (10107, 13435, 13436)
 # The change stream cannot be gone on with: its place is no longer in the oplog, or is of another one.
 _LOST = (136, 222, 260, 280, 286, 40585, 40615, 50811)
 _NO_STREAMS = (40573,)
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _TOO_LARGE = (10334, 17420)
 _SNAPSHOT = (239, 246)
 # Of code 136 and others that a cursor may end with while nothing is lost: the words that make the difference.
@@ -141,6 +142,14 @@ def _unreachable(
     said = _said(error)
     if any(isinstance(one, socket.gaierror) for one in causes) or "Name or service not known" in said:
         return _no_host(where, said)
+    if any(isinstance(one, _ENDED) for one in causes) or "EOF occurred" in said:
+        # So does a server that has no encryption; one that goes away does it too.
+        passing = Transient(
+            f"{where} ended the connection in the middle of TLS: {said}.",
+            hint="Check that the server runs, and use_ssl, if it has no encryption.",
+        )
+        passing.code = "mongodb_1009"
+        return passing
     if any(isinstance(one, ssl.SSLError | ssl.CertificateError) for one in causes) or _of_encryption(said):
         return ConfigError(
             f"{where} and the settings of encryption do not go together: {said}.",

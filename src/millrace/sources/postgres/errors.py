@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from millrace.connect.sql import libpq
 from millrace.errors import AuthError, ConfigError, MillraceError, Transient
 
 # How following the log is made possible, where something is in its way.
@@ -41,9 +42,9 @@ _ENCRYPTION = ("SSL", "certificate", "encryption", "tls")
 
 def translated(state: str | None, text: str, where: str, user: str = "", database: str = "") -> MillraceError:
     """Our error for one of the driver's. ``where`` names the server and database, without the password."""
-    said = _said(text)
     if state is None:
-        return _unreachable(text, said, where, user, database)
+        return _unreachable(libpq.without_query(text), where, user, database)
+    said = _said(text)
     if state == "42501" and "replication" in said:
         return _may_not_replicate(where, said)
     if state == "42501":
@@ -93,12 +94,13 @@ def unknown_host(host: str, cause: Exception) -> MillraceError:
     return _no_host(f"The host {host} is not known: {cause}.")
 
 
-def _unreachable(text: str, said: str, where: str, user: str, database: str) -> MillraceError:
+def _unreachable(text: str, where: str, user: str, database: str) -> MillraceError:
     """A connection that could not be made or is gone: the driver hands on words without a SQLSTATE.
 
     Those of the client are English, those of the server in the language of its settings; what of ours they name tells
     them apart in any language.
     """
+    said = _said(text)
     words = text.partition(" failed: ")[2].split("\n")[0]
     busy = "too many connections for" in words or "not currently accepting connections" in words
     if "could not translate host name" in text:
@@ -128,7 +130,8 @@ def _unreachable(text: str, said: str, where: str, user: str, database: str) -> 
         return ConfigError(
             f"{where} has no such database: {said}.", hint="Check db_name.", path="db_name", code="postgres_1014"
         )
-    if any(word in text for word in _ENCRYPTION):
+    gone, besides = libpq.lost(text)
+    if any(word in besides for word in _ENCRYPTION):
         return ConfigError(
             f"{where} and the settings of encryption do not go together: {said}.",
             hint="Check ssl_mode and the certificates.",
@@ -138,7 +141,7 @@ def _unreachable(text: str, said: str, where: str, user: str, database: str) -> 
     timeout = "timeout expired" in text or "timed out" in text
     hint = "Check db_host and db_port, that the server runs, and that no firewall swallows what is sent to it."
     # It may be that the server only starts again.
-    passing = Transient(f"{where} cannot be reached: {said}.", hint=hint)
+    passing = Transient(f"{where} cannot be reached: {gone or said}.", hint=hint)
     passing.code = "postgres_1017" if timeout else "postgres_1006"
     return passing
 
