@@ -7,7 +7,7 @@ counting, comparing, JSON) makes a dict of the row first, and from then on its p
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -38,10 +38,22 @@ class Mark:
 ABSENT: Final = Mark("absent")
 # JSON whose text nobody has asked for.
 UNREAD: Final = Mark("unread")
+# Where a script's globals have properties that lie in columns; no name of a script can begin so. And what is there
+# while there are none, which no script can have.
+ROW: Final = "@row"
+NO_ROW: Final = Mark("no row")
 
-# Values that nobody can change in place and that every answer can hold, beside floats, ASCII, and integers of 64 bits.
-_PLAIN: Final = frozenset({bool, type(None), Decimal, dt.date})
+# Values that nobody can change in place and that every answer can hold, beside ASCII and integers of 64 bits.
+_PLAIN: Final = frozenset({float, bool, type(None), Decimal, dt.date})
 _LONG: Final = 1 << 63
+
+
+def _holds(value: Any) -> bool:
+    """Nobody can change the value in place, and every answer can hold it."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii()
+    return -_LONG <= value < _LONG if kind is int else kind in _PLAIN
 
 
 class Full(Exception):
@@ -134,10 +146,14 @@ class Columns(dict[str, Any]):
 
     Whoever has a row may set its place in a column. ``whole`` and ``sparse`` name the columns that are there for each
     row, and for some. ``lazy``: those of JSON; ``texts`` gives the text of each row.
-    ``hidden``: names that no script may set.
+    ``hidden``: names that no script may set. ``scope``: the script's globals. They have the columns of ``named`` fields
+    under the names there as soon as those are read, and before that a column of nothing; those of JSON never.
     """
 
-    __slots__ = ("_lists", "_new", "_none", "_sparse", "_texts", "_tuples", "count", "hidden", "lazy", "whole")
+    __slots__ = (
+        "_lists", "_named", "_new", "_none", "_sparse", "_texts", "_tuples",
+        "count", "hidden", "lazy", "scope", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -146,6 +162,8 @@ class Columns(dict[str, Any]):
         sparse: Sequence[str],
         lazy: frozenset[str],
         hidden: frozenset[str],
+        named: Mapping[str, str] | None = None,
+        scope: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.count, self.lazy, self.hidden = count, lazy, hidden
@@ -155,6 +173,9 @@ class Columns(dict[str, Any]):
         self._tuples: list[tuple[Any, ...]] | None = None
         self._lists: dict[str, list[bool]] = {}
         self._new = 0
+        self._named = {} if named is None else {name: named[name] for name in named if name not in lazy}
+        self.scope = {} if scope is None else scope
+        self.scope.update(dict.fromkeys((named or {}).values(), self._none))
 
     def load(self, name: str) -> list[Any]:
         """The values of a column of the source at their rows, elsewhere ABSENT; JSON as its text."""
@@ -170,8 +191,17 @@ class Columns(dict[str, Any]):
             if type(key) is str and len(self) < _MOST_NAMES:
                 self[key] = self._none
             return self._none
-        self[key] = column
+        self._keep(key, column)
         return column
+
+    def _keep(self, key: str, column: list[Any]) -> None:
+        self[key] = column
+        if key in self._named:
+            self.scope[self._named[key]] = column
+
+    def end(self) -> None:
+        """The script's globals hold none of it any more."""
+        self.scope.update({ROW: NO_ROW}, **dict.fromkeys(self._named.values(), ()))
 
     def texts(self, name: str) -> list[Any]:
         """The JSON text of each row."""
@@ -189,7 +219,7 @@ class Columns(dict[str, Any]):
             raise Full
         self._new += 1
         made: list[Any] = [ABSENT] * self.count
-        self[name] = made
+        self._keep(name, made)
         return made
 
     def original(self, at: int) -> dict[str, Any]:
@@ -266,24 +296,10 @@ class RowProperties(Properties):
     def __setitem__(self, key: str, value: Any) -> None:
         if type(key) is not str and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
             raise TypeError(f"the name of a field must be text, not {key!r}")
-        try:
-            self.columns[key][self.at] = value
-            self.done = self.done[key]
-        # The tuple of a column that is not there.
-        except (TypeError, Full):
-            self._set(key, value)
-        except AttributeError:
-            Properties.__setitem__(self, key, value)
+        if type(self) is RowProperties:
+            put(value, self, key)
         else:
-            kind = type(value)
-            if kind is str:
-                if not value.isascii():
-                    self.settled = False
-            elif kind is int:
-                if not -_LONG <= value < _LONG:
-                    self.settled = False
-            elif kind is not float and kind not in _PLAIN:
-                self.settled = False
+            Properties.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
         try:
@@ -318,14 +334,6 @@ class RowProperties(Properties):
         self.settled = False
         return value
 
-    def _set(self, key: str, value: Any) -> None:
-        self.settled = False
-        try:
-            self.columns.own(key)[self.at] = value
-            self.done = self.done[key]
-        except Full:
-            filled(self)[key] = value
-
     # All others ask one of these, and are those of `Properties` then.
 
     def __iter__(self) -> Iterator[str]:
@@ -349,12 +357,35 @@ class RowProperties(Properties):
 RowProperties.__name__ = RowProperties.__qualname__ = Properties.__name__
 
 
+def put(value: Any, properties: Any, key: str) -> None:
+    """What ``properties[key] = value`` does, whatever they are."""
+    if type(properties) is not RowProperties:
+        properties[key] = value
+        return
+    try:
+        properties.columns[key][properties.at] = value
+        properties.done = properties.done[key]
+    # The tuple of a column that is not there.
+    except (TypeError, Full):
+        properties.settled = False
+        try:
+            properties.columns.own(key)[properties.at] = value
+            properties.done = properties.done[key]
+        except Full:
+            filled(properties)[key] = value
+    else:
+        kind = type(value)
+        if kind is not float and not _holds(value):
+            properties.settled = False
+
+
 def row(columns: Columns, done: Way) -> RowProperties:
-    """Properties that lie in these columns; whoever has them says at which row."""
+    """Properties that lie in these columns; whoever has them says at which row. Now they are the script's row."""
     made = dict.__new__(RowProperties)
     dict.__setitem__(made, cast(str, ABSENT), None)
     made.touched, made.lazy = None, columns.lazy
     made.columns, made.done, made.settled, made.at = columns, done, True, 0
+    columns.scope[ROW] = made
     return made
 
 
@@ -370,6 +401,7 @@ def filled(properties: Properties) -> Properties:
         else:
             fields[key] = columns[key][at]
     touched = properties.done.touched()
+    columns.scope[ROW] = NO_ROW
     del properties.columns, properties.done
     properties.settled = False
     properties.__class__ = Properties  # pyright: ignore[reportAttributeAccessIssue]  they are of one form

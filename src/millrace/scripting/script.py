@@ -7,11 +7,13 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple, cast
 
 from .event import METHODS, PLACE, Event
 from .modules import NotAllowed, checked, environment, looks_into_dicts
+from .shortcuts import prepared, shortened
 from .values import sayable
 
 MOST_CHILDREN = 10_000
@@ -77,6 +79,7 @@ class Script:
 
     ``transform`` is its function, for who checks what it answers with `accepted` and tells its errors with `failed`.
     ``by_hand``: it may look into dicts past their own methods, so that properties must be dicts in every sense.
+    ``fields`` are those that it names, and the names of their columns in its ``scope`` (`rows.Columns`).
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Script:
         transform: Callable[[Event], Any],
         event_types: frozenset[str] | None,
         printed: list[str],
+        scope: dict[str, Any],
+        fields: dict[str, str],
         *,
         by_hand: bool = False,
     ) -> None:
@@ -92,6 +97,8 @@ class Script:
         self.transform = transform
         self.event_types = event_types
         self.printed = printed
+        self.scope = scope
+        self.fields = fields
         self.by_hand = by_hand
 
     def __call__(self, event: Event) -> Result:
@@ -153,9 +160,10 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
     """
     if len(source.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise ScriptError(f"the script has more than {MOST_BYTES // 1024} KiB", hint="Leave out data that it carries.")
-    code, by_hand = _code(source, name, free=free)
+    code, fields, by_hand = _code(source, name, free=free)
     printed: list[str] = []
     scope: dict[str, Any] = {"__name__": _MODULE} if free else environment(_MODULE, printed)
+    prepared(scope, fields)
     try:
         exec(code, scope)  # noqa: S102  this is what it is for; it happens behind the wall
     except BaseException as error:
@@ -166,7 +174,7 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
         raise ScriptError("the script has no function transform(event)", hint="Write: def transform(event): …")
     _check_parameters(transform)
     wanted = _wanted(scope.get("EVENT_TYPES"))
-    return Script(name, cast("Callable[[Event], Any]", transform), wanted, printed, by_hand=by_hand)
+    return Script(name, cast("Callable[[Event], Any]", transform), wanted, printed, scope, fields, by_hand=by_hand)
 
 
 def _wanted(names: Any) -> frozenset[str] | None:
@@ -179,8 +187,8 @@ def _wanted(names: Any) -> frozenset[str] | None:
     raise ScriptError("EVENT_TYPES must be a list of names", hint='For example: EVENT_TYPES = ["orders"]')
 
 
-def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, bool]:
-    """The script's code, and whether it may look into dicts past their own methods."""
+def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, dict[str, str], bool]:
+    """The script's code, its shortcuts, and whether it may look into dicts past their own methods."""
     try:
         with warnings.catch_warnings():
             # What Python would like written otherwise, such as "\d" without an r, is no error.
@@ -188,7 +196,14 @@ def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, bool]:
             tree = ast.parse(source, name)
             if not free:
                 checked(tree)
-            return compile(tree, name, "exec", dont_inherit=True), looks_into_dicts(tree)
+            code = compile(tree, name, "exec", dont_inherit=True)
+            if looks_into_dicts(tree):
+                return code, {}, True
+            # What nests too deep for it stays as it is.
+            with suppress(RecursionError, MemoryError):
+                fields = shortened(tree)
+                return compile(tree, name, "exec", dont_inherit=True), fields, False
+            return code, {}, False
     except SyntaxError as wrong:
         raise ScriptError(
             _syntax(source, wrong), wrong.lineno, f"Scripts are written in Python 3.{sys.version_info[1]}."

@@ -39,6 +39,11 @@ def does(event, p, name, key, n):
     elif name == "set": p[key] = VALUES[n % len(VALUES)]
     elif name == "set the number": p[key] = p["n"] * n
     elif name == "copy": p[key] = p.get("a")
+    elif name == "read by name": p["x"] = str((p["a"], p["d"], p["s"], p.get("e"), p["x"]))
+    elif name == "set by name": p["x"] = VALUES[n % len(VALUES)]; p["y"] = p.get("x", 5); p["a"] = p["y"]
+    elif name == "set by name and delete": p["x"] = n; del p["x"]; p["y"] = p.get("x", "gone"); p["x"] = p["n"]
+    elif name == "set by name and count": p["a"] = n; p["x"] = len(p); p["a"] = n + 1; p["y"] = p["a"]; p["z"] = p["x"]
+    elif name == "set what is ours": p["SOURCE_MODIFIED_AT"] = p.get("SOURCE_MODIFIED_AT", n)
     elif name == "delete": del p[key]
     elif name == "pop": p.pop(key, None)
     elif name == "setdefault": p.setdefault(key, n)
@@ -63,7 +68,7 @@ def does(event, p, name, key, n):
     elif name == "keep function": KEPT.append(p.get)
     elif name == "touch kept":
         for one in KEPT:
-            if isinstance(one, dict): one[key] = n
+            if isinstance(one, dict): one[key] = n; p["x"] = one["n"]; one["n"] = p["n"]
             elif isinstance(one, Event): one.getProperties().pop(key, None); one.rename("kept")
             else: p["was"] = str(one(key))
     elif name == "raise": raise ValueError(str(p.get(key)))
@@ -83,7 +88,7 @@ def transform(event):
         if answer is not None:
             return None if answer == [] else answer
     return event
-"""
+""".replace("SOURCE_MODIFIED_AT", SOURCE_MODIFIED_AT)
 NAMES = [
     line.split('"')[1] for line in SCRIPT.splitlines() if line.strip().startswith(("if name ==", "elif name =="))
 ]  # fmt: skip

@@ -124,7 +124,7 @@ def test_a_batch_has_a_limit_of_its_own() -> None:
         "import os\nos.write(1, b'x' * 9)\nos._exit(0)",
         "import os\nt = b'[1]'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)",
         """import os\nt = b'{"error": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)""",
-        """import os\nt = b'{"form": 3, "event_types": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)""",
+        """import os\nt = b'{"form": 4, "event_types": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)""",
         "import os\nos.close(1)\ndef transform(event): return event",
     ],
 )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import io
 import json
 import re
+import struct
 import uuid
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -58,12 +60,13 @@ def numbers(kind: str, data: memoryview) -> array[Any]:
     return found
 
 
-def _texts(ends: array[Any], data: memoryview) -> list[str]:
-    """Texts that lie one behind the other, between these places in bytes."""
-    whole, places = str(data, "utf-8", "surrogatepass"), ends.tolist()
+def _texts(lengths: array[Any], data: memoryview) -> list[str]:
+    """Texts of these lengths in bytes, which lie one behind the other."""
+    whole = str(data, "utf-8", "surrogatepass")
     if len(whole) == len(data):
-        return [whole[start:end] for start, end in zip(places, places[1:])]  # noqa: B905, RUF007  this measures fastest
-    return [str(data[start:end], "utf-8", "surrogatepass") for start, end in zip(places, places[1:])]  # noqa: B905, RUF007  as above
+        # This measures fastest.
+        return list(map(io.StringIO(whole, "\n").read, lengths))
+    return [str(part, "utf-8", "surrogatepass") for part in map(io.BytesIO(data).read, lengths)]
 
 
 def encoded(value: Any, json_text: JsonText) -> Any:
@@ -114,28 +117,33 @@ def of_json(text: str) -> list[str]:
     return ["json", text if text.isascii() else _HALF.sub(lambda one: f"\\u{ord(one[0]):04x}", text)]
 
 
-def written(values: Sequence[Any], sections: list[bytes], json_text: JsonText) -> dict[str, Any]:
-    """Values of an answer, plain ones or as `encoded` made them: as sections, or as JSON with one mark for all."""
-    kinds = set(map(type, values))
-    kind = kinds.pop() if len(kinds) == 1 else None
+def written(
+    values: Sequence[Any], sections: list[bytes], json_text: JsonText, kinds: Set[type] | None = None
+) -> dict[str, Any]:
+    """Values of an answer, plain ones or as `encoded` made them: as sections, or as JSON with one mark for all.
+
+    ``kinds``: the values' types, where they are known.
+    """
+    kinds = kinds or set(map(type, values))
+    kind = next(iter(kinds)) if len(kinds) == 1 else None
     first = len(sections)
     if kind is float:
-        sections.append(array("d", values).tobytes())
+        sections.append(_packed("d", values))
         return {"kind": "doubles", "values": first}
     if kind is bool:
         sections.append(bytes(values))
         return {"kind": "booleans", "values": first}
     if kind is str:
         data = "".join(values).encode()
-        lengths = array("i", map(len, values))
+        lengths = list(map(len, values))
         if sum(lengths) != len(data):
-            lengths = array("i", (len(value.encode()) for value in values))
-        sections += [lengths.tobytes(), data]
+            lengths = [len(value.encode()) for value in values]
+        sections += [_packed("i", lengths), data]
         return {"kind": "texts", "values": first}
     if kind is int:
         try:
-            sections.append(array("q", values).tobytes())
-        except OverflowError:
+            sections.append(_packed("q", values))
+        except struct.error:
             pass
         else:
             return {"kind": "longs", "values": first}
@@ -148,5 +156,10 @@ def written(values: Sequence[Any], sections: list[bytes], json_text: JsonText) -
 
 def places(rows: Sequence[int], sections: list[bytes]) -> int:
     """Numbers of rows as a section; which one it is."""
-    sections.append(array("i", rows).tobytes())
+    sections.append(_packed("i", rows))
     return len(sections) - 1
+
+
+def _packed(kind: str, values: Sequence[Any]) -> bytes:
+    # Much faster than an array of them.
+    return struct.pack(f"={len(values)}{kind}", *values)

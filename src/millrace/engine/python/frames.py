@@ -27,7 +27,7 @@ from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
 # Which form of frames this is; `guest` says the same.
-FORM = 3
+FORM = 4
 
 
 class Garbage(Exception):
@@ -161,12 +161,12 @@ def _column(
 
 
 def _texts(array: pa.Array) -> tuple[bytes, memoryview]:
-    """Where each text begins and the last one ends, in bytes from the first; and all of them in one piece."""
+    """How long each text is, in bytes; and all of them in one piece."""
     _, ends, data = array.buffers()
     starts = np.frombuffer(ends, np.int32, len(array) + 1, array.offset * 4)
     first, last = int(starts[0]), int(starts[-1])
     whole = memoryview(b"") if data is None else memoryview(data)[first:last]
-    return (starts - first).tobytes(), whole
+    return np.diff(starts).tobytes(), whole
 
 
 def _bytes(array: pa.Array, dtype: Any) -> bytes:

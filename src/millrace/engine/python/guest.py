@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 # As in `frames`: which form of frames this is.
-_FORM = 3
+_FORM = 4
 
 
 def main(setting: dict[str, Any]) -> None:

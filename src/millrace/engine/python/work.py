@@ -40,12 +40,13 @@ class Work:
 
     def transformed(self, head: dict[str, Any], sections: Sequence[memoryview]) -> tuple[dict[str, Any], list[bytes]]:
         """The answer to one slice of a batch, and its sections."""
-        columns = Received(head, sections)
+        columns = Received(head, sections, self._script)
         answers = Answers(columns, head["stream"], traced=head["traced"])
         self._run(head, columns, answers)
         self._progress[0] = 0
         told = answers.told() | {"printed": self._script.printed}
         answers.untouched.end()
+        columns.end()
         return told, answers.sections
 
     def _run(self, head: dict[str, Any], columns: Received, answers: Answers) -> None:
@@ -72,6 +73,15 @@ class Work:
             events = failure = None
             try:
                 answer = transform(event)
+                if (
+                    answer is None
+                    and fields.settled
+                    and getrefcount(event) == of_event
+                    and getrefcount(fields) == of_fields
+                ):
+                    answers.dropped += 1
+                    fields.done = untouched
+                    continue
                 # When traced, only values of one type share a column: they are shown as they are.
                 if answer is event and fields.settled and not traced:
                     answer = None
@@ -120,7 +130,7 @@ class Received(Columns):
 
     __slots__ = ("_heads", "_modified", "_moments", "_sections")
 
-    def __init__(self, head: dict[str, Any], sections: Sequence[memoryview]) -> None:
+    def __init__(self, head: dict[str, Any], sections: Sequence[memoryview], script: Script) -> None:
         self._heads: dict[str, list[dict[str, Any]]] = {}
         self._moments: list[Any] | None
         for column in head["columns"]:
@@ -134,6 +144,8 @@ class Received(Columns):
             [name for name in self._heads if name in some],
             frozenset(name for name, parts in self._heads.items() if parts[0]["kind"] == "json"),
             frozenset(head["hidden"]),
+            script.fields,
+            script.scope,
         )
 
     def load(self, name: str) -> list[Any]:
@@ -291,12 +303,21 @@ _NOTHINGS = frozenset({type(None), type(ABSENT)})
 
 
 class _Field:
-    """Places in a group at which a field is set, and the values. ``since``: the first row that sets it, its turn."""
+    """Places in a group at which a field is set, and the values. ``since``: the first row that sets it, its turn.
 
-    def __init__(self, since: tuple[int, int]) -> None:
-        self.since = since
-        self.at: list[int] = []
-        self.values: list[Any] = []
+    ``kinds``: the values' types, where they are known.
+    """
+
+    def __init__(
+        self, since: tuple[int, int], at: Sequence[int] = (), values: Sequence[Any] = (), kinds: Any = None
+    ) -> None:
+        self.since, self.at, self.values, self.kinds = since, at, values, kinds
+
+    def growing(self) -> tuple[list[int], list[Any]]:
+        """Places and values, for more of them."""
+        if type(self.at) is not list:
+            self.at, self.values, self.kinds = list(self.at), list(self.values), None
+        return self.at, self.values  # pyright: ignore[reportReturnType]  both are lists now
 
 
 class _Group:
@@ -317,8 +338,9 @@ class _Group:
             found = self._fields.get(name)
             if found is None:
                 found = self._fields[name] = _Field((number, turn))
-            found.at.append(at)
-            found.values.append(value)
+            many, more = found.growing()
+            many.append(at)
+            more.append(value)
         for name in gone:
             self._removed.setdefault(name, []).append(at)
 
@@ -330,19 +352,23 @@ class _Group:
         for turn, name in enumerate(names):
             values: Any = itemgetter(*rows)(columns[name]) if len(rows) > 1 else [columns[name][rows[0]]]
             at: Any = range(start, start + len(rows))
-            if not _NOTHINGS.isdisjoint(map(type, values)):
+            kinds = set(map(type, values))
+            if not _NOTHINGS.isdisjoint(kinds):
                 kept = [value is not None and value is not ABSENT for value in values]
                 self._removed.setdefault(name, []).extend(compress(at, map(not_, kept)))
                 at, values = list(compress(at, kept)), list(compress(values, kept))
                 if not values:
                     continue
+                kinds -= _NOTHINGS
             since = (self._rows[at[0]], turn)
             found = self._fields.get(name)
             if found is None:
-                found = self._fields[name] = _Field(since)
+                self._fields[name] = _Field(since, at, values, kinds)
+                continue
             found.since = min(found.since, since)
-            found.at.extend(at)
-            found.values.extend(values)
+            many, more = found.growing()
+            many.extend(at)
+            more.extend(values)
 
     def told(self, sections: list[bytes]) -> dict[str, Any]:
         count = len(self._rows)
@@ -351,7 +377,7 @@ class _Group:
             "places": cells.places(self._places, sections) if any(self._places) else None,
             "fields": {
                 name: {"at": None if len(one.at) == count else cells.places(one.at, sections)}
-                | cells.written(one.values, sections, json_text)
+                | cells.written(one.values, sections, json_text, one.kinds)
                 for name, one in sorted(self._fields.items(), key=lambda item: item[1].since)
             },
             "removed": {
