@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -15,8 +14,8 @@ _get: Callable[[dict[str, Any], str], Any] = dict.__getitem__
 _get_or: Callable[[dict[str, Any], str, Any], Any] = dict.get
 _put: Callable[[dict[str, Any], str, Any], None] = dict.__setitem__
 
-# Numbers that a float or 64 bits may not hold; inside strings it matches too, which only costs time.
-_LONG_NUMBER = re.compile(r"[0-9.]{16,}|[0-9][eE]")
+# What a value of a field mostly is. None of these has a value inside.
+_SCALARS = frozenset({str, int, float, bool, type(None), Decimal})
 
 
 class Nested(dict[str, Any]):
@@ -49,16 +48,16 @@ class Nested(dict[str, Any]):
 
 def owned(properties: Mapping[str, Any]) -> Properties:
     """A copy as properties of an event of its own. Raises TypeError for what is no dict of fields."""
-    if not isinstance(properties, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
+    if type(properties) is not dict and not isinstance(properties, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  scripts pass anything
         raise TypeError(f"the properties of an event must be a dict, not {type(properties).__name__}")
     made = dict.__new__(Properties)
     made.touched, made.lazy = None, _NOTHING
     # A plain dict goes over as it is; of others each field would be set by itself.
     dict.update(made, properties if type(properties) is dict else dict(properties))
     for key, value in dict.items(made):
-        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  as above
+        if type(key) is not str and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  as above
             raise TypeError(f"the name of a field must be text, not {key!r}")
-        if isinstance(value, (dict, list)):
+        if type(value) not in _SCALARS and isinstance(value, (dict, list)):
             dict.__setitem__(made, key, nested(value))
     return made
 
@@ -76,16 +75,25 @@ def nested(value: Any) -> Any:
 
 def decoded(text: str) -> Any:
     """The value of JSON text, dicts in it `Nested`. A number that a float would change is a Decimal."""
-    return _decode(text) if _LONG_NUMBER.search(text) is None else _decode_exactly(text)
+    try:
+        value, end = _scanned(text, 0)
+    except StopIteration:
+        value, end = None, -1
+    # What has space around it, or is no JSON, is the decoder's.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _number(text: str) -> float | Decimal:
-    near, exact = float(text), Decimal(text)
+    near = float(text)
+    # So few digits come back from a float as they were.
+    if len(text) <= 15 and "e" not in text and "E" not in text:
+        return near
+    exact = Decimal(text)
     return near if Decimal(repr(near)) == exact else exact
 
 
-_decode = json.JSONDecoder(object_pairs_hook=Nested).decode
-_decode_exactly = json.JSONDecoder(object_pairs_hook=Nested, parse_float=_number).decode
+_decoder = json.JSONDecoder(object_pairs_hook=Nested, parse_float=_number)
+_scanned: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # pyright: ignore[reportAttributeAccessIssue]  `decode` uses it too
 
 
 class Properties(Nested):

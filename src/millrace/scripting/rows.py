@@ -66,7 +66,7 @@ class Way(dict[str, "Way"]):
     A step further for a field that is set is the item of that name. ``rows`` is for who goes through the rows.
     """
 
-    __slots__ = ("_above", "_deed", "_key", "_others", "_tree", "rows")
+    __slots__ = ("_above", "_deed", "_key", "_others", "_touched", "_tree", "rows")
 
     def __init__(self, above: Way | None = None, key: str = "", deed: Deed = "set") -> None:
         super().__init__()
@@ -75,6 +75,7 @@ class Way(dict[str, "Way"]):
         self._deed: Deed = deed
         self._tree: list[Way] = [] if above is None else above._tree
         self._others: dict[tuple[str, Deed], Way] = {}
+        self._touched: list[str] | None = None
         self.rows: list[int] = []
 
     def __missing__(self, key: str) -> Way:
@@ -126,7 +127,9 @@ class Way(dict[str, "Way"]):
 
     def touched(self) -> list[str]:
         """The fields, in the order in which they were touched first."""
-        return list(dict.fromkeys(key for key, _ in self.deeds()))
+        if self._touched is None:
+            self._touched = list(dict.fromkeys(key for key, _ in self.deeds()))
+        return self._touched
 
     def treated(self) -> list[Way]:
         """All ways below the first one, itself included, that rows went."""

@@ -267,15 +267,13 @@ def _events(answer: Any) -> list[Event]:
             "TRANSFORM_RESULT", f"transform made {len(found):,} events of one; {MOST_CHILDREN:,} are the most"
         )
     for place, one in enumerate(found):
-        if not isinstance(one, Event):
+        if type(one) is not Event and not isinstance(one, Event):
             raise TransformFailed(
                 "TRANSFORM_RESULT", f"item {place} of the list that transform returned is {_article(one)}, not an event"
             )
-    seen: set[int] = set()
-    for place, one in enumerate(found):
-        if id(one) in seen:
-            raise TransformFailed("TRANSFORM_RESULT", f"item {place} of the list is an event that is in it already")
-        seen.add(id(one))
+    if len(set(map(id, found))) < len(found):
+        place = next(place for place, one in enumerate(found) if any(one is other for other in found[:place]))
+        raise TransformFailed("TRANSFORM_RESULT", f"item {place} of the list is an event that is in it already")
     return found
 
 

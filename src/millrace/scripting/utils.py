@@ -5,7 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+from collections.abc import Iterable
 from decimal import Decimal
+from json.encoder import (
+    c_make_encoder,  # pyright: ignore[reportAttributeAccessIssue]  typeshed leaves it out
+    encode_basestring,
+)
 from typing import Any, ClassVar, NoReturn
 
 from . import values
@@ -87,7 +92,14 @@ def _flatten(flat: Nested, path: str, value: Any, separator: str, depth: int | N
 
 
 # Made once, because most values need no more.
-_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _pieces(value: Any) -> Iterable[str]:
+    """What `iterencode` of the encoder does, in half the time."""
+    if c_make_encoder is None:  # not CPython
+        return _encoder.iterencode(value)
+    return c_make_encoder({}, _encoder.default, encode_basestring, None, ":", ",", False, False, False)(value, 0)
 
 
 def encoded(value: Any) -> str:
@@ -96,7 +108,7 @@ def encoded(value: Any) -> str:
     Bytes are base64. Raises ValueError for what is no finite number, TypeError for what has no JSON form.
     """
     try:
-        return _written(value)
+        return "".join(_pieces(value))
     except (TypeError, ValueError):
         # It has what JSON does not know; or it cannot be said, which is told below.
         pass

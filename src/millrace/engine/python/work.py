@@ -181,6 +181,9 @@ class Answers:
         self.dropped = 0
         self.sections: list[bytes] = []
         self._failed: list[tuple[int, str, str]] = []
+        # Names of event types and of fields that answers may have, as far as they were looked at.
+        self._sayable: set[str] = set()
+        self._settable: set[str] = set()
         self._groups: dict[tuple[str, bool, Any, Any], _Group] = {}
 
     def fail(self, number: int, failure: TransformFailed) -> None:
@@ -200,32 +203,44 @@ class Answers:
             self._failed.append((number, code, f"{_place(events, wrong)}{type(wrong).__name__}: {wrong}"[:4000]))
 
     def _gather(self, given: Event, events: list[Event], number: int, *, same: bool) -> bool:
-        ready: list[tuple[Any, dict[str, Any], list[str], int]] = []
+        ready: list[tuple[Any, dict[str, Any], Sequence[str], int]] = []
         for place, event in enumerate(events):
             # An event that was given earlier is a new one here: it has nothing of the row of the present one.
             made = event.made or event is not given
+            properties = event.getProperties()
+            gone: Sequence[str] = ()
             if made:
-                items = event.getProperties().items()
-                values = {key: cells.encoded(value, json_text) for key, value in items if value is not None}
-                gone: list[str] = []
+                values: dict[str, Any] = {}
+                for key, value in properties.items():
+                    kind = type(value)
+                    if (kind is str and value.isascii()) or kind is float or kind is bool:
+                        values[key] = value
+                    elif value is not None:
+                        values[key] = cells.encoded(value, json_text)
             else:
-                values, gone = self._changes(event.getProperties(), number)
-            if same and not values and not gone:
-                return False
-            for key in (*values, *gone):
-                if key in self._columns.hidden:
-                    raise ValueError(f"the field {key} is Millrace's own and cannot be set or removed")
-                if not key.isascii():
-                    key.encode()
+                values, gone = self._changes(properties, number)
+                if same and not values and not gone:
+                    return False
+            settable = self._settable
+            if not settable.issuperset(values) or (gone and not settable.issuperset(gone)):
+                self._check((*values, *gone))
             name = event.getEventName()
-            if not name.isascii():
+            if name not in self._sayable:
                 name.encode()
+                self._sayable.add(name)
             chosen = tuple(event.getPrimaryKeys()) if event.keys_set else None
             alike = tuple((key, _kind(value)) for key, value in values.items()) if self._traced else ()
             ready.append(((name, made, chosen, alike), values, gone, place))
         for key, values, gone, place in ready:
             self._group(key).add(number, place, values, gone)
         return True
+
+    def _check(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            if key in self._columns.hidden:
+                raise ValueError(f"the field {key} is Millrace's own and cannot be set or removed")
+            key.encode()
+            self._settable.add(key)
 
     def _changes(self, properties: Properties, number: int) -> tuple[dict[str, Any], list[str]]:
         """The fields of the given event that have another value now, and those that have none any more."""
@@ -329,23 +344,43 @@ class _Group:
         self._places: list[int] = []
         self._fields: dict[str, _Field] = {}
         self._removed: dict[str, list[int]] = {}
+        # The last rows, which set the same fields, are no columns yet.
+        self._names: tuple[str, ...] = ()
+        self._last: list[tuple[Any, ...]] = []
 
-    def add(self, number: int, place: int, values: dict[str, Any], gone: list[str]) -> None:
-        at = len(self._rows)
+    def add(self, number: int, place: int, values: dict[str, Any], gone: Sequence[str]) -> None:
+        names = tuple(values)
+        if names != self._names:
+            self._end()
+            self._names = names
+        for name in gone:
+            self._removed.setdefault(name, []).append(len(self._rows))
         self._rows.append(number)
         self._places.append(place)
-        for turn, (name, value) in enumerate(values.items()):
-            found = self._fields.get(name)
-            if found is None:
-                found = self._fields[name] = _Field((number, turn))
-            many, more = found.growing()
-            many.append(at)
-            more.append(value)
-        for name in gone:
-            self._removed.setdefault(name, []).append(at)
+        self._last.append(tuple(values.values()))
+
+    def _end(self) -> None:
+        """The last rows are in columns."""
+        if self._last:
+            at = range(len(self._rows) - len(self._last), len(self._rows))
+            for turn, (name, values) in enumerate(zip(self._names, zip(*self._last, strict=True), strict=True)):
+                self._set(name, turn, at, values)
+            self._last = []
+
+    def _set(self, name: str, turn: int, at: Sequence[int], values: Sequence[Any], kinds: Any = None) -> None:
+        since = (self._rows[at[0]], turn)
+        found = self._fields.get(name)
+        if found is None:
+            self._fields[name] = _Field(since, at, values, kinds)
+            return
+        found.since = min(found.since, since)
+        many, more = found.growing()
+        many.extend(at)
+        more.extend(values)
 
     def add_all(self, rows: list[int], names: list[str], columns: Columns) -> None:
         """Rows that were treated alike, with the values that their columns have."""
+        self._end()
         start = len(self._rows)
         self._rows += rows
         self._places += [0] * len(rows)
@@ -360,17 +395,10 @@ class _Group:
                 if not values:
                     continue
                 kinds -= _NOTHINGS
-            since = (self._rows[at[0]], turn)
-            found = self._fields.get(name)
-            if found is None:
-                self._fields[name] = _Field(since, at, values, kinds)
-                continue
-            found.since = min(found.since, since)
-            many, more = found.growing()
-            many.extend(at)
-            more.extend(values)
+            self._set(name, turn, at, values, kinds)
 
     def told(self, sections: list[bytes]) -> dict[str, Any]:
+        self._end()
         count = len(self._rows)
         return self._head | {
             "rows": cells.places(self._rows, sections),
