@@ -99,10 +99,15 @@ MYSQL = Dialect(
     primary_key=True,
     folds_case=True,
     moment="(CAST('1970-01-01' AS DATETIME(6)) + INTERVAL ({ms} * 1000) MICROSECOND)",
+    moment_type="DATETIME(6)",
+    forever="CAST('9999-12-31 23:59:59' AS DATETIME(6))",
     millisecond="INTERVAL 1000 MICROSECOND",
     mark="`",
     most_scale=30,
     nulls_last="",  # MySQL sorts them last by itself where the order is descending
+    # MySQL brings JSON into a form of its own, so staged text must take it too before both are compared.
+    json_text="CAST(CAST({c} AS JSON) AS CHAR)",
+    alike="{a} <=> {b}",
     differs="NOT ({a} <=> {b})",
     joined_update=True,
     backslashes=True,
@@ -122,4 +127,4 @@ def _comparing(name: str, collation: str) -> Dialect:
 
 # Text is compared byte by byte, and blanks at its end count: keys that differ in any way are different keys.
 ON_MYSQL = _comparing("mysql", "utf8mb4_0900_bin")
-ON_MARIADB = _comparing("mariadb", "utf8mb4_nopad_bin")
+ON_MARIADB = replace(_comparing("mariadb", "utf8mb4_nopad_bin"), json_text="{c}")

@@ -262,6 +262,9 @@ class Destination(SqlDestination[Config]):
         if table.name not in self._filled:
             self._indexes.fit(table)
 
+    def indexed_by_key(self, table: Table) -> None:
+        self._indexes.find_moments(table)
+
     def completed(self) -> None:
         # All rows are in: what stands in the way of their keys now ends no run, and the next `ensure` makes them.
         with suppress(Transient):
