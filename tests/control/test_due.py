@@ -23,6 +23,7 @@ from millrace.control.due import (
     hurried,
     passed,
     resumed,
+    set_back,
 )
 from millrace.control.priority import allowed, preferred
 from millrace.control.schedule import Schedule, cron
@@ -268,6 +269,31 @@ def test_a_retry_that_comes_while_a_run_goes_on_is_forgotten():
     standing = Standing(MIDNIGHT, slot_at=MIDNIGHT + 2 * HOUR, retry_at=MIDNIGHT + HOUR)
     verdict, after = passed(standing, Schedule(every_s=7200), MIDNIGHT + HOUR, running=True)
     assert (verdict, after.retry_at, after.slot_at) == (None, None, MIDNIGHT + 2 * HOUR)
+
+
+@given(
+    st.sampled_from([Schedule(every_s=300), Schedule(every_s=3600), Schedule(cron="*/20 * * * *", timezone="UTC")]),
+    st.integers(0, 100_000),
+    st.integers(10, 100_000),
+)
+def test_a_clock_that_is_set_back_puts_off_no_interval(schedule: Schedule, after_s: int, by_s: int):
+    now, by = MIDNIGHT + timedelta(seconds=after_s), timedelta(seconds=by_s)
+    _, standing = passed(begun(schedule, MIDNIGHT), schedule, now, running=False)
+    found = set_back(standing, schedule, by, now - by)
+    assert standing.due_at is not None and found.due_at is not None
+    if schedule.cron is None:
+        assert found.due_at - (now - by) == standing.due_at - now
+    else:
+        assert found.due_at - (now - by) <= timedelta(minutes=20)
+
+
+def test_a_time_of_day_that_a_clock_shows_twice_because_it_was_set_back_comes_once():
+    for schedule in (Schedule(every_s=86400, at="03:00"), Schedule(cron="0 3,15 * * *", timezone="UTC")):
+        _, standing = passed(begun(schedule, MIDNIGHT), schedule, MIDNIGHT + 3 * HOUR, running=False)
+        assert set_back(standing, schedule, HOUR, MIDNIGHT + 2 * HOUR).due_at == standing.due_at
+    held = Standing(MIDNIGHT, MIDNIGHT + 3 * HOUR, retry_at=MIDNIGHT + 2 * HOUR, held_until=MIDNIGHT + 2 * HOUR)
+    found = set_back(held, Schedule(cron="0 3 * * *", timezone="UTC"), HOUR, MIDNIGHT)
+    assert (found.slot_at, found.retry_at, found.held_until) == (held.slot_at, MIDNIGHT + HOUR, MIDNIGHT + HOUR)
 
 
 def test_after_a_pause_the_next_slot_counts():

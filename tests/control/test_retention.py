@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import leases, lifecycle, records, rejects, retention, settings
+from millrace.control import leases, lifecycle, records, rejects, retention, scheduler, settings
 from millrace.control.home import Home
 from millrace.control.tables import cursor_history, runs, segments
 from millrace.data.batch import Segment
@@ -120,6 +122,35 @@ def test_files_of_a_run_that_still_goes_on_stay_however_old(home: Home, saved: D
     assert there(stage) == {mine}
     release()
     assert retention.collect(home, stage).unnamed == 1
+
+
+def test_a_server_that_has_scheduled_for_months_keeps_no_unfinished_work_on_the_stage(home: Home, stage: Stage) -> None:
+    leases.acquire(home.database, scheduler.LEASE)
+    with home.database.transaction() as connection:
+        connection.execute(sa.update(leases.leases).values(acquired_at=home.database.now() - OLD))
+    write(stage, age=timedelta(days=3))
+    assert retention.collect(home, stage).unnamed == 1
+    assert not there(stage)
+    release()
+
+
+def test_a_server_takes_away_what_is_past_its_time_though_nothing_runs(home: Home, saved: Desk, stage: Stage) -> None:
+    books, _ = saved.books()
+    old = staged(stage)
+    books.commit(commit(read=1, segments=[old]))
+    release()
+    write(stage, age=timedelta(days=3))
+    stops = threading.Event()
+    server = threading.Thread(target=scheduler.serve, args=(home, stops), kwargs={"tick_s": 0.02})
+    server.start()
+    try:
+        deadline = time.monotonic() + 60
+        while there(stage) != {old.path}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        stops.set()
+        server.join()
 
 
 def test_a_crash_between_the_books_and_the_file_leaves_a_file_that_goes_later(

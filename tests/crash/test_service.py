@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from tests.crash.site import SOON_S, Site, at_work, ended, job, site
 from tests.postgres import Database
 
-from millrace.control import jobs, lifecycle, tasks
+from millrace.control import jobs, lifecycle, pipelines, tasks
 from millrace.control.home import Home
-from millrace.control.jobs import Job
+from millrace.control.jobs import Asked, Job
 from millrace.control.keyring import new_key
 from millrace.control.schedule import Schedule
+from millrace.control.tables import slots
 
+AN_HOUR = timedelta(hours=1)
 EVERY_HOUR = Schedule(every_s=3600)
 
 
@@ -125,6 +129,42 @@ def test_a_newer_version_that_upgrades_the_database_goes_on_with_the_job_of_an_o
         assert (done.job_id, done.run.status) == (asked.job_id, "COMPLETED"), here.said()
         assert done.run.balance.even
         assert here.loaded() == here.expected()
+
+
+def test_a_clock_that_is_set_back_an_hour_in_a_run_costs_no_row_and_nothing_waits_for_that_hour(tmp_path: Path):
+    clock = tmp_path / "clock"
+    clock.write_text("3600")
+    with site(tmp_path, slow=True) as here, Home.open(here.home) as home, (tmp_path / "server.log").open("wb") as log:
+        command = [sys.executable, "-m", "tests.crash.other_clock", str(here.home), str(clock)]
+        with subprocess.Popen(command, stdout=log, stderr=log) as server:
+            try:
+                asked = jobs.start(home, "p")
+                here.until(at_work)
+                # A slot comes, is left out as the pipeline runs, and the next one is an hour later by that clock.
+                lifecycle.reschedule(home, "p", EVERY_HOUR)
+                here.until(lambda home: True if due(home) > AN_HOUR * 1.5 else None)
+                found = pipelines.find(home, "p")
+                with home.database.transaction() as connection:
+                    later = home.database.now() + AN_HOUR
+                    (waits,) = jobs.queue(connection, [Asked(found.id, "load", "MANUAL", {})], later)
+                (tmp_path / "set back").write_text("0")
+                (tmp_path / "set back").replace(clock)
+                here.until(lambda _: True if "set back by 3" in (tmp_path / "server.log").read_text() else None)
+                here.quick()
+                here.until(lambda home: jobs.find(home, waits).run.ended_at)
+                first = jobs.find(home, asked.job_id)
+                assert (first.run.status, first.run.balance.even) == ("COMPLETED", True)
+                assert here.loaded() == here.expected()
+                assert AN_HOUR * 0.9 < due(home) <= AN_HOUR
+            finally:
+                server.terminate()
+            assert server.wait(timeout=SOON_S) == 0
+
+
+def due(home: Home) -> timedelta:
+    """So long until the only schedule is due, by the clock of this machine."""
+    with home.database.reading() as connection:
+        return connection.execute(sa.select(slots.c.due_at)).scalar_one() - home.database.now()
 
 
 def test_of_two_servers_on_one_database_and_one_bucket_either_may_be_killed(

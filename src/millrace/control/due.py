@@ -85,6 +85,23 @@ def resumed(standing: Standing, schedule: Schedule, now: datetime) -> Standing:
     return Standing(standing.anchor_at, following(schedule, now, standing.anchor_at))
 
 
+def set_back(standing: Standing, schedule: Schedule, by: timedelta, now: datetime) -> Standing:
+    """The clock was set back by so much, and shows ``now``. Spans of time go on as if it had not been; times of day
+    that it shows twice count once, unless the cron expression names every hour."""
+    earlier = replace(
+        standing,
+        retry_at=None if standing.retry_at is None else standing.retry_at - by,
+        held_until=None if standing.held_until is None else standing.held_until - by,
+    )
+    if schedule.cron is not None:
+        if len(cron(schedule.cron).hours) < 24:
+            return earlier
+        return replace(earlier, anchor_at=standing.anchor_at - by, slot_at=following(schedule, now, now))
+    if schedule.at is not None or standing.slot_at is None:
+        return earlier
+    return replace(earlier, anchor_at=standing.anchor_at - by, slot_at=standing.slot_at - by)
+
+
 def passed(standing: Standing, schedule: Schedule, now: datetime, *, running: bool) -> tuple[Verdict | None, Standing]:
     """What is to be done at ``now``, and where the schedule is then.
 

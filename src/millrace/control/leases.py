@@ -182,9 +182,9 @@ def held_of(connection: sa.Connection, names: Sequence[str], now: datetime) -> s
     return {row.name for row in rows if _holds(row, now)}
 
 
-def oldest_live(connection: sa.Connection, now: datetime) -> datetime | None:
-    """Since when the oldest lease that is held has been held."""
-    found = connection.execute(sa.select(leases)).all()
+def oldest_live(connection: sa.Connection, now: datetime, begins: str) -> datetime | None:
+    """Since when the oldest lease that is held has been held, of those whose names begin so."""
+    found = connection.execute(sa.select(leases).where(leases.c.name.startswith(begins, autoescape=True))).all()
     return min((row.acquired_at for row in found if _holds(row, now)), default=None)
 
 

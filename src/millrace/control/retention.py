@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from millrace.control import activity, leases
 from millrace.control.people_tables import links, sessions
+from millrace.control.pipelines import lease_name
 from millrace.control.settings import workspace
 from millrace.control.tables import (
     cursor_history,
@@ -151,8 +152,8 @@ def _unnamed(home: Home, stage: Stage, now: datetime) -> list[str]:
     The files are listed before the rows are read, so that one that is committed in between is found to be wanted.
     """
     with home.database.reading() as connection:
-        working = leases.oldest_live(connection, now)
-    # A run that is still going may have written a file long ago and commit it only now.
+        working = leases.oldest_live(connection, now, lease_name(""))
+    # A run that is still going may have written a file long ago and commit it only now. Who schedules writes none.
     since = now - UNNAMED_FOR if working is None else min(now - UNNAMED_FOR, working)
     found = list(stage.paths(now - since))
     if not found:

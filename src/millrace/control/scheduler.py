@@ -6,9 +6,12 @@ It starts nothing itself and keeps nothing in memory, so it may end at any momen
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ from millrace.control import (
     records,
     retention,
     second_tries,
+    set_back,
     slots,
     tasks,
 )
@@ -32,6 +36,7 @@ from millrace.control.db import Outdated
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning, Lease
 from millrace.data.dataclass import dataclass
+from millrace.engine.stage import Stage
 from millrace.errors import MillraceError, Stale
 
 if TYPE_CHECKING:
@@ -46,10 +51,10 @@ LEASE = "scheduler"
 CHUNK = 200
 
 TICK_S = 1.0
-HOUSEKEEPING = timedelta(hours=1)
+HOUSEKEEPING_S = 3600.0
 
 # So often it looks at limits, late pipelines and what is told every few hours.
-LOOK = timedelta(minutes=1)
+LOOK_S = 60.0
 
 _log = logging.getLogger("millrace.scheduler")
 
@@ -82,34 +87,35 @@ def tick(home: Home, now: datetime | None = None) -> Ticked:
 def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> None:
     """Ticks until it shall stop, whenever this process holds the scheduler's lease; else it waits for that.
 
-    It ends too where a newer version has upgraded the database.
+    It ends too where a newer version has upgraded the database. How often it does what is by a clock that nobody sets.
     """
     lease: Lease | None = None
-    renewed = kept_house = looked = home.database.now() - HOUSEKEEPING
+    renewed = kept_house = looked = -math.inf
+    seen: tuple[float, datetime] | None = None
     try:
         while not stopping.is_set():
             try:
                 home.database.check()
-                now = home.database.now()
+                at, now = time.monotonic(), home.database.now()
                 if lease is None:
-                    lease = leases.acquire(home.database, LEASE, what="the scheduler")
-                    renewed = now
+                    lease, seen = leases.acquire(home.database, LEASE, what="the scheduler"), None
+                    renewed = at
                     _log.info("this process schedules from now on")
-                elif now - renewed > timedelta(seconds=leases.LEASE_S / 4):
+                elif at - renewed > leases.LEASE_S / 4:
                     lease.renew()
-                    renewed = now
+                    renewed = at
+                if seen and (by := seen[1] + timedelta(seconds=at - seen[0]) - now) >= set_back.LEAST:
+                    set_back.follow(home, by, now)
+                    _log.warning("the clock was set back by %d s; what waits goes with it", by.total_seconds())
+                seen = at, now
                 tick(home)
-                if now - looked >= LOOK:
-                    looked = now
+                if at - looked >= LOOK_S:
+                    looked = at
                     second_tries.look(home, now)
                     alert_watch.look(home, now)
-                if now - kept_house >= HOUSEKEEPING:
-                    kept_house = now
-                    retention.forget_runs(home, now)
-                    activity.expire(home, now)
-                    alert_routing.expire(home, now)
-                    kept_answers.expire(home, now)
-                    intakes.expire(home)
+                if at - kept_house >= HOUSEKEEPING_S:
+                    kept_house = at
+                    _keep_house(home, now)
             except AlreadyRunning:
                 stopping.wait(tick_s)
             except Outdated:
@@ -129,6 +135,16 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 pass  # this process ends; a lease of the dead is free
             except MillraceError as error:
                 _log.warning("the scheduler's lease could not be given back: %s", error.message)
+
+
+def _keep_house(home: Home, now: datetime) -> None:
+    """What is past its time is gone, from the books and from the stage."""
+    activity.expire(home, now)
+    alert_routing.expire(home, now)
+    kept_answers.expire(home, now)
+    intakes.expire(home)
+    with closing(Stage(home.stage_url)) as stage:
+        retention.collect(home, stage, now=now)
 
 
 def _tend(connection: sa.Connection, found: Sequence[Slot], now: datetime) -> Counter[str]:

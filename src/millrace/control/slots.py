@@ -60,6 +60,11 @@ def due_now(connection: sa.Connection, now: datetime, *, limit: int) -> Sequence
     return [_slot(row) for row in connection.execute(query)]
 
 
+def waiting(connection: sa.Connection) -> Sequence[Slot]:
+    """Every schedule at which something is to be done at some time."""
+    return [_slot(row) for row in connection.execute(sa.select(slots).where(slots.c.due_at.is_not(None)))]
+
+
 def of(connection: sa.Connection, pipeline_id: str) -> Sequence[Slot]:
     """The schedules of a pipeline."""
     query = sa.select(slots).where(slots.c.pipeline_id == pipeline_id).order_by(slots.c.part, slots.c.stream)
