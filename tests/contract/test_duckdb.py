@@ -213,6 +213,22 @@ class TestDuckDB(SqlDestinationContract):
         with self.held_elsewhere():
             pass
 
+    def test_who_expects_a_load_opens_the_file_for_it_and_waits_for_nobody(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, opened, (made, given) = duckdb.connect, list[object](), counted("t")
+        destination = Destination(Config(path=self.path), Context(clock=SetClock()))  # nobody turns this clock
+        with self.held_elsewhere(), pytest.raises(EnvironmentProblem, match="locked"):
+            destination.expect()
+        monkeypatch.setattr(duckdb, "connect", lambda *args, **more: (opened.append(args), real(*args, **more))[1])
+        destination.expect()
+        with destination.together():
+            destination.ensure(made)
+            destination.load(made, Load(FEED, 0, 1, 1, given))
+        assert len(opened) == 1
+        with self.held_elsewhere():
+            pass
+
     # Loads of new keys.
 
     MADE = table("t", {"k": types.VARCHAR, "v": types.LONG}, key=("k",))

@@ -14,10 +14,12 @@ from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.control import pipelines, retention, runs
+from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import Checkpoint
 from millrace.engine import sync as syncing
 from millrace.engine.failures import FailurePolicy
+from millrace.engine.ledger import Commit
 from millrace.engine.stage import Stage
 from millrace.errors import DataError, EnvironmentProblem, SchemaError, Transient
 
@@ -81,6 +83,31 @@ def test_few_rows_load_while_others_are_read_where_the_destination_is_eager(
     shaky(rig).run()
     assert before == [eager]
     assert rig.rows("items", "id") == [1, 2]
+
+
+def test_the_destination_expects_a_load_when_all_is_read_and_before_the_last_commit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    told, expected, real = list[str](), threading.Event(), Books.commit
+
+    def commit(self: Books, commit: Commit) -> None:
+        if told[-1:] == ["all is read"]:
+            assert expected.wait(10)
+        real(self, commit)
+        told.append(f"committed {commit.stream}")
+
+    def expect(self: Shaky) -> None:
+        told.append("expected")
+        expected.set()
+        raise Transient("not just now")  # the load has the word
+
+    monkeypatch.setattr(Books, "commit", commit)
+    monkeypatch.setattr(Shaky, "expect", expect)
+    rig.script.stream("one", [items(1), Checkpoint(1)], key=("id",))
+    rig.script.stream("two", [items(2), Checkpoint(2), lambda: told.append("all is read")], key=("id",))
+    shaky(rig).run()
+    assert told == ["committed one", "all is read", "expected", "committed two"]
+    assert (rig.rows("one", "id"), rig.rows("two", "id")) == ([1], [2])
 
 
 def test_a_passing_error_of_one_stream_does_not_stop_the_others(rig: Rig):

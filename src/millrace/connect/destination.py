@@ -234,6 +234,12 @@ class Destination(ABC, Generic[D]):
         Raises what a load would raise, `Transient` where nobody answers for the moment. By default nothing is asked.
         """
 
+    def expect(self) -> None:
+        """A load follows in a moment: what takes its time to open may be opened meanwhile. By default nothing is.
+
+        Nothing is waited for. What goes wrong here goes wrong in the load as well, and is raised there.
+        """
+
     @property
     def eager(self) -> bool:
         """Whether a row of a small load costs no more than one of a large load, as things are. Then rows are loaded as

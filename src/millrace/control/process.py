@@ -53,6 +53,10 @@ def begin() -> None:
             unread = sys.modules[name] = ModuleType(name)
             unread.__dict__["NumpyDocString"] = lambda _text: {"Parameters": ()}  # what `pyarrow.compute` asks for
     gc.set_threshold(_STARTING, *gc.get_threshold()[1:])
+    if hasattr(sys, "setdlopenflags"):
+        # A function of a library is looked up when it is first called. Arrow and DuckDB have tens of thousands that no
+        # command calls, and to look all of them up takes as long as a tenth of what they take to import.
+        sys.setdlopenflags(os.RTLD_LAZY)
     # What is registered first is done last.
     atexit.register(_leave)
     _begun = True

@@ -95,12 +95,12 @@ def replay(
         chosen.check_gaps()
         together = _Together(ours.books)
         sync.meter.stage = "replaying"
-        with sync.loading() as wake:
+        with sync.loading() as loader:
             if _ingest(ours, sync, chosen, together, into_fresh=into_fresh):
                 fresh = sorted(chosen.tables) if into_fresh else []
                 closed = chosen.rejects(only, into_fresh)
                 ours.books.commit_all(together.commits, fresh=fresh, replayed=[group for group, _ in closed])
-                wake()
+                loader.wake()
                 _tell_failed(ours, together.commits, sum(rows for _, rows in closed), into_fresh=into_fresh)
                 chosen.tell_undone(only)
         retention.collect(home, sync.stage)

@@ -50,10 +50,11 @@ def replay(
     with crews.crew(home, choice.pipeline, "REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
         sync.meter.stage = "replaying"
-        with sync.loading() as wake:
+        with sync.loading() as loader:
             chosen = rejects.choosing(choice)
             went = [
-                _again(ours, sync, found, wake, chosen=chosen) for found in rejects.replayable(home, sync.stage, choice)
+                _again(ours, sync, found, loader.wake, chosen=chosen)
+                for found in rejects.replayable(home, sync.stage, choice)
             ]
         if not any(went) and not sync.stopping.is_set():
             ours.note(_none_meant(choice))
@@ -96,9 +97,9 @@ def mend(
         if moved:
             _find_moved(home, sync.stage, pipeline, file, moved, found, lines)
         sync.meter.stage = "replaying"
-        with sync.loading() as wake:
+        with sync.loading() as loader:
             for number, texts in lines.items():
-                _again(ours, sync, found[number], wake, texts=texts)
+                _again(ours, sync, found[number], loader.wake, texts=texts)
         retention.collect(home, sync.stage)
     return records.run_record(home, ours.run_id)
 
@@ -126,12 +127,12 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     before = (meter.rejected, meter.stage, meter.new.copy(), meter.failed.copy())
     meter.stage = "replaying"
     try:
-        with whole.loading() as wake:
+        with whole.loading() as loader:
             for found in rejects.files_of(sync.stage, chosen):
                 if sync.stopping.is_set():
                     break
                 try:
-                    _again(ours, whole, found, wake, asked=False)
+                    _again(ours, whole, found, loader.wake, asked=False)
                 except Stale:
                     raise
                 except MillraceError as problem:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from typing import Any
 
 from millrace.connect.destination import Destination
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
-from millrace.data.batch import Lane, LoadMode
+from millrace.data.batch import Item, Lane, LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
@@ -93,8 +93,8 @@ class Sync:
         that nothing falls between it and the historical lane. Rows load while others are read. What was staged is
         safe when loading fails; that error is raised after reading has ended.
         """
-        with self.loading() as wake:
-            finished = self.ingest(lanes, slices, committed=wake)
+        with self.loading() as loader:
+            finished = self.ingest(lanes, slices, committed=loader.wake, ending=loader.expect)
             self.watch.ingested()
         self._raise()
         return finished
@@ -111,11 +111,17 @@ class Sync:
             raise failure
 
     def ingest(
-        self, lanes: Sequence[Lane], slices: Sequence[Slice] = (), *, committed: Callable[[], None] = lambda: None
+        self,
+        lanes: Sequence[Lane],
+        slices: Sequence[Slice] = (),
+        *,
+        committed: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
     ) -> bool:
         """Every lane of every stream is on the stage. An error of one stream does not stop the others.
 
         A limit of the source leaves the stream, or, where it holds for the credential, all that are still to be read.
+        ``ending`` is called where all is read, and the last commit is still to come.
         """
         self.paced()
 
@@ -133,14 +139,15 @@ class Sync:
                 continue
             self.watch.reading(stream.name)
             try:
-                ending, error = self.lanes_of(stream, lanes, tuple(slices), mappings, kept)
+                last = ending if stream is self.streams[-1] else None
+                how, error = self.lanes_of(stream, lanes, tuple(slices), mappings, kept, ending=last)
             except Exception as fatal:
                 self.watch.ended(stream.name, "failed", fatal)
                 raise
-            self.watch.ended(stream.name, ending, error)
-            if ending == "stopped":
+            self.watch.ended(stream.name, how, error)
+            if how == "stopped":
                 return False
-            if ending != "read":
+            if how != "read":
                 mappings = self.mappings()
         return True
 
@@ -154,15 +161,19 @@ class Sync:
         slices: tuple[Slice, ...],
         mappings: Mappings,
         committed: Callable[[], None],
+        *,
+        ending: Callable[[], None] | None = None,
     ) -> tuple[Ending, Exception | None]:
-        """How reading of the stream's lanes ended. Raises what no other stream can go on after."""
-        ending: Ending = "read"
+        """How reading of the stream's lanes ended. Raises what no other stream can go on after.
+
+        ``ending`` is called before the last commit.
+        """
+        how: Ending = "read"
         error: Exception | None = None
+        lanes = [lane for lane in lanes if lane != "historical" or stream.historical]
         for lane in lanes:
-            if lane == "historical" and not stream.historical:
-                continue
             try:
-                if not self._lane(stream, lane, slices, mappings, committed):
+                if not self._lane(stream, lane, slices, mappings, committed, ending if lane == lanes[-1] else None):
                     return "stopped", error
             except ObjectFailed as failure:
                 self.leave(stream.name, failure)
@@ -174,13 +185,13 @@ class Sync:
                 return "deferred", limit
             except Transient as failure:
                 self.failures[stream.name] = failure
-                ending, error = "failed", failure
+                how, error = "failed", failure
                 mappings = self.mappings()
                 if lane == "incremental" and self.ledger.cursor(stream.name, lane) is None:
                     # The position from which to follow was not taken: rows would fall between it and a history
                     # that is read now.
                     break
-        return ending, error
+        return how, error
 
     def mappings(self) -> Mappings:
         """The mappings as committed last, open for what this run will find."""
@@ -205,6 +216,7 @@ class Sync:
         slices: tuple[Slice, ...],
         mappings: Mappings,
         committed: Callable[[], None],
+        ending: Callable[[], None] | None,
     ) -> bool:
         reading = Reading(
             stream=stream,
@@ -224,8 +236,9 @@ class Sync:
             committed()
             self._bear_rejects(stream.name)
 
+        items = self.source.read(reading)
         finished = ingest(
-            self.source.read(reading),
+            items if ending is None else _then(items, ending),
             reading,
             mappings=mappings,
             ledger=self.ledger,
@@ -306,7 +319,7 @@ class Sync:
         loader.start()
         ended = False
         try:
-            yield loader.wake
+            yield loader
             ended = True
         finally:
             # Rows that were committed are loaded even when reading failed; that error goes first.
@@ -316,6 +329,12 @@ class Sync:
                 raise error
 
 
+def _then(items: Iterator[Item], ending: Callable[[], None]) -> Iterator[Item]:
+    """The items; when there is none any more, ``ending`` is called."""
+    yield from items
+    ending()
+
+
 class _Loader(threading.Thread):
     """Loads in a thread of its own whenever enough was committed, and once more at the end."""
 
@@ -323,12 +342,17 @@ class _Loader(threading.Thread):
         super().__init__(name="millrace-load", daemon=True)
         self._sync = sync
         self._work = threading.Event()
-        self._ending = False
+        self._expecting = self._ending = False
         self._error: BaseException | None = None
         self._staged, self._since = sync.meter.staged, sync.clock.monotonic()
 
     def wake(self) -> None:
         """Something was committed: it is loaded now where enough waits."""
+        self._work.set()
+
+    def expect(self) -> None:
+        """All is read; when the last of it is committed, it is loaded."""
+        self._expecting = True
         self._work.set()
 
     def finish(self) -> BaseException | None:
@@ -347,6 +371,10 @@ class _Loader(threading.Thread):
                 ending = self._ending
                 if destination is None:
                     destination = self._sync.open_destination()
+                if self._expecting and not ending:
+                    self._expecting = False
+                    with suppress(Exception):  # the load raises it
+                        destination.expect()
                 if not ending and not self._enough(destination):
                     continue
                 destination = self._attempt(destination)

@@ -150,6 +150,11 @@ class Destination(SqlDestination[Config]):
                 if _lock_holder(str(error)) is None:
                     raise self._translated(error) from error
 
+    def expect(self) -> None:
+        """The file is opened, which takes as long as a small load, unless somebody has it open."""
+        with self._turn:
+            self._open(wait_s=0)
+
     def vanished(self) -> bool:
         return not Path(self._file).exists()
 
@@ -174,11 +179,11 @@ class Destination(SqlDestination[Config]):
             connection.close()
             self._left = _touched(self._file)
 
-    def _open(self) -> None:
+    def _open(self, *, wait_s: float | None = None) -> None:
         if self._connection is not None:
             return
         self._look()
-        until = self.context.clock.monotonic() + self.config.lock_timeout_s
+        until = self.context.clock.monotonic() + (self.config.lock_timeout_s if wait_s is None else wait_s)
         while True:
             try:
                 connection = duckdb.connect(self._file)
