@@ -32,7 +32,7 @@ CLOCKS = (
     ("rows: as Arrow", "millrace.sources.clevertap.sweep", "rows_of"),
     ("marks: known, new or changed", "millrace.sources.clevertap.known", "Known.judge"),
     ("marks: recalled", "millrace.control.ledger", "Recall.recall"),
-    ("mapping: types and names", "millrace.engine.ingest", "shape"),
+    ("mapping: types and names", "millrace.engine.shaping", "shape"),
     ("stage: write Arrow, LZ4", "millrace.engine.stage", "Draft.add"),
     ("stage: checksum, fsync", "millrace.engine.stage", "Draft.close"),
     ("commit: control database", "millrace.control.ledger", "Books.commit"),
