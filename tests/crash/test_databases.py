@@ -17,7 +17,7 @@ import pytest
 from tests.crash import grounds
 from tests.crash.grounds import Ground
 from tests.proxy import Action, Pair, Proxy
-from tests.sources.postgres.log.site import PIPELINE
+from tests.sources.site import PIPELINE
 
 from millrace.control import runs
 from millrace.errors import MillraceError

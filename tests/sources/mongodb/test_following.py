@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
-
 import pytest
 from bson import Timestamp
-from tests.engine.kit import Killed
 from tests.mongodb import Deployment
-from tests.sources.mongodb.site import PIPELINE, Site, site
-from tests.sources.mongodb.writer import COLLECTIONS, IDS, Writer, differences
+from tests.sources.mongodb.site import Site, site
+from tests.sources.mongodb.writer import IDS
+from tests.sources.site import PIPELINE
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Reading
 from millrace.control import positions
-from millrace.control.ledger import Books
 from millrace.data.batch import Checkpoint, Passed
-from millrace.destinations.duckdb.destination import Destination
-from millrace.engine import ingest as ingesting
-from millrace.errors import ConfigError, Transient
+from millrace.errors import ConfigError
 from millrace.sources.mongodb import log as following
 from millrace.sources.mongodb import ranges
 from millrace.sources.mongodb.config import Config
@@ -148,18 +136,6 @@ def test_a_document_comes_as_a_change_left_it_where_the_server_keeps_that(site: 
     assert site.query("SELECT _id, n, __hevo__marked_deleted FROM kept ORDER BY 3") == [("1", 1, False), ("1", 1, True)]
 
 
-def test_what_is_appended_comes_once(site: Site, mongo: Deployment) -> None:
-    database = mongo.database
-    database["t"].insert_many([{"_id": number} for number in range(3)])
-    site.create("append")
-    site.run()
-    database["t"].insert_one({"_id": 3})
-    database["t"].update_one({"_id": 0}, {"$set": {"n": 1}})
-    site.run()
-    site.run()
-    assert site.query("SELECT _id, count(*) FROM t GROUP BY 1 ORDER BY 1") == [("0", 2), ("1", 1), ("2", 1), ("3", 1)]
-
-
 def test_a_change_that_the_history_has_is_passed_over_and_a_delete_is_not(mongo: Deployment) -> None:
     source = Source(Config(**mongo.settings()), Context())
     try:
@@ -209,71 +185,6 @@ def test_a_history_is_cut_into_ranges_over_ids_of_all_types(mongo: Deployment, m
         assert cursor is not None and cursor["done"]
     finally:
         source.close()
-
-
-def deadly(call: Callable[..., Any], left: int) -> Callable[..., Any]:
-    """The call, before or behind which the process dies when its number is up."""
-
-    def called(*args: Any, **more: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Killed
-        result = call(*args, **more)
-        left -= 1
-        if left == 0:
-            raise Killed
-        return result
-
-    return called
-
-
-def test_both_sides_are_equal_when_real_processes_were_killed(site: Site, mongo: Deployment, kills: int) -> None:
-    writer, choose = Writer(mongo, 3), random.Random(3)
-    writer.some(40)
-    site.create()
-    with writer.beside():
-        died = [killed(site, 0.4 + choose.random()) for _ in range(min(kills, 2))]
-        with suppress(Transient):  # a collection that was dropped after it was listed
-            site.run()
-    site.run()
-    assert any(died)
-    assert differences(mongo, site) == {}
-
-
-def killed(site: Site, after_s: float) -> bool:
-    """A real process runs the pipeline and is killed; False when it was done before."""
-    env = os.environ | {"MILLRACE_HOME": str(site.folder / "home")}
-    words = [sys.executable, "-m", "millrace", "run", PIPELINE, "--quiet"]
-    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(after_s)
-    process.kill()
-    _, said = process.communicate()
-    assert process.returncode in (-signal.SIGKILL, 0), said.decode()
-    return process.returncode != 0
-
-
-def test_both_sides_are_equal_in_the_end(site: Site, mongo: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    choose, writer = random.Random(1), Writer(mongo, 1)
-    writer.some(40)
-    for name in COLLECTIONS:
-        mongo.database[name].update_one({"_id": "first"}, {"$set": {"n": 1}}, upsert=True)
-    monkeypatch.setattr(following, "ROWS", 20)
-    monkeypatch.setattr(following, "CHECKPOINT_S", 0.05)
-    monkeypatch.setattr(ingesting, "FLUSH_SECONDS", 0.0)
-    site.create()
-    with writer.beside():
-        for _ in range(5):
-            with monkeypatch.context() as patch:
-                patch.setattr(Books, "commit", deadly(Books.commit, choose.randint(1, 12)))
-                patch.setattr(Destination, "load", deadly(Destination.load, choose.randint(1, 8)))
-                patch.setattr(following._Read, "_event", deadly(following._Read._event, choose.randint(1, 200)))  # pyright: ignore[reportPrivateUsage]
-                with suppress(Killed, Transient):  # or a collection was dropped after it was listed
-                    site.run()
-    site.run()
-    assert differences(mongo, site) == {}
-    assert writer.count > 50
 
 
 def test_the_time_in_a_token_of_mongodb_is_read_and_in_others_none() -> None:

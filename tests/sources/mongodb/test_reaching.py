@@ -16,14 +16,12 @@ import pytest
 from pydantic import ValidationError
 from pymongo import MongoClient
 from tests.certificates import Certificates, certificates
-from tests.mongodb import Deployment, Server
+from tests.mongodb import Server
 from tests.proxy import Pair, Proxy
-from tests.sources.mongodb.site import PIPELINE, Site
 from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import WORLD
 from millrace.connect.source import Context, Verdict
-from millrace.control import runs
 from millrace.errors import MillraceError, Transient
 from millrace.sources.mongodb import client as driver
 from millrace.sources.mongodb.config import Config
@@ -243,30 +241,6 @@ def test_a_server_that_is_alone_has_no_change_streams_and_is_read_by_queries() -
         assert (verdict.step, verdict.state) == ("log", "fail") and "replica set" in verdict.message
         assert [one.state for one in checked(**settings, ingestion_mode="table")] == ["pass"] * 3
     finally:
-        server.stop()
-
-
-def test_changes_that_the_server_forgot_are_lost_and_one_command_reads_everything_anew(tmp_path: Path) -> None:
-    server = Server(("--oplog-max-entries=20",)).start()
-    site = Site(tmp_path, Deployment(server.uri, "shop"))
-    try:
-        things = site.deployment.database["t"]
-        things.insert_one({"_id": "first"})
-        site.create()
-        site.run()
-        # The server looks every thousand changes whether it keeps too many.
-        things.insert_many([{"_id": number} for number in range(2_100)])
-        with pytest.raises(MillraceError) as raised:
-            site.run()
-        assert raised.value.code == "log_expired" and "drop-and-load" in str(raised.value.hint)
-        assert "log_expired" in site.notes()
-        runs.resync(site.home, PIPELINE, mode="drop-and-load")
-        things.insert_one({"_id": "last"})
-        site.run()
-        assert len(site.rows("t")) == 2_102
-    finally:
-        site.deployment.client.close()
-        site.close()
         server.stop()
 
 

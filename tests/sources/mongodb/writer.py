@@ -12,7 +12,7 @@ from typing import Any
 from bson import Binary, Int64, ObjectId
 from pymongo.errors import ConnectionFailure
 from tests.mongodb import Deployment
-from tests.sources.mongodb.site import Site
+from tests.sources.site import Followed
 
 from millrace.sources.mongodb.values import id_text, nested
 
@@ -86,7 +86,7 @@ class Writer:
         assert not failed, failed
 
 
-def differences(deployment: Deployment, site: Site) -> dict[str, Any]:
+def differences(deployment: Deployment, site: Followed) -> dict[str, Any]:
     """By collection, documents that the sides do not have in common; every value counts."""
     found: dict[str, Any] = {}
     for name in COLLECTIONS:
@@ -101,7 +101,7 @@ def differences(deployment: Deployment, site: Site) -> dict[str, Any]:
     return found
 
 
-def _rows(site: Site, table: str) -> dict[str, dict[str, Any]]:
+def _rows(site: Followed, table: str) -> dict[str, dict[str, Any]]:
     if not site.query(f"SELECT 1 FROM information_schema.tables WHERE table_name = '{table}'"):
         return {}
     names = [name for (name,) in site.query(f"SELECT name FROM pragma_table_info('{table}')") if name[:2] != "__"]

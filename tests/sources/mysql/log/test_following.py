@@ -11,32 +11,10 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
-from millrace.connect.sql.reading import ranges
 from millrace.sources.mysql.database import MySQL
 from millrace.sources.mysql.log import history, server
 
 __all__ = ["shop", "site"]
-
-
-def test_rows_come_change_and_go(site: Site, shop: Database) -> None:
-    shop.run(
-        "CREATE TABLE pets (id int PRIMARY KEY, name text, born date)",
-        "INSERT INTO pets VALUES (1, 'Rex', '2020-01-01'), (2, 'Tom', NULL)",
-    )
-    site.create()
-    site.run()
-    assert site.rows("pets", "id, name") == [(1, "Rex"), (2, "Tom")]
-    shop.run(
-        "INSERT INTO pets VALUES (3, 'Ina', '2021-02-03')",
-        "UPDATE pets SET name = 'Rexy' WHERE id = 1",
-        "DELETE FROM pets WHERE id = 2",
-        "UPDATE pets SET id = 30 WHERE id = 3",
-    )
-    record = site.run()
-    assert site.rows("pets", "id, name, born::text") == [(1, "Rexy", "2020-01-01"), (30, "Ina", "2021-02-03")]
-    assert site.rows("pets", "id, name", deleted=True) == [(2, "Tom"), (3, "Ina")]
-    assert record.balance.read == 5
-    assert site.run().balance.read == 0
 
 
 def test_columns_come_and_go_between_changes(site: Site, shop: Database) -> None:
@@ -137,25 +115,6 @@ def test_what_a_change_leaves_out_stays_as_it_was(site: Site, shop: Database, im
         # Also what was there before; a version in between may show what came somewhat later.
         found = sorted({row for row in found if row in wanted})
     assert found == wanted
-
-
-def test_rows_that_a_truncation_took_between_the_log_and_a_history_that_is_read_again_do_not_stay(
-    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop.run("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
-    site.create()
-    site.run()
-    read = ranges.read
-
-    def emptied(*words: Any) -> Any:
-        shop.run("TRUNCATE t", "INSERT INTO t VALUES (2, 20), (9, 9)")
-        return read(*words)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ranges, "read", emptied)
-        site.run(only=["t"], forget=("historical",))
-    site.run()
-    assert site.rows("t", "id, v") == [(2, 20), (9, 9)]
 
 
 def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(

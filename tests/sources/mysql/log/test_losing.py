@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,20 +68,6 @@ def following(site: Site, shop: Database) -> Site:
     site.create()
     site.run()
     return site
-
-
-def test_a_log_that_was_purged_is_told_and_one_command_mends_it(following: Site, shop: Database) -> None:
-    shop.run("DELETE FROM pets WHERE id = 1", "FLUSH BINARY LOGS")
-    ((file, *_),) = shop.run("SHOW MASTER STATUS")
-    until = time.monotonic() + 60
-    # The server keeps a file while it still notices that its reader has gone.
-    while len(shop.run(f"PURGE BINARY LOGS TO '{file}'", "SHOW BINARY LOGS")) > 1 and time.monotonic() < until:
-        shop.run("FLUSH BINARY LOGS")
-        ((file, *_),) = shop.run("SHOW MASTER STATUS")
-    lost = refused(following)
-    assert lost.code == "log_expired" and lost.hint and "millrace resync" in lost.hint
-    assert "log_expired" in following.notes()
-    recovers(following, shop)
 
 
 def test_a_log_that_was_begun_anew_is_told_though_it_has_the_same_names(following: Site, shop: Database) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pymysql
 from tests.mariadb import Database
-from tests.sources.mysql.log.site import Site
-from tests.sources.postgres.log.writer import IDS
+from tests.sources.postgres.log.writer import COLUMNS, IDS
 from tests.sources.postgres.log.writer import Writer as PostgresWriter
+from tests.sources.site import Followed
 
 # A table with every sort of value, one with a key of two columns, one without anything to tell rows apart, and one that
 # names its rows by an index.
@@ -61,11 +61,11 @@ class Writer(PostgresWriter):
         roll = choose.random()
         if roll < 0.02:
             cursor.execute(f"TRUNCATE {choose.choice(['big', 'pair', 'named'])}")
-        elif roll < 0.05:
+        elif roll < 0.05 and self.columns < COLUMNS:
             self.columns += 1
             where = choose.choice(("", " FIRST", " AFTER name"))
             cursor.execute(f"ALTER TABLE big ADD COLUMN c{self.columns}_ int{where}, COMMENT = 'a, b'")
-        elif roll < 0.06 and self.columns:
+        elif 0.05 <= roll < 0.06 and self.columns:
             cursor.execute(f"ALTER TABLE big DROP COLUMN c{choose.randint(1, self.columns)}_")
         elif roll < 0.25:
             cursor.execute(
@@ -98,7 +98,7 @@ class Writer(PostgresWriter):
             cursor.execute("DELETE FROM named WHERE code = %s", (f"n{id_}",))
 
 
-def differences(database: Database, site: Site) -> dict[str, Any]:
+def differences(database: Database, site: Followed) -> dict[str, Any]:
     """By table, rows of which one side has more than the other; every value counts."""
     found: dict[str, Any] = {}
     for table in ("big", "pair", "loose", "named"):

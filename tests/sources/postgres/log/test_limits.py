@@ -10,7 +10,8 @@ import pytest
 from tests.postgres import Database, Server, binaries
 from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.following import source
-from tests.sources.postgres.log.site import PIPELINE, Site, site
+from tests.sources.postgres.log.site import Site, site
+from tests.sources.site import PIPELINE
 
 from millrace.control import objects, runs
 from millrace.errors import MillraceError

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from tests.postgres import Database
-from tests.sources.postgres.log.site import Site
+from tests.sources.site import Followed
 
 # A table with large values, one with a key of two columns, one that says all of old rows, one without anything to
 # tell rows apart, one in parts, and one that names its rows by an index.
@@ -35,6 +35,8 @@ TABLES = (
 )
 KEYED = {"big": ("id",), "pair": ("a", "b"), "loud": ("id",), "parted": ("id",), "indexed": ("id",)}
 IDS = 20
+# A table has room for so many more of them, and who reads it has time for them.
+COLUMNS = 50
 
 
 class Writer:
@@ -66,10 +68,10 @@ class Writer:
         roll = choose.random()
         if roll < 0.02:
             connection.execute(f"TRUNCATE {choose.choice(['big', 'pair', 'parted', 'loud'])}")  # pyright: ignore
-        elif roll < 0.05:
+        elif roll < 0.05 and self.columns < COLUMNS:
             self.columns += 1
             connection.execute(f"ALTER TABLE big ADD COLUMN c{self.columns} int")  # pyright: ignore
-        elif roll < 0.06 and self.columns:
+        elif 0.05 <= roll < 0.06 and self.columns:
             connection.execute(f"ALTER TABLE big DROP COLUMN c{choose.randint(1, self.columns)}")  # pyright: ignore
         elif roll < 0.2:
             connection.execute(
@@ -120,6 +122,8 @@ class Writer:
     def beside(self, *, patient: bool = False) -> Generator[None]:
         """It writes while the block runs; ``patient``: to a server that may be gone for a while."""
         over, failed = threading.Event(), list[BaseException]()
+        # As long as runs take, so much is written: it is read again each time that everything begins anew.
+        pause_s = 0.05 if patient else 0.02
 
         def work() -> None:
             while not over.is_set():
@@ -127,7 +131,7 @@ class Writer:
                     with self.database.connect() as connection:
                         while not over.is_set():
                             self.transaction(connection)
-                            over.wait(0.02)
+                            over.wait(pause_s)
                 except self.gone as error:
                     if not patient:
                         failed.append(error)
@@ -147,7 +151,7 @@ class Writer:
         assert not failed, failed
 
 
-def differences(database: Database, site: Site) -> dict[str, Any]:
+def differences(database: Database, site: Followed) -> dict[str, Any]:
     """By table, rows of which one side has more than the other; every value counts."""
     found: dict[str, Any] = {}
     for table in ("big", "pair", "loud", "loose", "parted", "indexed"):
