@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,7 @@ from millrace.connect.sql.destination import SqlDestination, other_key
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, Merge, temporary
+from millrace.connect.sql.straight import Straight
 from millrace.destinations.mysql import merging, reading, shape, writing
 from millrace.destinations.mysql.dialect import LIMITS, MYSQL, ON_MARIADB, ON_MYSQL
 from millrace.destinations.mysql.whole import Whole
@@ -76,10 +78,7 @@ class Destination(SqlDestination[Config]):
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._open: Session | None = None
-        # Tables into which this destination has loaded nothing but new keys, from the first row on.
-        self._only_new: set[str] = set()
-        # Some load was merged, which looks up keys: many at a time cost less each.
-        self._merges = False
+        self._straight = Straight(self)
         # The columns of the table that is loaded, and the name of the rows' number.
         self._shape: dict[str, Found] = {}
         self._sequence = ""
@@ -130,7 +129,7 @@ class Destination(SqlDestination[Config]):
 
     @property
     def eager(self) -> bool:
-        return not self._merges
+        return not self._straight.merges
 
     def close(self) -> None:
         session, self._open = self._open, None
@@ -338,28 +337,13 @@ class Destination(SqlDestination[Config]):
         self._write(target, stamped(table, load, reader), json)
 
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
-        """Rows go straight into the table as long as none has a key that is there: its unique index says so."""
-        if not self._straight(table, target, incoming):
-            self._merges = True
-            return super()._merged(table, target, load, incoming)
-        self.execute("SAVEPOINT straight")
-        try:
-            self.append(table, target, load, incoming)
-        except RowsRefused:
-            self.execute("ROLLBACK TO SAVEPOINT straight")
-            self._raise_refusals(incoming)
-            self._only_new.discard(table.name)
-            self._merges = True
-            return super()._merged(table, target, load, incoming)
-        return Loaded(0, inserted=incoming.count)
+        if self._straight.took(table, target, load, incoming, partial(self._keeps_unique, table)):
+            return Loaded(0, inserted=incoming.count)
+        return super()._merged(table, target, load, incoming)
 
-    def _straight(self, table: Table, target: str, incoming: Incoming) -> bool:
-        """Whether the load may find all its keys new: the table is empty, or all loads since then were like that."""
-        if incoming.deletes or table.nest is not None:
-            return False
-        if table.name not in self._only_new and not self.rows(f"SELECT 1 FROM {target} LIMIT 1"):
-            self._only_new.add(table.name)
-        return table.name in self._only_new and any(
+    def _keeps_unique(self, table: Table) -> bool:
+        """Whether an index refuses a second row with the same key."""
+        return any(
             index.unique and index.whole and set(index.columns) == set(table.key)
             for index in self._indexes(table.name).values()
         )

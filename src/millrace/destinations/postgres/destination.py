@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import adbc_driver_manager
@@ -17,17 +18,17 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Load, Loaded, Table
 from millrace.connect.source import Context
-from millrace.connect.sql import counting, keys
+from millrace.connect.sql import counting
 from millrace.connect.sql.destination import SqlDestination
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.libpq import ServerSettings, Way
-from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, temporary
+from millrace.connect.sql.straight import Straight
 from millrace.data import types
 from millrace.data.columns import UNCHANGED
-from millrace.data.dataclass import dataclass
 from millrace.destinations.postgres.dialect import LIMITS, POSTGRES
 from millrace.destinations.postgres.errors import translated
+from millrace.destinations.postgres.filling import Filling
 from millrace.destinations.postgres.indexes import Indexes
 from millrace.destinations.postgres.reading import readable, streamed
 from millrace.errors import MillraceError, Transient
@@ -48,14 +49,6 @@ class Config(DestinationConfig, ServerSettings):
     schema_name: str = Field("public", min_length=1, description="Schema in which the tables are made.")
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A table whose rows are all from one destination, and hashes of their keys, rising."""
-
-    table: Table
-    keys: keys.Hashes
-
-
 class Destination(SqlDestination[Config]):
     """Tables in one schema of a PostgreSQL database. A load locks its table against other writers, not readers."""
 
@@ -68,16 +61,9 @@ class Destination(SqlDestination[Config]):
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._connection: dbapi.Connection | None = None
-        # Tables into which this destination has loaded nothing but new keys, from the first row on.
-        self._only_new: set[str] = set()
-        # Tables that this destination has made, whose primary keys are put off.
-        self._due: dict[str, Table] = {}
-        # Those of them that it has filled alone; they have no index either.
-        self._filled: dict[str, Filled] = {}
-        self._grown: Filled | None = None
         self._indexes = Indexes(self)
-        # Some load was merged, which looks up keys: many at a time cost less each.
-        self._merges = False
+        self._filling = Filling(self._indexes)
+        self._straight = Straight(self)
         self._where = config.where
         self._way = Way(config, self.context.reach)
 
@@ -116,12 +102,11 @@ class Destination(SqlDestination[Config]):
 
     @property
     def eager(self) -> bool:
-        return not self._merges
+        return not self._straight.merges
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
-        self._due.clear()
-        self._filled.clear()
+        self._filling.clear()
         if connection is not None:
             with suppress(adbc_driver_manager.Error):
                 connection.close()
@@ -235,7 +220,7 @@ class Destination(SqlDestination[Config]):
         ]
 
     def ensure(self, table: Table) -> list[Change]:
-        due = self._due.get(table.name)
+        due = self._filling.due.get(table.name)
         if due is not None and (due.mode, due.key) != (table.mode, table.key):
             # What `completed` would keep unique is so no more.
             self._forget(table.name)
@@ -252,14 +237,12 @@ class Destination(SqlDestination[Config]):
             # Rows that may be deletes are merged from the first load on, which needs the key.
             deletes = table.meta.marked_deleted is not None
             if table.mode == "merge" and len(table.key) == 1 and table.nest is None and not deletes:
-                self._indexes.put_off(table)
-                self._due[table.name] = table
-                self._filled[table.name] = Filled(table, keys.none())
-        elif change.column in table.key and self._filled.pop(table.name, None):
-            self._indexes.make_up(table)
+                self._filling.begin(table)
+        elif change.column in table.key:
+            self._filling.no_longer_alone(table)
 
     def indexed(self, table: Table) -> None:
-        if table.name not in self._filled:
+        if not self._filling.alone(table.name):
             self._indexes.fit(table)
 
     def indexed_by_key(self, table: Table) -> None:
@@ -268,11 +251,11 @@ class Destination(SqlDestination[Config]):
     def completed(self) -> None:
         # All rows are in: what stands in the way of their keys now ends no run, and the next `ensure` makes them.
         with suppress(Transient):
-            for table in list(self._due.values()):
+            for table in list(self._filling.due.values()):
                 self._make_up(table)
 
     def swap(self, fresh: str, table: str) -> None:
-        if (due := self._due.get(fresh)) is not None:
+        if (due := self._filling.due.get(fresh)) is not None:
             self._make_up(due)
         super().swap(fresh, table)
         self._forget(fresh)
@@ -287,14 +270,12 @@ class Destination(SqlDestination[Config]):
             if self.found(table.name) is not None:
                 self._indexes.make_up(table)
                 self._indexes.make_primary(table)
-        self._due.pop(table.name, None)
-        self._filled.pop(table.name, None)
+        self._filling.forget(table.name)
 
     def _forget(self, table: str) -> None:
         """What was known of the table's rows and key holds no more."""
-        self._due.pop(table, None)
-        self._filled.pop(table, None)
-        self._only_new.discard(table)
+        self._filling.forget(table)
+        self._straight.forget(table)
 
     # Arrow's road in.
 
@@ -350,60 +331,34 @@ class Destination(SqlDestination[Config]):
             )
 
     def load(self, table: Table, load: Load) -> Loaded:
-        filled = self._grown = self._filled.get(table.name)
-        loaded = super().load(table, load)
-        if filled is not None:
-            # Only now: what the load did to the table may have been taken back.
-            if self._grown is None:
-                self._filled.pop(table.name, None)
-            else:
-                self._filled[table.name] = self._grown
-        return loaded
+        with self._filling.loading(table.name):
+            return super().load(table, load)
 
     def _merged(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
         """Rows go straight into the table as long as none has a key that is there.
 
         While this destination fills a new table it knows the keys itself; later the table's unique index says so.
         """
-        if (filled := self._filled.get(table.name)) is not None:
-            self._grown = self._joined(table, filled, load, incoming)
-            if self._grown is not None:
+        plain = self._plain(table, incoming)
+        if self._filling.alone(table.name):
+            if self._joins(table, load, incoming, plain=plain):
                 self._copy(table, load, incoming)
                 return Loaded(0, inserted=incoming.count)
-            self._indexes.make_up(table)
-            self._only_new.add(table.name)
-        if not self._straight(table, target, incoming):
-            self._merges = True
-            return super()._merged(table, target, load, incoming)
-        self.execute("SAVEPOINT straight")
-        try:
-            self._copy(table, load, incoming)
-        except RowsRefused:
-            self.execute("ROLLBACK TO SAVEPOINT straight")
-            self._raise_refusals(incoming)
-            self._only_new.discard(table.name)
-            self._merges = True
-            return super()._merged(table, target, load, incoming)
-        return Loaded(0, inserted=incoming.count)
+            self._straight.know(table.name)
+        unique = partial(self._indexes.keep_unique, table)
+        if self._straight.took(table, target, load, incoming, unique, possible=plain):
+            return Loaded(0, inserted=incoming.count)
+        return super()._merged(table, target, load, incoming)
 
-    def _joined(self, table: Table, filled: Filled, load: Load, incoming: Incoming) -> Filled | None:
-        """The table with the load's rows; None when some may have a key that is there, or are more than new rows, or
-        when somebody else has made the key."""
-        if incoming.deletes or UNCHANGED in load.rows.schema.names or not self._plain(table, incoming):
-            return None
-        if self._indexes.keep_unique(table):
-            return None
-        every = keys.joined(filled.keys, (batch.column(0) for batch in incoming.reader(table.key)))
+    def _joins(self, table: Table, load: Load, incoming: Incoming, *, plain: bool) -> bool:
+        """Whether the load is of new keys alone, in a table of which this destination knows all keys."""
+        more = incoming.deletes or UNCHANGED in load.rows.schema.names or not plain
+        return self._filling.joins(table, None if more else self._keys(table, incoming))
+
+    def _keys(self, table: Table, incoming: Incoming) -> Iterator[pa.Array]:
+        for batch in incoming.reader(table.key):
+            yield batch.column(0)
         self._raise_refusals(incoming)
-        return None if every is None else Filled(table, every)
-
-    def _straight(self, table: Table, target: str, incoming: Incoming) -> bool:
-        """Whether the load may find all its keys new: the table is empty, or all loads since then were like that."""
-        if incoming.deletes or table.nest is not None or not self._plain(table, incoming):
-            return False
-        if table.name not in self._only_new and not self.rows(f"SELECT 1 FROM {target} LIMIT 1"):
-            self._only_new.add(table.name)
-        return table.name in self._only_new and self._indexes.keep_unique(table)
 
     # Reading.
 
