@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ from tests.control.conftest import EVENTS_CSV
 from tests.control.sources import Script
 from tests.rest.conftest import MANY, Keys, served, work
 
-from millrace.control import connections, jobs, lifecycle, pipelines
+from millrace.control import connections, jobs, lifecycle, pipelines, watching
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.watching import Changes
+from millrace.errors import Transient
 from millrace.rest.app import application
 from millrace.rest.millrace import following
 
@@ -100,6 +104,53 @@ def test_a_run_of_another_process_is_followed_to_its_end(home: Home, url: str, k
     assert (done.join(), done.status) == ([], 204)
     missing = httpx.get(f"{url}{path}", auth=keys.stranger)
     assert missing.status_code == 404
+
+
+def test_all_of_many_followers_are_told_of_an_end_and_a_job_is_looked_at_once_for_them(
+    home: Home, keys: Keys, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, away = Counter[int](), threading.Event()
+    look = watching.run
+
+    def counted(asked: Home, number: int) -> watching.RunNow:
+        looked[number] += 1
+        if away.is_set():
+            raise Transient("the database is away")
+        return look(asked, number)
+
+    monkeypatch.setattr(watching, "run", counted)
+    monkeypatch.setattr(following, "TICK_S", 0.2)
+    job = jobs.start(home, pipeline).run.id
+    path, limits = f"{OURS}/jobs/{job}/events", replace(MANY, requests_a_minute=60)
+    began = time.monotonic()
+    with served(application(home, limits=limits)) as own:
+        followers = [Follower(own, keys.admin, path) for _ in range(60)]
+        for one in followers:
+            one.until(lambda *_: True)
+        over = httpx.get(f"{own}{path}", auth=keys.admin)
+        assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMITED")
+        assert 0 < int(over.headers["Retry-After"]) <= 60
+        # They hold out while the database is away, and those who cannot are no limit for another user.
+        away.set()
+        before = looked[job]
+        while looked[job] < before + 2:
+            time.sleep(0.01)
+        away.clear()
+        assert Follower(own, keys.observer, path).until(lambda *_: True)[1] == "progress"
+        work(home)
+        for one in followers:
+            assert one.join()[-1] == "ended"
+    assert looked[job] <= (time.monotonic() - began) / (following.TICK_S * 0.75) + 2
+
+
+def test_whoever_follows_a_job_that_goes_with_its_pipeline_is_let_go(home: Home, keys: Keys, pipeline: str) -> None:
+    job = jobs.start(home, pipeline).run.id
+    with served(application(home, limits=MANY)) as own:
+        follower = Follower(own, keys.admin, f"{OURS}/jobs/{job}/events")
+        follower.until(lambda *_: True)
+        lifecycle.delete(home, pipeline)
+        assert "ended" not in follower.join()[:-1]
+        assert httpx.get(f"{own}{OURS}/jobs/{job}/events", auth=keys.admin).status_code == 404
 
 
 def test_changes_of_all_pipelines_are_told_once_to_each_follower(

@@ -181,6 +181,24 @@ def test_a_body_that_is_too_large_is_refused(url: str, keys: Keys, chunked: bool
     fine(answer)
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (b"[" * 200_000, "INVALID_JSON", "nested too deep"),
+        (b'{"status": "\xff"}', "INVALID_JSON", "not UTF-8"),
+        (b'{"status": "\\ud800"}', "INVALID_PARAMETER", "half of a character"),
+        (b'{"status":', "INVALID_JSON", "character 10"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
+    client: httpx.Client, body: bytes, code: str, said: str
+) -> None:
+    answer = client.put(f"{API}/pipelines/1/status", content=body, headers={"Content-Type": "application/json"})
+    fine(answer)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert said in answer.json()["error"]["message"]
+
+
 def test_a_method_that_is_not_there_is_told(client: httpx.Client) -> None:
     for method in ("PATCH", "TRACE", "OPTIONS", "HEAD"):
         answer = client.request(method, f"{API}/pipelines")

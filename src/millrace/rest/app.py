@@ -27,6 +27,7 @@ from millrace.rest.hooks.receiving import Receiving, Room
 from millrace.rest.metrics import Counted, Gauges, metrics
 from millrace.rest.millrace import router as own
 from millrace.rest.millrace.errands import Errands
+from millrace.rest.millrace.following import Looks
 from millrace.rest.openapi import ABOUT, Described, operation_id
 from millrace.rest.orchestration.router import router as orchestration
 from millrace.rest.public.router import router as public
@@ -89,6 +90,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.receiving = receiving
     app.state.errands = errands
     app.state.feeds = {}
+    app.state.looks = Looks()
     app.state.failures = Rates(limits.failures_a_minute)
     problems.install(app)
     # Inside the envelope, so that its refusals look like all others.

@@ -272,6 +272,16 @@ _WORDS = {
 
 async def _by_status(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    # The framework has no word for why it could not read a body; what it met says that.
+    match error.__cause__:
+        case MillraceError() as ours:
+            return await _told(request, ours)
+        case RecursionError():
+            return answer(request, 400, "invalid_json", "the body is nested too deep")
+        case UnicodeDecodeError():
+            return answer(request, 400, "invalid_json", "the body is no JSON: it is not UTF-8")
+        case _:
+            pass
     code, message = _WORDS.get(error.status_code, ("bad_request", "the request cannot be understood"))
     return answer(request, error.status_code, code, message, headers=error.headers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from millrace.control.home import Home
 from millrace.control.operations.runs import Number
 from millrace.control.watching import Changes, RunNow
 from millrace.control.wire import encode
-from millrace.errors import MillraceError
+from millrace.errors import ConfigError, MillraceError
 from millrace.rest.asking import Asking
 from millrace.rest.streams import STREAMED, Streams, answer, event, last_seen
 
@@ -91,6 +92,24 @@ class Feed:
                 self._events.append((self._last, event("pipeline", encode(one), f"{self._epoch}-{self._last}")))
 
 
+class Looks:
+    """How jobs stand. Each is looked at once in a tick, however many follow it."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, int], tuple[float, asyncio.Future[RunNow]]] = {}
+
+    async def at(self, home: Home, number: int) -> RunNow:
+        """How the job stands, or stood less than a tick ago. Raises what `watching.run` raises."""
+        now, whose = time.monotonic(), (home.actor.team_id, number)
+        if whose not in self._latest or now - self._latest[whose][0] > TICK_S * 0.75:
+            fresh = {key: found for key, found in self._latest.items() if now - found[0] <= TICK_S}
+            look = asyncio.ensure_future(run_in_threadpool(watching.run, home, number))
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, also if all have left
+            self._latest = fresh | {whose: (now, look)}
+        # One who leaves takes nothing away from the others.
+        return await asyncio.shield(self._latest[whose][1])
+
+
 def join(router: APIRouter) -> None:
     """The routes that follow are routes of the router."""
 
@@ -112,11 +131,13 @@ def join(router: APIRouter) -> None:
 
         `progress` comes whenever something changed; one event `ended` ends it.
         """
-        found = await run_in_threadpool(watching.run, home, job)
+        home.actor.must("view")
+        looks: Looks = request.app.state.looks
+        found = await looks.at(home, job)
         seen = last_seen(request)
         if found.ended_at is not None and _id(found) == seen:
             return Response(status_code=204)
-        return answer(request, _run(home, job, seen), TICK_S)
+        return answer(request, _run(looks, home, job, seen), TICK_S)
 
     for path, function, name in (
         ("/events", pipelines, "pipelines_follow"),
@@ -128,9 +149,15 @@ def join(router: APIRouter) -> None:
         )  # fmt: skip
 
 
-async def _run(home: Home, number: int, seen: str | None) -> AsyncIterator[bytes | None]:
+async def _run(looks: Looks, home: Home, number: int, seen: str | None) -> AsyncIterator[bytes | None]:
     while True:
-        found = await run_in_threadpool(watching.run, home, number)
+        try:
+            found = await looks.at(home, number)
+        except ConfigError:
+            return  # it went with its pipeline; whoever comes back is told that it is not there
+        except MillraceError:
+            yield None  # the database is busy or away
+            continue
         if (id_ := _id(found)) != seen:
             seen = id_
             yield event("progress" if found.ended_at is None else "ended", encode(found), id_)

@@ -30,7 +30,7 @@ PREFIX = "/api/millrace/v1"
 
 def router() -> APIRouter:
     """All routes. An application with them has its home in ``state.home``, what goes on in ``state.errands``, and its
-    feeds of changes in ``state.feeds``."""
+    feeds of changes in ``state.feeds`` and its looks at jobs in ``state.looks``."""
     found = APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
     # A path with a fixed word goes before one that takes any word there.
     for one in sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")]):
