@@ -7,6 +7,7 @@ import contextlib
 import json
 import resource
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -255,6 +256,33 @@ def test_slow_callers_are_cut_off(impatient: tuple[str, tuple[str, str]]) -> Non
     said = raw(url, f'{head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{"name"'.encode())
     assert said.startswith(b"HTTP/1.1 408")
     assert b'"TIMEOUT"' in said
+    # Who sends now and then a byte has no more time than who sends none.
+    parts, began = urlsplit(url), time.monotonic()
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(f'{head}Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{{"name'.encode())
+        connection.settimeout(0.1)
+        said = b""
+        while not said and time.monotonic() < began + 30:
+            with contextlib.suppress(TimeoutError):
+                said = connection.recv(65536)
+            if not said:
+                connection.sendall(b" ")
+    assert said.startswith(b"HTTP/1.1 408")
+
+
+def test_a_long_body_that_comes_steadily_is_waited_for(impatient: tuple[str, tuple[str, str]]) -> None:
+    url, pair = impatient
+
+    def steadily() -> Iterator[bytes]:
+        yield b'{"name": "'
+        for _ in range(8):
+            time.sleep(0.1)
+            yield b"a" * 1000
+        yield b'"}'
+
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{url}{API}/destinations", auth=pair, headers=headers, content=steadily(), timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_PARAMETER")
 
 
 def test_a_thousand_connections_are_held_and_served(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
 
 from starlette.datastructures import MutableHeaders
@@ -13,6 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace.control import logs
 from millrace.rest.problems import too_large, unforeseen
+
+# A body may take longer than the patience lasts as long as so many of its bytes come in a second.
+LEAST_BYTES_S = 1000
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -40,15 +44,20 @@ class Envelope:
         state = scope.setdefault("state", {})
         state["request_id"] = _asked_id(scope) or uuid.uuid4().hex
         answered = replaced = False
+        began, received = time.monotonic(), 0
 
         async def patient() -> Message:
+            nonlocal received
             # Whoever has been answered may keep the connection open as long as the answer lasts.
             if answered:
                 return await receive()
+            left = self.body_timeout_s + received / LEAST_BYTES_S - (time.monotonic() - began)
             try:
-                return await asyncio.wait_for(receive(), self.body_timeout_s)
+                message = await asyncio.wait_for(receive(), max(0.0, min(self.body_timeout_s, left)))
             except TimeoutError as slow:
                 raise HTTPException(408, headers={"Connection": "close"}) from slow
+            received += len(message.get("body", b""))
+            return message
 
         async def sealed(message: Message) -> None:
             nonlocal answered, replaced
