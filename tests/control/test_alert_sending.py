@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.control.receivers import Receiver, certificate, http_server, mail_server
 
+from millrace.connect.reach import ANYWHERE, NETWORK, WORLD, Reach, Walled
 from millrace.control import alert_kinds
 from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_messages import Message, from_json
@@ -42,13 +43,13 @@ MESSAGE = Message(
 OVER = replace(MESSAGE, occasion="recovered")
 
 
-def post(kind: ChannelKind, message: Message = MESSAGE, **config: Any) -> None:
-    send(alert_kinds.validated(kind, config), message)
+def post(kind: ChannelKind, message: Message = MESSAGE, reach: Reach = ANYWHERE, **config: Any) -> None:
+    send(alert_kinds.validated(kind, config), message, reach=reach)
 
 
-def mail(port: int, recipient: str = "", **config: Any) -> None:
+def mail(port: int, recipient: str = "", reach: Reach = ANYWHERE, **config: Any) -> None:
     whole = {"host": "127.0.0.1", "port": port, "sender": "millrace@example.com", "to": ["ada@example.com"]} | config
-    send(alert_kinds.validated("email", whole), MESSAGE, recipient)
+    send(alert_kinds.validated("email", whole), MESSAGE, recipient, reach=reach)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,11 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_mail_goes_by_starttls_to_whoever_signs_in(trusted: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("reach", [ANYWHERE, NETWORK], ids=["anywhere", "looked at"])
+def test_mail_goes_by_starttls_to_whoever_signs_in(trusted: Path, reach: Reach, host: str) -> None:
     with mail_server(login=("millrace", "s3cret"), certificate=trusted) as box:
-        mail(box.port, username="millrace", password="s3cret")
+        mail(box.port, reach=reach, host=host, username="millrace", password="s3cret")
     (found,) = box.mails
     assert box.encrypted == [True]
     assert box.recipients == [["ada@example.com"]]
@@ -86,9 +89,10 @@ def test_mail_goes_by_starttls_to_whoever_signs_in(trusted: Path) -> None:
     assert "the passcode is wrong & old" in text and "millrace runs 4" in text
 
 
-def test_mail_goes_by_tls_from_the_start(trusted: Path) -> None:
+@pytest.mark.parametrize("reach", [ANYWHERE, NETWORK], ids=["anywhere", "looked at"])
+def test_mail_goes_by_tls_from_the_start(trusted: Path, reach: Reach) -> None:
     with mail_server(certificate=trusted, tls=True) as box:
-        mail(box.port, "grace@example.com", security="tls")
+        mail(box.port, "grace@example.com", reach, security="tls")
     assert box.recipients == [["grace@example.com"]]
 
 
@@ -155,6 +159,24 @@ def test_teams_gets_a_card_whose_texts_are_no_markup(receiver: Receiver) -> None
     assert (title["color"], over["attachments"][0]["content"]["body"][0]["color"]) == ("attention", "good")
     assert "wrong & old" in body["text"]
     assert {"title": "Code", "value": r"SOURCE\_FAILED"} in facts["facts"]
+
+
+def test_nothing_is_sent_to_an_address_that_channels_may_not_reach(receiver: Receiver) -> None:
+    port = int(receiver.url.rpartition(":")[2])
+    places = (f"http://127.0.0.1:{port}", f"http://localhost:{port}", f"http://[::ffff:127.0.0.1]:{port}")
+    for url in (*places, "http://169.254.169.254/latest", "http://10.0.0.1:9"):
+        for kind in ("slack", "teams", "webhook"):
+            with pytest.raises(Walled):
+                post(kind, reach=WORLD, url=url)
+    with pytest.raises(Walled):
+        post("pagerduty", routing_key="R0UTING", url=receiver.url, reach=WORLD)
+    with pytest.raises(Walled):
+        post("opsgenie", api_key="G3NIE", url=receiver.url, reach=WORLD)
+    with pytest.raises(Walled):
+        post("slack", url="http://169.254.169.254/latest", reach=NETWORK)
+    with mail_server() as box, pytest.raises(Walled):
+        mail(box.port, security="none", reach=WORLD)
+    assert not receiver.received and not box.mails
 
 
 def test_the_url_of_a_webhook_is_in_no_log(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:

@@ -35,12 +35,14 @@ from millrace.control import (
     pipelines,
     records,
     runs,
+    settings,
     tables,
     tasks,
     usage_limits,
     worker,
 )
 from millrace.control import telling_tables as told
+from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Event
 from millrace.control.alert_wanted import Quiet, Wanted, checked, from_json
 from millrace.control.alerts import Alert
@@ -71,9 +73,10 @@ def server() -> Iterator[Receiver]:
 
 @pytest.fixture
 def hook(home: Home, saved: Desk, server: Receiver) -> Receiver:
-    """What a webhook of the team receives."""
+    """What a webhook of the team receives, on the machine of the server."""
     server.received.clear()
     server.answers.clear()
+    settings.change(home, allow_private_addresses=True)
     alert_channels.add(home, "hook", "webhook", {"url": f"{server.url}/x?token=t0ken", "secret": "s1gning"})
     return server
 
@@ -423,6 +426,25 @@ def test_a_message_whose_sender_died_goes_to_another_one(home: Home, saved: Desk
     assert hook.received == []
     alert_outbox.deliver(home, now + alert_outbox.LEASE)
     assert len(hook.received) == 1
+
+
+def test_a_server_sends_to_its_own_machine_only_where_somebody_allows_that(
+    home: Home, saved: Desk, hook: Receiver
+) -> None:
+    settings.change(home, allow_private_addresses=False)
+    theirs = home.acting(SYSTEM)
+    happened(home, trouble(saved))
+    alert_routing.route(home)
+    assert alert_outbox.deliver(theirs) == 0
+    (refused,) = alerts.deliveries(home).items
+    assert refused.state == "failed" and "the server's own machine" in (refused.error or "")
+    told_of = alerts.test(home.acting(SYSTEM.of(home.actor.team_id)), "hook")
+    assert "the server's own machine" in (told_of.problem or "") and not hook.received
+    # Whoever sits at the machine reaches it anyway, and so do all where that is allowed.
+    assert alerts.test(home, "hook").problem is None
+    settings.change(home, allow_private_addresses=True)
+    assert alerts.test(home.acting(SYSTEM.of(home.actor.team_id)), "hook").problem is None
+    assert len(hook.received) == 2
 
 
 def test_a_test_says_whether_it_arrived(home: Home, hook: Receiver) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_channels, alert_messages, alert_routing, alert_sending, secrets
+from millrace.control import alert_channels, alert_messages, alert_routing, alert_sending, reach, secrets
+from millrace.control.actors import SYSTEM
 from millrace.control.telling_tables import alert_channels as channels
 from millrace.control.telling_tables import alert_deliveries
 from millrace.errors import ConfigError, MillraceError
@@ -34,7 +35,8 @@ _log = logging.getLogger("millrace.alerts")
 
 
 def deliver(home: Home, now: datetime | None = None, *, stopping: threading.Event | None = None) -> int:
-    """All messages that are due are sent, or wait for their next attempt; how many were sent."""
+    """All messages that are due are sent, or wait for their next attempt; how many were sent. Whoever asks for it
+    decides which addresses channels may reach."""
     sent = 0
     while stopping is None or not stopping.is_set():
         moment = now or home.database.now()
@@ -50,7 +52,7 @@ def serve(home: Home, stopping: threading.Event, *, poll_s: float = POLL_S) -> N
     while not stopping.is_set():
         try:
             alert_routing.route(home)
-            deliver(home, stopping=stopping)
+            deliver(home.acting(SYSTEM), stopping=stopping)
         except MillraceError as error:
             # The database is busy or away: the next round finds the same.
             _log.warning("alerts wait: %s", error.message)
@@ -85,7 +87,7 @@ def _attempt(home: Home, row: Any, now: datetime) -> bool:
     try:
         settings = alert_channels.settings(home, row.kind, row.channel_id, row.config)
         hidden = alert_sending.secrets_of(settings)
-        alert_sending.send(settings, alert_messages.from_json(row.message), row.recipient)
+        alert_sending.send(settings, alert_messages.from_json(row.message), row.recipient, reach=reach.of(home))
     except MillraceError as error:
         _failed(home, row, error, hidden, now)
         return False

@@ -8,13 +8,14 @@ import hashlib
 import hmac
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from urllib.parse import quote, urlsplit
 
 from millrace.connect.config import Settings
 from millrace.connect.http.client import Client, Reply, is_loopback, may_be_plain
+from millrace.connect.reach import Reach, resolved
 from millrace.control import alert_messages
 from millrace.control.alert_kinds import (
     EmailSettings,
@@ -40,25 +41,25 @@ class Undelivered(Transient):
     code = "undelivered"
 
 
-def send(settings: Settings, message: Message, recipient: str = "") -> None:
+def send(settings: Settings, message: Message, recipient: str = "", *, reach: Reach) -> None:
     """The message is with the mail server, or was answered with 2xx. ``recipient``: an address, instead of those of the
-    channel."""
+    channel. Raises Walled, too, where the channel leads beyond the reach."""
     match settings:
         case EmailSettings():
-            _mail(settings, message, [recipient] if recipient else list(settings.to))
+            _mail(settings, message, [recipient] if recipient else list(settings.to), reach)
         case SlackSettings():
-            _post(settings.url.get_secret_value(), alert_messages.slack(message))
+            _post(settings.url.get_secret_value(), alert_messages.slack(message), reach)
         case TeamsSettings():
-            _post(settings.url.get_secret_value(), alert_messages.teams(message))
+            _post(settings.url.get_secret_value(), alert_messages.teams(message), reach)
         case PagerDutySettings():
             _encrypted(settings.url)
             body = alert_messages.pagerduty(message, settings.routing_key.get_secret_value())
-            _post(f"{settings.url.rstrip('/')}/v2/enqueue", body)
+            _post(f"{settings.url.rstrip('/')}/v2/enqueue", body, reach)
         case OpsgenieSettings():
-            _opsgenie(settings, message)
+            _opsgenie(settings, message, reach)
         case WebhookSettings():
             body = alert_messages.webhook(message)
-            _post(settings.url.get_secret_value(), body, headers=signed(settings, body))
+            _post(settings.url.get_secret_value(), body, reach, headers=signed(settings, body))
         case _:
             raise TypeError(f"nothing can be sent by {type(settings).__name__}")
 
@@ -78,21 +79,21 @@ def signed(settings: WebhookSettings, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _opsgenie(settings: OpsgenieSettings, message: Message) -> None:
+def _opsgenie(settings: OpsgenieSettings, message: Message, reach: Reach) -> None:
     _encrypted(settings.url)
     headers = {"Authorization": f"GenieKey {settings.api_key.get_secret_value()}"}
     base = f"{settings.url.rstrip('/')}/v2/alerts"
     if message.occasion == "recovered":
         alias = quote(message.fingerprint, safe="")
-        _post(f"{base}/{alias}/close?identifierType=alias", b'{"source":"Millrace"}', headers=headers)
+        _post(f"{base}/{alias}/close?identifierType=alias", b'{"source":"Millrace"}', reach, headers=headers)
     else:
-        _post(base, alert_messages.opsgenie(message), headers=headers)
+        _post(base, alert_messages.opsgenie(message), reach, headers=headers)
 
 
-def _post(url: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+def _post(url: str, body: bytes, reach: Reach, *, headers: Mapping[str, str] | None = None) -> None:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1)
+    client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1, reach=reach)
     try:
         reply = client.send("POST", target, content=body)
     finally:
@@ -125,16 +126,16 @@ def _encrypted(url: str) -> None:
         raise ConfigError("a key must not travel without encryption", hint="Use https.", path="url", code="insecure")
 
 
-def _mail(settings: EmailSettings, message: Message, to: list[str]) -> None:
+def _mail(settings: EmailSettings, message: Message, to: list[str], reach: Reach) -> None:
     if to:
-        deliver(settings, alert_messages.mail(message, settings.sender, to, datetime.now(UTC)), to)
+        deliver(settings, alert_messages.mail(message, settings.sender, to, datetime.now(UTC)), to, reach)
 
 
-def deliver(settings: EmailSettings, written: EmailMessage, to: list[str]) -> None:
+def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach: Reach) -> None:
     """The mail is with the mail server. Raises as `send` does."""
     where = f"{settings.host}:{settings.port}"
     try:
-        with _connected(settings) as server:
+        with _connected(settings, reach) as server:
             if settings.username is not None and settings.password is not None:
                 server.login(settings.username, settings.password.get_secret_value())
             # A refused recipient is an error only where all are refused.
@@ -173,8 +174,8 @@ def deliver(settings: EmailSettings, written: EmailMessage, to: list[str]) -> No
         raise Undelivered(f"the mail server {where} cannot be reached: {type(error).__name__}") from None
 
 
-def _connected(settings: EmailSettings) -> smtplib.SMTP:
-    """Raises ConfigError where a password would travel in the clear, and what `smtplib` raises."""
+def _connected(settings: EmailSettings, reach: Reach) -> smtplib.SMTP:
+    """Raises ConfigError where a password would travel in the clear, and what `smtplib` and `resolved` raise."""
     if settings.security == "none" and settings.password is not None and not is_loopback(settings.host):
         raise ConfigError(
             "a password must not travel without encryption",
@@ -182,13 +183,33 @@ def _connected(settings: EmailSettings) -> smtplib.SMTP:
             path="security",
             code="insecure",
         )
+    # A mail server is usually in the network of whoever runs this, like a database.
+    places = [settings.host] if reach.everywhere else resolved(settings.host, settings.port, reach.stores)
+    secured = ssl.create_default_context() if settings.security != "none" else None
     if settings.security == "tls":
-        return smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_S, context=ssl.create_default_context())
-    server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S)
-    if settings.security == "starttls":
-        try:
-            server.starttls(context=ssl.create_default_context())
-        except BaseException:
-            server.close()
-            raise
+        server = smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=secured)
+    else:
+        server = smtplib.SMTP(timeout=TIMEOUT_S)
+    server._host = settings.host  # pyright: ignore  # whose certificate it must be, whatever address is connected to
+    try:
+        _greeted(server, places, settings.port)
+        if settings.security == "starttls":
+            server.starttls(context=secured)
+    except BaseException:
+        server.close()
+        raise
     return server
+
+
+def _greeted(server: smtplib.SMTP, places: Sequence[str], port: int) -> None:
+    """The server at the first of the addresses that answers has said that it is there."""
+    for left, place in enumerate(places, 1 - len(places)):
+        try:
+            code, said = server.connect(place, port)
+        except OSError:
+            if left == 0:
+                raise
+        else:
+            if code != 220:
+                raise smtplib.SMTPConnectError(code, said)
+            return

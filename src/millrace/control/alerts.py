@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import alert_channels, alert_routing, alert_sending, pages, secrets, teams
+from millrace.control import alert_channels, alert_routing, alert_sending, pages, reach, secrets, teams
 from millrace.control.activity import Entity, wrote
 from millrace.control.alert_events import Category, Code, Severity
 from millrace.control.alert_messages import Message, Occasion
@@ -176,7 +176,7 @@ def test(home: Home, channel: str, recipient: str | None = None) -> Tested:
         facts={},
     )
     try:
-        alert_sending.send(settings, message, recipient or "")
+        alert_sending.send(settings, message, recipient or "", reach=reach.of(home))
     except MillraceError as error:
         hidden = alert_sending.secrets_of(settings)
         return Tested(found.name, secrets.redact(error.message, hidden), error.hint)

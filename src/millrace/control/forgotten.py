@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from millrace.control import alert_channels, alert_sending, invitations
+from millrace.control import alert_channels, alert_sending, invitations, reach
 from millrace.control.actors import SYSTEM
 from millrace.control.alert_kinds import EmailSettings
 from millrace.control.people_tables import users
@@ -43,7 +43,7 @@ def send(home: Home, email: str) -> None:
         if settings is None:
             _log.warning("a password was forgotten, and its team has no channel for mail: use `millrace user link`")
             return
-        alert_sending.deliver(settings, _letter(home, settings, link), [link.email])
+        alert_sending.deliver(settings, _letter(home, settings, link), [link.email], reach.of(there))
     except MillraceError as error:
         _log.warning("a link for a forgotten password could not be sent: %s", error.message)
 
