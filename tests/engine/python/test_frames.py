@@ -35,6 +35,7 @@ HEAD: dict[str, Any] = {
                 "long": {"at": None, "kind": "longs", "values": 4},
                 "boolean": {"at": None, "kind": "booleans", "values": 5},
                 "text": {"at": None, "kind": "texts", "values": 6},
+                "json": {"at": None, "kind": "jsons", "values": 8},
                 "some": {"at": 2, "kind": "date", "values": [5]},
             },
             "removed": {"other": 2},
@@ -46,7 +47,7 @@ HEAD: dict[str, Any] = {
 }
 SECTIONS = [
     ints(4), ints(0, 2), ints(1), np.array([0.5, np.nan]).tobytes(), np.array([1, -5]).tobytes(), b"\x00\x01",
-    ints(2, 3), "é日".encode(),
+    ints(2, 3), "é日".encode(), ints(10, 8), b'["\\ud800"]{"a": 1}',
 ]  # fmt: skip
 
 
@@ -66,12 +67,13 @@ def test_sections_are_columns() -> None:
     values = {name: one.values for name, one in group.fields.items()}
     assert {name: one.type for name, one in values.items()} == {
         "double": types.DOUBLE, "long": types.INTEGER, "boolean": types.BOOLEAN, "text": types.VARCHAR,
-        "some": types.DATE,
+        "json": types.JSON, "some": types.DATE,
     }  # fmt: skip
     assert str(values["double"].to_pylist()) == "[0.5, nan]"
     assert values["long"].to_pylist() == [1, -5]
     assert values["boolean"].to_pylist() == [False, True]
     assert values["text"].to_pylist() == ["é", "日"]
+    assert types.storage(values["json"]).to_pylist() == ['["\\ud800"]', '{"a": 1}']
     assert group.fields["some"].at is not None
     assert group.fields["some"].at.tolist() == [1]
 
@@ -81,6 +83,8 @@ def test_integers_beyond_32_bits_are_long() -> None:
     assert group.fields["long"].values.type == types.LONG
 
 
+# Its text takes ten bytes.
+SURROGATE = b'["\\ud800"]'
 LIES: dict[str, Callable[[dict[str, Any], list[bytes]], Any]] = {
     "a row that was not sent": lambda head, parts: parts.__setitem__(0, ints(5)),
     "a row below none": lambda head, parts: parts.__setitem__(0, ints(-1)),
@@ -102,8 +106,12 @@ LIES: dict[str, Callable[[dict[str, Any], list[bytes]], Any]] = {
     "texts of less than nothing": lambda head, parts: parts.__setitem__(6, ints(6, -1)),
     "texts that are none": lambda head, parts: parts.__setitem__(7, b"\xff\xfe\xfd\xfc\xfb"),
     "texts cut within a letter": lambda head, parts: parts.__setitem__(6, ints(1, 4)),
-    "texts without text": lambda head, parts: head["groups"][0]["fields"]["text"].__setitem__("values", 7),
-    "a section that is not there": lambda head, parts: head.__setitem__("plain", 8),
+    "texts without text": lambda head, parts: head["groups"][0]["fields"]["text"].__setitem__("values", 9),
+    "JSON that is none": lambda head, parts: parts.__setitem__(9, SURROGATE + b'{"a": 1,'),
+    "JSON with NaN": lambda head, parts: parts.__setitem__(slice(8, 10), [ints(10, 9), SURROGATE + b'{"a":NaN}']),
+    "JSON of two values": lambda head, parts: parts.__setitem__(slice(8, 10), [ints(10, 7), SURROGATE + b"[1],[2]"]),
+    "JSON that ends in the next": lambda head, parts: parts.__setitem__(8, ints(11, 7)),
+    "a section that is not there": lambda head, parts: head.__setitem__("plain", 10),
     "a section below none": lambda head, parts: head.__setitem__("plain", -1),
     "a section that is no number": lambda head, parts: head.__setitem__("plain", True),
     "sections longer than it is": lambda head, parts: head.__setitem__("sections", [1 << 60]),

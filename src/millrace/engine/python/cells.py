@@ -134,11 +134,7 @@ def written(
         sections.append(bytes(values))
         return {"kind": "booleans", "values": first}
     if kind is str:
-        data = "".join(values).encode()
-        lengths = list(map(len, values))
-        if sum(lengths) != len(data):
-            lengths = [len(value.encode()) for value in values]
-        sections += [_packed("i", lengths), data]
+        _add_texts(values, sections)
         return {"kind": "texts", "values": first}
     if kind is int:
         try:
@@ -150,8 +146,19 @@ def written(
     told = [value if type(value) is list else encoded(value, json_text) for value in values]
     mark = told[0][0] if type(told[0]) is list else None
     if mark is not None and all(type(value) is list and value[0] == mark for value in told):
+        if mark == "json":
+            _add_texts([value[1] for value in told], sections)
+            return {"kind": "jsons", "values": first}
         return {"kind": mark, "values": [value[1] for value in told]}
     return {"kind": None, "values": told}
+
+
+def _add_texts(values: Sequence[str], sections: list[bytes]) -> None:
+    data = "".join(values).encode()
+    lengths = list(map(len, values))
+    if sum(lengths) != len(data):
+        lengths = [len(value.encode()) for value in values]
+    sections += [_packed("i", lengths), data]
 
 
 def places(rows: Sequence[int], sections: list[bytes]) -> int:

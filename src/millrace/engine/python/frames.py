@@ -282,6 +282,11 @@ class _Sections:
                 if (values > 1).any():
                     raise Garbage("no values")
                 return pa.array(values.astype(bool), types.BOOLEAN)
+            case "jsons":
+                texts = self.values("texts", first)
+                assert texts is not None
+                _check_jsons(texts.to_pylist())
+                return of_type(texts, types.JSON)
             case "texts":
                 lengths, data = self.one(first, np.int32), self._part(first + 1)
                 ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
@@ -391,10 +396,6 @@ def _alike(kind: Any, values: list[Any]) -> pa.Array | None:
             if any(isinstance(value, dict) for value in values):
                 raise Garbage("no values")
             return inferred([_decoded(*value) if isinstance(value, list) else value for value in values])
-        case "json":
-            for text in values:
-                _check_json(text)
-            return of_type(pa.array(values, pa.string()), types.JSON)
         case "date":
             return pa.array(values, pa.int32()).view(types.DATE)
         case "time" | "timestamp" | "timestamptz":
@@ -409,11 +410,21 @@ _MICROS = {"time": types.TIME, "timestamp": types.TIMESTAMP, "timestamptz": type
 def _check_json(text: Any) -> None:
     if not isinstance(text, str):
         raise Garbage("no text")
+    _check_jsons([text])
+
+
+def _check_jsons(texts: Sequence[str]) -> None:
     try:
-        orjson.loads(text)
+        for text in texts:
+            orjson.loads(text)
     except ValueError:
         # It does not know half a surrogate pair, which JSON can say as an escape.
-        json.loads(text)
+        for text in texts:
+            json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise Garbage(f"{name} is no JSON")
 
 
 def _decoded(kind: Any, data: Any) -> Any:
