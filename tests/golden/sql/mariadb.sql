@@ -373,7 +373,7 @@ CREATE TEMPORARY TABLE `__mr_alike` AS
 SELECT p.`id`, p.__mr_since, p.__mr_why
 FROM `__mr_pairs` AS p JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = p.`__he__msg_seq_id`
 JOIN `schema`.`users` AS t ON t.`id` = p.`id` AND t.`__hevo__valid_from` = p.__mr_row
-WHERE r.`name` <=> t.`name`;
+WHERE CASE WHEN NOT (r.`name` <=> t.`name`) THEN FALSE ELSE TRUE END;
 
 -- history: 13
 CREATE TEMPORARY TABLE `__mr_before` AS
@@ -383,7 +383,7 @@ WHERE e.__mr_what = 6 AND NOT e.__mr_gone AND e.__mr_before_gone = FALSE;
 -- history: 14
 INSERT INTO `__mr_alike`
 SELECT p.`id`, p.__mr_since, 1 FROM `__mr_before` AS p JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = p.__mr_next
-WHERE r.`name` <=> p.`name`;
+WHERE CASE WHEN NOT (r.`name` <=> p.`name`) THEN FALSE ELSE TRUE END;
 
 -- history: 15
 CREATE TEMPORARY TABLE `__mr_judged` AS

@@ -366,13 +366,13 @@ CREATE TEMP TABLE pg_temp."__mr_alike" AS
 SELECT p."id", p.__mr_since, p.__mr_why
 FROM pg_temp."__mr_pairs" AS p JOIN pg_temp."__mr_rows" AS r ON r."__he__msg_seq_id" = p."__he__msg_seq_id"
 JOIN "schema"."users" AS t ON t."id" = p."id" AND t."__hevo__valid_from" = p.__mr_row
-WHERE r."name" IS NOT DISTINCT FROM t."name";
+WHERE CASE WHEN r."name" IS DISTINCT FROM t."name" THEN FALSE ELSE TRUE END;
 
 -- history: 13
 INSERT INTO pg_temp."__mr_alike"
 SELECT e."id", e.__mr_since, 1 FROM pg_temp."__mr_numbered" AS e JOIN pg_temp."__mr_rows" AS p ON p."__he__msg_seq_id" = e.__mr_before_seq
 JOIN pg_temp."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
-WHERE e.__mr_what = 6 AND NOT e.__mr_gone AND e.__mr_before_gone = FALSE AND r."name" IS NOT DISTINCT FROM p."name";
+WHERE e.__mr_what = 6 AND NOT e.__mr_gone AND e.__mr_before_gone = FALSE AND CASE WHEN r."name" IS DISTINCT FROM p."name" THEN FALSE ELSE TRUE END;
 
 -- history: 14
 CREATE TEMP TABLE pg_temp."__mr_judged" AS

@@ -32,7 +32,7 @@ class Dialect:
     ``row_id`` is empty where rows have no number of their own; tables of items then go by their id. ``joined_update``:
     an UPDATE names its other tables before SET. ``backslashes``: they are escapes in quoted text. ``json_value``: a
     JSON text as a value, where columns of JSON are compared as such; empty where they are compared by their text,
-    which ``json_text`` makes of values on either side. ``alike`` and ``differs`` take two NULLs for the same.
+    which ``json_text`` makes of values on either side. ``differs`` takes two NULLs for the same.
     """
 
     name: str
@@ -64,7 +64,6 @@ class Dialect:
     nulls_last: str = " NULLS LAST"
     json_value: str = ""
     json_text: str = "CAST({c} AS VARCHAR)"
-    alike: str = "{a} IS NOT DISTINCT FROM {b}"
     differs: str = "{a} IS DISTINCT FROM {b}"
     joined_update: bool = False
     backslashes: bool = False

@@ -164,7 +164,11 @@ class _History:
         ]
 
     def alike(self, a: str, b: str) -> str:
-        """Both rows say the same in all that is not metadata."""
+        """Both rows say the same in all that is not metadata.
+
+        One condition, not one for each column: DuckDB looks at each of those beside all others, for long in wide
+        tables.
+        """
         meta = self.table.meta
         own = {meta.ingested_at, meta.loaded_at, meta.marked_deleted, meta.source_modified_at}
         own |= {meta.valid_from, meta.valid_to, meta.is_active, *self.table.key}
@@ -175,8 +179,8 @@ class _History:
             one, two = (f"{side}.{self.dialect.quoted(column.name)}" for side in (a, b))
             if types.kind(self.dialect.kept(column.type)) == "JSON":
                 one, two = (self.dialect.json_text.format(c=side) for side in (one, two))
-            tests.append(self.dialect.alike.format(a=one, b=two))
-        return " AND ".join(tests) or "TRUE"
+            tests.append(self.dialect.differs.format(a=one, b=two))
+        return f"CASE WHEN {' OR '.join(tests)} THEN FALSE ELSE TRUE END" if tests else "TRUE"
 
     # The line.
 

@@ -107,7 +107,6 @@ MYSQL = Dialect(
     nulls_last="",  # MySQL sorts them last by itself where the order is descending
     # MySQL brings JSON into a form of its own, so staged text must take it too before both are compared.
     json_text="CAST(CAST({c} AS JSON) AS CHAR)",
-    alike="{a} <=> {b}",
     differs="NOT ({a} <=> {b})",
     joined_update=True,
     backslashes=True,
