@@ -320,7 +320,7 @@ def test_a_table_of_the_users_that_has_the_name_of_a_fresh_one_is_never_taken(ri
     rig.run()
     rig.change(theirs)
     before = rig.query("SELECT * FROM items__fresh")
-    with pytest.raises(SchemaError, match="items__fresh at the destination was not made by Millrace") as refused:
+    with pytest.raises(SchemaError, match="items__fresh at the destination was not made by this pipeline") as refused:
         rig.resync()
     assert (refused.value.code, "Rename items__fresh" in (refused.value.hint or "")) == ("fresh_taken", True)
     assert (rig.query("SELECT * FROM items__fresh"), rig.rows("items", "id")) == (before, [1])
@@ -330,6 +330,28 @@ def test_a_table_of_the_users_that_has_the_name_of_a_fresh_one_is_never_taken(ri
     rig.change("ALTER TABLE mine RENAME TO items__fresh")
     runs.reset(rig.home, PIPELINE, drop_tables=True)
     assert (rig.exists("items"), rig.query("SELECT * FROM items__fresh")) == (False, before)
+
+
+def test_a_table_that_another_pipeline_fills_is_not_taken_for_the_fresh_one(rig: Rig):
+    rig.script.stream(
+        "items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(3), Checkpoint(3)], key=("id",)
+    )
+    rig.create()
+    rig.run()
+    own = rig.query("SELECT split_part(feed, ':', 1) AS own FROM __hevo__loads")[0]["own"]
+    rig.change("CREATE TABLE items__fresh AS SELECT * FROM items")
+    notes = "feed, table_name, segment, loaded_at"
+    rig.change(f"INSERT INTO __hevo__loads ({notes}) VALUES ('another:0', 'items__fresh', 1, 1)")
+    before = rig.query("SELECT * FROM items__fresh")
+    with pytest.raises(SchemaError, match="was not made by this pipeline"):
+        rig.resync()
+    runs.reset(rig.home, PIPELINE, drop_tables=True)
+    assert (rig.exists("items"), rig.query("SELECT * FROM items__fresh")) == (False, before)
+    # What this pipeline's own reload left is.
+    rig.run()
+    rig.change(f"UPDATE __hevo__loads SET feed = '{own}:9' WHERE table_name = 'items__fresh'")
+    runs.reset(rig.home, PIPELINE, drop_tables=True)
+    assert not rig.exists("items__fresh")
 
 
 def reloaded(rig: Rig, mode: str = "append") -> Rig:

@@ -300,8 +300,8 @@ class Destination(ABC, Generic[D]):
         return found.segment if found else None
 
     @abstractmethod
-    def noted(self, table: str) -> bool:
-        """Whether any feed has a note of rows in the table: loads of ours went there."""
+    def feeds(self, table: str) -> Collection[str]:
+        """Feeds that have a note of rows in the table."""
 
     @abstractmethod
     def forget(self, feed: str, table: str) -> None:

@@ -137,7 +137,7 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
         destination = at.destination()
         statements = tuple(change.statement for change in destination.dropping(made.table))
         if not by.dry_run:
-            drop_fresh(destination, made.table, at.naming.prefix)
+            drop_fresh(destination, made.table, at.naming.prefix, found.id)
             destination.drop(made.table)
             why = replace(by.signed(home), reason=by.reason or f"the table {made.table} was deleted")
             with home.database.transaction() as connection:

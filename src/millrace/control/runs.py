@@ -231,7 +231,7 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
             )
         with closing(ours.destination()) as destination:
             for name in names:
-                drop_fresh(destination, name, ours.naming.prefix)
+                drop_fresh(destination, name, ours.naming.prefix, ours.books.feed)
                 if drop_tables:
                     destination.drop(name)
         ours.books.drop_everything()

@@ -52,28 +52,34 @@ def fresh_name(table: str, limits: Limits) -> str:
     return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
 
 
-def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix) -> None:
-    """What a full reload of the table that never came to its end has left is gone; never a table of somebody else's."""
+def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix, pipeline: str) -> None:
+    """What a full reload of the table that never came to its end has left is gone; never a table of somebody else's.
+
+    ``pipeline``: whose reload (`Shelf.feed`).
+    """
     name = fresh_name(table, destination.limits)
-    if _is_ours(destination, name, prefix):
+    if _is_ours(destination, name, prefix, pipeline):
         destination.drop(name)
 
 
-def _is_ours(destination: Destination[Any], fresh: str, prefix: Prefix) -> bool:
-    """Whether a table that has the name of a fresh one was made by a full reload, or there is none.
+def _is_ours(destination: Destination[Any], fresh: str, prefix: Prefix, pipeline: str) -> bool:
+    """Whether a table that has the name of a fresh one was made by a full reload of the pipeline, or there is none.
 
-    Rows that were loaded there have a note beside them (I3). Before its first load it has no row, but our columns.
+    Rows that were loaded there have a note beside them (I3), which says whose they are. Before its first load it has no
+    row, but our columns.
     """
     there = destination.schema(fresh)
-    if there is None or destination.noted(fresh):
+    if there is None:
         return True
+    if feeds := destination.feeds(fresh):
+        return all(feed.startswith(f"{pipeline}:") for feed in feeds)
     return prefix.outside(INGESTED_AT) in there and destination.sizes(fresh, "", [(None, None)], {})[1] == [0]
 
 
-def _must_be_ours(destination: Destination[Any], fresh: str, table: str, prefix: Prefix) -> None:
-    if not _is_ours(destination, fresh, prefix):
+def _must_be_ours(destination: Destination[Any], fresh: str, table: str, prefix: Prefix, pipeline: str) -> None:
+    if not _is_ours(destination, fresh, prefix, pipeline):
         raise SchemaError(
-            f"the table {fresh} at the destination was not made by Millrace, and a full reload of {table} fills a "
+            f"the table {fresh} at the destination was not made by this pipeline, and a full reload of {table} fills a "
             "table of that name before it takes its place",
             hint=f"Rename {fresh}, or drop it if nobody needs it; then run the pipeline again.",
             code="fresh_taken",
@@ -305,7 +311,7 @@ def _held(
     held = holding.segment if holding else None  # I3
     gone = destination.schema(table.name) is None
     if shelved.fresh and held is None and not gone:
-        _must_be_ours(destination, table.name, shelved.mapping.table, prefix)
+        _must_be_ours(destination, table.name, shelved.mapping.table, prefix, shelf.feed)
     if gone and shelved.loaded and not shelved.fresh:
         if not shelved.mapping.auto:
             raise _dropped_by_hand(shelved.mapping)
@@ -467,7 +473,7 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
             return False
         if not shelved.last:
             # Nothing was read: what lies there is of an earlier reload that never came to its end.
-            _must_be_ours(destination, fresh, mapping.table, prefix)
+            _must_be_ours(destination, fresh, mapping.table, prefix, shelf.feed)
             destination.drop(fresh)
             destination.ensure(_target(mapping, fresh, destination, prefix))
         destination.swap(fresh, mapping.table)

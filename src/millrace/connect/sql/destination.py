@@ -398,8 +398,8 @@ class SqlDestination(Destination[D]):
             marked=marked,
         )
 
-    def _texts(self, sql: str) -> list[str]:
-        return [str(row[0]) for row in self.rows(sql)]
+    def _texts(self, sql: str, *values: Any) -> list[str]:
+        return [str(row[0]) for row in self.rows(sql, *values)]
 
     def _items(self, table: Table, load: Load) -> arrays.Arrays | None:
         if table.nest is None or not arrays.has_ends(table):
@@ -503,12 +503,11 @@ class SqlDestination(Destination[D]):
         )
         return Held(int(found[0][0]), found[0][1]) if found else None
 
-    def noted(self, table: str) -> bool:
+    def feeds(self, table: str) -> Collection[str]:
         with self.connected(keep=True):
             if self.found(self.loads) is None:
-                return False
-            notes = f"SELECT 1 FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)} LIMIT 1"
-            return bool(self.rows(notes, table))
+                return ()
+            return self._texts(f"SELECT feed FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)}", table)
 
     def forget(self, feed: str, table: str) -> None:
         with self.connected(keep=True), self.transaction():

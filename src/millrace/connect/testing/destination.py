@@ -175,7 +175,7 @@ class DestinationContract(ABC):
 
     def test_which_segment_is_held_is_told_by_its_file(self, destination: Destination[Any]) -> None:
         made, given = counted("told__fresh")
-        assert not destination.noted(made.name)
+        assert not destination.feeds(made.name)
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 3, 7, given, staged_file="one.arrow"))
         assert destination.holding(FEED, made.name) == Held(3, "one.arrow")
@@ -183,7 +183,7 @@ class DestinationContract(ABC):
         destination.swap(made.name, "told")
         assert destination.holding(FEED, "told") == Held(4, "other.arrow")
         assert destination.holding(FEED, made.name) is None
-        assert (destination.noted("told"), destination.noted(made.name)) == (True, False)
+        assert (set(destination.feeds("told")), set(destination.feeds(made.name))) == ({FEED}, set())
         destination.load(replace(made, name="told"), Load(FEED, 4, 5, 7, given))
         assert destination.holding(FEED, "told") == Held(5)
 

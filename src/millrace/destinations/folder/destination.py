@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -298,9 +298,9 @@ class Destination(Contract[Config]):
         last = self.catalog.last(state.id, feed) if state.id else None
         return Held(last.upto, last.staged_file) if last else None
 
-    def noted(self, table: str) -> bool:
-        # A table is there only by the catalog, which nobody else writes.
-        return self.catalog.state(table).id is not None
+    def feeds(self, table: str) -> Collection[str]:
+        state = self.catalog.state(table)
+        return {note.feed for note in self.catalog.notes(state.id)} if state.id else ()
 
     def forget(self, feed: str, table: str) -> None:
         state = self.catalog.state(table)
