@@ -55,3 +55,19 @@ def test_columns_of_such_fields_that_were_mapped_before_stay_theirs(ours_: bool,
     column = {"source": columns.INGESTED_AT, "name": "c", "type": "LONG", "ours": ours_, "exact": True}
     kept = Mapping("items", "items").to_json() | {"columns": [column]}
     assert Mapping.from_json(kept).columns[0].source == source
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+@pytest.mark.parametrize("mode", ["merge", "history"])
+@pytest.mark.parametrize("name", sorted({*THEIRS, columns.LOADED_AT, columns.VALID_FROM}))
+def test_a_key_of_such_a_name_is_a_key_like_any_other(rig: Rig, name: str, mode: Any, deletes: bool):
+    words = [[{name: "x", "v": 1}, {name: "D", "v": 1}], Checkpoint(1)], [[{name: "x", "v": 2}], Checkpoint(2)]
+    rig.script.stream("items", *words, [], key=(name,), deletes=deletes)
+    rig.create(mode)
+    rig.run()
+    assert rig.run().balance.loaded == 1
+    assert rig.rejected() == {}
+    column = "src_" + name.strip("_").replace("__", "_")
+    active = "WHERE __hevo__is_active" if mode == "history" else ""
+    found = rig.query(f'SELECT "{column}" AS k, v FROM items {active} ORDER BY v')
+    assert [tuple(row.values()) for row in found] == [("D", 1), ("x", 2)]

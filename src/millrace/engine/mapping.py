@@ -149,7 +149,7 @@ class Mapping:
 
         ``around``: the tables above and below, where the rows are items of arrays.
         """
-        has = {column.source for column in self.columns}
+        has = {column.source for column in self.columns if column.ours}
         meta = Meta(
             ingested_at=prefix.outside(columns.INGESTED_AT),
             sequence=columns.SEQUENCE,
@@ -420,7 +420,7 @@ def _is_apart(field_: pa.Field) -> bool:
     """The engine itself gives such fields a place in every table."""
     if field_.name in (columns.INGESTED_AT, columns.ARRAY_LENGTH, columns.UNCHANGED):
         return columns.is_ours(field_)
-    return field_.name == columns.OP_TYPE
+    return field_.name == columns.OP_TYPE and columns.is_ours(field_)
 
 
 def fitting(type_: pa.DataType, limits: Limits) -> pa.DataType:

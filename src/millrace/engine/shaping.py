@@ -85,7 +85,7 @@ def shape(
         arrays.append(pa.repeat(pa.scalar(ingested_at_ms, pa.int64()), batch.num_rows))
     fields.append(pa.field(naming.prefix.outside(columns.INGESTED_AT), pa.int64()))
     operation = batch.schema.get_field_index(columns.OP_TYPE)
-    if operation >= 0:
+    if operation >= 0 and columns.is_ours(batch.schema.field(operation)):
         arrays.append(batch.column(operation))
         fields.append(pa.field(naming.prefix.outside(columns.OP_TYPE), pa.string()))
     length = batch.schema.get_field_index(columns.ARRAY_LENGTH)
