@@ -73,7 +73,7 @@ golden: setup  ## Write the golden files and docs/reference anew; review reads t
 crash: setup  ## kill -9 of the real process at 50 points, and an end at every point, of servers and connections too; long
 	@$(BIN)/python -m pytest tests/crash --kills 50 --every-point
 
-deep: setup  ## Laws with twenty times as many examples, and each attempt to leave the sandbox behind each wall; long
+deep: setup  ## Laws with forty times as many examples, and each attempt to leave the sandbox behind each wall; long
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 3600 -m hypothesis
 	@$(BIN)/python -m pytest --every-point tests/engine/python/test_escapes.py
 

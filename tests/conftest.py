@@ -34,7 +34,7 @@ sys.dont_write_bytecode = False
 
 # How long an example takes says something of the machine, which others use too, and nothing of the law that it shows.
 plain = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("millrace", plain, max_examples=50)
+settings.register_profile("millrace", plain, max_examples=25)
 settings.register_profile("deep", plain, max_examples=1000)
 settings.load_profile("millrace")
 

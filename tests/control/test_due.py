@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from millrace.connect import registry
@@ -131,7 +130,6 @@ def test_slots_of_an_interval_are_its_multiples_and_none_is_left_out(every_s: in
     lasts=st.lists(st.integers(60, 6 * 3600), min_size=1, max_size=5),
     days=st.integers(1, 60),
 )
-@hypothesis(max_examples=25, deadline=None)
 def test_over_months_every_slot_is_either_run_or_skipped_and_runs_never_overlap(
     every_s: int, lasts: list[int], days: int
 ):
@@ -145,7 +143,6 @@ def test_over_months_every_slot_is_either_run_or_skipped_and_runs_never_overlap(
 
 
 @given(st.sampled_from(CRONS), st.sampled_from(ZONES), st.sampled_from(CHANGES) | st.integers(0, 300))
-@hypothesis(max_examples=40, deadline=None)
 def test_over_days_a_cron_expression_comes_whenever_the_clocks_show_one_of_its_times(text: str, name: str, day: int):
     """Minute by minute of real time: what the clocks show is what the expression says."""
     zone, times = ZoneInfo(name), cron(text)

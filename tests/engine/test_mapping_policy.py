@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.connect.destination import Limits
@@ -194,7 +194,6 @@ ACTIONS = st.sampled_from(get_args(Action))
 POLICIES = st.builds(Policy, ACTIONS, ACTIONS, ACTIONS)
 
 
-@settings(max_examples=100)
 @given(
     pages=st.lists(ROWS, min_size=1, max_size=4),
     policy=POLICIES,

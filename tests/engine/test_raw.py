@@ -348,7 +348,7 @@ def test_nothing_is_kept_unless_the_pipeline_says_so(rig: Rig):
     assert kept(rig) == []
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), st.none() | st.integers(0, 30)), max_size=6),

@@ -166,7 +166,7 @@ def test_metadata_of_a_source_is_not_among_the_samples(desk: Desk):
 FATES = st.lists(st.sampled_from(["keep", "drop", "refuse", "split", "move"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(FATES, min_size=1, max_size=4))
 def test_counts_balance_whatever_a_step_does(desk: Desk, parts: list[list[str]]):
     before = balance(desk)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.api import Event, Utils
@@ -172,7 +172,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.dictionaries(st.text(max_size=4), JSON, max_size=5))
 def test_properties_are_a_dict_whichever_way_one_looks(data: dict[str, Any]):
     found = Properties(data)

@@ -13,7 +13,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from millrace.scripting import rows
@@ -164,7 +164,6 @@ def done(p: Any, deed: tuple[Any, ...]) -> tuple[Any, ...]:
     return type(answer), repr(answer)
 
 
-@settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2), st.lists(DEEDS, max_size=6))
 @example(0, [("delete", "a"), ("set", "a"), ("items",)])
 @example(1, [("set", "s"), ("set", "u"), ("delete", "s"), ("set", "s"), ("json",)])

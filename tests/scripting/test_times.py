@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.api import TimeUtils
@@ -100,7 +100,6 @@ WHOLE = ["yyyy-MM-dd HH:mm:ss.SSSSSS Z", "dd MMMM yyyy hh.mm.ss a SSSSSS XXX", "
          "EEEE yyyy-MM-dd'T'kk:mm:ss.SSSSSSX"]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     moment=st.datetimes(dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 30)),
     minutes=st.integers(-14 * 60, 14 * 60),
@@ -116,7 +115,6 @@ def test_what_is_written_whole_is_read_back(moment: dt.datetime, minutes: int, p
 DAYS = ["YYYY-'W'ww-u", "Y w EEE", "yyyy-MM W EEEE", "M/yyyy F u", "dd.MM.yyyy", "yyyy D"]
 
 
-@settings(max_examples=80, deadline=None)
 @given(day=st.dates(dt.date(1000, 1, 9), dt.date(9999, 12, 20)), pattern=st.sampled_from(DAYS))
 def test_every_way_to_say_a_day_is_read_back(day: dt.date, pattern: str):
     moment = dt.datetime(day.year, day.month, day.day)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.connect.intake import folder as folders
@@ -74,7 +74,6 @@ def test_a_byte_that_changed_is_found(kept: Entry, data: st.DataObject) -> None:
     assert not [one for one in entries(bytes(frame), 0) if not isinstance(one, Damage)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whatever_is_written_read_and_deleted_in_between_each_entry_is_read_once(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

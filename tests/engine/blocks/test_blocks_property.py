@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.blocks import chains, naive, naive_formula
 
@@ -76,7 +76,6 @@ def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]], told: Told | No
 
 @pytest.mark.parametrize("kind", chains.KINDS)
 def test_a_block_gives_what_it_gives_row_by_row(kind: str) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(seeds)
     def same(seed: int) -> None:
         random = Random(seed)
@@ -85,7 +84,6 @@ def test_a_block_gives_what_it_gives_row_by_row(kind: str) -> None:
     same()
 
 
-@settings(max_examples=200, deadline=None)
 @given(seeds)
 def test_a_chain_gives_what_it_gives_row_by_row(seed: int) -> None:
     random = Random(seed)
@@ -96,7 +94,6 @@ def test_every_block_is_compared() -> None:
     assert {*chains.KINDS, "IF_ELSE"} == {*TYPES} - {"TOKENISE_FIELDS", "DETOKENISE_FIELDS"}
 
 
-@settings(max_examples=60, deadline=None)
 @given(seeds)
 def test_rows_that_filters_exclude_pass_bit_by_bit(seed: int) -> None:
     random = Random(seed)

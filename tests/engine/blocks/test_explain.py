@@ -43,7 +43,7 @@ def scripted(blocks: Blocks, key: tuple[str, ...] = ()) -> Callable[[Row], Outco
 
 @pytest.mark.parametrize("kind", chains.KINDS)
 def test_a_block_told_as_a_script_does_the_same(kind: str) -> None:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=settings.default.max_examples // 3)
     @given(st.integers(0, 2**40))
     def same(seed: int) -> None:
         random = Random(seed)
@@ -52,7 +52,6 @@ def test_a_block_told_as_a_script_does_the_same(kind: str) -> None:
     same()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**40))
 def test_a_chain_told_as_a_script_does_the_same(seed: int) -> None:
     random = Random(seed)

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.data import types
@@ -48,7 +48,6 @@ def test_the_first_of_january_is_in_week_one() -> None:
     assert written("Y-w", *days) == ["2022-53", "2023-1", "2024-52", "2025-1"]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.datetimes(min_value=dt.datetime(1, 1, 1), max_value=dt.datetime(9999, 12, 31)), min_size=1))
 def test_what_is_written_is_what_strftime_says(moments: list[dt.datetime]) -> None:
     pattern = "%a %A %d %b %B %m %y %H %I %p %M %S %f %j"
@@ -77,7 +76,6 @@ def test_two_digits_are_a_year_near_to_now() -> None:
 PIECES = [*(letter * count for letter in "GyYMwWDdFEuaHkKhmsSzZX" for count in (1, 2, 3, 4)), "'at'", "''", "-", " "]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 20)), min_size=1, max_size=20),
        st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(".".join))  # fmt: skip
 def test_a_column_is_written_as_scripts_write_it(moments: list[dt.datetime], pattern: str) -> None:
@@ -96,7 +94,6 @@ READ = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.datetimes(dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 20)), st.sampled_from(READ))
 def test_a_column_is_read_as_scripts_read_it(moment: dt.datetime, pattern: str) -> None:
     text = formats.formatted(moment, pattern)
@@ -104,7 +101,6 @@ def test_a_column_is_read_as_scripts_read_it(moment: dt.datetime, pattern: str) 
     assert read == formats.as_utc(formats.parsed(text, pattern), None)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.none() | st.datetimes(min_value=dt.datetime(1, 1, 1), max_value=dt.datetime(9999, 12, 31)), min_size=1),
     st.sampled_from(WHOLE),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from tests.engine.blocks import naive_formula as naive
 
@@ -93,7 +93,6 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 formulas = st.recursive(leaves, _larger, max_leaves=5)
 
 
-@settings(max_examples=100, deadline=None)
 @given(batches(), st.lists(formulas, min_size=6, max_size=6))
 def test_a_formula_on_columns_gives_what_it_gives_row_by_row(batch: pa.RecordBatch, written: list[str]) -> None:
     rows = naive.rows_of(batch)
@@ -125,7 +124,6 @@ def test_a_formula_on_columns_gives_what_it_gives_row_by_row(batch: pa.RecordBat
         reject()
 
 
-@settings(max_examples=60, deadline=None)
 @given(batches(), st.lists(formulas, min_size=4, max_size=4))
 def test_a_formula_told_as_python_gives_the_same(batch: pa.RecordBatch, written: list[str]) -> None:
     for text in written:
@@ -174,7 +172,6 @@ event_filters = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(batches(), st.lists(event_filters, min_size=1, max_size=8), st.sampled_from(["users", "deals"]))
 def test_event_filters_choose_what_they_choose_row_by_row(
     batch: pa.RecordBatch, written: list[dict[str, Any]], stream: str
@@ -193,7 +190,6 @@ def test_event_filters_choose_what_they_choose_row_by_row(
     assert filters.holds(either, stream, batch).to_pylist() == [naive.holds(either, stream, row) for row in rows]
 
 
-@settings(max_examples=60, deadline=None)
 @given(batches(), st.lists(compared, max_size=2), st.sampled_from([*ORDERED, "CONTAINS", "IN"]))
 def test_field_filters_choose_what_they_choose_row_by_row(
     batch: pa.RecordBatch, by_value: list[dict[str, Any]], op: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.data.batch import Batch
@@ -36,7 +36,6 @@ def column(block: dict[str, Any], values: list[Any], keys: TokenKeys | None = KE
     return output.rows.column("v").to_pylist()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.none() | st.text(max_size=20), min_size=1, max_size=5).filter(any))
 def test_tokens_turn_back_into_their_text(values: list[str | None]) -> None:
     tokens = column(HIDE, values)

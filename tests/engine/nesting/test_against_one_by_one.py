@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.data import columns, types
@@ -145,13 +145,11 @@ def same(got: str | None, wanted: Any) -> bool:
     return Decimal(got) == (Decimal(repr(wanted)) if isinstance(wanted, float) else Decimal(wanted))
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=8), st.integers(1, 8))
 def test_mixed_events_in_bulk_equal_one_by_one(documents: list[Any], cut: int) -> None:
     compared(documents, cut)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(EVEN | st.none(), min_size=1, max_size=8), st.integers(1, 8))
 def test_even_events_in_bulk_equal_one_by_one(documents: list[Any], cut: int) -> None:
     compared(documents, cut)
@@ -165,7 +163,6 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.fixed_dictionaries({"a": NUMBERS, "b": st.lists(NUMBERS, max_size=2)}), min_size=1, max_size=4))
 def test_numbers_keep_every_digit(documents: list[Any]) -> None:
     compared(documents, len(documents))
@@ -186,7 +183,6 @@ def one_row(value: Any, path: Place, row: dict[Any, Any]) -> None:
         row[path] = dumps(value) if isinstance(value, list) else value
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=6), st.booleans())
 def test_flat_and_collapsed_events_say_what_they_said(documents: list[Any], spaced: bool) -> None:
     written = [dumps(one) for one in documents]

@@ -130,7 +130,7 @@ ALL_VALUES = [[("set", "x", n)] for n in range(24)]
 
 
 @given(st.lists(st.lists(DEEDS, max_size=4), min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([[(name, "d", 3)] for name in NAMES])
 @example([[("keep fields", "a", 1)], [("touch kept", "a", 7)], [("set", "a", 4), ("touch kept", "a", 9)]])
 @example([[("keep event", "a", 1)], [("touch kept", "a", 7)], [("kept", "a", 1)], [("touch kept", "f", 7)]])

@@ -105,7 +105,7 @@ def exact(column: pa.Array) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_type_survives_a_script_that_touches_another_field(stepped: Callable[..., Any], data: Any) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(ENDS)), min_size=1, max_size=6, unique=True))
     count = data.draw(st.integers(1, 6))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.sources.clevertap.canonical import MOST_KEYS, Shape, canonical, has_minus_zero, written
@@ -103,7 +103,6 @@ def test_a_day_is_no_minus_zero() -> None:
     assert not has_minus_zero([b'{"day":"2026-01-05","low":-0.5}', b'{"at":"2026-11-05T10:00:00-03:00"}', b"-1"])
 
 
-@settings(max_examples=40)
 @given(st.lists(texts().map(lambda text: f'{{"z":{text},"a":[{text}]}}' if text[0] != "{" else text), max_size=3))
 def test_a_shape_reads_objects_so_that_they_are_written_in_canonical_form(objects: list[str]) -> None:
     shape = Shape()
