@@ -148,12 +148,14 @@ MUTATIONS = {
 
 # Imports once what the tests need and what is not ours; then each line that it reads is a run in a child of its own.
 RUNNER = """
-import importlib, json, os, sys
-for name in ("numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "sqlalchemy", "alembic", "pydantic", "httpx",
-             "orjson", "msgspec", "yaml", "cryptography", "psycopg", "hypothesis", "_hypothesis_pytestplugin",
-             "xdist.plugin", "pytest_timeout", "pytest"):
+import gc, importlib, json, os, sys
+for name in ("numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "sqlalchemy.dialects.sqlite", "alembic",
+             "pydantic.main", "httpx", "orjson", "msgspec", "yaml", "cryptography.x509", "psycopg", "bcrypt", "xxhash",
+             "bson", "pymongo", "pymysql", "playwright.sync_api", "anyio.pytest_plugin", "hypothesis",
+             "_hypothesis_pytestplugin", "xdist.plugin", "pytest_timeout", "pytest", "pdb"):
     importlib.import_module(name)
 import pytest
+gc.freeze()
 for line in sys.stdin:
     run = json.loads(line)
     child = os.fork()
@@ -183,7 +185,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "src"
-        shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("*.pyc.*"))
         self._out = folder / "out"
         path = os.pathsep.join([str(self.folder), str(ROOT)])
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MILLRACE"))}
