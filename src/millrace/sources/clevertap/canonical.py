@@ -14,8 +14,9 @@ import msgspec
 from msgspec import UNSET, Raw
 
 # What msgspec hands to the hook (fractions, exponents, integers beyond 64 bits) it writes again letter by letter, and
-# integers have one spelling only: all but this one.
-_MINUS_ZERO = re.compile(rb"(?<![^:,\[\s])-0(?![^,\]}\s])").search
+# integers have one spelling only: all but this one. What stands before it is looked at last: a pattern that begins with
+# letters is looked for ten times as fast.
+_MINUS_ZERO = re.compile(rb"-0(?<![^:,\[\s]-0)(?![^,\]}\s])").search
 _decode = msgspec.json.Decoder(float_hook=Raw).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -38,8 +39,7 @@ def canonical(raw: bytes) -> bytes:
 
 def has_minus_zero(raws: Iterable[Raw | bytes]) -> bool:
     """Whether some of these JSON values may have a number ``-0``; a day like 2026-01-05 is none."""
-    joined = b",".join(raws)
-    return b"-0" in joined and _MINUS_ZERO(joined) is not None
+    return _MINUS_ZERO(b",".join(raws)) is not None
 
 
 def all_canonical(raws: list[bytes]) -> list[bytes]:

@@ -152,13 +152,13 @@ class Mapper:
             return False
         if set(map(type, times)) != {int} or min(times) < 10**13 or max(times) >= 10**14:
             return True
-        profiles = [record.profile for record in answer.records]
-        if None in profiles:
-            return True
         # One look at all devices: each a string that is not empty and has nothing escaped. A string of JSON holds no
         # line break, so that they can stand one in a line.
-        devices = b"\n".join([cast(Profile, profile).objectId for profile in profiles])
-        count = len(profiles)
+        try:
+            devices = b"\n".join([profile.objectId for profile in _profiles(answer.records)])
+        except AttributeError:  # a record has no profile
+            return True
+        count = len(answer.records)
         quoted = devices.startswith(b'"') and devices.count(b'\n"') == count - 1 and devices.count(b'"') == 2 * count
         return not quoted or _BACKSLASH in devices or b'""' in devices
 
@@ -203,7 +203,7 @@ class Mapper:
         moment: Ints,
         rejects: list[Reject],
     ) -> Columns:
-        profiles = [cast(Profile, record.profile) for record in records]
+        profiles = _profiles(records)
         devices = [profile.objectId for profile in profiles]
         if _BACKSLASH in b"".join(devices):
             devices = [Raw(canonical(bytes(device))) for device in devices]
@@ -274,6 +274,11 @@ class Mapper:
         return found
 
 
+def _profiles(records: Sequence[Record]) -> list[Profile]:
+    """The profiles of records that have one."""
+    return cast("list[Profile]", [record.profile for record in records])
+
+
 class _Sessions(dict[bytes, Session]):
     """Session properties by their bytes. Few are distinct, so they are kept."""
 
@@ -324,18 +329,23 @@ def _unquoted(devices: list[Raw]) -> Texts:
     lines = b"\n".join(devices)
     if _BACKSLASH in lines:
         return _texts([msgspec.json.decode(device, type=str).encode() for device in devices])
-    lengths = np.fromiter(map(len, devices), np.int64, len(devices)) - 2
-    return Texts(memoryview(lines[1:-1].replace(b'"\n"', b"")), _offsets(lengths))
+    return Texts(memoryview(lines[1:-1].replace(b'"\n"', b"")), _offsets(_lengths(devices) - 2))
 
 
 def _texts(values: Sequence[Raw | bytes | None]) -> Texts:
     there: Bytes | None = None
-    if None in values:
-        there = np.packbits([value is not None for value in values], bitorder="little").data
-        values = [value or b"" for value in values]
     texts = cast("Sequence[Raw | bytes]", values)
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    try:
+        lengths = _lengths(texts)
+    except TypeError:  # some are None; to look for it takes longer than to meet it
+        there = np.packbits([value is not None for value in values], bitorder="little").data
+        texts = [value or b"" for value in values]
+        lengths = _lengths(texts)
     return Texts(memoryview(b"".join(texts)), _offsets(lengths), there)
+
+
+def _lengths(texts: Sequence[Raw | bytes]) -> Ints:
+    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 def _offsets(lengths: Ints) -> Bytes:
