@@ -200,7 +200,7 @@ def _is_utf8(body: bytes) -> bool:
     """Whether the bytes are UTF-8. Only words of eight bytes that are not ASCII are decoded, since that takes longer
     than to read the page; those that do not follow each other are kept apart."""
     words = np.frombuffer(body, np.uint64, len(body) // 8)
-    places = np.flatnonzero(words & _HIGH_BITS)
+    places = np.flatnonzero(words & _HIGH_BITS != 0)  # of numbers it takes twice as long
     gaps = np.flatnonzero(np.diff(places) != 1) + 1
     parts = np.insert(words[places], gaps, _SPACES).tobytes()
     between = b"" if len(places) and places[-1] == len(words) - 1 else b" "
