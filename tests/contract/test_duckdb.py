@@ -30,7 +30,7 @@ from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
 from millrace.data import columns, types
 from millrace.destinations.duckdb.destination import TURN_S, Config, Destination
-from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
 
 HOLDER = """
 import sys, duckdb
@@ -254,6 +254,13 @@ class TestDuckDB(SqlDestinationContract):
         given = rows(self.SHAPE, *((f"{key:016}", value, 10 * after + value) for key in keys))
         destination.ensure(self.MADE)
         return destination.load(self.MADE, Load(FEED, after, after + 1, after + 1, given))
+
+    def test_a_primary_key_that_somebody_made_is_the_tables_key_or_refused(self) -> None:
+        self.behind("CREATE TABLE {t:t} (v BIGINT, k VARCHAR PRIMARY KEY, UNIQUE (v))")
+        self.another().ensure(self.MADE)
+        self.behind("DROP TABLE {t:t}", "CREATE TABLE {t:t} (k VARCHAR, v BIGINT, PRIMARY KEY (k, v))")
+        with pytest.raises(SchemaError, match=r"primary key \(k, v\), not \(k\)"):
+            self.another().ensure(self.MADE)
 
     def kept(self) -> list[tuple[Any, ...]]:
         with duckdb.connect(self.path) as connection:

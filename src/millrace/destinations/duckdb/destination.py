@@ -488,15 +488,10 @@ class Destination(SqlDestination[Config]):
 
     def indexed(self, table: Table) -> None:
         """No index is made: it would cost memory and time at each load, and the merge keeps keys unique."""
-        found = self.rows(
-            "SELECT constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY' "
-            "AND database_name = $1 AND schema_name = $2 AND lower(table_name) = lower($3)",
-            self._catalog,
-            self.config.schema_name,
-            table.name,
-        )
-        if found and {str(name) for name in found[0][0]} != set(table.key):
-            raise other_key(table, [str(name) for name in found[0][0]])
+        found = self.rows("SELECT name FROM pragma_table_info($1) WHERE pk", self.target(table.name))
+        key = [str(name) for (name,) in found]
+        if key and set(key) != set(table.key):
+            raise other_key(table, key)
 
 
 class _Rereading:
