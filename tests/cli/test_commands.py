@@ -19,7 +19,7 @@ from tests.cli.conftest import ACCOUNT, NOW, Shop
 from typer.main import get_command
 
 from millrace.cli.main import commands
-from millrace.control.reconcile import Reconciliation
+from millrace.control.reconcile import Reconciliation, Unlike, Values
 
 FIRST = date(2026, 2, 12)
 
@@ -260,15 +260,23 @@ def test_reconcile_compares_counts_and_finds_them_equal(shop: Shop):
     assert "App Launched" in told
 
 
-@pytest.mark.parametrize("ranges", [True, False])
-def test_the_remedy_of_a_comparison_is_a_command_that_there_is_whatever_the_names_are(ranges: bool):
-    remedy = Reconciliation("Ann's shop", "Item Viewed", "items", "UTC", (), {}, {}, ranges=ranges).remedy
+STAYS = Values(1, (Unlike("all rows", "extra", 1, "1", "1", {}),))
+
+
+@pytest.mark.parametrize(("ranges", "values"), [(True, None), (True, STAYS), (False, None)])
+def test_the_remedy_of_a_comparison_is_a_command_that_there_is_whatever_the_names_are(
+    ranges: bool, values: Values | None
+):
+    remedy = Reconciliation(
+        "Ann's shop", "Item Viewed", "items", "UTC", (), {}, {}, ranges=ranges, values=values
+    ).remedy
     program, name, *words = shlex.split(remedy)
     tree: Any = get_command(commands())
     given = tree.commands[name].make_context(name, words).params
     assert program == "millrace"
     if ranges:
         assert (name, given["pipeline"], given["only"]) == ("resync", "Ann's shop", ["Item Viewed"])
+        assert given["mode"] == ("drop-and-load" if values else "evolve-and-merge")
     else:
         assert (name, given["pipeline"], given["fix"]) == ("reconcile", "Ann's shop", True)
 

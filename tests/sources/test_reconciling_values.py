@@ -231,6 +231,32 @@ def test_where_too_many_rows_differ_the_remedy_is_to_read_the_object_anew(
     assert refused.value.hint == "Read the whole object anew: `millrace resync duckdb --object public.orders`."
 
 
+def test_what_differs_though_it_was_read_once_more_is_to_be_read_anew_as_a_whole(
+    shop: Made, database: PostgreSQL
+) -> None:
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, v text)", "INSERT INTO orders VALUES (1, 'x'), (2, 'y')")
+    made = shop("postgres", database.settings(ingestion_mode="log", schemas=["public"]), "postgres")
+    # Somebody's own code changes what is loaded.
+    database.run(
+        "CREATE FUNCTION loud() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v = upper(NEW.v); RETURN NEW; END $$",
+        "CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON warehouse.orders FOR EACH ROW EXECUTE FUNCTION loud()",
+        "UPDATE warehouse.orders SET v = v WHERE id = 1",
+    )
+    before = made.compared("postgres")
+    assert before.by_keys
+    assert before.remedy == "millrace reconcile postgres --values --fix"
+    after = made.compared("postgres", fix=True)
+    assert after.values is not None
+    assert (after.values.read_again, len(after.values.unlike)) == (1, 1)
+    assert not after.by_keys
+    assert after.remedy == "millrace resync postgres --object public.orders --mode drop-and-load"
+    runs.resync(made.home, "postgres", only=["public.orders"], mode="drop-and-load")
+    assert made.compared("postgres").equal
+    # So it is with rows that are in the table alone.
+    made.change("postgres", "INSERT INTO warehouse.orders (id, v) VALUES (9, 'z')")
+    assert made.compared("postgres").remedy.endswith("--mode drop-and-load")
+
+
 def test_a_file_is_free_for_others_while_the_source_is_read(
     shop: Made, database: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,12 @@ class Values:
         """Rows that reading again may mend."""
         return sum(one.rows for one in self.unlike if one.kind != "extra")
 
+    @property
+    def stays(self) -> bool:
+        """What differs stays so, however often rows are merged into the table: it was read once more already, or it is
+        in the table alone. A fresh table has neither."""
+        return bool(self.unlike) and (bool(self.read_again) or self.to_read == 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
@@ -146,8 +152,9 @@ class Reconciliation:
 
     @property
     def by_keys(self) -> bool:
-        """There are rows that differ and can be read once more by their keys."""
-        return self.ranges and self.values is not None and self.values.to_read > 0 and not self.values.why_whole
+        """There are rows that differ and can be read once more by their keys, and were not."""
+        values = self.values
+        return self.ranges and values is not None and values.to_read > 0 and not (values.why_whole or values.read_again)
 
     @property
     def remedy(self) -> str:
@@ -155,7 +162,8 @@ class Reconciliation:
         if self.by_keys:
             return as_typed("reconcile", self.pipeline, "--values", "--fix")
         if self.ranges:
-            return as_typed("resync", self.pipeline, "--object", self.stream)
+            fresh = ("--mode", "drop-and-load") if self.values is not None and self.values.stays else ()
+            return as_typed("resync", self.pipeline, "--object", self.stream, *fresh)
         return as_typed("reconcile", self.pipeline, "--fix")
 
 

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { explained, type Reconciliation, scope, unexplained } from './comparison';
+import {
+  alike,
+  byKeys,
+  explained,
+  type Reconciliation,
+  remedy,
+  scope,
+  type Unlike,
+  unexplained,
+  type Values,
+} from './comparison';
 
 const row = (name: string, source_rows: number, table_rows: number, causes: [string, number][] = []) => ({
   name,
@@ -18,6 +28,23 @@ const found = (compared: Reconciliation['compared'], ranges = true): Reconciliat
   rejected: {},
   again: [],
   ranges,
+  values: null,
+});
+const unlike = (kind: Unlike['kind'], rows: number): Unlike => ({
+  name: 'all rows',
+  kind,
+  rows,
+  first: '1',
+  last: '9',
+  columns: {},
+});
+const values = (rows: Unlike[], more: Partial<Values> = {}): Values => ({
+  rows: 1000,
+  unlike: rows,
+  why_not: '',
+  read_again: 0,
+  why_whole: '',
+  ...more,
 });
 
 describe('a comparison', () => {
@@ -37,5 +64,27 @@ describe('a comparison', () => {
       'every difference is explained',
     );
     expect(explained(found([row('all rows', 5, 5)]))).toContain('nothing is missing');
+  });
+
+  it('of values says how many rows are alike, or why none were compared', () => {
+    expect(alike(values([]))).toBe('1,000 rows compared value by value: all alike.');
+    const told = alike(values([unlike('other', 2), unlike('missing', 1)], { read_again: 1 }));
+    expect(told).toBe('1,000 rows compared value by value: 3 rows not alike. 1 row read once more.');
+    expect(alike(values([], { why_not: 'rows are appended' }))).toBe(
+      'Values were not compared: rows are appended.',
+    );
+  });
+
+  it('offers to read rows once more where that may mend them, and then says what else there is', () => {
+    expect(byKeys(null)).toBe(false);
+    expect(byKeys(values([unlike('other', 2)]))).toBe(true);
+    expect(remedy(values([unlike('other', 2)]))).toBe('');
+    expect(byKeys(values([unlike('extra', 2)]))).toBe(false);
+    expect(remedy(values([unlike('extra', 2)]))).toContain('in the table alone');
+    expect(byKeys(values([unlike('other', 2)], { read_again: 2 }))).toBe(false);
+    expect(remedy(values([unlike('other', 2)], { read_again: 2 }))).toContain('into a fresh table');
+    expect(remedy(values([unlike('other', 2)], { why_whole: 'more than 9 rows differ' }))).toContain(
+      'more than 9',
+    );
   });
 });

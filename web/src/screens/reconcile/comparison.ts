@@ -1,4 +1,4 @@
-import { count } from '~/words/numbers';
+import { count, some } from '~/words/numbers';
 
 /** As the API gives it for an errand. */
 export interface Compared {
@@ -7,6 +7,29 @@ export interface Compared {
   source_rows: number;
   table_rows: number;
   causes: { code: string; rows: number; message: string }[];
+}
+
+/** Rows of one range, from the key `first` to `last`, that are not alike on both sides. */
+export interface Unlike {
+  name: string;
+  kind: 'other' | 'missing' | 'extra';
+  rows: number;
+  first: string;
+  last: string;
+  /** In how many of these rows each column differs. */
+  columns: Record<string, number>;
+}
+
+export interface Values {
+  /** So many were compared. */
+  rows: number;
+  unlike: Unlike[];
+  /** Why none were compared. */
+  why_not: string;
+  /** So many were read once more because of this comparison. */
+  read_again: number;
+  /** Why rows cannot be read once more by their keys. */
+  why_whole: string;
 }
 
 export interface Reconciliation {
@@ -20,6 +43,8 @@ export interface Reconciliation {
   again: unknown[];
   /** Ranges of a key are compared, as they are now, and no days. */
   ranges: boolean;
+  /** Null where only counts were compared. */
+  values: Values | null;
 }
 
 /** What is counted: "days in Asia/Kolkata", or ranges. */
@@ -38,6 +63,37 @@ export function explained(one: Reconciliation): string {
   const counts = `${count(source)} at the source, ${count(table)} in the table`;
   if (open > 0) return `${counts}: ${count(open)} not explained`;
   return source === table ? `${counts}: nothing is missing` : `${counts}: every difference is explained`;
+}
+
+export const KINDS: Record<Unlike['kind'], string> = {
+  other: 'Other values',
+  missing: 'Not in the table',
+  extra: 'Not at the source',
+};
+
+/** What the comparison of values found, in one line. */
+export function alike(values: Values): string {
+  if (values.why_not) return `Values were not compared: ${values.why_not}.`;
+  const differ = values.unlike.reduce((sum, one) => sum + one.rows, 0);
+  const again = values.read_again > 0 ? ` ${some(values.read_again, 'row')} read once more.` : '';
+  const found = differ > 0 ? `${some(differ, 'row')} not alike` : 'all alike';
+  return `${some(values.rows, 'row')} compared value by value: ${found}.${again}`;
+}
+
+/** Rows that differ can be read once more by their keys, and were not. */
+export function byKeys(values: Values | null): boolean {
+  const readable = values?.unlike.some((one) => one.kind !== 'extra') ?? false;
+  return readable && !values?.why_whole && !values?.read_again;
+}
+
+/** What else there is to do where rows are not alike; nothing where they can be read once more. */
+export function remedy(values: Values): string {
+  if (values.unlike.length === 0 || byKeys(values)) return '';
+  if (values.why_whole)
+    return `Rows cannot be read once more by their keys: ${values.why_whole}. Read the object again.`;
+  const why =
+    values.read_again > 0 ? 'Rows differ though they were read once more' : 'Rows are in the table alone';
+  return `${why}. Read the object again into a fresh table.`;
 }
 
 /** Names that cannot be read, gathered by the reason. */

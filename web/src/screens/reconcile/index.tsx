@@ -1,4 +1,14 @@
-import { Alert, Button, Group, Loader, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
+import {
+  Alert,
+  Button,
+  Group,
+  Loader,
+  SegmentedControl,
+  Stack,
+  Switch,
+  Text,
+  TextInput,
+} from '@mantine/core';
 import { IconInfoCircle, IconScale, IconTool } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -12,7 +22,19 @@ import { Empty } from '~/parts/Empty';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
-import { byReason, type Compared, explained, type Reconciliation, scope, unexplained } from './comparison';
+import {
+  alike,
+  byKeys,
+  byReason,
+  type Compared,
+  explained,
+  KINDS,
+  type Reconciliation,
+  remedy,
+  scope,
+  type Unlike,
+  unexplained,
+} from './comparison';
 
 const columns = (ranges: boolean): readonly Column<Compared>[] => [
   ...(ranges ? [] : [DAY]),
@@ -86,6 +108,38 @@ const DAY: Column<Compared> = {
   width: 120,
 };
 
+const UNLIKE: readonly Column<Unlike>[] = [
+  {
+    id: 'kind',
+    header: 'Not alike',
+    cell: (one) => (
+      <>
+        {KINDS[one.kind]}
+        <Text size="xs" c="dimmed">
+          {one.name}
+        </Text>
+      </>
+    ),
+  },
+  { id: 'rows', header: 'Rows', align: 'right', cell: (one) => count(one.rows) },
+  {
+    id: 'keys',
+    header: 'Keys',
+    cell: (one) => (
+      <span className="mono">{one.first === one.last ? one.first : `${one.first} … ${one.last}`}</span>
+    ),
+  },
+  {
+    id: 'columns',
+    header: 'Columns, and in how many rows',
+    hide: 'phone',
+    cell: (one) =>
+      Object.entries(one.columns)
+        .map(([name, rows]) => `${name} ${count(rows)}`)
+        .join(', '),
+  },
+];
+
 /** Is it whole? What the source counts, beside what the table holds, and why they differ. */
 export function Component() {
   const pipeline = useParams().pipeline ?? '';
@@ -93,8 +147,9 @@ export function Component() {
   const client = useQueryClient();
   const [since, setSince] = useState('');
   const [only, setOnly] = useState('different');
+  const [values, setValues] = useState(false);
   const path = { pipeline };
-  const asked = { since: since || null, only: [], values: false };
+  const asked = { since: since || null, only: [], values };
   const compare = useErrand<Reconciliation[]>(() =>
     body(api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile', { params: { path }, body: asked })),
   );
@@ -103,7 +158,7 @@ export function Component() {
       body(
         api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile-and-fix', {
           params: { path },
-          body: asked,
+          body: { ...asked, values: compare.data?.some((one) => one.values) ?? false },
         }),
       ),
     () => void client.invalidateQueries({ queryKey: ['pipelines'] }),
@@ -129,10 +184,18 @@ export function Component() {
             compare.mutate();
           }}
         >
-          Compare counts
+          {values ? 'Compare values' : 'Compare counts'}
         </Button>
+        <Switch
+          label="Values too"
+          checked={values}
+          onChange={(event) => setValues(event.currentTarget.checked)}
+          pb={8}
+        />
         <Text size="sm" c="dimmed" pb={8}>
-          {since ? '' : 'The last 31 days. '}The source is asked to count; nothing is changed.
+          {values
+            ? 'Rows of databases are read on both sides; run the pipeline first. Nothing is changed.'
+            : `${since ? '' : 'The last 31 days. '}The source is asked to count; nothing is changed.`}
         </Text>
       </Group>
       <ErrorNote error={compare.error ?? mend.error} />
@@ -140,7 +203,11 @@ export function Component() {
         <Group gap="xs">
           <Loader size="xs" />
           <Text size="sm" c="dimmed">
-            {mend.isPending ? 'Days that differ are read once more' : 'The source counts'}
+            {mend.isPending
+              ? 'What differs is read once more'
+              : values
+                ? 'Rows are read on both sides'
+                : 'The source counts'}
           </Text>
         </Group>
       )}
@@ -157,6 +224,8 @@ export function Component() {
           const different = one.compared.filter((row) => row.source_rows !== row.table_rows);
           const open = one.compared.filter((row) => unexplained(row) !== 0);
           const rows = only === 'all' ? one.compared : different;
+          const unlike = one.values?.unlike ?? [];
+          const differs = open.length > 0 || unlike.length > 0;
           return (
             <section key={one.stream} className="card">
               <Group p={16} pb={8} gap="lg">
@@ -168,6 +237,8 @@ export function Component() {
                     {one.stream} → <span className="mono">{one.table}</span> · {scope(one)}
                     {one.again.length > 0 && ` · ${some(one.again.length, 'day')} read once more`}
                   </Text>
+                  {one.values && <Text size="sm">{alike(one.values)}</Text>}
+                  {one.values && remedy(one.values) && <Text size="sm">{remedy(one.values)}</Text>}
                 </div>
                 <SegmentedControl
                   size="xs"
@@ -179,7 +250,17 @@ export function Component() {
                     { value: 'all', label: `All ${count(one.compared.length)}` },
                   ]}
                 />
-                {open.length > 0 && may('pipelines.edit') && one.ranges && (
+                {byKeys(one.values) && may('pipelines.edit') && (
+                  <Button
+                    size="xs"
+                    variant="default"
+                    leftSection={<IconTool size={14} />}
+                    onClick={() => mend.mutate()}
+                  >
+                    Read these rows again
+                  </Button>
+                )}
+                {differs && may('pipelines.edit') && one.ranges && !byKeys(one.values) && (
                   <Button component={Link} to={at.pipeline(pipeline, 'objects')} size="xs" variant="default">
                     Read the object again
                   </Button>
@@ -213,6 +294,15 @@ export function Component() {
                 id={(row) => `${row.day} ${row.name}`}
                 empty={<Empty icon={IconScale} title="Every count is the same" />}
               />
+              {unlike.length > 0 && (
+                <DataTable
+                  label={`Rows of ${one.stream} that are not alike`}
+                  columns={UNLIKE}
+                  rows={unlike}
+                  id={(row) => `${row.name} ${row.kind}`}
+                  empty={null}
+                />
+              )}
             </section>
           );
         })}
