@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import yaml
 
 from millrace.cli.face import spoken
 from millrace.control import apply, connections, pipelines
 from millrace.control.document import Document, Saved, parse, read, variable
 from millrace.control.home import Home
+from millrace.control.pipelines import Wish
 from millrace.control.places import DocumentError
 from millrace.control.schedule import Schedule
+from millrace.control.tables import tables
 from millrace.engine.failures import FailurePolicy
 from millrace.errors import ConfigError
 
@@ -350,6 +354,53 @@ def test_a_trial_refuses_what_pauses_a_new_pipeline_that_follows_the_log_of_a_sa
                 assert caught.value.code == "cannot_pause" and (caught.value.path or "").endswith(place)
             # Nothing of the file is there, not even what stands before the pipeline.
             assert not pipelines.listed(home) and not connections.listed(home, "destination")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "place"),
+    [
+        ({"destinations": {"warehouse": {"type": "duckdb", "config": {"path": "/elsewhere.duckdb"}}}},
+         "fixed_after_load", "destinations.warehouse.path"),
+        ({"pipelines": {"p": {"table_prefix": "other"}}}, "fixed_after_load", "pipelines.p.table_prefix"),
+        ({"pipelines": {"p": {"load_mode": "history"}}}, "fixed_after_load", "pipelines.p.load_mode"),
+        ({"pipelines": {"p": {"source": "second"}}}, "fixed_after_load", "pipelines.p.source"),
+        ({"destinations": {"new": {"type": "duckdb", "config": {"path": "/n"}}},
+          "pipelines": {"p": {"destination": "new"}}},
+         "fixed_after_load", "pipelines.p.destination"),
+        ({"pipelines": {"p": {"priority": "HIGH"}}}, "too_many_high", "pipelines.p.priority"),
+        ({"pipelines": {"q": {"priority": "HIGH"}}}, "too_many_high", "pipelines.q.priority"),
+        ({"pipelines": {"q": {"table_prefix": "no prefix!"}}}, "config", "pipelines.q.table_prefix"),
+        ({"pipelines": {"q": {"destination": "files", "load_mode": "merge"}}}, "load_mode", "pipelines.q.load_mode"),
+    ],
+)  # fmt: skip
+def test_a_trial_refuses_what_the_books_forbid_in_the_same_words(
+    tmp_path: Path, change: dict[str, dict[str, Any]], code: str, place: str
+):
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        for name in ("first", "second"):
+            connections.create(
+                home, "source", name, "postgres", {"db_host": name, "db_name": "d", "db_user": "u", "db_password": "p"}
+            )
+        connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+        connections.create(home, "destination", "files", "folder", {"path": str(tmp_path / "files")})
+        made = pipelines.create(home, Wish("p", "first", "warehouse"))
+        loaded = {"pipeline_id": made.id, "name": "orders", "generation": 1, "stream": "Orders", "fresh": False}
+        loaded |= {"loaded": 1, "last": 1, "complete": True, "created_at": home.database.now()}
+        with home.database.transaction() as connection:
+            connection.execute(sa.insert(tables).values(loaded))
+        for kind, parts in change.items():
+            for name, part in parts.items():
+                if kind == "pipelines":
+                    source = "second" if name == "q" else "first"
+                    parts[name] = {"source": source, "destination": "warehouse"} | part
+        document = parse(yaml.safe_dump(change), tmp_path / "f.yaml", env={}, saved=apply.saved(home))
+        said: list[tuple[str, str, str | None]] = []
+        for dry_run in (True, False):
+            with pytest.raises(ConfigError) as caught:
+                apply.apply(home, document, dry_run=dry_run)
+            said.append((caught.value.code, caught.value.message, caught.value.path))
+        assert said[0] == said[1]
+        assert said[0][0] == code and (said[0][2] or "").endswith(place)
 
 
 def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():

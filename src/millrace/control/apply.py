@@ -14,6 +14,7 @@ from millrace.control import connections, object_queries, pipelines, schedule, s
 from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish
+from millrace.control.priority import Priority
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
@@ -194,8 +195,10 @@ def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Chang
         Field(key, HIDDEN, HIDDEN) if key in secret else Field(key, old.config.get(key), wanted.config.get(key))
         for key in keys
     )
-    if keys and not dry_run:
-        with _at(wanted.place):
+    with _at(wanted.place):
+        if keys and dry_run:
+            connections.must_bear(home, old, wanted.config)
+        elif keys:
             connections.change(home, wanted.kind, wanted.name, config=wanted.config)
     fields += _loads(home, wanted, connections.load_schedules(home).get(old.id), dry_run=dry_run)
     return Change(wanted.kind, wanted.name, "changed" if fields else "unchanged", fields)
@@ -220,15 +223,17 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
     if old is None:
         with _at(wanted.place):
             _transformation(home, wanted, None, dry_run=True)
-            if not dry_run:
+            if dry_run:
+                pipelines.must_be_possible(home, wish)
+            else:
                 pipelines.create(home, wish)
                 _transformation(home, wanted, None, dry_run=False)
                 _objects(home, wanted, dry_run=False)
                 _watched(home, wanted, dry_run=False)
         return Change("pipeline", wanted.name, "created")
-    keys = _differences(home, old, wish, dry_run=dry_run)
-    if keys and not dry_run:
-        with _at(wanted.place):
+    with _at(wanted.place):
+        keys = _differences(home, old, wish, dry_run=dry_run)
+        if keys and not dry_run:
             pipelines.change(home, wanted.name, wish)
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
     with _at(wanted.place):
@@ -243,19 +248,40 @@ def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_
 
     Those that give HIGH up go first. What the file does not say stays.
     """
-    before = {one.name: one.priority for one in pipelines.listed(home)}
+    before: dict[str, Priority] = {one.name: one.priority for one in pipelines.listed(home)}
+    after = dict(before)
     for wanted in sorted(document.pipelines, key=lambda one: one.priority == "HIGH"):
-        if wanted.priority not in (None, before.get(wanted.name, "NORMAL")) and not dry_run:
+        if wanted.priority not in (None, before.get(wanted.name, "NORMAL")):
             from millrace.control import lifecycle  # which a run of a file seldom needs
 
+            after[wanted.name] = wanted.priority
             with _at(f"{wanted.place}.priority"):
-                lifecycle.prioritize(home, wanted.name, wanted.priority)
+                if not dry_run:
+                    lifecycle.prioritize(home, wanted.name, wanted.priority)
+                elif wanted.priority == "HIGH":
+                    high = [name for name, priority in after.items() if priority == "HIGH"]
+                    lifecycle.must_be_few(home, _accounts(home, document), high, wanted.name)
     for wanted, change in zip(document.pipelines, changes, strict=True):
         old = before.get(wanted.name, "NORMAL")
         if change.state == "created" or wanted.priority in (None, old):
             yield change
         else:
             yield replace(change, state="changed", fields=(*change.fields, Field("priority", old, wanted.priority)))
+
+
+def _accounts(home: Home, document: Document) -> dict[str, str]:
+    """The account that each pipeline will read from, once the document is applied."""
+    from millrace.control.lifecycle import account, account_of
+
+    reads = {one.name: one.source for one in pipelines.listed(home)}
+    reads |= {one.name: one.source for one in document.pipelines}
+    found = {one.name: account(home, one.id) for one in connections.listed(home, "source")}
+    for one in document.connections:
+        if one.kind == "source":
+            found[one.name] = account_of(
+                one.type, connections.validated("source", one.type, one.config, where=one.name)
+            )
+    return {pipeline: found[source] for pipeline, source in reads.items()}
 
 
 def _objects(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> tuple[Field, ...]:
@@ -368,6 +394,8 @@ def _differences(home: Home, old: Pipeline, wish: Wish, *, dry_run: bool) -> lis
         for key in ("source", "destination")
         if dry_run and getattr(wish, key) != getattr(old.wish, key)
     }
+    if dry_run:
+        pipelines.must_bear(home, old, replace(wish, **new), new)
     return sorted({*new, *pipelines.differences(home, old, replace(wish, **new))})
 
 

@@ -163,6 +163,12 @@ def differences(home: Home, old: Connection, config: Mapping[str, Any]) -> list[
     )
 
 
+def must_bear(home: Home, old: Connection, config: Mapping[str, Any]) -> None:
+    """Raises ConfigError where `change` would refuse the config for what was loaded."""
+    if old.kind == "destination":
+        _stays(home, old, split(old.kind, old.type, _plain(config))[0])
+
+
 def remove(home: Home, kind: Kind, name: str) -> None:
     """The connection is gone. Raises ConfigError when a pipeline uses it."""
     home.actor.must(_permission(kind, "delete"))

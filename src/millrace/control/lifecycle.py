@@ -5,14 +5,14 @@ Effects: pipelines.md 8.3-8.7. Which state leads to which is `TRANSITIONS`; a te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.connect.config import SourceConfig
+from millrace.connect.config import Settings, SourceConfig
 from millrace.control import (
     activity,
     audits,
@@ -127,18 +127,10 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     found = pipelines.find(home, name)
     if found.priority == wanted:
         return found
-    every = {one.id: one for one in pipelines.listed(home)}
     if wanted == "HIGH":
-        accounts = {one.id: _account(home, one) for one in every.values()}
-        high = {accounts[one.id] for one in every.values() if one.priority == "HIGH"} | {accounts[found.id]}
-        most = priority.allowed(accounts.values(), workspace(home.database).high_priority_percent)
-        if len(high) > most:
-            raise ConfigError(
-                f"pipeline {name} cannot have priority HIGH: of {len(set(accounts.values()))} different sources, "
-                f"{most} may",
-                hint="Set another pipeline to NORMAL first, or raise high_priority_percent of the workspace.",
-                code="too_many_high",
-            )
+        every = pipelines.listed(home)
+        high = {one.name for one in every if one.priority == "HIGH"} | {name}
+        must_be_few(home, {one.name: account(home, one.source_id) for one in every}, high, name)
     now = home.database.now()
     with home.database.transaction() as connection:
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
@@ -147,6 +139,19 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
         home, found, "MEDIUM", "priority", f"Priority of pipeline {name} is {wanted.lower()}", found.priority, wanted
     )
     return pipelines.find(home, name)
+
+
+def must_be_few(home: Home, accounts: Mapping[str, str], high: Collection[str], name: str) -> None:
+    """Raises ConfigError "too_many_high", which speaks of the pipeline ``name``, where those of priority HIGH read from
+    more accounts than may be. ``accounts``: from which one each pipeline reads."""
+    every = set(accounts.values())
+    most = priority.allowed(every, workspace(home.database).high_priority_percent)
+    if len({accounts[one] for one in high}) > most:
+        raise ConfigError(
+            f"pipeline {name} cannot have priority HIGH: of {len(every)} different sources, {most} may",
+            hint="Set another pipeline to NORMAL first, or raise high_priority_percent of the workspace.",
+            code="too_many_high",
+        )
 
 
 def reschedule(home: Home, name: str, wanted: Schedule) -> Pipeline:
@@ -263,10 +268,16 @@ def _buried(home: Home, pipeline_id: str, name: str) -> bool:
     return True
 
 
-def _account(home: Home, pipeline: Pipeline) -> str:
-    found = connections.by_id(home, pipeline.source_id)
-    settings = connections.settings_of(home, found)
-    return f"{found.type} {settings.account()}" if isinstance(settings, SourceConfig) else found.id
+def account(home: Home, source_id: str) -> str:
+    """The account that a source reads from; sources of one account have the same."""
+    found = connections.by_id(home, source_id)
+    return account_of(found.type, connections.settings_of(home, found))
+
+
+def account_of(type_: str, settings: Settings) -> str:
+    """The same, of a source with these settings."""
+    assert isinstance(settings, SourceConfig)
+    return f"{type_} {settings.account()}"
 
 
 def _wrote(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -203,6 +203,22 @@ def differences(home: Home, old: Pipeline, wish: Wish) -> list[str]:
     return [key for key in Wish.__dataclass_fields__ if getattr(old.wish, key) != getattr(wish, key)]
 
 
+def must_be_possible(home: Home, wish: Wish) -> None:
+    """Raises ConfigError where `create` would refuse the wish. Its connections may not be there yet."""
+    there = {(one.kind, one.name) for one in connections.listed(home)}
+    if {("source", wish.source), ("destination", wish.destination)} <= there:
+        _checked(home, wish)
+    else:
+        connections.checked_name(wish.name, "pipeline")
+        _prefix(wish.table_prefix)
+
+
+def must_bear(home: Home, old: Pipeline, wish: Wish, moved: Collection[str] = ()) -> None:
+    """Raises ConfigError where `change` would refuse the wish. ``moved``: the source or the destination is another one,
+    which may not be there yet; the wish has the old one then."""
+    _stays(home, old, _checked(home, wish), moved)
+
+
 def set_state(home: Home, name: str, state: State) -> Pipeline:
     """The pipeline is active, or nothing starts it by itself. Who wants the effects of that: `lifecycle`."""
     home.actor.must("pipelines.edit")
@@ -317,12 +333,12 @@ def _prefix(prefix: str) -> str:
     return bare + "_"
 
 
-def _stays(home: Home, old: Pipeline, wish: Wish) -> None:
+def _stays(home: Home, old: Pipeline, wish: Wish, moved: Collection[str] = ()) -> None:
     changed = {key: (getattr(old.wish, key), getattr(wish, key)) for key in Wish.__dataclass_fields__}
     changed = {key: pair for key, pair in changed.items() if pair[0] != pair[1]}
     started = has_history(home, old.name) or has_loaded(home, old.id)
     for key in ("source", "destination"):
-        if key in changed and started:
+        if (key in changed or key in moved) and started:
             raise _fixed(old, key, "its positions and tables belong to the one that it has")
     if not has_loaded(home, old.id):
         return
