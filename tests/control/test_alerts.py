@@ -35,6 +35,7 @@ from millrace.control import (
     pipelines,
     records,
     runs,
+    set_back,
     settings,
     tables,
     tasks,
@@ -291,6 +292,25 @@ def test_quiet_hours_hold_messages_back_but_critical_ones(home: Home, saved: Des
     assert len(hook.received) == 1
     go(home, datetime(2026, 1, 10, 6, 0, tzinfo=UTC))
     assert len(hook.received) == 2
+
+
+def test_another_attempt_comes_in_time_though_the_clock_was_set_back_and_quiet_hours_end_when_they_end(
+    home: Home, saved: Desk, hook: Receiver
+) -> None:
+    noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    hook.answers.append(503)
+    happened(home, trouble(saved), noon)
+    go(home, noon)
+    alert_channels.change(home, "hook", wanted=Wanted(quiet=Quiet("11:00", "14:00")))
+    happened(home, trouble(saved, cause="another"), noon)
+    go(home, noon)
+    with home.database.transaction() as connection:
+        before = dict(connection.execute(sa.select(told.alert_deliveries.c.id, told.alert_deliveries.c.due_at)).all())
+    assert sorted(before.values()) == [noon + timedelta(minutes=1), noon + 2 * HOUR]
+    set_back.follow(home, HOUR, noon - HOUR)
+    with home.database.reading() as connection:
+        after = connection.execute(sa.select(told.alert_deliveries.c.due_at)).scalars()
+        assert sorted(after) == [noon - HOUR + timedelta(minutes=1), noon + 2 * HOUR]
 
 
 def test_what_is_over_before_it_was_sent_is_not_sent(home: Home, saved: Desk, hook: Receiver) -> None:
