@@ -79,7 +79,8 @@ class Script:
 
     ``transform`` is its function, for who checks what it answers with `accepted` and tells its errors with `failed`.
     ``by_hand``: it may look into dicts past their own methods, so that properties must be dicts in every sense.
-    ``fields`` are those that it names, and the names of their columns in its ``scope`` (`rows.Columns`).
+    ``fields`` are those that it names, and the names of their columns in its ``scope`` (`rows.Columns`); ``texts`` has
+    every text in it that may be the name of a field.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Script:
         printed: list[str],
         scope: dict[str, Any],
         fields: dict[str, str],
+        texts: list[str],
         *,
         by_hand: bool = False,
     ) -> None:
@@ -99,6 +101,7 @@ class Script:
         self.printed = printed
         self.scope = scope
         self.fields = fields
+        self.texts = texts
         self.by_hand = by_hand
 
     def __call__(self, event: Event) -> Result:
@@ -160,7 +163,7 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
     """
     if len(source.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise ScriptError(f"the script has more than {MOST_BYTES // 1024} KiB", hint="Leave out data that it carries.")
-    code, fields, by_hand = _code(source, name, free=free)
+    code, fields, texts, by_hand = _code(source, name, free=free)
     printed: list[str] = []
     scope: dict[str, Any] = {"__name__": _MODULE} if free else environment(_MODULE, printed)
     prepared(scope, fields)
@@ -174,7 +177,9 @@ def compiled(source: str, *, name: str = "transformation.py", free: bool = False
         raise ScriptError("the script has no function transform(event)", hint="Write: def transform(event): …")
     _check_parameters(transform)
     wanted = _wanted(scope.get("EVENT_TYPES"))
-    return Script(name, cast("Callable[[Event], Any]", transform), wanted, printed, scope, fields, by_hand=by_hand)
+    return Script(
+        name, cast("Callable[[Event], Any]", transform), wanted, printed, scope, fields, texts, by_hand=by_hand
+    )
 
 
 def _wanted(names: Any) -> frozenset[str] | None:
@@ -187,8 +192,8 @@ def _wanted(names: Any) -> frozenset[str] | None:
     raise ScriptError("EVENT_TYPES must be a list of names", hint='For example: EVENT_TYPES = ["orders"]')
 
 
-def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, dict[str, str], bool]:
-    """The script's code, its shortcuts, and whether it may look into dicts past their own methods."""
+def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, dict[str, str], list[str], bool]:
+    """The script's code, its shortcuts, its texts, and whether it may look into dicts past their own methods."""
     try:
         with warnings.catch_warnings():
             # What Python would like written otherwise, such as "\d" without an r, is no error.
@@ -197,13 +202,14 @@ def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, dict[str, st
             if not free:
                 checked(tree)
             code = compile(tree, name, "exec", dont_inherit=True)
+            texts = _texts(tree)
             if looks_into_dicts(tree):
-                return code, {}, True
+                return code, {}, texts, True
             # What nests too deep for it stays as it is.
             with suppress(RecursionError, MemoryError):
                 fields = shortened(tree)
-                return compile(tree, name, "exec", dont_inherit=True), fields, False
-            return code, {}, False
+                return compile(tree, name, "exec", dont_inherit=True), fields, texts, False
+            return code, {}, texts, False
     except SyntaxError as wrong:
         raise ScriptError(
             _syntax(source, wrong), wrong.lineno, f"Scripts are written in Python 3.{sys.version_info[1]}."
@@ -212,6 +218,13 @@ def _code(source: str, name: str, *, free: bool) -> tuple[CodeType, dict[str, st
         raise ScriptError(str(wrong), wrong.line) from None
     except (RecursionError, MemoryError, ValueError) as wrong:
         raise ScriptError(f"the script cannot be compiled: {str(wrong) or 'it nests too deep'}") from None
+
+
+def _texts(tree: ast.Module) -> list[str]:
+    found = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return list(
+        dict.fromkeys(text for text in found if isinstance(text, str) and len(text) <= 200 and text.isprintable())
+    )
 
 
 def _syntax(source: str, wrong: SyntaxError) -> str:

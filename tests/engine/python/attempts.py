@@ -433,6 +433,15 @@ NEVER_WIN: dict[str, str] = {
         import time
         time.sleep(1000)
     """,
+    "asks for columns in the guest's place": """
+        import os
+        os.write(1, (4).to_bytes(8, 'little') + b'more')
+        return SET
+    """,
+    "asks for columns without end": """
+        import os
+        while True: os.write(1, (4).to_bytes(8, 'little') + b'more')
+    """,
     "writes without end": """
         import os
         os.write(1, (1 << 20).to_bytes(8, 'little'))

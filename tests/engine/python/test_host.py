@@ -9,8 +9,10 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -85,6 +87,75 @@ def test_what_goes_wrong_refuses_its_event_with_its_code_and_no_other(body: str,
     assert output.rows.column("ok").to_pylist() == [True] * 11
 
 
+class Sent:
+    """Notes which columns go to guests at once, and how often the others follow."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at_once: list[Collection[str] | None] = []
+        self.later: list[list[str]] = []
+        request, rest = host.request, host.rest
+
+        def noted(*given: Any, wanted: Collection[str] | None, **more: Any) -> bytes:
+            self.at_once.append(wanted)
+            return request(*given, wanted=wanted, **more)
+
+        def followed(rows: pa.RecordBatch, seen: list[str], wanted: Collection[str]) -> bytes:
+            self.later.append([name for name in seen if name not in wanted])
+            return rest(rows, seen, wanted)
+
+        monkeypatch.setattr(host, "request", noted)
+        monkeypatch.setattr(host, "rest", followed)
+
+
+WIDE = pa.record_batch({
+    "n": pa.array(range(12)), "wide": [f"é{n}" for n in range(12)], "some": [None, "x"] * 6, "none": pa.nulls(12),
+})  # fmt: skip
+
+
+def wide(body: str, limits: ScriptLimits = PATIENT, times: int = 1) -> list[Stepped]:
+    step = PythonStep(script(body), limits=limits, workers=1)
+    try:
+        return [step.apply(Batch("orders", WIDE), ("n",)) for _ in range(times)]
+    finally:
+        step.close()
+
+
+def test_a_column_that_a_script_does_not_name_does_not_go_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Sent(monkeypatch)
+    [found] = wide("p['new'] = (p['n'], p.get('none'), p.get('no' + 'where'), 'n' + 'o' in p)")
+    assert found.refused == ()
+    assert sent.at_once[0] is not None
+    assert {"n", "none", "wide"} & set(sent.at_once[0]) == {"n", "none"}
+    assert sent.later == []
+    [output] = found.outputs
+    assert output.rows.column("wide").to_pylist() == WIDE.column("wide").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("p['new'] = p['wi' + 'de'] + str(p.get('so' + 'me'))", "é5x"),
+        ("p['new'] = ','.join(p.keys())", "n,wide,some"),
+        ("p['wi' + 'de'] = p['new'] = 'é'", "é"),
+        ("p['new'] = str(len(p))", "3"),
+    ],
+)
+def test_a_column_that_a_script_wants_in_another_way_follows_once(
+    monkeypatch: pytest.MonkeyPatch, body: str, value: str
+) -> None:
+    sent = Sent(monkeypatch)
+    for found in wide(body, times=2):
+        assert found.refused == ()
+        [output] = found.outputs
+        assert output.rows.column("new").to_pylist() == [value if n == 5 else None for n in range(12)]
+    assert (sent.at_once[1:], sent.later) == ([None], [["wide", "some", "none"]])
+
+
+def test_an_event_that_hangs_after_columns_followed_is_refused_alone() -> None:
+    [found] = wide("p['wi' + 'de']\nwhile True: pass", SHORT)
+    assert [(row, code) for row, code, _ in found.refused] == [(5, "TRANSFORM_TIMEOUT")]
+
+
 def test_an_event_may_have_ten_thousand_children() -> None:
     body = "return [type(event)('c', {'at': n}) for n in range(10_000)]"
     found = applied(script(body), limits=PATIENT)
@@ -124,7 +195,7 @@ def test_a_batch_has_a_limit_of_its_own() -> None:
         "import os\nos.write(1, b'x' * 9)\nos._exit(0)",
         "import os\nt = b'[1]'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)",
         """import os\nt = b'{"error": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)\nos._exit(0)""",
-        """import os\nt = b'{"form": 4, "event_types": 7}'\nos.write(1, len(t).to_bytes(8, 'little') + t)""",
+        """import os\nt = b'{"form":5,"event_types":7,"fields":[]}'\nos.write(1, len(t).to_bytes(8, 'little') + t)""",
         "import os\nos.close(1)\ndef transform(event): return event",
     ],
 )

@@ -27,7 +27,10 @@ from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
 # Which form of frames this is; `guest` says the same.
-FORM = 4
+FORM = 5
+
+# What a guest says in the middle of a slice: the script wants a column that was not sent.
+MORE = b"more"
 
 
 class Garbage(Exception):
@@ -42,11 +45,17 @@ def frame(head: dict[str, Any], sections: Sequence[bytes | memoryview] = ()) -> 
 
 
 def request(
-    stream: str, rows: pa.RecordBatch, visible: Sequence[str], keys: Sequence[str], *, traced: bool = False
+    stream: str,
+    rows: pa.RecordBatch,
+    visible: Sequence[str],
+    keys: Sequence[str],
+    *,
+    wanted: Collection[str] | None = None,
+    traced: bool = False,
 ) -> bytes:
-    """Rows as a frame. ``visible``: the columns that a script sees."""
+    """Rows as a frame. ``visible``: the columns that a script sees; ``wanted``: those that go at once, None for all."""
     sections: list[bytes | memoryview] = []
-    columns = [column for name in visible for column in _columns(name, rows.column(name), sections)]
+    there = [name for name in visible if _has_values(rows.column(name))]
     modified = None
     at = rows.schema.get_field_index(SOURCE_MODIFIED_AT)
     if at >= 0:
@@ -58,11 +67,32 @@ def request(
         "count": rows.num_rows,
         "keys": list(keys),
         "hidden": [name for name in rows.schema.names if name not in set(visible)],
-        "columns": columns,
+        "whole": [name for name in there if not rows.column(name).null_count],
+        "sparse": [name for name in there if rows.column(name).null_count],
+        "json": [name for name in there if types.kind(types.canonical(rows.column(name).type)) in _AS_JSON],
+        "columns": {
+            name: list(_columns(name, rows.column(name), sections))
+            for name in there
+            if wanted is None or name in wanted
+        },
         "modified": modified,
         "traced": traced,
     }
     return frame(head, sections)
+
+
+def rest(rows: pa.RecordBatch, visible: Sequence[str], wanted: Collection[str]) -> bytes:
+    """The columns that did not go at once, as a frame."""
+    sections: list[bytes | memoryview] = []
+    late = [name for name in visible if name not in wanted and _has_values(rows.column(name))]
+    return frame({"columns": {name: list(_columns(name, rows.column(name), sections)) for name in late}}, sections)
+
+
+_AS_JSON = ("JSON", "STRUCT", "ARRAY")
+
+
+def _has_values(array: pa.Array) -> bool:
+    return not pa.types.is_null(array.type) and array.null_count < len(array)
 
 
 def visible(schema: pa.Schema, key: Sequence[str]) -> list[str]:
@@ -86,7 +116,7 @@ def _columns(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> 
 
     It has a second one for dates and times that Python does not know: those are text.
     """
-    if pa.types.is_null(array.type) or array.null_count == len(array):
+    if not _has_values(array):
         return
     rows: np.ndarray[Any, Any] | None = None
     if array.null_count:
@@ -151,7 +181,7 @@ def _column(
         case "BYTEARRAY":
             sections.append(orjson.dumps([base64.b64encode(value).decode() for value in array.to_pylist()]))
             return head | {"kind": "bytes"}
-        case "JSON" | "STRUCT" | "ARRAY":
+        case _ if kind in _AS_JSON:
             text = types.storage(array if kind == "JSON" else exactly(array, types.JSON, strict=True).values)
             sections += _texts(text)
             return head | {"kind": "json"}

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 # As in `frames`: which form of frames this is.
-_FORM = 4
+_FORM = 5
 
 
 def main(setting: dict[str, Any]) -> None:
@@ -54,8 +54,13 @@ def main(setting: dict[str, Any]) -> None:
         _write(target, {"error": {"message": wrong.message, "line": wrong.line, "hint": wrong.hint}})
         return
     wanted = sorted(script.event_types) if script.event_types is not None else None
-    _write(target, {"form": _FORM, "event_types": wanted})
-    works = work.Work(script, memoryview(progress).cast("q"))
+    _write(target, {"form": _FORM, "event_types": wanted, "fields": None if script.by_hand else script.texts})
+
+    def rest() -> tuple[Any, list[memoryview]]:
+        _send(target, b"more")
+        return _read(source)
+
+    works = work.Work(script, memoryview(progress).cast("q"), rest)
     # What is there now stays; what a slice leaves behind seldom has circles.
     gc.collect()
     gc.freeze()
@@ -116,7 +121,10 @@ def _write(target: BinaryIO, head: dict[str, Any], sections: Sequence[bytes] | N
     else:
         text = json.dumps(head | {"sections": [len(one) for one in sections]}, separators=(",", ":")).encode()
         parts = [len(text).to_bytes(4, "little"), text, *sections]
-    body = b"".join(parts)
+    _send(target, b"".join(parts))
+
+
+def _send(target: BinaryIO, body: bytes) -> None:
     view = memoryview(len(body).to_bytes(8, "little") + body)
     while view:
         view = view[target.write(view) :]

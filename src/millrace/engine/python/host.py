@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, cast
 
 import orjson
 import pyarrow as pa
@@ -23,7 +22,7 @@ from millrace.data.batch import Batch
 from millrace.data.dataclass import dataclass
 from millrace.engine.python import jail
 from millrace.engine.python.assembly import Assembly
-from millrace.engine.python.frames import FORM, Answer, Garbage, answered, frame, request, slices, visible
+from millrace.engine.python.frames import FORM, MORE, Answer, Garbage, answered, frame, request, rest, slices, visible
 from millrace.engine.python.jail import Sandbox, probe
 from millrace.engine.steps import Output, Stepped
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
@@ -62,6 +61,7 @@ class _Fallen(Exception):
 @dataclass(frozen=True, slots=True)
 class _Greeting:
     event_types: frozenset[str] | None
+    fields: frozenset[str] | None
 
 
 def _greeting(said: bytes) -> _Greeting:
@@ -78,8 +78,8 @@ def _greeting(said: bytes) -> _Greeting:
                 path=None if line is None else f"line {line}",
                 code="script",
             )
-        case {"form": form, "event_types": list() | None as names} if form == FORM:
-            return _Greeting(None if names is None else frozenset(map(str, cast("list[Any]", names))))
+        case {"form": form, "event_types": list() | None as names, "fields": list() | None as fields} if form == FORM:
+            return _Greeting(*(None if some is None else frozenset(map(str, some)) for some in (names, fields)))
         case {"form": int() as form} if form != FORM:
             raise EnvironmentProblem(
                 "the programs of this installation are not of one version: it was changed while Millrace ran",
@@ -131,23 +131,34 @@ class Guest:
             self.close()
             raise
         self.event_types = greeting.event_types
+        self.fields = greeting.fields
 
     @property
     def alive(self) -> bool:
         """It is there. A guest ends with the thread that started it."""
         return self._process.poll() is None
 
-    def ask(self, message: bytes, *, count: int = 0, patience_s: float | None = None, until: float = math.inf) -> bytes:
+    def ask(
+        self,
+        message: bytes,
+        *,
+        count: int = 0,
+        patience_s: float | None = None,
+        until: float = math.inf,
+        anew: bool = True,
+    ) -> bytes:
         """The guest's answer about ``count`` events. Raises _Fallen when there is none; the guest is gone then.
 
-        ``patience_s`` is for one event, ``until`` (`time.monotonic`) for all of them.
+        ``patience_s`` is for one event, ``until`` (`time.monotonic`) for all of them. ``anew`` False: it is in the
+        middle of these events, and goes on with one of them.
         """
-        self._progress[0] = 0
+        if anew:
+            self._progress[0] = self._seen = 0
         left = memoryview(message)
         parts: list[bytes] = []
         got, wanted = 0, None
         patience = self._limits.seconds_per_event if patience_s is None else patience_s
-        self._seen, self._count, since = 0, count, time.monotonic()
+        self._count, since = count, time.monotonic()
         self._selector.modify(self._reader, selectors.EVENT_READ)
         self._selector.register(self._writer, selectors.EVENT_WRITE)
         writing = True
@@ -304,6 +315,8 @@ class PythonStep:
         self._assembly = Assembly(dict(keys or {}), traced)
         first = self._guest()
         self.event_types = first.event_types
+        # The columns that go to a guest at once: those that the script names, all as soon as it wants another one.
+        self._wanted = first.fields
         self._idle.append(first)
         self._workers = workers or min(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._workers, "millrace-script")
@@ -373,8 +386,13 @@ class PythonStep:
         guest = self._ready()
         try:
             try:
-                message = request(stream, rows, seen, key, traced=self._traced)
+                wanted = self._wanted
+                message = request(stream, rows, seen, key, wanted=wanted, traced=self._traced)
                 body = guest.ask(message, count=rows.num_rows, until=self._until)
+                if body == MORE and wanted is not None:
+                    self._wanted = None
+                    message = rest(rows, seen, wanted)
+                    body = guest.ask(message, count=rows.num_rows, until=self._until, anew=False)
                 answer = answered(body, rows.num_rows, {name for name in rows.schema.names if name not in seen})
             except Garbage as garbage:
                 raise _Fallen(

@@ -8,11 +8,11 @@ the end. All others are looked at one by one.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import itemgetter, not_
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from millrace.engine.python import cells
@@ -31,16 +31,23 @@ else:
     from scripting.utils import encoded as json_text
 
 
-class Work:
-    """A script at work. ``progress``: where the host sees which event it is at, counted from 1."""
+Rest: TypeAlias = Callable[[], tuple[dict[str, Any], Sequence[memoryview]]]
 
-    def __init__(self, script: Script, progress: memoryview) -> None:
+
+class Work:
+    """A script at work. ``progress``: where the host sees which event it is at, counted from 1.
+
+    ``rest`` asks the host for the columns that it did not send at once.
+    """
+
+    def __init__(self, script: Script, progress: memoryview, rest: Rest) -> None:
         self._script = script
+        self._rest = rest
         self._progress = progress
 
     def transformed(self, head: dict[str, Any], sections: Sequence[memoryview]) -> tuple[dict[str, Any], list[bytes]]:
         """The answer to one slice of a batch, and its sections."""
-        columns = Received(head, sections, self._script)
+        columns = Received(head, sections, self._script, self._rest)
         answers = Answers(columns, head["stream"], traced=head["traced"])
         self._run(head, columns, answers)
         self._progress[0] = 0
@@ -128,46 +135,50 @@ def _told(script: Script, error: BaseException) -> TransformFailed:
 class Received(Columns):
     """The columns of a slice, as they came."""
 
-    __slots__ = ("_heads", "_modified", "_moments", "_sections")
+    __slots__ = ("_came", "_modified", "_moments", "_rest")
 
-    def __init__(self, head: dict[str, Any], sections: Sequence[memoryview], script: Script) -> None:
-        self._heads: dict[str, list[dict[str, Any]]] = {}
-        self._moments: list[Any] | None
-        for column in head["columns"]:
-            self._heads.setdefault(column["name"], []).append(column)
-        self._sections = sections
-        self._modified, self._moments = head["modified"], None
-        some = {name for name, parts in self._heads.items() if any(part["rows"] is not None for part in parts)}
+    def __init__(self, head: dict[str, Any], sections: Sequence[memoryview], script: Script, rest: Rest) -> None:
+        self._came: dict[str, tuple[list[dict[str, Any]], Sequence[memoryview]]] = {}
+        self._rest = rest
+        self._came_with(head, sections)
+        self._modified = None if head["modified"] is None else ([head["modified"]], sections)
+        self._moments: list[Any] | None = None
         super().__init__(
             head["count"],
-            [name for name in self._heads if name not in some],
-            [name for name in self._heads if name in some],
-            frozenset(name for name, parts in self._heads.items() if parts[0]["kind"] == "json"),
+            head["whole"],
+            head["sparse"],
+            frozenset(head["json"]),
             frozenset(head["hidden"]),
             script.fields,
             script.scope,
         )
 
+    def _came_with(self, head: dict[str, Any], sections: Sequence[memoryview]) -> None:
+        for name, parts in head["columns"].items():
+            self._came[name] = (parts, sections)
+
     def load(self, name: str) -> list[Any]:
-        return self._spread(self._heads[name])
+        if name not in self._came:
+            self._came_with(*self._rest())
+        return self._spread(*self._came[name])
 
     def modified_at(self, number: int) -> dt.datetime | None:
         """When the source says that the row was changed."""
         if self._modified is None:
             return None
         if self._moments is None:
-            self._moments = self._spread([self._modified])
+            self._moments = self._spread(*self._modified)
         found = self._moments[number]
         return None if found is ABSENT else found
 
-    def _spread(self, parts: Sequence[dict[str, Any]]) -> list[Any]:
+    def _spread(self, parts: Sequence[dict[str, Any]], sections: Sequence[memoryview]) -> list[Any]:
         """Values at their rows."""
         if parts[0]["rows"] is None:
-            return cells.read(parts[0], self._sections)
+            return cells.read(parts[0], sections)
         column: list[Any] = [ABSENT] * self.count
         for part in parts:
-            values = cells.read(part, self._sections)
-            for at, value in zip(cells.numbers("i", self._sections[part["rows"]]), values, strict=True):
+            values = cells.read(part, sections)
+            for at, value in zip(cells.numbers("i", sections[part["rows"]]), values, strict=True):
                 column[at] = value
         return column
 
