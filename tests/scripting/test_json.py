@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from millrace.scripting.properties import Nested, decoded
+from millrace.scripting.properties import Nested, decoded, decoded_plain
 from millrace.scripting.utils import encoded
 
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
@@ -49,13 +49,15 @@ def test_space_around_json_is_no_part_of_it(text: str) -> None:
     found = decoded(text)
     assert found == {"a": {"b": [1]}}
     assert type(found) is type(found["a"]) is Nested
+    assert decoded_plain(text) == found
+    assert type(decoded_plain(text)["a"]) is dict
 
 
 @given(VALUES)
 def test_values_are_written_as_python_writes_them(value: Any) -> None:
     wanted = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     assert encoded(value) == wanted
-    assert encoded(decoded(wanted)) == wanted
+    assert encoded(decoded(wanted)) == encoded(decoded_plain(wanted)) == wanted
 
 
 def test_a_circle_is_told_and_a_value_in_two_places_is_none() -> None:

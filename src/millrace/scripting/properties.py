@@ -75,12 +75,21 @@ def nested(value: Any) -> Any:
 
 def decoded(text: str) -> Any:
     """The value of JSON text, dicts in it `Nested`. A number that a float would change is a Decimal."""
+    return _decoded(_nested, text)
+
+
+def decoded_plain(text: str) -> Any:
+    """The same, dicts in it Python's own."""
+    return _decoded(_plain, text)
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
     try:
-        value, end = _scanned(text, 0)
+        value, end = decoder.scan_once(text, 0)  # pyright: ignore[reportAttributeAccessIssue]  as `decode` does
     except StopIteration:
         value, end = None, -1
     # What has space around it, or is no JSON, is the decoder's.
-    return value if end == len(text) else _decoder.decode(text)
+    return value if end == len(text) else decoder.decode(text)
 
 
 def _number(text: str) -> float | Decimal:
@@ -92,8 +101,8 @@ def _number(text: str) -> float | Decimal:
     return near if Decimal(repr(near)) == exact else exact
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=Nested, parse_float=_number)
-_scanned: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # pyright: ignore[reportAttributeAccessIssue]  `decode` uses it too
+_nested = json.JSONDecoder(object_hook=Nested, parse_float=_number)
+_plain = json.JSONDecoder(parse_float=_number)
 
 
 class Properties(Nested):

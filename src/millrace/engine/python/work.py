@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from millrace.engine.python import cells
     from millrace.scripting.event import PLACE, Event
-    from millrace.scripting.properties import Properties, decoded
+    from millrace.scripting.properties import Properties, decoded_plain
     from millrace.scripting.rows import ABSENT, Columns, RowProperties, Way, filled, row
     from millrace.scripting.script import Script, TransformFailed
     from millrace.scripting.utils import encoded as json_text
@@ -25,7 +25,7 @@ else:
     # In the guest it stands alone, with these beside it.
     import cells
     from scripting.event import PLACE, Event
-    from scripting.properties import Properties, decoded
+    from scripting.properties import Properties, decoded_plain
     from scripting.rows import ABSENT, Columns, RowProperties, Way, filled, row
     from scripting.script import Script, TransformFailed
     from scripting.utils import encoded as json_text
@@ -275,7 +275,7 @@ class Answers:
     def _as_before(self, key: str, now: str, number: int) -> bool:
         """The text of a field of JSON, which was handed out and may have been changed in place, says what it said."""
         text = self._columns.texts(key)[number]
-        return text is not ABSENT and (now == text or now == json_text(decoded(text)))
+        return text is not ABSENT and (now == text or now == json_text(decoded_plain(text)))
 
     def _group(self, key: tuple[str, bool, Any, Any]) -> _Group:
         found = self._groups.get(key)
