@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from millrace.connect.source import Clock, Note, Reading, Stream
 from millrace.control import crews, records, retention
 from millrace.control.ledger import Books, Group, Recall
-from millrace.control.origins import Origins
+from millrace.control.origins import Origins, Read
 from millrace.control.records import RunRecord
 from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
 from millrace.control.tables import runs as run_log
@@ -98,7 +98,7 @@ def replay(
         with sync.loading() as loader:
             if _ingest(ours, sync, chosen, together, into_fresh=into_fresh):
                 fresh = sorted(chosen.tables) if into_fresh else []
-                closed = chosen.rejects(only, into_fresh)
+                closed = chosen.rejects(only, into_fresh, coded=sync.flight.step is not None)
                 ours.books.commit_all(together.commits, fresh=fresh, replayed=[group for group, _ in closed])
                 loader.wake()
                 _tell_failed(ours, together.commits, sum(rows for _, rows in closed), into_fresh=into_fresh)
@@ -177,13 +177,15 @@ class _Chosen:
                     when = f"{row.at:%Y-%m-%d %H:%M} UTC"
                     self.ours.note(Note(code, f"rows of {row.stream} were {done}, the last on {when}; {undone}"))
 
-    def rejects(self, only: Sequence[str], into_fresh: bool) -> list[tuple[Group, int]]:
-        """Open groups of which every row goes its way again with these files, and how many rows each has."""
+    def rejects(self, only: Sequence[str], into_fresh: bool, *, coded: bool) -> list[tuple[Group, int]]:
+        """Open groups of which every row goes its way again with these files, and how many rows each has.
+
+        ``coded``: they go through a transformation.
+        """
         g, files = reject_groups.c, reject_files.c
         query = (
-            sa.select(g.file_id, g.stream, g.stage, g.code, g.rows, run_log.c.kind, *files)
+            sa.select(g.file_id, g.stream, g.stage, g.code, g.rows, *files)
             .join(reject_files, files.id == g.file_id)
-            .outerjoin(run_log, run_log.c.id == files.run_id)
             .where(files.pipeline_id == self._pipeline, g.state == "open", files.counted.is_(True))
             .where(g.stage != "source")
         )
@@ -192,29 +194,35 @@ class _Chosen:
         wanted = {name.lower() for name in only}
         found: list[tuple[Group, int]] = []
         with self.ours.home.database.reading() as connection:
-            left_out = self._left_out(connection)
+            left_out, replays = self._left_out(connection), self._replays(connection)
             origins = Origins(connection, self._pipeline)
             for row in connection.execute(query).all():
+                if wanted and row.stream.lower() not in wanted:
+                    continue
                 table = self.tables.get(row.parked_table)
-                if row.stage == "load":
-                    again = into_fresh and table is not None and table.generation == row.parked_generation
+                if row.stage == "load" and into_fresh:
+                    again = table is not None and table.generation == row.parked_generation
                 else:
-                    mine = [one.at for one in self.tables.values() if one.stream == row.stream]
-                    begins = mine or [one.at for one in self.tables.values()]
-                    if row.kind == "RAW_REPLAY":
-                        # Its rows are of any files from before it, so all of these must go again.
-                        first = min(begins, default=None)
-                        again = all(begin <= row.created_at for begin in begins)
-                        again &= not any(at <= row.created_at and (first is None or at >= first) for at in left_out)
-                    else:
-                        after = [*begins, *([self.since] if self.since is not None else [])]
-                        again = all(
-                            read.run in self.runs and all(begin <= read.at for begin in after)
-                            for read in origins.of_rejects(row.id)
-                        )
-                if again and (not wanted or row.stream.lower() in wanted):
+                    begins = [one.at for one in self.tables.values() if one.stream == row.stream]
+                    begins = begins or [one.at for one in self.tables.values()]
+                    reads = origins.of_rejects(row.id)
+                    again = bool(reads) and all(self._goes_again(read, begins, left_out, replays) for read in reads)
+                    if wanted and coded and row.stage != "steps":
+                        # Code may have made the rows of those of an object that does not go again.
+                        again &= not {read.run for read in reads} & {one.run_id for one in left_out}
+                if again:
                     found.append((Group(row.file_id, row.stream, row.stage, row.code), row.rows))
         return found
+
+    def _goes_again(self, read: Read, begins: Sequence[datetime], left_out: Sequence[Any], replays: set[int]) -> bool:
+        """Rows that this run read go their way again. Those of an earlier replay are of any files from before it, so
+        all of these must."""
+        if any(begin > read.at for begin in begins):
+            return False
+        if read.run not in replays:
+            return read.run in self.runs and (self.since is None or self.since <= read.at)
+        first = min(begins, default=None)
+        return not any(one.created_at <= read.at and (first is None or one.created_at >= first) for one in left_out)
 
     @property
     def _pipeline(self) -> str:
@@ -222,17 +230,20 @@ class _Chosen:
 
     def _read(self, connection: sa.Connection, *where: sa.ColumnElement[bool]) -> set[int]:
         """Runs that read the rows of those segments; a replay of raw rows reads none, its rows were kept before."""
-        r = run_log.c
-        again = sa.select(r.id).where(r.pipeline_id == self._pipeline, r.kind == "RAW_REPLAY")
         found = Origins(connection, self._pipeline).of_segments(*where)
-        return {read.run for read in found} - set(connection.execute(again).scalars())
+        return {read.run for read in found} - self._replays(connection)
 
-    def _left_out(self, connection: sa.Connection) -> list[datetime]:
-        """When the files were kept, or had been, that are not among these."""
+    def _replays(self, connection: sa.Connection) -> set[int]:
+        r = run_log.c
+        query = sa.select(r.id).where(r.pipeline_id == self._pipeline, r.kind == "RAW_REPLAY")
+        return set(connection.execute(query).scalars())
+
+    def _left_out(self, connection: sa.Connection) -> list[Any]:
+        """The files that were kept, or had been, and are not among these: when, and by which run."""
         f = raw_files.c
         mine = {file.path for file in self.files}
-        found = connection.execute(sa.select(f.path, f.created_at).where(f.pipeline_id == self._pipeline))
-        return [row.created_at for row in found if row.path not in mine]
+        found = connection.execute(sa.select(f.path, f.created_at, f.run_id).where(f.pipeline_id == self._pipeline))
+        return [row for row in found if row.path not in mine]
 
     def _kept(self, connection: sa.Connection) -> set[int]:
         """Runs of which rows were kept. Rows of objects that are not chosen were kept with them."""
