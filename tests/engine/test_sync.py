@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.engine.kit import PIPELINE, Killed, Rig, Shaky, items, log, rig, types
+from tests.engine.kit import PIPELINE, Duck, Killed, Rig, Shaky, items, log, rig, types
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.control import pipelines, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
-from millrace.data.batch import Checkpoint
+from millrace.data.batch import REPEATED, Checkpoint, Passed
 from millrace.engine import sync as syncing
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ledger import Commit
@@ -51,6 +51,33 @@ def test_a_destination_that_is_gone_is_told_although_nothing_is_new(rig: Rig):
     (rig.folder / "warehouse.duckdb").unlink()
     (note,) = rig.run().notes
     assert (note.code, "resync" in note.message) == ("rows_missing", True)
+
+
+def test_a_destination_that_is_gone_is_not_opened_for_rows_that_may_not_come(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    real, looked = Books.commit, threading.Event()
+
+    def commit(self: Books, commit: Commit) -> None:
+        assert looked.wait(10)
+        real(self, commit)
+
+    def vanished(self: Duck) -> bool:
+        looked.set()
+        return not self.config.path.exists()
+
+    rig.script.stream(
+        "items", log(items(1, 2), every=2), [Passed(2, REPEATED), Checkpoint(3)], [Checkpoint(4)], key=("id",)
+    )
+    rig.create()
+    rig.run()
+    (rig.folder / "warehouse.duckdb").unlink()
+    monkeypatch.setattr(Duck, "vanished", vanished)
+    monkeypatch.setattr(Books, "commit", commit)
+    (note,) = rig.run().notes
+    assert note.code == "rows_missing"
+    monkeypatch.setattr(Duck, "expect", lambda _: pytest.fail("nothing was read"))
+    (note,) = rig.run().notes
+    assert note.code == "rows_missing"
+    assert not (rig.folder / "warehouse.duckdb").exists()
 
 
 def test_a_read_remembers_the_marks_of_the_last(rig: Rig):

@@ -301,9 +301,13 @@ class Sync:
             if shelved.mapping.stream not in self.left:
                 settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
 
+    def lost(self, destination: Destination[Any]) -> int:
+        """How many tables the books call loaded, where the destination is gone; 0 where it is there."""
+        return sum(one.loaded > 0 for one in self.shelf.tables()) if destination.vanished() else 0
+
     def miss(self, destination: Destination[Any]) -> None:
         """The run says so where all that was loaded before is gone, and nothing new has made it known by a load."""
-        if (loaded := sum(one.loaded > 0 for one in self.shelf.tables())) and destination.vanished():
+        if loaded := self.lost(destination):
             self.note(
                 Note(
                     "rows_missing",
@@ -352,8 +356,9 @@ class _Loader(threading.Thread):
 
     def expect(self) -> None:
         """All is read; when the last of it is committed, it is loaded."""
-        self._expecting = True
-        self._work.set()
+        if self._sync.meter.read:
+            self._expecting = True
+            self._work.set()
 
     def finish(self) -> BaseException | None:
         """All that was committed is loaded, or this is why not."""
@@ -374,7 +379,9 @@ class _Loader(threading.Thread):
                 if self._expecting and not ending:
                     self._expecting = False
                     with suppress(Exception):  # the load raises it
-                        destination.expect()
+                        # Where all is gone, it is not made anew before somebody could say so (`miss`).
+                        if not self._sync.lost(destination):
+                            destination.expect()
                 if not ending and not self._enough(destination):
                     continue
                 destination = self._attempt(destination)
