@@ -68,8 +68,8 @@ class _Children(threading.Thread):
     def run(self) -> None:
         tasks = Path(f"/proc/{self._parent}/task")
         while tasks.exists():
-            for task in tasks.glob("*/children"):
-                with suppress(OSError):
+            with suppress(OSError):  # the process, or a thread of it, has just ended
+                for task in tasks.glob("*/children"):
                     for child in map(int, task.read_text().split()):
                         self._peaks[child] = max(self._peaks.get(child, 0), _peak_bytes(child))
             time.sleep(_LOOK_S)
