@@ -1,5 +1,6 @@
 import {
   Alert,
+  Box,
   Button,
   Group,
   Loader,
@@ -295,13 +296,15 @@ export function Component() {
                 empty={<Empty icon={IconScale} title="Every count is the same" />}
               />
               {unlike.length > 0 && (
-                <DataTable
-                  label={`Rows of ${one.stream} that are not alike`}
-                  columns={UNLIKE}
-                  rows={unlike}
-                  id={(row) => `${row.name} ${row.kind}`}
-                  empty={null}
-                />
+                <Box mt={16}>
+                  <DataTable
+                    label={`Rows of ${one.stream} that are not alike`}
+                    columns={UNLIKE}
+                    rows={unlike}
+                    id={(row) => `${row.name} ${row.kind}`}
+                    empty={null}
+                  />
+                </Box>
               )}
             </section>
           );
