@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.data import types
-from millrace.sources.mysql.log import binary_json, events, numbers
+from millrace.sources.mysql.log import binary_json, events, gtids, numbers
 from millrace.sources.mysql.log.events import INSERT, UPDATE, Rows
 from millrace.sources.mysql.log.locating import PADDING, Places, Size, located
 
@@ -138,3 +139,48 @@ def test_rows_found_side_by_side_are_those_found_one_by_one(
     columns = [numbers.raw(found.marks, one).to_pylist() for one in found.new]
     assert list(zip(found.kinds.tolist(), map(list, zip(*columns, strict=True)), strict=True)) == wanted
     assert all(one.null.all() for one in found.old)
+
+
+def _unsigned(value: int) -> bytes:
+    """As MySQL's serialization writes it: the low bits say how many bytes follow."""
+    more = next((count for count in range(8) if value < 1 << 7 * (count + 1)), 8)
+    if more == 8:
+        return b"\xff" + value.to_bytes(8, "little")
+    return (value << (more + 1) | (1 << more) - 1).to_bytes(more + 1, "little")
+
+
+SERVER = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+
+
+@given(st.uuids(), st.from_regex("[a-z_][a-z0-9_]{0,31}", fullmatch=True), st.integers(1, 2**63 - 2))
+def test_the_number_of_a_transaction_is_read_with_a_tag_and_without(server: UUID, tag: str, count: int) -> None:
+    head = bytes(4) + bytes([42]) + bytes(14)
+    fields = b"\x00" + _unsigned(1)
+    fields += _unsigned(1) + b"".join(map(_unsigned, server.bytes))
+    fields += _unsigned(2) + _unsigned(count * 2)
+    fields += _unsigned(3) + _unsigned(len(tag)) + tag.encode()
+    fields += _unsigned(4) + _unsigned(14)  # and more, that nobody asks for
+    event = b"\0" + head + _unsigned(1) + _unsigned(len(fields) + 5) + _unsigned(4) + fields
+    assert events.numbered(event) == f"{server}:{tag}:{count}"
+    plain = b"\0" + bytes(4) + bytes([33]) + bytes(14) + b"\x01" + server.bytes + struct.pack("<Q", count)
+    assert events.numbered(plain) == f"{server}:{count}"
+
+
+@pytest.mark.parametrize(
+    ("written", "last"),
+    [
+        ("3E11FA47-71CA-11E1-9E33-C80AA9429562:23", [f"{SERVER}:23"]),
+        (f"{SERVER}:1-5", [f"{SERVER}:5"]),
+        (f"{SERVER}:1-3:11:47-49", [f"{SERVER}:49"]),
+        (f"{SERVER}:domain_1:7", [f"{SERVER}:domain_1:7"]),
+        (f"{SERVER}:1-3:15-21:Domain_2:8-52:9", [f"{SERVER}:21", f"{SERVER}:domain_2:52"]),
+        (
+            f"2174b383-5441-11e8-b90a-c80aa9429562:1-3,\n{SERVER}:1-3",
+            ["2174b383-5441-11e8-b90a-c80aa9429562:3", f"{SERVER}:3"],
+        ),
+        *((wrong, None) for wrong in ("", "yesterday", SERVER, f"{SERVER}:", f"{SERVER}:5-3", f"{SERVER}:0",
+                                      f"{SERVER}:tag", f"{SERVER}:1-2-3", "0-1-2", f"{SERVER[:-1]}:1")),
+    ],
+)  # fmt: skip
+def test_sets_of_numbers_are_read_as_mysql_writes_them(written: str, last: list[str] | None) -> None:
+    assert gtids.last(written) == last

@@ -131,4 +131,7 @@ def test_a_place_that_is_none_is_refused_and_nothing_moves(site: Site, shop: Dat
     assert "not known" in refused(site, f"{file}:{first - 1}").message
     assert "no transaction" in refused(site, "9-9-99999").message
     assert "GTID" in str(refused(site, "yesterday").hint)
+    server = "3E11FA47-71CA-11E1-9E33-C80AA9429562"
+    assert "no transaction" in refused(site, f"{server}:1-77").message
+    assert "no order" in refused(site, f"{server}:1-77:tag:1-3").message
     assert positions.of_log(site.home, "followed") == held

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import pyarrow as pa
 
 from millrace.data.dataclass import dataclass
+from millrace.sources.mysql.log import gtids
 from millrace.sources.mysql.log.wire import HEAD, KIND, number
 
 QUERY, ROTATE, FORMAT, XID, TABLE_MAP = 2, 4, 15, 16, 19
@@ -23,8 +24,8 @@ PARTIAL_UPDATE, PAYLOAD, XA_PREPARE = 39, 40, 38
 QUERY_COMPRESSED = 165
 INCIDENT = 26
 # A transaction, or a statement that is none, begins: MySQL's with a number, without one, with a tag; MariaDB's.
-BEGINNINGS = frozenset((33, 34, 42, 162))
-MARIADB_GTID = 162
+TAGGED_GTID, MARIADB_GTID = 42, 162
+BEGINNINGS = frozenset((33, 34, TAGGED_GTID, MARIADB_GTID))
 
 INSERT, UPDATE, DELETE = 0, 1, 2
 ROWS: Mapping[int, tuple[int, int, bool]] = {
@@ -250,9 +251,11 @@ def gtid(event: bytes) -> Gtid:
 
 
 def numbered(event: bytes) -> str:
-    """The number of the transaction that begins, as the server's own tools write it; of MySQL without a tag."""
+    """The number of the transaction that begins, as the server's own tools write it."""
     if event[KIND] == MARIADB_GTID:
         return gtid(event).text
+    if event[KIND] == TAGGED_GTID:
+        return gtids.tagged(event)
     at = HEAD + 1
     return f"{uuid.UUID(bytes=event[at : at + 16])}:{number(event, at + 16, 8)}"
 

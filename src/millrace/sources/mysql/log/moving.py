@@ -14,7 +14,7 @@ from millrace.connect.log import Following, no_such_place
 from millrace.connect.mysql.session import Session
 from millrace.data.batch import JSON, Checkpoint
 from millrace.errors import ConfigError, Transient
-from millrace.sources.mysql.log import server
+from millrace.sources.mysql.log import gtids, server
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.reading import Position, Read
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from millrace.sources.mysql.log.log import Log
 
 _PLACE = re.compile(r"(.+\.[0-9]{1,12}):([0-9]{1,10})")
-_NUMBER = re.compile(r"[0-9]+-[0-9]+-[0-9]+|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}:[0-9]+")
+_OF_MARIADB = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 _HOW = "Write it like mysql-bin.000042:4711, or as the number (GTID) of the last transaction that was read."
 
 
@@ -44,11 +44,9 @@ def moved(log: Log, session: Session, wanted: str, known: Sequence[JSON]) -> JSO
                 wanted, f"it is within a transaction or an event; the next place behind it is {_at(found)}"
             )
         return found
-    if not _NUMBER.fullmatch(wanted):
-        raise no_such_place(wanted, "it is no place of a binary log", _HOW)
+    number = _number(wanted)
     if not starts:
         raise _unknown(wanted)
-    number = wanted.lower()
     oldest = min(starts, key=_at)
     nearest = max((cursor for cursor in starts if _follows(number, cursor["gtid"])), key=_at, default=oldest)
     found, met = _walked(log, session, nearest, end, number)
@@ -59,6 +57,19 @@ def moved(log: Log, session: Session, wanted: str, known: Sequence[JSON]) -> JSO
     if not met:
         raise no_such_place(wanted, f"no transaction of that number lies between {_at(oldest)} and {last}")
     return found
+
+
+def _number(wanted: str) -> str:
+    """The number of a transaction, or of the last one of MySQL's set, such as gtid_executed, if that is one place."""
+    if _OF_MARIADB.fullmatch(wanted):
+        return wanted
+    found = gtids.last(wanted)
+    if not found:
+        raise no_such_place(wanted, "it is no place of a binary log", _HOW)
+    if len(found) > 1:
+        why = f"transactions of {len(found)} servers or tags have no order among each other"
+        raise no_such_place(wanted, why, "Name the one that is last in the log, or a file and a place in it.")
+    return found[0]
 
 
 def _follows(number: str, known: str) -> bool:
