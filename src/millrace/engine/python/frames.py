@@ -55,7 +55,8 @@ def request(
 ) -> bytes:
     """Rows as a frame. ``visible``: the columns that a script sees; ``wanted``: those that go at once, None for all."""
     sections: list[bytes | memoryview] = []
-    there = [name for name in visible if _has_values(rows.column(name))]
+    arrays = {name: rows.column(name) for name in visible}
+    nulls = {name: array.null_count for name, array in arrays.items() if _has_values(array)}
     modified = None
     at = rows.schema.get_field_index(SOURCE_MODIFIED_AT)
     if at >= 0:
@@ -66,14 +67,12 @@ def request(
         "stream": stream,
         "count": rows.num_rows,
         "keys": list(keys),
-        "hidden": [name for name in rows.schema.names if name not in set(visible)],
-        "whole": [name for name in there if not rows.column(name).null_count],
-        "sparse": [name for name in there if rows.column(name).null_count],
-        "json": [name for name in there if types.kind(types.canonical(rows.column(name).type)) in _AS_JSON],
+        "hidden": [name for name in rows.schema.names if name not in arrays],
+        "whole": [name for name, count in nulls.items() if not count],
+        "sparse": [name for name, count in nulls.items() if count],
+        "json": [name for name in nulls if types.kind(types.canonical(arrays[name].type)) in _AS_JSON],
         "columns": {
-            name: list(_columns(name, rows.column(name), sections))
-            for name in there
-            if wanted is None or name in wanted
+            name: list(_columns(name, arrays[name], sections)) for name in nulls if wanted is None or name in wanted
         },
         "modified": modified,
         "traced": traced,
@@ -84,8 +83,9 @@ def request(
 def rest(rows: pa.RecordBatch, visible: Sequence[str], wanted: Collection[str]) -> bytes:
     """The columns that did not go at once, as a frame."""
     sections: list[bytes | memoryview] = []
-    late = [name for name in visible if name not in wanted and _has_values(rows.column(name))]
-    return frame({"columns": {name: list(_columns(name, rows.column(name), sections)) for name in late}}, sections)
+    late = {name: rows.column(name) for name in visible if name not in wanted}
+    columns = {name: list(_columns(name, one, sections)) for name, one in late.items() if _has_values(one)}
+    return frame({"columns": columns}, sections)
 
 
 _AS_JSON = ("JSON", "STRUCT", "ARRAY")

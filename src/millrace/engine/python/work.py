@@ -222,9 +222,10 @@ class Answers:
             gone: Sequence[str] = ()
             if made:
                 values: dict[str, Any] = {}
-                for key, value in properties.items():
+                plain = type(properties) is Properties and not properties.lazy
+                for key, value in dict.items(properties) if plain else properties.items():
                     kind = type(value)
-                    if (kind is str and value.isascii()) or kind is float or kind is bool:
+                    if (kind is str and value.isascii()) or kind is float or (kind is int and -_INT <= value < _INT):
                         values[key] = value
                     elif value is not None:
                         values[key] = cells.encoded(value, json_text)
@@ -242,8 +243,9 @@ class Answers:
             chosen = tuple(event.getPrimaryKeys()) if event.keys_set else None
             alike = tuple((key, _kind(value)) for key, value in values.items()) if self._traced else ()
             ready.append(((name, made, chosen, alike), values, gone, place))
+        groups = self._groups
         for key, values, gone, place in ready:
-            self._group(key).add(number, place, values, gone)
+            (groups.get(key) or self._group(key)).add(number, place, values, gone)
         return True
 
     def _check(self, keys: Sequence[str]) -> None:
@@ -324,6 +326,8 @@ def _place(events: list[Event], wrong: Exception) -> str:
     return ""
 
 
+# Integers that an answer has as they are, beside greater ones.
+_INT = 1 << 31
 # Types of what stands where a field has no value.
 _NOTHINGS = frozenset({type(None), type(ABSENT)})
 
