@@ -205,7 +205,9 @@ def test_a_transformation_goes_from_a_sample_to_a_rollback(shop: Shop, tmp_path:
     script.write_text("def transform(event):\n    return None\n")
     shop.ask("transform", "deploy", "clevertap", "--script", script)
     assert "-    p['device'] = p['objectId'][:4]" in shop.ask("transform", "diff", "clevertap", "1", "2").out
-    assert "with the text of version 1" in shop.ask("transform", "rollback", "clevertap", "1").out
+    back = shop.ask("transform", "rollback", "clevertap", "1", "-m", "names are lost")
+    assert "with the text of version 1" in back.out
+    assert "back to version 1: names are lost" in shop.ask("transform", "history", "clevertap").out
     assert "p['device']" in shop.ask("transform", "show", "clevertap").out
     assert shop.ask("transform", "remove", "clevertap").code == 0
     assert "rows pass as they are" in shop.ask("transform", "show", "clevertap").out

@@ -415,7 +415,7 @@ def _plan(plan: Plan) -> Iterator[str]:
     if plan.ddl is None:
         yield f"  {dim(f'the destination could not be asked what changes there: {plan.unasked}')}"
     elif plan.ddl:
-        yield f"  {'what runs at once' if plan.at_once else 'the next load runs'}:"
+        yield f"  {'what runs at once' if plan.at_once else 'the next load of rows runs'}:"
         yield from (f"    {line}" for one in plan.ddl for line in one.splitlines())
     if plan.waiting_rows:
         yield f"  {count(plan.waiting_rows, 'row')} on the stage still come in the shape in which they were staged"
@@ -487,7 +487,7 @@ def _shown(found: Shown) -> Iterator[str]:
     if found.unasked:
         yield dim(f"the destination could not be asked what it is like: {found.unasked}")
     if found.ddl:
-        yield "The next load runs:"
+        yield "The next load of rows runs:"
         yield from (f"  {line}" for each in found.ddl for line in each.splitlines())
     if found.waiting_rows:
         yield f"{count(found.waiting_rows, 'row')} wait on the stage."

@@ -289,17 +289,18 @@ def diff(
     face.answer(lines, lines or ["The two are the same."])
 
 
-@command(group, "rollback", examples=["millrace transform rollback clevertap 3"])
+@command(group, "rollback", examples=["millrace transform rollback clevertap 3 -m 'version 4 lost names'"])
 def rollback(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
     to: Annotated[int, typer.Argument(metavar="VERSION", help="The version whose text is deployed again.")],
+    reason: Annotated[str | None, REASON] = None,
 ) -> None:
     """Deploy an earlier version again, as a new version."""
     from millrace.control.operations import transformations
 
     with face.desk() as desk:
-        made = desk.ask(transformations.roll_back, pipeline, to)
+        made = desk.ask(transformations.roll_back, pipeline, to, reason)
     face.answer(made, [f"{mark('good')} {pipeline}: {_called(made)} is deployed, with the text of version {to}."])
 
 

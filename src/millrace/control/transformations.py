@@ -162,13 +162,16 @@ def deploy(
     return deployed_now
 
 
-def roll_back(home: Home, pipeline: str, to: int, *, author: str | None = None) -> Transformation:
+def roll_back(
+    home: Home, pipeline: str, to: int, *, reason: str | None = None, author: str | None = None
+) -> Transformation:
     """The text of an earlier version is deployed again, as a new version."""
     home.actor.must("transformations.edit")
     if to == DRAFT:
         raise ConfigError("version 0 is the draft", hint="Deploy it: `millrace transform deploy`.", code="usage")
     old = version(home, pipeline, to)
-    return deploy(home, pipeline, old.kind, old.text, reason=f"back to version {to}", author=author)
+    back = f"back to version {to}"
+    return deploy(home, pipeline, old.kind, old.text, reason=f"{back}: {reason}" if reason else back, author=author)
 
 
 def _told(home: Home, pipeline: Pipeline, action: str, message: str) -> None:

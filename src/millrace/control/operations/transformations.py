@@ -107,9 +107,9 @@ def remove(home: Home, pipeline: Name, reason: Reason | None = None) -> Transfor
 
 
 @operation("POST", "/pipelines/{pipeline}/transformation/roll-back", "transformations.edit")
-def roll_back(home: Home, pipeline: Name, to: Version) -> Transformation:
+def roll_back(home: Home, pipeline: Name, to: Version, reason: Reason | None = None) -> Transformation:
     """Deploy an earlier version again, as a new version."""
-    return transformations.roll_back(home, pipeline, to)
+    return transformations.roll_back(home, pipeline, to, reason=reason)
 
 
 @operation("GET", "/pipelines/{pipeline}/samples")

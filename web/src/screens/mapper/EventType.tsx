@@ -210,7 +210,7 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
       {mapping.ddl && mapping.ddl.length > 0 && (
         <div className="card" style={{ padding: 16 }}>
           <Text size="sm" fw={600} mb={6}>
-            The next load runs
+            The next load of rows runs
           </Text>
           <Code block>{mapping.ddl.join(';\n')}</Code>
         </div>

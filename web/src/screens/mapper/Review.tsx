@@ -169,7 +169,7 @@ export function PlanShown({ plan }: { plan: Plan }) {
       ) : plan.ddl && plan.ddl.length > 0 ? (
         <div>
           <Text size="sm" fw={600} mb={4}>
-            {plan.at_once ? 'It runs at once' : 'The next load runs'}
+            {plan.at_once ? 'It runs at once' : 'The next load of rows runs'}
           </Text>
           <Code block>{plan.ddl.join(';\n')}</Code>
         </div>
