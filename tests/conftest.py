@@ -21,6 +21,7 @@ from tests.buckets import bucket, s3
 from tests.mariadb import mariadb, mysql_database
 from tests.mongodb import mongo, mongodb
 from tests.postgres import database, postgres
+from tests.prepared import prepared
 
 pytest.register_assert_rewrite("millrace.connect.testing")
 
@@ -38,7 +39,7 @@ settings.register_profile("millrace", plain, max_examples=25)
 settings.register_profile("deep", plain, max_examples=1000)
 settings.load_profile("millrace")
 
-__all__ = ["bucket", "database", "mariadb", "mongo", "mongodb", "mysql_database", "postgres", "s3"]
+__all__ = ["bucket", "database", "mariadb", "mongo", "mongodb", "mysql_database", "postgres", "prepared", "s3"]
 
 
 # Files that tests make are synced as those of users are, which a disk takes milliseconds for and memory does not.

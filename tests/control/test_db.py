@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +30,11 @@ from millrace.control.tables import Document, Free, Moment, metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
 
 DIALECT = postgresql.dialect()
+
+
+@pytest.fixture(autouse=True)
+def none_is_a_copy(prepared: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "_create", prepared)
 
 
 @pytest.fixture
