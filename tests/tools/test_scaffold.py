@@ -77,8 +77,8 @@ def test_a_new_connector_works_and_its_test_passes(copy: Path) -> None:
     assert all("example.com" in line for line in lacking)
 
     (copy / "tests/contract/conftest.py").write_text(HELD_OPEN)
-    # The contract's heaviest tests say nothing more about a scaffold.
-    light = "not 100000 and not memory and not random and not elsewhere"
+    # All of the contract is kept by DuckDB's own tests, and the scaffold is that: a part says that its test runs.
+    light = "not TestContract or (append or merge or killed or hostile) and not 100000 and not elsewhere"
     passed = run(copy, "-m", "pytest", "--no-header", "-p", "no:xdist", "-k", light, *tests)
     assert passed.returncode == 0, passed.stdout + passed.stderr
 
