@@ -29,7 +29,7 @@ KINDS = [("rejects", "merge"), ("rejects", "append"), ("raw", "merge"), ("raw", 
 LONG_AGO = date(2020, 1, 1)
 
 # One of so many points is tried by `make test`, and a different one of them in each kind; all by `make crash`.
-SOME = 6
+SOME = 12
 
 
 @dataclass(frozen=True)
