@@ -30,7 +30,7 @@ from millrace.control.jobs import Job
 from millrace.control.pipelines import Wish
 from millrace.control.schedule import Schedule
 from millrace.engine import ingest, sync
-from millrace.errors import ConfigError, RateLimited, Transient
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, RateLimited, Transient
 
 BOTH = ("HIGH", "NORMAL")
 
@@ -197,8 +197,9 @@ def test_a_worker_that_is_told_to_end_gives_its_task_back_and_another_ends_the_s
 
 
 @pytest.mark.parametrize("wished", [True, False], ids=["cancelled", "the worker ends"])
+@pytest.mark.parametrize("error", [Transient, EnvironmentProblem])
 def test_a_job_that_is_asked_to_end_while_a_system_does_not_answer_has_not_failed(
-    home: Home, script: Script, tmp_path: Path, wished: bool
+    home: Home, script: Script, tmp_path: Path, wished: bool, error: type[MillraceError]
 ):
     asked, stopping = jobs.start(home, "events"), threading.Event()
 
@@ -208,7 +209,7 @@ def test_a_job_that_is_asked_to_end_while_a_system_does_not_answer_has_not_faile
         else:
             stopping.set()
         heard(home)
-        raise Transient("nobody answers")
+        raise error("nobody answers")
 
     script.before["Users", 1] = away
     job = perform(home, stopping)

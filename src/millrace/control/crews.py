@@ -30,6 +30,7 @@ from millrace.control import (
 from millrace.control.activity import Severity, wrote
 from millrace.control.alert_runs import Ended
 from millrace.control.clock import clock as machine_clock
+from millrace.control.db import Outdated
 from millrace.control.fittings import Place, naming_of, strategy_of
 from millrace.control.ledger import Books
 from millrace.control.records import RunKind, RunStatus
@@ -42,7 +43,7 @@ from millrace.engine.mapping import Naming
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.engine.sync import Sync
-from millrace.errors import ConfigError, DataError, MillraceError, Problem, Stale, Transient
+from millrace.errors import ConfigError, DataError, EnvironmentProblem, MillraceError, Problem, Stale, Transient
 
 if TYPE_CHECKING:
     from millrace.control.due import Outcome
@@ -301,8 +302,9 @@ def crew(
         try:
             yield ours
         except BaseException as error:
-            # Whoever ends a run does not see it fail of what time may mend.
-            stopped = isinstance(error, Transient) and ours.stopping.is_set()
+            # Whoever ends a run does not see it fail of what time, or this machine, may mend.
+            passing = isinstance(error, (Transient, EnvironmentProblem)) and not isinstance(error, Outdated)
+            stopped = passing and ours.stopping.is_set()
             gone = stopped or isinstance(error, (KeyboardInterrupt, Stale))
             status: RunStatus = "CANCELLED" if gone else "FAILED"
             problem = told(error, hidden)
