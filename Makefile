@@ -14,7 +14,7 @@ WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web screenshots demo test packages lint types screens generated golden check new-source new-destination clean
-.PHONY: bench bench-flight bench-api bench-web bench-push bench-databases bench-following bench-workers soak crash deep
+.PHONY: bench bench-flight bench-api bench-web bench-push bench-databases bench-following bench-workers soak crash long deep
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ golden: setup  ## Write the golden files and docs/reference anew; review reads t
 
 crash: setup  ## kill -9 of the real process at 50 points, and an end at every point, of servers and connections too; long
 	@$(BIN)/python -m pytest tests/crash --kills 50 --every-point
+
+long: setup  ## The tests that `make test` leaves out because they take long and it shows the same with less
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --long -m long
 
 deep: setup  ## Laws with forty times as many examples, and each attempt to leave the sandbox behind each wall; long
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 3600 -m hypothesis

@@ -78,8 +78,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that processes which share the tests end together."""
+    if not config.getoption("--long"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     items.sort(key=lambda item: "crash" not in item.path.parts and item.path.name not in LONG)
 
 
@@ -92,10 +95,12 @@ def _free_memory() -> int:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     where = config.option.basetemp or tempfile.gettempdir()
     headers = (one.pytest_report_header() for one in (servers, maria, documents, bubblewrap, chromium, sshd))
-    return [*headers, f"folders of tests: {where}"]
+    long = "among them" if config.getoption("--long") else "left to `make long`"
+    return [*headers, f"folders of tests: {where}", f"tests that are marked as long: {long}"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="tests too that are marked as long")
     parser.addoption("--kills", type=int, default=3, help="kill -9 of the real process: how often, for each kind")
     parser.addoption("--every-point", action="store_true", help="each kind of end at each point, for each kind")
 
