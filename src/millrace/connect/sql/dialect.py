@@ -40,7 +40,6 @@ class Dialect:
     types: Mapping[Kind, str]
     back: tuple[tuple[str, str], ...]
     row_id: str
-    row_id_type: str
     wide: str
     bounded: str
     widen: str

@@ -67,7 +67,6 @@ MYSQL = Dialect(
         (r"json", "JSON"),
     ),
     row_id="",
-    row_id_type="BIGINT",
     wide="LONGTEXT",  # decimals end at 65 digits, 30 of them behind the point; text keeps them all
     bounded="VARCHAR({n})",
     widen="ALTER TABLE {table} MODIFY COLUMN {column} {type}",
