@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -88,20 +87,6 @@ class TestDuckDB(SqlDestinationContract):
                 connection.execute("SELECT count(*) FROM t JOIN spots ON t.rowid = spot").fetchall() for _ in range(20)
             ]
             assert found == [[(900,)]] * 20
-
-    def test_a_history_of_as_many_columns_as_there_may_be_is_compared_at_once(self, destination: Destination) -> None:
-        # A condition for each column took 20 s of the processor for one row; all of them in one take 4.
-        business = {f"c{number:04}": types.VARCHAR for number in range(destination.limits.columns - 6)}
-        schema = {"k": types.LONG, **business, columns.INGESTED_AT: types.LONG}
-        made = table("wide", {"k": types.LONG, **business}, key=("k",), mode="history")
-        destination.ensure(made)
-        before = time.process_time()
-        for number, last in enumerate("aab"):
-            words = (*("x" for _ in range(len(business) - 1)), last)
-            destination.load(made, Load(FEED, number, number + 1, 1, rows(schema, (1, *words, number))))
-        assert time.process_time() - before < 30
-        found = destination.query(f'SELECT c0000, "c{len(business) - 1:04}" FROM wide ORDER BY 2').to_pylist()
-        assert [tuple(row.values()) for row in found] == [("x", "a"), ("x", "b")]
 
     # Structs and lists.
 

@@ -18,7 +18,7 @@ from millrace.connect.sql.statements import Found
 from millrace.connect.testing.rows import EXTREMES, META, PLAIN, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
-from millrace.destinations.mysql import merging, shape
+from millrace.destinations.mysql import merging, shape, versions
 from millrace.destinations.mysql.dialect import ON_MARIADB, ON_MYSQL
 from millrace.destinations.postgres.dialect import POSTGRES
 
@@ -53,9 +53,9 @@ def items() -> Table:
 def text(dialect: Dialect) -> Iterator[str]:
     """Every statement of a dialect, each under a line that says what it is."""
     target = dialect.path("schema", "users")
-    create, merge_of = statements.create, statements.merge
+    create, merge_of, record_of = statements.create, statements.merge, history.record
     if dialect in (ON_MYSQL, ON_MARIADB):
-        create, merge_of = _create_in_mysql, merging.merge
+        create, merge_of, record_of = _create_in_mysql, merging.merge, versions.record
     yield "-- create: every logical type"
     yield create(dialect, every_type(), dialect.path("schema", "every type"))
     yield "-- create: merge, with deletes"
@@ -93,11 +93,7 @@ def text(dialect: Dialect) -> Iterator[str]:
     fallen, into = statements.temporary(dialect, "fallen"), statements.temporary(dialect, "fallen_0")
     phones = dialect.path("schema", "orgs_contact_phone_no")
     yield arrays.below(dialect, items(), nest, statements.order(items()), phones, fallen, into)
-    versions = users(deletes=True, mode="history")
-    beside = history.moments(versions, dialect.limits)
-    yield "-- history: the table of moments"
-    yield create(dialect, beside, dialect.path("schema", beside.name))
-    record = history.record(dialect, versions, target, dialect.path("schema", beside.name), at_ms=AT_MS)
+    record = record_of(dialect, users(deletes=True, mode="history"), target, at_ms=AT_MS)
     for number, statement in enumerate((*record.statements, record.counts, *record.effects), 1):
         yield f"-- history: {number}"
         yield statement

@@ -291,142 +291,68 @@ SELECT t.rowid AS spot, t."__hevo_id" AS id, f."__hevo__ingested_at"
 FROM "schema"."orgs_contact_phone_no" AS t JOIN temp.main."__mr_fallen" AS f ON f.id = t."__hevo_ref_id"
 WHERE NOT COALESCE(t."__hevo__marked_deleted", FALSE) AND NOT COALESCE(COALESCE(t."__hevo__ingested_at" > f."__hevo__ingested_at", FALSE), FALSE);
 
--- history: the table of moments
-CREATE TABLE "schema"."__hevo__moments_users" (
-  "id" BIGINT,
-  "__hevo__source_modified_at" TIMESTAMPTZ,
-  "__hevo__ingested_at" BIGINT,
-  "what" SMALLINT,
-  "__hevo__valid_from" TIMESTAMPTZ
-);
-
 -- history: 1
 CREATE TEMP TABLE temp.main."__mr_batch" AS
 SELECT k.*, row_number() OVER (PARTITION BY "id", __mr_since, __mr_gone ORDER BY __mr_ing DESC NULLS LAST, "__he__msg_seq_id" DESC) AS __mr_place
-FROM (SELECT r."id", COALESCE(CAST(r."__hevo__source_modified_at" AS TIMESTAMPTZ), make_timestamptz(r."__hevo__ingested_at" * 1000)) AS __mr_since, r.__mr_gone, r."__he__msg_seq_id", r."__hevo__ingested_at" AS __mr_ing, r."__hevo__source_modified_at" AS __mr_mod FROM temp.main."__mr_rows" AS r) AS k;
+FROM (SELECT r."id", COALESCE(CAST(r."__hevo__source_modified_at" AS TIMESTAMPTZ), make_timestamptz(r."__hevo__ingested_at" * 1000)) AS __mr_since, r.__mr_gone, r."__he__msg_seq_id", r."__hevo__ingested_at" AS __mr_ing FROM temp.main."__mr_rows" AS r) AS k;
 
 -- history: 2
 CREATE TEMP TABLE temp.main."__mr_known" AS
-SELECT t."id", t."__hevo__valid_from" AS __mr_since, t."__hevo__valid_to" AS __mr_until, COALESCE(t."__hevo__marked_deleted", FALSE) AS __mr_flagged, t."__hevo__ingested_at" AS __mr_ing, t."__hevo__source_modified_at" AS __mr_mod
-FROM (SELECT DISTINCT "id" FROM temp.main."__mr_batch") AS b JOIN "schema"."users" AS t ON b."id" = t."id"
-WHERE t."__hevo__valid_from" IS NOT NULL;
+SELECT t."id", t."__hevo__valid_from" AS __mr_since, t."__hevo__valid_to" AS __mr_until, COALESCE(t."__hevo__marked_deleted", FALSE) AS __mr_flagged, t."__hevo__ingested_at" AS __mr_ing, t.rowid AS __mr_spot
+FROM "schema"."users" AS t WHERE t."__hevo__valid_from" IS NOT NULL AND EXISTS (SELECT 1 FROM temp.main."__mr_batch" AS b WHERE b."id" = t."id");
 
 -- history: 3
-CREATE TEMP TABLE temp.main."__mr_noted" AS
-SELECT m."id", m."__hevo__valid_from" AS __mr_since, m."__hevo__ingested_at" AS __mr_ing, m."what" AS __mr_what, m."__hevo__source_modified_at" AS __mr_mod
-FROM (SELECT DISTINCT "id" FROM temp.main."__mr_batch") AS b JOIN "schema"."__hevo__moments_users" AS m ON b."id" = m."id";
+CREATE TEMP TABLE temp.main."__mr_meeting" AS
+SELECT b."__he__msg_seq_id", k.__mr_spot, COALESCE(k.__mr_ing > b.__mr_ing, FALSE) AS stale, CASE WHEN r."name" IS DISTINCT FROM t."name" THEN FALSE ELSE TRUE END AS same
+FROM temp.main."__mr_batch" AS b JOIN temp.main."__mr_known" AS k ON k."id" = b."id" AND k.__mr_since = b.__mr_since
+JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = b."__he__msg_seq_id"
+JOIN "schema"."users" AS t ON t.rowid = k.__mr_spot
+WHERE b.__mr_place = 1 AND NOT b.__mr_gone;
 
 -- history: 4
 CREATE TEMP TABLE temp.main."__mr_events" AS
-SELECT b."id", b.__mr_since, b.__mr_ing, 6 AS __mr_what, NULLIF(b."__he__msg_seq_id", -1) AS "__he__msg_seq_id", b.__mr_gone, b.__mr_mod
-FROM temp.main."__mr_batch" AS b WHERE b.__mr_place = 1;
+SELECT e.*, lag(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_gone_before, lag("__he__msg_seq_id") OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_seq_before, lag(__mr_spot) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_spot_before
+FROM (
+SELECT k."id", k.__mr_since, FALSE AS __mr_gone, CAST(NULL AS BIGINT) AS "__he__msg_seq_id", k.__mr_spot, 0 AS __mr_source FROM temp.main."__mr_known" AS k
+WHERE NOT EXISTS (SELECT 1 FROM temp.main."__mr_meeting" AS m WHERE m.__mr_spot = k.__mr_spot AND NOT m.same AND NOT m.stale)
+UNION ALL SELECT k."id", k.__mr_until + INTERVAL '1 millisecond', TRUE, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), 1 FROM temp.main."__mr_known" AS k WHERE k.__mr_flagged
+UNION ALL SELECT b."id", b.__mr_since, b.__mr_gone, b."__he__msg_seq_id", CAST(NULL AS BIGINT), 2 FROM temp.main."__mr_batch" AS b WHERE b.__mr_place = 1
+AND NOT EXISTS (SELECT 1 FROM temp.main."__mr_meeting" AS m WHERE m."__he__msg_seq_id" = b."__he__msg_seq_id" AND (m.same OR m.stale))
+) AS e;
 
 -- history: 5
-INSERT INTO temp.main."__mr_events"
-SELECT k."id", k.__mr_since, k.__mr_ing, 0, NULL, FALSE, k.__mr_mod
-FROM temp.main."__mr_known" AS k LEFT JOIN temp.main."__mr_noted" AS n ON n."id" = k."id" AND n.__mr_what = 4 AND n.__mr_since = k.__mr_since
-WHERE n.__mr_what IS NULL;
+CREATE TEMP TABLE temp.main."__mr_same" AS
+SELECT e."__he__msg_seq_id" FROM temp.main."__mr_events" AS e JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
+JOIN "schema"."users" AS p ON p.rowid = e.__mr_spot_before
+WHERE NOT e.__mr_gone AND e.__mr_gone_before = FALSE AND CASE WHEN r."name" IS DISTINCT FROM p."name" THEN FALSE ELSE TRUE END
+UNION ALL SELECT e."__he__msg_seq_id" FROM temp.main."__mr_events" AS e JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
+JOIN temp.main."__mr_rows" AS p ON p."__he__msg_seq_id" = e.__mr_seq_before
+WHERE NOT e.__mr_gone AND e.__mr_gone_before = FALSE AND CASE WHEN r."name" IS DISTINCT FROM p."name" THEN FALSE ELSE TRUE END;
 
 -- history: 6
-INSERT INTO temp.main."__mr_events"
-SELECT k."id", k.__mr_until + INTERVAL '1 millisecond', k.__mr_ing, 5, NULL, TRUE, NULL
-FROM temp.main."__mr_known" AS k LEFT JOIN temp.main."__mr_noted" AS n ON n."id" = k."id" AND n.__mr_what > 1 AND n.__mr_since BETWEEN k.__mr_until AND k.__mr_until + INTERVAL '1 millisecond'
-WHERE k.__mr_flagged AND n.__mr_what IS NULL;
+CREATE TEMP TABLE temp.main."__mr_line" AS
+SELECT e.*, CASE WHEN __mr_next IS NULL THEN CAST('9999-12-31 23:59:59+00' AS TIMESTAMPTZ) ELSE greatest(__mr_since, __mr_next - INTERVAL '1 millisecond') END AS __mr_until, __mr_next IS NULL AS __mr_active
+FROM (SELECT "id", __mr_since, __mr_gone, "__he__msg_seq_id", __mr_spot, lead(__mr_since) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_next, COALESCE(lead(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id"), FALSE) AS __mr_ended, lag(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, __mr_source, "__he__msg_seq_id") AS __mr_gone_before
+FROM temp.main."__mr_events" AS e WHERE "__he__msg_seq_id" IS NULL OR NOT EXISTS (SELECT 1 FROM temp.main."__mr_same" AS s WHERE s."__he__msg_seq_id" = e."__he__msg_seq_id")) AS e;
 
 -- history: 7
-INSERT INTO temp.main."__mr_events"
-SELECT n."id", n.__mr_since, n.__mr_ing, n.__mr_what, NULL, n.__mr_what > 1, n.__mr_mod
-FROM temp.main."__mr_noted" AS n;
+SELECT (SELECT count(*) FROM temp.main."__mr_line" WHERE "__he__msg_seq_id" IS NOT NULL AND NOT __mr_gone) - (SELECT count(*) FROM temp.main."__mr_meeting" WHERE NOT same AND NOT stale), (SELECT count(*) FROM temp.main."__mr_meeting" WHERE NOT same AND NOT stale), (SELECT count(*) FROM temp.main."__mr_line" WHERE "__he__msg_seq_id" IS NOT NULL AND __mr_gone AND COALESCE(__mr_gone_before, FALSE) = FALSE), (SELECT count(*) FROM temp.main."__mr_batch" WHERE __mr_place > 1), (SELECT count(*) FROM temp.main."__mr_meeting" WHERE stale AND NOT same);
 
 -- history: 8
-CREATE TEMP TABLE temp.main."__mr_ranked" AS
-SELECT e.*, row_number() OVER (PARTITION BY "id", __mr_since, __mr_gone ORDER BY CASE WHEN __mr_what = 1 AND __mr_row IS NULL THEN 1 ELSE 0 END, __mr_ing DESC NULLS LAST, __mr_what DESC) AS __mr_place, max(CASE WHEN __mr_what < 6 AND NOT (__mr_what = 1 AND __mr_row IS NULL) THEN __mr_what END) OVER (PARTITION BY "id", __mr_since, __mr_gone) AS __mr_met
-FROM (SELECT e.*, max(CASE WHEN __mr_what = 0 THEN __mr_since END) OVER (PARTITION BY "id" ORDER BY __mr_since) AS __mr_row FROM temp.main."__mr_events" AS e) AS e;
+UPDATE "schema"."users" AS t SET "__hevo__valid_to" = l.__mr_until, "__hevo__is_active" = l.__mr_active, "__hevo__marked_deleted" = l.__mr_ended, "__hevo__loaded_at" = 1700000000000
+FROM temp.main."__mr_line" AS l
+WHERE t.rowid = l.__mr_spot AND (t."__hevo__valid_to" IS DISTINCT FROM l.__mr_until OR t."__hevo__is_active" IS DISTINCT FROM l.__mr_active OR t."__hevo__marked_deleted" IS DISTINCT FROM l.__mr_ended);
 
 -- history: 9
-CREATE TEMP TABLE temp.main."__mr_numbered" AS
-SELECT r.*, lag(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_before_gone, lag(__mr_what) OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_before_what, lag("__he__msg_seq_id") OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_before_seq, lag(__mr_row) OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_before_row, row_number() OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_number, lead(__mr_since) OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_next_since, lead(__mr_ing) OVER (PARTITION BY "id" ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, "__he__msg_seq_id") AS __mr_next_ing
-FROM temp.main."__mr_ranked" AS r
-WHERE __mr_place = 1 AND NOT (__mr_what = 1 AND __mr_row IS NULL);
+DELETE FROM "schema"."users" WHERE rowid IN (SELECT __mr_spot FROM temp.main."__mr_meeting" WHERE NOT same AND NOT stale);
 
 -- history: 10
-CREATE TEMP TABLE temp.main."__mr_pairs" AS
-SELECT "id", __mr_since, 1 AS __mr_why, CASE WHEN __mr_what = 6 THEN "__he__msg_seq_id" ELSE __mr_before_seq END AS "__he__msg_seq_id", CASE WHEN __mr_what = 6 THEN __mr_before_row ELSE __mr_row END AS __mr_row
-FROM temp.main."__mr_numbered" WHERE NOT __mr_gone AND __mr_before_gone = FALSE AND (__mr_what = 6) <> (__mr_before_what = 6);
-
--- history: 11
-INSERT INTO temp.main."__mr_pairs"
-SELECT "id", __mr_since, 2, "__he__msg_seq_id", __mr_row
-FROM temp.main."__mr_ranked" WHERE NOT __mr_gone AND __mr_what = 6 AND __mr_met IS NOT NULL;
-
--- history: 12
-CREATE TEMP TABLE temp.main."__mr_alike" AS
-SELECT p."id", p.__mr_since, p.__mr_why
-FROM temp.main."__mr_pairs" AS p JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = p."__he__msg_seq_id"
-JOIN "schema"."users" AS t ON t."id" = p."id" AND t."__hevo__valid_from" = p.__mr_row
-WHERE CASE WHEN r."name" IS DISTINCT FROM t."name" THEN FALSE ELSE TRUE END;
-
--- history: 13
-INSERT INTO temp.main."__mr_alike"
-SELECT e."id", e.__mr_since, 1 FROM temp.main."__mr_numbered" AS e JOIN temp.main."__mr_rows" AS p ON p."__he__msg_seq_id" = e.__mr_before_seq
-JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = e."__he__msg_seq_id"
-WHERE e.__mr_what = 6 AND NOT e.__mr_gone AND e.__mr_before_gone = FALSE AND CASE WHEN r."name" IS DISTINCT FROM p."name" THEN FALSE ELSE TRUE END;
-
--- history: 14
-CREATE TEMP TABLE temp.main."__mr_judged" AS
-SELECT j.*, FALSE AS __mr_spent FROM (
-SELECT n.*, CASE WHEN n.__mr_gone OR COALESCE(n.__mr_before_gone, TRUE) THEN FALSE WHEN n.__mr_what = 6 OR n.__mr_before_what = 6 THEN COALESCE(a.__mr_near, 0) = 1 ELSE n.__mr_what = 1 END AS __mr_same, NOT n.__mr_gone AND (n.__mr_what = 0 OR (n.__mr_what = 6 AND COALESCE(n.__mr_met, -1) = 0 AND COALESCE(a.__mr_met, 0) = 1)) AS __mr_stays, n.__mr_gone AND n.__mr_before_gone IS NULL AND COALESCE(n.__mr_next_since <> n.__mr_since, TRUE) AS __mr_lone
-FROM temp.main."__mr_numbered" AS n LEFT JOIN (SELECT "id", __mr_since, max(CASE WHEN __mr_why = 1 THEN 1 END) AS __mr_near, max(CASE WHEN __mr_why = 2 THEN 1 END) AS __mr_met
-FROM temp.main."__mr_alike" GROUP BY "id", __mr_since) AS a ON a."id" = n."id" AND a.__mr_since = n.__mr_since AND NOT n.__mr_gone
-) AS j;
-
--- history: 15
-CREATE TEMP TABLE temp.main."__mr_line" AS
-SELECT l.*, CASE WHEN __mr_next IS NULL THEN CAST('9999-12-31 23:59:59+00' AS TIMESTAMPTZ) ELSE greatest(__mr_since, __mr_next - INTERVAL '1 millisecond') END AS __mr_until, __mr_next IS NULL AS __mr_active
-FROM (SELECT j.*, lead(__mr_since) OVER (PARTITION BY "id" ORDER BY __mr_number) AS __mr_next, COALESCE(lead(__mr_gone) OVER (PARTITION BY "id" ORDER BY __mr_number), FALSE) AS __mr_ended
-FROM temp.main."__mr_judged" AS j WHERE NOT __mr_same) AS l;
-
--- history: 16
-SELECT j.inserted, j.updated, j.deleted, b.twice, s.stale
-FROM (SELECT count(CASE WHEN j.__mr_what = 6 AND NOT j.__mr_gone AND NOT j.__mr_same AND NOT COALESCE(j.__mr_met, -1) = 0 THEN 1 END) AS inserted, count(CASE WHEN j.__mr_what = 6 AND NOT j.__mr_gone AND COALESCE(j.__mr_met, -1) = 0 AND NOT j.__mr_stays THEN 1 END) AS updated, count(CASE WHEN j.__mr_what = 6 AND j.__mr_gone AND NOT (j.__mr_met IS NOT NULL) AND NOT COALESCE(j.__mr_before_gone, FALSE) THEN 1 END) AS deleted FROM temp.main."__mr_judged" AS j) AS j,
-(SELECT count(CASE WHEN __mr_place > 1 THEN 1 END) AS twice FROM temp.main."__mr_batch") AS b,
-(SELECT count(*) AS stale FROM temp.main."__mr_ranked" AS r LEFT JOIN temp.main."__mr_alike" AS a ON a."id" = r."id" AND a.__mr_since = r.__mr_since AND a.__mr_why = 2
-WHERE r.__mr_what = 6 AND r.__mr_place > 1 AND NOT r.__mr_gone AND a.__mr_why IS NULL) AS s;
-
--- history: 17
-INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted", "__hevo__valid_from", "__hevo__valid_to", "__hevo__is_active")
-SELECT t."id", t."name", l.__mr_mod, l.__mr_ing, 1700000000000, l.__mr_ended, l.__mr_since, l.__mr_until, l.__mr_active
-FROM temp.main."__mr_line" AS l JOIN "schema"."users" AS t ON t."id" = l."id" AND t."__hevo__valid_from" = l.__mr_row
-WHERE l.__mr_what = 1;
-
--- history: 18
-DELETE FROM "schema"."users" AS t USING temp.main."__mr_judged" AS j
-WHERE t."id" = j."id" AND t."__hevo__valid_from" = j.__mr_since AND ((NOT j.__mr_gone AND j.__mr_same AND j.__mr_stays) OR (NOT j.__mr_gone AND j.__mr_what = 6 AND j.__mr_met = 0 AND NOT j.__mr_stays) OR (j.__mr_gone AND NOT j.__mr_lone AND (j.__mr_what = 4 OR j.__mr_met = 4)));
-
--- history: 19
-UPDATE "schema"."users" AS t SET "__hevo__valid_to" = l.__mr_until, "__hevo__is_active" = l.__mr_active, "__hevo__ingested_at" = l.__mr_ing, "__hevo__marked_deleted" = l.__mr_ended, "__hevo__loaded_at" = 1700000000000
-FROM temp.main."__mr_line" AS l
-WHERE l.__mr_stays AND t."id" = l."id" AND t."__hevo__valid_from" = l.__mr_since AND (t."__hevo__valid_to" IS DISTINCT FROM l.__mr_until OR t."__hevo__is_active" IS DISTINCT FROM l.__mr_active OR t."__hevo__ingested_at" IS DISTINCT FROM l.__mr_ing OR t."__hevo__marked_deleted" IS DISTINCT FROM l.__mr_ended);
-
--- history: 20
 INSERT INTO "schema"."users" ("id", "name", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted", "__hevo__valid_from", "__hevo__valid_to", "__hevo__is_active")
 SELECT r."id", r."name", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, l.__mr_ended, l.__mr_since, l.__mr_until, l.__mr_active
-FROM temp.main."__mr_line" AS l JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = l."__he__msg_seq_id"
-WHERE l.__mr_what = 6 AND NOT l.__mr_gone AND NOT l.__mr_stays;
+FROM temp.main."__mr_rows" AS r JOIN temp.main."__mr_line" AS l ON l."__he__msg_seq_id" = r."__he__msg_seq_id" WHERE NOT l.__mr_gone;
 
--- history: 21
+-- history: 11
 INSERT INTO "schema"."users" ("id", "__hevo__source_modified_at", "__hevo__ingested_at", "__hevo__loaded_at", "__hevo__marked_deleted", "__hevo__valid_from", "__hevo__valid_to", "__hevo__is_active")
 SELECT r."id", r."__hevo__source_modified_at", r."__hevo__ingested_at", 1700000000000, TRUE, l.__mr_since, l.__mr_since, FALSE
-FROM temp.main."__mr_line" AS l JOIN temp.main."__mr_rows" AS r ON r."__he__msg_seq_id" = l."__he__msg_seq_id"
-WHERE l.__mr_what = 6 AND l.__mr_lone AND COALESCE(l.__mr_met, -1) <> 4;
-
--- history: 22
-DELETE FROM "schema"."__hevo__moments_users" AS t USING temp.main."__mr_judged" AS j
-WHERE t."id" = j."id" AND t."__hevo__valid_from" = j.__mr_since AND (t."what" > 1) = j.__mr_gone AND (j.__mr_what = 6 OR (j.__mr_what = 1 AND (NOT j.__mr_same OR j.__mr_spent)) OR (j.__mr_what = 4 AND NOT j.__mr_lone) OR (j.__mr_what = 2 AND COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE)));
-
--- history: 23
-INSERT INTO "schema"."__hevo__moments_users" ("id", "__hevo__valid_from", "__hevo__ingested_at", "what", "__hevo__source_modified_at")
-SELECT j."id", j.__mr_since, j.__mr_ing, CASE WHEN NOT j.__mr_gone THEN 1 WHEN j.__mr_lone THEN 4 WHEN COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE) THEN 3 ELSE 2 END, j.__mr_mod
-FROM temp.main."__mr_judged" AS j
-WHERE (j.__mr_same AND NOT j.__mr_spent AND j.__mr_what IN (0, 6)) OR (j.__mr_gone AND (j.__mr_what = 6 OR (j.__mr_what = 4 AND NOT j.__mr_lone) OR (j.__mr_what = 2 AND COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE))));
+FROM temp.main."__mr_rows" AS r JOIN temp.main."__mr_line" AS l ON l."__he__msg_seq_id" = r."__he__msg_seq_id" WHERE l.__mr_gone AND l.__mr_gone_before IS NULL;
 

@@ -300,146 +300,91 @@ SELECT t.`__hevo_id` AS spot, t.`__hevo_id` AS id, f.`__hevo__ingested_at`
 FROM `schema`.`orgs_contact_phone_no` AS t JOIN `__mr_fallen` AS f ON f.id = t.`__hevo_ref_id`
 WHERE NOT COALESCE(t.`__hevo__marked_deleted`, FALSE) AND NOT COALESCE(COALESCE(t.`__hevo__ingested_at` > f.`__hevo__ingested_at`, FALSE), FALSE);
 
--- history: the table of moments
-CREATE TABLE `schema`.`__hevo__moments_users` (
-  `id` BIGINT,
-  `__hevo__source_modified_at` DATETIME(6) COMMENT 'UTC',
-  `__hevo__ingested_at` BIGINT,
-  `what` SMALLINT,
-  `__hevo__valid_from` DATETIME(6) COMMENT 'UTC'
-) ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin;
-
 -- history: 1
-CREATE TEMPORARY TABLE `__mr_batch` AS
+CREATE TEMPORARY TABLE `__mr_batch` (PRIMARY KEY (`__he__msg_seq_id`)) AS
 SELECT k.*, row_number() OVER (PARTITION BY `id`, __mr_since, __mr_gone ORDER BY __mr_ing DESC, `__he__msg_seq_id` DESC) AS __mr_place
-FROM (SELECT r.`id`, COALESCE(CAST(r.`__hevo__source_modified_at` AS DATETIME(6)), (CAST('1970-01-01' AS DATETIME(6)) + INTERVAL (r.`__hevo__ingested_at` * 1000) MICROSECOND)) AS __mr_since, r.__mr_gone, r.`__he__msg_seq_id`, r.`__hevo__ingested_at` AS __mr_ing, r.`__hevo__source_modified_at` AS __mr_mod FROM `__mr_rows` AS r) AS k;
+FROM (SELECT r.`id`, COALESCE(CAST(r.`__hevo__source_modified_at` AS DATETIME(6)), (CAST('1970-01-01' AS DATETIME(6)) + INTERVAL (r.`__hevo__ingested_at` * 1000) MICROSECOND)) AS __mr_since, r.__mr_gone, r.`__he__msg_seq_id`, r.`__hevo__ingested_at` AS __mr_ing FROM `__mr_rows` AS r) AS k;
 
 -- history: 2
 CREATE TEMPORARY TABLE `__mr_known` AS
-SELECT t.`id`, t.`__hevo__valid_from` AS __mr_since, t.`__hevo__valid_to` AS __mr_until, COALESCE(t.`__hevo__marked_deleted`, FALSE) AS __mr_flagged, t.`__hevo__ingested_at` AS __mr_ing, t.`__hevo__source_modified_at` AS __mr_mod
+SELECT t.`id`, t.`__hevo__valid_from` AS __mr_since, t.`__hevo__valid_to` AS __mr_until, COALESCE(t.`__hevo__marked_deleted`, FALSE) AS __mr_flagged, t.`__hevo__ingested_at` AS __mr_ing
 FROM (SELECT DISTINCT `id` FROM `__mr_batch`) AS b JOIN `schema`.`users` AS t ON b.`id` = t.`id`
 WHERE t.`__hevo__valid_from` IS NOT NULL;
 
 -- history: 3
-CREATE TEMPORARY TABLE `__mr_noted` AS
-SELECT m.`id`, m.`__hevo__valid_from` AS __mr_since, m.`__hevo__ingested_at` AS __mr_ing, m.`what` AS __mr_what, m.`__hevo__source_modified_at` AS __mr_mod
-FROM (SELECT DISTINCT `id` FROM `__mr_batch`) AS b JOIN `schema`.`__hevo__moments_users` AS m ON b.`id` = m.`id`;
+CREATE TEMPORARY TABLE `__mr_meeting` (KEY (`__he__msg_seq_id`)) AS
+SELECT k.`id`, k.__mr_since, b.`__he__msg_seq_id`, COALESCE(k.__mr_ing > b.__mr_ing, FALSE) AS stale, r.`name` <=> t.`name` AS same
+FROM `__mr_batch` AS b JOIN `__mr_known` AS k ON k.`id` = b.`id` AND k.__mr_since = b.__mr_since
+JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = b.`__he__msg_seq_id`
+JOIN `schema`.`users` AS t ON t.`id` = k.`id` AND t.`__hevo__valid_from` = k.__mr_since
+WHERE b.__mr_place = 1 AND NOT b.__mr_gone;
 
 -- history: 4
 CREATE TEMPORARY TABLE `__mr_events` AS
-SELECT b.`id`, b.__mr_since, b.__mr_ing, 6 AS __mr_what, NULLIF(b.`__he__msg_seq_id`, -1) AS `__he__msg_seq_id`, b.__mr_gone, b.__mr_mod
-FROM `__mr_batch` AS b WHERE b.__mr_place = 1;
+SELECT k.`id`, k.__mr_since, FALSE AS __mr_gone, CAST(NULL AS SIGNED) AS `__he__msg_seq_id`, 0 AS __mr_source
+FROM `__mr_known` AS k LEFT JOIN `__mr_meeting` AS m ON m.`id` = k.`id` AND m.__mr_since = k.__mr_since AND NOT m.same AND NOT m.stale
+WHERE m.`__he__msg_seq_id` IS NULL;
 
 -- history: 5
 INSERT INTO `__mr_events`
-SELECT k.`id`, k.__mr_since, k.__mr_ing, 0, NULL, FALSE, k.__mr_mod
-FROM `__mr_known` AS k LEFT JOIN `__mr_noted` AS n ON n.`id` = k.`id` AND n.__mr_what = 4 AND n.__mr_since = k.__mr_since
-WHERE n.__mr_what IS NULL;
+SELECT k.`id`, k.__mr_until + INTERVAL 1000 MICROSECOND, TRUE, NULL, 1 FROM `__mr_known` AS k WHERE k.__mr_flagged;
 
 -- history: 6
 INSERT INTO `__mr_events`
-SELECT k.`id`, k.__mr_until + INTERVAL 1000 MICROSECOND, k.__mr_ing, 5, NULL, TRUE, NULL
-FROM `__mr_known` AS k LEFT JOIN `__mr_noted` AS n ON n.`id` = k.`id` AND n.__mr_what > 1 AND n.__mr_since BETWEEN k.__mr_until AND k.__mr_until + INTERVAL 1000 MICROSECOND
-WHERE k.__mr_flagged AND n.__mr_what IS NULL;
+SELECT b.`id`, b.__mr_since, b.__mr_gone, b.`__he__msg_seq_id`, 2
+FROM `__mr_batch` AS b LEFT JOIN `__mr_meeting` AS m ON m.`__he__msg_seq_id` = b.`__he__msg_seq_id` AND (m.same OR m.stale)
+WHERE b.__mr_place = 1 AND m.`__he__msg_seq_id` IS NULL;
 
 -- history: 7
-INSERT INTO `__mr_events`
-SELECT n.`id`, n.__mr_since, n.__mr_ing, n.__mr_what, NULL, n.__mr_what > 1, n.__mr_mod
-FROM `__mr_noted` AS n;
+CREATE TEMPORARY TABLE `__mr_numbered` (KEY (`__he__msg_seq_id`)) AS
+SELECT e.*, lag(__mr_gone) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`) AS __mr_gone_before, lag(`__he__msg_seq_id`) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`) AS __mr_seq_before, lag(__mr_since) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`) AS __mr_since_before
+FROM `__mr_events` AS e;
 
 -- history: 8
-CREATE TEMPORARY TABLE `__mr_ranked` AS
-SELECT e.*, row_number() OVER (PARTITION BY `id`, __mr_since, __mr_gone ORDER BY CASE WHEN __mr_what = 1 AND __mr_row IS NULL THEN 1 ELSE 0 END, __mr_ing DESC, __mr_what DESC) AS __mr_place, max(CASE WHEN __mr_what < 6 AND NOT (__mr_what = 1 AND __mr_row IS NULL) THEN __mr_what END) OVER (PARTITION BY `id`, __mr_since, __mr_gone) AS __mr_met
-FROM (SELECT e.*, max(CASE WHEN __mr_what = 0 THEN __mr_since END) OVER (PARTITION BY `id` ORDER BY __mr_since) AS __mr_row FROM `__mr_events` AS e) AS e;
+CREATE TEMPORARY TABLE `__mr_before` (PRIMARY KEY (__mr_next)) AS
+SELECT e.`__he__msg_seq_id` AS __mr_next, p.* FROM `__mr_numbered` AS e
+JOIN `__mr_rows` AS p ON p.`__he__msg_seq_id` = e.__mr_seq_before
+WHERE e.`__he__msg_seq_id` IS NOT NULL AND NOT e.__mr_gone AND e.__mr_gone_before = FALSE;
 
 -- history: 9
-CREATE TEMPORARY TABLE `__mr_numbered` AS
-SELECT r.*, lag(__mr_gone) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_before_gone, lag(__mr_what) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_before_what, lag(`__he__msg_seq_id`) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_before_seq, lag(__mr_row) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_before_row, row_number() OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_number, lead(__mr_since) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_next_since, lead(__mr_ing) OVER (PARTITION BY `id` ORDER BY __mr_since, COALESCE(__mr_ing, -1), CASE WHEN __mr_what = 3 THEN 0 WHEN __mr_what < 2 THEN 1 WHEN __mr_what < 6 THEN 2 ELSE 3 END, `__he__msg_seq_id`) AS __mr_next_ing
-FROM `__mr_ranked` AS r
-WHERE __mr_place = 1 AND NOT (__mr_what = 1 AND __mr_row IS NULL);
+CREATE TEMPORARY TABLE `__mr_same` (KEY (`__he__msg_seq_id`)) AS
+SELECT e.`__he__msg_seq_id` FROM `__mr_numbered` AS e JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = e.`__he__msg_seq_id`
+JOIN `schema`.`users` AS p ON p.`id` = e.`id` AND p.`__hevo__valid_from` = e.__mr_since_before
+WHERE NOT e.__mr_gone AND e.__mr_gone_before = FALSE AND e.__mr_seq_before IS NULL AND r.`name` <=> p.`name`;
 
 -- history: 10
-CREATE TEMPORARY TABLE `__mr_pairs` AS
-SELECT `id`, __mr_since, 1 AS __mr_why, CASE WHEN __mr_what = 6 THEN `__he__msg_seq_id` ELSE __mr_before_seq END AS `__he__msg_seq_id`, CASE WHEN __mr_what = 6 THEN __mr_before_row ELSE __mr_row END AS __mr_row
-FROM `__mr_numbered` WHERE NOT __mr_gone AND __mr_before_gone = FALSE AND (__mr_what = 6) <> (__mr_before_what = 6);
+INSERT INTO `__mr_same`
+SELECT r.`__he__msg_seq_id` FROM `__mr_before` AS p JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = p.__mr_next
+WHERE r.`name` <=> p.`name`;
 
 -- history: 11
-INSERT INTO `__mr_pairs`
-SELECT `id`, __mr_since, 2, `__he__msg_seq_id`, __mr_row
-FROM `__mr_ranked` WHERE NOT __mr_gone AND __mr_what = 6 AND __mr_met IS NOT NULL;
+CREATE TEMPORARY TABLE `__mr_line` (KEY (`__he__msg_seq_id`)) AS
+SELECT e.*, CASE WHEN __mr_next IS NULL THEN CAST('9999-12-31 23:59:59' AS DATETIME(6)) ELSE greatest(__mr_since, __mr_next - INTERVAL 1000 MICROSECOND) END AS __mr_until, __mr_next IS NULL AS __mr_active
+FROM (SELECT e.`id`, e.__mr_since, e.__mr_gone, e.`__he__msg_seq_id`, e.__mr_source, lead(__mr_since) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`) AS __mr_next, COALESCE(lead(__mr_gone) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`), FALSE) AS __mr_ended, lag(__mr_gone) OVER (PARTITION BY `id` ORDER BY __mr_since, __mr_source, `__he__msg_seq_id`) AS __mr_gone_before
+FROM (SELECT n.* FROM `__mr_numbered` AS n LEFT JOIN `__mr_same` AS s ON s.`__he__msg_seq_id` = n.`__he__msg_seq_id` WHERE s.`__he__msg_seq_id` IS NULL) AS e) AS e;
 
 -- history: 12
-CREATE TEMPORARY TABLE `__mr_alike` AS
-SELECT p.`id`, p.__mr_since, p.__mr_why
-FROM `__mr_pairs` AS p JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = p.`__he__msg_seq_id`
-JOIN `schema`.`users` AS t ON t.`id` = p.`id` AND t.`__hevo__valid_from` = p.__mr_row
-WHERE CASE WHEN NOT (r.`name` <=> t.`name`) THEN FALSE ELSE TRUE END;
+SELECT l.versions - m.replaced, m.replaced, l.deletes, b.twice, m.stale
+FROM (SELECT count(CASE WHEN `__he__msg_seq_id` IS NOT NULL AND NOT __mr_gone THEN 1 END) AS versions, count(CASE WHEN `__he__msg_seq_id` IS NOT NULL AND __mr_gone AND NOT COALESCE(__mr_gone_before, FALSE) THEN 1 END) AS deletes FROM `__mr_line`) AS l,
+(SELECT count(CASE WHEN NOT same AND NOT stale THEN 1 END) AS replaced, count(CASE WHEN stale AND NOT same THEN 1 END) AS stale FROM `__mr_meeting`) AS m,
+(SELECT count(CASE WHEN __mr_place > 1 THEN 1 END) AS twice FROM `__mr_batch`) AS b;
 
 -- history: 13
-CREATE TEMPORARY TABLE `__mr_before` AS
-SELECT e.`__he__msg_seq_id` AS __mr_next, e.__mr_since, p.* FROM `__mr_numbered` AS e JOIN `__mr_rows` AS p ON p.`__he__msg_seq_id` = e.__mr_before_seq
-WHERE e.__mr_what = 6 AND NOT e.__mr_gone AND e.__mr_before_gone = FALSE;
+UPDATE `schema`.`users` AS t, `__mr_line` AS l
+SET t.`__hevo__valid_to` = l.__mr_until, t.`__hevo__is_active` = l.__mr_active, t.`__hevo__marked_deleted` = l.__mr_ended, t.`__hevo__loaded_at` = 1700000000000
+WHERE l.__mr_source = 0 AND t.`id` = l.`id` AND t.`__hevo__valid_from` = l.__mr_since AND (NOT (t.`__hevo__valid_to` <=> l.__mr_until) OR NOT (t.`__hevo__is_active` <=> l.__mr_active) OR NOT (t.`__hevo__marked_deleted` <=> l.__mr_ended));
 
 -- history: 14
-INSERT INTO `__mr_alike`
-SELECT p.`id`, p.__mr_since, 1 FROM `__mr_before` AS p JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = p.__mr_next
-WHERE CASE WHEN NOT (r.`name` <=> p.`name`) THEN FALSE ELSE TRUE END;
+DELETE t FROM `schema`.`users` AS t JOIN `__mr_meeting` AS m ON t.`id` = m.`id` AND t.`__hevo__valid_from` = m.__mr_since
+WHERE NOT m.same AND NOT m.stale;
 
 -- history: 15
-CREATE TEMPORARY TABLE `__mr_judged` AS
-SELECT j.*, FALSE AS __mr_spent FROM (
-SELECT n.*, CASE WHEN n.__mr_gone OR COALESCE(n.__mr_before_gone, TRUE) THEN FALSE WHEN n.__mr_what = 6 OR n.__mr_before_what = 6 THEN COALESCE(a.__mr_near, 0) = 1 ELSE n.__mr_what = 1 END AS __mr_same, NOT n.__mr_gone AND (n.__mr_what = 0 OR (n.__mr_what = 6 AND COALESCE(n.__mr_met, -1) = 0 AND COALESCE(a.__mr_met, 0) = 1)) AS __mr_stays, n.__mr_gone AND n.__mr_before_gone IS NULL AND COALESCE(n.__mr_next_since <> n.__mr_since, TRUE) AS __mr_lone
-FROM `__mr_numbered` AS n LEFT JOIN (SELECT `id`, __mr_since, max(CASE WHEN __mr_why = 1 THEN 1 END) AS __mr_near, max(CASE WHEN __mr_why = 2 THEN 1 END) AS __mr_met
-FROM `__mr_alike` GROUP BY `id`, __mr_since) AS a ON a.`id` = n.`id` AND a.__mr_since = n.__mr_since AND NOT n.__mr_gone
-) AS j;
-
--- history: 16
-CREATE TEMPORARY TABLE `__mr_line` AS
-SELECT l.*, CASE WHEN __mr_next IS NULL THEN CAST('9999-12-31 23:59:59' AS DATETIME(6)) ELSE greatest(__mr_since, __mr_next - INTERVAL 1000 MICROSECOND) END AS __mr_until, __mr_next IS NULL AS __mr_active
-FROM (SELECT j.*, lead(__mr_since) OVER (PARTITION BY `id` ORDER BY __mr_number) AS __mr_next, COALESCE(lead(__mr_gone) OVER (PARTITION BY `id` ORDER BY __mr_number), FALSE) AS __mr_ended
-FROM `__mr_judged` AS j WHERE NOT __mr_same) AS l;
-
--- history: 17
-SELECT j.inserted, j.updated, j.deleted, b.twice, s.stale
-FROM (SELECT count(CASE WHEN j.__mr_what = 6 AND NOT j.__mr_gone AND NOT j.__mr_same AND NOT COALESCE(j.__mr_met, -1) = 0 THEN 1 END) AS inserted, count(CASE WHEN j.__mr_what = 6 AND NOT j.__mr_gone AND COALESCE(j.__mr_met, -1) = 0 AND NOT j.__mr_stays THEN 1 END) AS updated, count(CASE WHEN j.__mr_what = 6 AND j.__mr_gone AND NOT (j.__mr_met IS NOT NULL) AND NOT COALESCE(j.__mr_before_gone, FALSE) THEN 1 END) AS deleted FROM `__mr_judged` AS j) AS j,
-(SELECT count(CASE WHEN __mr_place > 1 THEN 1 END) AS twice FROM `__mr_batch`) AS b,
-(SELECT count(*) AS stale FROM `__mr_ranked` AS r LEFT JOIN `__mr_alike` AS a ON a.`id` = r.`id` AND a.__mr_since = r.__mr_since AND a.__mr_why = 2
-WHERE r.__mr_what = 6 AND r.__mr_place > 1 AND NOT r.__mr_gone AND a.__mr_why IS NULL) AS s;
-
--- history: 18
-INSERT INTO `schema`.`users` (`id`, `name`, `__hevo__source_modified_at`, `__hevo__ingested_at`, `__hevo__loaded_at`, `__hevo__marked_deleted`, `__hevo__valid_from`, `__hevo__valid_to`, `__hevo__is_active`)
-SELECT t.`id`, t.`name`, l.__mr_mod, l.__mr_ing, 1700000000000, l.__mr_ended, l.__mr_since, l.__mr_until, l.__mr_active
-FROM `__mr_line` AS l JOIN `schema`.`users` AS t ON t.`id` = l.`id` AND t.`__hevo__valid_from` = l.__mr_row
-WHERE l.__mr_what = 1;
-
--- history: 19
-DELETE t FROM `schema`.`users` AS t JOIN `__mr_judged` AS j
-ON t.`id` = j.`id` AND t.`__hevo__valid_from` = j.__mr_since AND ((NOT j.__mr_gone AND j.__mr_same AND j.__mr_stays) OR (NOT j.__mr_gone AND j.__mr_what = 6 AND j.__mr_met = 0 AND NOT j.__mr_stays) OR (j.__mr_gone AND NOT j.__mr_lone AND (j.__mr_what = 4 OR j.__mr_met = 4)));
-
--- history: 20
-UPDATE `schema`.`users` AS t, `__mr_line` AS l
-SET t.`__hevo__valid_to` = l.__mr_until, t.`__hevo__is_active` = l.__mr_active, t.`__hevo__ingested_at` = l.__mr_ing, t.`__hevo__marked_deleted` = l.__mr_ended, t.`__hevo__loaded_at` = 1700000000000
-WHERE l.__mr_stays AND t.`id` = l.`id` AND t.`__hevo__valid_from` = l.__mr_since AND (NOT (t.`__hevo__valid_to` <=> l.__mr_until) OR NOT (t.`__hevo__is_active` <=> l.__mr_active) OR NOT (t.`__hevo__ingested_at` <=> l.__mr_ing) OR NOT (t.`__hevo__marked_deleted` <=> l.__mr_ended));
-
--- history: 21
 INSERT INTO `schema`.`users` (`id`, `name`, `__hevo__source_modified_at`, `__hevo__ingested_at`, `__hevo__loaded_at`, `__hevo__marked_deleted`, `__hevo__valid_from`, `__hevo__valid_to`, `__hevo__is_active`)
 SELECT r.`id`, r.`name`, r.`__hevo__source_modified_at`, r.`__hevo__ingested_at`, 1700000000000, l.__mr_ended, l.__mr_since, l.__mr_until, l.__mr_active
-FROM `__mr_line` AS l JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = l.`__he__msg_seq_id`
-WHERE l.__mr_what = 6 AND NOT l.__mr_gone AND NOT l.__mr_stays;
+FROM `__mr_line` AS l JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = l.`__he__msg_seq_id` WHERE l.__mr_source = 2 AND NOT l.__mr_gone;
 
--- history: 22
+-- history: 16
 INSERT INTO `schema`.`users` (`id`, `__hevo__source_modified_at`, `__hevo__ingested_at`, `__hevo__loaded_at`, `__hevo__marked_deleted`, `__hevo__valid_from`, `__hevo__valid_to`, `__hevo__is_active`)
 SELECT r.`id`, r.`__hevo__source_modified_at`, r.`__hevo__ingested_at`, 1700000000000, TRUE, l.__mr_since, l.__mr_since, FALSE
-FROM `__mr_line` AS l JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = l.`__he__msg_seq_id`
-WHERE l.__mr_what = 6 AND l.__mr_lone AND COALESCE(l.__mr_met, -1) <> 4;
-
--- history: 23
-DELETE t FROM `schema`.`__hevo__moments_users` AS t JOIN `__mr_judged` AS j
-ON t.`id` = j.`id` AND t.`__hevo__valid_from` = j.__mr_since AND (t.`what` > 1) = j.__mr_gone AND (j.__mr_what = 6 OR (j.__mr_what = 1 AND (NOT j.__mr_same OR j.__mr_spent)) OR (j.__mr_what = 4 AND NOT j.__mr_lone) OR (j.__mr_what = 2 AND COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE)));
-
--- history: 24
-INSERT INTO `schema`.`__hevo__moments_users` (`id`, `__hevo__valid_from`, `__hevo__ingested_at`, `what`, `__hevo__source_modified_at`)
-SELECT j.`id`, j.__mr_since, j.__mr_ing, CASE WHEN NOT j.__mr_gone THEN 1 WHEN j.__mr_lone THEN 4 WHEN COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE) THEN 3 ELSE 2 END, j.__mr_mod
-FROM `__mr_judged` AS j
-WHERE (j.__mr_same AND NOT j.__mr_spent AND j.__mr_what IN (0, 6)) OR (j.__mr_gone AND (j.__mr_what = 6 OR (j.__mr_what = 4 AND NOT j.__mr_lone) OR (j.__mr_what = 2 AND COALESCE(j.__mr_next_since = j.__mr_since AND j.__mr_next_ing = j.__mr_ing, FALSE))));
+FROM `__mr_line` AS l JOIN `__mr_rows` AS r ON r.`__he__msg_seq_id` = l.`__he__msg_seq_id` WHERE l.__mr_source = 2 AND l.__mr_gone AND l.__mr_gone_before IS NULL;
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -34,6 +34,9 @@ from millrace.data import types
 from millrace.data.columns import UNCHANGED
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
+
+if TYPE_CHECKING:
+    from millrace.connect.sql.history import Record
 
 D = TypeVar("D", bound=DestinationConfig)
 
@@ -110,9 +113,6 @@ class SqlDestination(Destination[D]):
         Raises SchemaError where the table has another key.
         """
 
-    def indexed_by_key(self, table: Table) -> None:
-        """Rows of the new ``table`` are found by their key and their moment, where that needs an index."""
-
     def analyzed(self, *names: str) -> None:
         """The system knows how large the load's temporary tables are, where it plans by that."""
 
@@ -125,6 +125,12 @@ class SqlDestination(Destination[D]):
     def filling(self, table: Table, target: str, lacking: Sequence[Column], rows: str) -> Sequence[str]:
         """The statements that find the values of columns that some ``rows`` leave as they were."""
         return unchanged.Filling(self.dialect, table, target, lacking).statements(rows)
+
+    def recording(self, table: Table, target: str, *, at_ms: int) -> Record:
+        """The statements of history."""
+        from millrace.connect.sql import history  # a mode of few tables
+
+        return history.record(self.dialect, table, target, at_ms=at_ms)
 
     # Shape.
 
@@ -149,27 +155,7 @@ class SqlDestination(Destination[D]):
                 self.changed(table, change)
             if table.key:
                 self.indexed(table)
-            if table.key and table.mode == "history":
-                self._ensure_moments(table, anew=found is None)
         return changes
-
-    def _ensure_moments(self, table: Table, *, anew: bool) -> None:
-        """The table of moments beside is there; empty where the table is new, or had another key."""
-        from millrace.connect.sql import history  # a mode of few tables
-
-        beside = history.moments(table, self.limits)
-        target, found = self.target(beside.name), self.found(beside.name)
-        if found is not None and (anew or not history.is_of_key(self.dialect, beside, found)):
-            self.execute(f"DROP TABLE {target}")
-            found = None
-        for change in self._changes(beside, target, found):
-            self.changed(beside, change)
-        if found is None:
-            self.indexed_by_key(beside)
-
-    def beside(self, table: str) -> str:
-        """The name of the table of moments of a table, if it has history."""
-        return statements.moments_name(self.loads, table, self.limits)
 
     def must_be_table(self, table: str) -> None:
         """Raises SchemaError where something else has the name."""
@@ -329,8 +315,7 @@ class SqlDestination(Destination[D]):
         """The rows that the table holds are marked deleted; those that were appended stay as they are."""
         marked = 0
         if table.mode != "append" and table.key and table.meta.marked_deleted:
-            beside = self.target(statements.moments_name(table.meta.loads, table.name, self.limits))
-            select, update = statements.truncation(self.dialect, table, target, load, beside=beside)
+            select, update = statements.truncation(self.dialect, table, target, load)
             marked = self._one(select)[0]
             self.execute(update)
         return Loaded(0, unchanged=1, marked=marked)
@@ -414,18 +399,11 @@ class SqlDestination(Destination[D]):
     def _recorded(self, table: Table, target: str, load: Load, incoming: Incoming) -> Loaded:
         from millrace.connect.sql import history  # a mode of few tables
 
-        beside = statements.moments_name(table.meta.loads, table.name, self.limits)
-        if self.found(beside) is None:
-            raise SchemaError(
-                f"The table {beside!r}, which keeps the moments of {table.name!r}, is gone from the destination.",
-                hint="Run the load again; it makes the table anew.",
-                code="TABLE_MISSING",
-            )
         with self._temporaries(*history.TEMPORARIES):
             self.take("__mr_rows", incoming.reader(gone=True))
             self._raise_refusals(incoming)
             self.analyzed("rows")
-            plan = history.record(self.dialect, table, target, self.target(beside), at_ms=load.at_ms)
+            plan = self.recording(table, target, at_ms=load.at_ms)
             for statement in plan.statements:
                 self.execute(statement)
             counts = self._one(plan.counts)
@@ -525,10 +503,6 @@ class SqlDestination(Destination[D]):
             self.lock(fresh)
             self.execute(f"DROP TABLE IF EXISTS {self.target(table)}")
             self.execute(f"ALTER TABLE {self.target(fresh)} RENAME TO {self.dialect.quoted(table)}")
-            self.execute(f"DROP TABLE IF EXISTS {self.target(self.beside(table))}")
-            if self.found(self.beside(fresh)) is not None:
-                one, two = self.target(self.beside(fresh)), self.dialect.quoted(self.beside(table))
-                self.execute(f"ALTER TABLE {one} RENAME TO {two}")
             if self.found(self.loads) is not None:
                 notes, one, two = self.target(self.loads), self.marker(1), self.marker(2)
                 self.execute(f"DELETE FROM {notes} WHERE table_name = {one}", table)
@@ -537,18 +511,16 @@ class SqlDestination(Destination[D]):
     def drop(self, table: str) -> None:
         with self.connected(keep=True), self.transaction():
             self.must_be_table(table)
-            for change in self._dropping(table):
-                self.execute(change.statement)
+            self.execute(self._drop(table))
             if self.found(self.loads) is not None:
                 self.execute(f"DELETE FROM {self.target(self.loads)} WHERE table_name = {self.marker(1)}", table)
 
     def dropping(self, table: str) -> list[Change]:
         with self.connected(keep=True):
-            return self._dropping(table)
+            return [Change("drop", table, None, self._drop(table))] if self.found(table) is not None else []
 
-    def _dropping(self, table: str) -> list[Change]:
-        names = [name for name in (table, self.beside(table)) if self.found(name) is not None]
-        return [Change("drop", name, None, f"DROP TABLE IF EXISTS {self.target(name)}") for name in names]
+    def _drop(self, table: str) -> str:
+        return f"DROP TABLE IF EXISTS {self.target(table)}"
 
     def having(self, table: str, values: Mapping[str, str], *, limit: int) -> pa.Table | None:
         where = finding.condition(self.dialect, self.schema(table) or {}, values)

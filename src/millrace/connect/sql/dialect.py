@@ -31,8 +31,7 @@ class Dialect:
     they take exactly all the same. ``storing`` is what is said behind a SQL type where a column is made.
     ``row_id`` is empty where rows have no number of their own; tables of items then go by their id. ``joined_update``:
     an UPDATE names its other tables before SET. ``backslashes``: they are escapes in quoted text. ``json_value``: a
-    JSON text as a value, where columns of JSON are compared as such; empty where they are compared by their text,
-    which ``json_text`` makes of values on either side. ``differs`` takes two NULLs for the same.
+    JSON text as a value, where columns of JSON are compared as such; empty where they are compared by their text.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Dialect:
     types: Mapping[Kind, str]
     back: tuple[tuple[str, str], ...]
     row_id: str
+    row_id_type: str
     wide: str
     bounded: str
     widen: str
@@ -54,15 +54,12 @@ class Dialect:
     primary_key: bool = False
     folds_case: bool = False
     moment: str = "make_timestamptz({ms} * 1000)"
-    moment_type: str = "TIMESTAMPTZ"
-    forever: str = "CAST('9999-12-31 23:59:59+00' AS TIMESTAMPTZ)"
     millisecond: str = "INTERVAL '1 millisecond'"
     greater: str = "greatest({a}, {b})"
     mark: str = '"'
     most_scale: int = 76
     nulls_last: str = " NULLS LAST"
     json_value: str = ""
-    json_text: str = "CAST({c} AS VARCHAR)"
     differs: str = "{a} IS DISTINCT FROM {b}"
     joined_update: bool = False
     backslashes: bool = False
@@ -109,12 +106,6 @@ class Dialect:
         if self.joined_update:
             return f"UPDATE {target} AS t, {source}\nSET {news}\nWHERE {where}"
         return f"UPDATE {target} AS t SET {news}\nFROM {source}\nWHERE {where}"
-
-    def delete(self, target: str, source: str, where: str) -> str:
-        """DELETE of the rows ``t`` of a table that are met by others."""
-        if self.joined_update:
-            return f"DELETE t FROM {target} AS t JOIN {source}\nON {where}"
-        return f"DELETE FROM {target} AS t USING {source}\nWHERE {where}"
 
     def spot(self, alias: str, name: str) -> str:
         """What tells a row of ``alias`` from all others: its number, or where there is none the column ``name``."""

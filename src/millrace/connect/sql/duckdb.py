@@ -63,6 +63,7 @@ DUCKDB = Dialect(
         (r"json", "JSON"),
     ),
     row_id="rowid",
+    row_id_type="BIGINT",
     wide="VARCHAR",  # DuckDB's decimals end at 38 digits; text keeps them all
     bounded="VARCHAR",  # DuckDB does not enforce a length
     widen="ALTER TABLE {table} ALTER COLUMN {column} SET DATA TYPE {type} USING {value}",

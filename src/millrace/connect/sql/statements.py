@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
-from millrace.connect.destination import Change, Column, Limits, Load, Table
+from millrace.connect.destination import Change, Column, Load, Table
 from millrace.connect.sql.dialect import Dialect
 from millrace.data import types
 from millrace.data.dataclass import dataclass
@@ -18,6 +17,7 @@ from millrace.errors import SchemaError
 GONE = "__mr_gone"
 # Integers up to here are exact in a DOUBLE.
 _EXACT = 1 << 53
+FOREVER = "9999-12-31 23:59:59+00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,6 @@ def columns(table: Table) -> tuple[Column, ...]:
         ]
     have = {column.name for column in table.columns}
     return table.columns + tuple(Column(name, type_) for name, type_ in own if name and name not in have)
-
-
-def moments_name(loads: str, table: str, limits: Limits) -> str:
-    """The name of the table of moments (`history.moments`) of a table, beside the table of notes ``loads``."""
-    front = f"{loads.removesuffix('loads')}moments_"
-    name = front + table
-    long = len(name.encode() if limits.count_bytes else name) > limits.table_name
-    return front + hashlib.sha256(table.encode()).hexdigest()[:16] if long else name
 
 
 def create(dialect: Dialect, table: Table, target: str) -> str:
@@ -323,32 +315,24 @@ def append(dialect: Dialect, table: Table, target: str, *, rows: str, at_ms: int
     return insert(dialect, target, values, f"FROM {rows} AS r")
 
 
-def truncation(dialect: Dialect, table: Table, target: str, load: Load, *, beside: str) -> tuple[str, str]:
+def truncation(dialect: Dialect, table: Table, target: str, load: Load) -> tuple[str, str]:
     """How many rows a truncation deletes, and the UPDATE that marks them. The time of their ingestion stays: what came
-    before it is newer than them, and what comes next is newer still. ``beside``: the table of moments of one with
-    history."""
+    before it is newer than them, and what comes next is newer still."""
     q, meta = dialect.quoted, table.meta
     assert meta.marked_deleted is not None
     sets = {meta.marked_deleted: "TRUE"}
-    alive = f"NOT COALESCE(t.{q(meta.marked_deleted)}, FALSE)"
+    alive = f"NOT COALESCE({q(meta.marked_deleted)}, FALSE)"
     if table.mode == "history":
-        alive = f"COALESCE(t.{q(meta.is_active)}, FALSE) AND {alive}"
+        alive = f"COALESCE({q(meta.is_active)}, FALSE) AND {alive}"
         moment = dialect.moment.format(ms=load.truncated_at_ms)
         end = dialect.greater.format(a=q(meta.valid_from), b=f"{moment} - {dialect.millisecond}")
         sets |= {meta.is_active: "FALSE", meta.valid_to: end}
     if meta.loaded_at:
         sets[meta.loaded_at] = str(load.at_ms)
     if load.truncated_before_ms is not None:
-        alive += f" AND COALESCE(t.{q(meta.ingested_at)}, 0) < {load.truncated_before_ms}"
-        if table.mode == "history":
-            # Seen again since, without a row of its own.
-            alive += (
-                f" AND NOT EXISTS (SELECT 1 FROM {beside} AS m WHERE {equal(dialect, table.key, 'm', 't')} "
-                f"AND m.{q(meta.ingested_at)} >= {load.truncated_before_ms} AND m.{q(meta.valid_from)} >= "
-                f"t.{q(meta.valid_from)})"
-            )
+        alive += f" AND COALESCE({q(meta.ingested_at)}, 0) < {load.truncated_before_ms}"
     said = ", ".join(f"{q(name)} = {value}" for name, value in sets.items())
-    return f"SELECT count(*) FROM {target} AS t WHERE {alive}", f"UPDATE {target} AS t SET {said} WHERE {alive}"
+    return f"SELECT count(*) FROM {target} WHERE {alive}", f"UPDATE {target} SET {said} WHERE {alive}"
 
 
 def arrived(dialect: Dialect, table: Table) -> dict[str, str]:

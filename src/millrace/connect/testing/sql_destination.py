@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -15,13 +14,11 @@ import pyarrow as pa
 import pytest
 
 from millrace.connect.destination import Column, Destination, Held, Load, Loaded, Meta, Table, Unloadable
-from millrace.connect.sql.statements import moments_name
 from millrace.connect.testing.destination import FEED, at_once, shuffled
 from millrace.connect.testing.items import ItemsContract
 from millrace.connect.testing.rows import META, PLAIN, Rows, array, finite, rows, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
-from millrace.data.dataclass import dataclass
 from millrace.errors import SchemaError, Stale
 
 SCHEMA = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
@@ -311,7 +308,8 @@ class SqlDestinationContract(ItemsContract):
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 1, _dated((1, None, 200, "D"))))
         destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "a", 100, "I"))))
-        assert self.line(destination, 1) == [("a", 100, 199.999, False, True)]
+        assert [row[3] for row in self.line(destination, 1)] == [False, False]
+        assert [row[:3] for row in self.line(destination, 1)] == [("a", 100, 199.999), (None, 200, 200)]
 
     def test_history_loaded_twice_is_the_same(self, destination: Destination[Any]) -> None:
         made = _versions()
@@ -330,133 +328,6 @@ class SqlDestinationContract(ItemsContract):
         loaded = destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "A", 100, "U"))))
         assert loaded == Loaded(1, updated=1)
         assert self.line(destination, 1) == [("A", 100, 199.999, False, False), ("b", 200, None, True, False)]
-
-    def test_history_remembers_when_a_version_was_seen_again(self, destination: Destination[Any]) -> None:
-        made = _versions()
-        destination.ensure(made)
-        destination.load(made, Load(FEED, 0, 1, 1, _dated((1, "a", 100, "I"))))
-        again = destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "a", 300, "U"), (1, "a", 400, "U"))))
-        assert again == Loaded(2, unchanged=2)
-        assert self.line(destination, 1) == [("a", 100, None, True, False)]
-        late = destination.load(made, Load(FEED, 2, 3, 7, _dated((1, "b", 200, "U"))))
-        assert late == Loaded(1, inserted=1)
-        assert self.line(destination, 1) == [
-            ("a", 100, 199.999, False, False),
-            ("b", 200, 299.999, False, False),
-            ("a", 300, None, True, False),
-        ]
-        # What stands in the table now was a version of its own all along, so an equal one in front takes it back.
-        destination.load(made, Load(FEED, 3, 4, 8, _dated((1, "a", 250, "U"), (1, None, 350, "D"))))
-        assert self.line(destination, 1) == [
-            ("a", 100, 199.999, False, False),
-            ("b", 200, 249.999, False, False),
-            ("a", 250, 349.999, False, True),
-            ("a", 400, None, True, False),
-        ]
-
-    def test_history_remembers_deletes_that_ended_nothing(self, destination: Destination[Any]) -> None:
-        made = _versions()
-        destination.ensure(made)
-        for segment, event in enumerate(((1, None, 200, "D"), (1, None, 400, "D"), (1, "a", 300, "U"))):
-            destination.load(made, Load(FEED, segment, segment + 1, 1, _dated(event)))
-        assert self.line(destination, 1) == [
-            (None, 200, 200, False, True),
-            ("a", 300, 399.999, False, True),
-        ]
-
-    def test_history_is_the_same_in_whatever_order_and_loads_events_arrive(self, destination: Destination[Any]) -> None:
-        made = _versions()
-        destination.ensure(made)
-        dice = random.Random(11)  # noqa: S311  the same in every run, and no secret depends on it
-        held = 0
-        expected: dict[int, list[tuple[Any, ...]]] = {}
-        for low in range(0, 400, 100):
-            every = [event for key in range(low, low + 100) for event in some_events(key, dice)]
-            expected |= {key: line_of(every, key) for key in range(low, low + 100)}
-            # Some come twice, with other events between.
-            every += dice.sample(every, len(every) // 5)
-            dice.shuffle(every)
-            while every:
-                count = dice.choice((1, 7, 60, 500))
-                given, every = every[:count], every[count:]
-                loaded = destination.load(made, Load(FEED, held, held + 1, 1, as_rows(given)))
-                parts = (loaded.inserted, loaded.updated, loaded.deleted, loaded.duplicates, loaded.stale)
-                assert sum(parts) + loaded.unchanged == len(given)
-                assert loaded.unchanged >= 0
-                held += 1
-        assert self.lines(destination) == expected
-
-    def test_history_of_an_earlier_version_goes_on(self, destination: Destination[Any]) -> None:
-        made = _versions()
-        destination.ensure(made)
-        first = _dated((1, "a", 100, "I"), (1, None, 200, "D"), (2, "x", 100, "I"), (2, "x", 300, "U"))
-        destination.load(made, Load(FEED, 0, 1, 1, first))
-        destination.close()
-        # It kept no moments beside.
-        self.behind(f"DROP TABLE {{t:{moments_name(made.meta.loads, made.name, destination.limits)}}}")
-        with pytest.raises(SchemaError) as error:
-            destination.load(made, Load(FEED, 1, 2, 1, first))
-        assert error.value.code == "TABLE_MISSING"
-        assert destination.ensure(made) == []
-        destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "b", 150, "U"), (1, "c", 250, "U"), (2, "y", 200, "U"))))
-        assert self.line(destination, 1) == [
-            ("a", 100, 149.999, False, False),
-            ("b", 150, 199.999, False, True),
-            ("c", 250, None, True, False),
-        ]
-        assert self.line(destination, 2) == [("x", 100, 199.999, False, False), ("y", 200, None, True, False)]
-
-    def test_the_moments_of_a_history_go_with_its_table(self, destination: Destination[Any]) -> None:
-        made = _versions()
-        fresh = replace(made, name="fresh")
-        for segment, one in enumerate((made, fresh)):
-            destination.ensure(one)
-            destination.load(one, Load(FEED, 0, 1, 1, _dated((1, "a", 100, "I"), (1, "a", 300 + segment, "U"))))
-        destination.swap("fresh", "versions")
-        destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "b", 200, "U"))))
-        assert [row[1] for row in self.line(destination, 1)] == [100, 200, 301]
-        beside = moments_name(made.meta.loads, made.name, destination.limits)
-        assert destination.schema(beside) is not None
-        assert destination.schema(moments_name(made.meta.loads, "fresh", destination.limits)) is None
-        destination.drop("versions")
-        assert destination.schema(beside) is None
-        # A table that was dropped by its user, and is made again, has none of the moments of the old one.
-        destination.ensure(made)
-        destination.load(made, Load(FEED, 0, 1, 1, _dated((1, "a", 100, "I"), (1, "a", 300, "U"))))
-        destination.close()
-        self.behind("DROP TABLE {t:versions}")
-        destination.ensure(made)
-        destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "c", 150, "U"))))
-        destination.load(made, Load(FEED, 2, 3, 1, _dated((1, "b", 200, "U"))))
-        assert [row[:2] for row in self.line(destination, 1)] == [("c", 150), ("b", 200)]
-
-    def test_of_versions_without_a_time_of_the_sources_the_last_moment_is_kept(
-        self, destination: Destination[Any]
-    ) -> None:
-        made = example(mode="history")
-        destination.ensure(made)
-        for segment, at in enumerate((100, 200, 300, 400)):
-            destination.load(made, Load(FEED, segment, segment + 1, 1, rows(SCHEMA, (1, "a", at, "U"))))
-        beside = moments_name(made.meta.loads, made.name, destination.limits)
-        assert len(self.contents(destination, beside)) == 1
-        # An older word that comes late is not taken for the newest.
-        destination.load(made, Load(FEED, 4, 5, 1, rows(SCHEMA, (1, "b", 250, "U"))))
-        found = self.contents(destination, "worked", order=f'"{columns.VALID_FROM}"')
-        assert [(row["v"], row[columns.INGESTED_AT], row[columns.IS_ACTIVE]) for row in found] == [
-            ("a", 100, False), ("b", 250, False), ("a", 400, True),
-        ]  # fmt: skip
-        assert self.contents(destination, beside) == []
-
-    def test_what_was_seen_again_behind_a_truncation_is_not_deleted_by_it(self, destination: Destination[Any]) -> None:
-        made = example("emptied", mode="history")
-        destination.ensure(made)
-        first = rows(SCHEMA, (1, "a", 100, "I"), (2, "b", 100, "I"), (1, "a", 600, "I"))
-        destination.load(made, Load(FEED, 0, 1, 1, first))
-        one = Rows(BATCH.table.slice(0, 1))
-        loaded = destination.load(made, Load(FEED, 1, 2, 7, one, truncated_at_ms=500, truncated_before_ms=500))
-        assert loaded.marked == 1
-        found = self.contents(destination, "emptied")
-        assert [row["k"] for row in found if row[columns.IS_ACTIVE]] == [1]
 
     @pytest.mark.spec("loading.21.2")
     def test_history_of_100000_events_equals_one_by_one(self, destination: Destination[Any]) -> None:
@@ -483,14 +354,6 @@ class SqlDestinationContract(ItemsContract):
             for row in self.contents(destination, "versions")
         }
         assert found == expected
-
-    def lines(self, destination: Destination[Any]) -> dict[int, list[tuple[Any, ...]]]:
-        """The versions of each key: value, from, to, active, deleted."""
-        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        names = ("v", columns.VALID_FROM, columns.VALID_TO, columns.IS_ACTIVE, columns.MARKED_DELETED)
-        for row in self.contents(destination, "versions", order=f'"{columns.VALID_FROM}"'):
-            found[row["k"]].append(tuple(row[name] for name in names))
-        return dict(found)
 
     def line(self, destination: Destination[Any], key: int) -> list[tuple[Any, ...]]:
         """The versions of a key: value, from, to (seconds; None is for ever), active, deleted."""
@@ -790,68 +653,6 @@ def _dated(*versions: tuple[int, str | None, int, str]) -> Rows:
         columns.SOURCE_MODIFIED_AT: array([v[2] * 1_000_000 for v in versions], types.TIMESTAMPTZ),
         columns.INGESTED_AT: array(list(range(len(versions))), types.LONG),
         columns.OP_TYPE: array([v[3] for v in versions], types.VARCHAR),
-    }
-    return Rows(pa.table(made))
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One word on a key: a value, or a delete."""
-
-    key: int
-    value: str | None
-    at: datetime
-    ingested: int
-    gone: bool
-
-
-def some_events(key: int, dice: random.Random) -> list[Event]:
-    """Events of one key, each of another time of ingestion; moments and values repeat themselves."""
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    count = dice.randrange(1, 10)
-    return [
-        Event(
-            key,
-            None if gone else dice.choice(("a", "b", None)),
-            start + timedelta(seconds=dice.randrange(8), microseconds=dice.choice((0, 0, 0, 300))),
-            ingested,
-            gone,
-        )
-        for ingested in dice.sample(range(1, 50), count)
-        for gone in (dice.random() < 0.25,)
-    ]
-
-
-def line_of(events: Iterable[Event], key: int) -> list[tuple[Any, ...]]:
-    """History as it must be: value, from, to, active, deleted; from the events in their order alone."""
-    mine = sorted((one for one in events if one.key == key), key=lambda one: (one.at, one.ingested))
-    # Of each moment the last version and the last delete count.
-    last = {(one.at, one.gone): one for one in mine}
-    line: list[list[Any]] = []
-    current: list[Any] | None = None
-    for number, one in enumerate(order := [one for one in mine if last[one.at, one.gone] is one]):
-        end = one.at - timedelta(milliseconds=1)
-        if one.gone:
-            if current is not None:
-                current[2:] = [max(current[1], end), False, True]
-            elif number == 0 and (len(order) == 1 or order[1].at != one.at):
-                line.append([None, one.at, one.at, False, True])
-            current = None
-        elif current is None or current[0] != one.value:
-            if current is not None:
-                current[2:4] = [max(current[1], end), False]
-            current = [one.value, one.at, FOREVER, True, False]
-            line.append(current)
-    return [tuple(version) for version in line]
-
-
-def as_rows(events: Sequence[Event]) -> Rows:
-    made = {
-        "k": array([one.key for one in events], types.LONG),
-        "v": array([one.value for one in events], types.VARCHAR),
-        columns.SOURCE_MODIFIED_AT: array([one.at for one in events], types.TIMESTAMPTZ),
-        columns.INGESTED_AT: array([one.ingested for one in events], types.LONG),
-        columns.OP_TYPE: array(["D" if one.gone else "U" for one in events], types.VARCHAR),
     }
     return Rows(pa.table(made))
 

@@ -28,11 +28,12 @@ from millrace.connect.mysql.session import Session, marker
 from millrace.connect.source import Context
 from millrace.connect.sql import counting
 from millrace.connect.sql.destination import SqlDestination, other_key
+from millrace.connect.sql.history import Record
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.connect.sql.statements import GONE, Found, Merge, temporary
 from millrace.connect.sql.straight import Straight
-from millrace.destinations.mysql import merging, reading, shape, writing
+from millrace.destinations.mysql import merging, reading, shape, versions, writing
 from millrace.destinations.mysql.dialect import LIMITS, MYSQL, ON_MARIADB, ON_MYSQL
 from millrace.destinations.mysql.whole import Whole
 from millrace.errors import ConfigError, MillraceError
@@ -207,7 +208,7 @@ class Destination(SqlDestination[Config]):
         return []  # the session knows them
 
     def _clear_temporaries(self, names: Sequence[str]) -> None:
-        self._session.drop_temporary(*(temporary(self.dialect, name) for name in names))
+        self._session.drop_temporary(*(temporary(self.dialect, name) for name in (*names, *versions.MORE)))
         if "filled" in names:
             self._session.drop_temporary(*self._session.temporary(temporary(self.dialect, merging.SAID).strip("`")))
 
@@ -251,11 +252,6 @@ class Destination(SqlDestination[Config]):
             self.execute(f"ALTER TABLE {self.target(table.name)} DROP INDEX `mr_key`")
         if table.mode == "history":
             self._index(table, "mr_versions", (*table.key, table.meta.valid_from), indexes)
-
-    def indexed_by_key(self, table: Table) -> None:
-        columns = (*table.key, table.meta.valid_from)
-        parts, _ = shape.index_parts(self.dialect, columns, self.found(table.name) or {})
-        self.execute(f"CREATE INDEX `mr_moments` ON {self.target(table.name)} ({parts})")
 
     def _indexes(self, table: str) -> dict[str, shape.Index]:
         found: dict[str, shape.Index] = {}
@@ -302,6 +298,9 @@ class Destination(SqlDestination[Config]):
 
     def filling(self, table: Table, target: str, lacking: Sequence[Column], rows: str) -> Sequence[str]:
         return merging.filling(self.dialect, table, target, lacking, rows)
+
+    def recording(self, table: Table, target: str, *, at_ms: int) -> Record:
+        return versions.record(self.dialect, table, target, at_ms=at_ms)
 
     def take(self, name: str, rows: pa.RecordBatchReader) -> None:
         columns = [

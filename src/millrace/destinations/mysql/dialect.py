@@ -67,6 +67,7 @@ MYSQL = Dialect(
         (r"json", "JSON"),
     ),
     row_id="",
+    row_id_type="BIGINT",
     wide="LONGTEXT",  # decimals end at 65 digits, 30 of them behind the point; text keeps them all
     bounded="VARCHAR({n})",
     widen="ALTER TABLE {table} MODIFY COLUMN {column} {type}",
@@ -98,14 +99,10 @@ MYSQL = Dialect(
     primary_key=True,
     folds_case=True,
     moment="(CAST('1970-01-01' AS DATETIME(6)) + INTERVAL ({ms} * 1000) MICROSECOND)",
-    moment_type="DATETIME(6)",
-    forever="CAST('9999-12-31 23:59:59' AS DATETIME(6))",
     millisecond="INTERVAL 1000 MICROSECOND",
     mark="`",
     most_scale=30,
     nulls_last="",  # MySQL sorts them last by itself where the order is descending
-    # MySQL brings JSON into a form of its own, so staged text must take it too before both are compared.
-    json_text="CAST(CAST({c} AS JSON) AS CHAR)",
     differs="NOT ({a} <=> {b})",
     joined_update=True,
     backslashes=True,
@@ -125,4 +122,4 @@ def _comparing(name: str, collation: str) -> Dialect:
 
 # Text is compared byte by byte, and blanks at its end count: keys that differ in any way are different keys.
 ON_MYSQL = _comparing("mysql", "utf8mb4_0900_bin")
-ON_MARIADB = replace(_comparing("mariadb", "utf8mb4_nopad_bin"), json_text="{c}")
+ON_MARIADB = _comparing("mariadb", "utf8mb4_nopad_bin")

@@ -94,27 +94,20 @@ class Whole:
 
     def _do(self, name: str, becomes: str) -> None:
         session, destination, notes = self._session, self._destination, self._notes
-        beside = destination.beside
         one, two, three = (marker(n) for n in range(1, 4))
         if not becomes:
-            session.execute(f"DROP TABLE IF EXISTS {destination.target(name)}, {destination.target(beside(name))}")
+            session.execute(f"DROP TABLE IF EXISTS {destination.target(name)}")
             session.execute("START TRANSACTION")
             session.execute(f"DELETE FROM {notes} WHERE table_name = {one}", name)
             session.execute("COMMIT")
             return
-        gone = f"__mr_gone_{hashlib.sha256(becomes.encode()).hexdigest()[:16]}"
-        away = ", ".join(map(destination.target, (gone, beside(gone))))
+        gone = destination.target(f"__mr_gone_{hashlib.sha256(becomes.encode()).hexdigest()[:16]}")
         if destination.found(name) is not None:
-            session.execute(f"DROP TABLE IF EXISTS {away}")
-            moves = [(becomes, gone), (beside(becomes), beside(gone)), (name, becomes), (beside(name), beside(becomes))]
-            renamed = (
-                f"{destination.target(one)} TO {destination.target(other)}"
-                for one, other in moves
-                if destination.found(one) is not None
-            )
-            # All at once: no reader finds no table.
-            session.execute(f"RENAME TABLE {', '.join(renamed)}")
-        session.execute(f"DROP TABLE IF EXISTS {away}")
+            session.execute(f"DROP TABLE IF EXISTS {gone}")
+            away = f"{destination.target(becomes)} TO {gone}, " if destination.found(becomes) is not None else ""
+            # Both at once: no reader finds no table.
+            session.execute(f"RENAME TABLE {away}{destination.target(name)} TO {destination.target(becomes)}")
+        session.execute(f"DROP TABLE IF EXISTS {gone}")
         session.execute("START TRANSACTION")
         session.execute(f"DELETE FROM {notes} WHERE table_name = {one} AND feed <> {two}", becomes, _MEANT)
         session.execute(f"DELETE FROM {notes} WHERE table_name = {one} AND feed = {two}", name, _MEANT)

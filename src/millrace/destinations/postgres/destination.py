@@ -245,9 +245,6 @@ class Destination(SqlDestination[Config]):
         if not self._filling.alone(table.name):
             self._indexes.fit(table)
 
-    def indexed_by_key(self, table: Table) -> None:
-        self._indexes.find_moments(table)
-
     def completed(self) -> None:
         # All rows are in: what stands in the way of their keys now ends no run, and the next `ensure` makes them.
         with suppress(Transient):

@@ -59,6 +59,7 @@ POSTGRES = Dialect(
         "json": ("JSON", "STRUCT", "ARRAY"),
     },
     row_id="ctid",
+    row_id_type="tid",
     wide="NUMERIC({p},{s})",
     bounded="VARCHAR({n})",
     widen="ALTER TABLE {table} ALTER COLUMN {column} TYPE {type} USING {value}",

@@ -86,10 +86,6 @@ class Indexes:
             if not any(index.columns == set(versions) for index in found):
                 self._make(table, versions)
 
-    def find_moments(self, table: Table) -> None:
-        """The table, which is new, has an index by its key and its moments, which may be the same in several rows."""
-        self._create(table, (*table.key, table.meta.valid_from), unique=False)
-
     def put_off(self, table: Table) -> None:
         """The table, which is new, has its key no more; the columns of the key stay NOT NULL."""
         for index in self.of(table.name):
