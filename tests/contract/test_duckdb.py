@@ -29,7 +29,7 @@ from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
 from millrace.data import columns, types
 from millrace.destinations.duckdb.destination import TURN_S, Config, Destination
-from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, SchemaError
 
 HOLDER = """
 import sys, duckdb
@@ -228,6 +228,15 @@ class TestDuckDB(SqlDestinationContract):
         assert len(opened) == 1
         with self.held_elsewhere():
             pass
+
+    def test_a_file_that_could_not_be_set_up_is_open_to_nobody(self) -> None:
+        made, given = counted("t")
+        destination = Destination(Config(path=self.path, memory_limit="1KB"))
+        for tried in (destination.expect, lambda: destination.ensure(made), lambda: destination.query("SELECT 1")):
+            with pytest.raises(MillraceError, match="memory|1KB"):
+                tried()
+        self.another().ensure(made)
+        self.another().load(made, Load(FEED, 0, 1, 1, given))
 
     # Loads of new keys.
 

@@ -204,22 +204,30 @@ class Destination(SqlDestination[Config]):
         if self._left != _touched(self._file):
             # Somebody else may have put rows in.
             self._keys.clear()
-        with self.translated():
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET memory_limit = '{self._memory[0]}'")
-            connection.execute("SET preserve_insertion_order = false")
-            if self.config.threads:
-                connection.execute(f"SET threads = {self.config.threads}")
-            name, version = connection.execute(
-                "SELECT database_name, tags['storage_version'] FROM duckdb_databases() "
-                "WHERE database_name = current_database()"
-            ).fetchall()[0]
-            self._catalog = str(name)
-            self.dialect = OLD_TABLES if str(version).startswith(OLD_FORMATS) else TABLES
-            if self.config.schema_name != "main":
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(self.config.schema_name)}")
-                # A user's query finds the tables without naming their schema.
-                connection.execute(f"USE {self.dialect.path(self._catalog, self.config.schema_name)}")
+        try:
+            with self.translated():
+                self._set_up(connection)
+        except BaseException:
+            # Half set up it would serve the next who asks, who shall see the same error.
+            self.close()
+            raise
+
+    def _set_up(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{self._memory[0]}'")
+        connection.execute("SET preserve_insertion_order = false")
+        if self.config.threads:
+            connection.execute(f"SET threads = {self.config.threads}")
+        name, version = connection.execute(
+            "SELECT database_name, tags['storage_version'] FROM duckdb_databases() "
+            "WHERE database_name = current_database()"
+        ).fetchall()[0]
+        self._catalog = str(name)
+        self.dialect = OLD_TABLES if str(version).startswith(OLD_FORMATS) else TABLES
+        if self.config.schema_name != "main":
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quoted(self.config.schema_name)}")
+            # A user's query finds the tables without naming their schema.
+            connection.execute(f"USE {self.dialect.path(self._catalog, self.config.schema_name)}")
 
     def _look(self) -> None:
         """The path can hold a database, or the error says which part of it cannot."""
