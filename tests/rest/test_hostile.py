@@ -9,7 +9,7 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import sqlalchemy as sa
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import Route
 from tests.control.people import joined
 from tests.rest.conftest import Keys, served
 
@@ -283,6 +285,34 @@ def test_a_long_body_that_comes_steadily_is_waited_for(impatient: tuple[str, tup
     headers = {"Content-Type": "application/json"}
     answer = httpx.post(f"{url}{API}/destinations", auth=pair, headers=headers, content=steadily(), timeout=30)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_PARAMETER")
+
+
+def test_the_time_that_the_server_takes_for_itself_is_not_the_callers(tmp_path: Path) -> None:
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        app = application(home, limits=Limits(body_timeout_s=0.3))
+
+        async def late(request: Request) -> Response:
+            await asyncio.sleep(0.5)
+            body = await request.body()
+
+            async def lines() -> AsyncIterator[bytes]:
+                for _ in range(3):
+                    await asyncio.sleep(0.3)
+                    yield body + b"\n"
+
+            return StreamingResponse(lines())
+
+        async def unread(_: Request) -> Response:
+            await asyncio.sleep(0.5)
+            return StreamingResponse(iter([b"all ", b"of it"]))
+
+        app.router.routes.insert(0, Route("/late", late, methods=["POST"]))
+        app.router.routes.insert(0, Route("/unread", unread))
+        with served(app) as url:
+            answer = httpx.get(f"{url}/unread")
+            assert (answer.status_code, answer.content) == (200, b"all of it")
+            answer = httpx.post(f"{url}/late", content=b"0123456789")
+            assert (answer.status_code, answer.content) == (200, b"0123456789\n" * 3)
 
 
 def test_a_thousand_connections_are_held_and_served(url: str) -> None:

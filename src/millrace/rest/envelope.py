@@ -43,20 +43,26 @@ class Envelope:
             return
         state = scope.setdefault("state", {})
         state["request_id"] = _asked_id(scope) or uuid.uuid4().hex
-        answered = replaced = False
-        began, received = time.monotonic(), 0
+        answered = replaced = whole = False
+        waited_s, received = 0.0, 0
 
         async def patient() -> Message:
-            nonlocal received
-            # Whoever has been answered may keep the connection open as long as the answer lasts.
-            if answered:
+            nonlocal whole, waited_s, received
+            # Whoever has sent all, or has been answered, may keep the connection open as long as the answer lasts.
+            if whole or answered:
                 return await receive()
-            left = self.body_timeout_s + received / LEAST_BYTES_S - (time.monotonic() - began)
+            # Only the caller's time counts: what came while nobody looked is here, however long that was.
+            left_s = self.body_timeout_s + received / LEAST_BYTES_S - waited_s
+            began = time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, min(self.body_timeout_s, left)))
+                if left_s <= 0:
+                    raise TimeoutError
+                message = await asyncio.wait_for(receive(), min(self.body_timeout_s, left_s))
             except TimeoutError as slow:
                 raise HTTPException(408, headers={"Connection": "close"}) from slow
+            waited_s += time.monotonic() - began
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             return message
 
         async def sealed(message: Message) -> None:
