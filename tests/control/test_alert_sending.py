@@ -179,6 +179,24 @@ def test_nothing_is_sent_to_an_address_that_channels_may_not_reach(receiver: Rec
     assert not receiver.received and not box.mails
 
 
+def test_the_proxy_of_the_server_carries_alerts_to_what_may_be_reached(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    # It speaks like any server, and knows names that this machine does not.
+    monkeypatch.setenv("http_proxy", receiver.url)
+    for reach in (WORLD, NETWORK):
+        post("slack", url="http://hooks.invalid/services/T0", reach=reach)
+        post("webhook", url="http://198.51.200.1/hook", reach=reach)
+        with pytest.raises(Walled):
+            post("slack", url="http://169.254.169.254/latest", reach=reach)
+    with pytest.raises(Walled):
+        post("slack", url="http://10.0.0.1:9/inside", reach=WORLD)
+    paths = ["http://hooks.invalid:80/services/T0", "http://198.51.200.1:80/hook"]
+    assert [one.path for one in receiver.received] == paths * 2
+
+
 def test_the_url_of_a_webhook_is_in_no_log(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         post("slack", url=f"{receiver.url}/services/T0/B0/s3ntinel")

@@ -19,6 +19,7 @@ from tests.control.people import acting, cheap, joined
 from tests.control.receivers import Receiver, http_server, mail_server
 from tests.control.sources import Script
 
+from millrace.connect.reach import Walled
 from millrace.control import (
     activity,
     alert_channels,
@@ -381,6 +382,7 @@ def test_users_get_mail_about_what_they_may_see_and_want(home: Home, saved: Desk
     alert_preferences.change(acting(home, "bob@example.com"), Wanted(("schema",)))
     with mail_server() as box:
         config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "m@example.com"}
+        settings.change(home, allow_private_addresses=True)
         alert_channels.add(home, "mail", "email", config | {"to": ["ops@example.com"]})
         happened(home, trouble(saved))
         go(home)
@@ -453,18 +455,46 @@ def test_a_server_sends_to_its_own_machine_only_where_somebody_allows_that(
 ) -> None:
     settings.change(home, allow_private_addresses=False)
     theirs = home.acting(SYSTEM)
-    happened(home, trouble(saved))
-    alert_routing.route(home)
-    assert alert_outbox.deliver(theirs) == 0
+    now = home.database.now()
+    happened(home, trouble(saved), now)
+    alert_routing.route(home, now)
+    assert alert_outbox.deliver(theirs, now) == 0
     (refused,) = alerts.deliveries(home).items
-    assert refused.state == "failed" and "the server's own machine" in (refused.error or "")
-    told_of = alerts.test(home.acting(SYSTEM.of(home.actor.team_id)), "hook")
-    assert "the server's own machine" in (told_of.problem or "") and not hook.received
-    # Whoever sits at the machine reaches it anyway, and so do all where that is allowed.
-    assert alerts.test(home, "hook").problem is None
+    assert refused.state == "waiting" and "the server's own machine" in (refused.error or "")
+    for asker in (theirs, home):
+        # Whoever sits at the machine would reach it, but it is the service that sends.
+        told_of = alerts.test(asker, "hook")
+        assert "the server's own machine" in (told_of.problem or "") and not hook.received
+        assert "allow_private_addresses" in (told_of.hint or "")
     settings.change(home, allow_private_addresses=True)
-    assert alerts.test(home.acting(SYSTEM.of(home.actor.team_id)), "hook").problem is None
-    assert len(hook.received) == 2
+    assert alert_outbox.deliver(theirs, now + alert_outbox.WAITS[0]) == 1
+    for asker in (theirs, home):
+        assert alerts.test(asker, "hook").problem is None
+    assert len(hook.received) == 3
+
+
+def test_a_channel_that_the_service_cannot_reach_is_not_saved(home: Home, saved: Desk, hook: Receiver) -> None:
+    settings.change(home, allow_private_addresses=False)
+    mail = {"sender": "millrace@example.com", "members": True}
+    channels: list[tuple[str, dict[str, Any]]] = [
+        ("webhook", {"url": "http://10.1.2.3/hook"}),
+        ("slack", {"url": hook.url}),
+        ("pagerduty", {"routing_key": "k", "url": "https://127.0.0.1"}),
+        ("email", mail | {"host": "localhost"}),
+    ]
+    for asker in (home, home.acting(SYSTEM)):
+        for kind, config in channels:
+            with pytest.raises(Walled):
+                alert_channels.add(asker, "inside", kind, config)
+        with pytest.raises(Walled):
+            alert_channels.change(asker, "hook", config={"url": "http://169.254.169.254/latest"})
+    # Mail servers of the own network, and names that mean nothing now, may be.
+    alert_channels.add(home, "relay", "email", mail | {"host": "10.1.2.3"})
+    alert_channels.add(home, "away", "webhook", {"url": "https://nobody.invalid/hook"})
+    alert_channels.change(home, "hook", enabled=False)
+    settings.change(home, allow_private_addresses=True)
+    for number, (kind, config) in enumerate(channels):
+        alert_channels.add(home, f"inside {number}", kind, config)
 
 
 def test_a_test_says_whether_it_arrived(home: Home, hook: Receiver) -> None:

@@ -70,8 +70,8 @@ def test_whoever_forgot_their_password_gets_a_link_by_mail_and_nobody_learns_who
 ) -> None:
     with mail_server() as box:
         config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "millrace@example.com"}
-        alert_channels.add(home, "mail", "email", config)
         settings.change(home, public_url="https://millrace.example.com", allow_private_addresses=True)
+        alert_channels.add(home, "mail", "email", config)
         asked = [
             page.post(f"{API}/password-resets", json={"email": email})
             for email in ("nobody@example.com", "no address", *[ada] * 5)

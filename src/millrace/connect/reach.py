@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -129,13 +130,16 @@ def resolved(host: str, port: int, allowed: frozenset[Kind]) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
+def check(host: str, port: int, allowed: frozenset[Kind]) -> None:
+    """The host has addresses of allowed kinds alone. Raises Walled; a name without an address is left to whoever
+    connects to it."""
+    with suppress(OSError, UnicodeError):
+        resolved(host, port, allowed)
+
+
 def check_url(url: str, allowed: frozenset[Kind]) -> None:
     """The host of the URL, where it is one of HTTP, has addresses of allowed kinds alone; for clients that resolve
-    names by themselves. Raises Walled; a name without an address is left to the client."""
+    names by themselves. Raises Walled."""
     parts = urlsplit(url)
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        return
-    try:
-        resolved(parts.hostname, parts.port or 443, allowed)
-    except (OSError, UnicodeError):
-        return
+    if parts.scheme.lower() in ("http", "https") and parts.hostname:
+        check(parts.hostname, parts.port or 443, allowed)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_kinds, alert_wanted, sealing
+from millrace.control import alert_kinds, alert_sending, alert_wanted, reach, sealing
 from millrace.control.activity import Entity, wrote
+from millrace.control.actors import SYSTEM
 from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_wanted import Wanted
 from millrace.control.connections import checked_name, unique_name
@@ -50,11 +51,12 @@ class Channel:
 
 
 def add(home: Home, name: str, kind: str, config: Mapping[str, Any], wanted: Wanted | None = None) -> Channel:
-    """Alerts go there from now on. Raises ConfigError for a name that is taken and for settings that cannot be."""
+    """Alerts go there from now on. Raises ConfigError for a name that is taken and for settings that cannot be,
+    Walled where no server may send."""
     home.actor.must("settings.edit")
     checked_name(name, "channel")
     known = alert_kinds.known_kind(kind)
-    alert_kinds.validated(known, config)
+    _reachable(home, alert_kinds.validated(known, config))
     now = datetime.now(UTC)
     id_ = str(uuid.uuid4())
     row = {"id": id_, "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": True}
@@ -84,7 +86,7 @@ def change(
     hidden: Mapping[str, Any] | None = None
     if config is not None:
         whole = _secrets(home, old.id) | dict(config)
-        alert_kinds.validated(old.kind, whole)
+        _reachable(home, alert_kinds.validated(old.kind, whole))
         open_, hidden = alert_kinds.split(old.kind, whole)
         values |= {"config": open_, "secret_keys": sorted(hidden)}
     if wanted is not None:
@@ -133,6 +135,11 @@ def find(home: Home, name: str) -> Channel:
 def settings(home: Home, kind: ChannelKind, channel_id: str, config: Mapping[str, Any]) -> Settings:
     """The settings of a channel with its secrets, to send something."""
     return alert_kinds.validated(kind, dict(config) | _secrets(home, channel_id))
+
+
+def _reachable(home: Home, settings: Settings) -> None:
+    """Whoever asks may reach more than the service, which sends; it has to reach the channel."""
+    alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM)))
 
 
 def _secrets(home: Home, id_: str) -> dict[str, Any]:

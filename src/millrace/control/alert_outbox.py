@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from millrace.connect.reach import Walled
 from millrace.control import alert_channels, alert_messages, alert_routing, alert_sending, reach, secrets
 from millrace.control.actors import SYSTEM
 from millrace.control.telling_tables import alert_channels as channels
@@ -97,7 +98,8 @@ def _attempt(home: Home, row: Any, now: datetime) -> bool:
 
 def _failed(home: Home, row: Any, error: MillraceError, hidden: list[str], now: datetime) -> None:
     said = secrets.redact(error.message, hidden)
-    hopeless = isinstance(error, ConfigError) or row.attempts > len(WAITS)
+    # What may not be reached today is allowed by a setting tomorrow.
+    hopeless = (isinstance(error, ConfigError) and not isinstance(error, Walled)) or row.attempts > len(WAITS)
     _log.warning("alert %s did not reach channel %s: %s", row.alert_id, row.name, said)
     if hopeless:
         _end(home, row, {"state": "failed", "ended_at": now, "error": said})

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from millrace.connect.config import Settings
 from millrace.connect.http.client import Client, Reply, is_loopback, may_be_plain
-from millrace.connect.reach import Reach, resolved
+from millrace.connect.reach import Reach, check, check_url, resolved
 from millrace.control import alert_messages
 from millrace.control.alert_kinds import (
     EmailSettings,
@@ -64,6 +64,19 @@ def send(settings: Settings, message: Message, recipient: str = "", *, reach: Re
             raise TypeError(f"nothing can be sent by {type(settings).__name__}")
 
 
+def check_reach(settings: Settings, reach: Reach) -> None:
+    """Raises Walled where the channel leads beyond the reach, as far as its host has an address now."""
+    match settings:
+        case EmailSettings():
+            check(settings.host, settings.port, reach.stores)
+        case PagerDutySettings() | OpsgenieSettings():
+            check_url(settings.url, reach.web)
+        case SlackSettings() | TeamsSettings() | WebhookSettings():
+            check_url(settings.url.get_secret_value(), reach.web)
+        case _:
+            raise TypeError(f"nothing can be sent by {type(settings).__name__}")
+
+
 def secrets_of(settings: Settings) -> list[str]:
     """Texts that must not be in what is told of the channel."""
     found = (getattr(settings, key) for key in settings.secret_keys())
@@ -93,7 +106,7 @@ def _opsgenie(settings: OpsgenieSettings, message: Message, reach: Reach) -> Non
 def _post(url: str, body: bytes, reach: Reach, *, headers: Mapping[str, str] | None = None) -> None:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1, reach=reach)
+    client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1, reach=reach, proxied=True)
     try:
         reply = client.send("POST", target, content=body)
     finally:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from millrace.control import alert_channels, alert_routing, alert_sending, pages, reach, secrets, teams
 from millrace.control.activity import Entity, wrote
+from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Category, Code, Severity
 from millrace.control.alert_messages import Message, Occasion
 from millrace.control.pages import Page
@@ -152,7 +153,8 @@ def deliveries(home: Home, *, alert: int | None = None, after: str | None = None
 
 
 def test(home: Home, channel: str, recipient: str | None = None) -> Tested:
-    """A message goes there at once, so that one sees whether it arrives. ``recipient``: an address for mail."""
+    """A message goes there at once, as the service would send it, so that one sees whether it arrives.
+    ``recipient``: an address for mail."""
     home.actor.must("settings.edit")
     found = alert_channels.find(home, channel)
     settings = alert_channels.settings(home, found.kind, found.id, found.config)
@@ -176,7 +178,7 @@ def test(home: Home, channel: str, recipient: str | None = None) -> Tested:
         facts={},
     )
     try:
-        alert_sending.send(settings, message, recipient or "", reach=reach.of(home))
+        alert_sending.send(settings, message, recipient or "", reach=reach.of(home.acting(SYSTEM)))
     except MillraceError as error:
         hidden = alert_sending.secrets_of(settings)
         return Tested(found.name, secrets.redact(error.message, hidden), error.hint)

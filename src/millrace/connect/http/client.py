@@ -76,6 +76,7 @@ class Client:
         *,
         connections: int = 8,
         reach: Reach = ANYWHERE,
+        proxied: bool = False,
     ) -> None:
         parts = urlsplit(base_url)
         self.host = parts.hostname or ""
@@ -87,7 +88,7 @@ class Client:
             secure=secure,
             connect_s=CONNECT_S,
             read_s=READ_S,
-            proxy=proxy_of(parts) if free and not near else None,
+            proxy=proxy_of(parts) if (free or proxied) and not near else None,
             allowed=None if free else reach.web,
         )
         self._headers = {

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 
-from millrace.connect.reach import Kind, resolved
+from millrace.connect.reach import Kind, check, resolved
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem, Transient
 
@@ -52,6 +52,7 @@ class Proxy:
 @dataclass(frozen=True, slots=True)
 class Route:
     """How the host of a base URL is reached. ``allowed``: kinds of addresses that may be; None: all, unlooked at.
+    A proxy looks names up by itself: what this machine knows of the host is looked at first, the rest is up to it.
 
     ``connect_s`` and ``read_s``: how long a connection may take, and how long it may be silent then.
     """
@@ -125,6 +126,8 @@ class Route:
 
     def _socket(self) -> socket.socket:
         if self.proxy is not None:
+            if self.allowed is not None:
+                check(self.host, self.port, self.allowed)
             return socket.create_connection((self.proxy.host, self.proxy.port), self.connect_s)
         if self.allowed is None:
             return socket.create_connection((self.host, self.port), self.connect_s)
