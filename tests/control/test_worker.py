@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
-from tests.control.sources import Script
+from tests.control.sources import Paged, Script
 
 from millrace.control import (
     connections,
@@ -223,6 +223,58 @@ def test_a_job_that_is_asked_to_end_while_a_system_does_not_answer_has_not_faile
         jobs.start(home, "events")
     assert perform(home).run.status == "COMPLETED"
     assert table(tmp_path, "users") == list(range(15))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["its worker hears it", "nobody hears it"])
+@pytest.mark.parametrize("away", [False, True], ids=["it ends well", "a system does not answer"])
+def test_a_job_that_is_cancelled_while_an_ending_worker_closes_its_connectors_is_cancelled(
+    home: Home, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool, late: bool
+):
+    asked, stopping = jobs.start(home, "events"), threading.Event()
+    if late:
+        # It hears that it shall stop, and nothing else any more.
+        monkeypatch.setattr(tasks, "beat", lambda *_: False)
+
+    def end() -> None:
+        stopping.set()
+        time.sleep(0.2) if late else heard(home)
+        if away:
+            raise Transient("nobody answers")
+
+    def closing(_: Paged) -> None:
+        jobs.cancel(home, asked.job_id)
+        if not late:
+            heard(home)
+
+    script.before["Users", 1] = end
+    with monkeypatch.context() as patch:
+        patch.setattr(Paged, "close", closing)
+        job = perform(home, stopping)
+    assert (job.run.status, job.run.error) == ("CANCELLED", None)
+    objects_ = ("FAILED", "CANCELLED") if away else ("CANCELLED", "SKIPPED")
+    assert tuple(told(job).values()) == ("COMPLETED", *objects_)
+    with home.database.reading() as connection:
+        assert not connection.execute(sa.select(tables.tasks)).all()
+        assert not connection.execute(sa.select(telling_tables.alert_events)).all()
+    script.before.clear()
+    jobs.start(home, "events")
+    assert perform(home).run.status == "COMPLETED"
+    assert table(tmp_path, "users") == list(range(15))
+
+
+def test_a_job_that_could_not_begin_and_is_cancelled_has_not_failed(
+    home: Home, script: Script, monkeypatch: pytest.MonkeyPatch
+):
+    asked = jobs.start(home, "events")
+
+    def away(*_: Any) -> None:
+        jobs.cancel(home, asked.job_id)
+        raise Transient("nobody answers")
+
+    monkeypatch.setattr(connections, "secrets_of", away)
+    assert perform(home).run.status == "CANCELLED"
+    with home.database.reading() as connection:
+        assert not connection.execute(sa.select(telling_tables.alert_events)).all()
 
 
 def test_a_failed_job_says_what_failed_and_is_retried_for_that_alone(home: Home, script: Script):

@@ -228,7 +228,8 @@ def cancel(home: Home, job: str | int) -> Job:
                     code="by_hand",
                 )
             wish = {"cancel_at": row.cancel_at or now, "status": "CANCELLING"}
-            connection.execute(sa.update(runs).where(runs.c.id == row.id).values(wish))
+            # It may have ended a moment ago.
+            connection.execute(sa.update(runs).where(runs.c.id == row.id, runs.c.ended_at.is_(None)).values(wish))
     return find(home, found.run.id)
 
 

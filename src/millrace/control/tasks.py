@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import alert_runs, leases
+from millrace.control import alert_runs, leases, run_objects
 from millrace.control.db import Database
 from millrace.control.priority import Priority
 from millrace.control.tables import pipelines, runs, tasks
@@ -221,26 +221,32 @@ def holders(database: Database) -> list[leases.Holder]:
 
 
 def finish(database: Database, task: Task) -> None:
-    """The task is done, whatever became of it. Nothing happens when another worker has it."""
+    """The task is done, whatever became of it; a run that shall end has ended. Nothing happens when another worker has
+    it."""
+    now = database.now()
     with database.transaction() as connection:
-        connection.execute(sa.delete(tasks).where(tasks.c.id == task.id, tasks.c.token == task.token))
+        _finished(connection, task, now)
 
 
 def give_back(database: Database, task: Task, *, after_s: float = 0.0, died: bool = False) -> None:
     """The task waits again, for ``after_s``; its run is queued and goes on where it stopped. Unless it ``died`` of it,
-    the attempt does not count."""
+    the attempt does not count. One that shall end has ended instead."""
     now = database.now()
     with database.transaction() as connection:
+        if connection.execute(sa.select(runs.c.cancel_at).where(runs.c.id == task.job)).scalar() is not None:
+            _finished(connection, task, now)
+            return
         _free_again(connection, task.id, task.token, now + timedelta(seconds=after_s), forgiven=not died)
 
 
 def fail_queued(database: Database, task: Task, problem: Problem) -> None:
-    """A run that could not even begin has failed of this; one that began says for itself how it ended."""
+    """A run that could not even begin has failed of this; one that began says for itself how it ended, and one that
+    shall end ends with its task."""
     now = database.now()
     with database.transaction() as connection:
         changed = connection.execute(
             sa.update(runs)
-            .where(runs.c.id == task.job, runs.c.status.in_(("QUEUED", "CANCELLING")))
+            .where(runs.c.id == task.job, runs.c.status == "QUEUED")
             .values(status="FAILED", ended_at=now, stage="DONE", error=dataclasses.asdict(problem))
         )
         if changed.rowcount:
@@ -268,7 +274,7 @@ def recover(database: Database) -> list[int]:
                 continue
             gone = connection.execute(sa.delete(tasks).where(tasks.c.id == row.id, tasks.c.token == row.token))
             if gone.rowcount == 1:
-                _close(connection, row.run_id, now, cancelled=wish is not None)
+                _close(connection, row.pipeline_id, row.run_id, now, cancelled=wish is not None)
     return freed
 
 
@@ -289,7 +295,7 @@ def drop_waiting(connection: sa.Connection, pipeline_id: str, now: datetime, *, 
     found = [int(number) for number in connection.execute(sa.select(tasks.c.run_id).where(*mine)).scalars()]
     connection.execute(sa.delete(tasks).where(*mine))
     for number in found:
-        _close(connection, number, now, cancelled=True)
+        _close(connection, pipeline_id, number, now, cancelled=True)
     return found
 
 
@@ -354,7 +360,15 @@ def _free_again(connection: sa.Connection, id_: int, token: str, due_at: datetim
     return True
 
 
-def _close(connection: sa.Connection, run: int, now: datetime, *, cancelled: bool) -> None:
+def _finished(connection: sa.Connection, task: Task, now: datetime) -> None:
+    mine = connection.execute(sa.delete(tasks).where(tasks.c.id == task.id, tasks.c.token == task.token))
+    # Whoever asked for its end after its worker looked for the last time has nobody else who hears it.
+    open_ = (runs.c.id == task.job, runs.c.cancel_at.is_not(None), runs.c.ended_at.is_(None))
+    if mine.rowcount == 1 and connection.execute(sa.select(runs.c.id).where(*open_)).first() is not None:
+        _close(connection, task.pipeline_id, task.job, now, cancelled=True)
+
+
+def _close(connection: sa.Connection, pipeline_id: str, run: int, now: datetime, *, cancelled: bool) -> None:
     error = Problem(
         "worker_died",
         f"the worker of this run died {MOST_ATTEMPTS} times",
@@ -364,5 +378,6 @@ def _close(connection: sa.Connection, run: int, now: datetime, *, cancelled: boo
     if not cancelled:
         values |= {"status": "FAILED", "error": dataclasses.asdict(error)}
     connection.execute(sa.update(runs).where(runs.c.id == run).values(values))
+    run_objects.settle(connection, pipeline_id, run, failed=not cancelled)
     if not cancelled:
         alert_runs.failed(connection, run, error)
