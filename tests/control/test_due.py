@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -291,6 +292,34 @@ def test_a_time_of_day_that_a_clock_shows_twice_because_it_was_set_back_comes_on
     held = Standing(MIDNIGHT, MIDNIGHT + 3 * HOUR, retry_at=MIDNIGHT + 2 * HOUR, held_until=MIDNIGHT + 2 * HOUR)
     found = set_back(held, Schedule(cron="0 3 * * *", timezone="UTC"), HOUR, MIDNIGHT)
     assert (found.slot_at, found.retry_at, found.held_until) == (held.slot_at, MIDNIGHT + HOUR, MIDNIGHT + HOUR)
+
+
+WITHIN_A_DAY = [
+    Schedule(every_s=86400, at="03:00"),
+    Schedule(cron="0 3 * * *", timezone="UTC"),
+    Schedule(cron="0 3,15 * * *", timezone="UTC"),
+    Schedule(cron="0 * * * *", timezone="UTC"),
+    Schedule(every_s=7200),
+]
+
+
+@given(st.sampled_from(WITHIN_A_DAY), st.integers(0, 100_000), st.integers(86_401, 400 * 86_400))
+def test_a_clock_that_was_wrong_by_more_than_a_day_puts_off_nothing(schedule: Schedule, after_s: int, by_s: int):
+    wrong, by, a_day = MIDNIGHT + timedelta(seconds=after_s), timedelta(seconds=by_s), timedelta(days=1)
+    now = wrong - by
+    standing = replace(begun(schedule, wrong), slot_at=following(schedule, wrong, wrong))
+    waits = {
+        "slot": set_back(standing, schedule, by, now),
+        "limit": set_back(ended(standing, schedule, "deferred", wrong, retry_after_s=60), schedule, by, now),
+        "pause": resumed(standing, schedule, now),
+    }
+    for one in waits.values():
+        assert one.due_at is not None
+        assert now < one.due_at <= now + a_day, waits
+    assert waits["limit"].held_until == now + timedelta(seconds=60)
+    again = set_back(replace(standing, retry_at=wrong + timedelta(minutes=1)), schedule, by, now)
+    assert again.due_at is not None
+    assert again.due_at <= now + timedelta(minutes=1)
 
 
 def test_after_a_pause_the_next_slot_counts():

@@ -25,6 +25,8 @@ LONGEST_DEFERRAL = timedelta(hours=6)
 FIRST_BACKOFF = timedelta(minutes=1)
 LONGEST_BACKOFF = timedelta(minutes=60)
 
+A_DAY = timedelta(days=1)
+
 # The next time of a cron expression is at most this far away: the 29th of February, over a century without one.
 SEARCHED_DAYS = 8 * 366
 
@@ -82,24 +84,28 @@ def begun(schedule: Schedule, now: datetime) -> Standing:
 
 def resumed(standing: Standing, schedule: Schedule, now: datetime) -> Standing:
     """After a pause the next slot counts; what held the run back or brought it sooner is forgotten."""
-    return Standing(standing.anchor_at, following(schedule, now, standing.anchor_at))
+    anchor = min(standing.anchor_at, now)  # a clock that was set back meanwhile has it still to come
+    return Standing(anchor, following(schedule, now, anchor))
 
 
 def set_back(standing: Standing, schedule: Schedule, by: timedelta, now: datetime) -> Standing:
-    """The clock was set back by so much, and shows ``now``. Spans of time go on as if it had not been; times of day
-    that it shows twice count once, unless the cron expression names every hour."""
+    """The clock was set back by so much, and shows ``now``. Spans of time go on as if it had not been.
+
+    Times of day that it shows twice count once, unless the cron expression names every hour, or the clock was wrong by
+    more than a day: then the next one counts.
+    """
     earlier = replace(
         standing,
+        anchor_at=standing.anchor_at - by,
         retry_at=None if standing.retry_at is None else standing.retry_at - by,
         held_until=None if standing.held_until is None else standing.held_until - by,
     )
-    if schedule.cron is not None:
-        if len(cron(schedule.cron).hours) < 24:
-            return earlier
-        return replace(earlier, anchor_at=standing.anchor_at - by, slot_at=following(schedule, now, now))
-    if schedule.at is not None or standing.slot_at is None:
+    if standing.slot_at is None:
         return earlier
-    return replace(earlier, anchor_at=standing.anchor_at - by, slot_at=standing.slot_at - by)
+    if schedule.cron is None and schedule.at is None:
+        return replace(earlier, slot_at=standing.slot_at - by)
+    hourly = schedule.cron is not None and len(cron(schedule.cron).hours) == 24
+    return replace(earlier, slot_at=following(schedule, now, now)) if hourly or by > A_DAY else earlier
 
 
 def passed(standing: Standing, schedule: Schedule, now: datetime, *, running: bool) -> tuple[Verdict | None, Standing]:
