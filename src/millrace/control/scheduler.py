@@ -96,7 +96,8 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
         while not stopping.is_set():
             try:
                 home.database.check()
-                at, now = time.monotonic(), home.database.now()
+                # The answer may take long, before or after the database looked at its clock.
+                asked, now, at = time.monotonic(), home.database.now(), time.monotonic()
                 if lease is None:
                     lease, seen = leases.acquire(home.database, LEASE, what="the scheduler"), None
                     renewed = at
@@ -104,7 +105,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 elif at - renewed > leases.LEASE_S / 4:
                     lease.renew()
                     renewed = at
-                if seen and (by := seen[1] + timedelta(seconds=at - seen[0]) - now) >= set_back.LEAST:
+                if seen and (by := seen[1] + timedelta(seconds=asked - seen[0]) - now) >= set_back.LEAST:
                     set_back.follow(home, by, now)
                     _log.warning("the clock was set back by %d s; what waits goes with it", by.total_seconds())
                 seen = at, now
