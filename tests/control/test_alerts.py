@@ -308,7 +308,7 @@ def test_another_attempt_comes_in_time_though_the_clock_was_set_back_and_quiet_h
     with home.database.transaction() as connection:
         before = dict(connection.execute(sa.select(told.alert_deliveries.c.id, told.alert_deliveries.c.due_at)).all())
     assert sorted(before.values()) == [noon + timedelta(minutes=1), noon + 2 * HOUR]
-    set_back.follow(home, HOUR, noon - HOUR)
+    set_back.follow(home, HOUR, noon - HOUR, since=noon - HOUR)
     with home.database.reading() as connection:
         after = connection.execute(sa.select(told.alert_deliveries.c.due_at)).scalars()
         assert sorted(after) == [noon - HOUR + timedelta(minutes=1), noon + 2 * HOUR]

@@ -106,10 +106,10 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     lease.renew()
                     renewed = at
                 if seen and (by := seen[1] + timedelta(seconds=asked - seen[0]) - now) >= set_back.LEAST:
-                    set_back.follow(home, by, now)
+                    set_back.follow(home, by, now, since=now - timedelta(seconds=at - seen[0]))
                     _log.warning("the clock was set back by %d s; what waits goes with it", by.total_seconds())
                 seen = at, now
-                tick(home)
+                tick(home, now)
                 if at - looked >= LOOK_S:
                     looked = at
                     second_tries.look(home, now)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from millrace.control import due, slots
-from millrace.control.tables import tasks
+from millrace.control.tables import runs, tasks
 from millrace.control.telling_tables import alert_deliveries
 
 if TYPE_CHECKING:
@@ -18,15 +19,26 @@ if TYPE_CHECKING:
 LEAST = timedelta(seconds=10)
 
 
-def follow(home: Home, by: timedelta, now: datetime) -> None:
-    """The clock shows ``now``, and was set back by so much: schedules, tasks and messages that wait go with it."""
-    t, d = tasks.c, alert_deliveries.c
+def follow(home: Home, by: timedelta, now: datetime, *, since: datetime) -> None:
+    """The clock shows ``now``, and was set back by so much: schedules, tasks and messages that wait go with it.
+
+    ``since``: when, by the new time, it was not set back yet. A source that said between the two how long it is to
+    be left alone is left alone so long. What else was written in between may come early, never late.
+    """
+    r, t, d = runs.c, tasks.c, alert_deliveries.c
+    deferred = sa.select(r.pipeline_id).where(r.status.startswith("DEFERRED"), r.ended_at.between(since, now))
     with home.database.transaction() as connection:
-        for slot in slots.waiting(connection):
-            slots.move(connection, slot, due.set_back(slot.standing, slot.schedule, by, now))
-        for row in connection.execute(sa.select(t.id, t.due_at).where(t.token.is_(None))).all():
+        waiting = slots.waiting(connection)
+        limited = set(connection.execute(deferred).scalars())
+        for slot in waiting:
+            standing = due.set_back(slot.standing, slot.schedule, by, now)
+            if slot.pipeline_id in limited:
+                standing = replace(standing, held_until=slot.standing.held_until)
+            slots.move(connection, slot, standing)
+        for row in connection.execute(sa.select(t.id, t.due_at).where(t.token.is_(None)).with_for_update()).all():
             connection.execute(sa.update(tasks).where(t.id == row.id).values(due_at=row.due_at - by))
         # A first attempt that is not due waits for the end of somebody's quiet hours, which are times of day.
         hurried = sa.or_(d.attempts > 0, d.due_at <= now + by)
-        for row in connection.execute(sa.select(d.id, d.due_at).where(d.state == "waiting", hurried)).all():
+        query = sa.select(d.id, d.due_at).where(d.state == "waiting", hurried).with_for_update()
+        for row in connection.execute(query).all():
             connection.execute(sa.update(alert_deliveries).where(d.id == row.id).values(due_at=row.due_at - by))

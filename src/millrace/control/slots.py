@@ -61,8 +61,9 @@ def due_now(connection: sa.Connection, now: datetime, *, limit: int) -> Sequence
 
 
 def waiting(connection: sa.Connection) -> Sequence[Slot]:
-    """Every schedule at which something is to be done at some time."""
-    return [_slot(row) for row in connection.execute(sa.select(slots).where(slots.c.due_at.is_not(None)))]
+    """Every schedule at which something is to be done at some time; nobody else changes them in this transaction."""
+    query = sa.select(slots).where(slots.c.due_at.is_not(None)).order_by(*slots.primary_key).with_for_update()
+    return [_slot(row) for row in connection.execute(query)]
 
 
 def of(connection: sa.Connection, pipeline_id: str) -> Sequence[Slot]:
@@ -124,7 +125,8 @@ def after_run(
         if connection.execute(sa.select(slots.c.part).where(*mine)).first() is None:
             return
     with database.transaction() as connection:
-        row = connection.execute(sa.select(slots).where(*mine)).one_or_none()
+        # Who moves the schedule meanwhile comes before or after all of this.
+        row = connection.execute(sa.select(slots).where(*mine).with_for_update()).one_or_none()
         if row is None:
             return
         slot = _slot(row)
