@@ -220,9 +220,13 @@ class Server:
                 [str(SERVER), *self._options, *more], stdout=log, stderr=log, cwd="/", preexec_fn=end_with_parent,
                 **self._as_user(),
             )  # fmt: skip
-        database = Database("127.0.0.1", self.port, "", "millrace", self.password)
-        self._wait(database)
-        return database
+        self._wait(self.database)
+        return self.database
+
+    @property
+    def database(self) -> Database:
+        """The server without a database."""
+        return Database("127.0.0.1", self.port, "", "millrace", self.password)
 
     def stop(self) -> None:
         """The server and its folder are gone."""

@@ -159,7 +159,7 @@ class LogContract(ABC):
 
     @pytest.fixture
     def losing(self, ground: Ground) -> Ground:
-        """One whose log may be lost."""
+        """One whose log may be lost: of a server of its own where the log of the other tests would go with it."""
         return ground
 
     @pytest.mark.spec("pipelines.22.6")
@@ -441,17 +441,17 @@ class SqlLogContract(LogContract):
         assert ground.site.query(wanted) == [(2, "new"), (9, "z")]
 
     def test_people_are_told_before_the_log_is_taken_away(
-        self, ground: SqlGround, monkeypatch: pytest.MonkeyPatch
+        self, losing: SqlGround, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ground.make("t")
-        ground.site.create()
-        ground.site.run()
-        with ground.kept_for_a_while():
-            ground.insert("t", (1, "a"))
-            ground.site.run()
-            assert log_watch.CODE not in ground.site.notes()
+        losing.make("t")
+        losing.site.create()
+        losing.site.run()
+        with losing.kept_for_a_while():
+            losing.insert("t", (1, "a"))
+            losing.site.run()
+            assert log_watch.CODE not in losing.site.notes()
             # More is left than of any log.
             monkeypatch.setattr(log_watch, "SOON", 2.0)
-            ground.insert("t", (2, "b"))
-            ground.site.run()
-            assert log_watch.CODE in ground.site.notes()
+            losing.insert("t", (2, "b"))
+            losing.site.run()
+            assert log_watch.CODE in losing.site.notes()

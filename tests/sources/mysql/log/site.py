@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +20,20 @@ class Site(Followed):
     type_ = "mysql"
 
 
+@contextmanager
+def database_of(server: Database) -> Generator[Database]:
+    """A fresh one, as long as the block runs."""
+    fresh = replace(server, name=f"shop_{secrets.token_hex(6)}")
+    server.run(f'CREATE DATABASE "{fresh.name}"')
+    yield fresh
+    server.run(f'DROP DATABASE IF EXISTS "{fresh.name}"')
+
+
 @pytest.fixture
 def shop(mariadb: Database) -> Iterator[Database]:
     """A database of its own."""
-    fresh = replace(mariadb, name=f"shop_{secrets.token_hex(6)}")
-    mariadb.run(f'CREATE DATABASE "{fresh.name}"')
-    yield fresh
-    mariadb.run(f'DROP DATABASE IF EXISTS "{fresh.name}"')
+    with database_of(mariadb) as fresh:
+        yield fresh
 
 
 @pytest.fixture

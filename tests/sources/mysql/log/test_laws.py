@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mariadb import Database
+from tests.mariadb import Database, Server
 from tests.sources.log_contract import SqlGround, SqlLogContract, dying
-from tests.sources.mysql.log.site import Site, shop, site
+from tests.sources.mysql.log.site import Site, database_of, shop, site
 from tests.sources.mysql.log.writer import TABLES, Writer, differences
 
 from millrace.sources.mysql.log import reading
@@ -70,3 +71,8 @@ class TestMariaDB(SqlLogContract):
     @pytest.fixture
     def ground(self, site: Site, shop: Database) -> MariaDB:
         return MariaDB(site, Source, Writer(shop, 1))
+
+    @pytest.fixture
+    def losing(self, tmp_path: Path, own: Server) -> Iterator[MariaDB]:
+        with database_of(own.database) as shop, closing(Site(tmp_path, shop)) as site:
+            yield MariaDB(site, Source, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.mariadb import Database, Server
-from tests.sources.mysql.log.site import Site, site
+from tests.sources.mysql.log.site import Site, database_of, site
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Note, Retention, Verdict
@@ -24,22 +23,10 @@ from millrace.sources.mysql.source import Source
 __all__ = ["site"]
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server whose log may be taken away."""
-    made = Server()
-    made.start()
-    yield made
-    made.stop()
-
-
 @pytest.fixture
 def shop(own: Server) -> Iterator[Database]:
-    server = Database("127.0.0.1", own.port, "", "millrace", own.password)
-    fresh = replace(server, name=f"shop_{secrets.token_hex(6)}")
-    server.run(f'CREATE DATABASE "{fresh.name}"')
-    yield fresh
-    server.run(f'DROP DATABASE IF EXISTS "{fresh.name}"')
+    with database_of(own.database) as fresh:
+        yield fresh
 
 
 def finding(database: Database) -> Verdict:

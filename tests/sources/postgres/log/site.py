@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +47,24 @@ def site(tmp_path: Path, shop: Database) -> Iterator[Site]:
     made = Site(tmp_path, shop)
     yield made
     made.close()
+
+
+@contextmanager
+def log_kept(database: Database, most_mb: int) -> Generator[None]:
+    """While the block runs, the server keeps at most so much of its log for a slot."""
+    asked = "SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'"
+    ((before,),) = database.run(asked)
+
+    def keep(mb: int) -> None:
+        database.run(f"ALTER SYSTEM SET max_slot_wal_keep_size = {mb}", "SELECT pg_reload_conf()")
+        until = time.monotonic() + 60
+        # The server reads its settings when it gets to it.
+        while database.run(asked) != [(mb,)]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    keep(most_mb)
+    try:
+        yield
+    finally:
+        keep(before)

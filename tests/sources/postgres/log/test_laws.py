@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 from tests.postgres import Database
 from tests.sources.log_contract import SqlGround, SqlLogContract, dying
 from tests.sources.postgres.conftest import shop
-from tests.sources.postgres.log.site import Site, site
+from tests.sources.postgres.log.site import Site, log_kept, site
 from tests.sources.postgres.log.writer import TABLES, Writer, differences
 
 from millrace.sources.postgres.log import log
@@ -41,16 +41,8 @@ class Postgres(SqlGround):
         with self.site.server.connect() as connection:
             yield lambda sql: connection.execute(sql.encode())
 
-    @contextmanager
-    def kept_for_a_while(self) -> Generator[None]:
-        with self.site.server.connect() as connection:
-            connection.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '100GB'")
-            connection.execute("SELECT pg_reload_conf()")
-            try:
-                yield
-            finally:
-                connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
-                connection.execute("SELECT pg_reload_conf()")
+    def kept_for_a_while(self) -> AbstractContextManager[None]:
+        return log_kept(self.site.server, 100 * 1024)
 
     def lose(self) -> None:
         self.run(f"SELECT pg_drop_replication_slot('{self.site.slots()[0]}')")

@@ -10,7 +10,7 @@ import pytest
 from tests.postgres import Database, Server, binaries
 from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.following import source
-from tests.sources.postgres.log.site import Site, site
+from tests.sources.postgres.log.site import Site, log_kept, site
 from tests.sources.site import PIPELINE
 
 from millrace.control import objects, runs
@@ -32,12 +32,8 @@ def one_table(shop: Database) -> None:
 @pytest.fixture
 def little_log(shop: Database) -> Iterator[None]:
     """The server removes log of which a slot has more than one MiB to read."""
-    with shop.connect() as connection:
-        connection.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
-        connection.execute("SELECT pg_reload_conf()")
+    with log_kept(shop, 1):
         yield
-        connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
-        connection.execute("SELECT pg_reload_conf()")
 
 
 def test_a_log_that_the_server_removed_is_told_and_mended_by_one_command(
@@ -67,19 +63,10 @@ def test_people_are_told_before_a_log_is_removed(site: Site, shop: Database) -> 
         "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)::int8 / 1048576 FROM pg_replication_slots "
         f"WHERE slot_name = '{site.slots()[0]}'"
     )
-    with shop.connect() as connection:
-        # Two segments of 16 MiB, and one of them is filled.
-        connection.execute(f"ALTER SYSTEM SET max_slot_wal_keep_size = '{held + 32}MB'".encode())
-        connection.execute("SELECT pg_reload_conf()")
-        try:
-            connection.execute("CREATE TABLE gone ()")
-            connection.execute("SELECT pg_switch_wal()")
-            connection.execute("DROP TABLE gone")
-            connection.execute("SELECT pg_switch_wal()")
-            site.run()
-        finally:
-            connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
-            connection.execute("SELECT pg_reload_conf()")
+    # Two segments of 16 MiB, and one of them is filled.
+    with log_kept(shop, held + 32):
+        shop.run("CREATE TABLE gone ()", "SELECT pg_switch_wal()", "DROP TABLE gone", "SELECT pg_switch_wal()")
+        site.run()
     assert "log_retention_risk" in site.notes()
 
 
