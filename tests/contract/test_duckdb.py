@@ -233,7 +233,7 @@ class TestDuckDB(SqlDestinationContract):
         made, given = counted("t")
         destination = Destination(Config(path=self.path, memory_limit="1KB"))
         for tried in (destination.expect, lambda: destination.ensure(made), lambda: destination.query("SELECT 1")):
-            with pytest.raises(MillraceError, match="memory|1KB"):
+            with pytest.raises(MillraceError, match=r"memory|1KB"):
                 tried()
         self.another().ensure(made)
         self.another().load(made, Load(FEED, 0, 1, 1, given))
