@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import scheduler, set_back
+from millrace.control import pipelines, scheduler, set_back, tables
 from millrace.control.db import Database
 from millrace.control.home import Home
+from millrace.control.pipelines import Wish
+from millrace.engine.stage import Stage
 
 SOON_S = 30.0
 
@@ -63,3 +68,73 @@ def test_a_database_that_answers_late_is_no_clock_that_was_set_back(
         back = timedelta(seconds=30)
         answered(20)
         assert "the clock was set back by 29 s" in caplog.text or "the clock was set back by 30 s" in caplog.text
+
+
+def test_what_is_due_does_not_wait_for_a_stage_that_answers_slowly(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    truly, answering, looks = Stage.paths, threading.Event(), 0
+
+    def paths(self: Stage, older_than: timedelta) -> Iterator[str]:
+        nonlocal looks
+        looks += 1
+        answering.wait(SOON_S)
+        yield from truly(self, older_than)
+
+    monkeypatch.setattr(Stage, "paths", paths)
+    monkeypatch.setattr(scheduler, "HOUSEKEEPING_S", 0.1)
+    old = unnamed(home, 3)
+    with serving(home):
+        soon(lambda: looks == 1)
+        pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+        soon(lambda: queued(home) == 1)
+        time.sleep(0.5)
+        assert looks == 1, "one at a time"
+        answering.set()
+        soon(lambda: not any(file.exists() for file in old))
+        soon(lambda: looks > 1)
+
+
+def test_a_scheduler_that_ends_waits_for_one_file_of_a_slow_stage_and_the_next_removes_the_others(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    truly, old = Stage.delete, unnamed(home, 100)
+
+    def delete(self: Stage, path: str) -> None:
+        time.sleep(1.0)
+        truly(self, path)
+
+    def left() -> int:
+        return sum(file.exists() for file in old)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Stage, "delete", delete)
+        with serving(home):
+            soon(lambda: left() < 100)
+    assert left() > 50
+    with serving(home):
+        soon(lambda: not left())
+
+
+def unnamed(home: Home, many: int) -> list[Path]:
+    """Files on the stage that no row names, two days old."""
+    stage, then = Stage(home.stage_url), time.time() - 2 * 86400
+    files = [stage.folder / "p" / f"{number}.arrow" for number in range(many)]
+    (stage.folder / "p").mkdir(parents=True)
+    for file in files:
+        file.write_bytes(b"")
+        os.utime(file, (then, then))
+    stage.close()
+    return files
+
+
+def queued(home: Home) -> int:
+    with home.database.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(tables.tasks)).scalar_one()
+
+
+def soon(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -7,6 +7,7 @@ rows which are gone, and `rewind` would trust it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -52,8 +53,14 @@ class Collected:
     raw_files: int = 0
 
 
-def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collected:
-    """Nothing is on the stage, nor in the run log, longer than the settings say. May run at any time, and again."""
+def collect(
+    home: Home, stage: Stage, *, now: datetime | None = None, stopping: threading.Event | None = None
+) -> Collected:
+    """Nothing is on the stage, nor in the run log, longer than the settings say. May run at any time, and again.
+
+    When ``stopping`` is set it ends before the next file; the next collection finds those that are left.
+    """
+    ending = stopping or threading.Event()
     moment = now or home.database.now()
     settings = workspace(home.database)
     # One transaction: mostly there is nothing to do, and each of its own would cost as much as a commit of rows.
@@ -64,9 +71,9 @@ def collect(home: Home, stage: Stage, *, now: datetime | None = None) -> Collect
         activity.expire(home, moment)
         forget_sessions(home, moment)
     forget_runs(home, moment)
-    failed = _delete(stage, [*loaded, *closed, *raw])
-    unnamed = _unnamed(home, stage, moment)
-    failed += _delete(stage, unnamed)
+    failed = _delete(stage, [*loaded, *closed, *raw], ending)
+    unnamed = [] if ending.is_set() else _unnamed(home, stage, moment)
+    failed += _delete(stage, unnamed, ending)
     return Collected(len(loaded), len(closed), len(unnamed), failed, len(raw))
 
 
@@ -172,10 +179,12 @@ def forget_sessions(home: Home, now: datetime) -> None:
             connection.execute(sa.delete(table).where(table.c.expires_at < now))
 
 
-def _delete(stage: Stage, paths: Iterable[str]) -> int:
+def _delete(stage: Stage, paths: Iterable[str], ending: threading.Event) -> int:
     """The files are gone; how many could not be deleted."""
     failed = 0
     for path in paths:
+        if ending.is_set():
+            break
         try:
             stage.delete(path)
         except (OSError, MillraceError):

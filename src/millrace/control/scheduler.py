@@ -90,6 +90,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
     It ends too where a newer version has upgraded the database. How often it does what is by a clock that nobody sets.
     """
     lease: Lease | None = None
+    keeping, ended = None, threading.Event()
     renewed = kept_house = looked = -math.inf
     seen: tuple[float, datetime] | None = None
     try:
@@ -114,9 +115,11 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     looked = at
                     second_tries.look(home, now)
                     alert_watch.look(home, now)
-                if at - kept_house >= HOUSEKEEPING_S:
+                if at - kept_house >= HOUSEKEEPING_S and (keeping is None or not keeping.is_alive()):
+                    # A stage may be large and slow to answer; what is due does not wait for it.
                     kept_house = at
-                    _keep_house(home, now)
+                    keeping = threading.Thread(target=_keep_house, args=(home, now, ended), name="house", daemon=True)
+                    keeping.start()
             except AlreadyRunning:
                 stopping.wait(tick_s)
             except Outdated:
@@ -129,6 +132,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 _log.warning("a tick failed: %s", getattr(error, "message", type(error).__name__))
             stopping.wait(tick_s)
     finally:
+        ended.set()
         if lease is not None:
             try:
                 lease.release()
@@ -136,16 +140,22 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 pass  # this process ends; a lease of the dead is free
             except MillraceError as error:
                 _log.warning("the scheduler's lease could not be given back: %s", error.message)
+        if keeping is not None:
+            keeping.join()
 
 
-def _keep_house(home: Home, now: datetime) -> None:
-    """What is past its time is gone, from the books and from the stage."""
-    activity.expire(home, now)
-    alert_routing.expire(home, now)
-    kept_answers.expire(home, now)
-    intakes.expire(home)
-    with closing(Stage(home.stage_url)) as stage:
-        retention.collect(home, stage, now=now)
+def _keep_house(home: Home, now: datetime, ended: threading.Event) -> None:
+    """What is past its time is gone, from the books and from the stage. What cannot go now goes an hour later."""
+    try:
+        activity.expire(home, now)
+        alert_routing.expire(home, now)
+        kept_answers.expire(home, now)
+        intakes.expire(home)
+        with closing(Stage(home.stage_url)) as stage:
+            retention.collect(home, stage, now=now, stopping=ended)
+    except (MillraceError, OSError) as error:
+        said = getattr(error, "message", type(error).__name__)
+        _log.warning("what is past its time could not be removed, and is tried again in an hour: %s", said)
 
 
 def _tend(connection: sa.Connection, found: Sequence[Slot], now: datetime) -> Counter[str]:
