@@ -285,7 +285,6 @@ INSIDE: Mapping[str, str] = {
     "keys.authenticate": "finds out who asks",
     "lifecycle.bury": "the scheduler",
     "lifecycle.account": "apply",
-    "lifecycle.must_be_few": "lifecycle.prioritize, and whoever tries a document",
     "lineage.event": "onlookers",
     "lineage.tell": "onlookers",
     "onlookers.began": "a run",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 import yaml
 
 from millrace.cli.face import spoken
-from millrace.control import apply, connections, pipelines
+from millrace.control import apply, connections, pipelines, settings
 from millrace.control.document import Document, Saved, parse, read, variable
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -371,28 +373,23 @@ def test_a_trial_refuses_what_pauses_a_new_pipeline_that_follows_the_log_of_a_sa
         ({"pipelines": {"q": {"priority": "HIGH"}}}, "too_many_high", "pipelines.q.priority"),
         ({"pipelines": {"q": {"table_prefix": "no prefix!"}}}, "config", "pipelines.q.table_prefix"),
         ({"pipelines": {"q": {"destination": "files", "load_mode": "merge"}}}, "load_mode", "pipelines.q.load_mode"),
+        ({"pipelines": {"begins": {"destination": "files", "load_mode": "merge"}}},
+         "load_mode", "pipelines.begins.load_mode"),
+        ({"settings": {"high_priority_percent": 0}, "pipelines": {"p": {"priority": "HIGH"}}},
+         "too_many_high", "pipelines.p.priority"),
     ],
 )  # fmt: skip
 def test_a_trial_refuses_what_the_books_forbid_in_the_same_words(
     tmp_path: Path, change: dict[str, dict[str, Any]], code: str, place: str
 ):
-    with Home.open(tmp_path / "home", create=True, env={}) as home:
-        for name in ("first", "second"):
-            connections.create(
-                home, "source", name, "postgres", {"db_host": name, "db_name": "d", "db_user": "u", "db_password": "p"}
-            )
-        connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
-        connections.create(home, "destination", "files", "folder", {"path": str(tmp_path / "files")})
-        made = pipelines.create(home, Wish("p", "first", "warehouse"))
-        loaded = {"pipeline_id": made.id, "name": "orders", "generation": 1, "stream": "Orders", "fresh": False}
-        loaded |= {"loaded": 1, "last": 1, "complete": True, "created_at": home.database.now()}
-        with home.database.transaction() as connection:
-            connection.execute(sa.insert(tables).values(loaded))
+    with with_books(tmp_path) as home:
         for kind, parts in change.items():
             for name, part in parts.items():
                 if kind == "pipelines":
                     source = "second" if name == "q" else "first"
                     parts[name] = {"source": source, "destination": "warehouse"} | part
+        if "settings" in change:
+            settings.change(home, high_priority_percent=100)
         document = parse(yaml.safe_dump(change), tmp_path / "f.yaml", env={}, saved=apply.saved(home))
         said: list[tuple[str, str, str | None]] = []
         for dry_run in (True, False):
@@ -401,6 +398,51 @@ def test_a_trial_refuses_what_the_books_forbid_in_the_same_words(
             said.append((caught.value.code, caught.value.message, caught.value.path))
         assert said[0] == said[1]
         assert said[0][0] == code and (said[0][2] or "").endswith(place)
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ({"settings": {"high_priority_percent": 100}, "pipelines": {"p": {"priority": "HIGH"}}},
+         ["high_priority_percent", "priority"]),
+        ({"pipelines": {"copies": {"destination": "warehouse", "load_mode": "merge"}}}, ["destination", "load_mode"]),
+        ({"destinations": {"new": {"type": "duckdb", "config": {"path": "/n.duckdb"}}},
+          "pipelines": {"copies": {"destination": "new", "load_mode": "merge"}}},
+         ["destination", "load_mode"]),
+    ],
+)  # fmt: skip
+def test_a_trial_tells_what_will_change_where_the_file_itself_makes_it_possible(
+    tmp_path: Path, change: dict[str, dict[str, Any]], keys: list[str]
+):
+    with with_books(tmp_path) as home:
+        for name, part in change["pipelines"].items():
+            old = pipelines.find(home, name)
+            same = {"source": old.source, "destination": old.destination, "table_prefix": old.table_prefix}
+            change["pipelines"][name] = same | part
+        document = parse(yaml.safe_dump(change), tmp_path / "f.yaml", env={}, saved=apply.saved(home))
+        tried = apply.apply(home, document, dry_run=True).changes
+        assert [field.key for one in tried for field in one.fields] == keys
+        assert apply.apply(home, document).changes == tried
+
+
+@contextmanager
+def with_books(folder: Path) -> Generator[Home]:
+    """A home with a pipeline `p` of which a table was loaded, and two that have not begun, of the same account."""
+    with Home.open(folder / "home", create=True, env={}) as home:
+        for name in ("first", "second"):
+            connections.create(
+                home, "source", name, "postgres", {"db_host": name, "db_name": "d", "db_user": "u", "db_password": "p"}
+            )
+        connections.create(home, "destination", "warehouse", "duckdb", {"path": str(folder / "w.duckdb")})
+        connections.create(home, "destination", "files", "folder", {"path": str(folder / "files")})
+        pipelines.create(home, Wish("begins", "first", "warehouse", table_prefix="begins"))
+        pipelines.create(home, Wish("copies", "first", "files", load_mode="append", table_prefix="copies"))
+        made = pipelines.create(home, Wish("p", "first", "warehouse"))
+        loaded = {"pipeline_id": made.id, "name": "orders", "generation": 1, "stream": "Orders", "fresh": False}
+        loaded |= {"loaded": 1, "last": 1, "complete": True, "created_at": home.database.now()}
+        with home.database.transaction() as connection:
+            connection.execute(sa.insert(tables).values(loaded))
+        yield home
 
 
 def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():

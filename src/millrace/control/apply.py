@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from millrace.control import connections, object_queries, pipelines, schedule, settings
 from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
-from millrace.control.pipelines import Pipeline, Wish
+from millrace.control.pipelines import Pipeline, Wish, Written
 from millrace.control.priority import Priority
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
@@ -100,11 +100,14 @@ def apply(home: Home, document: Document, *, dry_run: bool = False) -> Applied:
 
 
 def _applied(home: Home, document: Document, *, dry_run: bool) -> Applied:
+    written: Written = {(one.kind, one.name): one.type for one in document.connections}
     changes = [
         *_settings(home, document, dry_run=dry_run),
         *_usage(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),
-        *_prioritized(home, document, [_pipeline(home, one, dry_run=dry_run) for one in document.pipelines], dry_run),
+        *_prioritized(
+            home, document, [_pipeline(home, one, written, dry_run=dry_run) for one in document.pipelines], dry_run
+        ),
     ]
     return Applied(document.file, tuple(changes), document.warnings, dry_run)
 
@@ -217,14 +220,14 @@ def _loads(home: Home, wanted: WantedConnection, old: JSON, *, dry_run: bool) ->
     return (Field("load_schedule", schedule.told(before), schedule.told(after)),)
 
 
-def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
+def _pipeline(home: Home, wanted: WantedPipeline, written: Written, *, dry_run: bool) -> Change:
     old = next((one for one in pipelines.listed(home) if one.name == wanted.name), None)
     wish = _wish(wanted, old)
     if old is None:
         with _at(wanted.place):
             _transformation(home, wanted, None, dry_run=True)
             if dry_run:
-                pipelines.must_be_possible(home, wish)
+                pipelines.must_be_possible(home, wish, written)
             else:
                 pipelines.create(home, wish)
                 _transformation(home, wanted, None, dry_run=False)
@@ -232,8 +235,10 @@ def _pipeline(home: Home, wanted: WantedPipeline, *, dry_run: bool) -> Change:
                 _watched(home, wanted, dry_run=False)
         return Change("pipeline", wanted.name, "created")
     with _at(wanted.place):
-        keys = _differences(home, old, wish, dry_run=dry_run)
-        if keys and not dry_run:
+        keys = sorted(pipelines.differences(home, old, wish, written))
+        if dry_run:
+            pipelines.must_bear(home, old, wish, written)
+        elif keys:
             pipelines.change(home, wanted.name, wish)
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
     with _at(wanted.place):
@@ -260,7 +265,9 @@ def _prioritized(home: Home, document: Document, changes: Sequence[Change], dry_
                     lifecycle.prioritize(home, wanted.name, wanted.priority)
                 elif wanted.priority == "HIGH":
                     high = [name for name, priority in after.items() if priority == "HIGH"]
-                    lifecycle.must_be_few(home, _accounts(home, document), high, wanted.name)
+                    said = document.settings.get("high_priority_percent")
+                    percent = settings.workspace(home.database).high_priority_percent if said is None else int(said)
+                    lifecycle.must_be_few(_accounts(home, document), high, percent, wanted.name)
     for wanted, change in zip(document.pipelines, changes, strict=True):
         old = before.get(wanted.name, "NORMAL")
         if change.state == "created" or wanted.priority in (None, old):
@@ -385,18 +392,6 @@ def _wish(wanted: WantedPipeline, old: Pipeline | None) -> Wish:
         | dict(wanted.options),
         objects=wanted.objects,
     )
-
-
-def _differences(home: Home, old: Pipeline, wish: Wish, *, dry_run: bool) -> list[str]:
-    """Keys that the wish would change. Its connections may not be there yet in a dry run; they are changes then."""
-    new = {
-        key: getattr(old.wish, key)
-        for key in ("source", "destination")
-        if dry_run and getattr(wish, key) != getattr(old.wish, key)
-    }
-    if dry_run:
-        pipelines.must_bear(home, old, replace(wish, **new), new)
-    return sorted({*new, *pipelines.differences(home, old, replace(wish, **new))})
 
 
 def _shown(wish: Wish, key: str) -> JSON:

@@ -130,7 +130,8 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     if wanted == "HIGH":
         every = pipelines.listed(home)
         high = {one.name for one in every if one.priority == "HIGH"} | {name}
-        must_be_few(home, {one.name: account(home, one.source_id) for one in every}, high, name)
+        percent = workspace(home.database).high_priority_percent
+        must_be_few({one.name: account(home, one.source_id) for one in every}, high, percent, name)
     now = home.database.now()
     with home.database.transaction() as connection:
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
@@ -141,11 +142,11 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     return pipelines.find(home, name)
 
 
-def must_be_few(home: Home, accounts: Mapping[str, str], high: Collection[str], name: str) -> None:
+def must_be_few(accounts: Mapping[str, str], high: Collection[str], percent: int, name: str) -> None:
     """Raises ConfigError "too_many_high", which speaks of the pipeline ``name``, where those of priority HIGH read from
-    more accounts than may be. ``accounts``: from which one each pipeline reads."""
+    more than so many percent of the accounts. ``accounts``: from which one each pipeline reads."""
     every = set(accounts.values())
-    most = priority.allowed(every, workspace(home.database).high_priority_percent)
+    most = priority.allowed(every, percent)
     if len({accounts[one] for one in high}) > most:
         raise ConfigError(
             f"pipeline {name} cannot have priority HIGH: of {len(every)} different sources, {most} may",

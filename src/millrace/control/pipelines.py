@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 Mode: TypeAlias = Literal["merge", "append", "history"]
 State: TypeAlias = Literal["ACTIVE", "PAUSED", "DELETING"]
+
+Written: TypeAlias = Mapping[tuple[connections.Kind, str], str]
+"""The types of connections that a document writes down and that may not be saved yet, by kind and name."""
+
+NOTHING_WRITTEN: Written = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,26 +202,20 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
     return find(home, wish.name)
 
 
-def differences(home: Home, old: Pipeline, wish: Wish) -> list[str]:
+def differences(home: Home, old: Pipeline, wish: Wish, written: Written = NOTHING_WRITTEN) -> list[str]:
     """Names of what ``wish`` would change."""
-    wish = _checked(home, wish)
+    wish = _checked(home, wish, written)
     return [key for key in Wish.__dataclass_fields__ if getattr(old.wish, key) != getattr(wish, key)]
 
 
-def must_be_possible(home: Home, wish: Wish) -> None:
-    """Raises ConfigError where `create` would refuse the wish. Its connections may not be there yet."""
-    there = {(one.kind, one.name) for one in connections.listed(home)}
-    if {("source", wish.source), ("destination", wish.destination)} <= there:
-        _checked(home, wish)
-    else:
-        connections.checked_name(wish.name, "pipeline")
-        _prefix(wish.table_prefix)
+def must_be_possible(home: Home, wish: Wish, written: Written) -> None:
+    """Raises ConfigError where `create` would refuse the wish, once the connections that are written down are there."""
+    _checked(home, wish, written)
 
 
-def must_bear(home: Home, old: Pipeline, wish: Wish, moved: Collection[str] = ()) -> None:
-    """Raises ConfigError where `change` would refuse the wish. ``moved``: the source or the destination is another one,
-    which may not be there yet; the wish has the old one then."""
-    _stays(home, old, _checked(home, wish), moved)
+def must_bear(home: Home, old: Pipeline, wish: Wish, written: Written) -> None:
+    """Raises ConfigError where `change` would refuse the wish, once the connections that are written down are there."""
+    _stays(home, old, _checked(home, wish, written))
 
 
 def set_state(home: Home, name: str, state: State) -> Pipeline:
@@ -293,20 +292,21 @@ def has_loaded(home: Home, pipeline_id: str) -> bool:
         return connection.execute(query).first() is not None
 
 
-def _checked(home: Home, wish: Wish) -> Wish:
+def _checked(home: Home, wish: Wish, written: Written = NOTHING_WRITTEN) -> Wish:
     """The wish in its final form: prefix ended by one underscore, naming chosen. Raises ConfigError."""
     connections.checked_name(wish.name, "pipeline")
-    source = connections.find(home, "source", wish.source)
-    destination = connections.find(home, "destination", wish.destination)
-    del source
-    limits = connections.registry.destination(destination.type).limits
+    if ("source", wish.source) not in written:
+        connections.find(home, "source", wish.source)
+    type_ = written.get(("destination", wish.destination))
+    type_ = type_ or connections.find(home, "destination", wish.destination).type
+    limits = connections.registry.destination(type_).limits
     wanted = {"load_mode": wish.load_mode} | {
         f"objects.{stream}.load_mode": mode for stream, mode in (wish.objects or {}).items() if mode is not None
     }
     for path, mode in wanted.items():
         if mode not in limits.modes:
             raise ConfigError(
-                f"destination {destination.name!r} ({destination.type}) cannot load in mode {mode!r}",
+                f"destination {wish.destination!r} ({type_}) cannot load in mode {mode!r}",
                 hint=f"It can: {', '.join(limits.modes)}.",
                 path=path,
                 code="load_mode",
@@ -333,12 +333,12 @@ def _prefix(prefix: str) -> str:
     return bare + "_"
 
 
-def _stays(home: Home, old: Pipeline, wish: Wish, moved: Collection[str] = ()) -> None:
+def _stays(home: Home, old: Pipeline, wish: Wish) -> None:
     changed = {key: (getattr(old.wish, key), getattr(wish, key)) for key in Wish.__dataclass_fields__}
     changed = {key: pair for key, pair in changed.items() if pair[0] != pair[1]}
     started = has_history(home, old.name) or has_loaded(home, old.id)
     for key in ("source", "destination"):
-        if (key in changed or key in moved) and started:
+        if key in changed and started:
             raise _fixed(old, key, "its positions and tables belong to the one that it has")
     if not has_loaded(home, old.id):
         return
