@@ -11,8 +11,9 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
+from millrace.errors import Transient
 from millrace.sources.mysql.database import MySQL
-from millrace.sources.mysql.log import history, server
+from millrace.sources.mysql.log import history, log, presence, server
 
 __all__ = ["shop", "site"]
 
@@ -115,6 +116,29 @@ def test_what_a_change_leaves_out_stays_as_it_was(site: Site, shop: Database, im
         # Also what was there before; a version in between may show what came somewhat later.
         found = sorted({row for row in found if row in wanted})
     assert found == wanted
+
+
+@pytest.mark.parametrize("when", ["before the run", "while its changes are read"])
+def test_what_a_change_leaves_out_is_there_though_another_column_has_gone(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    shop.run(
+        "CREATE TABLE docs (id int PRIMARY KEY, gone int, v int, body text)",
+        "INSERT INTO docs VALUES (1, 6, 7, 'one'), (2, 6, 7, 'two')",
+    )
+    site.create()
+    site.run()
+    shop.run("SET SESSION binlog_row_image = MINIMAL", "UPDATE docs SET id = 20 WHERE id = 2")
+    goes = "ALTER TABLE docs DROP COLUMN gone"
+    if when == "before the run":
+        shop.run(goes)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(log, "present", lambda *given: (shop.run(goes), presence.present(*given))[1])
+            with pytest.raises(Transient, match="has changed while its changes were read"):
+                site.run()
+    site.run()
+    assert site.rows("docs", "id, gone, v, body") == [(1, 6, 7, "one"), (20, None, 7, "two")]
 
 
 def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from millrace.connect.mysql.session import Session
+from millrace.errors import SchemaError, Transient
 from millrace.sources.mysql.catalog import Described, quoted
 
 # Rows that are asked for in one statement.
@@ -21,13 +22,17 @@ def present(
     wanted: Sequence[str],
     keys: Sequence[tuple[Any, ...]],
 ) -> Mapping[tuple[Any, ...], Sequence[bytes | None]]:
-    """Values of the ``wanted`` columns as the server writes them; keys without a row are not there."""
-    if described is None or not {*key, *wanted} <= described.types.keys():
+    """Values of the ``wanted`` columns as the server writes them; keys without a row are not there.
+
+    A column that has gone by now has no values: what is asked of the others is there all the same.
+    """
+    if described is None or not {*key} <= described.types.keys():
         return {}
+    left = [name for name in wanted if name in described.types]
     # Texts that a collation takes for the same are two keys at a destination.
     texts = [place for place in range(len(key)) if keys and isinstance(keys[0][place], str)]
     asked = [quoted(key[place]) for place in texts]
-    asked += [described.types[name].sql.format(c=quoted(name)) for name in wanted]
+    asked += [described.types[name].sql.format(c=quoted(name)) for name in left]
     found: dict[tuple[Any, ...], Sequence[bytes | None]] = {}
     for at in range(0, len(keys), _AT_ONCE):
         some = keys[at : at + _AT_ONCE]
@@ -35,12 +40,19 @@ def present(
             f"(SELECT {', '.join([str(number), *asked])} FROM {described.relation.source} WHERE {_same(key, one)})"
             for number, one in enumerate(some)
         ]
-        _, columns = session.answer(" UNION ALL ".join(statements))
+        try:
+            _, columns = session.answer(" UNION ALL ".join(statements))
+        except SchemaError as cause:
+            raise Transient(
+                f"{described.relation.name} has changed while its changes were read.",
+                hint="Run again: columns are looked up anew.",
+            ) from cause
         for number, *values in zip(*columns, strict=True):
             one = some[int(number or 0)]
             told, rest = values[: len(texts)], values[len(texts) :]
             if [one[place] for place in texts] == [(value or b"").decode(errors="replace") for value in told]:
-                found[one] = rest
+                known = dict(zip(left, rest, strict=True))
+                found[one] = [known.get(name) for name in wanted]
     return found
 
 
