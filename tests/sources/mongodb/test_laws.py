@@ -12,6 +12,7 @@ from tests.sources.log_contract import Ground, LogContract, Row, deadly
 from tests.sources.mongodb.site import Site, site
 from tests.sources.mongodb.writer import COLLECTIONS, Writer, differences
 
+from millrace.errors import Transient
 from millrace.sources.mongodb import log
 from millrace.sources.mongodb.source import Source
 
@@ -20,6 +21,7 @@ __all__ = ["site"]
 
 class Documents(Ground):
     batch = (log, "ROWS")
+    bears = (Transient,)  # a collection was gone after it was listed
 
     def make(self, table: str) -> None:
         del table  # it is there with its first document
