@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -21,7 +22,7 @@ from tests.engine.kit import Killed
 from tests.sources.site import PIPELINE, Followed
 
 from millrace.connect.source import Reading
-from millrace.control import log_watch, objects, runs
+from millrace.control import log_watch, objects, positions, records, runs
 from millrace.control.ledger import Books
 from millrace.destinations.duckdb.destination import Destination
 from millrace.engine import ingest as ingesting
@@ -117,20 +118,41 @@ def dying(told: Callable[..., Any], after: int) -> Callable[..., Any]:
     return called
 
 
-def killed(ground: Ground, after_s: float) -> bool:
-    """A real process runs the pipeline and is killed; False when it was done before."""
+def _begun(site: Followed) -> set[Any]:
+    return {one.id for one in records.run_records(site.home, limit=1)}
+
+
+def _staged(site: Followed) -> set[Any]:
+    return {(folder, name) for folder, _, names in os.walk(site.home.stage_url) for name in names}
+
+
+def _kept(site: Followed) -> set[Any]:
+    return {(one.stream, one.lane, one.committed_at) for one in positions.listed(site.home, PIPELINE)}
+
+
+# What a run leaves on its way: its record, files on the stage, positions.
+SIGNS: tuple[Callable[[Followed], set[Any]], ...] = (_begun, _staged, _kept)
+
+
+def killed(ground: Ground, sign: Callable[[Followed], set[Any]], after_s: float) -> bool:
+    """A real process runs the pipeline and is killed so long after a new sign of it is there; whether that ended a run
+    in progress."""
+    before = sign(ground.site)
     process = subprocess.Popen(
         [sys.executable, "-m", "millrace", "run", PIPELINE, "--quiet"],
         env=os.environ | {"MILLRACE_HOME": str(ground.site.folder / "home")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+    while process.poll() is None and not sign(ground.site) - before:
+        time.sleep(0.05)
     with suppress(subprocess.TimeoutExpired):
         process.wait(after_s)
     process.kill()
     _, said = process.communicate()
     assert process.returncode in (-9, 0, *(error.exit_code for error in ground.bears)), said.decode()
-    return process.returncode == -9
+    (run,) = records.run_records(ground.site.home, limit=1)
+    return process.returncode == -9 and run.ended_at is None
 
 
 @contextmanager
@@ -263,7 +285,7 @@ class LogContract(ABC):
         ground.writer.some(30)
         ground.site.create()
         with ground.writer.beside():
-            died = [killed(ground, 0.7 + choose.random()) for _ in range(max(kills - 1, 1))]
+            died = [killed(ground, SIGNS[one % 3], choose.random() / 3) for one in range(max(kills - 1, 1))]
             with suppress(*ground.bears):
                 ground.site.run()
         ground.site.run()
