@@ -74,6 +74,7 @@ def compare(batch: pa.RecordBatch, blocks: list[dict[str, Any]], told: Told | No
             assert same(said, cell, schema.field(name).type), (blocks, row, name, said, cell)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", chains.KINDS)
 def test_a_block_gives_what_it_gives_row_by_row(kind: str) -> None:
     @given(seeds)

@@ -41,6 +41,7 @@ def scripted(blocks: Blocks, key: tuple[str, ...] = ()) -> Callable[[Row], Outco
     return run
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", chains.KINDS)
 def test_a_block_told_as_a_script_does_the_same(kind: str) -> None:
     @settings(max_examples=settings.default.max_examples // 3)
