@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import pipelines, raw, rejects, retention
+from millrace.control import object_actions, pipelines, raw, rejects, retention
 from millrace.control import replay as replaying
 from millrace.control.tables import raw_files, reject_files, segments
 from millrace.data.batch import Batch, Checkpoint, Refused
@@ -425,3 +425,56 @@ def test_rejects_of_the_destination_whose_rows_are_not_replayed_stay_open(rig: R
     assert (rig.rejected(), rig.rows("items", "id")) == ({"CONSTRAINT_VIOLATION": 2}, [1, 2])
     again(rig)
     assert (rig.rejected(), rig.rows("items", "id")) == ({}, [1, 2, 7])
+
+
+@pytest.mark.parametrize("stage", ["steps", "load"])
+def test_rejects_of_an_object_that_is_at_rest_stay_open(rig: Rig, deploy: Any, stage: str):
+    rig.change('CREATE TABLE others (id BIGINT, n BIGINT, "__hevo__ingested_at" BIGINT, CHECK (n < 5))')
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(7, n=9), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    if stage == "steps":
+        deploy(lambda row: failing(row) if row["id"] == 7 else [("", row)])
+    rig.run()
+    object_actions.pause(rig.home, PIPELINE, "others")
+    deploy(lambda row: [("", row | {"n": 1})])
+    again(rig)
+    assert (rig.rows("items", "n"), rig.rows("others", "id"), sum(rig.rejected().values())) == ([1], [], 1)
+    object_actions.resume(rig.home, PIPELINE, "others")
+    again(rig)
+    assert (rig.rows("others", "id", "n"), rig.rejected()) == ([(7, 1)], {})
+
+
+def test_rejects_that_code_made_of_the_rows_of_an_object_at_rest_stay_open(rig: Rig, deploy: Any):
+    rig.change('CREATE TABLE items (id BIGINT, n BIGINT, "__hevo__ingested_at" BIGINT, CHECK (n < 5))')
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(7, n=9), Checkpoint(1)], [], key=("id",))
+    keeping(rig)
+    deploy(lambda row: [("items", row)])
+    rig.run()
+    object_actions.pause(rig.home, PIPELINE, "others")
+    deploy(lambda row: [("", row | {"n": 1})])
+    again(rig)
+    assert (rig.rows("items", "id"), rig.rejected()) == ([1], {"CONSTRAINT_VIOLATION": 1})
+    object_actions.resume(rig.home, PIPELINE, "others")
+    again(rig)
+    assert (rig.rows("others", "id"), rig.rejected()) == ([7], {})
+
+
+def test_rejects_of_a_run_are_closed_for_the_files_that_are_still_kept(
+    rig: Rig, deploy: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("millrace.engine.ingest.FLUSH_SECONDS", 0)
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1), items(2, n=0), Checkpoint(2)], [], key=("id",))
+    keeping(rig)
+    deploy(failing)
+    rig.run()
+    f = raw_files.c
+    with rig.home.database.transaction() as connection:
+        assert connection.execute(sa.select(f.run_id, f.rows)).all() == [(1, 1), (1, 1)]
+        connection.execute(sa.update(raw_files).where(f.id == 1).values(kept=False))
+    deploy(fixed)
+    again(rig)
+    assert (rig.rows("items", "id"), rig.rejected()) == ([2], {"TRANSFORM_ERROR": 1})
+    rig.replay()
+    assert (rig.rows("items", "id"), rig.rejected()) == ([1, 2], {})

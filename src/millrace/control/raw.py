@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from datetime import UTC, date, datetime, time
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,8 +16,9 @@ from millrace.control import crews, records, retention
 from millrace.control.ledger import Books, Group, Recall
 from millrace.control.origins import Origins, Read
 from millrace.control.records import RunRecord
-from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables
+from millrace.control.tables import raw_files, reject_files, reject_groups, segments, tables, transformations
 from millrace.control.tables import runs as run_log
+from millrace.control.transformations import DRAFT
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
 from millrace.data.dataclass import dataclass
 from millrace.engine.failures import FailurePolicy
@@ -98,7 +99,7 @@ def replay(
         with sync.loading() as loader:
             if _ingest(ours, sync, chosen, together, into_fresh=into_fresh):
                 fresh = sorted(chosen.tables) if into_fresh else []
-                closed = chosen.rejects(only, into_fresh, coded=sync.flight.step is not None)
+                closed = chosen.rejects(into_fresh)
                 ours.books.commit_all(together.commits, fresh=fresh, replayed=[group for group, _ in closed])
                 loader.wake()
                 _tell_failed(ours, together.commits, sum(rows for _, rows in closed), into_fresh=into_fresh)
@@ -177,11 +178,8 @@ class _Chosen:
                     when = f"{row.at:%Y-%m-%d %H:%M} UTC"
                     self.ours.note(Note(code, f"rows of {row.stream} were {done}, the last on {when}; {undone}"))
 
-    def rejects(self, only: Sequence[str], into_fresh: bool, *, coded: bool) -> list[tuple[Group, int]]:
-        """Open groups of which every row goes its way again with these files, and how many rows each has.
-
-        ``coded``: they go through a transformation.
-        """
+    def rejects(self, into_fresh: bool) -> list[tuple[Group, int]]:
+        """Open groups of which every row goes its way again with these files, and how many rows each has."""
         g, files = reject_groups.c, reject_files.c
         query = (
             sa.select(g.file_id, g.stream, g.stage, g.code, g.rows, *files)
@@ -191,14 +189,12 @@ class _Chosen:
         )
         if self.since is not None:
             query = query.where(files.created_at >= self.since)
-        wanted = {name.lower() for name in only}
         found: list[tuple[Group, int]] = []
         with self.ours.home.database.reading() as connection:
-            left_out, replays = self._left_out(connection), self._replays(connection)
+            left_out, replays, coded = self._left_out(connection), self._replays(connection), self._coded(connection)
+            objects = {one.stream for one in chain(self.files, *left_out.values())}
             origins = Origins(connection, self._pipeline)
             for row in connection.execute(query).all():
-                if wanted and row.stream.lower() not in wanted:
-                    continue
                 table = self.tables.get(row.parked_table)
                 if row.stage == "load" and into_fresh:
                     again = table is not None and table.generation == row.parked_generation
@@ -206,23 +202,34 @@ class _Chosen:
                     begins = [one.at for one in self.tables.values() if one.stream == row.stream]
                     begins = begins or [one.at for one in self.tables.values()]
                     reads = origins.of_rejects(row.id)
-                    again = bool(reads) and all(self._goes_again(read, begins, left_out, replays) for read in reads)
-                    if wanted and coded and row.stage != "steps":
-                        # Code may have made the rows of those of an object that does not go again.
-                        again &= not {read.run for read in reads} & {one.run_id for one in left_out}
+                    # What code or nested values made may be of the rows of any object.
+                    made = row.stream not in objects or (coded is not None and coded <= row.created_at)
+                    of = None if made and row.stage != "steps" else row.stream
+                    again = bool(reads) and all(self._goes_again(read, of, begins, left_out, replays) for read in reads)
                 if again:
                     found.append((Group(row.file_id, row.stream, row.stage, row.code), row.rows))
         return found
 
-    def _goes_again(self, read: Read, begins: Sequence[datetime], left_out: Sequence[Any], replays: set[int]) -> bool:
-        """Rows that this run read go their way again. Those of an earlier replay are of any files from before it, so
-        all of these must."""
+    def _goes_again(
+        self,
+        read: Read,
+        of: str | None,
+        begins: Sequence[datetime],
+        left_out: dict[int, list[Any]],
+        replays: set[int],
+    ) -> bool:
+        """Rows that this run read go their way again: no file that is left out may hold them. Those of an earlier
+        replay are of any files from before it. ``of``: the only object whose rows they may be."""
         if any(begin > read.at for begin in begins):
             return False
-        if read.run not in replays:
-            return read.run in self.runs and (self.since is None or self.since <= read.at)
-        first = min(begins, default=None)
-        return not any(one.created_at <= read.at and (first is None or one.created_at >= first) for one in left_out)
+        if read.run in replays:
+            lacking = (one for one in chain(*left_out.values()) if one.created_at <= read.at)
+        elif read.run in self.runs:
+            # A file is committed with what becomes of its rows.
+            lacking = (one for one in left_out.get(read.run, ()) if one.created_at >= read.at)
+        else:
+            return False
+        return not any(of is None or one.stream == of for one in lacking)
 
     @property
     def _pipeline(self) -> str:
@@ -238,12 +245,22 @@ class _Chosen:
         query = sa.select(r.id).where(r.pipeline_id == self._pipeline, r.kind == "RAW_REPLAY")
         return set(connection.execute(query).scalars())
 
-    def _left_out(self, connection: sa.Connection) -> list[Any]:
-        """The files that were kept, or had been, and are not among these: when, and by which run."""
+    def _left_out(self, connection: sa.Connection) -> dict[int, list[Any]]:
+        """By run, the files that it kept since their tables were read anew, and that are not among these."""
         f = raw_files.c
         mine = {file.path for file in self.files}
-        found = connection.execute(sa.select(f.path, f.created_at, f.run_id).where(f.pipeline_id == self._pipeline))
-        return [row for row in found if row.path not in mine]
+        query = sa.select(f.path, f.stream, f.run_id, f.created_at).where(f.pipeline_id == self._pipeline)
+        found: dict[int, list[Any]] = {}
+        for row in connection.execute(query):
+            if row.path not in mine and not _read_anew(row, self.tables):
+                found.setdefault(row.run_id, []).append(row)
+        return found
+
+    def _coded(self, connection: sa.Connection) -> datetime | None:
+        """Since when a transformation may have made rows of one object those of another."""
+        t = transformations.c
+        query = sa.select(sa.func.min(t.created_at)).where(t.pipeline_id == self._pipeline, t.version > DRAFT)
+        return connection.execute(query).scalar()
 
     def _kept(self, connection: sa.Connection) -> set[int]:
         """Runs of which rows were kept. Rows of objects that are not chosen were kept with them."""
@@ -269,9 +286,7 @@ def _chosen(ours: Crew, streams: Sequence[str], since: date | None) -> _Chosen:
     with ours.home.database.reading() as connection:
         found = connection.execute(query.order_by(f.id)).all()
         begun = _begun(connection, ours.books.feed)
-    for one in begun.values():
-        # Rows from before a full reload are not to come back.
-        found = [row for row in found if row.stream != one.stream or row.created_at >= one.at]
+    found = [row for row in found if not _read_anew(row, begun)]
     if not found:
         raise ConfigError(
             f"pipeline {ours.pipeline.name} keeps no rows as they were read" + (f" since {since}" if since else ""),
@@ -286,6 +301,11 @@ def _chosen(ours: Crew, streams: Sequence[str], since: date | None) -> _Chosen:
         runs=frozenset(row.run_id for row in found),
         tables=begun,
     )
+
+
+def _read_anew(file: Any, begun: dict[str, _Begun]) -> bool:
+    """The file is from before a full reload of its table: its rows are not to come back."""
+    return any(file.stream == one.stream and file.created_at < one.at for one in begun.values())
 
 
 def _begun(connection: sa.Connection, pipeline: str) -> dict[str, _Begun]:
