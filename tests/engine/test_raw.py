@@ -478,3 +478,19 @@ def test_rejects_of_a_run_are_closed_for_the_files_that_are_still_kept(
     assert (rig.rows("items", "id"), rig.rejected()) == ([2], {"TRANSFORM_ERROR": 1})
     rig.replay()
     assert (rig.rows("items", "id"), rig.rejected()) == ([1, 2], {})
+
+
+@pytest.mark.parametrize("rest", ["pause", "skip", "unselect"])
+def test_a_fresh_table_of_an_object_at_rest_has_its_rows(rig: Rig, deploy: Any, rest: str):
+    rig.script.stream("items", [items(1, n=0), Checkpoint(1)], [], key=("id",))
+    rig.script.stream("others", [items(7, n=0), Checkpoint(1)], [], key=("id",))
+    keeping(rig, "append")
+    rig.run()
+    if rest == "unselect":
+        found = pipelines.find(rig.home, PIPELINE)
+        pipelines.change(rig.home, PIPELINE, replace(found.wish, objects={"items": None}))
+    else:
+        getattr(object_actions, rest)(rig.home, PIPELINE, "others")
+    deploy(plus(1))
+    assert again(rig, None, into_fresh=True).balance.even
+    assert (rig.rows("items", "id", "n"), rig.rows("others", "id", "n")) == ([(1, 1)], [(7, 1)])

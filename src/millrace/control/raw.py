@@ -88,7 +88,9 @@ def replay(
         )
     with crews.crew(home, pipeline, "RAW_REPLAY", clock=clock, meter=meter, stopping=stopping) as ours:
         sync = replace(ours.sync(), failing=FailurePolicy.none())
-        chosen = _chosen(ours, [stream.name for stream in ours.chosen(sync.source.streams(), only)], since)
+        # Every table is filled anew, also those of objects that are not read now.
+        names = None if into_fresh else [stream.name for stream in ours.chosen(sync.source.streams(), only)]
+        chosen = _chosen(ours, names, since)
         if into_fresh:
             chosen.check_whole()
         else:
@@ -276,11 +278,14 @@ class _Chosen:
         return brought & set(connection.execute(query).scalars())
 
 
-def _chosen(ours: Crew, streams: Sequence[str], since: date | None) -> _Chosen:
-    """What was kept of these streams since that day, and since their tables were read anew, oldest first."""
+def _chosen(ours: Crew, streams: Sequence[str] | None, since: date | None) -> _Chosen:
+    """What was kept of these streams (None: of all) since that day, and since their tables were read anew, oldest
+    first."""
     moment = datetime.combine(since, time(), UTC) if since is not None else None
     f = raw_files.c
-    query = sa.select(raw_files).where(f.pipeline_id == ours.books.feed, f.kept.is_(True), f.stream.in_(streams))
+    query = sa.select(raw_files).where(f.pipeline_id == ours.books.feed, f.kept.is_(True))
+    if streams is not None:
+        query = query.where(f.stream.in_(streams))
     if moment is not None:
         query = query.where(f.created_at >= moment)
     with ours.home.database.reading() as connection:
