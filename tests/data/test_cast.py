@@ -459,7 +459,7 @@ LOSSLESS = [
 @pytest.mark.parametrize(("from_", "values", "to"), LOSSLESS, ids=[f"{f}-{t}" for f, _, t in LOSSLESS])
 def test_there_and_back_gives_the_same_values(from_: str, values: st.SearchStrategy[Any], to: str) -> None:
     @given(st.lists(st.one_of(st.none(), values), max_size=20))
-    @settings(max_examples=max(60, settings.default.max_examples))
+    @settings(max_examples=max(60, (settings.default or settings()).max_examples))
     def law(given_: list[Any]) -> None:
         with decimal.localcontext(prec=80):
             there = cast(array(from_, *given_), T(to), strict=True)
