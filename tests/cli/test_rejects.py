@@ -44,6 +44,16 @@ def test_rejects_are_listed_over_all_files_with_what_cures_them(failed: Rig, cap
     assert "3 rows open" in out
 
 
+def test_rejects_are_those_of_a_pipeline_that_is_named_with_an_option_or_without(
+    failed: Rig, capsys: pytest.CaptureFixture[str]
+):
+    for verb in ("list", "show"):
+        bare = told(failed, capsys, "rejects", verb, PIPELINE)
+        assert bare and bare == told(failed, capsys, "rejects", verb, "--pipeline", PIPELINE)
+        two = told(failed, capsys, "rejects", verb, PIPELINE, "--pipeline", "other", code=2)
+        assert "two pipelines are named" in two["error"]["message"]
+
+
 def test_rejects_are_chosen_by_stage_file_and_value(failed: Rig, capsys: pytest.CaptureFixture[str], deploy: Any):
     assert told(failed, capsys, "rejects", "list", "--stage", "load") == []
     last, first = told(failed, capsys, "rejects", "list", "--files")

@@ -55,13 +55,14 @@ def join(app: typer.Typer) -> None:
     "list",
     examples=[
         "millrace rejects",
-        "millrace rejects list --pipeline clevertap --all --json",
+        "millrace rejects list clevertap --all --json",
         "millrace rejects list --files",
     ],
 )
 def list_(
     face: Face,
-    pipeline: Annotated[str | None, FLOW] = None,
+    pipeline: Annotated[str | None, ANY] = None,
+    flow: Annotated[str | None, FLOW] = None,
     stream: Annotated[str | None, OBJECT] = None,
     stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
@@ -72,6 +73,7 @@ def list_(
     """List rejected rows, counted by object, stage and code, and what will cure them."""
     from millrace.control.operations import rejects
 
+    pipeline = _named(pipeline, flow)
     choice = _choice(pipeline, stream, stage, code, run)
     now = datetime.now(UTC)
     with face.desk() as desk:
@@ -88,7 +90,8 @@ def list_(
 )
 def show(
     face: Face,
-    pipeline: Annotated[str | None, FLOW] = None,
+    pipeline: Annotated[str | None, ANY] = None,
+    flow: Annotated[str | None, FLOW] = None,
     stream: Annotated[str | None, OBJECT] = None,
     stage: Annotated[str | None, STAGE] = None,
     code: Annotated[str | None, CODE] = None,
@@ -100,6 +103,7 @@ def show(
     """Show rejected rows themselves."""
     from millrace.control.operations import rejects
 
+    pipeline = _named(pipeline, flow)
     _choice(pipeline, stream, stage, code, run, number, where)
     with face.desk() as desk:
         rows = desk.ask(rejects.rows, pipeline, stream, _stage(stage), code, run, number, where, limit)
@@ -233,6 +237,15 @@ def _content(file: Path) -> Content:
 def _stage(typed: str | None) -> Stage | None:
     """A stage, of which `_choice` knows that it is one."""
     return cast("Stage | None", typed)
+
+
+def _named(pipeline: str | None, flow: str | None) -> str | None:
+    """The pipeline, which may be named with `--pipeline` or without."""
+    if pipeline is not None and flow not in (None, pipeline):
+        raise ConfigError(
+            f"two pipelines are named, {pipeline!r} and {flow!r}", hint="Name one.", code="usage", path="--pipeline"
+        )
+    return pipeline or flow
 
 
 def _choice(
