@@ -51,6 +51,22 @@ def test_a_field_without_a_column_is_warned_of_with_its_reason_and_type(reason: 
     assert "(DATE)" in warned.message and warned.hint
 
 
+@pytest.mark.parametrize(
+    ("policy", "becomes"),
+    [
+        (Policy(columns="discard_value"), "its values are not loaded"),
+        (Policy(columns="freeze"), "rows with a value in it are rejected"),
+        (Policy(columns="discard_row"), "rows with a value in it are left out"),
+    ],
+)
+def test_a_field_without_a_column_is_warned_of_with_what_its_policy_does(policy: Policy, becomes: str):
+    mapping = replace(PLAIN, unmapped=(("x", "UNMAPPED_FIELD"),))
+    (warned,) = warnings(mapping, Limits(), policy=policy)
+    assert f"the field x has no column, so {becomes}: " in warned.message
+    (full,) = warnings(replace(mapping, unmapped=(("x", "COLUMN_LIMIT"),)), Limits(), policy=policy)
+    assert "its values are not loaded" in full.message
+
+
 def test_a_column_whose_values_may_not_fit_is_warned_of():
     mapping = replace(PLAIN, columns=(ID, MappedColumn("n", "n", types.LONG, fixed=True, brings=types.VARCHAR)))
     assert codes(mapping) == [("INCOMPATIBLE_MAPPING", "n")]

@@ -19,10 +19,11 @@ from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import described
 from millrace.data.rows import to_json
-from millrace.engine.mapping import Mapping
+from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.mappings import Mappings
 from millrace.engine.shaping import Shaped, shape
 from millrace.engine.stage import Draft
+from millrace.engine.standing import without_column
 from millrace.engine.steps import Output, Step, alone, with_siblings
 from millrace.errors import MillraceError
 
@@ -200,7 +201,8 @@ def _shaped(stream: str, rows: pa.RecordBatch, way: _Way) -> Shaped:
     shaped = shape(known, rows, mappings.naming, way.ingested_at_ms, policy=mappings.policy)
     for name, reason in shaped.mapping.unmapped:
         if (name, reason) not in known.unmapped:
-            way.note(_without_column(stream, name, reason))
+            policy = policy_of(shaped.mapping, mappings.policy)
+            way.note(Note(reason, without_column(f"{name} of {stream}", reason, policy)))
     for name, code in shaped.discarded:
         way.note(_discarded(stream, name, code))
     return shaped
@@ -277,14 +279,6 @@ def with_own_names(batch: Batch, key: Collection[str]) -> Batch:
     """The batch in which no field of the user's is taken for metadata."""
     rows = own_names(batch.rows, key)
     return batch if rows is batch.rows else replace(batch, rows=rows)
-
-
-def _without_column(stream: str, name: str, reason: str) -> Note:
-    why = {
-        "COLUMN_LIMIT": "the table has no room for more columns",
-        "NAME_CONFLICT": "no free name is left for it",
-    }.get(reason, "columns are not made by themselves here")
-    return Note(reason, f"the field {name} of {stream} has no column, so its values are not loaded: {why}")
 
 
 def _discarded(stream: str, name: str, code: str) -> Note:

@@ -14,7 +14,7 @@ from millrace.data import types
 from millrace.data.cast import fits
 from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import RESERVED_COLUMNS, Mapping, policy_of
-from millrace.engine.policy import Policy
+from millrace.engine.policy import Action, Policy
 
 Status: TypeAlias = Literal[
     "AUTO_MAPPED", "MAPPED", "CREATING_TABLE", "ALTERING", "SKIPPED", "UNMAPPED", "INCOMPLETE", "ERROR"
@@ -87,6 +87,10 @@ _WHY = {
     "COLUMN_LIMIT": "the table has as many columns as it may have",
     "NAME_CONFLICT": "no free name is left for its column",
 }
+_BECOMES: dict[Action, str] = {
+    "freeze": "rows with a value in it are rejected",
+    "discard_row": "rows with a value in it are left out",
+}
 _INCOMPLETE = frozenset({*_WHY, "INCOMPATIBLE_MAPPING", "KEY_CHANGED"})
 
 
@@ -101,20 +105,26 @@ def warnings(
     """What will bite. ``stream``: the source's present word on it; ``table``: the columns at the destination."""
     if mapping.skipped:
         return []
+    chosen = policy_of(mapping, policy)
     return [
-        *_without_column(mapping),
-        *_unfit(mapping, table or {}, policy_of(mapping, policy).types == "evolve"),
+        *_without_column(mapping, chosen),
+        *_unfit(mapping, table or {}, chosen.types == "evolve"),
         *_key(mapping, stream),
         *_nearly_full(mapping, limits),
     ]
 
 
-def _without_column(mapping: Mapping) -> Iterator[Warned]:
+def without_column(field: str, reason: str, policy: Policy) -> str:
+    """What it means that a field has no column, and why it has none."""
+    becomes = _BECOMES.get(policy.columns) if reason == "UNMAPPED_FIELD" else None
+    return f"the field {field} has no column, so {becomes or 'its values are not loaded'}: {_WHY.get(reason, reason)}"
+
+
+def _without_column(mapping: Mapping, policy: Policy) -> Iterator[Warned]:
     found = dict(mapping.found)
     for name, reason in mapping.unmapped if mapping.mapped else ():
         of = f" ({types.name(found[name])})" if name in found else ""
-        why = _WHY.get(reason, reason)
-        message = f"the field {name}{of} has no column, so its values are not loaded: {why}"
+        message = without_column(f"{name}{of}", reason, policy)
         yield Warned(reason, name, message, "Give it a column, or ignore it.")
 
 
