@@ -42,6 +42,14 @@ def test_an_event_type_that_is_not_there_is_told_with_the_nearest(shop: Shop):
     assert "Did you mean 'Events'?" in asked.err
 
 
+def test_whoever_names_no_event_type_is_told_where_they_are_listed(shop: Shop):
+    for verb in ("show", "history", "set"):
+        asked = shop.ask("mapping", verb, "clevertap")
+        assert asked.code == 2
+        assert "Missing argument 'EVENT_TYPE'" in asked.err
+        assert f"`millrace mapping list clevertap`. See `millrace mapping {verb} --help`." in asked.err
+
+
 def test_a_change_is_shown_with_its_statement_before_it_is_made(own: Shop):
     field = next(
         one

@@ -15,7 +15,7 @@ from millrace.cli.answers import encode
 from millrace.cli.face import WIDTH, Face, answer_error, spoken
 from millrace.cli.nouns import Day
 from millrace.cli.text import say, warn
-from millrace.errors import Problem
+from millrace.errors import Problem, as_typed
 
 NAME = "millrace"
 INTERRUPTED = 130
@@ -143,7 +143,11 @@ def _misused(wrong: Exception, face: Face) -> int:
     if type(wrong).__name__ == "NoArgsIsHelpError":
         say(told)
         return 0
-    problem = Problem("usage", told, f"See `{path} --help`.")
+    hint = f"See `{path} --help`."
+    lacks = getattr(getattr(wrong, "param", None), "name", None)
+    if context and lacks == "event_type" and (pipeline := context.params.get("pipeline")):
+        hint = f"Which there are: `{as_typed('mapping', 'list', pipeline)}`. {hint}"
+    problem = Problem("usage", told, hint)
     if face.json:
         say(encode({"error": problem}))
     else:
