@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import apply, settings, transformations, trial_events, trials
+from millrace.control import apply, mappings, settings, transformations, trial_events, trials
 from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
 from millrace.data.batch import Checkpoint
 from millrace.engine.stage import Stage
@@ -114,6 +114,20 @@ def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
     assert trial.effects[0].table == "orders"
     assert "adds column share DOUBLE" in [effect.change for effect in trial.effects]
     assert made.rows("orders", "n", order="id") == ["4", "0", "-1", "x"]
+
+
+def test_a_trial_tells_of_no_column_that_the_table_has_though_its_mapping_forgot_it(made: Rig):
+    made.run()
+    mappings.rename_column(made.home, PIPELINE, "orders", "kind", "sort")
+    mappings.reset(made.home, PIPELINE, "orders")
+    given = [trial_events.Event("orders", {"id": 7, "n": 4, "kind": "c"})]
+    with closing(transformations.step(made.home, "python", "def transform(event):\n    return event\n")) as step:
+        assert [one.change for one in trials.test(made.home, step, given, pipeline=PIPELINE).effects] == [
+            "adds column kind VARCHAR"
+        ]
+        text = [trial_events.Event("orders", {"id": 7, "n": "x"})]
+        (wider,) = trials.test(made.home, step, text, pipeline=PIPELINE).effects
+    assert wider.change == "type of n becomes VARCHAR (now INTEGER)"
 
 
 SPLIT = (

@@ -169,7 +169,7 @@ def test(home: Home, step: Step, events: Sequence[Event], *, pipeline: str | Non
         if mappings is not None:
             _map(mappings, stepped, strategy)
     printed = tuple(getattr(step, "printed", ()))
-    return Trial(tuple(outcomes), _effects(before, mappings), printed)
+    return Trial(tuple(outcomes), _effects(home, pipeline, before, mappings), printed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,9 @@ def dry_run(
             hint="Run it first, or test on a file: `millrace transform test --events events.jsonl`.",
             code="no_rows",
         )
-    return DryRun(rows, dict(counts), dict(failures), tuple(differences), _effects(before, mappings), through)
+    return DryRun(
+        rows, dict(counts), dict(failures), tuple(differences), _effects(home, pipeline, before, mappings), through
+    )
 
 
 def _became(event: Event, outcome: Outcome) -> Became:
@@ -325,7 +327,9 @@ def _map(mappings: Mappings, stepped: Stepped, strategy: Strategy) -> None:
             mappings.put(shape(mapping, one.rows, mappings.naming, 0, policy=mappings.policy).mapping)
 
 
-def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect, ...]:
+def _effects(
+    home: Home, pipeline: str | None, before: dict[str, Mapping], after: Mappings | None
+) -> tuple[Effect, ...]:
     found: list[Effect] = []
     for stream, mapping in sorted(after.by_stream.items()) if after is not None else ():
         old = before.get(stream)
@@ -333,21 +337,31 @@ def _effects(before: dict[str, Mapping], after: Mappings | None) -> tuple[Effect
             names = ", ".join(f"{column.name} {types.name(column.type)}" for column in mapping.columns)
             found.append(Effect(mapping.table, f"creates the table with {names}"))
             continue
-        had = {column.source: column for column in old.columns}
-        for column in mapping.columns:
-            if column.source not in had:
-                found.append(Effect(mapping.table, f"adds column {column.name} {types.name(column.type)}"))
-            elif had[column.source].type != column.type:
-                found.append(
-                    Effect(
-                        mapping.table,
-                        f"type of {column.name} becomes {types.name(column.type)} "
-                        f"(now {types.name(had[column.source].type)})",
-                    )
-                )
+        had = {column.name: column.type for column in old.columns}
+        new = {column.name: column.type for column in mapping.columns}
+        if pipeline is not None and new.keys() - had.keys():
+            had = _there(home, pipeline, old) | had
+        for name, type_ in new.items():
+            if name not in had:
+                found.append(Effect(mapping.table, f"adds column {name} {types.name(type_)}"))
+            elif (wider := types.widen(had[name], type_)) != had[name]:
+                now = types.name(had[name])
+                found.append(Effect(mapping.table, f"type of {name} becomes {types.name(wider)} (now {now})"))
         for name, reason in mapping.unmapped[len(old.unmapped) :]:
             found.append(Effect(mapping.table, f"field {name} has no column: {reason}"))
     return tuple(found)
+
+
+def _there(home: Home, pipeline: str, mapping: Mapping) -> dict[str, pa.DataType]:
+    """Columns that the table got by earlier versions of the mapping: they stay when it forgets them."""
+    versions = mapping_versions.versions(home, pipeline, mapping.stream)
+    columns = [column for one in versions if one.mapping.table == mapping.table for column in one.mapping.columns]
+    renamed = {name for column in columns for name in column.formerly}
+    found: dict[str, pa.DataType] = {}
+    for column in columns:
+        if column.name not in renamed:
+            found[column.name] = types.widen(found.get(column.name, column.type), column.type)
+    return found
 
 
 def _outcomes(stepped: Stepped, count: int) -> list[Outcome]:
