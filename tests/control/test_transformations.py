@@ -13,7 +13,8 @@ from tests.engine.kit import PIPELINE, Rig, rig, types
 
 from millrace.control import apply, mappings, settings, transformations, trial_events, trials
 from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
-from millrace.data.batch import Checkpoint
+from millrace.data.batch import Batch, Checkpoint
+from millrace.data.rows import to_batch
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError
 
@@ -114,6 +115,16 @@ def test_samples_are_tried_one_by_one_and_change_nothing(made: Rig):
     assert trial.effects[0].table == "orders"
     assert "adds column share DOUBLE" in [effect.change for effect in trial.effects]
     assert made.rows("orders", "n", order="id") == ["4", "0", "-1", "x"]
+
+
+def test_events_that_say_themselves_of_which_type_they_are_give_samples_too(made: Rig):
+    rows = to_batch([{"id": 1, "email": "ann@example.com"}], None)
+    made.script.tales["orders", "incremental"] = [[Batch("visits", rows), Checkpoint(1)], [Batch("visits", rows)]]
+    made.run()
+    made.run()
+    found = trials.sampled(made.home, PIPELINE, "visits")
+    assert [one.properties for one in found] == [{"id": 1, "email": "ann@example.com"}] * 2
+    assert [one.kind for one in trials.personal(found)] == ["email"]
 
 
 def test_a_trial_tells_of_no_column_that_the_table_has_though_its_mapping_forgot_it(made: Rig):

@@ -189,10 +189,11 @@ def ingest(
                     batch = _batch(stream, item)
                     key = mappings.key_of(batch.stream) if shared else reading.stream.key
                     batch = with_own_names(batch, key)
-                    if shared:
-                        if batch.stream not in wanted:
-                            wanted[batch.stream] = SAMPLES - ledger.sampled(batch.stream)
-                    elif batch.stream != stream and batch.entry == "start" and {*key} <= {*batch.rows.schema.names}:
+                    given = batch.entry == "start" and reading.lane != "again"
+                    if batch.stream not in wanted and (shared or given):
+                        wanted[batch.stream] = SAMPLES - ledger.sampled(batch.stream)
+                    moves = not shared and batch.stream != stream and batch.entry == "start"
+                    if moves and {*key} <= {*batch.rows.schema.names}:
                         mappings.born(batch.stream, key, of=stream)
                     now = _milliseconds(clock.now())
                     if now < latest - _SKEW_MS and not behind:
