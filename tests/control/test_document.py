@@ -449,3 +449,15 @@ def test_a_pause_without_an_unusual_day_is_told_when_the_file_is_read():
     with pytest.raises(DocumentError) as caught:
         document(EXAMPLE + "    watch: {pause: true, late_minutes: 5}\n")
     assert "unusual_times" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most"),
+    [("retention_days", 0, 30), ("reject_retention_days", 1, 90), ("job_retention_days", 1, 3650)],
+)
+def test_days_that_no_setting_can_be_are_refused_where_the_file_says_them(key: str, least: int, most: int):
+    for days in (least, most):
+        document(f"settings: {{{key}: {days}}}\n")
+    for days in (least - 1, most + 1):
+        with pytest.raises(DocumentError, match=rf"'{key}' cannot be {days}: "):
+            document(f"settings: {{{key}: {days}}}\n")

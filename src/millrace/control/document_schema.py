@@ -302,9 +302,9 @@ class SettingsPart(Part):
         None,
         description="Start of the names of the columns that Millrace adds. Fixed by the first load.",
     )
-    retention_days: int | None = Field(None, ge=0, description="Days that staged rows are kept after loading.")
-    reject_retention_days: int | None = Field(None, ge=0, description="Days that rejected rows are kept.")
-    job_retention_days: int | None = Field(None, ge=1, description="Days that runs are on record.")
+    retention_days: int | None = Field(None, ge=0, le=30, description="Days that staged rows are kept after loading.")
+    reject_retention_days: int | None = Field(None, ge=1, le=90, description="Days that rejected rows are kept.")
+    job_retention_days: int | None = Field(None, ge=1, le=3650, description="Days that runs are on record.")
     high_priority_percent: int | None = Field(
         None, ge=0, le=100, description="Share of the accounts that pipelines read from that may be of priority HIGH."
     )
