@@ -72,7 +72,7 @@ golden: setup  ## Write the golden files and docs/reference anew; review reads t
 	@$(BIN)/python -m tools.openapi
 
 crash: setup  ## kill -9 of the real process at 50 points, and an end at every point, of servers and connections too; long
-	@$(BIN)/python -m pytest tests/crash $(LAWS_OF_LOGS) --kills 50 --every-point
+	@$(BIN)/python -m pytest tests/crash $(LAWS_OF_LOGS) --long --kills 50 --every-point
 
 long: setup  ## The tests that `make test` leaves out because they take long and it shows the same with less
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --long -m long

@@ -33,7 +33,15 @@ FEW: tuple[Effect, ...] = ("cut", "server killed")
 MANY = 12
 
 
-@pytest.fixture(params=grounds.ALL, ids=lambda make: make.__name__)
+# The laws of logs kill runs of each system; a server and a connection that end are met by the engine as one.
+LONG = pytest.mark.long("PostgreSQL is tried, and whatever system it is, what ends is met by the engine")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(make, id=make.__name__, marks=LONG if number else ()) for number, make in enumerate(grounds.ALL)
+    ]
+)
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """A server of its own, whose end is survived by what it has said to be written."""
     made: Ground = request.param(tmp_path)

@@ -97,6 +97,7 @@ def worker(home: Home, killed: set[int]) -> int | None:
     return next((one.pid for one in held if one.pid not in killed), None if ended(home) is None else 0)
 
 
+@pytest.mark.long("of two servers on one database and one bucket either is killed too")
 def test_a_second_server_takes_over_when_the_first_is_gone(tmp_path: Path):
     with site(tmp_path) as here:
         first = here.serve(workers=0)
