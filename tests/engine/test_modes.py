@@ -177,3 +177,13 @@ def test_append_keeps_every_row_with_its_kind(rig: Rig):
     rig.create("append")
     rig.run()
     assert rig.rows("subscriptions", "id", "status", DELETED, order="status") == [("a", "on", False), ("a", None, True)]
+
+
+def test_appended_rows_may_get_their_key_after_the_first_load(rig: Rig):
+    tales = [[[{"n": 1}], Checkpoint(1)], [[{"id": 5, "n": 2}], Checkpoint(2)]]
+    rig.script.stream("orders", *tales, key=("id",))
+    rig.create("append")
+    for _ in tales:
+        record = rig.run()
+        assert (record.balance.loaded, record.balance.waiting) == (1, 0)
+    assert rig.rows("orders", "id", "n", order="n") == [(None, 1), (5, 2)]

@@ -70,7 +70,8 @@ def alter(dialect: Dialect, table: Table, target: str, found: Sequence[Found]) -
             renamed.add(present.name)
             present = replace(present, name=column.name)
         if present is None:
-            if column.name in table.key:
+            # Whose rows are appended need no key, so those before may have had none.
+            if column.name in table.key and table.mode != "append":
                 raise _unfit(table, f"has no column {column.name!r}, which is part of the key")
             statement = f"ALTER TABLE {target} ADD COLUMN {dialect.quoted(column.name)} {dialect.column(column.type)}"
             changes.append(Change("add", table.name, column.name, statement))

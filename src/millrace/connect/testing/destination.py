@@ -161,6 +161,17 @@ class DestinationContract(ABC):
         assert sorted(row["k"] for row in found) == sorted(given.table.column("k").to_pylist() * 2)
         assert {row[columns.LOADED_AT] for row in found} == {7, 8}
 
+    def test_rows_that_are_appended_may_get_their_key_later(self, destination: Destination[Any]) -> None:
+        schema = {"v": types.LONG, columns.INGESTED_AT: types.LONG}
+        made = table("late_key", {"v": types.LONG}, mode="append")
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 7, rows(schema, (1, 1))))
+        keyed = table("late_key", {"v": types.LONG, "k": types.LONG}, key=("k",), mode="append")
+        destination.ensure(keyed)
+        destination.load(keyed, Load(FEED, 1, 2, 7, rows(schema | {"k": types.LONG}, (2, 1, 5))))
+        found = self.contents(destination, "late_key")
+        assert {(row["v"], row.get("k")) for row in found} == {(1, None), (2, 5)}
+
     def test_the_last_segment_is_held_beside_the_rows(self, destination: Destination[Any]) -> None:
         made, given = counted("noted")
         assert destination.held(FEED, "noted") is None
