@@ -120,7 +120,7 @@ def _float_to_decimal(values: pa.Array, to: pa.DataType) -> Casted:
 
 
 def _decimal_to_integer(values: pa.Array, to: pa.DataType) -> Casted:
-    kept = only(values, pc.equal(pc.trunc(values), values))
+    kept = only(values, _exact(values, 0))
     if types.INTEGER_DIGITS[types.kind(to)] <= values.type.precision - values.type.scale:
         low, high = (pa.scalar(Decimal(bound), values.type) for bound in _bounds(to))
         whole = kept.values
@@ -128,11 +128,18 @@ def _decimal_to_integer(values: pa.Array, to: pa.DataType) -> Casted:
     return Casted(kept.values.cast(to), kept.bad)
 
 
+def _exact(values: pa.Array, scale: int) -> pa.Array:
+    """Which decimals need no more digits behind the point."""
+    if values.type.scale - scale >= values.type.precision:
+        # Arrow rounds none of a type whose values are all smaller than the last digit that stays.
+        return pc.equal(values, pa.scalar(Decimal(0), values.type))
+    return pc.equal(pc.round(values, ndigits=scale, round_mode="towards_zero"), values)
+
+
 def _decimal_to_decimal(values: pa.Array, to: pa.DataType) -> Casted:
     kept = Casted(values)
     if to.scale < values.type.scale:
-        rounded = pc.round(values, ndigits=to.scale, round_mode="towards_zero")
-        kept = only(values, pc.equal(rounded, values))
+        kept = only(values, _exact(values, to.scale))
     digits = to.precision - to.scale
     if digits < values.type.precision - values.type.scale:
         bound = pa.scalar(Decimal(10) ** digits, values.type)
