@@ -69,12 +69,18 @@ class Edited(Told):
                 cells[shape.columns.get(name, name)] = value
             kept.append((table, cells))
         if fits:
-            for table, _ in kept:
+            for table in self.staged({table for table, _ in kept}):
                 self.catch_up(table)
                 self.waiting.add(table)
             self.loaded.append((row["n"], stream, kept))
         else:
             self.rejects.append((row["n"], stream, row))
+
+    def staged(self, tables: set[str]) -> set[str]:
+        """Those that get rows: in a merge also tables of items, which are told that an array has none."""
+        if self.mode != "merge":
+            return tables
+        return tables | {table for table in self.shapes if table.rpartition("_")[0] in tables}
 
     def began(self) -> None:
         """A run begins: what is skipped is given up, and what failed by its mapping tries again."""
