@@ -242,7 +242,7 @@ def test_closing_a_step_ends_what_it_waits_for() -> None:
 
 
 WAITS = """
-import sys, threading, time
+import sys, threading
 import pyarrow as pa
 from millrace.data.batch import Batch
 from millrace.engine.python.host import PythonStep, ScriptLimits
@@ -254,7 +254,6 @@ step = PythonStep(
 def told():
     while not any(guest._progress[0] for guest in list(step._guests)):
         pass
-    time.sleep(0.3)  # a guest is at work before the pool has its thread, and Python minds Ctrl-C in between
     print(*(guest._process.pid for guest in step._guests), flush=True)
 threading.Thread(target=told, daemon=True).start()
 try:

@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -320,6 +321,9 @@ class PythonStep:
         self._idle.append(first)
         self._workers = workers or min(2, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._workers, "millrace-script")
+        # All threads begin here: one that Ctrl-C meets at its beginning is the pool's no more, and asks its guest on.
+        begun = threading.Barrier(self._workers)
+        list(self._pool.map(lambda _: begun.wait(), range(self._workers)))
         self._until = math.inf
         self._falls = 0
 
