@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,34 @@ class Follower:
         return [name for _, name, _ in self.got]
 
 
+class Gate:
+    """What looks at jobs, until somebody shuts it, and while it is shut: as a database that hangs."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.waiting = 0
+        self._open = threading.Event()
+        self._open.set()
+        self._look = watching.run
+        patch.setattr(watching, "run", self._through)
+
+    def _through(self, home: Home, number: int) -> watching.RunNow:
+        if not self._open.is_set():
+            self.waiting += 1
+            self._open.wait()
+        return self._look(home, number)
+
+    @contextmanager
+    def shut(self) -> Generator[None]:
+        """Looks wait while the block runs, in which one waits already."""
+        self._open.clear()
+        try:
+            while not self.waiting:
+                time.sleep(0.01)
+            yield
+        finally:
+            self._open.set()
+
+
 def test_a_run_of_another_process_is_followed_to_its_end(home: Home, url: str, keys: Keys, pipeline: str) -> None:
     job = jobs.start(home, pipeline).run.id
     path = f"{OURS}/jobs/{job}/events"
@@ -146,13 +175,35 @@ def test_all_of_many_followers_are_told_of_an_end_and_a_job_is_looked_at_once_fo
     assert looked[job] <= (time.monotonic() - began) / (following.TICK_S * 0.75) + 2
 
 
-def test_whoever_follows_a_job_that_goes_with_its_pipeline_is_let_go(home: Home, keys: Keys, pipeline: str) -> None:
+def test_while_the_database_hangs_one_look_is_waited_for_however_many_follow_a_job(
+    home: Home, keys: Keys, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    job = jobs.start(home, pipeline).run.id
+    with served(application(home, limits=MANY)) as own:
+        followers = [Follower(own, keys.admin, f"{OURS}/jobs/{job}/events")]
+        followers[0].until(lambda *_: True)
+        with gate.shut():
+            for _ in range(10):
+                followers.append(Follower(own, keys.admin, f"{OURS}/jobs/{job}/events"))
+                time.sleep(0.2)
+            assert gate.waiting == 1
+        work(home)
+        for one in followers:
+            assert one.join()[-1] == "ended"
+
+
+def test_whoever_follows_a_job_that_goes_with_its_pipeline_is_let_go(
+    home: Home, keys: Keys, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
     job = jobs.start(home, pipeline).run.id
     with served(application(home, limits=MANY)) as own:
         follower = Follower(own, keys.admin, f"{OURS}/jobs/{job}/events")
         follower.until(lambda *_: True)
-        lifecycle.delete(home, pipeline)
-        assert "ended" not in follower.join()[:-1]
+        with gate.shut():  # a look in the middle of the deletion would find that the job was cancelled
+            lifecycle.delete(home, pipeline)
+        assert set(follower.join()) == {"progress"}
         assert httpx.get(f"{own}{OURS}/jobs/{job}/events", auth=keys.admin).status_code == 404
 
 

@@ -93,21 +93,30 @@ class Feed:
 
 
 class Looks:
-    """How jobs stand. Each is looked at once in a tick, however many follow it."""
+    """How jobs stand. Each is looked at once in a tick, and by one thread, however many follow it."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, int], tuple[float, asyncio.Future[RunNow]]] = {}
 
     async def at(self, home: Home, number: int) -> RunNow:
-        """How the job stands, or stood less than a tick ago. Raises what `watching.run` raises."""
+        """How the job stands, or stood when the last look began. Raises what `watching.run` raises.
+
+        A look that takes long is waited for: another one would only hold one more thread beside it.
+        """
         now, whose = time.monotonic(), (home.actor.team_id, number)
-        if whose not in self._latest or now - self._latest[whose][0] > TICK_S * 0.75:
-            fresh = {key: found for key, found in self._latest.items() if now - found[0] <= TICK_S}
+        if whose not in self._latest or _older(self._latest[whose], now - TICK_S * 0.75):
+            fresh = {key: found for key, found in self._latest.items() if not _older(found, now - TICK_S)}
             look = asyncio.ensure_future(run_in_threadpool(watching.run, home, number))
             look.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, also if all have left
             self._latest = fresh | {whose: (now, look)}
         # One who leaves takes nothing away from the others.
         return await asyncio.shield(self._latest[whose][1])
+
+
+def _older(look: tuple[float, asyncio.Future[RunNow]], than: float) -> bool:
+    """The look has ended, and began before that."""
+    began, found = look
+    return found.done() and began < than
 
 
 def join(router: APIRouter) -> None:
