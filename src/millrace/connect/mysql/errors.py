@@ -112,6 +112,12 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
     return ConfigError(f"{where} refuses a statement: {said}", code="sql")
 
 
+def no_table(error: MillraceError) -> bool:
+    """Whether the server said that the table is not there."""
+    cause = error.__cause__
+    return isinstance(cause, pymysql.Error) and _told(cause)[0] == 1146
+
+
 def _not_let_in(number: int, said: str, where: str) -> MillraceError:
     if number in (1044, 1049):
         return ConfigError(

@@ -141,6 +141,44 @@ def test_what_a_change_leaves_out_is_there_though_another_column_has_gone(
     assert site.rows("docs", "id, gone, v, body") == [(1, 6, 7, "one"), (20, None, 7, "two")]
 
 
+@pytest.mark.parametrize("goes", ["DROP TABLE docs", "RENAME TABLE docs TO kept"])
+def test_a_table_that_goes_while_it_is_asked_for_what_changes_left_out_ends_alone(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch, goes: str
+) -> None:
+    shop.run("CREATE TABLE docs (id int PRIMARY KEY, body text)", "INSERT INTO docs VALUES (1, 'one'), (2, 'two')")
+    shop.run("CREATE TABLE other (id int PRIMARY KEY)")
+    site.create()
+    site.run()
+    shop.run("SET SESSION binlog_row_image = MINIMAL", "UPDATE docs SET id = 20 WHERE id = 2")
+    shop.run("INSERT INTO other VALUES (1)")
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "present", lambda *given: (shop.run(goes), presence.present(*given))[1])
+        with pytest.raises(Transient, match="docs is no longer there"):
+            site.run()
+    assert "value_unknown" in site.notes()
+    assert site.query("SELECT id FROM other") == [(1,)]
+    site.run()
+    assert site.rows("docs", "id, body") == [(1, "one"), (20, None)]
+
+
+def test_a_table_that_is_gone_when_it_is_to_be_held_ends_alone(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MySQL holds it, which does not know the place of a state."""
+    monkeypatch.setattr(server, "of_snapshot", lambda _: None)
+    monkeypatch.setattr(history, "_knows_places", lambda _: False)
+    shop.run("CREATE TABLE docs (id int PRIMARY KEY)", "CREATE TABLE other (id int PRIMARY KEY)")
+    shop.run("INSERT INTO other VALUES (1)")
+    site.create()
+    read = history.read
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "read", lambda *given: (shop.run("DROP TABLE IF EXISTS docs"), read(*given))[1])
+        with pytest.raises(Transient, match="docs` is no longer there"):
+            site.run()
+    site.run()
+    assert site.query("SELECT id FROM other") == [(1,)]
+
+
 def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(
     site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from millrace.connect.mysql.errors import no_table
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Context
 from millrace.connect.sql.reading import ranges, reader
@@ -118,9 +119,13 @@ class Seeing:
             try:
                 session.execute(f"LOCK TABLES {self.source} READ")
             except ConfigError as error:
-                if error.code != "PERMISSION_DENIED":
-                    raise
-                raise may_not_lock(self.source, error.message) from error
+                if error.code == "PERMISSION_DENIED":
+                    raise may_not_lock(self.source, error.message) from error
+                if no_table(error):
+                    raise Transient(
+                        f"{self.source} is no longer there.", hint="Run again: tables are listed anew."
+                    ) from error
+                raise
             except Transient:
                 if self.context.stopping.is_set() or self.context.clock.monotonic() > until:
                     raise

@@ -7,8 +7,9 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from millrace.connect.mysql.errors import no_table
 from millrace.connect.mysql.session import Session
-from millrace.errors import SchemaError, Transient
+from millrace.errors import ConfigError, SchemaError, Transient
 from millrace.sources.mysql.catalog import Described, quoted
 
 # Rows that are asked for in one statement.
@@ -24,7 +25,8 @@ def present(
 ) -> Mapping[tuple[Any, ...], Sequence[bytes | None]]:
     """Values of the ``wanted`` columns as the server writes them; keys without a row are not there.
 
-    A column that has gone by now has no values: what is asked of the others is there all the same.
+    A column that has gone by now has no values: what is asked of the others is there all the same. Of a table that has
+    gone no row is there, whether before the run or while its changes are read.
     """
     if described is None or not {*key} <= described.types.keys():
         return {}
@@ -47,6 +49,10 @@ def present(
                 f"{described.relation.name} has changed while its changes were read.",
                 hint="Run again: columns are looked up anew.",
             ) from cause
+        except ConfigError as cause:
+            if no_table(cause):
+                return {}
+            raise
         for number, *values in zip(*columns, strict=True):
             one = some[int(number or 0)]
             told, rest = values[: len(texts)], values[len(texts) :]
