@@ -71,7 +71,9 @@ class _Children(threading.Thread):
             with suppress(OSError):  # the process, or a thread of it, has just ended
                 for task in tasks.glob("*/children"):
                     for child in map(int, task.read_text().split()):
-                        self._peaks[child] = max(self._peaks.get(child, 0), _peak_bytes(child))
+                        # The last word counts: until it becomes another program, a child has its parent's memory.
+                        if peak := _peak_bytes(child):
+                            self._peaks[child] = peak
             time.sleep(_LOOK_S)
 
     def peak_bytes(self) -> int:
