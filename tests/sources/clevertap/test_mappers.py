@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from millrace.sources.clevertap import mappers, rows, wire
-from millrace.sources.clevertap.mappers import ENOUGH, LARGE_BYTES, Mapped, Mappers, Process, Settings
+from millrace.sources.clevertap.mappers import BEHIND, ENOUGH, LARGE_BYTES, Mapped, Mappers, Process, Settings
 from millrace.sources.clevertap.rows import rows_of
 
 FIXTURE = (Path(rows.__file__).parent / "fixtures" / "page.json").read_bytes()
@@ -177,6 +177,12 @@ def test_a_process_sees_no_variable_of_the_run(monkeypatch: pytest.MonkeyPatch) 
     process = started(made)
     assert b"sentinel-4711" not in Path(f"/proc/{process}/environ").read_bytes()
     made.close()
+
+
+def test_a_process_gives_way_to_loading_and_is_not_meant_by_ctrl_c(busy: tuple[Mappers, int]) -> None:
+    _, process = busy
+    assert os.getpriority(os.PRIO_PROCESS, process) == min(os.getpriority(os.PRIO_PROCESS, 0) + BEHIND, 19)
+    assert (os.getsid(process), os.getpgid(process)) == (os.getsid(0), process)
 
 
 def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ LARGE_BYTES = 128 * 2**10
 # Large pages until it is clear that a process will pay for its start.
 ENOUGH = 4
 MOST_PROCESSES = 3
+# How much later such a process has its turn at a core than whoever loads, here or in a server of this machine: what
+# waits to be loaded when all is read, one core loads alone.
+BEHIND = 5
 
 _LENGTH = struct.Struct("<Q")
 _READY = b"ready"
@@ -227,8 +230,9 @@ class Process:
             bufsize=0,
             env=kept | _SMALL,
             pass_fds=shared,
-            # Ctrl-C is for the one that runs; this one ends when its input does.
-            start_new_session=True,
+            # Ctrl-C is for the one that runs; this one ends when its input does. It stays in the session: where the
+            # kernel gives each session its share of the cores, one of its own would go before whoever loads.
+            process_group=0,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = cast("FileIO", self._process.stdin), cast("FileIO", self._process.stdout)
@@ -277,6 +281,7 @@ class Process:
 
 def serve(reader: FileIO, writer: FileIO, page: Shared, columns: Shared) -> None:
     """The life of such a process: pages come, columns go, until the input ends."""
+    os.nice(BEHIND)
     try:
         here = _Here(msgspec.msgpack.decode(_hear(reader), type=Settings))
         writer.write(_LENGTH.pack(len(_READY)) + _READY)
