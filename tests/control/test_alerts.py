@@ -33,9 +33,11 @@ from millrace.control import (
     connections,
     crews,
     lateness,
+    leases,
     pipelines,
     records,
     runs,
+    scheduler,
     set_back,
     settings,
     tables,
@@ -308,7 +310,8 @@ def test_another_attempt_comes_in_time_though_the_clock_was_set_back_and_quiet_h
     with home.database.transaction() as connection:
         before = dict(connection.execute(sa.select(told.alert_deliveries.c.id, told.alert_deliveries.c.due_at)).all())
     assert sorted(before.values()) == [noon + timedelta(minutes=1), noon + 2 * HOUR]
-    set_back.follow(home, HOUR, noon - HOUR, since=noon - HOUR)
+    mine = leases.acquire(home.database, scheduler.LEASE)
+    set_back.follow(home, mine, HOUR, noon - HOUR, since=noon - HOUR)
     with home.database.reading() as connection:
         after = connection.execute(sa.select(told.alert_deliveries.c.due_at)).scalars()
         assert sorted(after) == [noon - HOUR + timedelta(minutes=1), noon + 2 * HOUR]

@@ -15,13 +15,15 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import pipelines, scheduler, set_back, tables
+from millrace.control import pipelines, scheduler, set_back, slots, tables
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.engine.stage import Stage
 
 SOON_S = 30.0
+HOUR = timedelta(hours=1)
+ELSEWHERE = {"host": "elsewhere", "place": "another/machine", "pid": 1, "started": "1"}
 
 
 @contextmanager
@@ -68,6 +70,51 @@ def test_a_database_that_answers_late_is_no_clock_that_was_set_back(
         back = timedelta(seconds=30)
         answered(20)
         assert "the clock was set back by 29 s" in caplog.text or "the clock was set back by 30 s" in caplog.text
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_clock_that_was_set_back_while_nobody_scheduled_is_noticed_once(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, killed: bool
+):
+    truly, apart = Database.now, timedelta()
+    monkeypatch.setattr(Database, "now", lambda self: truly(self) + apart)
+    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+    caplog.set_level(logging.INFO)
+    with serving(home):
+        soon(lambda: queued(home) == 1)
+    first = slot_of(home)
+    if killed:  # as after a loss of power: of its process nobody can say whether it lives
+        with home.database.transaction() as connection:
+            connection.execute(sa.update(tables.leases).values(holder=ELSEWHERE))
+    apart = -3 * HOUR
+    with serving(home):
+        soon(lambda: slot_of(home) < first)
+    assert timedelta() <= slot_of(home) - (first - 3 * HOUR) < timedelta(seconds=SOON_S)
+    assert "the clock was set back by 107" in caplog.text or "the clock was set back by 108" in caplog.text
+    moved = slot_of(home)
+    # Neither the same once more, nor a long stop, nor a clock that was put forward.
+    for apart in (-3 * HOUR, timedelta(), 30 * 24 * HOUR):  # noqa: B007  the clock reads it
+        caplog.clear()
+        with serving(home):
+            soon(lambda: "schedules from now on" in caplog.text)
+            time.sleep(0.2)
+        assert "set back" not in caplog.text
+    assert slot_of(home) > moved
+
+
+@pytest.mark.parametrize(("ends_in_s", "taken"), [(59, False), (65, False), (90, True)])
+def test_a_scheduler_elsewhere_keeps_its_lease_unless_that_is_of_a_time_to_come(
+    home: Home, ends_in_s: int, taken: bool
+):
+    ends = home.database.now() + timedelta(seconds=ends_in_s)
+    with home.database.transaction() as connection:
+        row = {"name": scheduler.LEASE, "token": "t", "holder": ELSEWHERE, "acquired_at": ends, "expires_at": ends}
+        connection.execute(sa.insert(tables.leases).values(row))
+    with serving(home):
+        time.sleep(0.5)
+        with home.database.reading() as connection:
+            token = connection.execute(sa.select(tables.leases.c.token)).scalar_one()
+    assert (token != "t") == taken
 
 
 def test_what_is_due_does_not_wait_for_a_stage_that_answers_slowly(
@@ -126,6 +173,14 @@ def unnamed(home: Home, many: int) -> list[Path]:
         os.utime(file, (then, then))
     stage.close()
     return files
+
+
+def slot_of(home: Home) -> datetime:
+    """When the one pipeline runs next."""
+    with home.database.reading() as connection:
+        (found,) = slots.waiting(connection)
+    assert found.standing.slot_at is not None
+    return found.standing.slot_at
 
 
 def queued(home: Home) -> int:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import pipelines, set_back, slots, tables
+from millrace.control import jobs, leases, pipelines, scheduler, set_back, slots, tables, tasks
 from millrace.control.db import Database, open_database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -56,10 +56,11 @@ def test_a_schedule_that_a_run_changes_in_that_moment_goes_with_the_clock(hourly
     before = slot_of(hourly).standing
     now = hourly.database.now()
     held = now + 5 * HOUR
+    mine = leases.acquire(hourly.database, scheduler.LEASE)
     while_it_waits(
         hourly,
         {"held_until": held, "due_at": held},
-        lambda: set_back.follow(hourly, HOUR, now - HOUR, since=now - HOUR),
+        lambda: set_back.follow(hourly, mine, HOUR, now - HOUR, since=now - HOUR),
     )
     after = slot_of(hourly).standing
     assert before.slot_at is not None
@@ -74,6 +75,25 @@ def test_a_run_that_ends_in_that_moment_leaves_the_slot_where_it_was_moved(hourl
     assert slot_of(hourly).standing.slot_at == before.slot_at + 2 * HOUR
 
 
+def test_what_a_worker_elsewhere_held_by_the_later_time_is_held_for_no_longer_than_a_lease(hourly: Home):
+    now = hourly.database.now()
+    elsewhere = {"host": "elsewhere", "place": "another/machine", "pid": 1, "started": "1"}
+    with hourly.database.transaction() as connection:
+        row = {"name": "pipeline x", "token": "t", "holder": elsewhere, "acquired_at": now, "expires_at": now + HOUR}
+        connection.execute(sa.insert(tables.leases).values(row))
+    jobs.start(hourly, "events")
+    task = tasks.take(hourly.database, ["NORMAL"])
+    assert task is not None
+    with hourly.database.transaction() as connection:
+        connection.execute(sa.update(tables.tasks).values(holder=elsewhere, expires_at=now + HOUR))
+    mine = leases.acquire(hourly.database, scheduler.LEASE)
+    set_back.follow(hourly, mine, HOUR, now, since=now)
+    with hourly.database.reading() as connection:
+        for table in (tables.leases, tables.tasks):
+            ends = connection.execute(sa.select(table.c.expires_at)).scalars().all()
+            assert set(ends) == {now + timedelta(seconds=leases.LEASE_S)}
+
+
 @pytest.mark.parametrize(("ended_before_s", "waits_s"), [(1, 3600), (60, 0)])
 def test_a_source_that_said_after_the_clock_was_set_back_how_long_it_waits_is_left_alone_so_long(
     hourly: Home, saved: Desk, ended_before_s: int, waits_s: int
@@ -85,7 +105,8 @@ def test_a_source_that_said_after_the_clock_was_set_back_how_long_it_waits_is_le
         r = tables.runs.c
         connection.execute(sa.update(tables.runs).where(r.id == run).values(status="DEFERRED", ended_at=ended))
     slots.after_run(hourly.database, saved.pipeline, "run", "deferred", now, retry_after_s=3600)
-    set_back.follow(hourly, HOUR, now, since=now - timedelta(seconds=2))
+    mine = leases.acquire(hourly.database, scheduler.LEASE)
+    set_back.follow(hourly, mine, HOUR, now, since=now - timedelta(seconds=2))
     after = slot_of(hourly).standing
     assert before.slot_at is not None
     assert (after.slot_at, after.held_until) == (before.slot_at - HOUR, now + timedelta(seconds=waits_s))

@@ -51,13 +51,21 @@ class Holder:
         return Holder(found["host"], found["place"], found["pid"], found["started"])
 
 
+# Holds what somebody laid down.
+NOBODY = Holder("", "", 0, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write under a name, as long as nobody else has taken it."""
+    """The right to write under a name, as long as nobody else has taken it.
+
+    ``before``: when the one who had it before renewed it last, where the database still knows that.
+    """
 
     database: Database
     name: str
     token: str
+    before: datetime | None = None
 
     def renew(self, *, seconds: float = LEASE_S) -> None:
         """Ours for as long again. Raises Stale when another process has taken it."""
@@ -69,6 +77,14 @@ class Lease:
         _ours.discard(self.token)
         with self.database.transaction() as connection:
             connection.execute(sa.delete(leases).where(leases.c.name == self.name, leases.c.token == self.token))
+
+    def lay_down(self) -> None:
+        """`release`, but whoever takes it next is told when it was ours last."""
+        _ours.discard(self.token)
+        mine = leases.c.name == self.name, leases.c.token == self.token
+        expires_at = self.database.now() + timedelta(seconds=LEASE_S)
+        with self.database.transaction() as connection:
+            connection.execute(sa.update(leases).where(*mine).values(holder=NOBODY.to_json(), expires_at=expires_at))
 
 
 def confirm(connection: sa.Connection, lease: Lease, expires_at: datetime) -> None:
@@ -95,22 +111,26 @@ def acquire(
     seconds: float = LEASE_S,
     now: Callable[[], datetime] | None = None,
     what: str | None = None,
+    ahead: timedelta | None = None,
 ) -> Lease:
     """The lease is ours.
 
     It is taken from a holder that is dead, however long its lease would last, and never from one that lives on this
-    machine, however the clock has jumped; only of a holder elsewhere does time decide. Raises AlreadyRunning, which
+    machine, however the clock has jumped; only of a holder elsewhere does time decide. Where that one renewed it in a
+    time to come, by more than ``ahead``, the clock was set back since, and it is taken. Raises AlreadyRunning, which
     speaks of ``what``.
     """
     moment = (now or database.now)()
     token = str(uuid.uuid4())
+    expires_at = moment + timedelta(seconds=seconds)
     mine = {
         "name": name,
         "token": token,
         "holder": this_process().to_json(),
         "acquired_at": moment,
-        "expires_at": moment + timedelta(seconds=seconds),
+        "expires_at": expires_at,
     }
+    before: datetime | None = None
     with database.transaction() as connection:
         held_by = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
         if held_by is None:
@@ -122,7 +142,9 @@ def acquire(
                     f"{what or name} was taken by another process in this moment", hint="Try again."
                 ) from None
         else:
-            if _holds(held_by, moment):
+            before = held_by.expires_at - timedelta(seconds=seconds)
+            latest = None if ahead is None else expires_at + ahead
+            if _holds(held_by, moment, latest=latest):
                 raise _already(what or name, held_by)
             # The token in the condition: of two that found the same dead holder, one wins.
             taken = connection.execute(
@@ -131,7 +153,7 @@ def acquire(
             if taken.rowcount != 1:
                 raise AlreadyRunning(f"{what or name} was taken by another process in this moment", hint="Try again.")
     _ours.add(token)
-    return Lease(database, name, token)
+    return Lease(database, name, token, before)
 
 
 @contextmanager
@@ -209,10 +231,13 @@ def _process(pid: int) -> Holder:
     return Holder(socket.gethostname(), _place(), pid, _started(pid) or "")
 
 
-def _holds(row: Any, now: datetime) -> bool:
+def _holds(row: Any, now: datetime, *, latest: datetime | None = None) -> bool:
+    """Somebody holds the lease. One of elsewhere that ends later than the ``latest`` is not held."""
     found, me = Holder.from_json(row.holder), this_process()
+    if found == NOBODY:
+        return False
     if found.place != me.place:
-        return row.expires_at > now
+        return row.expires_at > now and (latest is None or row.expires_at <= latest)
     if found.pid == me.pid and found.started == me.started:
         return row.token in _ours
     started = _started(found.pid)

@@ -100,14 +100,17 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                 # The answer may take long, before or after the database looked at its clock.
                 asked, now, at = time.monotonic(), home.database.now(), time.monotonic()
                 if lease is None:
-                    lease, seen = leases.acquire(home.database, LEASE, what="the scheduler"), None
+                    lease = leases.acquire(home.database, LEASE, what="the scheduler", ahead=set_back.LEAST)
+                    # While nobody scheduled the clock went on; but it never shows less than it did, unless it was set.
+                    seen = None if lease.before is None else (asked, lease.before)
                     renewed = at
                     _log.info("this process schedules from now on")
                 elif at - renewed > leases.LEASE_S / 4:
                     lease.renew()
                     renewed = at
                 if seen and (by := seen[1] + timedelta(seconds=asked - seen[0]) - now) >= set_back.LEAST:
-                    set_back.follow(home, by, now, since=now - timedelta(seconds=at - seen[0]))
+                    set_back.follow(home, lease, by, now, since=now - timedelta(seconds=at - seen[0]))
+                    renewed = at
                     _log.warning("the clock was set back by %d s; what waits goes with it", by.total_seconds())
                 seen = at, now
                 tick(home, now)
@@ -135,7 +138,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
         ended.set()
         if lease is not None:
             try:
-                lease.release()
+                lease.lay_down()
             except Outdated:
                 pass  # this process ends; a lease of the dead is free
             except MillraceError as error:

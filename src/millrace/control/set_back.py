@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from millrace.control import due, slots
+from millrace.control import due, leases, slots
+from millrace.control.leases import LEASE_S, Lease
 from millrace.control.tables import runs, tasks
 from millrace.control.telling_tables import alert_deliveries
 
@@ -19,15 +20,21 @@ if TYPE_CHECKING:
 LEAST = timedelta(seconds=10)
 
 
-def follow(home: Home, by: timedelta, now: datetime, *, since: datetime) -> None:
-    """The clock shows ``now``, and was set back by so much: schedules, tasks and messages that wait go with it.
+def follow(home: Home, lease: Lease, by: timedelta, now: datetime, *, since: datetime) -> None:
+    """The clock shows ``now``, and was set back by so much: schedules, tasks and messages that wait go with it. What
+    workers hold, they hold for no longer than any that live.
 
     ``since``: when, by the new time, it was not set back yet. A source that said between the two how long it is to
-    be left alone is left alone so long. What else was written in between may come early, never late.
+    be left alone is left alone so long. What else was written in between may come early, never late. Raises Stale where
+    another process has the scheduler's ``lease``; once this is done, the database knows nothing of the later time.
     """
     r, t, d = runs.c, tasks.c, alert_deliveries.c
     deferred = sa.select(r.pipeline_id).where(r.status.startswith("DEFERRED"), r.ended_at.between(since, now))
+    longest = now + timedelta(seconds=LEASE_S)
     with home.database.transaction() as connection:
+        leases.confirm(connection, lease, longest)  # I4
+        for table in (tasks, leases.leases):
+            connection.execute(sa.update(table).where(table.c.expires_at > longest).values(expires_at=longest))
         waiting = slots.waiting(connection)
         limited = set(connection.execute(deferred).scalars())
         for slot in waiting:
