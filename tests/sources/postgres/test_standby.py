@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.postgres import Database, Server, binaries, newest
+from tests.postgres import Database, Server, binaries, newer
 from tests.sources.postgres.following import Follower, source
 from tests.sources.postgres.log.site import Site
 
-from millrace.errors import ConfigError
+from millrace.control import connections
+from millrace.errors import ConfigError, Transient
 
 TABLE = (
     "DROP TABLE IF EXISTS orders",
@@ -23,6 +25,8 @@ TABLE = (
     "INSERT INTO orders SELECT g, now() - make_interval(hours => 1, secs => g) FROM generate_series(1, 3000) AS g",
     "ANALYZE orders",
 )
+
+LOG: dict[str, Any] = {"ingestion_mode": "log", "failover_slot": True}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_a_replica_that_has_no_log_is_told_with_what_to_do(shop: Database, repli
 
 
 def test_the_log_of_a_replica_is_followed_from_version_16_on(tmp_path: Path) -> None:
-    programs = newest()
+    programs = newer(16)
     primary, standby, told = Server(programs), Server(programs), threading.Event()
     try:
         shop = primary.start()
@@ -96,6 +100,61 @@ def test_the_log_of_a_replica_is_followed_from_version_16_on(tmp_path: Path) -> 
         told.set()
         standby.stop()
         primary.stop()
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "later"])
+def test_a_slot_goes_on_at_a_standby_that_takes_the_place_of_its_primary(tmp_path: Path, when: str) -> None:
+    programs = newer(18)
+    primary, standby = Server(programs), Server(programs)
+    try:
+        shop = primary.start()
+        shop.run(*TABLE, "SELECT pg_create_physical_replication_slot('standby', true)")
+        replica = standby.follow(
+            shop, hot_standby_feedback="on", primary_slot_name="standby", sync_replication_slots="on"
+        )
+        shop.run("ALTER SYSTEM SET synchronized_standby_slots = 'standby'", "SELECT pg_reload_conf()")
+        with closing(Site(tmp_path, shop)) as site:
+            site.create(objects={"public.orders": None}, failover_slot=when == "from the beginning")
+            assert site.run().balance.loaded == 3000
+            if when == "later":
+                connections.change(site.home, "source", "shop", config=shop.settings(**LOG))
+            shop.run("INSERT INTO orders VALUES (3001)")
+            assert site.run().balance.read == 1
+            (slot,) = site.slots()
+            until = time.monotonic() + 60
+            # The copy counts once the slot has come past what the standby had when it began to copy.
+            while not replica.run(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}' AND NOT temporary"):
+                assert time.monotonic() < until
+                shop.run("UPDATE orders SET updated_at = now() WHERE id = 1", "SELECT pg_log_standby_snapshot()")
+                site.run()
+            shop.run("INSERT INTO orders VALUES (3002)", "DELETE FROM orders WHERE id = 7")
+            caught_up(shop, replica)
+            primary.kill()
+            site.server = replica
+            connections.change(site.home, "source", "shop", config=replica.settings(**LOG))
+            with pytest.raises(Transient, match="is a standby with a copy"):
+                site.run()
+            replica.run("SELECT pg_promote()", "INSERT INTO orders VALUES (3003)")
+            assert site.run().balance.read == 3
+            assert site.query("SELECT count(*) FROM orders WHERE NOT __hevo__marked_deleted") == [(3002,)]
+            assert site.query("SELECT id FROM orders WHERE __hevo__marked_deleted") == [(7,)]
+    finally:
+        standby.stop()
+        primary.stop()
+
+
+def test_a_slot_that_cannot_go_on_at_a_standby_is_told_in_front(shop: Database, tmp_path: Path) -> None:
+    """Of versions before 17, as Debian's."""
+    shop.run(*TABLE)
+    with closing(source(shop, **LOG)) as reader:
+        found = reader.check()[-1]
+    assert (found.step, found.state) == ("log", "fail")
+    with closing(Site(tmp_path, shop)) as site:
+        site.create(objects={"public.orders": None}, failover_slot=True)
+        with pytest.raises(ConfigError, match="cannot go on at a standby") as raised:
+            site.run()
+        assert (raised.value.code, raised.value.path) == ("no_failover", "failover_slot")
+        assert site.slots() == []
 
 
 def tell(primary: Database, until: threading.Event) -> None:

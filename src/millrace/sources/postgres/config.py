@@ -31,6 +31,11 @@ class Config(SourceConfig, ServerSettings):
         min_length=1,
         description="A publication that you made, where the user may not make one; of ingestion_mode log.",
     )
+    failover_slot: bool = Field(
+        False,
+        description="The replication slot goes on at a standby that takes the server's place, from version 17 on; of "
+        "ingestion_mode log.",
+    )
     custom_sql: str | None = Field(None, description="The query of ingestion_mode custom_sql: one SELECT.")
     custom_sql_name: str = Field("query", min_length=1, max_length=255, description="Name of the query as an object.")
     load_historical_data: bool = Field(True, description="Load what tables had before the pipeline began.")
@@ -59,6 +64,8 @@ class Config(SourceConfig, ServerSettings):
             raise ValueError("custom_sql is missing: write the query that ingestion_mode custom_sql reads")
         if self.publication_name is not None and self.ingestion_mode != "log":
             raise ValueError("publication_name is of ingestion_mode: log alone")
+        if self.failover_slot and self.ingestion_mode != "log":
+            raise ValueError("failover_slot is of ingestion_mode: log alone")
         if self.ingestion_mode != "custom_sql" and self.custom_sql is not None:
             raise ValueError("custom_sql is read with ingestion_mode: custom_sql alone")
         return self

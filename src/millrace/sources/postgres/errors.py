@@ -23,6 +23,19 @@ STANDBY_HINT = (
 )
 
 
+FAILOVER_HINT = "Turn failover_slot off; or name a primary of version 17 or newer in db_host."
+
+
+def no_failover(version: int, *, standby: bool) -> str | None:
+    """Why a slot of the server cannot go on at a standby; None where it can.
+
+    Source: https://www.postgresql.org/docs/17/logicaldecoding-explanation.html
+    """
+    if version < 170_000:
+        return f"a slot of version {version // 10_000} cannot go on at a standby"
+    return "a slot that a standby has of its own cannot go on at another" if standby else None
+
+
 def no_log_of_standby(version: int, *, own: bool) -> str | None:
     """Why a standby of this version has no log that can be followed; None where it has. ``own``: there is a
     publication that a person made.

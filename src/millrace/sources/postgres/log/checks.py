@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from millrace.connect.source import Verdict
 from millrace.sources.postgres.catalog import Asking
-from millrace.sources.postgres.errors import HINTS, STANDBY_HINT, no_log_of_standby
+from millrace.sources.postgres.errors import FAILOVER_HINT, HINTS, STANDBY_HINT, no_failover, no_log_of_standby
 
 _ABLE = """
 SELECT current_setting('wal_level'),
@@ -17,8 +17,9 @@ SELECT current_setting('wal_level'),
   pg_is_in_recovery(), current_setting('server_version_num')::int4"""
 
 
-def verdict(asking: Asking, *, own: bool) -> Verdict:
-    """The finding on the log. ``own``: a publication that a person made is named."""
+def verdict(asking: Asking, *, own: bool, failover: bool) -> Verdict:
+    """The finding on the log. ``own``: a publication that a person made is named. ``failover``: the slot shall go on at
+    a standby."""
     ((level, may, slots, senders, most, standby, version),) = asking.rows(_ABLE)
     if why := no_log_of_standby(version, own=own) if standby else None:
         return Verdict("log", "fail", why, STANDBY_HINT)
@@ -26,6 +27,8 @@ def verdict(asking: Asking, *, own: bool) -> Verdict:
         return Verdict("log", "fail", f"wal_level is {level}", HINTS["postgres_1012"])
     if not may:
         return Verdict("log", "fail", "the user may not replicate", HINTS["postgres_1011"])
+    if why := no_failover(version, standby=standby) if failover else None:
+        return Verdict("log", "fail", why, FAILOVER_HINT)
     if slots < 1 or senders < 1:
         return Verdict("log", "warn", "every replication slot or sender is in use", HINTS["postgres_1024"])
     if most == "-1":

@@ -116,13 +116,16 @@ class Log(AnyLog):
                 for name in following.streams
                 if name in described and name in identities
             }
-            publishing.followable(side, self._names)
+            publishing.followable(side, self._names, failover=self._config.failover_slot)
             if following.cursor is not None:
                 publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
             publishing.publish(side, self._names, tables)
             if following.cursor is None:
                 yield Checkpoint(self._begin(side))
                 return
+            if self._config.failover_slot and not publishing.goes_on(side, self._names):
+                with closing(self._wired()) as wire:
+                    wire.ask(f'ALTER_REPLICATION_SLOT "{self._names.slot}" (FAILOVER)')
             self._say(side, following, tables)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
@@ -171,7 +174,9 @@ class Log(AnyLog):
         """A slot is made; what was committed before it is in every snapshot that sees what its own does."""
         publishing.drop_slot(side, self._names, self._context.clock)
         with closing(self._wired()) as wire:
-            command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput EXPORT_SNAPSHOT'
+            # Servers of before version 15 know the older way to say it alone.
+            how = "(SNAPSHOT 'export', FAILOVER)" if self._config.failover_slot else "EXPORT_SNAPSHOT"
+            command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput {how}'
             self._context.awaiting("transactions at the server that are open")
             ((_, point, exported, *_),) = wire.ask(
                 command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set, cancel=side.cancel

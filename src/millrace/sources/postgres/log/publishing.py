@@ -19,7 +19,7 @@ from millrace.connect.source import Clock, Context
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import PARTS, literal, quoted
-from millrace.sources.postgres.errors import STANDBY_HINT, no_log_of_standby
+from millrace.sources.postgres.errors import FAILOVER_HINT, STANDBY_HINT, no_failover, no_log_of_standby
 from millrace.sources.postgres.locks import WAIT_MS, lock
 from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
 from millrace.sources.postgres.log.wire import lsn
@@ -235,12 +235,24 @@ def _identity(
     return Identity(key, updates=False, whole=False)
 
 
-def followable(side: Side, names: Names) -> None:
-    """A standby has a log of its own from version 16 on, in which is what the primary publishes.
+_COPY = "SELECT 1 FROM pg_replication_slots AS s WHERE slot_name = %s AND to_jsonb(s) ->> 'synced' = 'true'"
 
-    Raises ConfigError "postgres_1012" where it has none, or nobody publishes.
+
+def followable(side: Side, names: Names, *, failover: bool) -> None:
+    """A standby has a log of its own from version 16 on, in which is what the primary publishes. One that keeps a copy
+    of our slot has to take the primary's place before it can be followed.
+
+    Raises ConfigError "postgres_1012" where there is none, or nobody publishes, and "no_failover" where a slot cannot
+    be as it is wished; Transient where a standby is not a primary yet.
     """
     ((standby, version),) = side.rows("SELECT pg_is_in_recovery(), current_setting('server_version_num')::int4")
+    if standby and side.rows(_COPY, names.slot):
+        raise Transient(
+            f"the server is a standby with a copy of the replication slot {names.slot}",
+            hint="Promote it, or name the primary in db_host; the run is tried again.",
+        )
+    if why := no_failover(version, standby=standby) if failover else None:
+        raise ConfigError(f"failover_slot: {why}", hint=FAILOVER_HINT, path="failover_slot", code="no_failover")
     if why := no_log_of_standby(version, own=names.own is not None) if standby else None:
         raise ConfigError(f"the server cannot be followed: {why}", hint=STANDBY_HINT, code="postgres_1012")
 
@@ -324,6 +336,12 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
             )
         clock.sleep(_PAUSE_S)
         left &= {one for (one,) in side.rows(holders)}
+
+
+def goes_on(side: Side, names: Names) -> bool:
+    """The slot goes on at a standby that takes the server's place."""
+    sql = "SELECT 1 FROM pg_replication_slots AS s WHERE slot_name = %s AND to_jsonb(s) ->> 'failover' = 'true'"
+    return bool(side.rows(sql, names.slot))
 
 
 def reachable(side: Side, names: Names, at: int) -> None:
