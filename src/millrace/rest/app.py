@@ -116,7 +116,7 @@ def _apis() -> Sequence[BaseRoute]:
     apis.include_router(orchestration, responses=REFUSALS)
     apis.include_router(door)
     # As they are: a router that is included makes each of its routes twice.
-    apis.routes.extend(own.router().routes)
+    apis.routes.extend(own.routes())
     apis.include_router(sign_on)
     return apis.routes
 

@@ -9,10 +9,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
 
 from millrace.rest.asking import KeyRoute
 from millrace.rest.conditions import SHOWN, kind
 from millrace.rest.hooks import told
+from millrace.rest.later import Later
+from millrace.rest.problems import ProblemBody
 from millrace.rest.shown import REF, schemas
 
 ABOUT = """Data pipelines, exactly once. Three APIs: `/api/public/v2.0` and `/api/v1` are those that existing clients
@@ -42,6 +45,11 @@ _HERE = REF.removesuffix("{model}")
 
 class Described(FastAPI):
     """The application, which describes itself."""
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """All routes as they answer: whoever looks through them has them made."""
+        return [route.made if isinstance(route, Later) else route for route in self.router.routes]
 
     def openapi(self) -> dict[str, Any]:
         """The document. It is made once."""
@@ -87,7 +95,8 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str
 
 def _as_on_the_wire(app: FastAPI, document: dict[str, Any]) -> None:
     """Answers that `control/wire.py` writes are described as it writes them."""
-    types: dict[str, Any] = {}
+    # What every refusal refers to. No operation is called so.
+    types: dict[str, Any] = {"": ProblemBody}
     places: dict[str, dict[str, Any]] = {}
     for context in iter_route_contexts(app.routes):
         route = context.original_route

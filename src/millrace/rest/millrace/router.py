@@ -14,12 +14,14 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, create_model
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
 
 from millrace.control.desk import Card, Content, Errand, Operation, Parameter
 from millrace.control.home import Home
 from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
+from millrace.rest.later import Later
 from millrace.rest.millrace import errands, following, uploads
 from millrace.rest.millrace.errands import Begun
 from millrace.rest.problems import BadRequest
@@ -28,30 +30,44 @@ from millrace.rest.shown import LINES, answers
 PREFIX = "/api/millrace/v1"
 
 
-def router() -> APIRouter:
+def routes() -> list[BaseRoute]:
     """All routes. An application with them has its home in ``state.home``, what goes on in ``state.errands``, and its
     feeds of changes in ``state.feeds`` and its looks at jobs in ``state.looks``."""
-    found = APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
     # A path with a fixed word goes before one that takes any word there.
-    for one in sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")]):
-        found.add_api_route(
-            one.card.path,
+    ordered = sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")])
+    beside = _router()
+    errands.join(beside)
+    following.join(beside)
+    return [*map(_route, ordered), *beside.routes]
+
+
+def _router() -> APIRouter:
+    return APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
+
+
+def _route(one: Operation[..., Any] | Errand[..., Any]) -> Later:
+    card = one.card
+
+    def made() -> BaseRoute:
+        alone = _router()
+        alone.add_api_route(
+            card.path,
             _endpoint(one),
-            methods=[one.card.method],
-            status_code=one.card.status,
-            name=one.card.name,
-            operation_id=one.card.name.replace(".", "_"),
-            tags=[one.card.noun],
-            summary=one.card.told.partition("\n")[0],
-            description=_description(one.card),
+            methods=[card.method],
+            status_code=card.status,
+            name=card.name,
+            operation_id=card.name.replace(".", "_"),
+            tags=[card.noun],
+            summary=card.told.partition("\n")[0],
+            description=_description(card),
             response_model=None,
-            responses=answers(Begun if isinstance(one, Errand) else one.card.result, one.card.status),
-            openapi_extra={"x-permission": one.card.permission, "x-result": one.card.name} | uploads.told(one.card),
-            max_body_size=uploads.MOST_BYTES if uploads.content(one.card) else None,
+            responses=answers(Begun if isinstance(one, Errand) else card.result, card.status),
+            openapi_extra={"x-permission": card.permission, "x-result": card.name} | uploads.told(card),
+            max_body_size=uploads.MOST_BYTES if uploads.content(card) else None,
         )
-    errands.join(found)
-    following.join(found)
-    return found
+        return alone.routes[0]
+
+    return Later(f"{PREFIX}{card.path}", card.method, card.name, made)
 
 
 def _description(card: Card) -> str:

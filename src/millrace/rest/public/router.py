@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
-from millrace.rest.problems import ProblemBody
 from millrace.rest.public import destinations, mappings, objects, pipelines, transformations, unbuilt, users
+from millrace.rest.shown import Answers, refusal
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ProblemBody, "description": "A parameter is missing or wrong."},
-    401: {"model": ProblemBody, "description": "Key or secret is not valid."},
-    403: {"model": ProblemBody, "description": "The user may not do this."},
-    404: {"model": ProblemBody, "description": "There is no such thing."},
-    409: {"model": ProblemBody, "description": "It contradicts what there is now."},
-    413: {"model": ProblemBody, "description": "The body is too large."},
-    429: {"model": ProblemBody, "description": "Too many requests in this minute."},
-    503: {"model": ProblemBody, "description": "Not now; try again later."},
+PROBLEMS: Answers = {
+    400: refusal("A parameter is missing or wrong."),
+    401: refusal("Key or secret is not valid."),
+    403: refusal("The user may not do this."),
+    404: refusal("There is no such thing."),
+    409: refusal("It contradicts what there is now."),
+    413: refusal("The body is too large."),
+    429: refusal("Too many requests in this minute."),
+    503: refusal("Not now; try again later."),
 }
 
 router = APIRouter(prefix="/api/public/v2.0", responses=PROBLEMS)
