@@ -27,3 +27,10 @@ def test_a_number_too_long_for_an_integer_of_python_is_text_in_a_column() -> Non
 def test_a_number_that_no_decimal_is_says_so() -> None:
     with pytest.raises(ValueError, match="exponent"):
         json_text.loads('{"a":1e99999999999999999999}')
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("beside", ["1", "1e5", "12345678901234567890"])
+def test_words_that_are_no_number_are_no_json_whatever_stands_beside(word: str, beside: str) -> None:
+    with pytest.raises(ValueError, match=r"no JSON|line 1 column"):
+        json_text.loads(f'{{"a":{word},"b":{beside}}}')

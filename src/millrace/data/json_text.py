@@ -186,5 +186,11 @@ def _whole(text: str) -> int | Decimal:
 
 
 _MOST_DIGITS = 4300
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
 # Made once: `json.loads` would make one for every text.
-_DIGITS = json.JSONDecoder(parse_float=_number, parse_int=_whole)
+_DIGITS = json.JSONDecoder(parse_float=_number, parse_int=_whole, parse_constant=_no_number)
