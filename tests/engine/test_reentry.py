@@ -287,6 +287,34 @@ def test_mended_rows_that_are_not_open_rejects_are_refused_whole(rig: Rig, deplo
         mend(rig, tmp_path, lines)
 
 
+def test_an_edited_time_of_ingestion_is_refused_with_its_row_alone_where_it_is_none(rig: Rig, tmp_path: Path):
+    rig.script.stream("items", [[{"id": None}, {"id": None}, {"id": None}], Checkpoint(1)], [], key=("id",))
+    rig.create()
+    rig.run()
+    lines = exported(rig, tmp_path)
+    times = ["noon", None, int(START.timestamp() * 1000)]
+    rows = [{"id": id_, "__hevo__ingested_at": at} for id_, at in enumerate(times, 1)]
+    record = mend(rig, tmp_path, [line | {"row": row} for line, row in zip(lines, rows, strict=True)])
+    assert record.balance.even
+    assert rig.rows("items", "id", "__hevo__ingested_at") == [(2, times[2]), (3, times[2])]
+    (left,) = exported(rig, tmp_path)
+    assert left["code"] == "INCOMPATIBLE_TYPE" and "__hevo__ingested_at" in left["message"]
+
+
+def test_a_line_of_another_home_does_not_take_the_place_of_a_row(rig: Rig, deploy: Any, tmp_path: Path):
+    rig.script.stream("items", [items(1, 2), Checkpoint(1)], [], key=("id",))
+    rig.create()
+    deploy(failing)
+    rig.run()
+    lines = exported(rig, tmp_path)
+    deploy(fixed)
+    with pytest.raises(ConfigError, match="row 1 of file"):
+        mend(rig, tmp_path, [lines[0], lines[1] | {"id": "of another row", "row": {"id": 9}}])
+    assert rig.rejected() == {"TRANSFORM_ERROR": 2}
+    mend(rig, tmp_path, lines)
+    assert rig.rows("items", "id") == [1, 2]
+
+
 def test_an_export_can_be_mended_bit_by_bit(rig: Rig, deploy: Any, tmp_path: Path):
     same = {"id": None, "v": "twin"}
     rows = [same, same, {"id": None, "v": "b"}, {"id": 4, "v": "c"}]

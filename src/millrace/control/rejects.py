@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -244,15 +245,16 @@ def groups_of(found: Iterable[Mapping[Any, Any]]) -> list[Grouped]:
 def rows(home: Home, stage: Stage, choice: Choice | None = None, *, limit: int | None = None) -> Iterator[Rejected]:
     """Open rejects, row by row. Raises EnvironmentProblem when a file is gone or was changed (its checksum differs)."""
     home.actor.must("view")
-    left = limit
     where = choosing(choice)
-    for one in replayable(home, stage, choice):
-        for batch in one.batches():
-            for row in (batch if where is None else batch.filter(where(batch))).to_pylist():
-                if left == 0:
-                    return
-                yield Rejected(file=one.file, **{name: row[name] for name in _SHOWN})
-                left = None if left is None else left - 1
+    found = chain.from_iterable(of_file(one, where) for one in replayable(home, stage, choice))
+    yield from islice(found, limit)
+
+
+def of_file(found: Replayable, chosen: Callable[[pa.RecordBatch], pa.Array] | None) -> Iterator[Rejected]:
+    """The rows of one file, row by row: all of them, or those that are chosen."""
+    for batch in found.batches():
+        for row in (batch if chosen is None else batch.filter(chosen(batch))).to_pylist():
+            yield Rejected(file=found.file, **{name: row[name] for name in _SHOWN})
 
 
 def choosing(choice: Choice | None) -> Callable[[pa.RecordBatch], pa.Array] | None:

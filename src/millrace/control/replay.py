@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -89,7 +89,7 @@ def mend(
         moved: list[_Line] = []
         for number, of_file in said.items():
             for one in rejects.replayable(home, sync.stage, Choice(pipeline, file=number)):
-                open_ = _touched(one, of_file.keys())
+                open_ = _touched(one, {which: line.id for which, line in of_file.items()})
                 if open_.rows:
                     found[number] = open_.left
                     lines[number] = {which: of_file[which].text for which in sorted(open_.rows)}
@@ -183,7 +183,7 @@ def _again(
         )
         batches = own.batches(name)
         if texts is not None:
-            batches, chosen = _as_mended(batches, texts), _mended_only(texts)
+            batches, chosen = _as_mended(batches, texts), _numbered(texts)
         went = True
         try:
             ingest(
@@ -221,11 +221,11 @@ def _as_mended(batches: Iterable[pa.RecordBatch], texts: Mapping[int, str]) -> I
         yield mended(batch, texts)
 
 
-def _mended_only(texts: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Array]:
+def _numbered(numbers: Container[int]) -> Callable[[pa.RecordBatch], pa.Array]:
     def chosen(batch: pa.RecordBatch) -> pa.Array:
         import pyarrow as pa
 
-        return pa.array([number in texts for number in batch[NUMBER].to_pylist()], pa.bool_())
+        return pa.array([number in numbers for number in batch[NUMBER].to_pylist()], pa.bool_())
 
     return chosen
 
@@ -293,16 +293,17 @@ class _Touched:
     left: Replayable
 
 
-def _touched(found: Replayable, numbers: Collection[int]) -> _Touched:
-    """The groups that have some of these rows: the others stay as they are."""
+def _touched(found: Replayable, wanted: Mapping[int, str | None]) -> _Touched:
+    """The groups that have some of these rows, by number and id: the others stay as they are.
+
+    A row of that number with another id is another row: the line is of a file elsewhere, or of another home's.
+    """
     rows: set[int] = set()
     groups: set[tuple[str, str, str]] = set()
-    names = (NUMBER, "stream", "stage", "code")
-    for batch in found.batches():
-        for number, stream, stage, code in zip(*(batch[name].to_pylist() for name in names), strict=True):
-            if number in numbers:
-                rows.add(number)
-                groups.add((stream, stage, code))
+    for one in rejects.of_file(found, _numbered(wanted)):
+        if wanted[one.number] in (None, one.id):
+            rows.add(one.number)
+            groups.add((one.stream, one.stage, one.code))
     mine = tuple(one for one in found.groups if (one.stream, one.stage, one.code) in groups)
     return _Touched(frozenset(rows), replace(found, groups=mine))
 
@@ -337,12 +338,12 @@ def _find_moved(
         of, number = min(left)
         raise ConfigError(
             f"{file}: row {number} of file {of} is not an open reject of pipeline {pipeline}",
-            hint="It was mended, replayed or discarded meanwhile. Export what is open and mend that.",
+            hint="It went on or was discarded meanwhile, or the file is of another pipeline. Export what is open.",
             code="not_open",
         )
     for number, texts in lines.items():
         for one in rejects.replayable(home, stage, Choice(pipeline, file=number)):
-            found[number] = _touched(one, texts.keys()).left
+            found[number] = _touched(one, dict.fromkeys(texts)).left
 
 
 def _taken_meanwhile(ours: Crew, groups: Sequence[Group]) -> bool:

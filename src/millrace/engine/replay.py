@@ -11,9 +11,9 @@ from typing import Any, cast
 import pyarrow as pa
 
 from millrace.connect.source import Reading, Source
-from millrace.data import json_text
+from millrace.data import json_text, types
 from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
-from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, ours, own_names
+from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, is_ours, ours, own_names
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
@@ -154,17 +154,44 @@ def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Ite
         yield _again(rejected, unread)
     if not rows:
         return
+    schema = _schema(way, rows, back)
     try:
-        batch = own_names(to_batch(rows, _schema(way, rows, back)), back.mapping.key)
+        batch = to_batch(rows, schema)
+        if misfits := _misfits(batch, rows, schema):
+            yield _again(rejected, [(read[place], message) for place, message in misfits.items()])
+            rows = [row for place, row in enumerate(rows) if place not in misfits]
+            read = [number for place, number in enumerate(read) if place not in misfits]
+            if not rows:
+                return
+            batch = to_batch(rows, schema)
+        batch = own_names(batch, back.mapping.key)
     except DataError as error:
         yield _again(rejected, [(number, error.message) for number in read])
         return
-    if INGESTED_AT not in batch.schema.names:
-        moments = rejected["rejected_at"].take(pa.array(read, pa.int64()))
-        times = pc.divide(moments.cast(pa.int64()), 1000)
+    moments = rejected["rejected_at"].take(pa.array(read, pa.int64()))
+    times = pc.divide(moments.cast(pa.int64()), 1000)
+    at = batch.schema.get_field_index(INGESTED_AT)
+    if at < 0:
         batch = batch.append_column(ours(INGESTED_AT, pa.int64()), times)
+    else:  # a person may have taken it away
+        batch = batch.set_column(at, batch.schema.field(at), pc.coalesce(batch[at], times))
     # Rows that a destination refused have the shape of their table: nothing in them is to be taken apart again.
     yield Batch(stream, batch, "shaped" if way.stage == "load" else way.entry)
+
+
+def _misfits(batch: pa.RecordBatch, rows: list[dict[str, Any]], schema: pa.Schema | None) -> dict[int, str]:
+    """Rows with a value of Millrace's own that its type does not take, and what is wrong: a person wrote it so."""
+
+    def fits(made: pa.RecordBatch, field: pa.Field) -> bool:
+        return made.schema.field(field.name).type == types.canonical(field.type)
+
+    return {
+        place: f"{field.name}: the value does not fit {types.name(field.type)}"
+        for field in schema or ()
+        if is_ours(field) and not fits(batch, field)
+        for place, row in enumerate(rows)
+        if not fits(to_batch([{field.name: row.get(field.name)}], pa.schema([field])), field)
+    }
 
 
 def _schema(way: _Way, rows: list[dict[str, Any]], back: Return) -> pa.Schema | None:
