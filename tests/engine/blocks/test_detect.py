@@ -61,6 +61,11 @@ def test_digits_are_card_numbers_only_where_half_of_the_rows_have_their_check_di
     assert kinds(4111111111111111, 5500000000000004) == [("x", "card", 2)]
 
 
+def test_rows_count_in_whichever_form_they_have_it() -> None:
+    assert kinds("4111 1111 1111 1111", "5500005555555559", "hello", "4111111111111111") == [("x", "card", 3)]
+    assert kinds("192.168.2.10", "2001:db8::1", "10.0.0.1 and ::1") == [("x", "ip", 3)]
+
+
 def test_the_share_is_of_the_rows_that_have_the_field() -> None:
     rows = to_batch([{"note": "a@b.org"}, {"note": "none"}, {"other": 1}, {"note": None}], None)
     assert detect(rows) == [Finding("note", "email", "value", 1, 0.5)]

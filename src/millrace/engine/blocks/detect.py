@@ -81,14 +81,16 @@ def _judged(path: str, values: pa.Array, owners: npt.NDArray[np.int64]) -> Itera
     has = len(np.unique(owners[valid]))
     if not has:
         return
-    kinds: set[Kind] = set()
+    kinds: dict[Kind, Flags] = {}
     texts = _texts(values)
-    if texts is not None:
-        for look in _LOOKS:
-            hits = len(np.unique(owners[_hits(look, texts)]))
-            if hits and hits / has >= look.least and look.kind not in kinds:
-                kinds.add(look.kind)
-                yield Finding(path, look.kind, "value", hits, hits / has)
+    for look in _LOOKS if texts is not None else ():
+        hits = _hits(look, texts)
+        rows = len(np.unique(owners[hits]))
+        if rows and rows / has >= look.least:
+            kinds[look.kind] = kinds.get(look.kind, False) | hits
+    for kind, hits in kinds.items():
+        rows = len(np.unique(owners[hits]))
+        yield Finding(path, kind, "value", rows, rows / has)
     named = _named(path)
     if named is not None and named not in kinds and not pa.types.is_boolean(values.type):
         yield Finding(path, named, "name", has, 1.0)
