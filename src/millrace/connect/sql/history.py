@@ -2,7 +2,8 @@
 
 The versions of a key that the table has and those that come in make one line of events in time; what the line says of
 each version (until when, whether it is the last, whether a delete ended it) is then brought into the table. So late
-versions find their place between their neighbours, and the order of loads does not matter to the spans.
+versions find their place between their neighbours. A version that said nothing new has no row, so it is nobody's
+neighbour when something comes late before it.
 """
 
 from __future__ import annotations

@@ -289,6 +289,21 @@ class SqlDestinationContract(ItemsContract):
             ("c", 300, None, True, False),
         ]
 
+    def test_what_comes_late_between_two_that_say_the_same_counts_until_something_else_comes(
+        self, destination: Destination[Any]
+    ) -> None:
+        made = _versions()
+        destination.ensure(made)
+        destination.load(made, Load(FEED, 0, 1, 1, _dated((1, "a", 100, "I"), (2, "a", 100, "I"))))
+        loaded = destination.load(made, Load(FEED, 1, 2, 1, _dated((1, "a", 300, "U"), (2, "a", 300, "U"))))
+        assert loaded.unchanged == 2
+        destination.load(made, Load(FEED, 2, 3, 1, _dated((1, "b", 200, "U"), (2, None, 200, "D"))))
+        assert self.line(destination, 1) == [("a", 100, 199.999, False, False), ("b", 200, None, True, False)]
+        assert self.line(destination, 2) == [("a", 100, 199.999, False, True)]
+        destination.load(made, Load(FEED, 3, 4, 1, _dated((1, "a", 400, "U"), (2, "a", 400, "U"))))
+        assert self.line(destination, 1)[1:] == [("b", 200, 399.999, False, False), ("a", 400, None, True, False)]
+        assert self.line(destination, 2) == [("a", 100, 199.999, False, True), ("a", 400, None, True, False)]
+
     def test_history_closes_a_deleted_row(self, destination: Destination[Any]) -> None:
         made = _versions()
         destination.ensure(made)
