@@ -19,6 +19,7 @@ from millrace.connect.testing.items import ItemsContract
 from millrace.connect.testing.rows import META, PLAIN, Rows, array, finite, rows, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
+from millrace.data.compute import pc
 from millrace.errors import SchemaError, Stale
 
 SCHEMA = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG, columns.OP_TYPE: types.VARCHAR}
@@ -350,25 +351,26 @@ class SqlDestinationContract(ItemsContract):
         events = shuffled()
         destination.ensure(made)
         destination.load(made, Load(FEED, 0, 1, 1, events))
-        by_key: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in events.table.to_pylist():
-            by_key[row["k"]].append(row)
-        expected: set[tuple[Any, ...]] = set()
-        for k, versions in by_key.items():
-            versions.sort(key=lambda row: row[columns.SOURCE_MODIFIED_AT])
-            expected |= {(k, *version) for version in _one_by_one(versions)}
-        found = {
-            (
-                row["k"],
-                row["v"],
-                row[columns.VALID_FROM],
-                row[columns.VALID_TO],
-                row[columns.IS_ACTIVE],
-                row[columns.MARKED_DELETED],
-            )
-            for row in self.contents(destination, "versions")
-        }
-        assert found == expected
+        assert self.spans(destination) == _sequential(events.table.to_pylist())
+
+    @pytest.mark.spec("loading.21.2")
+    def test_history_of_loads_in_any_order_equals_one_by_one_where_each_event_says_something_new(
+        self, destination: Destination[Any]
+    ) -> None:
+        made = _versions()
+        destination.ensure(made)
+        alive = shuffled(count=3000, keys=300).table
+        alive = alive.filter(pc.equal(alive[columns.OP_TYPE], "U"))
+        told = pc.cast(alive[columns.INGESTED_AT], pa.string())
+        alive = alive.set_column(alive.schema.get_field_index("v"), "v", told)
+        for segment, (low, high) in enumerate(pairwise([0, 900, 901, 2000, alive.num_rows])):
+            destination.load(made, Load(FEED, segment, segment + 1, 1, Rows(alive.slice(low, high - low))))
+        assert self.spans(destination) == _sequential(alive.to_pylist())
+
+    def spans(self, destination: Destination[Any]) -> set[tuple[Any, ...]]:
+        """All versions of all keys."""
+        names = ("k", "v", columns.VALID_FROM, columns.VALID_TO, columns.IS_ACTIVE, columns.MARKED_DELETED)
+        return {tuple(row[name] for name in names) for row in self.contents(destination, "versions")}
 
     def line(self, destination: Destination[Any], key: int) -> list[tuple[Any, ...]]:
         """The versions of a key: value, from, to (seconds; None is for ever), active, deleted."""
@@ -673,6 +675,18 @@ def _dated(*versions: tuple[int, str | None, int, str]) -> Rows:
         columns.OP_TYPE: array([v[3] for v in versions], types.VARCHAR),
     }
     return Rows(pa.table(made))
+
+
+def _sequential(events: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """History as it must be, from the events of all keys in any order."""
+    by_key: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in events:
+        by_key[row["k"]].append(row)
+    return {
+        (k, *version)
+        for k, versions in by_key.items()
+        for version in _one_by_one(sorted(versions, key=lambda row: row[columns.SOURCE_MODIFIED_AT]))
+    }
 
 
 def _one_by_one(versions: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
