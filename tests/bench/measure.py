@@ -20,7 +20,7 @@ _LOOK_S = 0.1
 @dataclass(frozen=True, slots=True)
 class Ran:
     """One process from start to end. ``peak_bytes`` is the most memory that it had resident, and that each of its own
-    children had, added up: more than they had at any one moment."""
+    children had beside, added up: more than they had at any one moment."""
 
     seconds: float
     cpu_s: float
@@ -82,10 +82,14 @@ class _Children(threading.Thread):
 
 
 def _peak_bytes(process: int) -> int:
+    """The most memory that a child had resident. Files (the Python and the libraries that its parent runs too) and
+    memory that it shares are in the machine once, and are its parent's."""
+    found: dict[str, int] = {}
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        name, _, rest = line.partition(":")
+        if name in ("VmHWM", "RssFile", "RssShmem"):
+            found[name] = int(rest.split()[0]) * 1024
+    return found["VmHWM"] - found["RssFile"] - found["RssShmem"] if found else 0
 
 
 def module(name: str, *words: str, folder: Path | None = None) -> Ran:

@@ -17,8 +17,18 @@ if not (child := os.fork()):
 os.waitpid(child, 0)
 """
 
+# A child that runs the same Python with the same library, and has as much memory of its own as its parent has.
+ALONE = f"import numpy, subprocess; large = bytearray(b'x') * {LARGE}"
+WITH_EQUAL = f"{ALONE}; subprocess.run([{sys.executable!r}, '-c', {ALONE + '; import time; time.sleep(0.5)'!r}])"
+
 
 def test_the_memory_of_a_child_is_that_of_its_own_program() -> None:
     alone = measure.run([sys.executable, "-c", WITH_CHILD.partition("if not")[0]])
     both = measure.run([sys.executable, "-c", WITH_CHILD])
     assert LARGE < alone.peak_bytes < both.peak_bytes < alone.peak_bytes + LARGE / 4
+
+
+def test_the_library_that_a_child_shares_counts_once() -> None:
+    both = measure.run([sys.executable, "-c", WITH_EQUAL]).peak_bytes
+    alone = measure.run([sys.executable, "-c", ALONE]).peak_bytes
+    assert alone + LARGE < both < 2 * alone - 10 * 2**20
