@@ -81,6 +81,18 @@ def perform(home: Home, stopping: threading.Event | None = None) -> Job:
     return jobs.find(home, task.job)
 
 
+def test_the_log_tells_when_a_run_begins_and_what_became_of_its_rows(
+    home: Home, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "millrace.worker")
+    number = jobs.start(home, "events").run.id
+    perform(home)
+    assert caplog.messages == [
+        f"run {number} of events begins: manual",
+        f"run {number} of events is completed: 45 rows read, 45 loaded, 0 filtered, 0 rejected, 0 wait",
+    ]
+
+
 def table(tmp_path: Path, name: str) -> list[int]:
     with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as connection:
         return sorted(id_ for (id_,) in connection.execute(f"SELECT id FROM {name}").fetchall())

@@ -22,7 +22,7 @@ from millrace.control.crews import Order
 from millrace.control.db import Outdated
 from millrace.control.home import Home
 from millrace.control.leases import AlreadyRunning
-from millrace.control.records import RunRecord
+from millrace.control.records import ENDED, RunRecord
 from millrace.engine.meter import Meter
 from millrace.errors import EnvironmentProblem, MillraceError, Stale, Transient
 
@@ -79,8 +79,9 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         tasks.give_back(home.database, task, after_s=_left_s(home, until))
         return
     with logs.at_work(**facts), _beating(home, task, meter, ending, stopping) as cancelled:
+        _log.info("run %s of %s begins: %s", task.job, task.pipeline, task.trigger.lower())
         try:
-            _run(home, task, meter, ending)
+            _told(_run(home, task, meter, ending))
         except AlreadyRunning:
             tasks.give_back(home.database, task, after_s=BUSY_S)
             return
@@ -103,11 +104,18 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
             tasks.finish(home.database, task)
 
 
+def _told(run: RunRecord) -> None:
+    of = run.balance
+    said = "run %s of %s %s: %s rows read, %s loaded, %s filtered, %s rejected, %s wait"
+    how = ENDED.get(run.status, run.status.lower())
+    _log.info(said, run.id, run.pipeline, how, of.read, of.loaded, of.filtered_rows, of.rejected_rows, of.waiting)
+
+
 def _left_s(home: Home, until: datetime | None) -> float:
     return 0.0 if until is None else max(0.0, (until - home.database.now()).total_seconds())
 
 
-def _run(home: Home, task: Task, meter: Meter, stopping: threading.Event) -> RunRecord | None:
+def _run(home: Home, task: Task, meter: Meter, stopping: threading.Event) -> RunRecord:
     asked: dict[str, Any] = task.arguments
     only = tuple(asked.get("only", ()))
     part = asked.get("part", "run")
