@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from tests.cli.asking import Asked, ask
 from tests.cli.twins import Twins, twins
+from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD
+from tests.control.receivers import http_server
 
-from millrace.control import drafts
+from millrace.control import activity, alert_events, drafts, pipelines
+from millrace.control.alert_events import Event
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
@@ -28,6 +31,13 @@ EVENTS = """\
 {"event_name": "deals", "properties": {"id": 1, "price": 9007199254740993, "total": 12345678901234567890}}
 {"event_name": "deals", "properties": {"id": 2, "price": 100000000000000000000.5, "in": {"n": 1.10}}}
 """
+HOOKS = """\
+pipelines:
+  told:
+    source: {type: webhook}
+    destination: warehouse
+    table_prefix: told_
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +50,8 @@ def both(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def files(tmp_path: Path) -> Path:
     (tmp_path / "good.py").write_text(SCRIPT)
     (tmp_path / "bad.py").write_text("def transform(event):\n    return (\n")
+    (tmp_path / "fails.py").write_text("def transform(event):\n    raise ValueError('no')\n")
+    (tmp_path / "hooks.yaml").write_text(HOOKS)
     (tmp_path / "chain.json").write_text(json.dumps(CHAIN))
     (tmp_path / "events.jsonl").write_text(EVENTS)
     return tmp_path
@@ -249,3 +261,129 @@ def test_drafts(both: Twins):
     both.done("drafts", "finish", str(number), "--destination", "warehouse", "--table-prefix", "later_", "--json")
     assert "later" in both.done("status", "later").out
     both.refused("unknown_draft", "drafts", "remove", str(number))
+
+
+def test_alerts(both: Twins):
+    for shop in (both.here, both.there):
+        with Home.open(shop.home, env={}) as home:
+            entity = activity.Entity("pipeline", pipelines.find(home, "clevertap").id, "clevertap")
+            for code in ("SOURCE_FAILED", "JOB_FAILED"):
+                with home.database.transaction() as connection:
+                    alert_events.tell(connection, home.actor.team_id, Event(code, entity, "It failed", cause="net"))
+    with http_server() as receiver:
+        both.done("alert", "add", "ops", "slack", f"url={receiver.url}/s3ntinel", "--least", "ERROR")
+        both.refused("bad_value", "alert", "add", "other", "slack", "url=nowhere")
+        both.done("alert", "deliver")
+        assert len(receiver.received) == 4
+        both.done("alert", "change", "ops", "--only", "schema", "--off", "--quiet-hours", "22:00-07:00", "--json")
+        both.refused("unknown_channel", "alert", "change", "nothing", "--off")
+        both.done("alert", "test", "ops")
+        receiver.answers += [403, 403]
+        assert both.ask("alert", "test", "ops").code == 1
+    told = both.done("alert", "channels", "--json").out + both.done("alert", "history", "--json").out
+    assert "s3ntinel" not in told
+    first, second = (str(one["id"]) for one in both.done("alert", "list", "--state", "OPEN", "--json").json["items"])
+    both.done("alert", "show", first)
+    assert both.done("alert", "acknowledge", first, "--json").json["state"] == "ACKNOWLEDGED"
+    assert both.done("alert", "resolve", first, "--json").json["state"] == "RESOLVED"
+    both.done("alert", "resolve", second)
+    both.refused("unknown_alert", "alert", "acknowledge", "4711")
+    both.refused("unknown_alert", "alert", "resolve", "4711")
+    assert both.done("alert", "list", "--state", "OPEN", "--json").json["items"] == []
+    both.done("alert", "prefs", "--email", "admin@example.com", "--least", "ERROR", "--only", "pipeline")
+    both.done("alert", "prefs", "--email", "admin@example.com", "--everything")
+    both.done("alert", "lateness", "clevertap", "90")
+    both.done("alert", "lateness", "clevertap")
+    both.refused("unknown_pipeline", "alert", "lateness", "nothing", "5")
+    both.done("alert", "remove", "ops")
+    both.refused("unknown_channel", "alert", "remove", "ops")
+
+
+def test_addresses_of_webhooks(both: Twins, files: Path):
+    both.refused("not_pushed", "hooks", "rotate", "clevertap")
+    both.done("apply", files / "hooks.yaml")
+    assert "has no address" in both.done("hooks", "show", "told").out
+    both.done("hooks", "rotate", "told")
+    assert both.done("hooks", "show", "told", "--json").json["created_at"] is not None
+    both.done("hooks", "revoke", "told")
+    both.done("hooks", "show", "told")
+    both.refused("unknown_pipeline", "hooks", "show", "nothing")
+
+
+def test_single_sign_on(both: Twins):
+    both.done("sso", "show")
+    with provider() as idp:
+        given = ("--issuer", idp.issuer, "--client-id", CLIENT_ID)
+        both.done("sso", "set", *given, "--secret-stdin", "--domain", "example.com", given=CLIENT_SECRET)
+        both.refused("no_domains", "sso", "set", *given, "--just-in-time")
+        again = both.done("sso", "set", *given, "--domain", "example.com", "--just-in-time", "--json")
+        assert (again.json["just_in_time"], CLIENT_SECRET in again.out) == (True, False)
+        both.refused("unknown_role", "sso", "set", *given, "--role", "KING")
+    assert CLIENT_SECRET not in both.done("sso", "show", "--json").out
+    both.done("sso", "off")
+    both.done("sso", "show")
+    both.done("sso", "off")
+
+
+def test_how_much_is_read_and_loaded(both: Twins):
+    both.done("usage", "limit", "1k", "--pipeline", "clevertap", "--pause")
+    both.done("usage", "limit", "2M", "--sideline", "--grace", "24", "--json")
+    both.done("usage", "limits")
+    assert both.ask("usage", "limit", "lots").code == both.ask("usage", "limit", "5", "--per", "day").code == 2
+    both.done("usage", "lift")
+    both.done("usage", "lift", "--pipeline", "clevertap")
+    both.refused("unknown_pipeline", "usage", "lift", "--pipeline", "nothing")
+    both.done("usage", "window")
+    both.done("usage", "window", "200k", "--minutes", "10")
+    assert both.done("usage", "window", "--json").json["rows"] == 200_000
+    both.done("usage", "lift-window")
+    both.done("usage", "watch", "clevertap", "--times", "3", "--intervals", "4")
+    both.done("usage", "watch", "clevertap", "--json")
+    both.refused("unknown_pipeline", "usage", "watch", "nothing")
+
+
+def test_connections(both: Twins):
+    both.done("sources", "add", "another", "webhook", "event_name=things")
+    both.refused("name_taken", "sources", "add", "another", "webhook")
+    both.refused("unknown_type", "sources", "add", "third", "clevertab")
+    changed = both.done("sources", "change", "another", "id_path=id", "--json").json["config"]
+    assert (changed["id_path"], changed["event_name"]) == ("id", "things")
+    both.done("sources", "remove", "another")
+    both.refused("unknown_source", "sources", "remove", "another")
+    both.done("destinations", "add", "lake", "folder", "path=/tmp/no-such-lake", "--json")
+    both.done("destinations", "change", "lake", "path=/tmp/no-other-lake")
+    both.refused("unknown_key", "destinations", "change", "lake", "no_such=1")
+    both.done("destinations", "remove", "lake")
+    both.refused("unknown_destination", "destinations", "remove", "lake")
+    both.refused("in_use", "sources", "remove", "clevertap")
+
+
+def test_keys_and_links_that_are_shown_once(both: Twins):
+    both.done("key", "create", "--email", "admin@example.com", "--name", "robot", "--scope", "view", "--days", "2")
+    both.done("key", "list", "--email", "observer@example.com")
+    both.refused("unknown_permission", "key", "create", "--email", "admin@example.com", "--scope", "everything")
+    both.done("user", "invite", "--email", "finn@example.org")
+    both.done("user", "link", "finn@example.org")
+    both.refused("email_taken", "user", "invite", "--email", "finn@example.org")
+
+
+def test_runs_and_failed_events(both: Twins, files: Path):
+    both.done("apply", files / "hooks.yaml", "--dry-run")
+    both.done("run", "-q", "clevertap", "--json")
+    both.done("run", "-q", "clevertap")
+    both.done("load", "-q", "clevertap")
+    both.refused("unknown_object", "preview", "clevertap", "Nothing")  # of rows, which come first is up to the source
+    both.done("reconcile", "-q", "clevertap", "--since", "2026-03-10")
+    both.refused("no_raw", "replay", "clevertap", "--since", "2026-03-10")
+    both.done("transform", "deploy", "clevertap", "--script", files / "fails.py")
+    both.done("resync", "-q", "clevertap")
+    both.done("rejects")
+    rows = both.here.folder / "rejects.jsonl"
+    assert both.done("rejects", "export", rows, "--object", "Events", "--json").json["rows"] > 0
+    both.done("transform", "remove", "clevertap")
+    assert both.done("rejects", "mend", "-q", "clevertap", rows, "--json").json["runs"][0]["balance"]["loaded"] > 0
+    both.refused("file_unreadable", "rejects", "mend", "clevertap", files / "nothing.jsonl")
+    both.done("rejects", "replay", "-q", "clevertap")
+    both.done("rejects", "discard", "clevertap", "--yes")
+    both.refused("not_confirmed", "reset", "clevertap")
+    both.done("reset", "-q", "clevertap", "--yes")

@@ -22,7 +22,10 @@ from millrace.control import settings
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?|\d+ (s|min) ago|just now|(?<=_ms.: )\d+")
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?|\d+ (s|min) ago|just now|[\d.,]+ (rows/)?s\b|(?<=_ms.: )\d+"
+)
+_TOKEN = re.compile(r"(?<![\w-])(ms_)?[\w-]{43}(?![\w-])|mk_[0-9a-f]{24}")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -35,9 +38,9 @@ class Twins:
     server: Server
 
     def ask(self, *words: str | Path, given: str = "") -> Asked:
-        """A command, given both ways, with the same answer; what the server said."""
+        """A command, given both ways, with the same answer; what the server said. Each has files of its own."""
         local = self.here.ask(*words, given=given)
-        remote = self.server.ask(self.there, *words, given=given)
+        remote = self.server.ask(self.there, *map(self._beside, words), given=given)
         here, there = self._told(local), self._told(remote)
         assert there == here, f"{' '.join(map(str, words))}:\n{here}\n{there}"
         return remote
@@ -53,6 +56,11 @@ class Twins:
         asked = self.ask(*words, "--json")
         assert (asked.code, asked.json["error"]["code"]) == (2, code), asked
 
+    def _beside(self, word: str | Path) -> str | Path:
+        if isinstance(word, Path) and word.is_relative_to(self.here.folder):
+            return self.there.folder / word.relative_to(self.here.folder)
+        return word
+
     def _told(self, asked: Asked) -> tuple[int, str, str]:
         """The answer without what must differ: who asked, when, and where."""
         return asked.code, self._plain(asked.out), self._plain(asked.err)
@@ -63,7 +71,7 @@ class Twins:
         for name in (json.dumps(getpass.getuser())[1:-1], "operator", "admin@example.com"):
             text = re.sub(rf"(?<![\w@]){re.escape(name)}(?![\w@])", "WHO", text)
         # Columns of a table are as wide as what is in them.
-        return re.sub(r" +", " ", _ID.sub("ID", _MOMENT.sub("WHEN", text)))
+        return re.sub(r" +", " ", _TOKEN.sub("TOKEN", _ID.sub("ID", _MOMENT.sub("WHEN", text))))
 
 
 @contextmanager
