@@ -195,6 +195,17 @@ def test_what_cannot_be_compared_by_value_says_why(shop: Made, database: Postgre
     assert "appended" in found.why_not
 
 
+def test_tables_of_items_of_arrays_are_said_to_be_left_out(shop: Made, mongo: Deployment) -> None:
+    mongo.database.orders.insert_one({"_id": 1, "lines": [{"sku": "a", "tags": ["x"]}, {"sku": "b", "tags": []}]})
+    made = shop("mongodb", mongo.settings(ingestion_mode="table"), "duckdb", options={"json_parsing_strategy": "SPLIT"})
+    found = made.compared("duckdb")
+    assert found.equal
+    assert found.values is not None
+    assert (found.values.rows, found.values.left_out) == (1, ("orders_lines", "orders_lines_tags"))
+    told = ask("reconcile", "duckdb", "--values", home=made.home.path)
+    assert "Not compared: 2 tables of items of arrays (orders_lines, orders_lines_tags)." in told.out
+
+
 def test_rows_of_a_table_with_another_key_are_not_read_again_by_it(shop: Made, database: PostgreSQL) -> None:
     # The number of each order is the id of another one.
     database.run(

@@ -327,6 +327,9 @@ def _values(values: Values) -> Iterator[str]:
     if values.read_again:
         yield f"Read once more: {count(values.read_again, 'row')}."
     yield f"Compared value by value: {count(values.rows, 'row')}."
+    if values.left_out:
+        tables = count(len(values.left_out), "table")
+        yield f"{mark('look')} Not compared: {tables} of items of arrays ({', '.join(values.left_out)})."
     if values.unlike:
         rows = [
             (

@@ -105,6 +105,8 @@ class Values:
     """Rows that were read once more because of this comparison."""
     why_whole: str = ""
     """Why rows cannot be read once more by their keys, so that the object is to be read as a whole."""
+    left_out: tuple[str, ...] = ()
+    """Tables of items of the object's arrays, whose values are not compared."""
 
     @property
     def to_read(self) -> int:

@@ -58,9 +58,20 @@ def compared(
     logged = sync.source.log() is not None
     named = (_named(one, counts.compared[one.range], logged=logged) for one in found.unalike)
     values = Values(
-        found.rows, tuple(one for one in named if one.rows), why_whole=_why_whole(stream, mapping, found.keys)
+        found.rows,
+        tuple(one for one in named if one.rows),
+        why_whole=_why_whole(stream, mapping, found.keys),
+        left_out=tuple(sorted(one.table for one in _below(sync.mappings(), stream.name))),
     )
     return values, () if values.why_whole else found.keys or ()
+
+
+def _below(mappings: Mappings, above: str) -> Iterator[Mapping]:
+    """Mappings of the items of arrays of that event type, and of those within them."""
+    for one in mappings.by_stream.values():
+        if one.parent == above:
+            yield one
+            yield from _below(mappings, one.stream)
 
 
 def _why_whole(stream: Stream, mapping: Mapping, keys: Keys | None) -> str:

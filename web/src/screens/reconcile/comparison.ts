@@ -30,6 +30,8 @@ export interface Values {
   read_again: number;
   /** Why rows cannot be read once more by their keys. */
   why_whole: string;
+  /** Tables of items of the object's arrays, whose values are not compared. */
+  left_out: string[];
 }
 
 export interface Reconciliation {
@@ -77,7 +79,11 @@ export function alike(values: Values): string {
   const differ = values.unlike.reduce((sum, one) => sum + one.rows, 0);
   const again = values.read_again > 0 ? ` ${some(values.read_again, 'row')} read once more.` : '';
   const found = differ > 0 ? `${some(differ, 'row')} not alike` : 'all alike';
-  return `${some(values.rows, 'row')} compared value by value: ${found}.${again}`;
+  const without =
+    values.left_out.length > 0
+      ? ` Not compared: ${some(values.left_out.length, 'table')} of items of arrays (${values.left_out.join(', ')}).`
+      : '';
+  return `${some(values.rows, 'row')} compared value by value: ${found}.${again}${without}`;
 }
 
 /** Rows that differ can be read once more by their keys, and were not. */
