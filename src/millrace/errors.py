@@ -66,6 +66,10 @@ class AuthError(ConfigError):
     code = "auth"
 
 
+class ObjectRefused(ConfigError):
+    """One object cannot be read until somebody changes it, or its grants; the others can."""
+
+
 class Forbidden(MillraceError):
     """Whoever asks may not do this; somebody else may."""
 

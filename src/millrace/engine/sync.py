@@ -25,7 +25,7 @@ from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
 from millrace.engine.watch import Ending, Unwatched, Watch
-from millrace.errors import ConfigError, DataError, RateLimited, Stale, Transient
+from millrace.errors import ConfigError, DataError, ObjectRefused, RateLimited, Stale, Transient
 
 # While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of
 # the whole table, so loads grow with it, and the looking stays a small part of the writing. Destinations that are
@@ -178,6 +178,9 @@ class Sync:
             except ObjectFailed as failure:
                 self.leave(stream.name, failure)
                 return "left", failure
+            except ObjectRefused as failure:
+                self.failures[stream.name] = failure
+                return "failed", failure
             except (ConfigError, Stale, DataError):
                 raise
             except RateLimited as limit:

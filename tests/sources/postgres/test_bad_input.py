@@ -12,12 +12,13 @@ import duckdb
 import pytest
 from tests.postgres import Database
 from tests.sources.postgres.following import Follow, source
+from tests.sources.postgres.log.site import Site
 from tests.sources.postgres.test_pipeline import pipeline, run
 
 from millrace.connect.reach import WORLD, Walled
 from millrace.connect.source import Context
 from millrace.control.home import Home
-from millrace.errors import MillraceError
+from millrace.errors import ConfigError, MillraceError
 
 
 def refused(database: Database, **settings: Any) -> MillraceError:
@@ -175,6 +176,22 @@ def test_a_table_that_is_gone_fails_alone(shop: Database, tmp_path: Path) -> Non
         with pytest.raises(MillraceError, match="no longer there"):
             list(reader.read(Reading(stream, "historical")))
     shop.run("DROP TABLE u")
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ("VIEW a_odd AS SELECT 1 / (id - 1) AS x FROM t", "division by zero"),
+        ("MATERIALIZED VIEW a_odd AS SELECT id FROM t WITH NO DATA", "has not been populated"),
+    ],
+)
+def test_an_object_that_the_server_refuses_fails_alone(database: Database, tmp_path: Path, odd: str, said: str) -> None:
+    database.run("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)", f"CREATE {odd}")
+    with closing(Site(tmp_path, database)) as site:
+        site.create(ingestion_mode="table")
+        with pytest.raises(ConfigError, match=f"public.a_odd: .*{said}"):
+            site.run()
+        assert site.query("SELECT id FROM t") == [(1,)]
 
 
 def test_a_column_may_change_between_runs(shop: Database, tmp_path: Path) -> None:

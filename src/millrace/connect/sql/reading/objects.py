@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from millrace.connect.source import Context, Note, Stream
 from millrace.connect.sql.reading import modes
 from millrace.connect.sql.reading.relation import Relation
 from millrace.data.batch import JSON
-from millrace.errors import ConfigError, Transient
+from millrace.errors import ConfigError, ObjectRefused, Transient
 
 D = TypeVar("D")
 
@@ -43,6 +44,21 @@ def present(described: Mapping[str, D], name: str) -> D:
             hint="Run again: tables are listed anew.",
         )
     return described[name]
+
+
+# What a server says of a statement, or of a right; other codes are about the settings of all objects.
+_OF_ONE = ("sql", "PERMISSION_DENIED")
+
+
+@contextmanager
+def alone(name: str) -> Generator[None]:
+    """What the server refuses while the object of that name is read is no matter of others: raises ObjectRefused."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.code not in _OF_ONE:
+            raise
+        raise ObjectRefused(f"{name}: {error.message}", hint=error.hint, code=error.code) from error
 
 
 def left_out(context: Context, column: str, count: int) -> None:
