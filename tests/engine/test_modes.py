@@ -36,9 +36,12 @@ def history(rig: Rig) -> list[tuple[object, ...]]:
 FOREVER = "9999-12-31 23:59:59.000"
 
 
+@pytest.mark.spec("pipelines.22.14")
 @pytest.mark.parametrize("together", [True, False], ids=["one load", "a load each"])
 @pytest.mark.parametrize("late", [False, True], ids=["in order", "late"])
-def test_history_keeps_every_version_and_its_span(rig: Rig, together: bool, late: bool):  # loading.md 20.3
+def test_history_keeps_every_version_and_its_span(
+    rig: Rig, together: bool, late: bool
+):  # loading.md 20.3, pipelines.md 19.14
     trial, active = ("sub_001", "trial", at(1), "I"), ("sub_001", "active", at(2), "U")
     first, second = (active, trial) if late else (trial, active)
     tales = [subscriptions(first, second)] if together else [subscriptions(first), subscriptions(second)]
@@ -86,6 +89,7 @@ def test_a_delete_ends_the_last_version(rig: Rig):
     assert rig.rows("subscriptions", "id", DELETED) == [("a", True), ("b", False)]
 
 
+@pytest.mark.spec("pipelines.22.14")
 def test_history_that_is_read_again_is_the_same(rig: Rig):
     said = subscriptions(
         ("a", "1", at(1), "I"), ("a", "2", at(2), "U"), ("a", None, at(3), "D"), ("a", "3", at(4), "I")
