@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from tests.rest.conftest import served
 
-from millrace.rest.later import Later
+from millrace.rest.door import router as door
+from millrace.rest.later import Addresses, Later
 from millrace.rest.millrace import router as own
 from millrace.rest.openapi import Described
+from millrace.rest.orchestration import router as orchestration
+from millrace.rest.public import router as public
 
 
 @pytest.fixture
@@ -69,7 +74,28 @@ def test_who_looks_through_all_routes_has_them_made(app: FastAPI, made: list[str
     assert made == ["fixed", "read", "set"]
 
 
-def test_no_route_of_an_operation_is_made_with_the_others() -> None:
-    later = [route for route in own.routes() if isinstance(route, Later)]
-    assert len(later) > 100
+def test_what_is_written_of_a_route_is_true_of_the_one_that_is_made() -> None:
+    router = Addresses(prefix="/things", tags=["things"])
+
+    @router.put("/{thing}", status_code=202, summary="Say it.", responses={409: {"description": "Not now."}})
+    def say(thing: int, word: Annotated[str, Query(max_length=3)]) -> dict[str, str]:
+        return {word: str(thing)}
+
+    assert say(1, "a") == {"a": "1"}
+    app = Described()
+    app.router.routes += router.under("/api", lambda route: f"{route.name} {route.path_format}", {404: {}})
+    with served(app) as url:
+        answers = [
+            httpx.put(f"{url}/api/things/{thing}", params={"word": word}) for thing, word in ((1, "a"), (1, "long"))
+        ]
+    assert [answer.status_code for answer in answers] == [202, 422]
+    assert answers[0].json() == {"a": "1"}
+    (made,) = (route for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/"))
+    assert (made.tags, made.summary, made.unique_id) == (["things"], "Say it.", "say /api/things/{thing}")
+    assert {*made.responses} == {404, 409}
+
+
+def test_no_route_of_the_apis_is_made_with_the_others() -> None:
+    later = [*own.routes(), *public.routes(), *orchestration.routes(), *door.routes()]
+    assert len(later) > 250
     assert not any("made" in vars(route) for route in later)

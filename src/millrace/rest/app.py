@@ -10,7 +10,7 @@ from importlib.metadata import version
 import anyio.to_thread
 import sqlalchemy as sa
 from anyio import CapacityLimiter
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -20,19 +20,19 @@ from millrace.control.home import Home
 from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError
 from millrace.rest import problems, screens
-from millrace.rest.door.router import router as door
+from millrace.rest.door.router import routes as door
 from millrace.rest.envelope import Envelope
 from millrace.rest.hooks.door import Door
 from millrace.rest.hooks.receiving import Receiving, Room
 from millrace.rest.metrics import Counted, Gauges, metrics
-from millrace.rest.millrace import router as own
 from millrace.rest.millrace.errands import Errands
 from millrace.rest.millrace.following import Looks
+from millrace.rest.millrace.router import PREFIX
+from millrace.rest.millrace.router import routes as own
 from millrace.rest.openapi import ABOUT, Described, operation_id
-from millrace.rest.orchestration.router import router as orchestration
-from millrace.rest.public.router import router as public
+from millrace.rest.orchestration.router import routes as orchestration
+from millrace.rest.public.router import routes as public
 from millrace.rest.rates import Rates
-from millrace.rest.shown import REFUSALS
 from millrace.rest.sign_on import router as sign_on
 from millrace.rest.streams import Streams
 
@@ -99,7 +99,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.gauges = gauges
     app.add_middleware(Counted, gauges=gauges)
     app.add_middleware(Door, receiving=receiving, failures=app.state.failures)
-    # Before the APIs: routes of those are made when the first request looks through them, and a probe shall not wait.
+    # Before the APIs: a probe shall not wait until all of those are looked through.
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
@@ -111,14 +111,8 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
 @cache
 def _apis() -> Sequence[BaseRoute]:
     """The routes of all APIs. They hold nothing of an application, so one process makes them once."""
-    apis = APIRouter(generate_unique_id_function=operation_id, strict_content_type=False, redirect_slashes=False)
-    apis.include_router(public, responses=REFUSALS)
-    apis.include_router(orchestration, responses=REFUSALS)
-    apis.include_router(door)
-    # As they are: a router that is included makes each of its routes twice.
-    apis.routes.extend(own.routes())
-    apis.include_router(sign_on)
-    return apis.routes
+    away = sign_on.under(PREFIX, operation_id)
+    return [*public(), *orchestration(), *door(), *own(), *away]
 
 
 def _alive() -> dict[str, str]:

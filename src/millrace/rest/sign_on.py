@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from millrace.control import single_sign_on
@@ -16,6 +16,7 @@ from millrace.control.home import Home
 from millrace.control.people_tables import EMAIL_LENGTH
 from millrace.errors import AuthError
 from millrace.rest import cookies
+from millrace.rest.later import Addresses
 from millrace.rest.millrace.router import PREFIX
 from millrace.rest.problems import answer
 from millrace.rest.rates import Rates
@@ -27,7 +28,7 @@ BACK = "/session/single-sign-on/back"
 
 AWAY: Answers = {**REFUSALS, 303: {"description": "The browser goes on there."}}
 
-router = APIRouter(prefix=PREFIX, tags=["session"])
+router = Addresses(tags=["session"])
 
 
 @router.get("/session/single-sign-on", status_code=303, operation_id="session_single_sign_on", responses=AWAY)

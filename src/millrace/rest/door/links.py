@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 from starlette.background import BackgroundTask
 
@@ -13,10 +13,11 @@ from millrace.control.users import User
 from millrace.data.dataclass import dataclass
 from millrace.rest.asking import AtDoor, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, told
+from millrace.rest.later import Addresses
 from millrace.rest.rates import Rates
 from millrace.rest.shown import answers
 
-router = APIRouter(tags=["links"], route_class=OpenRoute)
+router = Addresses(tags=["links"], route_class=OpenRoute)
 
 
 class Link(Asked):

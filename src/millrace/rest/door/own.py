@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
@@ -20,11 +20,12 @@ from millrace.rest import cookies
 from millrace.rest.asking import Asking, AtDoor, Entering, KeyRoute, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, nothing, told
 from millrace.rest.door.signing_in import Code, SignedIn, let_in
+from millrace.rest.later import Addresses
 from millrace.rest.shown import answers
 
-router = APIRouter(prefix="/me", tags=["me"], route_class=KeyRoute)
+router = Addresses(prefix="/me", tags=["me"], route_class=KeyRoute)
 # Setting up a second factor may be all that is left to do before a session is open.
-enrolling = APIRouter(prefix="/me/second-factor", tags=["me"], route_class=OpenRoute)
+enrolling = Addresses(prefix="/me/second-factor", tags=["me"], route_class=OpenRoute)
 
 
 class NewPassword(Asked):

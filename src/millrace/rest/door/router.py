@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from millrace.rest.door import links, own, signing_in
+from millrace.rest.later import Later
 from millrace.rest.millrace.router import PREFIX
+from millrace.rest.openapi import operation_id
 
-router = APIRouter(prefix=PREFIX)
-router.include_router(signing_in.router)
-router.include_router(links.router)
-router.include_router(own.enrolling)
-router.include_router(own.router)
+
+def routes() -> list[Later]:
+    """All routes."""
+    parts = (signing_in.router, links.router, own.enrolling, own.router)
+    return [route for part in parts for route in part.under(PREFIX, operation_id)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
@@ -16,9 +16,10 @@ from millrace.data.dataclass import dataclass
 from millrace.rest import cookies
 from millrace.rest.asking import AtDoor, Entering, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, nothing, told
+from millrace.rest.later import Addresses
 from millrace.rest.shown import answers
 
-router = APIRouter(prefix="/session", tags=["session"], route_class=OpenRoute)
+router = Addresses(prefix="/session", tags=["session"], route_class=OpenRoute)
 
 
 class Password(Asked):

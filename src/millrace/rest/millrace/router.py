@@ -21,35 +21,32 @@ from millrace.control.home import Home
 from millrace.control.operations import table
 from millrace.control.wire import ARROW, encode
 from millrace.rest.asking import Asking, KeyRoute
-from millrace.rest.later import Later
+from millrace.rest.later import Addresses, Later
 from millrace.rest.millrace import errands, following, uploads
 from millrace.rest.millrace.errands import Begun
+from millrace.rest.openapi import operation_id
 from millrace.rest.problems import BadRequest
 from millrace.rest.shown import LINES, answers
 
 PREFIX = "/api/millrace/v1"
 
 
-def routes() -> list[BaseRoute]:
+def routes() -> list[Later]:
     """All routes. An application with them has its home in ``state.home``, what goes on in ``state.errands``, and its
     feeds of changes in ``state.feeds`` and its looks at jobs in ``state.looks``."""
     # A path with a fixed word goes before one that takes any word there.
     ordered = sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")])
-    beside = _router()
+    beside = Addresses(route_class=KeyRoute)
     errands.join(beside)
     following.join(beside)
-    return [*map(_route, ordered), *beside.routes]
-
-
-def _router() -> APIRouter:
-    return APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
+    return [*map(_route, ordered), *beside.under(PREFIX, operation_id)]
 
 
 def _route(one: Operation[..., Any] | Errand[..., Any]) -> Later:
     card = one.card
 
     def made() -> BaseRoute:
-        alone = _router()
+        alone = APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
         alone.add_api_route(
             card.path,
             _endpoint(one),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from millrace.control import jobs, pipelines
 from millrace.control.home import Home
@@ -14,11 +14,12 @@ from millrace.control.run_objects import ObjectRow
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened, sealed
+from millrace.rest.later import Addresses
 from millrace.rest.orchestration.shapes import Cursor, Limit, Listed
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.shapes import PipelineId, Told, moment
 
-router = APIRouter(prefix="/pipelines/{pipeline_id}/jobs", tags=["orchestration: jobs"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines/{pipeline_id}/jobs", tags=["orchestration: jobs"], route_class=KeyRoute)
 
 JobId: TypeAlias = Annotated[str, Path(min_length=1, max_length=64, description="UUID of the job.")]
 JobType: TypeAlias = Literal["INCREMENTAL", "HISTORICAL", "RESYNC", "RESYNC_WITH_DROP_AND_LOAD", "REFRESHER"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Literal, TypeAlias
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import Field, model_validator
 
 from millrace.control import connections, mapping_views, objects, pipelines
@@ -19,12 +19,13 @@ from millrace.engine.mapping import Mapping
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened, sealed
+from millrace.rest.later import Addresses
 from millrace.rest.orchestration.pipelines import LOAD_MODES, Resync, accepted, begin
 from millrace.rest.orchestration.shapes import Accepted, Cursor, Limit, Listed
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.shapes import PipelineId, Told
 
-router = APIRouter(prefix="/pipelines/{pipeline_id}/objects", tags=["orchestration: objects"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines/{pipeline_id}/objects", tags=["orchestration: objects"], route_class=KeyRoute)
 
 ObjectId: TypeAlias = Annotated[str, Path(min_length=1, max_length=64, description="UUID of the object.")]
 Status: TypeAlias = Literal["ACTIVE", "BLOCKED", "DELETED", "INACTIVE"]

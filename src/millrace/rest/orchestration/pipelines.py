@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from millrace.connect import registry
@@ -23,11 +22,12 @@ from millrace.engine.policy import PRESETS, Policy
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened, sealed
+from millrace.rest.later import Addresses
 from millrace.rest.orchestration.shapes import Accepted, Cursor, Limit, Listed
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.shapes import Asked, PipelineId, Told, moment
 
-router = APIRouter(prefix="/pipelines", tags=["orchestration: pipelines"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines", tags=["orchestration: pipelines"], route_class=KeyRoute)
 
 Evolution: TypeAlias = Literal["ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL"]
 ResyncMode: TypeAlias = Literal["EVOLVE_AND_MERGE", "DROP_AND_LOAD"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from millrace.rest.later import Later
+from millrace.rest.openapi import operation_id
 from millrace.rest.orchestration import jobs, objects, pipelines
 from millrace.rest.public.router import PROBLEMS
+from millrace.rest.shown import REFUSALS
 
-router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
-for _part in (jobs, objects, pipelines):
-    router.include_router(_part.router)
+PARTS = (jobs, objects, pipelines)
+
+
+def routes() -> list[Later]:
+    """All routes."""
+    return [route for part in PARTS for route in part.router.under("/api/v1", operation_id, REFUSALS | PROBLEMS)]

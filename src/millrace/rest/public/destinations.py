@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from millrace.control import connections, files, lifecycle
@@ -14,12 +14,13 @@ from millrace.control.table_stats import table_stats
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
+from millrace.rest.later import Addresses
 from millrace.rest.permits import CreatingDestinations, EditingDestinations, Viewing
 from millrace.rest.public import kinds
 from millrace.rest.public.kinds import TypeTold
 from millrace.rest.public.shapes import Asked, Data, DestinationId, Limit, Listed, StartingAfter, Told, listed, moment
 
-router = APIRouter(prefix="/destinations", tags=["destinations"], route_class=KeyRoute)
+router = Addresses(prefix="/destinations", tags=["destinations"], route_class=KeyRoute)
 
 
 class DestinationTold(Told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field, model_validator
 
 from millrace.control import mapping_views, mappings, pipelines
@@ -15,6 +15,7 @@ from millrace.data.columns import INSIDE
 from millrace.engine.standing import ApiStatus
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
+from millrace.rest.later import Addresses
 from millrace.rest.permits import EditingMappings, Viewing
 from millrace.rest.public.shapes import (
     Asked,
@@ -29,7 +30,7 @@ from millrace.rest.public.shapes import (
     moment,
 )
 
-router = APIRouter(prefix="/pipelines/{pipeline_id}", tags=["schema mapping"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines/{pipeline_id}", tags=["schema mapping"], route_class=KeyRoute)
 
 
 class Switch(Asked):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from millrace.control import object_actions, objects, pipelines, query_modes
@@ -18,6 +18,7 @@ from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
+from millrace.rest.later import Addresses
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.pipelines import PositionTold
 from millrace.rest.public.shapes import (
@@ -33,7 +34,7 @@ from millrace.rest.public.shapes import (
     shortened,
 )
 
-router = APIRouter(prefix="/pipelines/{pipeline_id}/objects", tags=["objects"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines/{pipeline_id}/objects", tags=["objects"], route_class=KeyRoute)
 
 Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
 from millrace.connect.destination import Strategy
@@ -30,6 +29,7 @@ from millrace.data.batch import JSON
 from millrace.errors import ConfigError, MillraceError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
+from millrace.rest.later import Addresses
 from millrace.rest.permits import CreatingPipelines, DeletingPipelines, EditingPipelines, Viewing
 from millrace.rest.public import kinds
 from millrace.rest.public.configured import ObjectConfiguration, configure
@@ -47,7 +47,7 @@ from millrace.rest.public.shapes import (
     moment,
 )
 
-router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
 
 
 class SourceTold(Told):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from millrace.rest.later import Later
+from millrace.rest.openapi import operation_id
 from millrace.rest.public import destinations, mappings, objects, pipelines, transformations, unbuilt, users
-from millrace.rest.shown import Answers, refusal
+from millrace.rest.shown import REFUSALS, Answers, refusal
 
 PROBLEMS: Answers = {
     400: refusal("A parameter is missing or wrong."),
@@ -18,6 +18,11 @@ PROBLEMS: Answers = {
     503: refusal("Not now; try again later."),
 }
 
-router = APIRouter(prefix="/api/public/v2.0", responses=PROBLEMS)
-for _part in (transformations, mappings, objects, pipelines, destinations, users, unbuilt):
-    router.include_router(_part.router)
+PARTS = (transformations, mappings, objects, pipelines, destinations, users, unbuilt)
+
+
+def routes() -> list[Later]:
+    """All routes."""
+    return [
+        route for part in PARTS for route in part.router.under("/api/public/v2.0", operation_id, REFUSALS | PROBLEMS)
+    ]

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AliasChoices, Field, model_validator
 
 from millrace.control import pipelines, transformations, trials
@@ -14,10 +14,11 @@ from millrace.control.home import Home
 from millrace.control.trials import Event, Outcome
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
+from millrace.rest.later import Addresses
 from millrace.rest.permits import EditingTransformations, Viewing
 from millrace.rest.public.shapes import Asked, Data, PipelineId, Told
 
-router = APIRouter(prefix="/pipelines/{pipeline_id}/transformations", tags=["transformations"], route_class=KeyRoute)
+router = Addresses(prefix="/pipelines/{pipeline_id}/transformations", tags=["transformations"], route_class=KeyRoute)
 
 Script = Annotated[str, Field(validation_alias=AliasChoices("script", "code"), description="Python source.")]
 

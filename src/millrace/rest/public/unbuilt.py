@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import re
 
-from fastapi import APIRouter
-
 from millrace.rest.asking import KeyRoute
+from millrace.rest.later import Addresses
 from millrace.rest.permits import Viewing
 from millrace.rest.problems import NotBuilt, ProblemBody
 
-router = APIRouter(route_class=KeyRoute)
+router = Addresses(route_class=KeyRoute)
 
 OPERATIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "models": (

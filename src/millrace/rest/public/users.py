@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import Field
 
 from millrace.control import users
@@ -13,10 +13,11 @@ from millrace.control.users import User
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened
+from millrace.rest.later import Addresses
 from millrace.rest.permits import EditingUsers, Viewing
 from millrace.rest.public.shapes import Asked, Data, Limit, Listed, StartingAfter, Told, listed, moment
 
-router = APIRouter(prefix="/accounts", tags=["users"], route_class=KeyRoute)
+router = Addresses(prefix="/accounts", tags=["users"], route_class=KeyRoute)
 
 Email = Annotated[str, Path(min_length=1, max_length=254)]
 
