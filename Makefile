@@ -15,7 +15,7 @@ WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema
 
 .DEFAULT_GOAL := help
 .PHONY: help setup web screenshots demo test packages lint types screens generated golden check new-source new-destination clean
-.PHONY: bench bench-flight bench-api bench-web bench-push bench-databases bench-following bench-workers soak crash long deep
+.PHONY: bench bench-flight bench-api bench-scheduler bench-web bench-push bench-databases bench-following bench-workers soak crash long deep
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain 
 
 bench-api: setup  ## Latency of the REST API with 1,000 pipelines and 1,000,000 runs
 	@$(BIN)/python -m tests.bench.api
+
+bench-scheduler: setup  ## How long a tick of the scheduler takes with 10,000 pipelines
+	@$(BIN)/python -m tests.bench.scheduler
 
 bench-web: setup  ## How long people wait for the screens, in headless Chromium; writes docs/web.md
 	@$(BIN)/python -m tests.bench.web

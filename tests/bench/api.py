@@ -126,8 +126,9 @@ def latencies(client: httpx.Client, limit: int) -> list[float]:
     chance = random.Random(2)
     took: list[float] = []
     for _ in range(ASKED):
+        place = {"starting_after": chance.choice(places)} if places else {}  # few pipelines are all on the first page
         began = time.perf_counter()
-        answer = client.get(PATH, params={"limit": limit, "starting_after": chance.choice(places)})
+        answer = client.get(PATH, params={"limit": limit, **place})
         took.append((time.perf_counter() - began) * 1000)
         assert answer.status_code == 200
     return sorted(took)
