@@ -178,6 +178,33 @@ def test_a_table_that_is_gone_fails_alone(shop: Database, tmp_path: Path) -> Non
     shop.run("DROP TABLE u")
 
 
+def test_rows_that_policies_hide_from_the_user_are_told(database: Database, tmp_path: Path) -> None:
+    name = f"hidden_{database.name}"
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, who text)",
+        "INSERT INTO t VALUES (1, current_user), (2, 'another')",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY one ON t USING (id = 1)",
+        f"CREATE ROLE {name} LOGIN PASSWORD 'x'",
+        f"GRANT SELECT ON t TO {name}",
+    )
+    try:
+        reader = replace(database, user=name, password="x")
+        with closing(source(reader)) as read:
+            found = read.check()[-1]
+        assert (found.state, "hide rows of public.t" in found.message) == ("warn", True)
+        with closing(Site(tmp_path, database)) as site:
+            site.create(ingestion_mode="table", db_user=name, db_password="x")
+            site.run()
+            assert "rows_hidden" in site.notes()
+            assert site.query("SELECT id FROM t") == [(1,)]
+        # Whoever sees all is told nothing.
+        with closing(source(database)) as read:
+            assert read.check()[-1].state == "pass"
+    finally:
+        database.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
 @pytest.mark.parametrize(
     ("odd", "said"),
     [

@@ -28,11 +28,13 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A relation with the types of its columns, by name. ``table``: a statement can lock it, with its parts."""
+    """A relation with the types of its columns, by name. ``table``: a statement can lock it, with its parts.
+    ``partial``: policies of the server (row level security) show this user some of its rows."""
 
     relation: Relation
     types: Mapping[str, Type]
     table: bool = False
+    partial: bool = False
 
 
 def quoted(name: str) -> str:
@@ -51,7 +53,8 @@ PARTS = """parts (id) AS (
 
 _VISIBLE = """
 SELECT c.oid::int8 AS id, n.nspname::text AS space, c.relname::text AS name, c.relkind::text AS kind,
-  COALESCE(p.tuples, c.reltuples)::float8 AS tuples, pg_relation_size(c.oid)::int8 AS size
+  COALESCE(p.tuples, c.reltuples)::float8 AS tuples, pg_relation_size(c.oid)::int8 AS size,
+  c.relrowsecurity AND row_security_active(c.oid) AS partial
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN LATERAL (WITH RECURSIVE {parts} SELECT sum(GREATEST(l.reltuples, 0)) AS tuples
   FROM parts JOIN pg_class AS l ON l.oid = parts.id WHERE l.relkind <> 'p') AS p ON c.relkind = 'p'
@@ -101,7 +104,7 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
     keys, indexes = _indexes(asking.rows(_INDEXES.format(ids=ids)))
     cents = _money_scale(asking) if any(one[2] == "money" for some in columns.values() for one in some) else 2
     described: dict[str, Described] = {}
-    for id_, space, name, kind, tuples, size in found:
+    for id_, space, name, kind, tuples, size, partial in found:
         if not (some := columns.get(id_)):
             continue
         described[f"{space}.{name}"] = Described(
@@ -117,6 +120,7 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
             ),
             {one: typed(base, modifier, money_scale=cents) for one, _, base, modifier, _ in some},
             table=kind in "rp",
+            partial=partial,
         )
     return described
 

@@ -58,6 +58,13 @@ def _objects(config: Config, server: Server, session: Session) -> Verdict:
             f"there is no table{schemas} that {config.db_user} may read",
             "Grant the user USAGE on the schema and SELECT on its tables.",
         )
+    if hidden := sorted(name for name, one in known.items() if one.partial):
+        return Verdict(
+            "objects",
+            "warn",
+            f"policies of the server hide rows of {', '.join(hidden)} from {config.db_user}",
+            "Let the user see all rows: ALTER ROLE … BYPASSRLS, or a policy of its own. The log has them in any case.",
+        )
     keyless = sum(not one.relation.identity for one in known.values())
     words = f"{len(known)} tables and views" + (f", {keyless} of them without a key" if keyless else "")
     return Verdict("objects", "pass", words)

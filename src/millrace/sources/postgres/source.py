@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from millrace.connect.source import Context, Reading, Retention, Stream, Total, Verdict
+from millrace.connect.source import Context, Note, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, objects, reader, totals
 from millrace.connect.sql.reading.plan import PAGE_ROWS, RANGE_ROWS, Plan
@@ -81,6 +81,9 @@ class Source(AnySource[Config]):
         # Columns may have changed since the last read in this process.
         described = self._one(name)
         relation = described.relation
+        if described.partial:
+            text = f"policies of the server hide rows of {name} from {self.config.db_user}; what is hidden is not read"
+            self.context.note(Note("rows_hidden", text))
         return Plan(
             database=Postgres(self._server, {name: described}, self._left_out),
             relation=relation,
