@@ -66,6 +66,20 @@ def test_filters_tabs_and_drawers_have_addresses_that_others_can_open(visit: Vis
     again = visit(page.url)
     expect(again.get_by_role("dialog")).to_contain_text("1 event of Orders")
 
+    # A job is of one pipeline: under the name of another one, its address leads to it.
+    page.goto("/pipelines/Idle/jobs/1")
+    expect(page).to_have_url(re.compile(rf"{re.escape(AT)}/jobs/1$"))
+    expect(page.get_by_role("dialog")).to_contain_text("Job #1")
+    # What failed in it is one step away.
+    balance = page.get_by_role("dialog").get_by_role("group", name="Balance")
+    balance.get_by_role("link", name="failed").click()
+    expect(page).to_have_url(re.compile(rf"{re.escape(AT)}/failed-events$"))
+
+    page.goto(f"{AT}/reconcile?since=2026-01-05&values=true")
+    expect(page.get_by_label("Since")).to_have_value("2026-01-05")
+    page.get_by_role("switch", name="Values too").uncheck()
+    expect(page).to_have_url(re.compile(r"/reconcile\?since=2026-01-05$"))
+
     page.goto(f"{AT}?span=24h")
     expect(page.get_by_role("radio", name="24 h")).to_be_checked()
 

@@ -4,11 +4,21 @@ import { rules } from '~/screens/welcome/rules';
 import { agent } from './agents';
 import { policy } from './loading';
 import { bytes, count, share, some } from './numbers';
+import { leftOut } from './rows';
 import { sentence, status } from './statuses';
 import { duration, relative } from './times';
 
 const NOW = new Date('2026-11-28T18:00:00Z');
 const passed = (seconds: number) => relative(new Date(NOW.getTime() - seconds * 1000), NOW);
+
+describe('rows that were left out', () => {
+  it('say why, also for reasons that no list knows', () => {
+    expect([leftOut('repeated'), leftOut('unknown_column')]).toEqual([
+      'were read before',
+      'by the mapping: unknown column',
+    ]);
+  });
+});
 
 describe('times', () => {
   it('are told in their largest unit, and never rounded up to one that has not passed', () => {

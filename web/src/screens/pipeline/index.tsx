@@ -1,4 +1,5 @@
 import { ActionIcon, Button, Group, Menu } from '@mantine/core';
+import { useViewportSize } from '@mantine/hooks';
 import {
   IconCopy,
   IconDots,
@@ -8,29 +9,43 @@ import {
   IconRefresh,
   IconTrash,
 } from '@tabler/icons-react';
-import { useState } from 'react';
-import { Link, NavLink, Outlet, useMatches } from 'react-router';
+import { useEffect, useRef, useState } from 'react';
+import { Link, NavLink, Outlet, useLocation, useMatches } from 'react-router';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { Next } from '~/parts/Next';
 import { PageHead } from '~/parts/PageHead';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { told } from '~/words/schedules';
 import { Asked, type Question } from './Asked';
 import { useActions } from './actions';
 import { health } from './health';
-import { usePipeline, usePipelineName } from './here';
+import { useNextRun, usePipeline, usePipelineName } from './here';
 import { tabs } from './tabs';
 
 /** What all screens of one pipeline have above them: its name, how it is, what can be done, and the tabs. */
 export function Component() {
   const name = usePipelineName();
   const pipeline = usePipeline();
+  const next = useNextRun();
   const actions = useActions(name);
   const may = useMay();
   const [question, ask] = useState<Question | null>(null);
   const wide = useMatches().some((match) => (match.handle as { wide?: boolean } | undefined)?.wide);
   const found = pipeline.data;
+  const row = useRef<HTMLElement>(null);
+  const { pathname } = useLocation();
+  const { width } = useViewportSize();
+  // On a phone the tabs are a row that scrolls: the one that is open is in sight, by whichever way one came.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: with each screen, and when it is turned
+  useEffect(() => {
+    const open = row.current?.querySelector<HTMLElement>('[aria-current=page]');
+    if (row.current && open) {
+      row.current.scrollLeft =
+        open.offsetLeft - row.current.offsetLeft - (row.current.clientWidth - open.offsetWidth) / 2;
+    }
+  }, [pathname, width]);
   return (
     <div className="content" data-wide={wide || undefined}>
       <PageHead
@@ -49,6 +64,7 @@ export function Component() {
               </Link>{' '}
               → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
               <span style={{ whiteSpace: 'nowrap' }}>{told(found.schedule)}</span>
+              <Next at={next} />
             </>
           )
         }
@@ -118,7 +134,7 @@ export function Component() {
           )
         }
       />
-      <nav className="tabs" aria-label={`Screens of ${name}`}>
+      <nav ref={row} className="tabs" aria-label={`Screens of ${name}`}>
         {tabs.map(({ tab, label }) => (
           <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
             {label}

@@ -4,6 +4,7 @@ import type { Schemas } from '~/api/client';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import type { Column } from '~/parts/DataTable';
+import { Next } from '~/parts/Next';
 import { Sparkline } from '~/parts/Sparkline';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
@@ -25,7 +26,7 @@ export const columns = (title: (type: string) => string): Column<Row>[] => [
           {row.name}
         </Link>
         <Text size="xs" c="dimmed">
-          {title(row.source_type)} → {row.destination}
+          {[title(row.source_type), row.destination].filter(Boolean).join(' → ')}
         </Text>
       </div>
     ),
@@ -39,13 +40,14 @@ export const columns = (title: (type: string) => string): Column<Row>[] => [
   {
     id: 'run',
     header: 'Last run',
-    width: 150,
+    width: 190,
     hide: 'phone',
     cell: (row) => (
       <div>
         <Ago at={row.last_at} />
         <Text size="xs" c="dimmed">
           {told(row.schedule)}
+          <Next at={row.next_at} />
         </Text>
       </div>
     ),

@@ -13,7 +13,7 @@ import {
 import { IconInfoCircle, IconScale, IconTool } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link, useParams } from 'react-router';
+import { Link, useParams, useSearchParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { useErrand } from '~/api/errands';
 import { useMay } from '~/api/session';
@@ -146,9 +146,20 @@ export function Component() {
   const pipeline = useParams().pipeline ?? '';
   const may = useMay();
   const client = useQueryClient();
-  const [since, setSince] = useState('');
-  const [only, setOnly] = useState('different');
-  const [values, setValues] = useState(false);
+  const [search, setSearch] = useSearchParams();
+  const [since, setSince] = useState(search.get('since') ?? '');
+  const [values, setValues] = useState(search.get('values') === 'true');
+  const only = search.get('rows') ?? 'different';
+  // The address follows what was chosen, a moment later.
+  const set = (key: string, value: string | null) =>
+    setSearch(
+      (now) => {
+        if (value) now.set(key, value);
+        else now.delete(key);
+        return now;
+      },
+      { replace: true },
+    );
   const path = { pipeline };
   const asked = { since: since || null, only: [], values };
   const compare = useErrand<Reconciliation[]>(() =>
@@ -173,7 +184,10 @@ export function Component() {
           label="Since"
           type="date"
           value={since}
-          onChange={(event) => setSince(event.currentTarget.value)}
+          onChange={(event) => {
+            setSince(event.currentTarget.value);
+            set('since', event.currentTarget.value);
+          }}
           w={170}
         />
         <Button
@@ -190,7 +204,10 @@ export function Component() {
         <Switch
           label="Values too"
           checked={values}
-          onChange={(event) => setValues(event.currentTarget.checked)}
+          onChange={(event) => {
+            setValues(event.currentTarget.checked);
+            set('values', event.currentTarget.checked ? 'true' : null);
+          }}
           pb={8}
         />
         <Text size="sm" c="dimmed" pb={8}>
@@ -245,7 +262,7 @@ export function Component() {
                   size="xs"
                   aria-label="Which rows"
                   value={only}
-                  onChange={setOnly}
+                  onChange={(value) => set('rows', value === 'different' ? null : value)}
                   data={[
                     { value: 'different', label: `Different ${count(different.length)}` },
                     { value: 'all', label: `All ${count(one.compared.length)}` },

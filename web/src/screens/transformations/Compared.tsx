@@ -17,7 +17,7 @@ const MARKS = {
 } as const;
 
 const text = (value: unknown): string =>
-  value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
+  value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 
 /** One event field by field, before and after; what changed is marked. */
 export function Compared({ before, after }: Props) {

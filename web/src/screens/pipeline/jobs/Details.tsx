@@ -1,7 +1,7 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { IconInfoCircle } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useParams } from 'react-router';
+import { Navigate, useLocation, useParams } from 'react-router';
 import { api, body, Problem } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
@@ -23,6 +23,7 @@ export function Component() {
   const number = Number(useParams().job);
   const may = useMay();
   const client = useQueryClient();
+  const { search } = useLocation();
   const live = useLiveJob(number);
   const job = live.data;
   const act = useMutation({
@@ -36,6 +37,10 @@ export function Component() {
     onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
   });
   const run = job?.run;
+  // Numbers of jobs are those of the whole server: an address may name one of another pipeline.
+  if (run && run.pipeline !== pipeline) {
+    return <Navigate to={{ pathname: at.job(run.pipeline, number), search }} replace />;
+  }
   return (
     <Side
       title={`Job #${number}`}
@@ -77,7 +82,7 @@ export function Component() {
           )}
           {isGoing(run.status) && <Now job={job} />}
           <section aria-label="Rows">
-            <Balance of={run.balance} />
+            <Balance of={run.balance} pipeline={pipeline} />
           </section>
           <section aria-label="Times">
             <Timeline job={job} />
@@ -95,6 +100,7 @@ export function Component() {
                       <th>Status</th>
                       <th data-align="right">Read</th>
                       <th data-align="right">Loaded</th>
+                      <th data-align="right">Failed</th>
                     </tr>
                   </thead>
                   <tbody>
@@ -113,6 +119,7 @@ export function Component() {
                         </td>
                         <td data-align="right">{count(run.streams[one.stream]?.read ?? 0)}</td>
                         <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
+                        <td data-align="right">{count(run.streams[one.stream]?.rejected_rows ?? 0)}</td>
                       </tr>
                     ))}
                   </tbody>

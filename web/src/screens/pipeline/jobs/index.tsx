@@ -47,6 +47,13 @@ const COLUMNS: readonly Column<Job>[] = [
   { id: 'read', header: 'Read', align: 'right', cell: ({ run }) => count(run.balance.read), hide: 'phone' },
   { id: 'loaded', header: 'Loaded', align: 'right', cell: ({ run }) => count(run.balance.loaded) },
   {
+    id: 'left-out',
+    header: 'Left out',
+    align: 'right',
+    cell: ({ run }) => count(run.balance.filtered_rows),
+    hide: 'tablet',
+  },
+  {
     id: 'failed',
     header: 'Failed',
     align: 'right',

@@ -92,7 +92,7 @@ export function Component() {
           <Text size="sm" c="dimmed" mb={4}>
             What became of every row of the last job
           </Text>
-          <Balance of={run.balance} />
+          <Balance of={run.balance} pipeline={name} />
           {run.error && (
             <Text mt="xs" c="var(--failed)">
               {run.error.message} <Link to={at.job(name, run.id)}>More</Link>

@@ -2,6 +2,7 @@
 import '@xyflow/react/dist/style.css';
 import './canvas.css';
 import { ActionIcon, Group, Menu, Skeleton, Text, Tooltip } from '@mantine/core';
+import { useViewportSize } from '@mantine/hooks';
 import { IconArrowBackUp, IconArrowForwardUp, IconGripVertical, IconPlus } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import {
@@ -90,12 +91,13 @@ export default function Canvas({ chain, fields, change }: Props) {
   }, []);
   const { nodes, edges } = useMemo(() => drawn(chain), [chain]);
   const flow = useRef<ReactFlowInstance<SpotNode> | null>(null);
-  // What was added is in sight.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: when there are more or fewer of them
+  const { width } = useViewportSize();
+  // What was added is in sight, and all of it when the screen is turned.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: when there are more or fewer of them, or another width
   useEffect(() => {
     const frame = requestAnimationFrame(() => void flow.current?.fitView(FIT));
     return () => cancelAnimationFrame(frame);
-  }, [nodes.length]);
+  }, [nodes.length, width]);
   if (catalogue.error) return <ErrorNote error={catalogue.error} again={() => void catalogue.refetch()} />;
   if (!catalogue.data) return <Skeleton height={420} />;
   const kinds = catalogue.data.kinds;
