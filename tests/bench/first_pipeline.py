@@ -6,12 +6,14 @@ would wait for: the first job, the trial, and the job that follows.
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
+from tests.chromium import browser as chromium
 from tests.control.people import PASSWORD
 from tests.web.people import write
 from tests.web.screenshots import PIPELINE, serving
@@ -27,12 +29,16 @@ def transform(event):
 
 @dataclass(frozen=True)
 class Walked:
-    """``clicks`` of a pointer; ``fields`` that were typed; seconds until the first rows, and until the end."""
+    """``clicks`` of a pointer; ``fields`` that were typed; seconds until the first rows, and until the end.
+
+    ``worked_s``: seconds of processors, of the server with all of its processes and of the browser.
+    """
 
     clicks: int
     fields: int
     loaded_s: float
     seconds: float
+    worked_s: float
 
 
 class Newcomer:
@@ -59,9 +65,14 @@ class Newcomer:
         self.fields += 1
 
 
-def walked(browser: Browser) -> Walked:
-    """The way once, at a server of its own whose simulated shop is small."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "home") as link:
+def walked() -> Walked:
+    """The way once, in a browser and at a server of its own, with the simulated shop that every new home gets."""
+    before = _worked_s()
+    with (
+        chromium() as browser,
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder) / "home") as link,
+    ):
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(PATIENCE_MS)
         one, began = Newcomer(page), time.perf_counter()
@@ -85,4 +96,10 @@ def walked(browser: Browser) -> Walked:
         expect(page.get_by_role("dialog").get_by_text("Completed", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
         seconds = time.perf_counter() - began
         page.close()
-    return Walked(one.clicks, one.fields, loaded_s, seconds)
+    return Walked(one.clicks, one.fields, loaded_s, seconds, _worked_s() - before)
+
+
+def _worked_s() -> float:
+    """Of processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 from tests.control.people import cheap
 from tests.ports import free_port
+from tests.postgres import Database, Server, binaries
 
-from millrace.control import connections, drafts, jobs, keys, lifecycle, pipelines, simulation, transformations, users
+from millrace.control import (
+    connections,
+    drafts,
+    jobs,
+    keys,
+    lifecycle,
+    pipelines,
+    settings,
+    simulation,
+    transformations,
+    users,
+)
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.data.batch import JSON
@@ -19,8 +34,9 @@ PATIENCE_S = 300.0
 NEW_EVENTS_S = 6.0
 DAYS = 7
 WITH_BLOCKS = "Carts and searches"
+FROM_DATABASE = "Customers"
 # Its number is that of the pipeline that would come next.
-DRAFT = 5
+DRAFT = 6
 
 # It takes identities like cust-80098 for numbers, as happens.
 SCRIPT = """\
@@ -62,24 +78,41 @@ def prepare(path: Path) -> None:
     (path / simulation.FILE).write_text(json.dumps(plan), encoding="utf-8")
 
 
-def fill(path: Path, email: str) -> None:
+@contextmanager
+def database() -> Generator[Database]:
+    """A real PostgreSQL with the customers of the shop."""
+    server = Server(binaries())
+    try:
+        found = server.start()
+        found.run(
+            "CREATE TABLE customers (id int PRIMARY KEY, name text, city text, orders int)",
+            "INSERT INTO customers SELECT g, 'Customer ' || g,"
+            " (ARRAY['Lagos', 'Lima', 'Leeds'])[1 + g % 3], g % 7 FROM generate_series(1, 2400) g",
+        )
+        yield found
+    finally:
+        server.stop()
+
+
+def fill(path: Path, email: str, database: Database) -> None:
     """The shop has run twice, the second time with a script that some events cannot pass; others stand beside it."""
     with Home.open(path, env={}) as home:
         until_idle(home)
         transformations.deploy(home, simulation.PIPELINE, "python", SCRIPT)
-        _beside(home)
+        _beside(home, database)
         time.sleep(NEW_EVENTS_S)
         jobs.start(home, simulation.PIPELINE)
         jobs.start(home, WITH_BLOCKS)
         until_idle(home)
         lifecycle.pause(home, WITH_BLOCKS)
+        _meddle(home)
         users.create(home, "grace@example.com", ("OBSERVER",), name="Grace")
         users.create(home, "edsger@example.com", ("PIPELINE_ADMIN",), name="Edsger")
         keys.create(home, email, name="Airflow")
 
 
-def _beside(home: Home) -> None:
-    """A pipeline that cannot reach its source, one that is paused, and one that has not run yet."""
+def _beside(home: Home, database: Database) -> None:
+    """A pipeline from a database, one that cannot reach its source, one that is paused, one that has not run yet."""
     nowhere = {
         "db_host": "orders.invalid",
         "db_port": 5432,
@@ -88,7 +121,13 @@ def _beside(home: Home) -> None:
         "db_password": "invented",
     }
     connections.create(home, "source", "Orders database", "postgres", nowhere)
-    connections.create(home, "destination", "BI", "duckdb", {"path": str(home.path / "files" / "bi.duckdb")})
+    connections.create(home, "destination", "BI", "duckdb", {"path": str(_bi(home))})
+    # Who looks at the screens may compare what this machine holds.
+    settings.change(home, allow_private_addresses=True)
+    here = database.settings(ingestion_mode="table")
+    connections.create(home, "source", "Customers database", "postgres", here)
+    pipelines.create(home, Wish(FROM_DATABASE, "Customers database", "BI", schedule={"every_s": 3600}))
+    jobs.start(home, FROM_DATABASE)
     pipelines.create(home, Wish("Orders", "Orders database", "BI", schedule={"every_s": 3600}))
     jobs.start(home, "Orders")
     connections.create(home, "source", "Clicks of the shop", "webhook", {})
@@ -102,6 +141,17 @@ def _beside(home: Home) -> None:
     chosen: dict[str, JSON] = {"step": "objects", "destination": "BI"}
     draft = drafts.save(home, name="Shop → BI", source_type=found.type, config=config, chosen=chosen)
     assert draft.number == DRAFT
+
+
+def _bi(home: Home) -> Path:
+    return home.path / "files" / "bi.duckdb"
+
+
+def _meddle(home: Home) -> None:
+    """Somebody changed rows at the destination, which a comparison of values finds."""
+    with duckdb.connect(str(_bi(home))) as connection:
+        connection.execute("UPDATE customers SET city = 'Paris' WHERE id IN (7, 8)")
+        connection.execute("DELETE FROM customers WHERE id BETWEEN 520 AND 523")
 
 
 def until_idle(home: Home) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, ViewportSize
 from tests.chromium import browser as chromium
 from tests.control.people import PASSWORD
+from tests.postgres import Database
 from tests.web import axe, pictured
 
 from millrace.control import simulation
@@ -60,6 +61,7 @@ class Screen:
 
 
 PIPELINE = f"/pipelines/{quote(simulation.PIPELINE)}"
+FROM_DATABASE = f"/pipelines/{quote(pictured.FROM_DATABASE)}"
 DESTINATION = f"/destinations/{quote(simulation.DESTINATION, safe='()')}"
 SCREENS = (
     Screen("sign-in", "/sign-in", signed_in=False),
@@ -69,7 +71,7 @@ SCREENS = (
     Screen("nothing-found", "/pipelines?search=nothing+like+this"),
     Screen("overview", PIPELINE, phone=True),
     Screen("jobs", f"{PIPELINE}/jobs", phone=True),
-    Screen("job", f"{PIPELINE}/jobs/3", phone=True),
+    Screen("job", f"{PIPELINE}/jobs", follow="#", phone=True),
     Screen("objects", f"{PIPELINE}/objects"),
     Screen("transformations", f"{PIPELINE}/transformations", press=("Test",)),
     Screen("blocks", f"/pipelines/{quote(pictured.WITH_BLOCKS)}/transformations"),
@@ -77,11 +79,12 @@ SCREENS = (
     Screen("mapper", f"{PIPELINE}/mapper"),
     Screen("mapping", f"{PIPELINE}/mapper/Events"),
     Screen("reconcile", f"{PIPELINE}/reconcile", press=("Compare counts",)),
+    Screen("reconcile-values", f"{FROM_DATABASE}/reconcile?values=true", press=("Compare values",), phone=True),
     Screen("pipeline-activity", f"{PIPELINE}/activity"),
     Screen("pipeline-settings", f"{PIPELINE}/settings"),
     Screen("failed-events", "/failed-events", phone=True),
     Screen("failed-event", "/failed-events", follow="The transformation raised", phone=True),
-    Screen("trace", "/failed-events/trace"),
+    Screen("trace", f"{FROM_DATABASE}/failed-events/trace?key=7"),
     Screen("destinations", "/destinations"),
     Screen("destination", DESTINATION),
     Screen("destination-settings", f"{DESTINATION}/settings"),
@@ -129,8 +132,7 @@ class Look:
 
 @contextmanager
 def serving(home: Path) -> Generator[str]:
-    """A real server over a new home; the link that it prints for the first administrator."""
-    pictured.prepare(home)
+    """A real server over that home, which it makes if need be; the link that it prints for the first administrator."""
     command = [sys.executable, "-m", "millrace", "serve", "--home", str(home), "--port", "0", "--workers", "1"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert server.stdout is not None
@@ -159,7 +161,7 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(DRAWN_MS)
 
 
-def begun(page: Page, link: str, home: Path, folder: Path) -> None:
+def begun(page: Page, link: str, home: Path, database: Database, folder: Path) -> None:
     """The first administrator comes in and tries it with simulated data; some events fail."""
     page.goto(link)
     page.get_by_label("E-mail address").fill(EMAIL)
@@ -171,7 +173,7 @@ def begun(page: Page, link: str, home: Path, folder: Path) -> None:
     shot(page, folder, "start-light")
     page.get_by_role("button", name="Try it").click()
     page.wait_for_url(f"**{PIPELINE}")
-    pictured.fill(home, EMAIL)
+    pictured.fill(home, EMAIL, database)
 
 
 def shot(page: Page, folder: Path, name: str) -> None:
@@ -194,7 +196,9 @@ def shown(page: Page, screen: Screen) -> None:
     page.mouse.move(0, 0)
 
 
-def take(browser: Browser, home: Path, link: str, folder: Path, wanted: argparse.Namespace) -> list[str]:
+def take(
+    browser: Browser, home: Path, database: Database, link: str, folder: Path, wanted: argparse.Namespace
+) -> list[str]:
     """Pictures of all screens in that folder; what was found wrong. Each is opened once, and then seen in each view."""
     look, url = Look(), link.partition("/welcome")[0]
     with (
@@ -202,7 +206,7 @@ def take(browser: Browser, home: Path, link: str, folder: Path, wanted: argparse
         browser.new_context(reduced_motion="reduce", base_url=url, viewport=WIDE) as stranger,
     ):
         page, outside = look.page(signed_in), look.page(stranger)
-        begun(page, link, home, folder)
+        begun(page, link, home, database, folder)
         for screen in SCREENS:
             if wanted.only and screen.name not in wanted.only:
                 continue
@@ -237,8 +241,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="millrace-screens-") as work:
         folder = given.all or Path(work) / "all"
         folder.mkdir(parents=True, exist_ok=True)
-        with serving(Path(work) / "home") as link, chromium() as browser:
-            wrong = take(browser, Path(work) / "home", link, folder, given)
+        home = Path(work) / "home"
+        pictured.prepare(home)
+        with pictured.database() as database, serving(home) as link, chromium() as browser:
+            wrong = take(browser, home, database, link, folder, given)
         OUT.mkdir(parents=True, exist_ok=True)
         narrow = {screen.name for screen in SCREENS if screen.phone}
         for picture in sorted(folder.glob("*.png")):
