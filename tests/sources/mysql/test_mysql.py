@@ -14,14 +14,14 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.postgres.following import Follower as PostgresFollower
 
-from millrace.connect.source import Context
+from millrace.connect.source import Context, Reading
 from millrace.control import rejects, replay, runs
 from millrace.control.apply import apply
 from millrace.control.document import parse
 from millrace.control.home import Home
 from millrace.control.rejects import Choice
 from millrace.data import types
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, ObjectRefused
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.decoding import decoded
 from millrace.sources.mysql.source import Source
@@ -263,6 +263,28 @@ def test_what_is_not_one_query_is_refused(shop: Database, sql: str, code: str) -
     assert error.value.code == code
     assert source.check()[-1].state == "fail"
     assert shop.run("SELECT count(*) FROM orders") == [(100,)]
+
+
+def test_a_query_that_writes_by_a_function_is_refused(shop: Database) -> None:
+    shop.run(*TABLE, "SET GLOBAL log_bin_trust_function_creators = 1")
+    shop.run("CREATE FUNCTION emptied() RETURNS int MODIFIES SQL DATA BEGIN DELETE FROM orders; RETURN 1; END")
+    with pytest.raises(ConfigError, match="only allows reading") as error:
+        Source(Config(**shop.settings(ingestion_mode="custom_sql", custom_sql="SELECT emptied() AS a"))).streams()
+    assert "Write a query that reads" in str(error.value.hint)
+    assert shop.run("SELECT count(*) FROM orders") == [(100,)]
+
+
+def test_a_user_who_may_not_read_a_table_hears_which_right_is_missing(shop: Database) -> None:
+    name = f"writer_{shop.name}"
+    shop.run(*TABLE, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'p'", f'GRANT INSERT ON "{shop.name}".* TO "{name}"')
+    try:
+        source = Source(Config(**replace(shop, user=name, password="p").settings()))
+        (stream,) = source.streams()
+        with pytest.raises(ObjectRefused, match=r"orders: .*SELECT command denied") as error:
+            list(source.read(Reading(stream, "historical")))
+        assert error.value.hint == "Grant the user SELECT on it."
+    finally:
+        shop.run(f"DROP USER '{name}'@'%'")
 
 
 def test_a_user_who_may_read_nothing_is_told(shop: Database) -> None:

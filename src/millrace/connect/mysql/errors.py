@@ -38,6 +38,7 @@ _PASSING = (
 # The other side went away in the middle of TLS, which tells nothing of the settings.
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _READ_ONLY = (1290, 1792, 1836)
+_PRIMARY = "Name the primary server."
 _SCHEMA = (
     1050, 1051, 1054, 1060, 1061, 1068, 1071, 1072, 1074, 1075, 1091, 1103, 1113, 1117, 1118, 1138, 1166, 1170, 1451,
     1553, 1833, 1846, 3730, 3780,
@@ -91,7 +92,9 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
     if number in _RIGHTS:
         return ConfigError(
             f"The user of {where} lacks a right: {said}.",
-            hint="Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX and CREATE TEMPORARY "
+            hint="Grant the user SELECT on it."
+            if said.startswith("SELECT command denied")
+            else "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX and CREATE TEMPORARY "
             "TABLES on the database.",
             code="PERMISSION_DENIED",
         )
@@ -106,7 +109,9 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
     if number in _PASSING or isinstance(error, pymysql.InterfaceError | OSError):
         return Transient(f"{where} could not go on: {said}.")
     if number in _READ_ONLY:
-        return ConfigError(f"{where} only allows reading: {said}.", hint="Name the primary server.", code="read_only")
+        # A transaction that only reads is what a source begins.
+        hint = "Write a query that reads; or, to load, name the primary server." if number == 1792 else _PRIMARY
+        return ConfigError(f"{where} only allows reading: {said}.", hint=hint, code="read_only")
     if number in _SCHEMA and not rows:
         return SchemaError(f"{where} refuses a change: {said}.", hint="Mend the table by hand.")
     return ConfigError(f"{where} refuses a statement: {said}", code="sql")
