@@ -25,11 +25,13 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A relation with the types of its columns, by name. ``view``: it has no rows of its own."""
+    """A relation with the types of its columns, by name. ``view``: it has no rows of its own.
+    ``versioned``: the server keeps what its rows were (MariaDB's system versioning)."""
 
     relation: Relation
     types: Mapping[str, Type]
     view: bool = False
+    versioned: bool = False
 
 
 def quoted(name: str) -> str:
@@ -73,6 +75,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
             ),
             known,
             kind == "VIEW",
+            kind == "SYSTEM VERSIONED",
         )
     return described
 

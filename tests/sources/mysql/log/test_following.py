@@ -141,6 +141,17 @@ def test_what_a_change_leaves_out_is_there_though_another_column_has_gone(
     assert site.rows("docs", "id, gone, v, body") == [(1, 6, 7, "one"), (20, None, 7, "two")]
 
 
+def test_a_table_with_system_versioning_is_not_followed_and_harms_no_other(site: Site, shop: Database) -> None:
+    versioned = "CREATE TABLE kept (id int PRIMARY KEY, v int) WITH SYSTEM VERSIONING"
+    shop.run(versioned, "INSERT INTO kept VALUES (1, 1)", "CREATE TABLE other (id int PRIMARY KEY)")
+    site.create()
+    site.run()
+    shop.run("UPDATE kept SET v = 2", "DELETE FROM kept", "INSERT INTO other VALUES (1)")
+    site.run()
+    assert "not_in_log" in site.notes()
+    assert site.query("SELECT id FROM other") == [(1,)]
+
+
 @pytest.mark.parametrize("goes", ["DROP TABLE docs", "RENAME TABLE docs TO kept"])
 def test_a_table_that_goes_while_it_is_asked_for_what_changes_left_out_ends_alone(
     site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch, goes: str

@@ -30,11 +30,12 @@ _TRIES = 20
 
 
 def followed(described: Mapping[str, Described], streams: Sequence[Stream]) -> list[Stream]:
-    """Those of the streams whose changes are in the log: tables, not views."""
+    """Those of the streams whose changes are in the log as they were made: tables, not views. Of a table with system
+    versioning the log has rows of the past too, and columns that nobody declared."""
     return [
         replace(stream, key=described[stream.name].relation.identity, cursor_field=None, deletes=True)
         for stream in streams
-        if not described[stream.name].view
+        if not (described[stream.name].view or described[stream.name].versioned)
     ]
 
 
@@ -55,10 +56,11 @@ class Log(AnyLog):
             position = Position.of(following.cursor)
             if server.identity(session) != position.server:
                 raise expired(f"{self.where} is another server than the one that was followed")
-            self._say(following)
+            described = self.described()
+            self._say(following, described)
             tracking = self.tracking(session, following.cursor)
             target = server.end(session, self.where, self.config.db_name)
-            reading = Read(self, session, following, self.described(), tracking, position, target)
+            reading = Read(self, session, following, described, tracking, position, target)
             yield from reading.changes()
             self._kept_s = server.kept_s(session)
             self._behind_s = 0.0 if reading.at_end else None
@@ -130,7 +132,11 @@ class Log(AnyLog):
         finally:
             session.execute("ROLLBACK")
 
-    def _say(self, following: Following) -> None:
+    def _say(self, following: Following, described: Mapping[str, Described]) -> None:
+        versioned = sorted(name for name, one in described.items() if one.versioned)
+        if versioned:
+            text = f"{', '.join(versioned)} have system versioning and are not followed: read them by queries"
+            self.context.note(Note("not_in_log", text))
         keyless = sorted(name for name, one in following.streams.items() if not one.stream.key)
         if keyless:
             text = f"{', '.join(keyless)} have no key: every change is a row of its own"
