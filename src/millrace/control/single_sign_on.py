@@ -87,8 +87,12 @@ def change(
     users.must_reach(home.actor, [checked])
     new = SignOn(issuer, client_id, _domains(domains), checked, just_in_time)
     if just_in_time and not new.domains:
-        raise ConfigError("people become users by themselves only with addresses of domains that are named",
-                          path="domains", code="no_domains")  # fmt: skip
+        raise ConfigError(
+            "people become users by themselves only with addresses of domains that are named",
+            hint="Name the domains of your addresses (`--domain example.com`).",
+            path="domains",
+            code="no_domains",
+        )
     # The secret of one provider is never sent to another.
     if client_secret is None and (old is None or (old.issuer, old.client_id) != (issuer, client_id)):
         raise ConfigError("the secret of the client is missing", path="client_secret", code="no_secret")
