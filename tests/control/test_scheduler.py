@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import pipelines, scheduler, set_back, slots, tables
+from millrace.control import pipelines, scheduler, set_back, tables
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
@@ -178,9 +178,7 @@ def unnamed(home: Home, many: int) -> list[Path]:
 def slot_of(home: Home) -> datetime:
     """When the one pipeline runs next."""
     with home.database.reading() as connection:
-        (found,) = slots.waiting(connection)
-    assert found.standing.slot_at is not None
-    return found.standing.slot_at
+        return connection.execute(sa.select(tables.slots.c.slot_at)).scalar_one()
 
 
 def queued(home: Home) -> int:
