@@ -175,8 +175,8 @@ class Log(AnyLog):
         publishing.drop_slot(side, self._names, self._context.clock)
         with closing(self._wired()) as wire:
             # Servers of before version 15 know the older way to say it alone.
-            how = "(SNAPSHOT 'export', FAILOVER)" if self._config.failover_slot else "EXPORT_SNAPSHOT"
-            command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL pgoutput {how}'
+            how = "pgoutput (SNAPSHOT 'export', FAILOVER)" if self._config.failover_slot else "pgoutput EXPORT_SNAPSHOT"
+            command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL {how}'
             self._context.awaiting("transactions at the server that are open")
             ((_, point, exported, *_),) = wire.ask(
                 command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set, cancel=side.cancel
