@@ -12,7 +12,7 @@ from tests.engine.kit import START, Desk, desk, items, rig, types
 from millrace.control.records import run_record
 from millrace.data.batch import Batch, Checkpoint, Mark, Passed, Refused
 from millrace.data.columns import REJECTS
-from millrace.engine.ingest import FLUSH_SECONDS, TOGETHER_ROWS
+from millrace.engine.ingest import FLUSH_SECONDS
 from millrace.engine.stage import Draft
 from millrace.errors import MillraceError, Stale, Transient
 
@@ -64,38 +64,6 @@ def test_rows_are_flushed_when_they_have_waited(desk: Desk):
 
     desk.ingest(items(1), wait, Checkpoint(1), items(2), Checkpoint(2))
     assert desk.segments() == [1, 1]
-
-
-def written(desk: Desk) -> list[list[int]]:
-    """The ids of each batch in each segment."""
-    segments = desk.crew.books.segments("items", desk.shelved().generation, 0)
-    read = [desk.sync.stage.read(one.path, one.checksum) for one in segments]
-    return [batch.column("id").to_pylist() for reader in read for batch in reader]
-
-
-def test_small_batches_that_follow_each_other_are_one(desk: Desk):
-    desk.ingest(items(1), Checkpoint(1), items(2, 3), Passed(1, "why"), Checkpoint(2), items(4), Checkpoint(3))
-    assert (written(desk), desk.cursor) == ([[1, 2, 3, 4]], 3)
-    assert (desk.crew.meter.read, desk.crew.meter.staged) == (5, 4)
-
-
-def test_batches_are_joined_within_a_second_and_up_to_a_number_of_rows(desk: Desk):
-    many = list(range(10, 10 + TOGETHER_ROWS))
-    desk.ingest(
-        items(1), items(2), lambda: desk.rig.clock.advance(1), items(3), items(4), items(*many), items(5), Checkpoint(1)
-    )
-    assert written(desk) == [[1, 2], [3, 4, *many], [5]]
-
-
-def test_batches_of_another_schema_are_not_joined(desk: Desk):
-    desk.ingest(items(1), items(2, more="x"), items(3, more="x"), items(4), Checkpoint(1))
-    assert written(desk) == [[1], [2, 3], [4]]
-
-
-def test_rows_that_are_held_when_the_source_fails_are_kept_with_their_checkpoint(desk: Desk):
-    with pytest.raises(Transient):
-        desk.ingest(items(1), items(2), Checkpoint(1), Transient("gone"))
-    assert (written(desk), desk.cursor) == ([[1, 2]], 1)
 
 
 def test_nothing_waits_before_the_first_row_has_come(desk: Desk):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 # A batch is staged at the latest this long after its first row, so that a slow source does not keep rows unsafe.
 FLUSH_SECONDS = 15.0
 
-# Batches that are smaller are joined with those that follow within a second: a batch takes as long as hundreds of rows.
-TOGETHER_ROWS, TOGETHER_BYTES, TOGETHER_MS = 2_000, 1 << 20, 1_000
-
 # Rows of each stream that are kept for tests of transformations (transformations.md 0.1).
 SAMPLES = 10
 
@@ -57,39 +54,6 @@ class _Pending:
     loose: bool = False
     """Rows came after that checkpoint, so that it does not cover all of the draft."""
     since: float | None = None
-
-
-@dataclass(slots=True)
-class _Held:
-    """Small batches of one stream and one schema that came one after the other, and go on as one."""
-
-    batches: list[Batch] = field(default_factory=list[Batch])
-    rows: int = 0
-    size_bytes: int = 0
-    since_ms: int = 0
-
-    def takes(self, batch: Batch, now_ms: int) -> bool:
-        """Whether the batch may be joined with what is held."""
-        if not self.batches:
-            return True
-        last = self.batches[-1]
-        alike = (batch.stream, batch.entry) == (last.stream, last.entry)
-        # Metadata of a field says whether it is ours.
-        alike = alike and batch.rows.schema.equals(last.rows.schema, check_metadata=True)
-        return alike and now_ms - self.since_ms < TOGETHER_MS
-
-    def hold(self, batch: Batch, now_ms: int) -> None:
-        self.since_ms = self.since_ms if self.batches else now_ms
-        self.batches.append(batch)
-        self.rows += batch.rows.num_rows
-        self.size_bytes += batch.rows.nbytes
-
-    def let_go(self) -> Batch:
-        """All that was held, in its order."""
-        first = self.batches[0]
-        joined = first.rows if len(self.batches) == 1 else pa.concat_batches([one.rows for one in self.batches])
-        self.batches, self.rows, self.size_bytes = [], 0, 0
-        return replace(first, rows=joined)
 
 
 def ingest(
@@ -126,28 +90,8 @@ def ingest(
     # What a full reload waits for: the history where there is one, else the whole read.
     completing = not shared and reading.lane == ("historical" if reading.stream.historical else "incremental")
 
-    held = _Held()
-    # What a step is given, and the order of changes in a log, stay as they came.
-    joining = not shared and flight.step is None
-
-    def enter() -> None:
-        """What is held is in the draft."""
-        if not held.batches:
-            return
-        batch = held.let_go()
-        added = add(batch, mappings, draft, latest, note, flight)
-        pending.created.update(added.created)
-        if shared:
-            pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
-        else:
-            pending.passed.update(added.filtered)
-        if batch.stream != stream and not shared:
-            moved = batch.rows.num_rows - sum(added.filtered.values())
-            pending.created.update({batch.stream: moved, stream: -moved})
-
     def commit(*, last: bool = False) -> None:
         nonlocal pending
-        enter()
         segments, rejects = draft.close()
         staying = draft.close_staying()
         ledger.commit(  # I1
@@ -191,7 +135,7 @@ def ingest(
 
     def due() -> bool:
         waited = pending.since is not None and clock.monotonic() - pending.since >= FLUSH_SECONDS
-        return not whole and (draft.fills(held.rows, held.size_bytes) or waited or stopping())
+        return not whole and (draft.full or waited or stopping())
 
     def next_item() -> Item | None:
         try:
@@ -226,7 +170,6 @@ def ingest(
                         pending.passed[item.reason] += item.count
                     count = item.count
                 elif isinstance(item, Truncated):
-                    enter()
                     now = _milliseconds(clock.now())
                     latest = max(latest, now)
                     _truncate(item, mappings, draft, latest, pending)
@@ -253,8 +196,6 @@ def ingest(
                     if moves and {*key} <= {*batch.rows.schema.names}:
                         mappings.born(batch.stream, key, of=stream)
                     now = _milliseconds(clock.now())
-                    if not held.takes(batch, now):
-                        enter()
                     if now < latest - _SKEW_MS and not behind:
                         behind = True
                         note(_clock_went_back(now, latest))
@@ -264,13 +205,17 @@ def ingest(
                         wanted[batch.stream] = room - min(room, batch.rows.num_rows)
                     if raw is not None and batch.entry == "start":
                         raw.add(batch, latest)
+                    added = add(batch, mappings, draft, latest, note, flight)
+                    pending.created.update(added.created)
                     count = batch.rows.num_rows
                     if shared:
                         pending.others[batch.stream] += count
-                    held.hold(batch, now)
-                    much = held.rows >= TOGETHER_ROWS or held.size_bytes >= TOGETHER_BYTES
-                    if not joining or much or draft.fills(held.rows, held.size_bytes):
-                        enter()
+                        pending.left.update({(batch.stream, why): rows for why, rows in added.filtered.items()})
+                    else:
+                        pending.passed.update(added.filtered)
+                    if batch.stream != stream and not shared:
+                        moved = count - sum(added.filtered.values())
+                        pending.created.update({batch.stream: moved, stream: -moved})
                 pending.read += 0 if shared else count
                 meter.read += count
         commit(last=True)

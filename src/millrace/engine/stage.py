@@ -307,11 +307,7 @@ class Draft:
 
     @property
     def full(self) -> bool:
-        return self.fills(0, 0)
-
-    def fills(self, rows: int, size_bytes: int) -> bool:
-        """Whether it is full with so much more."""
-        return self.rows + self.rejected + rows >= self.flush_rows or self.size_bytes + size_bytes >= self.flush_bytes
+        return self.rows + self.rejected >= self.flush_rows or self.size_bytes >= self.flush_bytes
 
     def close_staying(self) -> list[RejectFile]:
         """The file of the rows that stay rejects is durable; there is none without such rows."""
