@@ -19,6 +19,7 @@ from millrace.control import connections, drafts, jobs, preview, reach, simulati
 from millrace.control.home import Home
 from millrace.errors import ConfigError
 from millrace.simulators.clevertap import Account, Settings, Simulator
+from millrace.simulators.clevertap.config import read
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,10 @@ def test_invented_data_are_loaded_for_whoever_asks(tmp_path: Path) -> None:
         try:
             begun = simulation.begin(ada)
             assert simulation.begin(ada).job == begun.job
+            # Who tries things out for the first time is not kept waiting as CleverTap keeps its clients waiting.
+            told = read(home.path / "simulation.yaml")
+            assert told.page_not_ready.probability == told.partial.probability == 0
+            assert max(*told.latency_ms.open, *told.latency_ms.page) <= 10
             work(home)
             assert jobs.find(ada, begun.job).run.status == "COMPLETED"
             found = preview.query(ada, begun.destination, "SELECT count(*) AS n FROM events")

@@ -36,6 +36,12 @@ DESTINATION = "Warehouse (simulated)"
 USERS = 300
 DAYS = 10
 EVERY_S = 3600
+# CleverTap lets its clients wait for pages and counts; who tries things out for the first time need not.
+AT_ONCE: Mapping[str, Any] = {
+    "page_not_ready": {"probability": 0},
+    "partial": {"probability": 0},
+    "latency_ms": {"open": [1, 5], "page": [1, 10], "report_ms_per_day": 0},
+}
 # A server looks every second whether the stand-in shall run; it needs a second or two to invent its data.
 PATIENCE_S = 30.0
 HOST = "127.0.0.1"
@@ -112,8 +118,9 @@ def _planned(home: Home) -> dict[str, Any]:
         port = free.getsockname()[1]
     account = {"id": "SIM-EU1-0001", "passcode": secrets.token_urlsafe(12), "users": USERS, "days": DAYS}
     plan: dict[str, Any] = {"port": port, "settings": "simulation.yaml", "account": account}
+    settings = {"accounts": [account], "control": False, **AT_ONCE}
     # YAML takes JSON.
-    (home.path / plan["settings"]).write_text(json.dumps({"accounts": [account], "control": False}), encoding="utf-8")
+    (home.path / plan["settings"]).write_text(json.dumps(settings), encoding="utf-8")
     draft = home.path / f"{FILE}.part"
     draft.write_text(json.dumps(plan), encoding="utf-8")
     draft.replace(home.path / FILE)
