@@ -24,6 +24,7 @@ from millrace.simulators.clevertap import Simulator
 
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)?|\d+ (s|min) ago|just now|[\d.,]+ (rows/)?s\b|(?<=_ms.: )\d+"
+    r"|next in \d+ (h|min)( \d+ (min|s))?"
 )
 _TOKEN = re.compile(r"(?<![\w-])(ms_)?[\w-]{43}(?![\w-])|mk_[0-9a-f]{24}")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.control.conftest import Desk, commit
 
+from millrace.cli.pipelines import _statuses
 from millrace.connect.destination import Loaded
 from millrace.connect.source import Note
-from millrace.control import leases, positions, records, status
+from millrace.control import leases, lifecycle, overview, pipelines, positions, records, status
 from millrace.control.home import Home
 from millrace.data.batch import Mark
 from millrace.errors import ConfigError, Problem
@@ -104,6 +106,23 @@ def test_a_status_shows_what_is_committed_and_what_is_loaded(
     assert json.loads(json.dumps(records.to_json(found)))["waiting_segments"] == 1
     with pytest.raises(ConfigError):
         status.statuses(home, "other")
+
+
+@pytest.mark.usefixtures("saved")
+def test_a_status_says_when_its_schedule_lets_the_pipeline_run_next(home: Home) -> None:
+    assert status.statuses(home)[0].next_at is None
+    wished = replace(pipelines.find(home, "events").wish, schedule={"every_s": 3600})
+    pipelines.change(home, "events", wished)
+    (found,) = status.statuses(home)
+    (listed,) = overview.page(home).items
+    assert found.next_at is not None
+    assert found.next_at == listed.next_at == status.statuses(home, "events")[0].next_at
+    now = found.next_at - timedelta(hours=2, minutes=5)
+    assert "every 1h, next in 2 h 5 min" in next(_statuses([found], now))
+    lifecycle.pause(home, "events")
+    (found,) = status.statuses(home)
+    assert found.next_at is None
+    assert "next in" not in next(_statuses([found], now))
 
 
 def test_a_status_speaks_of_the_current_generation(home: Home, saved: Desk, segment: Any) -> None:

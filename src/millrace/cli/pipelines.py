@@ -18,7 +18,7 @@ from millrace.cli.files import told
 from millrace.cli.nouns import day
 from millrace.cli.progress import INTERRUPTED, interruptible, shared, watching
 from millrace.cli.runs import account, balanced, outcome
-from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, table, warn
+from millrace.cli.text import State, ago, bold, count, dim, mark, say, size, span, table, warn
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, as_typed
 
@@ -211,6 +211,9 @@ def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
         last = one.last_run
         state: State = "busy" if one.running else outcome(last) if last else "idle"
         planned = schedule.told(schedule.from_json(one.schedule))
+        # What is due waits for a server; without one, schedules are only written down.
+        if one.next_at is not None and one.next_at > now:
+            planned += f", next in {span((one.next_at - now).total_seconds())}"
         facts = [f"{one.source_type} → {one.destination_type}", one.load_mode, planned]
         if one.state != "ACTIVE":
             facts.append(one.state.lower())

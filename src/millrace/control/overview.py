@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import pages, pipelines, rejects, schedule
+from millrace.control import pages, pipelines, rejects, schedule, slots
 from millrace.control.priority import Priority
-from millrace.control.tables import connections, reject_files, reject_groups, runs, segments, slots
+from millrace.control.tables import connections, reject_files, reject_groups, runs, segments
 from millrace.control.tables import pipelines as table
 from millrace.control.telling_tables import usage_hourly
 from millrace.data.dataclass import dataclass
@@ -224,10 +224,7 @@ def _told(connection: sa.Connection, rows: Sequence[Any], now: datetime) -> list
             .group_by(s.run_id)
         )
     }
-    planned = sa.select(slots.c.pipeline_id, slots.c.due_at).where(
-        slots.c.pipeline_id.in_(ids), slots.c.part == "run", slots.c.stream == ""
-    )
-    due: dict[str, datetime | None] = {row.pipeline_id: row.due_at for row in connection.execute(planned)}
+    due = slots.next_runs(connection, ids)
     first = now.replace(minute=0, second=0, microsecond=0) - (HOURS - 1) * _HOUR
     recent: dict[str, list[int]] = {}
     for row in connection.execute(

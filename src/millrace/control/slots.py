@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -64,6 +64,13 @@ def waiting(connection: sa.Connection) -> Sequence[Slot]:
     """Every schedule at which something is to be done at some time; nobody else changes them in this transaction."""
     query = sa.select(slots).where(slots.c.due_at.is_not(None)).order_by(*slots.primary_key).with_for_update()
     return [_slot(row) for row in connection.execute(query)]
+
+
+def next_runs(connection: sa.Connection, pipeline_ids: Sequence[str]) -> Mapping[str, datetime | None]:
+    """When each of these pipelines is due by its schedule: None while nothing is planned, missing without one."""
+    mine = (slots.c.pipeline_id.in_(pipeline_ids), slots.c.part == "run", slots.c.stream == "")
+    query = sa.select(slots.c.pipeline_id, slots.c.due_at).where(*mine)
+    return {row.pipeline_id: row.due_at for row in connection.execute(query)}
 
 
 def of(connection: sa.Connection, pipeline_id: str) -> Sequence[Slot]:

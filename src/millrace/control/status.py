@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import leases, pipelines, positions, rejects
+from millrace.control import leases, pipelines, positions, rejects, slots
 from millrace.control.records import RunRecord, latest_runs
 from millrace.control.tables import segments, tables
 from millrace.data.dataclass import dataclass
@@ -66,7 +66,10 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """One pipeline at a glance. ``running`` is the process that works on it now."""
+    """One pipeline at a glance. ``running`` is the process that works on it now.
+
+    ``next_at``: when its schedule lets it run next; None while nothing is planned.
+    """
 
     name: str
     state: str
@@ -76,6 +79,7 @@ class PipelineStatus:
     destination_type: str
     load_mode: str
     schedule: Any
+    next_at: datetime | None
     streams: tuple[StreamStatus, ...]
     last_run: RunRecord | None
     running: str | None
@@ -102,15 +106,23 @@ def statuses(home: Home, pipeline: str | None = None) -> list[PipelineStatus]:
     """Every pipeline by name, or the one of that name. Raises ConfigError when there is none of that name."""
     home.actor.must("view")
     found = pipelines.listed(home) if pipeline is None else [pipelines.find(home, pipeline)]
+    ids = [one.id for one in found]
     now = home.database.now()
     with home.database.reading() as connection:
-        runs = latest_runs(connection, [one.id for one in found])
+        runs, due = latest_runs(connection, ids), slots.next_runs(connection, ids)
         open_ = rejects.count_open(connection)
-        return [_status(connection, one, runs.get(one.name), open_.get(one.id, 0), now) for one in found]
+        return [
+            _status(connection, one, runs.get(one.name), due.get(one.id), open_.get(one.id, 0), now) for one in found
+        ]
 
 
 def _status(
-    connection: sa.Connection, pipeline: Pipeline, last_run: RunRecord | None, open_rejects: int, now: datetime
+    connection: sa.Connection,
+    pipeline: Pipeline,
+    last_run: RunRecord | None,
+    next_at: datetime | None,
+    open_rejects: int,
+    now: datetime,
 ) -> PipelineStatus:
     lanes: dict[str, list[LaneStatus]] = {}
     for at in positions.of(connection, pipeline.id):
@@ -129,6 +141,7 @@ def _status(
         destination_type=pipeline.destination_type,
         load_mode=pipeline.load_mode,
         schedule=pipeline.schedule,
+        next_at=next_at,
         streams=tuple(StreamStatus(name, tuple(lanes.get(name, ())), tuple(filled.get(name, ()))) for name in names),
         last_run=last_run,
         running=f"process {holder.pid} on {holder.host}" if holder else None,

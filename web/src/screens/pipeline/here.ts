@@ -16,17 +16,5 @@ export const statusQuery = (pipeline: string) =>
     refetchInterval: 60_000,
   });
 
-/** When the pipeline whose screens are shown runs next by its schedule; nothing while nothing is planned. */
-export function useNextRun(): string | null {
-  const name = usePipelineName();
-  const { data } = useQuery({
-    queryKey: ['pipelines', 'next', name],
-    queryFn: () =>
-      body(api.GET('/api/millrace/v1/overview', { params: { query: { search: name, limit: 100 } } })),
-    refetchInterval: 60_000,
-  });
-  return data?.items.find((one) => one.name === name)?.next_at ?? null;
-}
-
 /** How far the pipeline is whose screens are shown. */
 export const usePipeline = () => useQuery(statusQuery(usePipelineName()));

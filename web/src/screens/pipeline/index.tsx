@@ -21,14 +21,13 @@ import { told } from '~/words/schedules';
 import { Asked, type Question } from './Asked';
 import { useActions } from './actions';
 import { health } from './health';
-import { useNextRun, usePipeline, usePipelineName } from './here';
+import { usePipeline, usePipelineName } from './here';
 import { tabs } from './tabs';
 
 /** What all screens of one pipeline have above them: its name, how it is, what can be done, and the tabs. */
 export function Component() {
   const name = usePipelineName();
   const pipeline = usePipeline();
-  const next = useNextRun();
   const actions = useActions(name);
   const may = useMay();
   const [question, ask] = useState<Question | null>(null);
@@ -64,7 +63,7 @@ export function Component() {
               </Link>{' '}
               → <Link to={at.destination(found.destination)}>{found.destination}</Link> ·{' '}
               <span style={{ whiteSpace: 'nowrap' }}>{told(found.schedule)}</span>
-              <Next at={next} />
+              <Next at={found.next_at} />
             </>
           )
         }
