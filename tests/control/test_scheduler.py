@@ -78,6 +78,7 @@ def test_a_clock_that_was_set_back_while_nobody_scheduled_is_noticed_once(
 ):
     truly, apart = Database.now, timedelta()
     monkeypatch.setattr(Database, "now", lambda self: truly(self) + apart)
+    monkeypatch.setattr(set_back, "SURE_S", 0.3)
     pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
     caplog.set_level(logging.INFO)
     with serving(home):
@@ -102,19 +103,61 @@ def test_a_clock_that_was_set_back_while_nobody_scheduled_is_noticed_once(
     assert slot_of(home) > moved
 
 
-@pytest.mark.parametrize(("ends_in_s", "taken"), [(59, False), (65, False), (90, True)])
-def test_a_scheduler_elsewhere_keeps_its_lease_unless_that_is_of_a_time_to_come(
-    home: Home, ends_in_s: int, taken: bool
+def test_a_clock_that_is_wrong_only_until_its_machine_has_asked_for_the_time_moves_nothing(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    truly, apart, answers = Database.now, timedelta(), 0
+
+    def now(self: Database) -> datetime:
+        nonlocal answers
+        answers += 1
+        return truly(self) + apart
+
+    def answered(times: int) -> None:
+        until = answers + times
+        soon(lambda: answers >= until)
+
+    monkeypatch.setattr(Database, "now", now)
+    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+    with serving(home):
+        soon(lambda: queued(home) == 1)
+    first = slot_of(home)
+    caplog.set_level(logging.INFO)
+    apart = -50 * 365 * 24 * HOUR
+    with serving(home):  # also one that ends before the clock is right
+        answered(3)
+    with serving(home):
+        answered(3)
+        assert slot_of(home) == first
+        apart = timedelta()
+        soon(lambda: "schedules from now on" in caplog.text)
+        answered(10)
+    assert slot_of(home) == first
+    assert queued(home) == 1
+    assert "set back" not in caplog.text
+
+
+@pytest.mark.parametrize("ends_in_s", [59, 65, 90, 3600])
+def test_a_scheduler_elsewhere_keeps_its_lease_while_it_renews_it_whatever_its_clock_shows(
+    home: Home, monkeypatch: pytest.MonkeyPatch, ends_in_s: int
+):
+    monkeypatch.setattr(set_back, "SURE_S", 1.0)
     ends = home.database.now() + timedelta(seconds=ends_in_s)
+
+    def token(renewed: int) -> str:
+        with home.database.transaction() as connection:
+            values = {"expires_at": ends + timedelta(milliseconds=renewed)}
+            connection.execute(sa.update(tables.leases).where(tables.leases.c.token == "t").values(values))
+            return connection.execute(sa.select(tables.leases.c.token)).scalar_one()
+
     with home.database.transaction() as connection:
         row = {"name": scheduler.LEASE, "token": "t", "holder": ELSEWHERE, "acquired_at": ends, "expires_at": ends}
         connection.execute(sa.insert(tables.leases).values(row))
     with serving(home):
-        time.sleep(0.5)
-        with home.database.reading() as connection:
-            token = connection.execute(sa.select(tables.leases.c.token)).scalar_one()
-    assert (token != "t") == taken
+        for renewed in range(1, 10):
+            time.sleep(0.2)
+            assert token(renewed) == "t"
+        soon(lambda: token(9) != "t")
 
 
 def test_what_is_due_does_not_wait_for_a_stage_that_answers_slowly(

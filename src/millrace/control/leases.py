@@ -57,15 +57,11 @@ NOBODY = Holder("", "", 0, "")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write under a name, as long as nobody else has taken it.
-
-    ``before``: when the one who had it before renewed it last, where the database still knows that.
-    """
+    """The right to write under a name, as long as nobody else has taken it."""
 
     database: Database
     name: str
     token: str
-    before: datetime | None = None
 
     def renew(self, *, seconds: float = LEASE_S) -> None:
         """Ours for as long again. Raises Stale when another process has taken it."""
@@ -111,14 +107,14 @@ def acquire(
     seconds: float = LEASE_S,
     now: Callable[[], datetime] | None = None,
     what: str | None = None,
-    ahead: timedelta | None = None,
+    silent: datetime | None = None,
 ) -> Lease:
     """The lease is ours.
 
     It is taken from a holder that is dead, however long its lease would last, and never from one that lives on this
-    machine, however the clock has jumped; only of a holder elsewhere does time decide. Where that one renewed it in a
-    time to come, by more than ``ahead``, the clock was set back since, and it is taken. Raises AlreadyRunning, which
-    speaks of ``what``.
+    machine, however the clock has jumped; only of a holder elsewhere does time decide. ``silent``: the `last_seen` that
+    has been the same for longer than any holder that lives leaves it; it is taken however long it would last. Raises
+    AlreadyRunning, which speaks of ``what``.
     """
     moment = (now or database.now)()
     token = str(uuid.uuid4())
@@ -130,7 +126,6 @@ def acquire(
         "acquired_at": moment,
         "expires_at": expires_at,
     }
-    before: datetime | None = None
     with database.transaction() as connection:
         held_by = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
         if held_by is None:
@@ -142,9 +137,7 @@ def acquire(
                     f"{what or name} was taken by another process in this moment", hint="Try again."
                 ) from None
         else:
-            before = held_by.expires_at - timedelta(seconds=seconds)
-            latest = None if ahead is None else expires_at + ahead
-            if _holds(held_by, moment, latest=latest):
+            if _holds(held_by, moment, silent=silent):
                 raise _already(what or name, held_by)
             # The token in the condition: of two that found the same dead holder, one wins.
             taken = connection.execute(
@@ -153,7 +146,18 @@ def acquire(
             if taken.rowcount != 1:
                 raise AlreadyRunning(f"{what or name} was taken by another process in this moment", hint="Try again.")
     _ours.add(token)
-    return Lease(database, name, token, before)
+    return Lease(database, name, token)
+
+
+def last_seen(database: Database, name: str) -> datetime | None:
+    """When a holder of the lease renewed it last, by its clock; None where nobody knows."""
+    with database.reading() as connection:
+        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+    return None if row is None else _last_seen(row)
+
+
+def _last_seen(row: Any) -> datetime:
+    return row.expires_at - timedelta(seconds=LEASE_S)
 
 
 @contextmanager
@@ -231,13 +235,13 @@ def _process(pid: int) -> Holder:
     return Holder(socket.gethostname(), _place(), pid, _started(pid) or "")
 
 
-def _holds(row: Any, now: datetime, *, latest: datetime | None = None) -> bool:
-    """Somebody holds the lease. One of elsewhere that ends later than the ``latest`` is not held."""
+def _holds(row: Any, now: datetime, *, silent: datetime | None = None) -> bool:
+    """Somebody holds the lease: not one elsewhere who is ``silent``."""
     found, me = Holder.from_json(row.holder), this_process()
     if found == NOBODY:
         return False
     if found.place != me.place:
-        return row.expires_at > now and (latest is None or row.expires_at <= latest)
+        return row.expires_at > now and _last_seen(row) != silent
     if found.pid == me.pid and found.started == me.started:
         return row.token in _ours
     started = _started(found.pid)

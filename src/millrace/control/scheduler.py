@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 LEASE = "scheduler"
 
+RENEWED_S = leases.LEASE_S / 4
+
 # One transaction looks after so many schedules at most, so that workers come in between.
 CHUNK = 200
 
@@ -92,26 +94,36 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
     lease: Lease | None = None
     keeping, ended = None, threading.Event()
     renewed = kept_house = looked = -math.inf
-    seen: tuple[float, datetime] | None = None
+    # When a scheduler was seen last, by the clock of the database: this one, or whoever has the lease.
+    seen: tuple[float, datetime | None] = -math.inf, None
     try:
         while not stopping.is_set():
             try:
                 home.database.check()
+                if lease is None and (last := leases.last_seen(home.database, LEASE)) != seen[1]:
+                    seen = time.monotonic(), last
                 # The answer may take long, before or after the database looked at its clock.
                 asked, now, at = time.monotonic(), home.database.now(), time.monotonic()
+                # While nobody scheduled the clock went on; but it never shows less than it did, unless it was set.
+                then = now if seen[1] is None else seen[1] + timedelta(seconds=asked - seen[0])
+                by = then - now if then - now >= set_back.LEAST else timedelta()
                 if lease is None:
-                    lease = leases.acquire(home.database, LEASE, what="the scheduler", ahead=set_back.LEAST)
-                    # While nobody scheduled the clock went on; but it never shows less than it did, unless it was set.
-                    seen = None if lease.before is None else (asked, lease.before)
+                    sure = asked - seen[0] >= set_back.SURE_S
+                    if by and not sure:
+                        stopping.wait(tick_s)
+                        continue
+                    # The later time stays in the database until all has followed.
+                    seconds, silent = leases.LEASE_S + by.total_seconds(), seen[1] if sure else None
+                    lease = leases.acquire(home.database, LEASE, seconds=seconds, what="the scheduler", silent=silent)
                     renewed = at
                     _log.info("this process schedules from now on")
-                elif at - renewed > leases.LEASE_S / 4:
-                    lease.renew()
-                    renewed = at
-                if seen and (by := seen[1] + timedelta(seconds=asked - seen[0]) - now) >= set_back.LEAST:
+                if by:
                     set_back.follow(home, lease, by, now, since=now - timedelta(seconds=at - seen[0]))
                     renewed = at
                     _log.warning("the clock was set back by %d s; what waits goes with it", by.total_seconds())
+                elif at - renewed > RENEWED_S:
+                    lease.renew()
+                    renewed = at
                 seen = at, now
                 tick(home, now)
                 if at - looked >= LOOK_S:

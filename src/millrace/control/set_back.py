@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Less than that is no more than clocks are corrected by, and nobody waits for it.
 LEAST = timedelta(seconds=10)
 
+# A clock that is wrong when its machine starts is put right sooner; a scheduler that lives is seen more often.
+SURE_S = 60.0
+
 
 def follow(home: Home, lease: Lease, by: timedelta, now: datetime, *, since: datetime) -> None:
     """The clock shows ``now``, and was set back by so much: schedules, tasks and messages that wait go with it. What
