@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -348,3 +349,20 @@ def test_pipelines_and_runs_of_before_the_service_have_schedules_and_job_ids_aft
     opened.close()
     assert [tuple(row) for row in slots] == [("p1", "run", 1), ("p2", "run", 0)]
     assert jobs == 3
+
+
+@pytest.mark.parametrize(("query", "timeout_ms"), [("", 60_000), ("?tcp_user_timeout=20000", 20_000)])
+def test_a_server_that_is_gone_without_a_word_is_found_out_in_a_minute_or_as_the_url_says(
+    server_url: str, query: str, timeout_ms: int
+) -> None:
+    database = Database(f"{server_url}{query}")
+    with database.reading() as connection:
+        own: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(own.pgconn.socket)) as wire:
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            told = [
+                wire.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            ]
+    database.close()
+    assert told == [30, 10, 3, timeout_ms]

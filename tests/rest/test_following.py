@@ -193,6 +193,37 @@ def test_while_the_database_hangs_one_look_is_waited_for_however_many_follow_a_j
             assert one.join()[-1] == "ended"
 
 
+def test_a_look_that_never_returns_is_given_up_and_whoever_follows_the_job_is_told_all_the_same(
+    home: Home, keys: Keys, pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, hangs, ended = watching.run, threading.Event(), threading.Event()
+
+    def run(asked: Home, number: int) -> watching.RunNow:
+        if hangs.is_set():
+            hangs.clear()
+            ended.wait()
+        return look(asked, number)
+
+    monkeypatch.setattr(watching, "run", run)
+    monkeypatch.setattr(following, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(following, "GIVEN_UP_S", 2.0)
+    path = f"{OURS}/jobs/{jobs.start(home, pipeline).run.id}/events"
+    with served(application(home, limits=MANY)) as own:
+        follower = Follower(own, keys.admin, path)
+        follower.until(lambda *_: True)
+        try:
+            hangs.set()
+            while hangs.is_set():
+                time.sleep(0.01)
+            away = httpx.get(f"{own}{path}", auth=keys.admin, timeout=30)
+            assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
+            work(home)
+            follower.until(lambda _, name, __: name == "ended")
+        finally:
+            ended.set()
+        assert follower.join()[-1] == "ended"
+
+
 def test_whoever_follows_a_job_that_goes_with_its_pipeline_is_let_go(
     home: Home, keys: Keys, pipeline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

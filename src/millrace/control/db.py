@@ -31,6 +31,15 @@ SCHEMA = "millrace"
 
 BUSY_TIMEOUT_S = 30.0
 
+# A PostgreSQL server that is gone without a word is found out in about a minute: nobody waits for it for ever.
+_REACHED = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
 _READING = "millrace_reading"
 _UNCHECKED = "millrace_unchecked"
 _CREATING_LOCK = 0x6D696C6C
@@ -260,7 +269,7 @@ def _engine(url: str) -> sa.Engine:
             engine = sa.create_engine(
                 parsed,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": 10},
+                connect_args={name: value for name, value in _REACHED.items() if name not in parsed.query},
                 execution_options={"compiled_cache": _compiled},
             )
             if "options" not in parsed.query:

@@ -17,7 +17,7 @@ from millrace.control.home import Home
 from millrace.control.operations.runs import Number
 from millrace.control.watching import Changes, RunNow
 from millrace.control.wire import encode
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.rest.asking import Asking
 from millrace.rest.streams import STREAMED, Streams, answer, event, last_seen
 
@@ -25,6 +25,12 @@ TICK_S = 1.0
 
 # So many changes are kept for those who come back.
 MOST = 5000
+
+# Nobody waits longer for a look at a job; whoever follows it asks again.
+PATIENCE_S = 5.0
+
+# A look that has not ended by then does not hold up another one.
+GIVEN_UP_S = 30.0
 
 # The pipelines of a team are looked at for so long after nobody follows them any more.
 LINGERS_S = 60.0
@@ -99,9 +105,10 @@ class Looks:
         self._latest: dict[tuple[str, int], tuple[float, asyncio.Future[RunNow]]] = {}
 
     async def at(self, home: Home, number: int) -> RunNow:
-        """How the job stands, or stood when the last look began. Raises what `watching.run` raises.
+        """How the job stands, or stood when the last look began. Raises what `watching.run` raises, and Transient where
+        the look takes long.
 
-        A look that takes long is waited for: another one would only hold one more thread beside it.
+        It goes on, and is the one of whoever asks again: another would only hold one more thread beside it.
         """
         now, whose = time.monotonic(), (home.actor.team_id, number)
         if whose not in self._latest or _older(self._latest[whose], now - TICK_S * 0.75):
@@ -109,14 +116,20 @@ class Looks:
             look = asyncio.ensure_future(run_in_threadpool(watching.run, home, number))
             look.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, also if all have left
             self._latest = fresh | {whose: (now, look)}
-        # One who leaves takes nothing away from the others.
-        return await asyncio.shield(self._latest[whose][1])
+        try:
+            # One who leaves takes nothing away from the others.
+            return await asyncio.wait_for(asyncio.shield(self._latest[whose][1]), PATIENCE_S)
+        except TimeoutError:
+            raise Transient(
+                f"the control database has not told within {PATIENCE_S:.0f} s how job {number} stands",
+                hint="It is asked further on; try again.",
+            ) from None
 
 
 def _older(look: tuple[float, asyncio.Future[RunNow]], than: float) -> bool:
-    """The look has ended, and began before that."""
+    """The look began before that, and has ended or is given up."""
     began, found = look
-    return found.done() and began < than
+    return began < (than if found.done() else than - GIVEN_UP_S)
 
 
 def join(router: APIRouter) -> None:
