@@ -106,7 +106,7 @@ class Values:
     why_whole: str = ""
     """Why rows cannot be read once more by their keys, so that the object is to be read as a whole."""
     left_out: tuple[str, ...] = ()
-    """Tables of items of the object's arrays, whose values are not compared."""
+    """Tables of items of the object's arrays, whose values are not compared; what is skipped has none."""
 
     @property
     def to_read(self) -> int:

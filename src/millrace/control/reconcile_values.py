@@ -67,10 +67,11 @@ def compared(
 
 
 def _below(mappings: Mappings, above: str) -> Iterator[Mapping]:
-    """Mappings of the items of arrays of that event type, and of those within them."""
+    """Mappings of the items of arrays of that event type, and of those within them: of each whose rows have a table."""
     for one in mappings.by_stream.values():
         if one.parent == above:
-            yield one
+            if one.mapped and not one.skipped:
+                yield one
             yield from _below(mappings, one.stream)
 
 
