@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -40,14 +41,31 @@ def change(path: Path, *statements: str) -> None:
 def test_values_are_compared_and_rows_that_differ_are_read_once_more(page: Page, home: Home, warehouse: Path) -> None:
     del warehouse
     settings.change(home, allow_private_addresses=True)
-    arrive(page, home, "/pipelines/Orders/reconcile")
+    arrive(page, home, "/pipelines/Orders/reconcile?since=garbage&rows=garbage")
+    # What the address says that is no choice is none.
+    expect(page.get_by_label("Since")).to_have_value("")
     page.get_by_role("switch", name="Values too").check()
-    page.get_by_role("button", name="Compare values").click()
+    with page.expect_request("**/reconcile") as asked:
+        page.get_by_role("button", name="Compare values").click()
+    assert asked.value.post_data_json == {"since": None, "only": [], "values": True}
     expect(page.get_by_text("100 rows compared value by value: 4 rows not alike.")).to_be_visible()
     unlike = page.get_by_role("table", name="Rows of public.orders that are not alike")
     expect(unlike.get_by_role("row").filter(has_text="Other values")).to_contain_text("v 1, n 1")
     expect(unlike.get_by_role("row").filter(has_text="Not in the table")).to_contain_text("52 … 54")
-    page.get_by_role("button", name="Read these rows again").click()
+    expect(page.get_by_role("radio", name="Different")).to_be_checked()
+    # What is chosen after it is for the next comparison; that of what is shown is read again.
+    page.get_by_role("switch", name="Values too").uncheck()
+    page.get_by_label("Since").fill("2024-02-29")
+    expect(page).to_have_url(re.compile(r"reconcile\?since=2024-02-29&rows=garbage$"))
+    with page.expect_request("**/reconcile-and-fix") as mended:
+        page.get_by_role("button", name="Read these rows again").click()
+    assert mended.value.post_data_json == asked.value.post_data_json
     expect(page.get_by_text("100 rows compared value by value: all alike. 4 rows read once more.")).to_be_visible()
     expect(page.get_by_role("button", name="Read these rows again")).to_have_count(0)
     expect(unlike).to_have_count(0)
+    # The address has the say: without its choices there are none.
+    page.get_by_role("link", name="Reconcile").click()
+    expect(page.get_by_label("Since")).to_have_value("")
+    with page.expect_request("**/reconcile") as asked:
+        page.get_by_role("button", name="Compare counts").click()
+    assert asked.value.post_data_json == {"since": None, "only": [], "values": False}

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   alike,
   byKeys,
+  dayOf,
   explained,
   type Reconciliation,
   remedy,
@@ -49,6 +50,12 @@ const values = (rows: Unlike[], more: Partial<Values> = {}): Values => ({
 });
 
 describe('a comparison', () => {
+  it('is since a day, and since nothing that is none', () => {
+    expect(dayOf('2024-02-29')).toBe('2024-02-29');
+    for (const none of [null, '', 'garbage', '2024', '2023-02-29', '2024-02-29T10:00:00Z', '12024-01-01'])
+      expect(dayOf(none)).toBe('');
+  });
+
   it('is of ranges as they are now, or of days in the zone of the source', () => {
     expect(scope(found([]))).toBe('ranges of the key, as they are now');
     expect(scope(found([], false))).toBe('days in Asia/Kolkata');

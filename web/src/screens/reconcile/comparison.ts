@@ -49,6 +49,12 @@ export interface Reconciliation {
   values: Values | null;
 }
 
+/** A day as an address has it, 2024-02-29; nothing where it is none. */
+export function dayOf(text: string | null): string {
+  const at = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(at.valueOf()) && at.toISOString().slice(0, 10) === text ? text : '';
+}
+
 /** What is counted: "days in Asia/Kolkata", or ranges. */
 export const scope = (one: Reconciliation): string =>
   one.ranges ? 'ranges of the key, as they are now' : `days in ${one.timezone}`;

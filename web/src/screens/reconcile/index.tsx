@@ -12,9 +12,9 @@ import {
 } from '@mantine/core';
 import { IconInfoCircle, IconScale, IconTool } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import { Link, useParams, useSearchParams } from 'react-router';
-import { api, body } from '~/api/client';
+import { api, body, type Schemas } from '~/api/client';
 import { useErrand } from '~/api/errands';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
@@ -28,6 +28,7 @@ import {
   byKeys,
   byReason,
   type Compared,
+  dayOf,
   explained,
   KINDS,
   type Reconciliation,
@@ -141,16 +142,24 @@ const UNLIKE: readonly Column<Unlike>[] = [
   },
 ];
 
+type Asked = Schemas['PipelinesReconcileBody'];
+
 /** Is it whole? What the source counts, beside what the table holds, and why they differ. */
 export function Component() {
   const pipeline = useParams().pipeline ?? '';
+  // What was found belongs to one pipeline.
+  return <Reconcile key={pipeline} pipeline={pipeline} />;
+}
+
+function Reconcile({ pipeline }: { pipeline: string }) {
   const may = useMay();
   const client = useQueryClient();
   const [search, setSearch] = useSearchParams();
-  const [since, setSince] = useState(search.get('since') ?? '');
-  const [values, setValues] = useState(search.get('values') === 'true');
-  const only = search.get('rows') ?? 'different';
-  // The address follows what was chosen, a moment later.
+  const there = { since: dayOf(search.get('since')), values: search.get('values') === 'true' };
+  const only = search.get('rows') === 'all' ? 'all' : 'different';
+  const [{ since, values }, choose] = useState(there);
+  // The address follows what was chosen, a moment later; what else becomes of it is followed here.
+  useEffect(() => choose({ since: there.since, values: there.values }), [there.since, there.values]);
   const set = (key: string, value: string | null) =>
     setSearch(
       (now) => {
@@ -161,20 +170,21 @@ export function Component() {
       { replace: true },
     );
   const path = { pipeline };
-  const asked = { since: since || null, only: [], values };
-  const compare = useErrand<Reconciliation[]>(() =>
+  const compare = useErrand<Reconciliation[], Asked>((asked) =>
     body(api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile', { params: { path }, body: asked })),
   );
-  const mend = useErrand<Reconciliation[]>(
-    () =>
+  const mend = useErrand<Reconciliation[], Asked>(
+    (asked) =>
       body(
         api.POST('/api/millrace/v1/pipelines/{pipeline}/reconcile-and-fix', {
           params: { path },
-          body: { ...asked, values: compare.data?.some((one) => one.values) ?? false },
+          body: asked,
         }),
       ),
     () => void client.invalidateQueries({ queryKey: ['pipelines'] }),
   );
+  // What is shown is read again, whatever was chosen since then.
+  const again = () => compare.variables && mend.mutate(compare.variables);
   const busy = compare.isPending || mend.isPending;
   const found = mend.data ?? compare.data;
   return (
@@ -183,9 +193,10 @@ export function Component() {
         <TextInput
           label="Since"
           type="date"
+          max="9999-12-31"
           value={since}
           onChange={(event) => {
-            setSince(event.currentTarget.value);
+            choose({ since: event.currentTarget.value, values });
             set('since', event.currentTarget.value);
           }}
           w={170}
@@ -196,7 +207,7 @@ export function Component() {
           disabled={mend.isPending}
           onClick={() => {
             mend.reset();
-            compare.mutate();
+            compare.mutate({ since: since || null, only: [], values });
           }}
         >
           {values ? 'Compare values' : 'Compare counts'}
@@ -205,7 +216,7 @@ export function Component() {
           label="Values too"
           checked={values}
           onChange={(event) => {
-            setValues(event.currentTarget.checked);
+            choose({ since, values: event.currentTarget.checked });
             set('values', event.currentTarget.checked ? 'true' : null);
           }}
           pb={8}
@@ -223,7 +234,7 @@ export function Component() {
           <Text size="sm" c="dimmed">
             {mend.isPending
               ? 'What differs is read once more'
-              : values
+              : compare.variables?.values
                 ? 'Rows are read on both sides'
                 : 'The source counts'}
           </Text>
@@ -269,12 +280,7 @@ export function Component() {
                   ]}
                 />
                 {byKeys(one.values) && may('pipelines.edit') && (
-                  <Button
-                    size="xs"
-                    variant="default"
-                    leftSection={<IconTool size={14} />}
-                    onClick={() => mend.mutate()}
-                  >
+                  <Button size="xs" variant="default" leftSection={<IconTool size={14} />} onClick={again}>
                     Read these rows again
                   </Button>
                 )}
@@ -284,12 +290,7 @@ export function Component() {
                   </Button>
                 )}
                 {open.length > 0 && may('pipelines.edit') && !one.ranges && (
-                  <Button
-                    size="xs"
-                    variant="default"
-                    leftSection={<IconTool size={14} />}
-                    onClick={() => mend.mutate()}
-                  >
+                  <Button size="xs" variant="default" leftSection={<IconTool size={14} />} onClick={again}>
                     Read these days again
                   </Button>
                 )}
