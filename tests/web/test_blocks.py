@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -33,6 +34,20 @@ def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, scr
     result = page.get_by_role("region", name="Sample and result")
     expect(result.get_by_role("row", name="amount")).to_contain_text("1.5")
     assert axe.faults(page) == []
+
+    # Whoever looks closer keeps their place at another width, until the list of blocks has no room beside it.
+    drawn = page.locator(".react-flow__viewport")
+    page.get_by_role("button", name="Zoom Out").click()
+    expect(drawn).to_have_attribute("style", re.compile(r"scale\(0\.\d+\)"))
+    place = drawn.get_attribute("style")
+    assert place is not None
+    for width in (1400, 1000, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        _drawn_anew(page)
+        expect(drawn).to_have_attribute("style", place)
+    page.set_viewport_size({"width": 700, "height": 900})
+    expect(drawn).not_to_have_attribute("style", place)
+    page.set_viewport_size({"width": 1440, "height": 900})
 
     # Taken back and made again; a second one by its button.
     blocks.get_by_role("button", name="Undo").click()
@@ -78,3 +93,8 @@ def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, scr
     deployed = transformations.standing(home, "shop").deployed
     assert deployed is not None
     assert "STRING_TO_NUMBER" in deployed.text
+
+
+def _drawn_anew(page: Page) -> None:
+    """What follows another width in the frame after it has been done."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")

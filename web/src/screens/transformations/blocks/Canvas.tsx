@@ -2,7 +2,7 @@
 import '@xyflow/react/dist/style.css';
 import './canvas.css';
 import { ActionIcon, Group, Menu, Skeleton, Text, Tooltip } from '@mantine/core';
-import { useViewportSize } from '@mantine/hooks';
+import { useMediaQuery } from '@mantine/hooks';
 import { IconArrowBackUp, IconArrowForwardUp, IconGripVertical, IconPlus } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import {
@@ -52,6 +52,8 @@ interface Hands {
 }
 
 const HandsContext = createContext<Hands | null>(null);
+/** As in canvas.css: there the list of blocks is not shown. */
+const NARROW = '(max-width: 767px)';
 const FIT = { maxZoom: 1, padding: 0.15 };
 const DRAGGED = 'application/x-millrace-block';
 
@@ -91,13 +93,14 @@ export default function Canvas({ chain, fields, change }: Props) {
   }, []);
   const { nodes, edges } = useMemo(() => drawn(chain), [chain]);
   const flow = useRef<ReactFlowInstance<SpotNode> | null>(null);
-  const { width } = useViewportSize();
-  // What was added is in sight, and all of it when the screen is turned.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: when there are more or fewer of them, or another width
+  const narrow = useMediaQuery(NARROW, undefined, { getInitialValueInEffect: false });
+  // What was added is in sight, and all of it when the list of blocks comes or goes. Any other width leaves the place
+  // that somebody looks at as it is.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: when there are more or fewer of them, or more or less room
   useEffect(() => {
     const frame = requestAnimationFrame(() => void flow.current?.fitView(FIT));
     return () => cancelAnimationFrame(frame);
-  }, [nodes.length, width]);
+  }, [nodes.length, narrow]);
   if (catalogue.error) return <ErrorNote error={catalogue.error} again={() => void catalogue.refetch()} />;
   if (!catalogue.data) return <Skeleton height={420} />;
   const kinds = catalogue.data.kinds;
