@@ -70,9 +70,10 @@ def test_filters_tabs_and_drawers_have_addresses_that_others_can_open(visit: Vis
     page.goto("/pipelines/Idle/jobs/1")
     expect(page).to_have_url(re.compile(rf"{re.escape(AT)}/jobs/1$"))
     expect(page.get_by_role("dialog")).to_contain_text("Job #1")
-    # What failed in it is one step away.
-    balance = page.get_by_role("dialog").get_by_role("group", name="Balance")
-    balance.get_by_role("link", name="failed").click()
+    # What failed in it is one step away, among what failed in others.
+    failed = page.get_by_role("dialog").get_by_role("group", name="Balance").get_by_role("link", name="failed")
+    expect(failed).to_have_accessible_description("All failed events of the pipeline")
+    failed.click()
     expect(page).to_have_url(re.compile(rf"{re.escape(AT)}/failed-events$"))
 
     page.goto(f"{AT}/reconcile?since=2026-01-05&values=true")

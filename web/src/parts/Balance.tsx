@@ -5,24 +5,32 @@ import { at } from '~/app/places';
 import { count } from '~/words/numbers';
 import { leftOut } from '~/words/rows';
 
+interface Term {
+  word: string;
+  rows: number;
+  /** Where those that failed are: the pipeline's, of every job. */
+  failed?: string;
+}
+
 /** read + created = loaded + filtered + failed + waiting: what became of every row of a job, and why some were left out. */
 export function Balance({ of, pipeline }: { of: Schemas['Balance']; pipeline: string }) {
-  const left: [string, number][] = [['read', of.read]];
-  if (of.created !== 0) left.push(['made on the way', of.created]);
-  const right: [string, number][] = [['loaded', of.loaded]];
-  if (of.filtered_rows > 0) right.push(['left out on purpose', of.filtered_rows]);
-  if (of.rejected_rows > 0) right.push(['failed', of.rejected_rows]);
-  if (of.dropped > 0) right.push(['given up by a fresh start', of.dropped]);
-  if (of.waiting > 0) right.push(['waiting', of.waiting]);
+  const left: Term[] = [{ word: 'read', rows: of.read }];
+  if (of.created !== 0) left.push({ word: 'made on the way', rows: of.created });
+  const right: Term[] = [{ word: 'loaded', rows: of.loaded }];
+  if (of.filtered_rows > 0) right.push({ word: 'left out on purpose', rows: of.filtered_rows });
+  if (of.rejected_rows > 0)
+    right.push({ word: 'failed', rows: of.rejected_rows, failed: at.pipeline(pipeline, 'failed-events') });
+  if (of.dropped > 0) right.push({ word: 'given up by a fresh start', rows: of.dropped });
+  if (of.waiting > 0) right.push({ word: 'waiting', rows: of.waiting });
   const reasons = Object.entries(of.filtered);
   return (
     <>
       <Group gap={8} className="figures balance" role="group" aria-label="Balance">
         {left.map((one, index) => (
-          <Term key={one[0]} sign={index > 0 ? '+' : null} term={one} pipeline={pipeline} />
+          <Summand key={one.word} sign={index > 0 ? '+' : null} {...one} />
         ))}
         {right.map((one, index) => (
-          <Term key={one[0]} sign={index > 0 ? '+' : '='} term={one} pipeline={pipeline} />
+          <Summand key={one.word} sign={index > 0 ? '+' : '='} {...one} />
         ))}
       </Group>
       {reasons.length > 0 && (
@@ -34,13 +42,7 @@ export function Balance({ of, pipeline }: { of: Schemas['Balance']; pipeline: st
   );
 }
 
-interface TermProps {
-  sign: string | null;
-  term: [string, number];
-  pipeline: string;
-}
-
-function Term({ sign, term: [word, rows], pipeline }: TermProps) {
+function Summand({ sign, word, rows, failed }: Term & { sign: string | null }) {
   return (
     <>
       {sign && (
@@ -48,12 +50,12 @@ function Term({ sign, term: [word, rows], pipeline }: TermProps) {
           {sign}
         </Text>
       )}
-      <Text c={word === 'failed' ? 'var(--failed)' : undefined}>
+      <Text c={failed && 'var(--failed)'}>
         <Text span fw={600} size="lg">
           {count(rows)}
         </Text>{' '}
-        {word === 'failed' ? (
-          <Link to={at.pipeline(pipeline, 'failed-events')} className="failed">
+        {failed ? (
+          <Link to={failed} className="failed" title="All failed events of the pipeline">
             {word}
           </Link>
         ) : (
