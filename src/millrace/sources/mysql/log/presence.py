@@ -25,8 +25,8 @@ def present(
 ) -> Mapping[tuple[Any, ...], Sequence[bytes | None]]:
     """Values of the ``wanted`` columns as the server writes them; keys without a row are not there.
 
-    A column that has gone by now has no values: what is asked of the others is there all the same. Of a table that has
-    gone no row is there, whether before the run or while its changes are read.
+    A column that has gone by now has no values: what is asked of the others is there all the same. Of a table that had
+    gone before the run no row is there. Raises Transient where either goes meanwhile: the table may come back.
     """
     if described is None or not {*key} <= described.types.keys():
         return {}
@@ -44,15 +44,13 @@ def present(
         ]
         try:
             _, columns = session.answer(" UNION ALL ".join(statements))
-        except SchemaError as cause:
+        except ConfigError as cause:
+            if not (isinstance(cause, SchemaError) or no_table(cause)):
+                raise
             raise Transient(
                 f"{described.relation.name} has changed while its changes were read.",
-                hint="Run again: columns are looked up anew.",
+                hint="Run again: tables are looked up anew.",
             ) from cause
-        except ConfigError as cause:
-            if no_table(cause):
-                return {}
-            raise
         for number, *values in zip(*columns, strict=True):
             one = some[int(number or 0)]
             told, rest = values[: len(texts)], values[len(texts) :]
