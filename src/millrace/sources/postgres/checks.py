@@ -62,8 +62,8 @@ def _objects(config: Config, server: Server, session: Session) -> Verdict:
         return Verdict(
             "objects",
             "warn",
-            f"policies of the server hide rows of {', '.join(hidden)} from {config.db_user}",
-            "Let the user see all rows: ALTER ROLE … BYPASSRLS, or a policy of its own. The log has them in any case.",
+            f"policies of the server may hide rows of {', '.join(hidden)} from {config.db_user}",
+            "Let the user see all rows for sure: ALTER ROLE … BYPASSRLS. The log has them in any case.",
         )
     keyless = sum(not one.relation.identity for one in known.values())
     words = f"{len(known)} tables and views" + (f", {keyless} of them without a key" if keyless else "")

@@ -82,7 +82,7 @@ class Source(AnySource[Config]):
         described = self._one(name)
         relation = described.relation
         if described.partial:
-            text = f"policies of the server hide rows of {name} from {self.config.db_user}; what is hidden is not read"
+            text = f"policies of the server may hide rows of {name} from {self.config.db_user}: those are not read"
             self.context.note(Note("rows_hidden", text))
         return Plan(
             database=Postgres(self._server, {name: described}, self._left_out),
