@@ -49,6 +49,7 @@ Category: TypeAlias = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 _FAILURES: Mapping[str, IngestionStatus] = {
     "auth": "PERMISSION_DENIED",
     "forbidden": "PERMISSION_DENIED",
+    "PERMISSION_DENIED": "PERMISSION_DENIED",
     "log_expired": "LOG_EXPIRED",
 }
 FAILED: tuple[IngestionStatus, ...] = ("FAILED", *dict.fromkeys(_FAILURES.values()))

@@ -81,22 +81,24 @@ class _Follow:
         self.mappings = sync.mappings()
         streams = {stream.name: self._followed(stream) for stream in sync.following}
         following = Following(streams, before.position if before else None)
-        for name in streams:
+        # Of the others it is said already how they ended.
+        watched = [name for name in streams if name not in sync.refused]
+        for name in watched:
             sync.watch.reading(name)
         try:
             finished = self._read(following, streams)
         except Transient as failure:
             sync.failures[LOG] = failure
-            for name in streams:
+            for name in watched:
                 sync.watch.ended(name, "failed", failure)
             return True
         except Exception as fatal:
             if isinstance(fatal, ConfigError) and fatal.code == "log_expired":
                 sync.note(Note("log_expired", fatal.message, level="error"))
-            for name in streams:
+            for name in watched:
                 sync.watch.ended(name, "failed", fatal)
             raise
-        for name in streams:
+        for name in watched:
             if name not in sync.left:
                 sync.watch.ended(name, "read" if finished else "stopped", None)
         if finished and (place := self.place) is not None:

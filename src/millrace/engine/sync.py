@@ -17,7 +17,7 @@ from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import ingest
-from millrace.engine.ledger import Ledger, Shelf, Shelved
+from millrace.engine.ledger import Commit, Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.mappings import Mappings
@@ -40,7 +40,8 @@ LOAD_WAITS_S = (1.0, 5.0, 15.0)
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end.
+    """One run of one pipeline, with all that it needs. Streams in ``failures`` did not come to their end, those in
+    ``refused`` cannot before a person mends them.
 
     ``open_destination`` is called once in each thread that loads. ``failing``: how many rejects end the run or
     leave an object (pipelines.md 19.8). ``pipeline``: its name, for the paths of files. ``flight``: what happens to
@@ -73,6 +74,7 @@ class Sync:
     following: Sequence[Stream] = ()
     keeps_unchanged: bool = False
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    refused: dict[str, ObjectRefused] = field(default_factory=dict[str, ObjectRefused])
     left: set[str] = field(default_factory=set[str])
     """Streams of which too many rows failed."""
     deferred: dict[str, RateLimited] = field(default_factory=dict[str, RateLimited])
@@ -107,8 +109,15 @@ class Sync:
         return finished
 
     def _raise(self) -> None:
+        """What time may mend ends the run, so that it is tried again; what was refused does where nothing else is."""
         for failure in self.failures.values():
             raise failure
+        if self.refused and self._all_refused:
+            raise [*self.refused.values()][-1]
+
+    @property
+    def _all_refused(self) -> bool:
+        return self.refused.keys() >= {stream.name for stream in self.streams}
 
     def ingest(
         self,
@@ -179,7 +188,7 @@ class Sync:
                 self.leave(stream.name, failure)
                 return "left", failure
             except ObjectRefused as failure:
-                self.failures[stream.name] = failure
+                self._refuse(stream, failure)
                 return "failed", failure
             except (ConfigError, Stale, DataError):
                 raise
@@ -297,6 +306,18 @@ class Sync:
         if stream not in self.left:
             self.left.add(stream)
             self.note(Note(failure.code, f"{failure.message}. {failure.hint}", level="error"))
+
+    def _refuse(self, stream: Stream, failure: ObjectRefused) -> None:
+        """Nothing more of the stream is read in this run, and the run says why."""
+        self.refused[stream.name] = failure
+        if not self._all_refused:  # else it is raised
+            text = ". ".join(part.rstrip(".") for part in (failure.message, failure.hint) if part)
+            self.note(Note(failure.code, f"{text}.", level="error"))
+        mappings = self.mappings()
+        if stream.name not in mappings.by_stream:
+            # The run may end well without a commit of the stream, which is not new to the next one all the same.
+            mappings.of(stream.name)
+            self.ledger.commit(Commit(stream.name, "again", None, 0, mappings=mappings.taken()))
 
     def settle(self, destination: Destination[Any]) -> None:
         """Full reloads that were read and loaded to their end have taken the place of their tables."""

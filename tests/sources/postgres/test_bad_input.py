@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tests.sources.postgres.test_pipeline import pipeline, run
 from millrace.connect.reach import WORLD, Walled
 from millrace.connect.source import Context
 from millrace.control.home import Home
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import MillraceError
 
 
 def refused(database: Database, **settings: Any) -> MillraceError:
@@ -223,8 +224,11 @@ def test_an_object_that_the_server_refuses_fails_alone(database: Database, tmp_p
     database.run("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)", f"CREATE {odd}")
     with closing(Site(tmp_path, database)) as site:
         site.create(ingestion_mode="table")
-        with pytest.raises(ConfigError, match=f"public.a_odd: .*{said}"):
-            site.run()
+        record = site.run()
+        assert record.status == "COMPLETED_WITH_FAILURES"
+        (note,) = record.notes
+        assert (note.code, note.level) == ("sql", "error")
+        assert re.match(f"public.a_odd: .*{said}", note.message)
         assert site.query("SELECT id FROM t") == [(1,)]
 
 
