@@ -85,6 +85,60 @@ def test_filters_tabs_and_drawers_have_addresses_that_others_can_open(visit: Vis
     expect(page.get_by_role("radio", name="24 h")).to_be_checked()
 
 
+def test_what_is_sought_chosen_or_picked_has_an_address(visit: Visit) -> None:
+    page = visit(f"{AT}/objects?search=nothing")
+    expect(page.get_by_text("No such objects")).to_be_visible()
+    page.get_by_label("Search objects").fill("rder")
+    expect(page).to_have_url(re.compile(r"/objects\?search=rder$"))
+    page.get_by_role("radiogroup", name="Which objects").get_by_text("Active").click()
+    expect(page).to_have_url(re.compile(r"/objects\?search=rder&which=ACTIVE$"))
+    expect(page.get_by_role("table", name="Objects").get_by_role("row", name="Orders")).to_be_visible()
+
+    # The same screen by a link without the search: the field does not keep what the list no longer has.
+    page.goto("/pipelines?search=Idle")
+    expect(page.get_by_label("Search pipelines")).to_have_value("Idle")
+    page.get_by_role("link", name="Pipelines", exact=True).first.click()
+    expect(page.get_by_label("Search pipelines")).to_have_value("")
+    expect(page.get_by_role("link", name=SHOP)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/pipelines$"))
+
+    page.goto(f"{AT}/mapper?search=nothing&status=MAPPED")
+    expect(page.get_by_text("No event type is like that")).to_be_visible()
+    page.get_by_label("Search event types").fill("Orders")
+    expect(page).to_have_url(re.compile(r"/mapper\?search=Orders&status=MAPPED$"))
+
+    page.goto(f"{AT}/mapper/Orders?search=amount")
+    fields = page.get_by_role("table", name="Fields and their columns")
+    expect(fields.locator("tbody tr")).to_have_count(1)
+    page.get_by_text("Need a look 0").click()
+    expect(page).to_have_url(re.compile(r"/mapper/Orders\?search=amount&only=look$"))
+    # Versions open over the fields as they are; what is picked there ends with them.
+    page.get_by_role("link", name="Version 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Version 1").click()
+    expect(page).to_have_url(re.compile(r"/versions\?search=amount&only=look&from=1$"))
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page).to_have_url(re.compile(r"/mapper/Orders\?search=amount&only=look$"))
+    expect(page.get_by_label("Search fields")).to_have_value("amount")
+
+    page.goto(f"{AT}/transformations?object=Orders&event=3")
+    pane = page.get_by_role("region", name="Sample and result")
+    expect(pane.get_by_label("Event type").first).to_have_value("Orders")
+    expect(pane.get_by_text("3 of ")).to_be_visible()
+    pane.get_by_role("button", name="Next event").click()
+    expect(page).to_have_url(re.compile(r"/transformations\?object=Orders&event=4$"))
+    pane.get_by_text("Failed", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/transformations\?events=failed$"))
+    expect(pane.get_by_text("1 of 1")).to_be_visible()
+    page.get_by_role("link", name="Versions").click()
+    page.get_by_role("dialog").get_by_role("option", name="Version 1").click()
+    expect(page).to_have_url(re.compile(r"/versions\?events=failed&version=1$"))
+    again = visit(page.url)
+    expect(again.get_by_role("option", name="Version 1")).to_have_attribute("aria-selected", "true")
+    # Nobody wrote a draft here, so nothing is compared with one.
+    again.get_by_role("combobox", name="Compared with").click()
+    expect(again.get_by_role("option", name="Compared with the draft")).to_have_count(0)
+
+
 def test_times_are_in_the_zone_of_the_user_with_utc_on_hover(visit: Visit) -> None:
     page = visit(f"{AT}/jobs", timezone_id="Asia/Tokyo", locale="de-DE")
     moment = page.locator("tbody time").first

@@ -8,6 +8,8 @@ interface Props {
   actions?: ReactNode;
   /** Where closing leads: the address of the list. */
   back: string;
+  /** What in the address is of these details alone: closing takes it away, and leaves what is of the list. */
+  own?: readonly string[];
   wide?: boolean;
   children: ReactNode;
 }
@@ -16,7 +18,7 @@ interface Props {
  * Details beside their list. Each has an address of its own: make it a route below the list's, and the list shows an
  * <Outlet />.
  */
-export function Side({ title, told, actions, back, wide = false, children }: Props) {
+export function Side({ title, told, actions, back, own = [], wide = false, children }: Props) {
   const navigate = useNavigate();
   // Whoever came by a link of the list goes on at that link; whoever came by the address, at the list.
   const [from] = useState(() => document.activeElement);
@@ -32,7 +34,11 @@ export function Side({ title, told, actions, back, wide = false, children }: Pro
   return (
     <Drawer
       opened
-      onClose={() => navigate({ pathname: back, search: window.location.search })}
+      onClose={() => {
+        const left = new URLSearchParams(window.location.search);
+        for (const key of own) left.delete(key);
+        navigate({ pathname: back, search: left.toString() });
+      }}
       position="right"
       size={wide ? 880 : 560}
       transitionProps={{ duration: 0 }}

@@ -1,10 +1,9 @@
 import { Button, Group as Row, Select, Text, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { IconMoodSmile, IconRouteSquare, IconSearch } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
-import { useEffect, useState } from 'react';
 import { Link, Outlet, useNavigate, useParams, useSearchParams } from 'react-router';
 import { Ago } from '~/parts/Ago';
+import { useAddress, useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital } from '~/parts/ErrorNote';
@@ -30,23 +29,10 @@ function waiting(rows: number, groups: number, narrowed: boolean): string {
 export function Component() {
   const { pipeline: own, stream, stage, code, of } = useParams();
   const navigate = useNavigate();
-  const [search, setSearch] = useSearchParams();
+  const [search, set] = useAddress();
+  const [, setSearch] = useSearchParams();
   const only = search.get('pipeline');
-  const [text, setText] = useState(search.get('search') ?? '');
-  const [wanted] = useDebouncedValue(text.trim(), 250);
-  const set = (key: string, value: string | null) =>
-    setSearch(
-      (before) => {
-        if (value) before.set(key, value);
-        else before.delete(key);
-        return before;
-      },
-      { replace: true },
-    );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the address follows what was typed, not the other way round
-  useEffect(() => {
-    if (wanted !== (search.get('search') ?? '')) set('search', wanted || null);
-  }, [wanted]);
+  const [text, type, wanted] = useSought();
   const groups = useInfiniteQuery(groupsQuery(own ?? only, wanted));
   const known = groups.data?.pages[0];
   const narrowed = Boolean(only || wanted);
@@ -95,10 +81,7 @@ export function Component() {
     { id: 'rows', header: 'Events', align: 'right', cell: (one) => <b>{count(one.rows)}</b> },
   ];
   const told = known && waiting(known.rows, known.groups, narrowed);
-  const clear = () => {
-    setText('');
-    setSearch({}, { replace: true });
-  };
+  const clear = () => setSearch({}, { replace: true });
   const find = (
     <TextInput
       leftSection={<IconSearch size={16} />}
@@ -108,7 +91,7 @@ export function Component() {
       size={own ? 'xs' : 'sm'}
       w={{ base: '100%', xs: 240 }}
       value={text}
-      onChange={(event) => setText(event.currentTarget.value)}
+      onChange={(event) => type(event.currentTarget.value)}
     />
   );
   const trace = (
@@ -146,7 +129,7 @@ export function Component() {
             limit={100}
             w={200}
             value={only}
-            onChange={(value) => set('pipeline', value)}
+            onChange={(value) => set({ pipeline: value })}
             data={[...(known?.pipelines ?? [])]}
           />
         </Row>

@@ -13,9 +13,10 @@ import {
 import { IconAlertTriangle, IconArrowLeft, IconHistory, IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link, Outlet, useBlocker, useParams } from 'react-router';
+import { Link, Outlet, useBlocker, useLocation, useParams } from 'react-router';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
+import { useAddress, useSought } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
@@ -57,8 +58,10 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
   const [reviewing, review] = useState<Change | null>(null);
   const [mapsTo, mapTo] = useState(false);
   const of = { pipeline, eventType: overview.event_type };
-  const [text, setText] = useState('');
-  const [only, setOnly] = useState('all');
+  const [address, set] = useAddress();
+  const [text, type] = useSought();
+  const only = address.get('only') ?? 'all';
+  const { search } = useLocation();
   const total = changes(asked);
   const leaving = useBlocker(
     ({ currentLocation, nextLocation }) => total > 0 && currentLocation.pathname !== nextLocation.pathname,
@@ -107,7 +110,7 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         )}
         <Button
           component={Link}
-          to={mapperAt(pipeline, overview.event_type, '/versions')}
+          to={{ pathname: mapperAt(pipeline, overview.event_type, '/versions'), search }}
           size="xs"
           variant="default"
           leftSection={<IconHistory size={16} />}
@@ -182,13 +185,13 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
           placeholder="Field or column"
           leftSection={<IconSearch size={14} />}
           value={text}
-          onChange={(event) => setText(event.currentTarget.value)}
+          onChange={(event) => type(event.currentTarget.value)}
         />
         <SegmentedControl
           size="xs"
           aria-label="Which fields"
           value={only}
-          onChange={setOnly}
+          onChange={(value) => set({ only: value === 'all' ? null : value })}
           data={[
             { value: 'all', label: `All ${count(mapping.fields.length)}` },
             { value: 'look', label: `Need a look ${count(look)}` },

@@ -2,10 +2,11 @@ import '~/parts/panes.css';
 import { Button, Group, Select, Stack, Text } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useParams, useSearchParams } from 'react-router';
+import { useParams } from 'react-router';
 import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
+import { useAddress } from '~/parts/address';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Side } from '~/parts/Side';
 import { some } from '~/words/numbers';
@@ -20,7 +21,7 @@ export function Component() {
   const { pipeline = '', eventType = '' } = useParams();
   const path = { pipeline, event_type: eventType };
   const may = useMay();
-  const [search, setSearch] = useSearchParams();
+  const [search, set] = useAddress();
   const [asking, ask] = useState(false);
   const versions = useInfiniteQuery({
     queryKey: ['mappings', pipeline, 'versions', eventType],
@@ -38,14 +39,6 @@ export function Component() {
   // Versions in the address: from which one, to which one.
   const from = Number(search.get('from')) || all?.[1]?.version;
   const to = Number(search.get('to')) || newest;
-  const set = (key: 'from' | 'to', version: number) =>
-    setSearch(
-      (now) => {
-        now.set(key, String(version));
-        return now;
-      },
-      { replace: true },
-    );
   const difference = useQuery({
     queryKey: ['mappings', pipeline, 'difference', eventType, from, to],
     enabled: from !== undefined && to !== undefined && from !== to,
@@ -57,7 +50,12 @@ export function Component() {
       ),
   });
   return (
-    <Side title="Versions of the mapping" told={eventType} back={mapperAt(pipeline, eventType)}>
+    <Side
+      title="Versions of the mapping"
+      told={eventType}
+      back={mapperAt(pipeline, eventType)}
+      own={['from', 'to']}
+    >
       <Stack gap="md">
         <ErrorNote error={versions.error} again={() => void versions.refetch()} />
         <div className="card">
@@ -67,7 +65,7 @@ export function Component() {
               type="button"
               className="choice"
               aria-pressed={one.version === from}
-              onClick={() => set('from', one.version)}
+              onClick={() => set({ from: String(one.version) })}
             >
               <Text fw={600} size="sm" w={80}>
                 Version {one.version}
@@ -103,7 +101,7 @@ export function Component() {
                 aria-label="To version"
                 allowDeselect={false}
                 value={String(to)}
-                onChange={(value) => value && set('to', Number(value))}
+                onChange={(value) => value && set({ to: value })}
                 data={all.map(({ version }) => ({
                   value: String(version),
                   label: version === newest ? `version ${version}, today's` : `version ${version}`,

@@ -1,12 +1,12 @@
 import { Button, Group, Menu, Select, Text, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { IconAlertTriangle, IconChevronDown, IconSearch, IconTableOptions } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
+import { Link, useNavigate, useParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
+import { useAddress, useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { StatusBadge } from '~/parts/StatusBadge';
@@ -22,10 +22,9 @@ export function Component() {
   const pipeline = useParams().pipeline ?? '';
   const navigate = useNavigate();
   const may = useMay();
-  const [search, setSearch] = useSearchParams();
-  const [text, setText] = useState(search.get('search') ?? '');
-  const [wanted] = useDebouncedValue(text, 250);
-  const status = search.get('status');
+  const [asked, set] = useAddress();
+  const [text, type, wanted] = useSought();
+  const status = asked.get('status');
   const [selected, select] = useState<Record<string, true>>({});
   const [asking, ask] = useState<Bulk | null>(null);
   const list = useInfiniteQuery({
@@ -83,7 +82,7 @@ export function Component() {
           placeholder="Event type or table"
           leftSection={<IconSearch size={14} />}
           value={text}
-          onChange={(event) => setText(event.currentTarget.value)}
+          onChange={(event) => type(event.currentTarget.value)}
         />
         <Select
           size="xs"
@@ -92,7 +91,7 @@ export function Component() {
           placeholder="Every status"
           clearable
           value={status}
-          onChange={(value) => setSearch(value ? { status: value } : {}, { replace: true })}
+          onChange={(value) => set({ status: value })}
           data={[
             { value: 'MAPPED', label: 'Mapped' },
             { value: 'INCOMPLETE', label: 'Mapped in part' },

@@ -1,12 +1,12 @@
 import { Button, Group, Select, Text, TextInput, UnstyledButton } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { IconFilterOff, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
-import { useEffect, useMemo, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { useAddress, useSought } from '~/parts/address';
 import { typesQuery, useTitle } from '~/parts/connectors';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
@@ -34,25 +34,12 @@ const PAGE = 100;
 export function Component() {
   const navigate = useNavigate();
   const may = useMay();
-  const [asked, ask] = useSearchParams();
+  const [asked, set] = useAddress();
+  const [, ask] = useSearchParams();
   const [selected, select] = useState<Record<string, true>>({});
-  const [text, setText] = useState(asked.get('search') ?? '');
-  const [search] = useDebouncedValue(text, 250);
-  const set = (key: string, value: string | null) =>
-    ask(
-      (now) => {
-        if (value) now.set(key, value);
-        else now.delete(key);
-        return now;
-      },
-      { replace: true },
-    );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the address follows what was typed, not the other way round
-  useEffect(() => {
-    if (search !== (asked.get('search') ?? '')) set('search', search || null);
-  }, [search]);
+  const [text, type, sought] = useSought();
   const filter = {
-    search: asked.get('search'),
+    search: sought || null,
     health: asked.getAll('health') as Health[],
     destination: asked.get('destination'),
     source_type: asked.get('source'),
@@ -85,10 +72,7 @@ export function Component() {
       Create pipeline
     </Button>
   );
-  const clear = () => {
-    setText('');
-    ask({}, { replace: true });
-  };
+  const clear = () => ask({}, { replace: true });
   const chosen = Object.keys(selected);
   return (
     <div className="content">
@@ -96,7 +80,11 @@ export function Component() {
         title="Pipelines"
         told={
           list.data?.pages[0] && (
-            <Counts counts={list.data.pages[0].counts} chosen={filter.health} choose={set} />
+            <Counts
+              counts={list.data.pages[0].counts}
+              chosen={filter.health}
+              choose={(health) => set({ health })}
+            />
           )
         }
         actions={create}
@@ -109,7 +97,7 @@ export function Component() {
           aria-label="Search pipelines"
           data-search
           value={text}
-          onChange={(event) => setText(event.currentTarget.value)}
+          onChange={(event) => type(event.currentTarget.value)}
           w={{ base: '100%', xs: 240 }}
         />
         <Select
@@ -119,7 +107,7 @@ export function Component() {
           w={160}
           data={types.data?.map(({ type, title }) => ({ value: type, label: title })) ?? []}
           value={filter.source_type}
-          onChange={(value) => set('source', value)}
+          onChange={(value) => set({ source: value })}
         />
         <Select
           placeholder="Every destination"
@@ -129,7 +117,7 @@ export function Component() {
           w={180}
           data={destinations.data?.map((one) => one.name) ?? []}
           value={filter.destination}
-          onChange={(value) => set('destination', value)}
+          onChange={(value) => set({ destination: value })}
         />
         <Select
           aria-label="Order"
@@ -137,7 +125,7 @@ export function Component() {
           data={ORDERS}
           value={filter.order}
           allowDeselect={false}
-          onChange={(value) => set('order', value === 'name' ? null : value)}
+          onChange={(value) => set({ order: value === 'name' ? null : value })}
         />
         {narrowed && (
           <Button
@@ -194,7 +182,7 @@ export function Component() {
 interface CountsProps {
   counts: Partial<Record<Health, number>>;
   chosen: readonly Health[];
-  choose: (key: string, value: string | null) => void;
+  choose: (health: Health | null) => void;
 }
 
 /** "12 running well · 1 needs a look": the answer in short, and the way to those. */
@@ -211,7 +199,7 @@ function Counts({ counts, chosen, choose }: CountsProps) {
             key={health}
             className="count"
             aria-pressed={on}
-            onClick={() => choose('health', on ? null : health)}
+            onClick={() => choose(on ? null : health)}
           >
             <ToneIcon tone={tone} size={14} />
             <Text size="sm">

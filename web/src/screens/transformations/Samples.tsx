@@ -2,6 +2,7 @@ import { ActionIcon, Button, Center, Group, SegmentedControl, Select, Skeleton, 
 import { IconChevronLeft, IconChevronRight, IconFlask } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect, useState } from 'react';
+import { useAddress } from '~/parts/address';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { count } from '~/words/numbers';
 import { Compared } from './Compared';
@@ -20,14 +21,17 @@ export interface Chosen {
   written: string | null;
 }
 
-/** Which events of the pipeline a draft is tried on. */
-export function useChosen(pipeline: string, failedFirst: boolean) {
-  const [failed, setFailed] = useState(failedFirst);
-  const [object, setObject] = useState<string | null>(null);
-  const [index, setIndex] = useState(0);
+/** Which events of the pipeline a draft is tried on, as the address says: `events=failed&object=NAME&event=3`. */
+export function useChosen(pipeline: string) {
+  const [asked, set] = useAddress();
+  const failed = asked.get('events') === 'failed';
+  const index = Math.max(1, Math.trunc(Number(asked.get('event'))) || 1) - 1;
   const [written, write] = useState<string | null>(null);
   const samples = useQuery(samplesQuery(pipeline, failed));
   const names = [...new Set(samples.data?.map((one) => one.event_name))];
+  const named = asked.get('object');
+  // Of an event type that an address names, there may be no samples any more.
+  const object = named !== null && samples.data && !names.includes(named) ? null : named;
   const events = samples.data?.filter((one) => object === null || one.event_name === object) ?? [];
   const chosen: Chosen = {
     object,
@@ -42,18 +46,15 @@ export function useChosen(pipeline: string, failedFirst: boolean) {
     samples,
     write: (text: string | null) => write(text),
     setIndex: (next: number) => {
-      setIndex(next);
+      set({ event: next === 0 ? null : String(next + 1) });
       write(null);
     },
     setObject: (next: string | null) => {
-      setObject(next);
-      setIndex(0);
+      set({ object: next, event: null });
       write(null);
     },
     setFailed: (next: boolean) => {
-      setFailed(next);
-      setObject(null);
-      setIndex(0);
+      set({ events: next ? 'failed' : null, object: null, event: null });
       write(null);
     },
   };

@@ -7,12 +7,14 @@ import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
+import { useAddress } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { Diff } from '~/parts/Diff';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
 import { Side } from '~/parts/Side';
+import { standingQuery } from './questions';
 
 const KINDS = { python: 'Python', blocks: 'Blocks', none: 'No transformation' } as const;
 
@@ -31,13 +33,15 @@ export function Component() {
         }),
       ),
   });
+  const draft = useQuery(standingQuery(pipeline)).data?.draft;
   const newest = versions.data?.[0];
-  const [picked, pick] = useState<number | null>(null);
-  const [against, compare] = useState<string | null>(null);
+  const [asked, set] = useAddress();
   const [asking, ask] = useState(false);
-  const chosen = versions.data?.find((one) => one.version === picked) ?? newest;
+  const chosen = versions.data?.find((one) => one.version === Number(asked.get('version'))) ?? newest;
   const before = Number(
-    against ?? (chosen && versions.data?.find((one) => one.version < chosen.version)?.version) ?? -1,
+    asked.get('against') ??
+      (chosen && versions.data?.find((one) => one.version < chosen.version)?.version) ??
+      -1,
   );
   const difference = useQuery({
     queryKey: ['transformation', pipeline, 'difference', before, chosen?.version],
@@ -68,6 +72,7 @@ export function Component() {
       title="Versions"
       told="What was deployed, the latest first"
       back={at.pipeline(pipeline, 'transformations')}
+      own={['version', 'against']}
     >
       <ErrorNote error={versions.error} again={() => void versions.refetch()} />
       {versions.data?.length === 0 && (
@@ -90,7 +95,7 @@ export function Component() {
                 role="option"
                 aria-selected={one.version === chosen.version}
                 className="choice"
-                onClick={() => pick(one.version)}
+                onClick={() => set({ version: String(one.version) })}
               >
                 <Text fw={600} size="sm" w={90}>
                   Version {one.version}
@@ -116,9 +121,9 @@ export function Component() {
               w={220}
               value={before >= 0 ? String(before) : null}
               placeholder="Compare with"
-              onChange={compare}
+              onChange={(against) => set({ against })}
               data={[
-                { value: '0', label: 'Compared with the draft' },
+                ...(draft ? [{ value: '0', label: 'Compared with the draft' }] : []),
                 ...(versions.data ?? [])
                   .filter((one) => one.version !== chosen.version)
                   .map((one) => ({

@@ -3,7 +3,7 @@ import { Button, Group, Menu, SegmentedControl, Skeleton, Text } from '@mantine/
 import { IconDots, IconFlask, IconHistory, IconPlayerPlay, IconRocket } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react';
-import { Link, Outlet, useParams, useSearchParams } from 'react-router';
+import { Link, Outlet, useLocation, useParams } from 'react-router';
 import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
@@ -50,12 +50,12 @@ function beginning(standing: Schemas['Standing']): { kind: Kind; text: string } 
 
 function Workbench({ pipeline, standing }: { pipeline: string; standing: Schemas['Standing'] }) {
   const client = useQueryClient();
-  const [search] = useSearchParams();
+  const { search } = useLocation();
   const may = useMay();
   const edits = may('transformations.edit');
   const [first] = useState(() => beginning(standing));
   const draft = useDraft(pipeline, first, edits);
-  const state = useChosen(pipeline, search.get('events') === 'failed');
+  const state = useChosen(pipeline);
   const [asking, ask] = useState<'deploy' | 'dry-run' | 'remove' | null>(null);
   const { chosen } = state;
   const test = useMutation({
@@ -140,7 +140,7 @@ function Workbench({ pipeline, standing }: { pipeline: string; standing: Schemas
         <div style={{ flex: 1 }} />
         <Button
           component={Link}
-          to={at.pipeline(pipeline, 'transformations/versions')}
+          to={{ pathname: at.pipeline(pipeline, 'transformations/versions'), search }}
           variant="subtle"
           color="gray"
           size="xs"

@@ -1,12 +1,11 @@
 import { ActionIcon, Button, Group, Menu, SegmentedControl, Text, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { IconDots, IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
+import { useAddress, useSought } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
@@ -56,9 +55,8 @@ export function Component() {
   const may = useMay();
   const queried = isQueried(usePipeline().data?.source_type ?? '');
   const client = useQueryClient();
-  const [asked, ask] = useSearchParams();
-  const [text, setText] = useState('');
-  const [search] = useDebouncedValue(text, 250);
+  const [asked, set] = useAddress();
+  const [text, type, search] = useSought();
   const [selected, select] = useState<Record<string, true>>({});
   const [changing, change] = useState<{ what: What; object: Row } | null>(null);
   const [asking, confirm] = useState<{ action: Action; names: string[] } | null>(null);
@@ -204,13 +202,13 @@ export function Component() {
           aria-label="Search objects"
           data-search
           value={text}
-          onChange={(event) => setText(event.currentTarget.value)}
+          onChange={(event) => type(event.currentTarget.value)}
         />
         <SegmentedControl
           size="xs"
           aria-label="Which objects"
           value={category}
-          onChange={(value) => ask(value === 'ALL' ? {} : { which: value }, { replace: true })}
+          onChange={(value) => set({ which: value === 'ALL' ? null : value })}
           data={[
             { value: 'ALL', label: 'All' },
             { value: 'ACTIVE', label: 'Active' },
