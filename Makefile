@@ -107,8 +107,8 @@ bench-web: setup  ## How long people wait for the screens, in headless Chromium;
 bench-push: setup  ## What a server takes of what systems send by themselves, over loopback: single events and batches
 	@$(BIN)/python -m tests.bench.push
 
-bench-databases: $(BENCH_STAMP)  ## PostgreSQL into DuckDB and PostgreSQL beside raw floors and a peer; ROWS=5000000
-	@$(BIN)/python -m tests.bench.databases --rows $(or $(ROWS),5000000)
+bench-databases: $(BENCH_STAMP)  ## Databases into DuckDB and PostgreSQL, beside raw floors and peers; ROWS=5000000 MEMORY=1; writes docs/databases.md
+	@$(BIN)/python -m tests.bench.databases --rows $(or $(ROWS),5000000) $(if $(MEMORY),--memory)
 
 bench-following: setup  ## Changes of PostgreSQL's log per second, beside readers that throw everything away
 	@$(BIN)/python -m tests.bench.following

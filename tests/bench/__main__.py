@@ -383,7 +383,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (MEASURES | ALONE)[name](bench)
     print(report.table(bench.lines))
     if given.write or not (given.quick or given.only or given.events):
-        for path in report.write(bench.lines, bench.details, NOTES):
+        page = report.write(report.BENCHMARK, bench.lines, bench.details, NOTES)
+        for path in (page, *report.write_readme(bench.lines)):
             say(f"wrote {path.relative_to(report.ROOT)}")
     return 0
 

@@ -97,12 +97,25 @@ def module(name: str, *words: str, folder: Path | None = None) -> Ran:
     return run([sys.executable, "-m", f"tests.bench.{name}", *words], folder=folder)
 
 
-def turns(parties: dict[str, Callable[[], Ran]], repeats: int) -> dict[str, list[Ran]]:
-    """Each party so many times, taking turns (A B C A B C …), so that noise of the machine meets all alike."""
+def turns(
+    parties: dict[str, Callable[[], Ran]], repeats: int, failed: dict[str, str] | None = None
+) -> dict[str, list[Ran]]:
+    """Each party so many times, taking turns (A B C A B C …), so that noise of the machine meets all alike.
+
+    ``failed`` has names of parties that may fail: the others go on without one that does, what it said stands there,
+    and it has no runs.
+    """
     ran: dict[str, list[Ran]] = {name: [] for name in parties}
     for _ in range(repeats):
         for name, party in parties.items():
-            ran[name].append(party())
+            if failed and failed.get(name):
+                continue
+            try:
+                ran[name].append(party())
+            except Failed as error:
+                if failed is None or name not in failed:
+                    raise
+                failed[name], ran[name] = str(error) or "failed", []
     return ran
 
 

@@ -1,4 +1,4 @@
-"""What was measured, as tables in docs/benchmark.md and in the README."""
+"""What was measured, as tables in pages of the documents and in the README."""
 
 from __future__ import annotations
 
@@ -7,11 +7,33 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in docs: its file, its title, the task that writes it, packages whose versions it names, and how it was
+    measured."""
+
+    file: str
+    title: str
+    task: str
+    packages: tuple[str, ...]
+    method: str
+
+
+BENCHMARK = Page(
+    "benchmark.md",
+    "Benchmark",
+    "make bench",
+    ("duckdb", "pyarrow", "msgspec", "httpx", "adbc-driver-postgresql", "psycopg", "dlt"),
+    "Every number is the median of at least three runs; what is compared took turns in one run (A B A B …), so that "
+    "noise of the machine meets all alike. Syncs are whole processes, from their start to their end.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +96,25 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def page(lines: Sequence[Line], found: Sequence[Detail], notes: Sequence[str]) -> str:
-    """docs/benchmark.md."""
-    packages = ("duckdb", "pyarrow", "msgspec", "httpx", "adbc-driver-postgresql", "psycopg", "dlt")
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"""# Benchmark
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; do not edit. Machine: {machine()}. {versions}.
+
+def page(about: Page, lines: Sequence[Line], found: Sequence[Detail], notes: Sequence[str]) -> str:
+    """The whole text of a page."""
+    versions = ", ".join(f"{package} {_version(package)}" for package in about.packages)
+    return f"""# {about.title}
+
+Written by `{about.task}` on {datetime.now(UTC):%Y-%m-%d}; do not edit. Machine: {machine()}. {versions}.
 
 {START}
 {table(lines)}
 {END}
 
-Every number is the median of at least three runs; what is compared took turns in one run (A B A B …), so that noise of
-the machine meets all alike. Syncs are whole processes, from their start to their end.
+{about.method}
 
 ## What the numbers are
 
@@ -99,16 +126,21 @@ the machine meets all alike. Syncs are whole processes, from their start to thei
 """
 
 
-def write(lines: Sequence[Line], found: Sequence[Detail], notes: Sequence[str]) -> list[Path]:
-    """The page is written, and the table stands in the README between its marks."""
-    target = ROOT / "docs" / "benchmark.md"
-    target.write_text(page(lines, found, notes))
+def write(about: Page, lines: Sequence[Line], found: Sequence[Detail], notes: Sequence[str]) -> Path:
+    """The page is written."""
+    target = ROOT / "docs" / about.file
+    target.write_text(page(about, lines, found, notes))
+    return target
+
+
+def write_readme(lines: Sequence[Line]) -> list[Path]:
+    """The table stands in the README between its marks, where it has them."""
     readme = ROOT / "README.md"
     text = readme.read_text()
     if START not in text or END not in text:
-        return [target]
+        return []
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     said = f"{table(lines)}\n\nMeasured on {os.cpu_count()} cores; more in [benchmark](docs/benchmark.md)."
     readme.write_text(f"{before}{START}\n{said}\n{END}{after}")
-    return [target, readme]
+    return [readme]

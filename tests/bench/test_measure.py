@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
+import pytest
 from tests.bench import measure
 
 LARGE = 200 * 2**20
@@ -32,3 +34,17 @@ def test_the_library_that_a_child_shares_counts_once() -> None:
     both = measure.run([sys.executable, "-c", WITH_EQUAL]).peak_bytes
     alone = measure.run([sys.executable, "-c", ALONE]).peak_bytes
     assert alone + LARGE < both < 2 * alone - 10 * 2**20
+
+
+def test_others_go_on_without_a_party_that_may_fail_and_what_it_said_is_kept() -> None:
+    def party(*words: str) -> Callable[[], measure.Ran]:
+        return lambda: measure.run([sys.executable, "-c", *words])
+
+    parties = {"well": party("print('done')"), "broken": party("import nothing_of_this_name")}
+    failed = {"broken": ""}
+    ran = measure.turns(parties, 2, failed)
+    assert [one.output for one in ran["well"]] == ["done\n"] * 2
+    assert ran["broken"] == []
+    assert "No module named 'nothing_of_this_name'" in failed["broken"]
+    with pytest.raises(measure.Failed, match="nothing_of_this_name"):
+        measure.turns(parties, 2)
