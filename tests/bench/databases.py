@@ -60,7 +60,7 @@ class Peer:
 
 PEERS = {
     "dlt-pyarrow": Peer("dlt by pyarrow", 200_000),
-    "dlt-connectorx": Peer("dlt by ConnectorX", 500_000),
+    "dlt-connectorx": Peer("dlt by ConnectorX", 400_000),
     "sling": Peer("Sling", 200_000),
 }
 
@@ -208,8 +208,6 @@ class Bench:
         for peer, most in sizes.items():
             few, many = _party(peer, SMALL), _party(peer, most)
             self.lines.append(beside(way, PEERS[peer], ours, most, ran[few], ran[many], failed[few] or failed[many]))
-        for size in {SMALL, *sizes.values()} - {rows}:
-            self.source(way.source).drop(size)
 
     def memory(self, name: str, sizes: Sequence[int]) -> None:
         """Peak memory does not grow with the number of rows."""
