@@ -16,6 +16,7 @@ from tests.control.sources import Paged, Script
 from millrace.control import (
     connections,
     jobs,
+    leases,
     lifecycle,
     object_actions,
     objects,
@@ -90,6 +91,60 @@ def test_the_log_tells_when_a_run_begins_and_what_became_of_its_rows(
     assert caplog.messages == [
         f"run {number} of events begins: manual",
         f"run {number} of events is completed: 45 rows read, 45 loaded, 0 filtered, 0 rejected, 0 wait",
+    ]
+
+
+def test_the_log_tells_that_a_run_goes_back_to_the_queue_when_its_worker_ends(
+    home: Home, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "millrace.worker")
+    number, stopping = jobs.start(home, "events").run.id, threading.Event()
+
+    def end() -> None:
+        stopping.set()
+        heard(home)
+
+    script.before["Users", 1] = end
+    perform(home, stopping)
+    assert caplog.messages[0] == f"run {number} of events begins: manual"
+    assert [line.partition(":")[0] for line in caplog.messages[1:]] == [
+        f"run {number} of events goes back to the queue"
+    ]
+
+
+def test_the_log_tells_of_a_run_that_failed_what_became_of_its_rows(
+    home: Home, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise Transient("the line is cut")
+
+    caplog.set_level("INFO", "millrace.worker")
+    number = jobs.start(home, "events").run.id
+    script.before["Users", 1] = broken
+    perform(home)
+    assert caplog.messages == [
+        f"run {number} of events begins: manual",
+        f"run {number} of events stopped: the line is cut",
+        f"run {number} of events failed: 35 rows read, 35 loaded, 0 filtered, 0 rejected, 0 wait",
+    ]
+
+
+def test_a_run_begins_once_its_pipeline_is_free_and_though_nobody_knows_who_asked_for_it(
+    home: Home, script: Script, saved: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "millrace.worker")
+    number = jobs.start(home, "events").run.id
+    with home.database.transaction() as connection:
+        connection.execute(sa.update(tables.runs).values(trigger=None))
+    with leases.held(home.database, f"pipeline {saved.pipeline}"):
+        assert perform(home).run.status == "QUEUED"
+        assert caplog.messages == []
+    with home.database.transaction() as connection:
+        connection.execute(sa.update(tables.tasks).values(due_at=home.database.now()))
+    perform(home)
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        f"run {number} of events begins",
+        f"run {number} of events is completed",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from millrace.control.pipelines import Pipeline
     from millrace.control.slots import Part
     from millrace.control.tasks import Trigger
+
+# What a worker does.
+_log = logging.getLogger("millrace.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +291,8 @@ def crew(
         with home.database.transaction():
             records.end_interrupted(home.database, pipeline.id, but=order.job)
             run_id = records.begin_run(home.database, pipeline.id, kind, job=order.job, trigger=order.trigger)
+        if order.job is not None:
+            _log.info("run %s of %s begins: %s", run_id, name, order.trigger.lower())
         ours = Crew(
             home=home,
             pipeline=pipeline,

@@ -340,7 +340,7 @@ def _taken(connection: sa.Connection, id_: int, now: datetime) -> Task | None:
         team_id=row.team_id,
         kind=row.kind,
         arguments=row.arguments,
-        trigger=row.trigger,
+        trigger=row.trigger or "MANUAL",  # one that a version before jobs began
         job=row.run_id,
         attempts=row.attempts,
         token=token,

@@ -16,19 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.control import ingestion_limit, logs, priority, runs, tasks
+from millrace.control import ingestion_limit, logs, priority, records, runs, tasks
 from millrace.control.actors import SYSTEM
 from millrace.control.crews import Order
 from millrace.control.db import Outdated
 from millrace.control.home import Home
 from millrace.control.leases import AlreadyRunning
-from millrace.control.records import ENDED, RunRecord
 from millrace.engine.meter import Meter
 from millrace.errors import EnvironmentProblem, MillraceError, Stale, Transient
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from millrace.control.records import RunRecord
     from millrace.control.tasks import Task
 
 POLL_S = 0.5
@@ -79,9 +79,8 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         tasks.give_back(home.database, task, after_s=_left_s(home, until))
         return
     with logs.at_work(**facts), _beating(home, task, meter, ending, stopping) as cancelled:
-        _log.info("run %s of %s begins: %s", task.job, task.pipeline, task.trigger.lower())
         try:
-            _told(_run(home, task, meter, ending))
+            _run(home, task, meter, ending)
         except AlreadyRunning:
             tasks.give_back(home.database, task, after_s=BUSY_S)
             return
@@ -91,23 +90,30 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         except Outdated:
             raise
         except MillraceError as error:
-            _log.warning("run %s of %s failed: %s", task.job, task.pipeline, error.message)
+            _log.warning("run %s of %s stopped: %s", task.job, task.pipeline, error.message)
             tasks.fail_queued(home.database, task, error.problem)
         except Exception as error:
             # On record already, without secrets; the trace is for the log of this machine.
-            _log.exception("run %s of %s failed: %s", task.job, task.pipeline, type(error).__name__)
+            _log.exception("run %s of %s stopped: %s", task.job, task.pipeline, type(error).__name__)
         # Nobody wants its end: the worker stops, or the team has read what it may in this window.
         if ending.is_set() and not cancelled.is_set():
             until = None if stopping.is_set() else ingestion_limit.until(home.database, task.team_id)
             tasks.give_back(home.database, task, after_s=_left_s(home, until))
         else:
             tasks.finish(home.database, task)
+        _tell(home, task)
 
 
-def _told(run: RunRecord) -> None:
+def _tell(home: Home, task: Task) -> None:
+    """The log tells how the run stands, and what became of its rows."""
+    try:
+        run = records.run_record(home, task.job)
+    except MillraceError as error:
+        _log.warning("how run %s of %s stands is not known: %s", task.job, task.pipeline, error.message)
+        return
     of = run.balance
     said = "run %s of %s %s: %s rows read, %s loaded, %s filtered, %s rejected, %s wait"
-    how = ENDED.get(run.status, run.status.lower())
+    how = "goes back to the queue" if run.status == "QUEUED" else records.ENDED.get(run.status, run.status.lower())
     _log.info(said, run.id, run.pipeline, how, of.read, of.loaded, of.filtered_rows, of.rejected_rows, of.waiting)
 
 
