@@ -174,3 +174,14 @@ def test_of_many_that_try_at_once_one_gets_it(control: Database) -> None:
     for thread in threads:
         thread.join()
     assert (len(got), len(refused)) == (1, 7)
+
+
+def test_what_was_released_is_free_by_its_time_too_and_says_when_it_was_seen(control: Database):
+    before, lease, seen = control.now(), leases.acquire(control, "pipeline x"), control.now()
+    assert before <= (leases.last_seen(control, "pipeline x") or before) <= seen
+    lease.release(seen=seen)
+    assert leases.last_seen(control, "pipeline x") == seen
+    with control.reading() as connection:
+        assert connection.execute(sa.select(leases.leases.c.expires_at)).scalar_one() <= control.now()
+    leases.acquire(control, "pipeline x").release()
+    assert leases.last_seen(control, "pipeline x") is None

@@ -15,11 +15,12 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import pipelines, scheduler, set_back, tables
+from millrace.control import leases, pipelines, scheduler, set_back, tables
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.engine.stage import Stage
+from millrace.errors import Transient
 
 SOON_S = 30.0
 HOUR = timedelta(hours=1)
@@ -86,7 +87,9 @@ def test_a_clock_that_was_set_back_while_nobody_scheduled_is_noticed_once(
     first = slot_of(home)
     if killed:  # as after a loss of power: of its process nobody can say whether it lives
         with home.database.transaction() as connection:
-            connection.execute(sa.update(tables.leases).values(holder=ELSEWHERE))
+            ends = connection.execute(sa.select(tables.leases.c.expires_at)).scalar_one()
+            values = {"holder": ELSEWHERE, "expires_at": ends + timedelta(seconds=leases.LEASE_S)}
+            connection.execute(sa.update(tables.leases).values(values))
     apart = -3 * HOUR
     with serving(home):
         soon(lambda: slot_of(home) < first)
@@ -158,6 +161,49 @@ def test_a_scheduler_elsewhere_keeps_its_lease_while_it_renews_it_whatever_its_c
             time.sleep(0.2)
             assert token(renewed) == "t"
         soon(lambda: token(9) != "t")
+
+
+def test_what_time_it_was_is_known_until_all_has_followed_a_clock_that_was_set_back(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    truly, apart, follows = Database.now, timedelta(), 0
+
+    def follow(*_: object, **__: object) -> None:
+        nonlocal follows
+        follows += 1
+        raise Transient("the database is busy")
+
+    monkeypatch.setattr(Database, "now", lambda self: truly(self) + apart)
+    monkeypatch.setattr(set_back, "follow", follow)
+    monkeypatch.setattr(scheduler, "RENEWED_S", 0.0)
+    before = home.database.now()
+
+    def known() -> bool:
+        return (leases.last_seen(home.database, scheduler.LEASE) or before - HOUR) >= before
+
+    with serving(home):
+        soon(known)
+        apart = -HOUR
+        soon(lambda: follows > 3)
+        assert known()  # as for whoever comes after one that is killed
+    assert known()
+
+
+def test_a_clock_that_is_set_back_when_a_scheduler_has_looked_for_the_last_time_is_noticed_by_the_next(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    truly, apart, stopping = Database.now, timedelta(), threading.Event()
+    monkeypatch.setattr(Database, "now", lambda self: truly(self) + apart)
+    before = home.database.now()
+    thread = threading.Thread(target=scheduler.serve, args=(home, stopping), kwargs={"tick_s": SOON_S})
+    thread.start()
+    soon(lambda: leases.last_seen(home.database, scheduler.LEASE) is not None)
+    time.sleep(0.5)  # it waits for its second look
+    apart = -HOUR
+    stopping.set()
+    thread.join(SOON_S)
+    seen = leases.last_seen(home.database, scheduler.LEASE)
+    assert seen is not None and seen >= before
 
 
 def test_what_is_due_does_not_wait_for_a_stage_that_answers_slowly(

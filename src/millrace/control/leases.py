@@ -51,7 +51,7 @@ class Holder:
         return Holder(found["host"], found["place"], found["pid"], found["started"])
 
 
-# Holds what somebody laid down.
+# Holds what somebody released that was seen.
 NOBODY = Holder("", "", 0, "")
 
 
@@ -68,19 +68,13 @@ class Lease:
         with self.database.transaction() as connection:
             confirm(connection, self, self.database.now() + timedelta(seconds=seconds))
 
-    def release(self) -> None:
-        """Free for others. Nothing happens when it was lost."""
+    def release(self, *, seen: datetime | None = None) -> None:
+        """Free for others, who are told when it was ``seen`` last. Nothing happens when it was lost."""
         _ours.discard(self.token)
+        # Over by then: who knows nothing of `NOBODY` does not wait either.
+        over = sa.delete(leases) if seen is None else sa.update(leases).values(holder=NOBODY.to_json(), expires_at=seen)
         with self.database.transaction() as connection:
-            connection.execute(sa.delete(leases).where(leases.c.name == self.name, leases.c.token == self.token))
-
-    def lay_down(self) -> None:
-        """`release`, but whoever takes it next is told when it was ours last."""
-        _ours.discard(self.token)
-        mine = leases.c.name == self.name, leases.c.token == self.token
-        expires_at = self.database.now() + timedelta(seconds=LEASE_S)
-        with self.database.transaction() as connection:
-            connection.execute(sa.update(leases).where(*mine).values(holder=NOBODY.to_json(), expires_at=expires_at))
+            connection.execute(over.where(leases.c.name == self.name, leases.c.token == self.token))
 
 
 def confirm(connection: sa.Connection, lease: Lease, expires_at: datetime) -> None:
@@ -157,7 +151,7 @@ def last_seen(database: Database, name: str) -> datetime | None:
 
 
 def _last_seen(row: Any) -> datetime:
-    return row.expires_at - timedelta(seconds=LEASE_S)
+    return row.expires_at - timedelta(seconds=0 if Holder.from_json(row.holder) == NOBODY else LEASE_S)
 
 
 @contextmanager

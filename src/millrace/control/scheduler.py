@@ -150,7 +150,8 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
         ended.set()
         if lease is not None:
             try:
-                lease.lay_down()
+                now = home.database.now()
+                lease.release(seen=max(now, seen[1] or now))
             except Outdated:
                 pass  # this process ends; a lease of the dead is free
             except MillraceError as error:
