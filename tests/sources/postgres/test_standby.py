@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 from tests.postgres import Database, Server, binaries, newer
 from tests.sources.postgres.following import Follower, source
 from tests.sources.postgres.log.site import Site
+from tests.sources.site import PIPELINE
 
-from millrace.control import connections
+from millrace.control import connections, runs
 from millrace.errors import ConfigError, Transient
 
 TABLE = (
@@ -25,6 +26,9 @@ TABLE = (
     "INSERT INTO orders SELECT g, now() - make_interval(hours => 1, secs => g) FROM generate_series(1, 3000) AS g",
     "ANALYZE orders",
 )
+
+# The primary sends nothing of a slot that goes on at a standby which that standby does not have.
+AWAITED = ("ALTER SYSTEM SET synchronized_standby_slots = 'standby'", "SELECT pg_reload_conf()")
 
 LOG: dict[str, Any] = {"ingestion_mode": "log", "failover_slot": True}
 
@@ -102,8 +106,35 @@ def test_the_log_of_a_replica_is_followed_from_version_16_on(tmp_path: Path) -> 
         primary.stop()
 
 
-@pytest.mark.parametrize("when", ["from the beginning", "later"])
-def test_a_slot_goes_on_at_a_standby_that_takes_the_place_of_its_primary(tmp_path: Path, when: str) -> None:
+@dataclass(frozen=True)
+class Pair:
+    """A primary of version 18, and a standby that copies its slots. ``site`` reads 3,000 orders of the primary."""
+
+    primary: Server
+    shop: Database
+    standby: Server
+    replica: Database
+    site: Site
+
+    def copied(self) -> None:
+        """The standby has a slot of the pipeline that goes on there."""
+        (slot,) = self.site.slots()
+        until = time.monotonic() + 60
+        # The copy counts once the slot has come past what the standby had when it began to copy.
+        while not self.replica.run(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}' AND NOT temporary"):
+            assert time.monotonic() < until
+            self.shop.run("UPDATE orders SET updated_at = now() WHERE id = 1", "SELECT pg_log_standby_snapshot()")
+            self.site.run()
+
+    def fail(self) -> None:
+        """The primary is gone, and the pipeline is led to the standby, which is none yet that could be read."""
+        self.primary.kill()
+        self.site.server = self.replica
+        connections.change(self.site.home, "source", "shop", config=self.replica.settings(**LOG))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
     programs = newer(18)
     primary, standby = Server(programs), Server(programs)
     try:
@@ -112,35 +143,63 @@ def test_a_slot_goes_on_at_a_standby_that_takes_the_place_of_its_primary(tmp_pat
         replica = standby.follow(
             shop, hot_standby_feedback="on", primary_slot_name="standby", sync_replication_slots="on"
         )
-        shop.run("ALTER SYSTEM SET synchronized_standby_slots = 'standby'", "SELECT pg_reload_conf()")
         with closing(Site(tmp_path, shop)) as site:
-            site.create(objects={"public.orders": None}, failover_slot=when == "from the beginning")
-            assert site.run().balance.loaded == 3000
-            if when == "later":
-                connections.change(site.home, "source", "shop", config=shop.settings(**LOG))
-            shop.run("INSERT INTO orders VALUES (3001)")
-            assert site.run().balance.read == 1
-            (slot,) = site.slots()
-            until = time.monotonic() + 60
-            # The copy counts once the slot has come past what the standby had when it began to copy.
-            while not replica.run(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}' AND NOT temporary"):
-                assert time.monotonic() < until
-                shop.run("UPDATE orders SET updated_at = now() WHERE id = 1", "SELECT pg_log_standby_snapshot()")
-                site.run()
-            shop.run("INSERT INTO orders VALUES (3002)", "DELETE FROM orders WHERE id = 7")
-            caught_up(shop, replica)
-            primary.kill()
-            site.server = replica
-            connections.change(site.home, "source", "shop", config=replica.settings(**LOG))
-            with pytest.raises(Transient, match="is a standby with a copy"):
-                site.run()
-            replica.run("SELECT pg_promote()", "INSERT INTO orders VALUES (3003)")
-            assert site.run().balance.read == 3
-            assert site.query("SELECT count(*) FROM orders WHERE NOT __hevo__marked_deleted") == [(3002,)]
-            assert site.query("SELECT id FROM orders WHERE __hevo__marked_deleted") == [(7,)]
+            yield Pair(primary, shop, standby, replica, site)
     finally:
         standby.stop()
         primary.stop()
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "later"])
+def test_a_slot_goes_on_at_a_standby_that_takes_the_place_of_its_primary(pair: Pair, when: str) -> None:
+    shop, replica, site = pair.shop, pair.replica, pair.site
+    shop.run(*AWAITED)
+    site.create(objects={"public.orders": None}, failover_slot=when == "from the beginning")
+    assert site.run().balance.loaded == 3000
+    if when == "later":
+        connections.change(site.home, "source", "shop", config=shop.settings(**LOG))
+    shop.run("INSERT INTO orders VALUES (3001)")
+    assert site.run().balance.read == 1
+    pair.copied()
+    shop.run("INSERT INTO orders VALUES (3002)", "DELETE FROM orders WHERE id = 7")
+    caught_up(shop, replica)
+    pair.fail()
+    with pytest.raises(Transient, match="is a standby with a copy"):
+        site.run()
+    replica.run("SELECT pg_promote()", "INSERT INTO orders VALUES (3003)")
+    assert site.run().balance.read == 3
+    assert site.query("SELECT count(*) FROM orders WHERE NOT __hevo__marked_deleted") == [(3002,)]
+    assert site.query("SELECT id FROM orders WHERE __hevo__marked_deleted") == [(7,)]
+    # What comes of the new timeline is followed as what came of the old one.
+    replica.run("INSERT INTO orders VALUES (3004)")
+    assert site.run().balance.read == 1
+
+
+def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log_has_become(pair: Pair) -> None:
+    """Its own changes are at places that were read at the primary."""
+    shop, replica, site = pair.shop, pair.replica, pair.site
+    site.create(objects={"public.orders": None}, failover_slot=True)
+    site.run()
+    pair.copied()
+    caught_up(shop, replica)
+    replica.run("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+    until = time.monotonic() + 60
+    while shop.run("SELECT 1 FROM pg_stat_replication WHERE application_name = 'walreceiver'"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    shop.run("INSERT INTO orders SELECT g FROM generate_series(10001, 20000) AS g")
+    assert site.run().balance.read == 10_000
+    ((read_to,),) = shop.run("SELECT pg_current_wal_flush_lsn()::text")
+    pair.fail()
+    replica.run("SELECT pg_promote()", "INSERT INTO orders VALUES (3003)")
+    replica.run("INSERT INTO orders SELECT g FROM generate_series(30001, 60000) AS g")
+    assert replica.run(f"SELECT pg_current_wal_flush_lsn() > '{read_to}'") == [(True,)]
+    with pytest.raises(ConfigError, match="did not have all that was read") as raised:
+        site.run()
+    assert raised.value.code == "log_expired"
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    site.run()
+    assert site.query("SELECT count(*) FROM orders") == [(33_001,)]
 
 
 def test_a_slot_that_cannot_go_on_at_a_standby_is_told_in_front(shop: Database, tmp_path: Path) -> None:

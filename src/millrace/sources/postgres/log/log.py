@@ -16,7 +16,7 @@ from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import translated
-from millrace.sources.postgres.log import publishing
+from millrace.sources.postgres.log import failover, publishing
 from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.rows import Changes, Key
@@ -153,6 +153,7 @@ class Log(AnyLog):
             )
         if at > end:
             raise no_such_place(wanted, f"the log ends at {lsn_text(end)}")
+        # The place is one of the server as it is now, whatever timeline was read before.
         return {"lsn": lsn_text(at), "unseen": known[0]["unseen"]}
 
     def forget(self) -> None:
@@ -184,20 +185,23 @@ class Log(AnyLog):
             self._context.awaiting("")
             assert point is not None and exported is not None
             seen = side.snapshot(exported)
-            return {"lsn": point, "unseen": side.snapshot().missing(seen)}
+            timeline = failover.reached(wire, 0, None)
+            return {"lsn": point, "unseen": side.snapshot().missing(seen), "timeline": timeline}
 
     def _wired(self) -> Wire:
         return Wire(self._server.uri(), errors_of_log(self._config), self._config.connect_timeout_s)
 
-    def opened(self, at: int) -> Wire:
-        """The server sends what was committed behind ``at``. One that is just ending a connection of ours is waited
-        for."""
+    def opened(self, at: int, known: int | None) -> tuple[Wire, int | None]:
+        """The server sends what was committed behind ``at``, of the timeline ``known``; with it the server's own.
+
+        One that is just ending a connection of ours is waited for."""
         self.close()
         clock = self._context.clock
         until = clock.monotonic() + _SLOT_WAIT_S / 4
         while True:
             wire = self._wired()
             try:
+                timeline = failover.reached(wire, at, known)
                 wire.start(self._names.slot, at, self._options(wire))
             except Transient as error:
                 wire.close()
@@ -209,7 +213,7 @@ class Log(AnyLog):
                 raise
             else:
                 self._wire = wire
-                return wire
+                return wire, timeline
 
     def _options(self, wire: Wire) -> dict[str, str]:
         names = ", ".join(quoted(name) for name in self._names.publications)
@@ -262,6 +266,8 @@ class _Read:
     count: int = 0
     size_bytes: int = 0
     at: int = 0
+    timeline: int | None = None
+    """The one of ``at``; None where it is not known."""
 
     def changes(self) -> Iterator[Item]:
         self.at = lsn(self.following.cursor["lsn"])
@@ -270,7 +276,8 @@ class _Read:
         if self.at >= target:
             return
         try:
-            yield from self._until(target, self.log.opened(self.at))
+            wire, self.timeline = self.log.opened(self.at, self.following.cursor.get("timeline"))
+            yield from self._until(target, wire)
         finally:
             self.messages.close()
 
@@ -355,7 +362,7 @@ class _Read:
         if self.over:
             now = self.side.snapshot()
             self.over = [one for one in self.over if not now.sees(one)]
-        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over})
+        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline})
 
     def _changes_of(self, told: Told) -> Changes | None:
         """The table as it is from here on; None for one that is not followed."""
