@@ -16,8 +16,14 @@ from tests.sources.postgres.following import Follower, source
 from tests.sources.postgres.log.site import Site
 from tests.sources.site import PIPELINE
 
+from millrace.connect.sql import libpq
 from millrace.control import connections, runs
+from millrace.engine.meter import Meter
 from millrace.errors import ConfigError, Transient
+from millrace.sources.postgres.config import Config
+from millrace.sources.postgres.log import log
+from millrace.sources.postgres.log.log import errors_of
+from millrace.sources.postgres.log.wire import Wire
 
 TABLE = (
     "DROP TABLE IF EXISTS orders",
@@ -200,6 +206,40 @@ def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log
     runs.resync(site.home, PIPELINE, mode="drop-and-load")
     site.run()
     assert site.query("SELECT count(*) FROM orders") == [(33_001,)]
+
+
+def test_a_slot_that_somebody_reads_is_waited_for_a_while_and_until_the_run_shall_stop(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server tells a slot that it goes on at a standby once nobody reads from it."""
+    shop, site = pair.shop, pair.site
+    site.create(objects={"public.orders": None})
+    site.run()
+    (slot,) = site.slots()
+    config = Config(**shop.settings(**LOG))
+    connections.change(site.home, "source", "shop", config=shop.settings(**LOG))
+    with closing(Wire(libpq.uri(config), errors_of(config))) as reader:
+        reader.start(slot, 0, {"proto_version": "1", "publication_names": slot})
+        stopping, meter, ended = threading.Event(), Meter(), list[str]()
+        run = threading.Thread(target=lambda: ended.append(site.run(stopping=stopping, meter=meter).status))
+        run.start()
+        until = time.monotonic() + 60
+        while "whoever reads from the replication slot" not in meter.awaiting:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        stopping.set()
+        run.join(60)
+        assert ended == ["CANCELLED"]
+        monkeypatch.setattr(log, "_SLOT_WAIT_S", 0.5)
+        with pytest.raises(Transient, match="waits for whoever reads from the replication slot"):
+            site.run()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'ALTER_REPLICATION_SLOT%' AND state = 'active'"
+        while shop.run(waiting):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    monkeypatch.undo()
+    site.run()
+    assert shop.run("SELECT failover FROM pg_replication_slots WHERE slot_name LIKE 'millrace%'") == [(True,)]
 
 
 def test_a_slot_that_cannot_go_on_at_a_standby_is_told_in_front(shop: Database, tmp_path: Path) -> None:

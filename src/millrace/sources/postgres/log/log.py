@@ -20,7 +20,7 @@ from millrace.sources.postgres.log import failover, publishing
 from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.rows import Changes, Key
-from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
+from millrace.sources.postgres.log.wire import Patience, Wire, lsn, lsn_text
 from millrace.sources.postgres.session import Server
 from millrace.sources.postgres.types import Type, typed
 
@@ -123,9 +123,8 @@ class Log(AnyLog):
             if following.cursor is None:
                 yield Checkpoint(self._begin(side))
                 return
-            if self._config.failover_slot and not publishing.goes_on(side, self._names):
-                with closing(self._wired()) as wire:
-                    wire.ask(f'ALTER_REPLICATION_SLOT "{self._names.slot}" (FAILOVER)')
+            if self._config.failover_slot and not publishing.goes_on(side, self._names) and not self._go_on(side):
+                return
             self._say(side, following, tables)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
@@ -178,15 +177,40 @@ class Log(AnyLog):
             # Servers of before version 15 know the older way to say it alone.
             how = "pgoutput (SNAPSHOT 'export', FAILOVER)" if self._config.failover_slot else "pgoutput EXPORT_SNAPSHOT"
             command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL {how}'
-            self._context.awaiting("transactions at the server that are open")
-            ((_, point, exported, *_),) = wire.ask(
-                command, until_s=_SLOT_WAIT_S, stopping=self._context.stopping.is_set, cancel=side.cancel
+            ((_, point, exported, *_),) = self._asked(
+                wire,
+                side,
+                command,
+                "transactions at the server that are open",
+                "Look for them in pg_stat_activity; the run is tried again.",
             )
-            self._context.awaiting("")
             assert point is not None and exported is not None
             seen = side.snapshot(exported)
             timeline = failover.reached(wire, 0, None)
             return {"lsn": point, "unseen": side.snapshot().missing(seen), "timeline": timeline}
+
+    def _go_on(self, side: Side) -> bool:
+        """The slot goes on at a standby; False where the run shall stop first."""
+        command = f'ALTER_REPLICATION_SLOT "{self._names.slot}" (FAILOVER)'
+        awaited = f"whoever reads from the replication slot {self._names.slot}"
+        hint = "Look for it in pg_stat_replication; the run is tried again."
+        try:
+            with closing(self._wired()) as wire:
+                self._asked(wire, side, command, awaited, hint)
+        except Transient:
+            if self._context.stopping.is_set():
+                return False
+            raise
+        return True
+
+    def _asked(self, wire: Wire, side: Side, command: str, awaited: str, hint: str) -> Sequence[tuple[str | None, ...]]:
+        """Rows of a command for which the server waits for others, as long as may be."""
+        late = Transient(f"the server waits for {awaited}", hint=hint)
+        self._context.awaiting(awaited)
+        try:
+            return wire.ask(command, Patience(_SLOT_WAIT_S, self._context.stopping.is_set, side.cancel, late))
+        finally:
+            self._context.awaiting("")
 
     def _wired(self) -> Wire:
         return Wire(self._server.uri(), errors_of_log(self._config), self._config.connect_timeout_s)

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import literal
 from millrace.sources.postgres.types import SESSION
@@ -34,6 +35,17 @@ def lsn_text(number: int) -> str:
     return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """With a command that waits for others at the server: so long at most, and until the run shall stop. Then it is
+    cancelled by the number of its process."""
+
+    most_s: float
+    stopping: Callable[[], bool]
+    cancel: Callable[[int], None]
+    late: Transient
+
+
 class Wire:
     """One replication connection. ``translated`` makes our error of the server's state and words."""
 
@@ -51,27 +63,16 @@ class Wire:
         for name, value in SESSION.items():
             self.ask(f"SET {name} = {literal(value)}")
 
-    def ask(
-        self,
-        command: str,
-        *,
-        until_s: float | None = None,
-        stopping: Callable[[], bool] = lambda: False,
-        cancel: Callable[[int], None] = lambda _: None,
-    ) -> list[tuple[str | None, ...]]:
-        """Rows of one command. Raises Transient when it takes longer than ``until_s``, or the run shall stop; it is
-        cancelled by the number of its process."""
+    def ask(self, command: str, patience: Patience | None = None) -> list[tuple[str | None, ...]]:
+        """Rows of one command. Raises what the ``patience`` has to say when that ends."""
         self._pgconn.send_query(command.encode())
         began = time.monotonic()
         while self._pgconn.is_busy():
             self._wait(0.2)
             self._pgconn.consume_input()
-            if stopping() or (until_s is not None and time.monotonic() - began > until_s):
-                cancel(self._pgconn.backend_pid)
-                raise Transient(
-                    "the server waits for transactions that have been open for long",
-                    hint="Look for them in pg_stat_activity; the run is tried again.",
-                )
+            if patience and (patience.stopping() or time.monotonic() - began > patience.most_s):
+                patience.cancel(self._pgconn.backend_pid)
+                raise patience.late
         rows: list[tuple[str | None, ...]] = []
         while (result := self._pgconn.get_result()) is not None:
             self._checked(result)
