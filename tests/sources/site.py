@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from millrace.connect.source import Context
-from millrace.control import connections, pipelines, records, runs
+from millrace.control import connections, pipelines, records, run_objects, runs
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.records import RunRecord
@@ -56,6 +56,12 @@ class Followed:
     def notes(self, back: int = 0) -> set[str]:
         """Codes of what the run had to say."""
         return {note.code for note in records.run_records(self.home)[back].notes}
+
+    def ended(self) -> dict[str, run_objects.ObjectRow]:
+        """What the latest run did with each object."""
+        run = records.run_records(self.home)[0].id
+        with self.home.database.reading() as connection:
+            return {one.stream: one for one in run_objects.of(connection, [run])[run]}
 
     def close(self) -> None:
         self.home.close()

@@ -17,7 +17,7 @@ from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
 from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, ObjectRefused
 
 if TYPE_CHECKING:
     from millrace.connect.audit import Audit
@@ -160,10 +160,10 @@ class Reading:
     keys: tuple[tuple[str, ...], ...] = ()
 
     def checked_keys(self) -> tuple[tuple[str, ...], ...]:
-        """The keys, each with a value for every column of the stream's key. Raises ConfigError "cannot_reread"."""
+        """The keys, each with a value for every column of the stream's key. Raises ObjectRefused "cannot_reread"."""
         names = self.stream.key
         if other := next((key for key in self.keys if len(key) != len(names)), None):
-            raise ConfigError(
+            raise ObjectRefused(
                 f"rows of {self.stream.name} are asked for by keys of {len(other)} values, and the source tells them "
                 f"apart by {', '.join(names) or 'nothing'}",
                 hint="Read the whole object anew: `millrace resync`.",

@@ -54,6 +54,36 @@ def test_a_view_that_the_server_refuses_to_show_fails_alone(site: Site, shop: Da
     assert site.query("SELECT count(*) FROM a_changed") == [(5,)]
 
 
+def test_a_history_that_the_server_refuses_fails_alone_and_is_read_when_it_is_shown(site: Site, shop: Database) -> None:
+    name = f"reader_{shop.name}"
+    shop.run(
+        f"CREATE USER '{name}'@'%' IDENTIFIED BY 'p'",
+        f"GRANT REPLICATION SLAVE, BINLOG MONITOR, REPLICATION SLAVE ADMIN ON *.* TO '{name}'@'%'",
+        f'GRANT INSERT ON "{shop.name}".a_changed TO "{name}"',
+        f'GRANT SELECT ON "{shop.name}".b_other TO "{name}"',
+    )
+    try:
+        site.create(db_user=name, db_password="p")
+        record = site.run()
+        assert (record.status, site.rows("b_other", "id")) == ("COMPLETED_WITH_FAILURES", [(1,), (2,)])
+        (note,) = [one for one in record.notes if one.level == "error"]
+        assert re.match("a_changed: .*SELECT command denied", note.message)
+        assert {object_: one.status for object_, one in site.ended().items()} == {
+            "a_changed": "FAILED",
+            "b_other": "COMPLETED",
+        }
+        shop.run(
+            f'GRANT SELECT ON "{shop.name}".a_changed TO "{name}"',
+            "INSERT INTO a_changed VALUES (6, 6)",
+            "INSERT INTO b_other VALUES (3)",
+        )
+        assert site.run().status == "COMPLETED"
+        assert site.rows("b_other", "id") == [(1,), (2,), (3,)]
+        assert site.rows("a_changed", "id") == [(number,) for number in range(1, 7)]
+    finally:
+        shop.run(f"DROP USER '{name}'@'%'")
+
+
 @pytest.mark.parametrize("moment", ["listed", "in the state", "read"])
 @pytest.mark.parametrize(
     ("mode", "change", "there"),

@@ -15,11 +15,13 @@ from tests.postgres import Database
 from tests.sources.postgres.following import Follow, source
 from tests.sources.postgres.log.site import Site
 from tests.sources.postgres.test_pipeline import pipeline, run
+from tests.sources.site import PIPELINE
 
 from millrace.connect.reach import WORLD, Walled
-from millrace.connect.source import Context
+from millrace.connect.source import Context, Reading
+from millrace.control import object_actions
 from millrace.control.home import Home
-from millrace.errors import MillraceError
+from millrace.errors import ConfigError, MillraceError, ObjectRefused
 
 
 def refused(database: Database, **settings: Any) -> MillraceError:
@@ -124,7 +126,6 @@ def test_a_query_that_is_not_one_that_reads_is_refused(shop: Database, sql: str,
 
 
 def follow_whole(reader: Any) -> None:
-    from millrace.connect.source import Reading
 
     (stream,) = reader.streams()
     list(reader.read(Reading(stream, "historical")))
@@ -172,7 +173,6 @@ def test_a_table_that_is_gone_fails_alone(shop: Database, tmp_path: Path) -> Non
     with closing(source(shop)) as reader:
         stream = next(one for one in reader.streams() if one.name == "public.t")
         shop.run("ALTER TABLE t RENAME TO u")
-        from millrace.connect.source import Reading
 
         with pytest.raises(MillraceError, match="no longer there"):
             list(reader.read(Reading(stream, "historical")))
@@ -230,6 +230,58 @@ def test_an_object_that_the_server_refuses_fails_alone(database: Database, tmp_p
         assert (note.code, note.level) == ("sql", "error")
         assert re.match(f"public.a_odd: .*{said}", note.message)
         assert site.query("SELECT id FROM t") == [(1,)]
+
+
+def test_a_query_mode_that_does_not_fit_any_more_fails_its_object_alone(database: Database, tmp_path: Path) -> None:
+    database.run(
+        "CREATE TABLE a_odd (id integer PRIMARY KEY, at timestamptz)",
+        "CREATE TABLE t (id integer PRIMARY KEY)",
+        "INSERT INTO t VALUES (1)",
+    )
+    with closing(Site(tmp_path, database)) as site:
+        site.create(ingestion_mode="table")
+        site.run()
+        object_actions.set_query_mode(site.home, PIPELINE, "public.t", {"mode": "increment_append_only"})
+        mode = {"mode": "delta", "timestamp_column_name": "at"}
+        object_actions.set_query_mode(site.home, PIPELINE, "public.a_odd", mode)
+        database.run("ALTER TABLE a_odd DROP at", "INSERT INTO t VALUES (2)")
+        record = site.run()
+        assert [(note.code, note.level) for note in record.notes if note.level == "error"] == [("query_mode", "error")]
+        error = site.ended()["public.a_odd"].error
+        assert error is not None
+        assert error.path == "objects.public.a_odd.query_mode"
+        assert site.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_server_that_lets_the_user_in_no_more_is_no_matter_of_one_object(database: Database) -> None:
+    name = f"guest_{database.name}"
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY)",
+        f"REVOKE CONNECT ON DATABASE {database.name} FROM PUBLIC",
+        f"CREATE ROLE {name} LOGIN PASSWORD 'x'",
+        f"GRANT SELECT ON t TO {name}",
+        f"GRANT CONNECT ON DATABASE {database.name} TO {name}",
+    )
+    try:
+        guest = replace(database, user=name, password="x")
+        with closing(source(guest)) as read:
+            (stream,) = read.streams()
+        database.run(f"REVOKE CONNECT ON DATABASE {database.name} FROM {name}")
+        with closing(source(guest)) as read, pytest.raises(ConfigError) as error:
+            list(read.read(Reading(stream, "historical")))
+        assert (error.value.code, isinstance(error.value, ObjectRefused)) == ("PERMISSION_DENIED", False)
+    finally:
+        database.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+def test_an_object_that_the_server_refuses_is_not_counted_and_is_named(database: Database) -> None:
+    database.run("CREATE MATERIALIZED VIEW a_odd AS SELECT 1 AS id WITH NO DATA")
+    with closing(source(database)) as read:
+        (stream,) = read.streams()
+        with pytest.raises(ObjectRefused, match=r"^public\.a_odd: "):
+            read.totals(stream)
+        with pytest.raises(ObjectRefused, match=r"^public\.a_odd: "):
+            list(read.snapshot(stream))
 
 
 def test_a_column_may_change_between_runs(shop: Database, tmp_path: Path) -> None:

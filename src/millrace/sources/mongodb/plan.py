@@ -63,7 +63,7 @@ class Plan:
 
 
 def chosen(setting: JSON, relation: Relation) -> QueryMode:
-    """The mode that a person chose, or the best one where nobody did. Raises ConfigError as `modes.chosen` does.
+    """The mode that a person chose, or the best one where nobody did. Raises ObjectRefused as `modes.chosen` does.
 
     A field that a person names is taken for what it shall be where no document that was looked at has it.
     """

@@ -19,7 +19,7 @@ from bson.objectid import ObjectId
 from millrace.connect.sql.reading import whole
 from millrace.data.batch import REPEATED, Checkpoint, Item, Mark, Passed
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ObjectRefused
 from millrace.sources.mongodb import ranges, values
 from millrace.sources.mongodb.catalog import Collection
 from millrace.sources.mongodb.client import Client, majority
@@ -85,7 +85,7 @@ def _again(plan: Plan) -> Iterator[Item]:
         return
     name = plan.queried.timestamp
     if name is None:
-        raise ConfigError(
+        raise ObjectRefused(
             f"{plan.object.name} is queried in mode {plan.queried.mode}, which knows no days",
             hint="Use `millrace resync`, or choose a query mode with a timestamp.",
             code="cannot_reread",

@@ -53,7 +53,7 @@ def connected(config: Config, context: Context) -> Generator[tuple[Session, int]
 
 
 class MySQL:
-    """One database, and the relations in it that are known."""
+    """One database, and the one relation in it that is read."""
 
     # MySQL compares rows, but uses no index for that.
     rows_compare = False
@@ -83,7 +83,8 @@ class MySQL:
             return
         for name, known in self._described.items():
             try:
-                session.rows(f"SELECT 1 FROM {known.relation.source} LIMIT 0")
+                with objects.asked(name):
+                    session.rows(f"SELECT 1 FROM {known.relation.source} LIMIT 0")
             except ConfigError:
                 self._present(session, name)
                 raise
@@ -148,18 +149,22 @@ class Reading:
     ) -> None:
         self.ahead_s = ahead_s
         self.session = session
+        (self._name,) = described
         self._config, self._described = config, described
         self._left_out, self._now = left_out, now
 
     def value(self, sql: str) -> str | None:
-        values = self.session.answer(sql)[1][0]
+        with objects.asked(self._name):
+            values = self.session.answer(sql)[1][0]
         return None if not values or values[0] is None else values[0].decode()
 
     def pairs(self, sql: str) -> list[tuple[int, int]]:
-        return [(int(one), int(other)) for one, other in self.session.rows(sql)]
+        with objects.asked(self._name):
+            return [(int(one), int(other)) for one, other in self.session.rows(sql)]
 
     def values(self, sql: str) -> list[str]:
-        return [one.decode() for one in self.session.answer(sql)[1][0] if one is not None]
+        with objects.asked(self._name):
+            return [one.decode() for one in self.session.answer(sql)[1][0] if one is not None]
 
     def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
         known = self._described[relation.name].types
@@ -167,18 +172,19 @@ class Reading:
         columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in names)
         rows = Rows(relation.name, known, self._config.special_values, self._now)
         places = [names.index(name) for name in cursor]
-        for _, values in self.session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
-            count = len(values[0])
-            if not count:
-                continue
-            try:
-                good, refused = rows.of(names, values)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
-                raise Transient(
-                    f"{relation.name} has changed while it was read: a column has another type.",
-                    hint="Run again: columns are looked up anew.",
-                ) from cause
-            yield Part(good, refused, tuple(_text(values[place][-1]) for place in places), count)
+        with objects.asked(self._name):
+            for _, values in self.session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
+                count = len(values[0])
+                if not count:
+                    continue
+                try:
+                    good, refused = rows.of(names, values)
+                except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
+                    raise Transient(
+                        f"{relation.name} has changed while it was read: a column has another type.",
+                        hint="Run again: columns are looked up anew.",
+                    ) from cause
+                yield Part(good, refused, tuple(_text(values[place][-1]) for place in places), count)
         for name, left in rows.left_out.items():
             self._left_out(f"{relation.name}.{name}", left)
 

@@ -105,14 +105,13 @@ class Source(AnySource[Config]):
         yield from reader.snapshot(plan)
 
     def _read(self, reading: Reading) -> Iterator[Item]:
-        with objects.alone(reading.stream.name):
-            plan, database = self._plan(reading)
-            if self.config.ingestion_mode == "log":
-                from millrace.sources.mysql.log import history  # with what follows a log
+        plan, database = self._plan(reading)
+        if self.config.ingestion_mode == "log":
+            from millrace.sources.mysql.log import history  # with what follows a log
 
-                yield from history.read(plan, self.config, database)
-            else:
-                yield from reader.read(plan)
+            yield from history.read(plan, self.config, database)
+        else:
+            yield from reader.read(plan)
 
     def _plan(self, reading: Reading) -> tuple[Plan, MySQL]:
         name = reading.stream.name

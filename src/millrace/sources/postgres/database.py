@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from millrace.connect.sql.reading import objects
 from millrace.connect.sql.reading.database import Session as Asked
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
@@ -21,7 +22,7 @@ _SAMPLE_ROWS = 30_000
 
 
 class Postgres:
-    """One database, and the relations in it that are known."""
+    """One database, and the one relation in it that is read."""
 
     rows_compare = True
 
@@ -32,7 +33,8 @@ class Postgres:
 
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
-        with self._server.session() as session:
+        (name,) = self._described
+        with self._server.session() as session, objects.asked(name):
             session.begin([*self._described.values()], snapshot)
             yield session.described(self._described, self._left_out)
 

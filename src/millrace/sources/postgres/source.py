@@ -72,9 +72,8 @@ class Source(AnySource[Config]):
         yield from reader.snapshot(self._plan(Reading(stream, "historical")))
 
     def _read(self, reading: Reading) -> Iterator[Item]:
-        with objects.alone(reading.stream.name):
-            plan = self._plan(reading)
-            yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
+        plan = self._plan(reading)
+        yield from history.read(plan) if self.config.ingestion_mode == "log" else reader.read(plan)
 
     def _plan(self, reading: Reading) -> Plan:
         name = reading.stream.name

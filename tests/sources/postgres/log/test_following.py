@@ -199,6 +199,40 @@ def test_a_history_that_is_read_again_misses_no_delete(site: Site, shop: Databas
     assert site.rows("t", "id, v") == [(1, 1), (2, 20)]
 
 
+def test_a_history_that_the_server_refuses_fails_alone_and_is_read_when_it_is_shown(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE a_odd (id int PRIMARY KEY)",
+        "INSERT INTO a_odd VALUES (1)",
+        "ALTER TABLE a_odd ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY odd ON a_odd USING (1 / (id - 1) = 1)",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "INSERT INTO t VALUES (1)",
+        "CREATE PUBLICATION mine FOR TABLE a_odd, t WITH (publish_via_partition_root = true)",
+        "DROP ROLE IF EXISTS reader",
+        "CREATE ROLE reader LOGIN REPLICATION PASSWORD 'pw'",
+        "GRANT USAGE ON SCHEMA public TO reader",
+        "GRANT SELECT ON a_odd, t TO reader",
+    )
+    try:
+        site.create(db_user="reader", db_password="pw", publication_name="mine")
+        record = site.run()
+        assert (record.status, site.rows("t", "id, 0")) == ("COMPLETED_WITH_FAILURES", [(1, 0)])
+        (note,) = [one for one in record.notes if one.level == "error"]
+        assert note.message.startswith("public.a_odd: ")
+        assert "division by zero" in note.message
+        assert {name: one.status for name, one in site.ended().items()} == {
+            "public.a_odd": "FAILED",
+            "public.t": "COMPLETED",
+        }
+        shop.run(
+            "INSERT INTO t VALUES (2)", "INSERT INTO a_odd VALUES (2)", "ALTER TABLE a_odd DISABLE ROW LEVEL SECURITY"
+        )
+        assert site.run().status == "COMPLETED"
+        assert site.rows("t", "id, 0") == site.rows("a_odd", "id, 0") == [(1, 0), (2, 0)]
+    finally:
+        shop.run("DROP PUBLICATION mine")
+
+
 def test_a_deleted_pipeline_leaves_nothing_at_the_server(site: Site, shop: Database) -> None:
     shop.run("CREATE TABLE t (id int PRIMARY KEY)")
     site.create()

@@ -20,7 +20,7 @@ from millrace.connect.sql.reading.plan import BEGINNING, Plan
 from millrace.connect.sql.reading.statements import after, joined, tail
 from millrace.data.batch import JSON, REPEATED, Checkpoint, Item, Mark, Passed, Refused
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import MillraceError, ObjectRefused
 
 _Rows: TypeAlias = pa.RecordBatch | Refused
 
@@ -71,7 +71,7 @@ def before(plan: Plan) -> list[str]:
 
 
 def check_read(plan: Plan) -> None:
-    """What the history left to this lane is what this lane will read. Raises ConfigError "cannot_tell_apart"."""
+    """What the history left to this lane is what this lane will read. Raises ObjectRefused "cannot_tell_apart"."""
     marks = plan.reading.memory.recall(BEGINNING)
     if marks and plan.appends and plan.relation.versioned:
         with plan.database.session() as session:
@@ -91,7 +91,7 @@ def _check_written(plan: Plan, session: Session, state: dict[str, Any]) -> None:
     rows = f"EXISTS (SELECT 1 FROM {source} WHERE {read})"
     as_before = f"EXISTS (SELECT 1 FROM {source} WHERE {read} AND NOT ({plan.database.unseen(seen)}))"
     if session.value(f"SELECT CASE WHEN {rows} AND NOT {as_before} THEN 1 ELSE 0 END") == "1":
-        raise ConfigError(
+        raise ObjectRefused(
             f"{plan.relation.name} was written anew at the source, as when a column gets another type, and nothing "
             f"tells which of its rows up to {state['ts']} were appended before",
             hint="Read it into a fresh table: `millrace resync --mode drop-and-load`.",

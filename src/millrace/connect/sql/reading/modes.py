@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ObjectRefused
 
 Mode: TypeAlias = Literal["full_load", "delta", "increment_append_only", "change_data_capture", "xmin"]
 
@@ -46,7 +46,7 @@ class QueryMode:
 
 def chosen(setting: JSON, relation: Relation) -> QueryMode:
     """The mode that a person chose, or the best one where nobody did. ``setting``: a name, or a name under ``mode``
-    beside its columns. Raises ConfigError where the relation does not have what the mode needs."""
+    beside its columns. Raises ObjectRefused where the relation does not have what the mode needs."""
     if setting is None or setting == "auto":
         return best(relation)
     parts: dict[str, Any] = {"mode": setting} if isinstance(setting, str) else dict(setting)
@@ -114,7 +114,7 @@ def _serves(column: Column, role: str) -> bool:
     return column.kind == "moment" if role == "timestamp" else column.pageable
 
 
-def _wrong(relation: Relation, text: str, hint: str) -> ConfigError:
-    return ConfigError(
+def _wrong(relation: Relation, text: str, hint: str) -> ObjectRefused:
+    return ObjectRefused(
         f"{relation.name}: {text}", hint=hint, path=f"objects.{relation.name}.query_mode", code="query_mode"
     )

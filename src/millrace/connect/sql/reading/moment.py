@@ -20,7 +20,7 @@ from millrace.connect.sql.reading.statements import tail
 from millrace.data.batch import JSON, Mark
 from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_json
-from millrace.errors import ConfigError
+from millrace.errors import ObjectRefused
 
 # Rows of the last moment whose hashes are kept; where there are more, all of them are read once more.
 MOST_HASHES = 20_000
@@ -79,7 +79,7 @@ def marks(plan: Plan, session: Session, moment: JSON) -> tuple[Mark, ...]:
 
 
 def known(plan: Plan, moment: str) -> Known:
-    """The rows of the moment that were seen, to be told from others now. Raises ConfigError "cannot_tell_apart"."""
+    """The rows of the moment that were seen, to be told from others now. Raises ObjectRefused "cannot_tell_apart"."""
     memory = plan.reading.memory
     rows = frozenset(_cut(memory.recall(_ROWS), _ROW_BYTES))
     before: list[list[str]] = json.loads((memory.recall(_COLUMNS) or (b"[]",))[-1])
@@ -91,7 +91,7 @@ def known(plan: Plan, moment: str) -> Known:
     told_apart = identity and {*identity} <= same.keys()
     if not told_apart and len(same) < len(before):
         # Nothing says which row is which, so each of its former values would have to.
-        raise ConfigError(
+        raise ObjectRefused(
             f"columns of {plan.relation.name} are gone or of another type, and nothing tells which of its rows of "
             f"{moment} were appended before",
             hint="Read it into a fresh table: `millrace resync --mode drop-and-load`.",

@@ -46,19 +46,18 @@ def present(described: Mapping[str, D], name: str) -> D:
     return described[name]
 
 
-# What a server says of a statement, or of a right; other codes are about the settings of all objects.
-_OF_ONE = ("sql", "PERMISSION_DENIED")
-
-
 @contextmanager
-def alone(name: str) -> Generator[None]:
-    """What the server refuses while the object of that name is read is no matter of others: raises ObjectRefused."""
+def asked(name: str) -> Generator[None]:
+    """The block asks for the object of that name, and for nothing that all need: what the server refuses there is no
+    matter of others. Raises ObjectRefused."""
     try:
         yield
+    except ObjectRefused:
+        raise
     except ConfigError as error:
-        if error.code not in _OF_ONE:
-            raise
-        raise ObjectRefused(f"{name}: {error.message}", hint=error.hint, code=error.code) from error
+        raise ObjectRefused(
+            f"{name}: {error.message}", hint=error.hint, path=error.path, docs=error.docs, code=error.code
+        ) from error
 
 
 def left_out(context: Context, column: str, count: int) -> None:

@@ -10,7 +10,7 @@ from millrace.connect.sql.reading import following, ranges, whole
 from millrace.connect.sql.reading.plan import Plan
 from millrace.connect.sql.reading.statements import among, tail
 from millrace.data.batch import Checkpoint, Item, Refused
-from millrace.errors import ConfigError
+from millrace.errors import ObjectRefused
 
 # Keys in one statement.
 _KEYS = 500
@@ -80,7 +80,7 @@ def _again(plan: Plan) -> Iterator[Item]:
     if plan.reading.keys:
         return chosen(plan)
     if plan.mode.timestamp is None:
-        raise ConfigError(
+        raise ObjectRefused(
             f"{plan.relation.name} is queried in mode {plan.mode.mode}, which knows no days",
             hint="Use `millrace resync`, or choose a query mode with a timestamp.",
             code="cannot_reread",
