@@ -18,6 +18,7 @@ from tests.sources.site import PIPELINE
 
 from millrace.connect.sql import libpq
 from millrace.control import connections, runs
+from millrace.control.records import RunRecord
 from millrace.engine.meter import Meter
 from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres.config import Config
@@ -206,6 +207,32 @@ def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log
     runs.resync(site.home, PIPELINE, mode="drop-and-load")
     site.run()
     assert site.query("SELECT count(*) FROM orders") == [(33_001,)]
+
+
+def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_not_awaited(pair: Pair) -> None:
+    shop, site = pair.shop, pair.site
+    site.create(objects={"public.orders": None}, failover_slot=True)
+    site.run()
+    pair.copied()
+    shop.run(*AWAITED)
+    pair.standby.kill()
+    shop.run("INSERT INTO orders VALUES (3001)")
+    stopping, meter, ended = threading.Event(), Meter(), list[RunRecord]()
+    run = threading.Thread(target=lambda: ended.append(site.run(stopping=stopping, meter=meter)))
+    run.start()
+    until = time.monotonic() + 60
+    while meter.awaiting != "standbys that synchronized_standby_slots names: standby":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    stopping.set()
+    run.join(60)
+    assert [(one.status, one.balance.read) for one in ended] == [("CANCELLED", 0)]
+    assert "standby_awaited" in site.notes()
+    assert meter.awaiting == ""
+    connections.change(site.home, "source", "shop", config=shop.settings(ingestion_mode="log"))
+    assert site.run().balance.read == 1
+    assert "standby_awaited" not in site.notes()
+    assert shop.run("SELECT failover FROM pg_replication_slots WHERE slot_name LIKE 'millrace%'") == [(False,)]
 
 
 def test_a_slot_that_somebody_reads_is_waited_for_a_while_and_until_the_run_shall_stop(

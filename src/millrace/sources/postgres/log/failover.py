@@ -1,6 +1,7 @@
-"""What holds when a standby takes the primary's place: that it has all that was read before.
+"""A slot that goes on at a standby which takes the primary's place, and what that standby must have.
 
-Sources: https://www.postgresql.org/docs/current/protocol-replication.html, continuous-archiving.html on timelines
+Sources: https://www.postgresql.org/docs/current/protocol-replication.html, logical-replication-failover.html,
+continuous-archiving.html on timelines
 """
 
 from __future__ import annotations
@@ -8,10 +9,29 @@ from __future__ import annotations
 import re
 
 from millrace.connect.log import expired
-from millrace.sources.postgres.log.wire import Wire, lsn
+from millrace.sources.postgres.log.publishing import Names, Side
+from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
 
 # A line of a timeline's history: one that came before, and where the log went over to the next one.
 _SWITCH = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)", re.MULTILINE)
+
+# Nothing of the log is sent of a failover slot before all of these have it; the server looks at the same place.
+_BEHIND = """
+SELECT w.name FROM (SELECT lower(btrim(one, ' "')) AS name
+  FROM unnest(string_to_array(current_setting('synchronized_standby_slots', true), ',')) AS one) AS w
+LEFT JOIN pg_replication_slots AS s ON s.slot_name = w.name AND s.slot_type = 'physical'
+WHERE w.name <> '' AND (s.restart_lsn >= CAST(%s AS pg_lsn)) IS NOT TRUE ORDER BY w.name"""
+
+
+def goes_on(side: Side, names: Names) -> bool:
+    """The slot goes on at a standby that takes the server's place."""
+    sql = "SELECT 1 FROM pg_replication_slots AS s WHERE slot_name = %s AND to_jsonb(s) ->> 'failover' = 'true'"
+    return bool(side.rows(sql, names.slot))
+
+
+def behind(side: Side, names: Names, at: int) -> list[str]:
+    """Slots of standbys that have not all up to ``at``, and without which the server sends none of it."""
+    return [one for (one,) in side.rows(_BEHIND, lsn_text(at))] if goes_on(side, names) else []
 
 
 def reached(wire: Wire, at: int, known: int | None) -> int | None:

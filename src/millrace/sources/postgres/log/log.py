@@ -33,6 +33,8 @@ FOLLOW_S = 900.0
 # How often the server is asked how far it is when it is silent.
 _SILENCE_S = 0.05
 _SLOT_WAIT_S = 60.0
+# After so long in which the server sends nothing of what is there, it is asked for whom it waits.
+_STILL_S = 3.0
 
 # SQLSTATE of a slot or a publication that is not there, and of a file of the log that was removed.
 _GONE = ("42704", "58P01")
@@ -123,7 +125,8 @@ class Log(AnyLog):
             if following.cursor is None:
                 yield Checkpoint(self._begin(side))
                 return
-            if self._config.failover_slot and not publishing.goes_on(side, self._names) and not self._go_on(side):
+            wished = self._config.failover_slot
+            if failover.goes_on(side, self._names) != wished and not self._alter(side, goes_on=wished):
                 return
             self._say(side, following, tables)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
@@ -189,9 +192,9 @@ class Log(AnyLog):
             timeline = failover.reached(wire, 0, None)
             return {"lsn": point, "unseen": side.snapshot().missing(seen), "timeline": timeline}
 
-    def _go_on(self, side: Side) -> bool:
-        """The slot goes on at a standby; False where the run shall stop first."""
-        command = f'ALTER_REPLICATION_SLOT "{self._names.slot}" (FAILOVER)'
+    def _alter(self, side: Side, *, goes_on: bool) -> bool:
+        """The slot goes on at a standby, or does not; False where the run shall stop first."""
+        command = f'ALTER_REPLICATION_SLOT "{self._names.slot}" (FAILOVER {str(goes_on).lower()})'
         awaited = f"whoever reads from the replication slot {self._names.slot}"
         hint = "Look for it in pg_stat_replication; the run is tried again."
         try:
@@ -262,6 +265,10 @@ class Log(AnyLog):
             self.retention = Retention(held_bytes=held, most_bytes=None if room is None else held + max(room, 0))
 
     @property
+    def names(self) -> Names:
+        return self._names
+
+    @property
     def context(self) -> Context:
         return self._context
 
@@ -292,6 +299,8 @@ class _Read:
     at: int = 0
     timeline: int | None = None
     """The one of ``at``; None where it is not known."""
+    awaited: bool = False
+    """It is told that standbys are awaited."""
 
     def changes(self) -> Iterator[Item]:
         self.at = lsn(self.following.cursor["lsn"])
@@ -303,12 +312,13 @@ class _Read:
             wire, self.timeline = self.log.opened(self.at, self.following.cursor.get("timeline"))
             yield from self._until(target, wire)
         finally:
+            self._nobody()
             self.messages.close()
 
     def _until(self, target: int, wire: Wire) -> Iterator[Item]:
         stopping, monotonic = self.log.context.stopping.is_set, self.log.context.clock.monotonic
-        began = told = monotonic()
-        inside = False
+        began = told = moved = monotonic()
+        inside, reached = False, self.at
         for data in wire.messages(_SILENCE_S):
             if data is None:
                 wire.feedback(answer=True)
@@ -339,12 +349,35 @@ class _Read:
             if inside:
                 continue
             now = monotonic()
+            if self.at > reached:
+                reached, moved = self.at, now
+                self._nobody()
+            elif now - moved > _STILL_S:
+                moved = now
+                self._await_standbys(target)
             if self.at >= target or now - began > FOLLOW_S or stopping():
                 break
             if now - told > CHECKPOINT_S:
                 yield from self._checkpoint()
                 told = now
         yield from self._checkpoint()
+
+    def _await_standbys(self, target: int) -> None:
+        """A person hears for whom the server waits before it sends the log, where it does."""
+        if not (lacking := failover.behind(self.side, self.log.names, target)):
+            return
+        awaited = f"standbys that synchronized_standby_slots names: {', '.join(lacking)}"
+        self.awaited = True
+        self.log.context.awaiting(awaited)
+        text = f"the server sends no change that is not yet at {awaited}"
+        hint = "start them, or take them out of that setting; with failover_slot off changes come without them"
+        self.log.context.note(Note("standby_awaited", f"{text}: {hint}"))
+
+    def _nobody(self) -> None:
+        """Standbys are not awaited any more; what others may have said of theirs stays."""
+        if self.awaited:
+            self.awaited = False
+            self.log.context.awaiting("")
 
     def add(self, change: Change) -> bool:
         """The change is among the rows of its table; True when there are enough of them."""

@@ -338,12 +338,6 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
         left &= {one for (one,) in side.rows(holders)}
 
 
-def goes_on(side: Side, names: Names) -> bool:
-    """The slot goes on at a standby that takes the server's place."""
-    sql = "SELECT 1 FROM pg_replication_slots AS s WHERE slot_name = %s AND to_jsonb(s) ->> 'failover' = 'true'"
-    return bool(side.rows(sql, names.slot))
-
-
 def reachable(side: Side, names: Names, at: int) -> None:
     """The log still has all that lies behind ``at``. Raises ConfigError "log_expired" where it has not."""
     if kept_from(side, names) > at:
