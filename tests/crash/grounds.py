@@ -21,7 +21,7 @@ from tests.sources.postgres.log import writer as postgres_writer
 
 from millrace.sources.mongodb import log as mongo_log
 from millrace.sources.mysql.log import reading as mysql_log
-from millrace.sources.postgres.log import log as postgres_log
+from millrace.sources.postgres.log import reading as postgres_reading
 
 
 class Server(Protocol):
@@ -92,7 +92,7 @@ def postgres(folder: Path) -> Ground:
         postgres_writer.Writer(database, 5),
         _by_port,
         lambda: postgres_writer.differences(database, site),
-        (postgres_log, "ROWS"),
+        (postgres_reading, "ROWS"),
     )
 
 

@@ -13,7 +13,7 @@ from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, log_kept, site
 from tests.sources.postgres.log.writer import TABLES, Writer, differences
 
-from millrace.sources.postgres.log import log
+from millrace.sources.postgres.log import reading
 from millrace.sources.postgres.log.wire import Wire
 from millrace.sources.postgres.source import Source
 
@@ -21,7 +21,7 @@ __all__ = ["shop", "site"]
 
 
 class Postgres(SqlGround):
-    batch = (log, "ROWS")
+    batch = (reading, "ROWS")
     site: Site
 
     def object(self, table: str) -> str:
