@@ -35,6 +35,11 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     expect(row("Orders")).to_contain_text("Paused")
     act("Orders", "Resume")
     expect(row("Orders")).not_to_contain_text("Paused")
+    undo = page.get_by_role("alert").get_by_role("button", name="Undo")
+    undo.last.click()
+    expect(row("Orders")).to_contain_text("Paused")
+    undo.last.click()
+    expect(row("Orders")).not_to_contain_text("Paused")
     act("Users", "Skip")
     page.get_by_role("dialog").get_by_role("button", name="Skip").click()
     expect(row("Users")).to_contain_text("Skipped")
@@ -127,6 +132,13 @@ def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home:
     expect(page.get_by_role("table", name="Jobs").get_by_role("row", name="Waiting")).to_be_visible()
     work(home)
     expect(page.get_by_role("table", name="Jobs").get_by_role("row", name="Completed")).to_be_visible()
+
+    # A pipeline that was resumed by mistake: one click.
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_role("button", name="Resume", exact=True).click()
+    page.get_by_role("alert").filter(has_text="by its schedule again").get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Resume", exact=True).click()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
 
     # How its source is reached is changed where the pipeline is; the secret is kept.
     page.get_by_role("navigation", name="Screens of one").get_by_role("link", name="Settings").click()

@@ -4,7 +4,7 @@ import { api, body } from '~/api/client';
 import { at } from '~/app/places';
 import { done, failed } from '~/parts/notices';
 
-/** What can be done with a pipeline from anywhere. What was paused by mistake goes on with one click. */
+/** What can be done with a pipeline from anywhere. What was paused or resumed by mistake is taken back with one click. */
 export function useActions(pipeline: string) {
   const client = useQueryClient();
   const navigate = useNavigate();
@@ -13,7 +13,7 @@ export function useActions(pipeline: string) {
     Promise.all(['pipelines', 'jobs'].map((noun) => client.invalidateQueries({ queryKey: [noun] })));
   const resume = useMutation({
     mutationFn: () => body(api.POST('/api/millrace/v1/pipelines/{pipeline}/resume', { params })),
-    onSuccess: () => done(`${pipeline} runs by its schedule again`),
+    onSuccess: () => done(`${pipeline} runs by its schedule again`, () => pause.mutate()),
     onError: failed,
     onSettled: fresh,
   });

@@ -29,7 +29,7 @@ const VERBS: Record<Action, string> = {
   restart: 'Read again from its beginning',
   restart_historical: 'Read its history again',
 };
-/** What takes an action back. */
+/** What takes an action back. What is included is read at once, so nothing takes that back. */
 const OPPOSITE: Partial<Record<Action, Action>> = { pause: 'resume', resume: 'pause', skip: 'include' };
 /** What is asked about in a dialog. */
 const CHANGES: Record<What, string> = {
@@ -87,7 +87,11 @@ export function Component() {
     onSuccess: (outcomes, { action }) => {
       const refused = outcomes.filter((one) => one.problem !== null);
       const names = outcomes.filter((one) => one.problem === null).map((one) => one.object);
-      const back = OPPOSITE[action];
+      // What was paused before it was skipped would be read once it is included.
+      const paused = objects.data?.pages.some((page) =>
+        page.items.some((one) => one.state === 'PAUSED' && names.includes(one.name)),
+      );
+      const back = action === 'skip' && paused ? undefined : OPPOSITE[action];
       if (names.length > 0) {
         done(
           `${VERBS[action]}: ${some(names.length, 'object')}`,
