@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -256,10 +257,10 @@ def beside(way: Way, peer: Peer, ours: float, rows: int, few: Sequence[Ran], man
 
 
 def _reason(failed: str) -> str:
-    """The line that says most of what a process that failed wrote."""
+    """The line that says most of what a process that failed wrote: of errors that followed each other the first."""
     said = [line.strip() for line in failed.splitlines() if line.strip()]
-    errors = [line for line in said if "rror" in line]
-    return (errors or said)[-1][:200].replace("|", "\\|")
+    errors = [line for line in said if re.match(r"[\w. ]*(Error|Exception): .", line)]
+    return (errors[0] if errors else said[-1])[:200].replace("|", "\\|")
 
 
 def _rows_of_duckdb(target: Path, table: str) -> int:

@@ -9,6 +9,13 @@ from tests.bench import databases, measure, report
 from tests.bench.databases import PEERS, WAYS
 from tests.bench.measure import Ran
 
+# As dlt does it: what was wrong comes first, and a sentence of advice last.
+CHAIN = """
+try:
+    import nothing_of_this_name
+except ImportError as error:
+    raise RuntimeError("<class 'ImportError'>\\nInstall it, or see Error Handling.") from error
+"""
 WAY, PEER = WAYS["postgres-duckdb"], PEERS["sling"]
 
 
@@ -20,7 +27,7 @@ def test_what_a_peer_needs_to_start_is_not_counted() -> None:
 
 def test_a_peer_that_cannot_run_stands_in_the_table_with_the_reason() -> None:
     with pytest.raises(measure.Failed) as told:
-        measure.run([sys.executable, "-c", "import nothing_of_this_name"])
+        measure.run([sys.executable, "-c", CHAIN])
     line = databases.beside(WAY, PEER, 250_000, 200_000, [], [], str(told.value))
     assert line.met is None
     assert (
