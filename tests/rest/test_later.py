@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from typing import Annotated
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
 
 import httpx
 import pytest
@@ -12,6 +14,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from tests.rest.conftest import served
 
+from millrace.control.home import Home
+from millrace.rest import openapi
+from millrace.rest.app import application
 from millrace.rest.door import router as door
 from millrace.rest.later import Addresses, Later
 from millrace.rest.millrace import router as own
@@ -93,6 +98,29 @@ def test_what_is_written_of_a_route_is_true_of_the_one_that_is_made() -> None:
     (made,) = (route for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/"))
     assert (made.tags, made.summary, made.unique_id) == (["things"], "Say it.", "say /api/things/{thing}")
     assert {*made.responses} == {404, 409}
+
+
+def test_others_are_answered_while_the_document_is_made_which_is_made_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, going_on, made = threading.Event(), threading.Event(), list[object]()
+
+    def document(app: FastAPI) -> dict[str, Any]:
+        made.append(app)
+        began.set()
+        assert going_on.wait(60)
+        return {"openapi": "3.1.0"}
+
+    monkeypatch.setattr(openapi, "_document", document)
+    with served(application(home)) as url, ThreadPoolExecutor() as pool:
+        answers = [pool.submit(httpx.get, f"{url}/api/openapi.json", timeout=60) for _ in range(3)]
+        try:
+            assert began.wait(60)
+            assert httpx.get(f"{url}/healthz", timeout=20).json() == {"status": "ok"}
+        finally:
+            going_on.set()
+        assert [one.result().json() for one in answers] == [{"openapi": "3.1.0"}] * 3
+    assert len(made) == 1
 
 
 def test_no_route_of_the_apis_is_made_with_the_others() -> None:

@@ -77,7 +77,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
         generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         lifespan=running,
         strict_content_type=False,
         redirect_slashes=False,
@@ -103,6 +103,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.add_api_route("/readyz", _ready, include_in_schema=False)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
+    app.add_api_route("/api/openapi.json", _described, include_in_schema=False)
     app.router.routes.extend(_apis())
     screens.join(app)
     return app
@@ -118,6 +119,11 @@ def _apis() -> Sequence[BaseRoute]:
 def _alive() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
+
+
+def _described(request: Request) -> Response:
+    """The OpenAPI document. Others are answered while it is made, which takes seconds."""
+    return JSONResponse(request.app.openapi())
 
 
 def _ready(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 
+_making = threading.Lock()
+
 _PREFIXES = {"/api/public/v2.0": "public", "/api/v1": "orchestration"}
 _HERE = REF.removesuffix("{model}")
 
@@ -52,10 +55,11 @@ class Described(FastAPI):
         return [route.made if isinstance(route, Later) else route for route in self.router.routes]
 
     def openapi(self) -> dict[str, Any]:
-        """The document. It is made once."""
-        if self.openapi_schema is None:
-            self.openapi_schema = _document(self)
-        return self.openapi_schema
+        """The document. It is made once, whichever thread asks for it first."""
+        with _making:
+            if self.openapi_schema is None:
+                self.openapi_schema = _document(self)
+            return self.openapi_schema
 
 
 def operation_id(route: APIRoute) -> str:
