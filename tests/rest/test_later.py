@@ -88,15 +88,15 @@ def test_what_is_written_of_a_route_is_true_of_the_one_that_is_made() -> None:
 
     assert say(1, "a") == {"a": "1"}
     app = Described()
-    app.router.routes += router.under("/api", lambda route: f"{route.name} {route.path_format}", {404: {}})
+    app.router.routes += router.under("/api/v1", {404: {}})
     with served(app) as url:
         answers = [
-            httpx.put(f"{url}/api/things/{thing}", params={"word": word}) for thing, word in ((1, "a"), (1, "long"))
+            httpx.put(f"{url}/api/v1/things/{thing}", params={"word": word}) for thing, word in ((1, "a"), (1, "long"))
         ]
     assert [answer.status_code for answer in answers] == [202, 422]
     assert answers[0].json() == {"a": "1"}
     (made,) = (route for route in app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/"))
-    assert (made.tags, made.summary, made.unique_id) == (["things"], "Say it.", "say /api/things/{thing}")
+    assert (made.tags, made.summary, made.unique_id) == (["things"], "Say it.", "orchestration_say")
     assert {*made.responses} == {404, 409}
 
 
@@ -121,6 +121,29 @@ def test_others_are_answered_while_the_document_is_made_which_is_made_once(
             going_on.set()
         assert [one.result().json() for one in answers] == [{"openapi": "3.1.0"}] * 3
     assert len(made) == 1
+
+
+def test_addresses_are_no_router_and_the_routes_of_an_application_no_list_to_which_one_adds_in_vain(
+    app: FastAPI,
+) -> None:
+    assert not isinstance(Addresses(), APIRouter)  # `include_router` would find nothing in it
+    assert not hasattr(app.routes, "append")
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+def test_each_method_has_its_decorator(method: str) -> None:
+    router = Addresses()
+
+    @getattr(router, method)("/things", name="asked")
+    def ask() -> str:
+        return method
+
+    (route,) = router.under("/api/v1")
+    assert (route.path, route.name, method.upper() in (route.methods or ())) == ("/api/v1/things", "asked", True)
+    app = Described()
+    app.router.routes.append(route)
+    with served(app) as url:
+        assert httpx.request(method, f"{url}/api/v1/things").json() == method
 
 
 def test_no_route_of_the_apis_is_made_with_the_others() -> None:

@@ -24,12 +24,13 @@ from millrace.rest.door.router import routes as door
 from millrace.rest.envelope import Envelope
 from millrace.rest.hooks.door import Door
 from millrace.rest.hooks.receiving import Receiving, Room
+from millrace.rest.later import operation_id
 from millrace.rest.metrics import Counted, Gauges, metrics
 from millrace.rest.millrace.errands import Errands
 from millrace.rest.millrace.following import Looks
 from millrace.rest.millrace.router import PREFIX
 from millrace.rest.millrace.router import routes as own
-from millrace.rest.openapi import ABOUT, Described, operation_id
+from millrace.rest.openapi import ABOUT, Described
 from millrace.rest.orchestration.router import routes as orchestration
 from millrace.rest.public.router import routes as public
 from millrace.rest.rates import Rates
@@ -112,8 +113,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
 @cache
 def _apis() -> Sequence[BaseRoute]:
     """The routes of all APIs. They hold nothing of an application, so one process makes them once."""
-    away = sign_on.under(PREFIX, operation_id)
-    return [*public(), *orchestration(), *door(), *own(), *away]
+    return [*public(), *orchestration(), *door(), *own(), *sign_on.under(PREFIX)]
 
 
 def _alive() -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -12,6 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Written: TypeAlias = Callable[[], tuple[Callable[..., Any], dict[str, Any]]]
+
+_PREFIXES = {"/api/public/v2.0": "public", "/api/v1": "orchestration"}
 
 
 class Later(Route):
@@ -40,44 +45,72 @@ class Later(Route):
         await self.made.handle(scope, receive, send)
 
 
-class Addresses(APIRouter):
-    """Routes that are written like those of any router, and made later."""
+class Addresses:
+    """Routes that are written like those of a router of FastAPI, and made later."""
 
-    def __init__(
-        self, *, prefix: str = "", tags: list[str] | None = None, route_class: type[APIRoute] = APIRoute
-    ) -> None:
-        super().__init__(prefix=prefix, tags=[*(tags or ())], route_class=route_class)
-        self._written: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+    def __init__(self, *, prefix: str = "", tags: Sequence[str] = (), route_class: type[APIRoute] = APIRoute) -> None:
+        self._prefix, self._tags, self._route_class = prefix, tags, route_class
+        self._written: list[tuple[str, str, str, Written]] = []
+
+    def add_later(self, path: str, method: str, name: str, written: Written) -> None:
+        """``written``: the endpoint, and what else `APIRouter.add_api_route` is told; asked for in time."""
+        self._written.append((path, method, name, written))
 
     # What a decorator says of a route goes on to FastAPI as it is.
-    def add_api_route(self, path: str, endpoint: Callable[..., Any], **told: Any) -> None:
-        self._written.append((path, endpoint, told))
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], *, methods: Sequence[str], **told: Any) -> None:
+        """A route for the one method."""
+        (method,) = methods
+        self.add_later(path, method, told.get("name") or endpoint.__name__, lambda: (endpoint, told))
 
-    def under(
-        self,
-        prefix: str,
-        operation_id: Callable[[APIRoute], str],
-        responses: dict[int | str, dict[str, Any]] | None = None,
-    ) -> list[Later]:
+    def get(self, path: str, **told: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._asked("GET", path, told)
+
+    def post(self, path: str, **told: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._asked("POST", path, told)
+
+    def put(self, path: str, **told: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._asked("PUT", path, told)
+
+    def patch(self, path: str, **told: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._asked("PATCH", path, told)
+
+    def delete(self, path: str, **told: Any) -> Callable[[Endpoint], Endpoint]:
+        return self._asked("DELETE", path, told)
+
+    def _asked(self, method: str, path: str, told: dict[str, Any]) -> Callable[[Endpoint], Endpoint]:
+        def asked(endpoint: Endpoint) -> Endpoint:
+            self.add_api_route(path, endpoint, methods=[method], **told)
+            return endpoint
+
+        return asked
+
+    def under(self, prefix: str, responses: dict[int | str, dict[str, Any]] | None = None) -> list[Later]:
         """All of them, with that in front of their paths. ``responses``: what each may answer besides its own."""
+        prefix += self._prefix
 
-        def later(path: str, endpoint: Callable[..., Any], told: dict[str, Any]) -> Later:
+        def later(path: str, method: str, name: str, written: Written) -> Later:
             def make() -> BaseRoute:
                 alone = APIRouter(
-                    prefix=f"{prefix}{self.prefix}",
-                    tags=self.tags,
-                    route_class=self.route_class,
+                    prefix=prefix,
+                    tags=[*self._tags],
+                    route_class=self._route_class,
                     responses=responses,
                     generate_unique_id_function=operation_id,
                     strict_content_type=False,
                 )
-                alone.add_api_route(path, endpoint, **told)
+                endpoint, told = written()
+                alone.add_api_route(path, endpoint, methods=[method], **told)
                 return alone.routes[0]
 
-            (method,) = told["methods"]
-            return Later(f"{prefix}{self.prefix}{path}", method, told.get("name") or endpoint.__name__, make)
+            return Later(f"{prefix}{path}", method, name, make)
 
         return [later(*one) for one in self._written]
+
+
+def operation_id(route: APIRoute) -> str:
+    """`public_pipelines_listed` for the function of that name in the public API."""
+    api = next((name for prefix, name in _PREFIXES.items() if route.path_format.startswith(f"{prefix}/")), None)
+    return route.name if api is None else f"{api}_{route.name}"
 
 
 def _unmade(_: Request) -> Response:

@@ -42,7 +42,6 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
 
 _making = threading.Lock()
 
-_PREFIXES = {"/api/public/v2.0": "public", "/api/v1": "orchestration"}
 _HERE = REF.removesuffix("{model}")
 
 
@@ -50,9 +49,9 @@ class Described(FastAPI):
     """The application, which describes itself."""
 
     @property
-    def routes(self) -> list[BaseRoute]:
-        """All routes as they answer: whoever looks through them has them made."""
-        return [route.made if isinstance(route, Later) else route for route in self.router.routes]
+    def routes(self) -> tuple[BaseRoute, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]  # no list, lest one adds in vain
+        """All routes as they answer: whoever looks through them has them made. `router` is where one adds some."""
+        return tuple(route.made if isinstance(route, Later) else route for route in self.router.routes)
 
     def openapi(self) -> dict[str, Any]:
         """The document. It is made once, whichever thread asks for it first."""
@@ -60,12 +59,6 @@ class Described(FastAPI):
             if self.openapi_schema is None:
                 self.openapi_schema = _document(self)
             return self.openapi_schema
-
-
-def operation_id(route: APIRoute) -> str:
-    """`public_pipelines_listed` for the function of that name in the public API."""
-    api = next((name for prefix, name in _PREFIXES.items() if route.path_format.startswith(f"{prefix}/")), None)
-    return route.name if api is None else f"{api}_{route.name}"
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from millrace.rest.door import links, own, signing_in
 from millrace.rest.later import Later
 from millrace.rest.millrace.router import PREFIX
-from millrace.rest.openapi import operation_id
 
 
 def routes() -> list[Later]:
     """All routes."""
     parts = (signing_in.router, links.router, own.enrolling, own.router)
-    return [route for part in parts for route in part.under(PREFIX, operation_id)]
+    return [route for part in parts for route in part.under(PREFIX)]

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from millrace.control.actors import Actor
 from millrace.control.desk import Errand, Watch
@@ -21,6 +21,7 @@ from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 from millrace.errors import MillraceError, Transient
 from millrace.rest.asking import Asking
+from millrace.rest.later import Addresses
 from millrace.rest.problems import Fault, fault
 from millrace.rest.shown import answers
 from millrace.rest.streams import STREAMED, answer, event, last_seen
@@ -177,7 +178,7 @@ def of(request: Request) -> Errands:
     return request.app.state.errands
 
 
-def join(router: APIRouter) -> None:
+def join(router: Addresses) -> None:
     """The routes that watch and stop errands are routes of the router."""
 
     def find(request: Request, home: Asking, errand: str) -> Response:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from millrace.control import watching
@@ -19,6 +19,7 @@ from millrace.control.watching import Changes, RunNow
 from millrace.control.wire import encode
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.rest.asking import Asking
+from millrace.rest.later import Addresses
 from millrace.rest.streams import STREAMED, Streams, answer, event, last_seen
 
 TICK_S = 1.0
@@ -132,7 +133,7 @@ def _older(look: tuple[float, asyncio.Future[RunNow]], than: float) -> bool:
     return began < (than if found.done() else than - GIVEN_UP_S)
 
 
-def join(router: APIRouter) -> None:
+def join(router: Addresses) -> None:
     """The routes that follow are routes of the router."""
 
     async def pipelines(request: Request, home: Asking) -> Response:

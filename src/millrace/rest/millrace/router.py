@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import Body, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, create_model
 from starlette.concurrency import run_in_threadpool
-from starlette.routing import BaseRoute
 
 from millrace.control.desk import Card, Content, Errand, Operation, Parameter
 from millrace.control.home import Home
@@ -24,7 +24,6 @@ from millrace.rest.asking import Asking, KeyRoute
 from millrace.rest.later import Addresses, Later
 from millrace.rest.millrace import errands, following, uploads
 from millrace.rest.millrace.errands import Begun
-from millrace.rest.openapi import operation_id
 from millrace.rest.problems import BadRequest
 from millrace.rest.shown import LINES, answers
 
@@ -36,35 +35,28 @@ def routes() -> list[Later]:
     feeds of changes in ``state.feeds`` and its looks at jobs in ``state.looks``."""
     # A path with a fixed word goes before one that takes any word there.
     ordered = sorted(table(), key=lambda one: [part.startswith("{") for part in one.card.path.split("/")])
-    beside = Addresses(route_class=KeyRoute)
-    errands.join(beside)
-    following.join(beside)
-    return [*map(_route, ordered), *beside.under(PREFIX, operation_id)]
+    found = Addresses(route_class=KeyRoute)
+    for one in ordered:
+        found.add_later(one.card.path, one.card.method, one.card.name, partial(_written, one))
+    errands.join(found)
+    following.join(found)
+    return found.under(PREFIX)
 
 
-def _route(one: Operation[..., Any] | Errand[..., Any]) -> Later:
+def _written(one: Operation[..., Any] | Errand[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     card = one.card
-
-    def made() -> BaseRoute:
-        alone = APIRouter(prefix=PREFIX, route_class=KeyRoute, strict_content_type=False)
-        alone.add_api_route(
-            card.path,
-            _endpoint(one),
-            methods=[card.method],
-            status_code=card.status,
-            name=card.name,
-            operation_id=card.name.replace(".", "_"),
-            tags=[card.noun],
-            summary=card.told.partition("\n")[0],
-            description=_description(card),
-            response_model=None,
-            responses=answers(Begun if isinstance(one, Errand) else card.result, card.status),
-            openapi_extra={"x-permission": card.permission, "x-result": card.name} | uploads.told(card),
-            max_body_size=uploads.MOST_BYTES if uploads.content(card) else None,
-        )
-        return alone.routes[0]
-
-    return Later(f"{PREFIX}{card.path}", card.method, card.name, made)
+    return _endpoint(one), {
+        "status_code": card.status,
+        "name": card.name,
+        "operation_id": card.name.replace(".", "_"),
+        "tags": [card.noun],
+        "summary": card.told.partition("\n")[0],
+        "description": _description(card),
+        "response_model": None,
+        "responses": answers(Begun if isinstance(one, Errand) else card.result, card.status),
+        "openapi_extra": {"x-permission": card.permission, "x-result": card.name} | uploads.told(card),
+        "max_body_size": uploads.MOST_BYTES if uploads.content(card) else None,
+    }
 
 
 def _description(card: Card) -> str:

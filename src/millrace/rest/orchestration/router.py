@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from millrace.rest.later import Later
-from millrace.rest.openapi import operation_id
 from millrace.rest.orchestration import jobs, objects, pipelines
 from millrace.rest.public.router import PROBLEMS
 from millrace.rest.shown import REFUSALS
@@ -13,4 +12,4 @@ PARTS = (jobs, objects, pipelines)
 
 def routes() -> list[Later]:
     """All routes."""
-    return [route for part in PARTS for route in part.router.under("/api/v1", operation_id, REFUSALS | PROBLEMS)]
+    return [route for part in PARTS for route in part.router.under("/api/v1", REFUSALS | PROBLEMS)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from millrace.rest.later import Later
-from millrace.rest.openapi import operation_id
 from millrace.rest.public import destinations, mappings, objects, pipelines, transformations, unbuilt, users
 from millrace.rest.shown import REFUSALS, Answers, refusal
 
@@ -23,6 +22,4 @@ PARTS = (transformations, mappings, objects, pipelines, destinations, users, unb
 
 def routes() -> list[Later]:
     """All routes."""
-    return [
-        route for part in PARTS for route in part.router.under("/api/public/v2.0", operation_id, REFUSALS | PROBLEMS)
-    ]
+    return [route for part in PARTS for route in part.router.under("/api/public/v2.0", REFUSALS | PROBLEMS)]
