@@ -185,6 +185,28 @@ def test_a_process_gives_way_to_loading_and_is_not_meant_by_ctrl_c(busy: tuple[M
     assert (os.getsid(process), os.getpgid(process)) == (os.getsid(0), process)
 
 
+def test_a_process_works_where_the_machine_lets_nobody_give_way() -> None:
+    # The kernel refuses setpriority (141; on ARM 140) to this program and to whatever it starts.
+    program = """
+import ctypes, os, struct
+from millrace.sources.clevertap.mappers import Process, Settings
+number = 140 if os.uname().machine == "aarch64" else 141
+words = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *word) for word in words))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, struct.pack("HxxxxxxP", len(words), ctypes.addressof(code)), 0, 0) == 0
+try:
+    os.nice(1)
+except PermissionError:
+    process = Process(Settings("UTC", False, False))
+    print(process.ready())
+    process.end()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
 def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     program = (
         "import os, sys, time\n"

@@ -281,7 +281,8 @@ class Process:
 
 def serve(reader: FileIO, writer: FileIO, page: Shared, columns: Shared) -> None:
     """The life of such a process: pages come, columns go, until the input ends."""
-    os.nice(BEHIND)
+    with contextlib.suppress(OSError):  # some sandboxes refuse it
+        os.nice(BEHIND)
     try:
         here = _Here(msgspec.msgpack.decode(_hear(reader), type=Settings))
         writer.write(_LENGTH.pack(len(_READY)) + _READY)
