@@ -21,6 +21,8 @@ from millrace.control.rejects import Choice
 from millrace.data import types as kinds
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import ID, is_ours, ours
+from millrace.data.rows import to_batch
+from millrace.engine import replay as entering
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, DataError, EnvironmentProblem
 
@@ -299,6 +301,35 @@ def test_an_edited_time_of_ingestion_is_refused_with_its_row_alone_where_it_is_n
     assert rig.rows("items", "id", "__hevo__ingested_at") == [(2, times[2]), (3, times[2])]
     (left,) = exported(rig, tmp_path)
     assert left["code"] == "INCOMPATIBLE_TYPE" and "__hevo__ingested_at" in left["message"]
+
+
+def test_rows_beside_one_with_a_wrong_time_are_not_looked_at_one_by_one(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    count = 200
+    rig.script.stream("items", [[{"id": None}] * count, Checkpoint(1)], [], key=("id",))
+    rig.create()
+    rig.run()
+    now = int(START.timestamp() * 1000)
+    # Each kind of value is read as it is alone, whatever stands beside it.
+    odd = ["noon", True, 1.5, {"at": now}, 2**70]
+    times = [*odd, str(now), float(now), None, *[now] * (count - len(odd) - 3)]
+    lines = exported(rig, tmp_path)
+    seen: list[int] = []
+
+    def looked(rows: Any, schema: Any) -> Any:
+        seen.append(len(rows))
+        return to_batch(rows, schema)
+
+    monkeypatch.setattr(entering, "to_batch", looked)
+    rows = [{"id": id_, "__hevo__ingested_at": at} for id_, at in enumerate(times, 1)]
+    record = mend(rig, tmp_path, [line | {"row": row} for line, row in zip(lines, rows, strict=True)])
+    assert record.balance.even
+    assert 0 < len(seen) < 10
+    schema = pa.schema([("at", pa.int64())])
+    fitting = [id_ for id_, at in enumerate(times, 1) if to_batch([{"at": at}], schema).schema == schema]
+    assert rig.rows("items", "id") == fitting
+    assert len(exported(rig, tmp_path)) == count - len(fitting) > 0
 
 
 def test_a_line_of_another_home_does_not_take_the_place_of_a_row(rig: Rig, deploy: Any, tmp_path: Path):

@@ -13,11 +13,12 @@ import pyarrow as pa
 from millrace.connect.source import Reading, Source
 from millrace.data import json_text, types
 from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
+from millrace.data.cast import cast as exact_cast
 from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, is_ours, ours, own_names
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
-from millrace.data.rows import to_batch
+from millrace.data.rows import inferred, to_batch
 from millrace.engine.mapping import Mapping
 from millrace.errors import DataError
 
@@ -157,8 +158,11 @@ def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Ite
     schema = _schema(way, rows, back)
     try:
         batch = to_batch(rows, schema)
-        if misfits := _misfits(batch, rows, schema):
-            yield _again(rejected, [(read[place], message) for place, message in misfits.items()])
+        fields = [field for field in schema or () if is_ours(field)]
+        odd = [field for field in fields if batch.schema.field(field.name).type != types.canonical(field.type)]
+        if odd:
+            if misfits := _misfits(odd, rows):
+                yield _again(rejected, [(read[place], message) for place, message in misfits.items()])
             rows = [row for place, row in enumerate(rows) if place not in misfits]
             read = [number for place, number in enumerate(read) if place not in misfits]
             if not rows:
@@ -179,19 +183,26 @@ def _entering(rejected: pa.RecordBatch, way: _Way, back: Return) -> Iterator[Ite
     yield Batch(stream, batch, "shaped" if way.stage == "load" else way.entry)
 
 
-def _misfits(batch: pa.RecordBatch, rows: list[dict[str, Any]], schema: pa.Schema | None) -> dict[int, str]:
-    """Rows with a value of Millrace's own that its type does not take, and what is wrong: a person wrote it so."""
-
-    def fits(made: pa.RecordBatch, field: pa.Field) -> bool:
-        return made.schema.field(field.name).type == types.canonical(field.type)
-
-    return {
-        place: f"{field.name}: the value does not fit {types.name(field.type)}"
-        for field in schema or ()
-        if is_ours(field) and not fits(batch, field)
-        for place, row in enumerate(rows)
-        if not fits(to_batch([{field.name: row.get(field.name)}], pa.schema([field])), field)
-    }
+def _misfits(odd: Iterable[pa.Field], rows: list[dict[str, Any]]) -> dict[int, str]:
+    """Rows with a value of Millrace's own that its type does not take, and what is wrong: a person wrote it so. All
+    others have their values as the type has them from here on, whatever a person wrote beside them."""
+    found: dict[int, str] = {}
+    for field in odd:
+        places: dict[type, list[int]] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(type(row.get(field.name)), []).append(place)
+        for among in places.values():
+            # Of one Python type, no value changes what another is read as.
+            array = inferred([rows[place].get(field.name) for place in among])
+            if array is None:
+                continue
+            fitted = exact_cast(array, types.canonical(field.type), strict=False).values
+            for place, value in zip(among, fitted.to_pylist(), strict=True):
+                if value is None:
+                    found[place] = f"{field.name}: the value does not fit {types.name(field.type)}"
+                else:
+                    rows[place][field.name] = value
+    return found
 
 
 def _schema(way: _Way, rows: list[dict[str, Any]], back: Return) -> pa.Schema | None:
