@@ -19,8 +19,8 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One process from start to end. ``peak_bytes`` is the most memory that it had resident, and that each of its own
-    children had beside, added up: more than they had at any one moment."""
+    """One process from start to end. ``peak_bytes`` is the most memory that it had resident, and the most that each of
+    its own children had beside whenever one looked, added up: more than they had at any one moment."""
 
     seconds: float
     cpu_s: float
@@ -62,34 +62,41 @@ class _Children(threading.Thread):
     def __init__(self, parent: int) -> None:
         super().__init__(daemon=True)
         self._parent = parent
-        self._peaks: dict[int, int] = {}
+        self._peaks: dict[int, tuple[bytes, int]] = {}
         self.start()
 
     def run(self) -> None:
         tasks = Path(f"/proc/{self._parent}/task")
         while tasks.exists():
-            with suppress(OSError):  # the process, or a thread of it, has just ended
-                for task in tasks.glob("*/children"):
-                    for child in map(int, task.read_text().split()):
-                        # The last word counts: until it becomes another program, a child has its parent's memory.
-                        if peak := _peak_bytes(child):
-                            self._peaks[child] = peak
+            for child in _children(tasks):
+                with suppress(OSError):  # it has just ended
+                    # Until it becomes another program, a child has its parent's memory.
+                    program = Path(f"/proc/{child}/cmdline").read_bytes()
+                    before = self._peaks.get(child, (b"", 0))
+                    peak = max(_own_bytes(child), before[1] if before[0] == program else 0)
+                    if peak:
+                        self._peaks[child] = program, peak
             time.sleep(_LOOK_S)
 
     def peak_bytes(self) -> int:
         self.join()
-        return sum(self._peaks.values())
+        return sum(peak for _, peak in self._peaks.values())
 
 
-def _peak_bytes(process: int) -> int:
-    """The most memory that a child had resident. Files (the Python and the libraries that its parent runs too) and
-    memory that it shares are in the machine once, and are its parent's."""
-    found: dict[str, int] = {}
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+def _children(tasks: Path) -> list[int]:
+    with suppress(OSError):  # the process, or a thread of it, has just ended
+        return [int(child) for task in tasks.glob("*/children") for child in task.read_text().split()]
+    return []
+
+
+def _own_bytes(process: int) -> int:
+    """The memory that a child has resident now, of pages that others have too its share. Files (the Python and the
+    libraries that its parent runs too) and memory that it maps with others are its parent's."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
         name, _, rest = line.partition(":")
-        if name in ("VmHWM", "RssFile", "RssShmem"):
-            found[name] = int(rest.split()[0]) * 1024
-    return found["VmHWM"] - found["RssFile"] - found["RssShmem"] if found else 0
+        if name == "Pss_Anon":
+            return int(rest.split()[0]) * 1024
+    return 0  # it has just ended
 
 
 def module(name: str, *words: str, folder: Path | None = None) -> Ran:

@@ -36,6 +36,28 @@ def test_the_library_that_a_child_shares_counts_once() -> None:
     assert alone + LARGE < both < 2 * alone - 10 * 2**20
 
 
+# Children that have memory of their own and the pages of a file, never both.
+OWN = f"large = bytearray(b'x') * {LARGE}; time.sleep(0.5); del large"
+FILE = f"""
+with tempfile.TemporaryFile() as file:
+    file.truncate({LARGE})
+    with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
+        sum(pages[at] for at in range(0, {LARGE}, 4096))
+        time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("parts", [(OWN, FILE), (FILE,)], ids=["file last", "file alone"])
+def test_files_that_a_child_reads_at_another_moment_are_none_of_its_memory(parts: tuple[str, ...]) -> None:
+    child = "\n".join(("import mmap, tempfile, time", *parts))
+    # The kernel counts a process with the largest of its children: here it is larger than they are.
+    large = f"import subprocess, sys; large = bytearray(b'x') * {2 * LARGE}"
+    alone = measure.run([sys.executable, "-c", large])
+    both = measure.run([sys.executable, "-c", f"{large}; subprocess.run([sys.executable, '-c', {child!r}])"])
+    own = LARGE if OWN in parts else 0
+    assert own < both.peak_bytes - alone.peak_bytes < own + LARGE / 2
+
+
 def test_others_go_on_without_a_party_that_may_fail_and_what_it_said_is_kept() -> None:
     def party(*words: str) -> Callable[[], measure.Ran]:
         return lambda: measure.run([sys.executable, "-c", *words])
