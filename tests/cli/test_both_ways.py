@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.cli.asking import Asked, ask
 from tests.cli.twins import Twins, twins
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD
 from tests.control.receivers import http_server
 
-from millrace.control import activity, alert_events, drafts, pipelines
+from millrace.control import activity, alert_events, drafts, pipelines, tables
 from millrace.control.alert_events import Event
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
@@ -256,11 +257,14 @@ def test_drafts(both: Twins):
                 "events_file": str(shop.folder / "events.csv"),
             }
             number = drafts.save(home, name="later", source_type="clevertap", config=config).number
+            other = drafts.save(home, name="never", source_type="clevertap", config=config).number
     told = both.done("drafts", "list", "--json").out + both.done("drafts", "show", str(number)).out
     assert "hidden-away" not in told and "passcode" in told
     both.done("drafts", "finish", str(number), "--destination", "warehouse", "--table-prefix", "later_", "--json")
     assert "later" in both.done("status", "later").out
     both.refused("unknown_draft", "drafts", "remove", str(number))
+    both.done("drafts", "remove", str(other))
+    assert both.done("drafts", "list", "--json").json == []
 
 
 def test_alerts(both: Twins):
@@ -361,6 +365,9 @@ def test_connections(both: Twins):
 def test_keys_and_links_that_are_shown_once(both: Twins):
     both.done("key", "create", "--email", "admin@example.com", "--name", "robot", "--scope", "view", "--days", "2")
     both.done("key", "list", "--email", "observer@example.com")
+    observer, _ = both.server.keys.observer
+    both.done("key", "delete", observer)
+    both.refused("unknown_key", "key", "delete", observer)
     both.refused("unknown_permission", "key", "create", "--email", "admin@example.com", "--scope", "everything")
     both.done("user", "invite", "--email", "finn@example.org")
     both.done("user", "link", "finn@example.org")
@@ -375,6 +382,15 @@ def test_runs_and_failed_events(both: Twins, files: Path):
     both.refused("unknown_object", "preview", "clevertap", "Nothing")  # of rows, which come first is up to the source
     both.done("reconcile", "-q", "clevertap", "--since", "2026-03-10")
     both.refused("no_raw", "replay", "clevertap", "--since", "2026-03-10")
+    for shop in (both.here, both.there):
+        with Home.open(shop.home, env={}) as home, home.database.transaction() as connection:
+            kept = sa.update(tables.pipelines).where(tables.pipelines.c.name == "clevertap")
+            connection.execute(kept.values(options={"keep_raw_s": 30 * 86400}))
+    both.done("resync", "-q", "clevertap")
+    assert (
+        both.done("replay", "-q", "clevertap", "--since", "2026-03-10", "--json").json["runs"][0]["kind"]
+        == "RAW_REPLAY"
+    )
     both.done("transform", "deploy", "clevertap", "--script", files / "fails.py")
     both.done("resync", "-q", "clevertap")
     both.done("rejects")
