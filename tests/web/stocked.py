@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.control.conftest import EVENTS_CSV
@@ -39,11 +40,12 @@ class Stocked:
 
 
 @contextmanager
-def stocked(folder: Path) -> Generator[Stocked]:
+def stocked(folder: Path, around: Callable[[Any], Any] = lambda app: app) -> Generator[Stocked]:
+    """``around``: puts something between the application and its server."""
     with Home.open(folder / "home", create=True, env={}) as home:
         cheap(home)
         _fill(home, folder)
-        with served(application(home, limits=MANY)) as url:
+        with served(around(application(home, limits=MANY))) as url:
             yield Stocked(home, url)
 
 
