@@ -1,4 +1,4 @@
-"""Objects that their source refuses to show: they fail alone, and the run ends as the others do."""
+"""Objects that their source refuses to show, or does not have: the run says so, and ends as the others do."""
 
 from __future__ import annotations
 
@@ -93,3 +93,12 @@ def test_a_refused_history_leaves_the_log_and_the_other_histories(rig: Rig):
     assert objects.find(rig.home, PIPELINE, "odd").status == "PERMISSION_DENIED"
     assert rig.run().status == "COMPLETED"
     assert rig.rows("odd", "id") == [2]
+
+
+def test_a_selected_object_that_the_source_does_not_have_is_told(rig: Rig):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    rig.create(objects={"items": None, "itmes": None})
+    record = rig.run()
+    assert record.status == "COMPLETED"
+    told = "the source has no object 'itmes', of which nothing is read; it has items"
+    assert [(note.code, note.message, note.level) for note in record.notes] == [("object_missing", told, "warning")]

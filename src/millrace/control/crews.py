@@ -180,6 +180,7 @@ class Crew:
         source = self.source()
         offered = source.streams()
         streams = self.chosen(offered, only)
+        self._tell_missing(offered)
         watch = Watching(self.home.database, self.pipeline.id, self.run_id, lambda error: told(error, self.hidden))
         if self.run_id:
             with self.home.database.transaction():
@@ -259,6 +260,14 @@ class Crew:
             for stream in streams
             if (stream.name.lower() in wanted if only else self._selected(stream) and stream.name not in resting)
         ]
+
+    def _tell_missing(self, streams: Sequence[Stream]) -> None:
+        """The run says which selected objects the source does not have: nothing of them is read."""
+        some = ", ".join(sorted(stream.name for stream in streams)[:20]) or "no object that can be read"
+        for name in sorted((self.pipeline.selected or set()) - {stream.name for stream in streams}):
+            self.note(
+                Note("object_missing", f"the source has no object {name!r}, of which nothing is read; it has {some}")
+            )
 
     def _selected(self, stream: Stream) -> bool:
         return self.pipeline.selected is None or stream.name in self.pipeline.selected
