@@ -20,6 +20,7 @@ PACKAGES = {
     "bubblewrap": "bwrap",
     "chromium": "chromium",
     "openssh-server": "sshd",
+    "xmlsec1": "xmlsec1",
 }
 
 

@@ -13,6 +13,7 @@ from tests.cli.twins import Twins, twins
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD
 from tests.control.receivers import http_server
+from tests.control.saml_identity import saml_provider
 
 from millrace.control import activity, alert_events, drafts, pipelines, tables
 from millrace.control.alert_events import Event
@@ -314,16 +315,29 @@ def test_addresses_of_webhooks(both: Twins, files: Path):
     both.refused("unknown_pipeline", "hooks", "show", "nothing")
 
 
-def test_single_sign_on(both: Twins):
+def test_single_sign_on(both: Twins, files: Path):
     both.done("sso", "show")
     with provider() as idp:
         given = ("--issuer", idp.issuer, "--client-id", CLIENT_ID)
         both.done("sso", "set", *given, "--secret-stdin", "--domain", "example.com", given=CLIENT_SECRET)
         both.refused("no_domains", "sso", "set", *given, "--just-in-time")
         again = both.done("sso", "set", *given, "--domain", "example.com", "--just-in-time", "--json")
-        assert (again.json["just_in_time"], CLIENT_SECRET in again.out) == (True, False)
+        assert (again.json["single_sign_on"]["just_in_time"], CLIENT_SECRET in again.out) == (True, False)
         both.refused("unknown_role", "sso", "set", *given, "--role", "KING")
     assert CLIENT_SECRET not in both.done("sso", "show", "--json").out
+    with saml_provider(lambda: "") as idp:
+        metadata = files / "idp.xml"
+        metadata.write_text(idp.metadata())
+        both.refused("no_public_url", "sso", "set", "--saml", metadata)
+        both.done("settings", "set", "public_url=https://millrace.example.com")
+        told = both.done("sso", "set", "--saml", metadata, "--domain", "example.com", "--email-attribute", "mail")
+        assert "https://millrace.example.com/api/millrace/v1/session/single-sign-on/saml/metadata" in told.out
+        assert both.done("sso", "show", "--json").json["single_sign_on"]["protocol"] == "saml"
+        both.done("sso", "set", "--saml", f"{idp.entity_id}/metadata")
+        both.refused("bad_metadata", "sso", "set", "--saml", f"{idp.entity_id}/nowhere")
+        both.refused("no_file", "sso", "set", "--saml", files / "nothing.xml")
+        both.refused("no_provider", "sso", "set", "--saml", metadata, "--issuer", idp.entity_id)
+        both.refused("no_provider", "sso", "set", "--issuer", idp.entity_id)
     both.done("sso", "off")
     both.done("sso", "show")
     both.done("sso", "off")

@@ -145,7 +145,7 @@ team_settings = Table(
     Column("changed_at", Moment, nullable=False),
 )
 
-# The identity provider of a team, for single sign-on.
+# The identity provider of a team, for single sign-on. By SAML: its name and ours stand for issuer and client.
 single_sign_on = Table(
     "single_sign_on",
     metadata,
@@ -159,6 +159,8 @@ single_sign_on = Table(
     # Who is not a user yet becomes one.
     Column("just_in_time", Boolean, nullable=False),
     Column("changed_at", Moment, nullable=False),
+    # What is known of a provider that speaks SAML; null: it speaks OpenID Connect.
+    Column("saml", Document),
 )
 
 # Who left a team, and when: they may found another only some time after.

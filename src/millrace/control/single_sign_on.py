@@ -1,4 +1,5 @@
-"""Single sign-on: people of a team come in by what their identity provider says of them (OpenID Connect)."""
+"""Single sign-on: people of a team come in by what their identity provider says of them, by OpenID
+Connect or SAML."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
@@ -22,15 +24,20 @@ from millrace.control.people_tables import single_sign_on as rows
 from millrace.control.people_tables import users as people
 from millrace.control.roles import Role
 from millrace.control.sessions import Session
+from millrace.control.settings import workspace
 from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.oidc import Client, Journey
+    from millrace.control.saml import Provider
 
 # Who was sent to the provider has that long to come back.
 GOOD_FOR = timedelta(minutes=10)
+# Where answers by SAML go, below the address that people reach the server by, and where our metadata are.
+CONSUMER = "/api/millrace/v1/session/single-sign-on/saml"
+METADATA = f"{CONSUMER}/metadata"
 _DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})+")
 
 
@@ -39,7 +46,9 @@ class SignOn:
     """How people of a team sign on.
 
     ``domains``: e-mail addresses of these domains alone; none: of all. ``just_in_time``: who is not a user yet becomes
-    one, with ``role``; only for ``domains``.
+    one, with ``role``; only for ``domains``. By SAML ``issuer`` and ``client_id`` are the names (entity ids) of the
+    provider and of ours; ``email_attribute``: which attribute tells the address, None: the usual ones;
+    ``certificates``: SHA-256 of those that the provider signs with.
     """
 
     issuer: str
@@ -47,6 +56,17 @@ class SignOn:
     domains: tuple[str, ...] = ()
     role: Role = roles.DEFAULT
     just_in_time: bool = False
+    protocol: Literal["oidc", "saml"] = "oidc"
+    email_attribute: str | None = None
+    certificates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What we are to a provider that speaks SAML: our name, which is where our metadata are, and where answers go."""
+
+    entity_id: str
+    consumer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,32 @@ def settings(home: Home) -> SignOn | None:
     home.actor.must("view")
     row = _row(home, home.actor.team_id)
     return None if row is None else _sign_on(row)
+
+
+def service(home: Home) -> Service | None:
+    """What a provider must be told to speak SAML with us; None as long as `public_url` of the workspace is not set.
+
+    What a team has told its provider stays for that team, whatever the workspace is called later.
+    """
+    home.actor.must("view")
+    row = _row(home, home.actor.team_id)
+    if row is not None and row.saml is not None:
+        return _service(row.client_id)
+    return public_service(home)
+
+
+def public_service(home: Home) -> Service | None:
+    """The same for whoever asks: it is no secret, and the same for all teams."""
+    public = workspace(home.database).public_url
+    return None if public is None else _service(public.rstrip("/") + METADATA)
+
+
+def no_public_url() -> ConfigError:
+    """Words for SAML on a server that does not know how people reach it. What a request calls it does not count:
+    whoever asks decides that, and could bring an answer that was meant for another service."""
+    return ConfigError("a provider that speaks SAML must know where people reach this server",
+                       hint="Set `public_url` of the workspace: `millrace settings set public_url=https://HOST`.",
+                       path="public_url", code="no_public_url")  # fmt: skip
 
 
 def change(
@@ -83,40 +129,52 @@ def change(
     from millrace.control import oidc
 
     old = _row(home, home.actor.team_id)
-    (checked,) = roles.checked([role])
-    users.must_reach(home.actor, [checked])
-    new = SignOn(issuer, client_id, _domains(domains), checked, just_in_time)
-    if just_in_time and not new.domains:
-        raise ConfigError(
-            "people become users by themselves only with addresses of domains that are named",
-            hint="Name the domains of your addresses (`--domain example.com`).",
-            path="domains",
-            code="no_domains",
-        )
+    new = SignOn(issuer, client_id, _domains(domains), _role(home, role), just_in_time)
+    _must_name_domains(new)
     # The secret of one provider is never sent to another.
-    if client_secret is None and (old is None or (old.issuer, old.client_id) != (issuer, client_id)):
+    if client_secret is None and (
+        old is None or old.saml is not None or (old.issuer, old.client_id) != (issuer, client_id)
+    ):
         raise ConfigError("the secret of the client is missing", path="client_secret", code="no_secret")
     oidc.discover(issuer, reach.of(home))
-    team = home.actor.team_id
-    with home.database.transaction() as connection:
-        _must_be_free(connection, team, new.domains)
-        values: dict[str, Any] = {
-            "team_id": team,
-            "issuer": issuer,
-            "client_id": client_id,
-            "domains": list(new.domains),
-            "role": checked,
-            "just_in_time": just_in_time,
-            "changed_at": datetime.now(UTC),
-        }
-        sealed = old.sealed if old is not None else None
-        if client_secret is not None:
-            sealed = sealing.seal(home, connection, rows.c.sealed, team, {"client_secret": client_secret})
-        upsert(connection, rows, [values | {"sealed": sealed}], key=["team_id"])
-        before = None if old is None else _told(_sign_on(old))
-        wrote(home, "HIGH", Entity("team", team, "single sign-on"), "change", "how people sign on was changed",
-              before, _told(new))  # fmt: skip
-    return new
+    return _save(home, old, new, client_secret, None)
+
+
+def change_to_saml(
+    home: Home,
+    *,
+    metadata: str,
+    email_attribute: str | None = None,
+    domains: Iterable[str] = (),
+    role: str = roles.DEFAULT,
+    just_in_time: bool = False,
+) -> SignOn:
+    """The team signs on like that, by SAML. ``metadata``: of the provider, as XML, or the URL where that is; what is
+    there now is kept, and its certificates alone count until this is called again.
+
+    Raises ConfigError for what cannot be, and where SAML cannot be spoken; Forbidden as `change` does.
+    """
+    home.actor.must("settings.edit")
+    from millrace.control import saml
+
+    saml.must_be_there()
+    old = _row(home, home.actor.team_id)
+    checked, named = _role(home, role), _domains(domains)
+    if (here := public_service(home)) is None:
+        raise no_public_url()
+    text = metadata.strip()
+    found = saml.provider(saml.fetched(text, reach.of(home)) if text.startswith(("https://", "http://")) else text)
+    saml.address(found, here, _request(""))  # says what cannot be used
+    new = SignOn(found.entity_id, here.entity_id, named, checked, just_in_time, "saml", email_attribute or None,
+                 found.certificates)  # fmt: skip
+    _must_name_domains(new)
+    kept: dict[str, Any] = {
+        "metadata": found.metadata,
+        "sign_on_url": found.sign_on_url,
+        "certificates": list(found.certificates),
+        "email_attribute": new.email_attribute,
+    }
+    return _save(home, old, new, None, kept)
 
 
 def remove(home: Home) -> None:
@@ -133,20 +191,17 @@ def begin(home: Home, email: str, redirect_uri: str) -> Begun:
 
     Raises AuthError "sign_on" in the same words for an address that nobody has, and one whose team does not sign on.
     """
-    from millrace.control import oidc
-
     address = users.canonical(email)
     row = _for_address(home, address)
     if row is None:
         raise _refused("there is no single sign-on for that address")
     token = f"{row.team_id}.{secrets.token_urlsafe(32)}"
-    provider = oidc.discover(row.issuer, reach.of(home.acting(SYSTEM.of(row.team_id))))
+    url = _away(home, row, token, address, redirect_uri)
     now = datetime.now(UTC)
     with home.database.transaction() as connection:
         kept = {"hash": links.hashed(token), "purpose": "sign_on", "created_at": now, "expires_at": now + GOOD_FOR}
         connection.execute(sa.insert(link_rows).values(kept))
-    client = oidc.Client(row.client_id, "", redirect_uri)
-    return Begun(oidc.address(provider, client, _journey(token), address), token)
+    return Begun(url, token)
 
 
 def end(
@@ -165,23 +220,99 @@ def end(
     """
     from millrace.control import oidc
 
+    row = _taken(home, token, "oidc")
+    team = row.team_id
+    near = reach.of(home.acting(SYSTEM.of(team)))
+    secret = sealing.unseal(home, rows.c.sealed, team, row.sealed)["client_secret"]
+    client: Client = oidc.Client(row.client_id, secret, redirect_uri)
+    found = oidc.identity(oidc.discover(row.issuer, near), client, _journey(token), answer, near)
+    return _session(home, row, found.email, found.name, address, agent)
+
+
+def end_by_saml(
+    home: Home, token: str, answer: str, *, address: str | None = None, agent: str | None = None
+) -> Session:
+    """The same, for what a provider that speaks SAML had the browser bring: ``answer`` is its response, in base64."""
+    from millrace.control import saml
+
+    row = _taken(home, token, "saml")
+    saml.must_be_there()
+    found = saml.identity(_provider(row), _service(row.client_id), _request(token), answer, row.saml["email_attribute"])
+    return _session(home, row, found.email, found.name, address, agent)
+
+
+def _taken(home: Home, token: str, protocol: str) -> Any:
+    """The settings of the team where the journey began. It is over now, however it ends."""
     with home.database.transaction() as connection:
         try:
             links.take(connection, "sign_on", token)
         except AuthError:
             raise _refused("it was not begun in this browser, or too long ago") from None
-    team = token.partition(".")[0]
-    row = _row(home, team)
-    if row is None:
-        raise _refused("there is no single sign-on any more")
-    there = home.acting(SYSTEM.of(team))
-    near = reach.of(there)
-    secret = sealing.unseal(home, rows.c.sealed, team, row.sealed)["client_secret"]
-    client: Client = oidc.Client(row.client_id, secret, redirect_uri)
-    found = oidc.identity(oidc.discover(row.issuer, near), client, _journey(token), answer, near)
-    security.must_come_from(home, team, address)
-    user_id = _user(there, _sign_on(row), users.canonical(found.email), found.name)
+    row = _row(home, token.partition(".")[0])
+    if row is None or _sign_on(row).protocol != protocol:
+        raise _refused("there is no single sign-on of that kind any more")
+    return row
+
+
+def _session(home: Home, row: Any, email: str, name: str, address: str | None, agent: str | None) -> Session:
+    security.must_come_from(home, row.team_id, address)
+    there = home.acting(SYSTEM.of(row.team_id))
+    user_id = _user(there, _sign_on(row), users.canonical(email), name)
     return sessions.begin(home, user_id, address=address, agent=agent)
+
+
+def _away(home: Home, row: Any, token: str, email: str, redirect_uri: str) -> str:
+    """Where the browser goes to sign in."""
+    if row.saml is not None:
+        from millrace.control import saml
+
+        saml.must_be_there()
+        return saml.address(_provider(row), _service(row.client_id), _request(token))
+    from millrace.control import oidc
+
+    found = oidc.discover(row.issuer, reach.of(home.acting(SYSTEM.of(row.team_id))))
+    return oidc.address(found, oidc.Client(row.client_id, "", redirect_uri), _journey(token), email)
+
+
+def _save(home: Home, old: Any, new: SignOn, client_secret: str | None, saml: dict[str, Any] | None) -> SignOn:
+    team = home.actor.team_id
+    with home.database.transaction() as connection:
+        _must_be_free(connection, team, new.domains)
+        sealed = old.sealed if old is not None and saml is None else None
+        if client_secret is not None:
+            sealed = sealing.seal(home, connection, rows.c.sealed, team, {"client_secret": client_secret})
+        values: dict[str, Any] = {
+            "team_id": team,
+            "issuer": new.issuer,
+            "client_id": new.client_id,
+            "sealed": sealed,
+            "domains": list(new.domains),
+            "role": new.role,
+            "just_in_time": new.just_in_time,
+            "changed_at": datetime.now(UTC),
+            "saml": saml,
+        }
+        upsert(connection, rows, [values], key=["team_id"])
+        before = None if old is None else _told(_sign_on(old))
+        wrote(home, "HIGH", Entity("team", team, "single sign-on"), "change", "how people sign on was changed",
+              before, _told(new))  # fmt: skip
+    return new
+
+
+def _role(home: Home, role: str) -> Role:
+    (checked,) = roles.checked([role])
+    users.must_reach(home.actor, [checked])
+    return checked
+
+
+def _must_name_domains(new: SignOn) -> None:
+    if new.just_in_time and not new.domains:
+        raise ConfigError(
+            "people become users by themselves only with addresses of domains that are named",
+            hint="Name the domains of your addresses (`--domain example.com`).",
+            path="domains",
+            code="no_domains",
+        )
 
 
 def _user(there: Home, sign_on: SignOn, email: str, name: str) -> str:
@@ -214,15 +345,30 @@ def _for_address(home: Home, email: str) -> Any:
 
 
 def _journey(token: str) -> Journey:
-    """All of it follows from what the browser's cookie holds, of which we keep a hash alone."""
     from millrace.control.oidc import Journey
 
-    def of(purpose: bytes) -> str:
-        return (
-            base64.urlsafe_b64encode(hmac.digest(token.encode(), b"millrace " + purpose, sha256)).decode().rstrip("=")
-        )
+    return Journey(_follows(token, b"state"), _follows(token, b"nonce"), _follows(token, b"pkce"))
 
-    return Journey(of(b"state"), of(b"nonce"), of(b"pkce"))
+
+def _request(token: str) -> str:
+    """The id of a request by SAML. A letter begins it, as XML wants."""
+    return "m" + _follows(token, b"saml request")
+
+
+def _follows(token: str, purpose: bytes) -> str:
+    """What follows from what the browser's cookie holds, of which we keep a hash alone."""
+    made = hmac.digest(token.encode("utf-8", "surrogatepass"), b"millrace " + purpose, sha256)
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+def _provider(row: Any) -> Provider:
+    from millrace.control.saml import Provider
+
+    return Provider(row.issuer, row.saml["sign_on_url"], tuple(row.saml["certificates"]), row.saml["metadata"])
+
+
+def _service(entity_id: str) -> Service:
+    return Service(entity_id, entity_id.removesuffix(METADATA) + CONSUMER)
 
 
 def _must_be_free(connection: sa.Connection, team: str, domains: tuple[str, ...]) -> None:
@@ -250,17 +396,16 @@ def _row(home: Home, team_id: str) -> Any:
 
 
 def _sign_on(row: Any) -> SignOn:
-    return SignOn(row.issuer, row.client_id, tuple(row.domains), row.role, row.just_in_time)
+    found = SignOn(row.issuer, row.client_id, tuple(row.domains), row.role, row.just_in_time)
+    if row.saml is None:
+        return found
+    more = row.saml
+    return replace(found, protocol="saml", email_attribute=more["email_attribute"],
+                   certificates=tuple(more["certificates"]))  # fmt: skip
 
 
 def _told(one: SignOn) -> dict[str, Any]:
-    return {
-        "issuer": one.issuer,
-        "client_id": one.client_id,
-        "domains": list(one.domains),
-        "role": one.role,
-        "just_in_time": one.just_in_time,
-    }
+    return asdict(one)
 
 
 def _refused(why: str) -> AuthError:

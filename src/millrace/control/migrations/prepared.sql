@@ -142,6 +142,7 @@ CREATE TABLE single_sign_on (
     role VARCHAR(40) NOT NULL,
     just_in_time BOOLEAN NOT NULL,
     changed_at BIGINT NOT NULL,
+    saml TEXT,
     CONSTRAINT pk_single_sign_on PRIMARY KEY (team_id),
     CONSTRAINT fk_single_sign_on_team_id FOREIGN KEY(team_id) REFERENCES teams (id) ON DELETE CASCADE
 )

@@ -1,0 +1,400 @@
+"""One side of SAML 2.0: what is asked of a provider, and what is believed of its answers.
+
+`pysaml2` reads the answers, and the program `xmlsec1` their signatures; both are optional (the extra `saml`). What an
+answer must look like before they see it is said here, since signed XML is got around by moving what is signed.
+
+Sources: SAML 2.0 Core, Bindings (3.4, 3.5) and Profiles (4.1), https://docs.oasis-open.org/security/saml/v2.0/;
+of attacks, https://www.usenix.org/conference/usenixsecurity12/technical-sessions/presentation/somorovsky.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import importlib.util
+import logging
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from millrace.connect.http.client import may_be_plain
+from millrace.connect.http.dialing import tls
+from millrace.connect.http.guard import from_httpx, guarded
+from millrace.connect.reach import Reach
+from millrace.data.dataclass import dataclass
+from millrace.errors import AuthError, ConfigError, MillraceError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from saml2.client import Saml2Client
+
+    from millrace.control.single_sign_on import Service
+
+TIMEOUT_S = 10.0
+# How far clocks may be apart, in seconds.
+LEEWAY_S = 60
+MOST_BYTES = 256 << 10
+_LEAST_RSA_BITS = 2048
+
+_PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
+_ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
+_METADATA = "{urn:oasis:names:tc:SAML:2.0:metadata}"
+_SIGNATURES = "{http://www.w3.org/2000/09/xmldsig#}"
+_REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
+_BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+_EMAIL = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+_SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success"
+
+# RSA and ECDSA with SHA-2 alone: SHA-1 can be forged, and with HMAC what everybody knows would be the key.
+_MORE, _ENC = "http://www.w3.org/2001/04/xmldsig-more#", "http://www.w3.org/2001/04/xmlenc#"
+SIGNED_BY = frozenset(f"{_MORE}{key}-sha{bits}" for key in ("rsa", "ecdsa") for bits in (256, 384, 512))
+DIGESTS = frozenset({f"{_ENC}sha256", f"{_MORE}sha384", f"{_ENC}sha512"})
+
+# Where providers put an e-mail address if nobody says where.
+EMAIL_ATTRIBUTES = frozenset(
+    {
+        "urn:oid:0.9.2342.19200300.100.1.3",
+        "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress",
+        "mail",
+        "email",
+        "emailaddress",
+    }
+)
+_NAMES = ("urn:oid:2.16.840.1.113730.3.1.241", "displayname", "name")
+_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
+_DECLARED = re.compile(
+    r"""<\?xml version=["']1\.0["'](?: encoding=["'][Uu][Tt][Ff]-8["'])?(?: standalone=["']\w+["'])?\s*\?>"""
+)
+
+# It tells a log at length, and tracebacks beside, what is raised as well.
+logging.getLogger("saml2").addHandler(logging.NullHandler())
+logging.getLogger("saml2").propagate = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What a provider says of itself in its metadata. ``certificates``: SHA-256 of those that it signs with."""
+
+    entity_id: str
+    sign_on_url: str
+    certificates: tuple[str, ...]
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom the provider vouches for."""
+
+    email: str
+    name: str
+
+
+def must_be_there() -> None:
+    """SAML can be spoken here. Raises ConfigError "no_saml" where what it needs is not installed."""
+    if importlib.util.find_spec("saml2") is None:
+        raise ConfigError("SAML needs the package pysaml2, which is not installed where Millrace runs",
+                          hint="Install it there: `pip install 'millrace[saml]'`.", code="no_saml")  # fmt: skip
+    if shutil.which("xmlsec1") is None:
+        raise ConfigError("SAML needs the program xmlsec1, which is not installed where Millrace runs",
+                          hint="Install it there (Debian: `apt install xmlsec1`).", code="no_saml")  # fmt: skip
+
+
+def fetched(url: str, reach: Reach) -> str:
+    """The metadata at that address. An administrator of a team aims this request, so it is guarded."""
+    _checked(url)
+    transport = guarded(httpx.HTTPTransport(verify=tls()), reach.web)
+    content = b""
+    try:
+        with (
+            httpx.Client(transport=transport, trust_env=False, timeout=TIMEOUT_S, follow_redirects=False) as http,
+            http.stream("GET", url) as answer,
+        ):
+            if answer.status_code != 200:
+                raise _odd(f"{url} answers with status {answer.status_code}")
+            for part in answer.iter_bytes():
+                content += part
+                if len(content) > MOST_BYTES:
+                    raise _odd(f"what {url} answers is too long for the metadata of one provider")
+    except httpx.HTTPError as error:
+        raise from_httpx(error, urlsplit(url).hostname or url) from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _odd(f"what {url} answers is not UTF-8") from None
+
+
+def provider(metadata: str) -> Provider:
+    """What the metadata of one provider say. Raises ConfigError "bad_metadata" for what cannot be used."""
+    # Some providers write for people as well; whoever gives us metadata is believed.
+    metadata = _COMMENT.sub("", metadata).strip()
+    root = _parsed(metadata)
+    if root is None:
+        raise _odd("this is not the metadata of a provider: no XML, or with declarations of its own")
+    entity_id, roles = root.get("entityID"), root.findall(f"{_METADATA}IDPSSODescriptor")
+    if root.tag != f"{_METADATA}EntityDescriptor" or not entity_id or len(roles) != 1:
+        raise _odd("the metadata do not describe one identity provider")
+    places = [one.get("Location") for one in roles[0].findall(f"{_METADATA}SingleSignOnService")
+              if one.get("Binding") == _REDIRECT]  # fmt: skip
+    if not places:
+        raise _odd("the provider takes no requests by HTTP-Redirect")
+    certificates = tuple(dict.fromkeys(_fingerprint(text) for text in _signing(root)))
+    if not certificates:
+        raise _odd("the metadata have no certificate that the provider signs with")
+    return Provider(entity_id, _checked(places[0]), certificates, metadata)
+
+
+def address(provider: Provider, service: Service, request_id: str) -> str:
+    """Where the browser goes to sign in there."""
+    client: Any = _client(provider, service)
+    _, request = client.create_authn_request(
+        provider.sign_on_url, binding=_POST, message_id=request_id, sign=False, name_id_policy=None
+    )
+    sent = client.apply_binding(_REDIRECT, str(request), provider.sign_on_url, sign=False)
+    return dict(sent["headers"])["Location"]
+
+
+def identity(provider: Provider, service: Service, request_id: str, answer: str, attribute: str | None) -> Identity:
+    """Whom the answer vouches for: it has one assertion, signed by the provider, for us, for this request, now.
+
+    ``attribute``: which one tells the e-mail address; None: the usual ones, or the name of the subject.
+    Raises AuthError "sign_on" for everything that is not so.
+    """
+    text = _plain(answer)
+    _must_be_simple(text, provider, service, request_id)
+    try:
+        found = _client(provider, service).parse_authn_request_response(
+            base64.b64encode(text.encode()).decode(),
+            _POST,
+            outstanding={request_id: "/"},
+            conv_info={"entity_id": service.consumer},
+        )
+    except MillraceError:
+        raise
+    except Exception as wrong:  # it raises whatever it meets, `Exception` itself included
+        raise _refused(f"the provider's answer is not right ({type(wrong).__name__})") from None
+    # Only what went through all of its checks stands among those.
+    if found is None or len(found.assertions) != 1:
+        raise _refused("the provider's answer is not right")
+    (assertion,) = found.assertions
+    told = _told(assertion)
+    return Identity(_email(assertion, told, attribute), next((told[one][0] for one in _NAMES if one in told), ""))
+
+
+def metadata(service: Service) -> str:
+    """What a provider may read of us. Requests are not signed, so there is no certificate in it."""
+    return (
+        f'<EntityDescriptor xmlns="{_METADATA[1:-1]}" entityID="{html.escape(service.entity_id)}">'
+        f'<SPSSODescriptor protocolSupportEnumeration="{_PROTOCOL}" '
+        'AuthnRequestsSigned="false" WantAssertionsSigned="true">'
+        f"<NameIDFormat>{_EMAIL}</NameIDFormat>"
+        f'<AssertionConsumerService Binding="{_POST}" Location="{html.escape(service.consumer)}" index="1"/>'
+        "</SPSSODescriptor></EntityDescriptor>"
+    )
+
+
+def _must_be_simple(text: str, provider: Provider, service: Service, request_id: str) -> None:
+    """The answer is as providers make it, before anybody looks at its signatures: one assertion, directly within the
+    response, signed itself, with nothing that could be taken for another one."""
+    root = _parsed(text)
+    if root is None:
+        raise _refused("the provider's answer is not plain XML")
+    if root.tag != f"{{{_PROTOCOL}}}Response":
+        raise _refused("the provider's answer is no response")
+    status = root.find(f"{{{_PROTOCOL}}}Status/{{{_PROTOCOL}}}StatusCode")
+    if (value := None if status is None else status.get("Value")) != _SUCCESS:
+        raise _refused(f"the provider says {str(value).rpartition(':')[2][:80]!r}")
+    names = Counter(_local(one) for one in root.iter())
+    assertion = root.find(f"{_ASSERTION}Assertion")
+    if assertion is None or names["Assertion"] != 1:
+        raise _refused("the provider's answer has not one assertion that can be read")
+    if any(name.startswith("Encrypted") for name in names):
+        raise _refused("the provider's answer is encrypted, though nobody gave it a key for that")
+    ids = Counter(value for one in root.iter() for key, value in one.items() if key.rpartition("}")[2].lower() == "id")
+    if not assertion.get("ID") or any(count > 1 for count in ids.values()):
+        raise _refused("parts of the provider's answer have the same name, or none")
+    _must_be_signed_simply(root, assertion, names["Signature"])
+    issuers = [one.text for one in (*root.findall(f"{_ASSERTION}Issuer"), *assertion.findall(f"{_ASSERTION}Issuer"))]
+    if assertion.find(f"{_ASSERTION}Issuer") is None or {(one or "").strip() for one in issuers} != {
+        provider.entity_id
+    }:
+        raise _refused("the answer is another provider's")
+    if root.get("Destination") != service.consumer:
+        raise _refused("the answer is for another address")
+    if root.get("InResponseTo") != request_id:
+        raise _refused("it was not begun in this browser")
+    confirmed = assertion.findall(f"{_ASSERTION}Subject/{_ASSERTION}SubjectConfirmation")
+    if not confirmed or not all(_confirms(one, service, request_id) for one in confirmed):
+        raise _refused("the provider's assertion is for another address, another journey, or without an end")
+    audiences = assertion.findall(f"{_ASSERTION}Conditions/{_ASSERTION}AudienceRestriction")
+    meant = [{(one.text or "").strip() for one in each.findall(f"{_ASSERTION}Audience")} for each in audiences]
+    if not meant or not all(service.entity_id in each for each in meant):
+        raise _refused("the provider's assertion is for somebody else")
+
+
+def _must_be_signed_simply(root: Element, assertion: Element, signatures: int) -> None:
+    """The assertion is signed, the response may be, nothing else is; each signature is of what it stands in."""
+    found = [(one, each) for one in (root, assertion) for each in one.findall(f"{_SIGNATURES}Signature")]
+    if [one for one, _ in found if one is assertion] != [assertion] or len(found) != signatures or signatures > 2:
+        raise _refused("the provider's assertion is not signed, or not that alone")
+    for signed, signature in found:
+        references = list(signature.iter(f"{_SIGNATURES}Reference"))
+        if [one.get("URI") for one in references] != [f"#{signed.get('ID')}"]:
+            raise _refused("a signature in the provider's answer is of something else")
+        by = [one.get("Algorithm") for one in signature.iter(f"{_SIGNATURES}SignatureMethod")]
+        of = [one.get("Algorithm") for one in signature.iter(f"{_SIGNATURES}DigestMethod")]
+        if len(by) != 1 or len(of) != 1 or by[0] not in SIGNED_BY or of[0] not in DIGESTS:
+            raise _refused("the provider's answer is not signed by RSA or ECDSA with SHA-256 or more")
+
+
+def _confirms(confirmation: Element, service: Service, request_id: str) -> bool:
+    data = confirmation.find(f"{_ASSERTION}SubjectConfirmationData")
+    return (
+        confirmation.get("Method") == _BEARER
+        and data is not None
+        and data.get("Recipient") == service.consumer
+        and data.get("InResponseTo") == request_id
+        and bool(data.get("NotOnOrAfter"))
+    )
+
+
+def _plain(answer: str) -> str:
+    """The text of the answer. The browser brings it in base64."""
+    if len(answer) > 2 * MOST_BYTES:
+        raise _refused("the provider's answer is too long")
+    try:
+        return base64.b64decode("".join(answer.split()), validate=True).decode("utf-8-sig").strip()
+    except (binascii.Error, ValueError):
+        raise _refused("the provider's answer cannot be read") from None
+
+
+def _parsed(text: str) -> Element | None:
+    """The root of a text that is XML in UTF-8 without declarations, comments or instructions; None for any other.
+
+    Comments split names in two for some readers, declarations bring entities without end, and another encoding would
+    be read by one reader and not by another. None of it is in what providers send.
+    """
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    declared = _DECLARED.match(text := text.strip())
+    body = text[declared.end() :] if declared else text
+    if "<!" in body or "<?" in body or len(body) > MOST_BYTES:
+        return None
+    try:
+        return fromstring(body, forbid_dtd=True)
+    except (ParseError, ValueError):  # what is forbidden is a ValueError too
+        return None
+
+
+def _told(assertion: Any) -> dict[str, tuple[str, ...]]:
+    """What the assertion says of its subject, by names in small letters."""
+    found: dict[str, tuple[str, ...]] = {}
+    for statement in assertion.attribute_statement:
+        for one in statement.attribute:
+            values = tuple(text for value in one.attribute_value if (text := str(value.text or "").strip()))
+            found[one.name.lower()] = found.get(one.name.lower(), ()) + values
+    return {name: values for name, values in found.items() if values}
+
+
+def _email(assertion: Any, told: Mapping[str, tuple[str, ...]], attribute: str | None) -> str:
+    """The one address that the assertion tells."""
+    names = EMAIL_ATTRIBUTES if attribute is None else {attribute.lower()}
+    found = {value.lower() for name in names for value in told.get(name, ())}
+    subject = assertion.subject.name_id
+    if not found and attribute is None and subject is not None and subject.format == _EMAIL and subject.text:
+        found = {subject.text.strip()}
+    if len(found) != 1:
+        raise _refused("the provider tells no e-mail address" if not found else "the provider tells several addresses")
+    return found.pop()
+
+
+def _signing(root: Element) -> Iterator[str]:
+    """The certificates of all keys that `pysaml2` believes signatures by."""
+    for key in root.iter(f"{_METADATA}KeyDescriptor"):
+        if key.get("use") in (None, "signing"):
+            yield from (one.text or "" for one in key.iter(f"{_SIGNATURES}X509Certificate"))
+
+
+def _fingerprint(text: str) -> str:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        found = x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
+        key = found.public_key()
+    except ValueError:
+        raise _odd("a certificate in the metadata cannot be read") from None
+    if not isinstance(key, EllipticCurvePublicKey) and not (
+        isinstance(key, RSAPublicKey) and key.key_size >= _LEAST_RSA_BITS
+    ):
+        raise _odd(
+            f"a certificate in the metadata has neither a key of RSA of {_LEAST_RSA_BITS} bits or more, nor ECDSA"
+        )
+    return found.fingerprint(SHA256()).hex()
+
+
+def _client(provider: Provider, service: Service) -> Saml2Client:
+    from saml2.client import Saml2Client
+    from saml2.config import SPConfig
+
+    wanted: dict[str, Any] = {
+        "entityid": service.entity_id,
+        "xmlsec_binary": shutil.which("xmlsec1"),
+        "accepted_time_diff": LEEWAY_S,
+        "only_use_keys_in_metadata": True,
+        "allow_unknown_attributes": True,
+        "delete_tmpfiles": True,
+        "metadata": {"inline": [provider.metadata]},
+        "service": {
+            "sp": {
+                "endpoints": {"assertion_consumer_service": [(service.consumer, _POST)]},
+                "allow_unsolicited": False,
+                "authn_requests_signed": False,
+                "want_assertions_signed": True,
+                "want_response_signed": False,
+            }
+        },
+    }
+    try:
+        made = Saml2Client(config=SPConfig().load(wanted))
+        known = set() if made.metadata is None else set(made.metadata.keys())
+    except Exception as wrong:  # of many kinds, and all are about the metadata
+        raise _odd(f"the metadata of the provider cannot be used ({type(wrong).__name__})") from None
+    if provider.entity_id not in known:
+        raise _odd("the metadata of the provider are too old: they say so themselves")
+    return made
+
+
+def _checked(url: Any) -> str:
+    """The URL, when it is one that people may be sent to, and metadata may come from."""
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
+        raise _odd(f"{str(url)[:200]!r} is no URL of a provider")
+    if parts.scheme == "http" and not may_be_plain(parts.hostname):
+        raise _odd(f"{str(url)[:200]!r} is not encrypted")
+    return str(url)
+
+
+def _local(one: Element) -> str:
+    return one.tag.rpartition("}")[2]
+
+
+def _odd(what: str) -> ConfigError:
+    return ConfigError(
+        what, hint="Give the metadata that the provider offers for this application: its XML, or where that is.",
+        path="metadata", code="bad_metadata",
+    )  # fmt: skip
+
+
+def _refused(why: str) -> AuthError:
+    return AuthError(f"you cannot be signed in: {why}", hint="Begin again, or ask an administrator of the team.",
+                     code="sign_on")  # fmt: skip
