@@ -188,7 +188,7 @@ class Provider:
         try:
             return Pipeline.model_validate(self.ask("GET", f"/pipelines/{number}"))
         except Failed as failed:
-            if "404" in str(failed):
+            if "answered 404" in str(failed):  # its request id may have those digits too
                 return None
             raise
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import orjson
@@ -37,6 +37,8 @@ _FRAME_BYTES = 2 << 20
 # Processes that a batch may cost. Rows around the later ones are refused, not tried again.
 MOST_FALLS = 100
 _LOOK_S = 0.02
+# A signal that comes just before the main thread waits does not wake it: it wakes by itself, and finds the signal.
+_WAKES_S = 0.5
 _START_S = 20.0
 _PIPE = 1 << 20
 
@@ -337,11 +339,16 @@ class PythonStep:
         self._until, self._falls = time.monotonic() + self._limits.seconds_per_batch, 0
         jobs = [self._pool.submit(self._sliced, batch.stream, rows, seen, key) for _, rows in parts]
         try:
-            answers = [job.result() for job in jobs]
+            left = {*jobs}
+            while left:
+                done, left = wait(left, _WAKES_S, FIRST_EXCEPTION)
+                for job in done:
+                    job.result()
         except BaseException:
             # Somebody pressed Ctrl-C, or no process can be started: nobody waits for the others.
             self.close()
             raise
+        answers = [job.result() for job in jobs]
         for answer in answers:
             self.printed.extend(answer.printed[: max(0, 100 - len(self.printed))])
         return self._assembly.assembled(batch, key, [start for start, _ in parts], answers)
