@@ -18,7 +18,17 @@ from tests.control import identity
 from tests.control.people import PASSWORD, acting, cheap, joined
 from tests.control.saml_identity import SamlProvider, form, pair, saml_provider
 
-from millrace.control import activity, people_tables, saml, security, sessions, single_sign_on, teams, users
+from millrace.control import (
+    activity,
+    people_tables,
+    saml,
+    saml_signatures,
+    security,
+    sessions,
+    single_sign_on,
+    teams,
+    users,
+)
 from millrace.control import settings as workspace_settings
 from millrace.control.home import Home
 from millrace.control.sessions import Session
@@ -480,6 +490,10 @@ def test_the_second_factor_and_the_addresses_of_a_team_hold_here_too(team: Home,
     with pytest.raises(AuthError) as caught:
         sign_on(home, address="198.51.100.1")
     assert caught.value.code == "address"
+    begun = single_sign_on.begin(home, "ada@example.com", BACK)
+    with pytest.raises(AuthError) as caught:  # before what it brings is looked at
+        single_sign_on.end_by_saml(home, begun.token, "nothing", address="198.51.100.1")
+    assert caught.value.code == "address"
 
 
 def test_a_change_is_on_record_with_the_certificates(team: Home, idp: SamlProvider) -> None:
@@ -574,3 +588,56 @@ def test_requests_go_to_where_the_metadata_say(team: Home, home: Home, idp: Saml
     url = urlsplit(single_sign_on.begin(home, "ada@example.com", BACK).url)
     assert f"{url.scheme}://{url.netloc}{url.path}" == idp.sign_on
     assert "Signature" not in url.query
+
+
+def _signed_by_steps(more: str) -> Callable[[str], str]:
+    """The transform has that within, with names that count where they are not used."""
+    return replaced(
+        r'(<ns2:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#")\s*/>', rf"\1>{more}</ns2:Transform>"
+    )
+
+
+def _within(what: str) -> Callable[[str], str]:
+    return replaced("<ns0:Status>", f"<ns0:Extensions>{what}</ns0:Extensions><ns0:Status>")
+
+
+_PREFIXES = '<i:InclusiveNamespaces xmlns:i="http://www.w3.org/2001/10/xml-exc-c14n#" PrefixList="{}"/>'
+COSTLY: dict[str, tuple[Callable[[str], str], str]] = {
+    "elements": (_within("<a/>" * 3000), "larger"),
+    "depth": (_within("<a>" * 50 + "</a>" * 50), "larger"),
+    "an attribute": (_within(f'<a b="{"c" * 5000}"/>'), "larger"),
+    "attributes": (_within(f"<a {' '.join(f'a{n}={chr(34)}{chr(34)}' for n in range(60))}/>"), "larger"),
+    "prefixes": (_within(f"<a {' '.join(f'xmlns:a{n}={chr(34)}u{n}{chr(34)}' for n in range(60))}/>"), "larger"),
+    "prefixes one in another": (
+        _within("".join(f'<a xmlns:a{n}="u" xmlns:b{n}="u" xmlns:c{n}="u">' for n in range(20)) + "</a>" * 20),
+        "larger",
+    ),
+    "text": (_within("a" * (130 << 10)), "larger"),
+    "a list of prefixes": (_signed_by_steps(_PREFIXES.format(" ".join(f"p{n}" for n in range(30)))), "more steps"),
+    "another step": (_signed_by_steps("<ns2:XPath>//*</ns2:XPath>"), "more steps"),
+}
+
+
+def test_what_costs_time_to_look_at_is_refused_in_words(team: Home, home: Home, idp: SamlProvider) -> None:
+    """A signature is worked on before its key is looked at, so whoever sends a costly one need not sign."""
+    for name, (change, said) in COSTLY.items():
+        honest(idp).after = change
+        assert said in refused(home), name
+    honest(idp).before = _signed_by_steps(_PREFIXES.format("xs xsi"))
+    assert sign_on(home).state == "open"
+
+
+def test_looking_at_a_signature_has_an_end(
+    team: Home, home: Home, idp: SamlProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that does not come back is ended, and is not asked about another certificate."""
+    begun = single_sign_on.begin(home, "ada@example.com", BACK)
+    answer = travel(begun.url)
+    slow = tmp_path / "xmlsec1"
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {shutil.which("xmlsec1")} --version\nexec sleep 600\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(saml_signatures, "TIMEOUT_S", 0.5)
+    with pytest.raises(AuthError) as caught:
+        single_sign_on.end_by_saml(home, begun.token, answer)
+    assert caught.value.code == "sign_on" and "too long" in caught.value.message

@@ -141,3 +141,12 @@ def test_nobody_fails_without_end(home: Home, idp: SamlProvider):
         headers = {"Cookie": "millrace_sign_on=x", "Content-Type": "application/x-www-form-urlencoded"}
         codes = [httpx.post(url + SAML, content=sent, headers=headers, trust_env=False).status_code for _ in range(4)]
         assert codes[3] == 429, codes
+
+
+def test_who_comes_in_counts_as_no_failure(home: Home, idp: SamlProvider, browser: httpx.Client, url: str):
+    app = application(home, limits=Limits(failures_a_minute=3))
+    with served(app) as other, httpx.Client(base_url=other, trust_env=False) as there:
+        for _ in range(2):  # each counts once, when it begins
+            _, brought = away(there)
+            assert there.post(other + SAML, data={**brought, "again": "1"}).status_code == 303
+        assert app.state.failures.look("127.0.0.1").remaining == 1

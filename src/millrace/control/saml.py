@@ -27,6 +27,7 @@ from millrace.connect.http.client import may_be_plain
 from millrace.connect.http.dialing import tls
 from millrace.connect.http.guard import from_httpx, guarded
 from millrace.connect.reach import Reach
+from millrace.control.saml_xml import MOST_ANSWERED_BYTES, MOST_BYTES, is_small, parsed
 from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError, MillraceError
 
@@ -40,13 +41,16 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 # How far clocks may be apart, in seconds.
 LEEWAY_S = 60
-MOST_BYTES = 256 << 10
 _LEAST_RSA_BITS = 2048
+_MOST_CERTIFICATES = 10
+# Those that count where they are not used, in all steps of one signature.
+_MOST_PREFIXES = 20
 
 _PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 _ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
 _METADATA = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 _SIGNATURES = "{http://www.w3.org/2000/09/xmldsig#}"
+_INCLUSIVE = "{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces"
 _REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 _POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -70,9 +74,6 @@ EMAIL_ATTRIBUTES = frozenset(
 )
 _NAMES = ("urn:oid:2.16.840.1.113730.3.1.241", "displayname", "name")
 _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
-_DECLARED = re.compile(
-    r"""<\?xml version=["']1\.0["'](?: encoding=["'][Uu][Tt][Ff]-8["'])?(?: standalone=["']\w+["'])?\s*\?>"""
-)
 
 # It tells a log at length, and tracebacks beside, what is raised as well.
 logging.getLogger("saml2").addHandler(logging.NullHandler())
@@ -135,7 +136,7 @@ def provider(metadata: str) -> Provider:
     """What the metadata of one provider say. Raises ConfigError "bad_metadata" for what cannot be used."""
     # Some providers write for people as well; whoever gives us metadata is believed.
     metadata = _COMMENT.sub("", metadata).strip()
-    root = _parsed(metadata)
+    root = parsed(metadata)
     if root is None:
         raise _odd("this is not the metadata of a provider: no XML, or with declarations of its own")
     entity_id, roles = root.get("entityID"), root.findall(f"{_METADATA}IDPSSODescriptor")
@@ -148,6 +149,8 @@ def provider(metadata: str) -> Provider:
     certificates = tuple(dict.fromkeys(_fingerprint(text) for text in _signing(root)))
     if not certificates:
         raise _odd("the metadata have no certificate that the provider signs with")
+    if len(certificates) > _MOST_CERTIFICATES:
+        raise _odd(f"the metadata have more than {_MOST_CERTIFICATES} certificates that the provider signs with")
     return Provider(entity_id, _checked(places[0]), certificates, metadata)
 
 
@@ -203,9 +206,11 @@ def metadata(service: Service) -> str:
 def _must_be_simple(text: str, provider: Provider, service: Service, request_id: str) -> None:
     """The answer is as providers make it, before anybody looks at its signatures: one assertion, directly within the
     response, signed itself, with nothing that could be taken for another one."""
-    root = _parsed(text)
+    root = parsed(text)
     if root is None:
         raise _refused("the provider's answer is not plain XML")
+    if not is_small(text):
+        raise _refused("the provider's answer is larger than answers are")
     if root.tag != f"{{{_PROTOCOL}}}Response":
         raise _refused("the provider's answer is no response")
     status = root.find(f"{{{_PROTOCOL}}}Status/{{{_PROTOCOL}}}StatusCode")
@@ -252,6 +257,11 @@ def _must_be_signed_simply(root: Element, assertion: Element, signatures: int) -
         of = [one.get("Algorithm") for one in signature.iter(f"{_SIGNATURES}DigestMethod")]
         if len(by) != 1 or len(of) != 1 or by[0] not in SIGNED_BY or of[0] not in DIGESTS:
             raise _refused("the provider's answer is not signed by RSA or ECDSA with SHA-256 or more")
+        ways = [one for name in ("Transform", "CanonicalizationMethod") for one in signature.iter(_SIGNATURES + name)]
+        within = [one for way in ways for one in way.iter() if one is not way]
+        names = sum(len(one.get("PrefixList", "").split()) for one in within)
+        if any(one.tag != _INCLUSIVE for one in within) or names > _MOST_PREFIXES:
+            raise _refused("a signature in the provider's answer is made in more steps than signatures are")
 
 
 def _confirms(confirmation: Element, service: Service, request_id: str) -> bool:
@@ -267,30 +277,12 @@ def _confirms(confirmation: Element, service: Service, request_id: str) -> bool:
 
 def _plain(answer: str) -> str:
     """The text of the answer. The browser brings it in base64."""
-    if len(answer) > 2 * MOST_BYTES:
+    if len(answer) > 2 * MOST_ANSWERED_BYTES:
         raise _refused("the provider's answer is too long")
     try:
         return base64.b64decode("".join(answer.split()), validate=True).decode("utf-8-sig").strip()
     except (binascii.Error, ValueError):
         raise _refused("the provider's answer cannot be read") from None
-
-
-def _parsed(text: str) -> Element | None:
-    """The root of a text that is XML in UTF-8 without declarations, comments or instructions; None for any other.
-
-    Comments split names in two for some readers, declarations bring entities without end, and another encoding would
-    be read by one reader and not by another. None of it is in what providers send.
-    """
-    from defusedxml.ElementTree import ParseError, fromstring
-
-    declared = _DECLARED.match(text := text.strip())
-    body = text[declared.end() :] if declared else text
-    if "<!" in body or "<?" in body or len(body) > MOST_BYTES:
-        return None
-    try:
-        return fromstring(body, forbid_dtd=True)
-    except (ParseError, ValueError):  # what is forbidden is a ValueError too
-        return None
 
 
 def _told(assertion: Any) -> dict[str, tuple[str, ...]]:
@@ -346,6 +338,8 @@ def _client(provider: Provider, service: Service) -> Saml2Client:
     from saml2.client import Saml2Client
     from saml2.config import SPConfig
 
+    from millrace.control.saml_signatures import Signatures
+
     wanted: dict[str, Any] = {
         "entityid": service.entity_id,
         "xmlsec_binary": shutil.which("xmlsec1"),
@@ -365,12 +359,13 @@ def _client(provider: Provider, service: Service) -> Saml2Client:
         },
     }
     try:
-        made = Saml2Client(config=SPConfig().load(wanted))
+        made: Any = Saml2Client(config=SPConfig().load(wanted))
         known = set() if made.metadata is None else set(made.metadata.keys())
     except Exception as wrong:  # of many kinds, and all are about the metadata
         raise _odd(f"the metadata of the provider cannot be used ({type(wrong).__name__})") from None
     if provider.entity_id not in known:
         raise _odd("the metadata of the provider are too old: they say so themselves")
+    made.sec.crypto = Signatures(wanted["xmlsec_binary"], delete_tmpfiles=True)
     return made
 
 

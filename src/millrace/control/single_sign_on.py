@@ -220,7 +220,7 @@ def end(
     """
     from millrace.control import oidc
 
-    row = _taken(home, token, "oidc")
+    row = _taken(home, token, "oidc", address)
     team = row.team_id
     near = reach.of(home.acting(SYSTEM.of(team)))
     secret = sealing.unseal(home, rows.c.sealed, team, row.sealed)["client_secret"]
@@ -235,14 +235,16 @@ def end_by_saml(
     """The same, for what a provider that speaks SAML had the browser bring: ``answer`` is its response, in base64."""
     from millrace.control import saml
 
-    row = _taken(home, token, "saml")
+    row = _taken(home, token, "saml", address)
     saml.must_be_there()
     found = saml.identity(_provider(row), _service(row.client_id), _request(token), answer, row.saml["email_attribute"])
     return _session(home, row, found.email, found.name, address, agent)
 
 
-def _taken(home: Home, token: str, protocol: str) -> Any:
-    """The settings of the team where the journey began. It is over now, however it ends."""
+def _taken(home: Home, token: str, protocol: str, address: str | None) -> Any:
+    """The settings of the team where the journey began. It is over now, however it ends.
+
+    What was brought is looked at only if it comes from where the team takes people."""
     with home.database.transaction() as connection:
         try:
             links.take(connection, "sign_on", token)
@@ -251,11 +253,11 @@ def _taken(home: Home, token: str, protocol: str) -> Any:
     row = _row(home, token.partition(".")[0])
     if row is None or _sign_on(row).protocol != protocol:
         raise _refused("there is no single sign-on of that kind any more")
+    security.must_come_from(home, row.team_id, address)
     return row
 
 
 def _session(home: Home, row: Any, email: str, name: str, address: str | None, agent: str | None) -> Session:
-    security.must_come_from(home, row.team_id, address)
     there = home.acting(SYSTEM.of(row.team_id))
     user_id = _user(there, _sign_on(row), users.canonical(email), name)
     return sessions.begin(home, user_id, address=address, agent=agent)

@@ -51,6 +51,13 @@ class Rates:
         """How the window of ``caller`` stands, over when no further request is allowed in it."""
         return self._at(caller, 0)
 
+    def take_back(self, caller: str) -> None:
+        """One request of ``caller`` less, which was not of the kind that counts."""
+        with self._lock:
+            began, used = self._windows.get(caller, (0.0, 0))
+            if used:
+                self._windows[caller] = (began, used - 1)
+
     def _at(self, caller: str, more: int) -> Count:
         now = self._now()
         with self._lock:

@@ -155,16 +155,15 @@ def _consumed(request: Request, body: str) -> Response:
 
 def _ended(request: Request, end: Callable[[str], Session]) -> Response:
     """The session begins, for the token that the browser holds."""
-    if (count := _failures(request).look(_address(request))).over:
+    failures, address = _failures(request), _address(request)
+    # Until it turns out right it counts as a failure, so that nobody has many of them looked at at once.
+    if (count := failures.count(address)).over:
         return answer(request, 429, "rate_limited", "Request rate limit exceeded", headers=count.headers)
     token = request.cookies.get(_name(request))
     if not token:
         raise AuthError("this sign-on was not begun in this browser", hint="Begin again.", code="sign_on")
-    try:
-        session = end(token)
-    except AuthError:
-        _failures(request).count(_address(request))
-        raise
+    session = end(token)
+    failures.take_back(address)
     inside = RedirectResponse("/", 303)
     inside.delete_cookie(_name(request), path="/", secure=_tls(request), httponly=True, samesite="lax")
     cookies.give(request, inside, session)
