@@ -6,7 +6,9 @@ import base64
 import importlib.util
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +23,7 @@ from tests.control.saml_identity import SamlProvider, form, pair, saml_provider
 from millrace.control import (
     activity,
     people_tables,
-    saml,
+    saml_metadata,
     saml_signatures,
     security,
     sessions,
@@ -51,7 +53,7 @@ SIGNATURE = re.compile(r"<ns2:Signature.*?</ns2:Signature>", re.DOTALL)
 
 @pytest.fixture(scope="module")
 def at() -> Iterator[SamlProvider]:
-    with saml_provider(lambda: saml.metadata(SERVICE)) as found:
+    with saml_provider(lambda: saml_metadata.metadata(SERVICE)) as found:
         yield found
 
 
@@ -148,20 +150,63 @@ def test_metadata_may_have_comments_for_people(team: Home, home: Home, idp: Saml
     assert sign_on(home).state == "open"
 
 
-def test_metadata_that_became_too_old_are_told(team: Home, home: Home, idp: SamlProvider) -> None:
-    with home.database.transaction() as connection:
-        kept = connection.execute(sa.select(people_tables.single_sign_on.c.saml)).scalar_one()
-        old = kept["metadata"].replace(" entityID", ' validUntil="2020-01-01T00:00:00Z" entityID', 1)
-        assert old != kept["metadata"]
-        connection.execute(sa.update(people_tables.single_sign_on).values(saml={**kept, "metadata": old}))
-    with pytest.raises(ConfigError) as caught:
-        single_sign_on.begin(home, "ada@example.com", BACK)
-    assert "too old" in caught.value.message
+def _until(moment: datetime, where: str) -> str:
+    return f'{where} validUntil="{moment.isoformat().replace("+00:00", "Z")}"'
+
+
+def test_metadata_are_good_for_as_long_as_nobody_gives_others(team: Home, home: Home, idp: SamlProvider) -> None:
+    """They say for how long they may be kept; that is looked at once, and later nobody is locked out by it."""
+    text, now = idp.metadata(), datetime.now(UTC)
+    for where in ("<ns0:EntityDescriptor", "<ns0:IDPSSODescriptor"):
+        with pytest.raises(ConfigError) as caught:
+            _change(team, idp, metadata=replaced(where, _until(now - timedelta(minutes=1), where))(text))
+        assert "too old" in caught.value.message
+        with pytest.raises(ConfigError) as caught:
+            _change(team, idp, metadata=replaced(where, f'{where} validUntil="soon"')(text))
+        assert caught.value.code == "bad_metadata"
+        soon = datetime.now(UTC) + timedelta(seconds=0.5)
+        _change(team, idp, metadata=replaced(where, _until(soon, where))(text))
+        time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
+        assert sign_on(home).state == "open"
+
+
+def _bare(keys: tuple[str, str]) -> str:
+    return "".join(keys[1].splitlines()[1:-1])
+
+
+def test_only_certificates_that_are_listed_are_believed(team: Home, home: Home, idp: SamlProvider) -> None:
+    """What else stands in the metadata changes nothing: keys of an odd use, of encryption, or without a certificate."""
+    right, other = idp.metadata(), pair(of="somebody else")
+    found = re.search("<ns0:KeyDescriptor.*?</ns0:KeyDescriptor>", right, re.DOTALL)
+    assert found
+    odd = re.sub("(X509Certificate>)[^<]*", rf"\g<1>{_bare(other)}", found[0])
+    name = '<KeyName xmlns="http://www.w3.org/2000/09/xmldsig#">a</KeyName>'
+    for use in ('use=""', 'use="encryption"', 'use="x"'):
+        more = re.sub('use="[^"]*"', use, odd)
+        assert use in more
+        bare = re.sub("<ns1:X509Data>.*</ns1:X509Data>", name, found[0], flags=re.DOTALL)
+        assert bare != found[0]
+        text = right.replace(found[0], found[0] + more + bare)
+        assert len(_change(team, idp, metadata=text).certificates) == 1
+        assert sign_on(home).state == "open"
+        idp.keys = other
+        assert refused(home)
+        honest(idp)
+
+
+def test_each_certificate_that_is_listed_is_believed(team: Home, home: Home, idp: SamlProvider) -> None:
+    """Also where both stand in one key, as when a provider changes it."""
+    right, other = idp.metadata(), pair("ec")
+    into = f"</ns1:X509Certificate><ns1:X509Certificate>{_bare(other)}</ns1:X509Certificate>"
+    assert len(_change(team, idp, metadata=replaced("</ns1:X509Certificate>", into)(right)).certificates) == 2
+    assert sign_on(home).state == "open"
+    idp.keys, idp.sign_alg = other, ECDSA_SHA256
+    assert sign_on(home).state == "open"
 
 
 def test_what_a_provider_reads_of_us_is_what_it_is_told(team: Home) -> None:
     assert single_sign_on.service(team) == single_sign_on.public_service(team) == SERVICE
-    told = saml.metadata(SERVICE)
+    told = saml_metadata.metadata(SERVICE)
     assert SERVICE.entity_id in told and f'Location="{SERVICE.consumer}"' in told
     assert 'WantAssertionsSigned="true"' in told
 
@@ -512,14 +557,18 @@ def test_a_change_is_on_record_with_the_certificates(team: Home, idp: SamlProvid
 def test_settings_that_cannot_be_are_told(team: Home, home: Home, idp: SamlProvider) -> None:
     right = idp.metadata()
     weak = SamlProvider(idp.entity_id, idp.folder, keys=pair("rsa1024")).metadata()
+    certificates = [_bare(pair("ec", of=str(number))) for number in range(10)]
+    many = "".join(f"<ns1:X509Certificate>{one}</ns1:X509Certificate>" for one in certificates)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"just_in_time": True}, "no_domains"),
         ({"domains": ["not a domain"]}, "bad_domain"),
         ({"role": "KING"}, "unknown_role"),
         ({"metadata": "no XML"}, "bad_metadata"),
-        ({"metadata": saml.metadata(SERVICE)}, "bad_metadata"),
+        ({"metadata": saml_metadata.metadata(SERVICE)}, "bad_metadata"),
         ({"metadata": weak}, "bad_metadata"),
         ({"metadata": right.replace("HTTP-Redirect", "SOAP")}, "bad_metadata"),
+        ({"metadata": right.replace("SAML:2.0:protocol", "SAML:1.1:protocol")}, "bad_metadata"),
+        ({"metadata": replaced("(</ns1:X509Certificate>)", r"\1" + many)(right)}, "bad_metadata"),
         ({"metadata": right.replace('Location="http://127.0.0.1', 'Location="http://example.com')}, "bad_metadata"),
         ({"metadata": re.sub("X509Certificate>[^<]*<", "X509Certificate>MIIB<", right)}, "bad_metadata"),
         ({"metadata": re.sub("<[^<]*KeyDescriptor.*KeyDescriptor>", "", right, flags=re.DOTALL)}, "bad_metadata"),

@@ -11,23 +11,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
 import importlib.util
 import logging
-import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import httpx
-
-from millrace.connect.http.client import may_be_plain
-from millrace.connect.http.dialing import tls
-from millrace.connect.http.guard import from_httpx, guarded
-from millrace.connect.reach import Reach
-from millrace.control.saml_xml import MOST_ANSWERED_BYTES, MOST_BYTES, is_small, parsed
+from millrace.control.saml_metadata import Provider, odd
+from millrace.control.saml_xml import EMAIL, MOST_ANSWERED_BYTES, POST, PROTOCOL, REDIRECT, SIGNATURES, is_small, parsed
 from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError, MillraceError
 
@@ -38,23 +30,14 @@ if TYPE_CHECKING:
 
     from millrace.control.single_sign_on import Service
 
-TIMEOUT_S = 10.0
 # How far clocks may be apart, in seconds.
 LEEWAY_S = 60
-_LEAST_RSA_BITS = 2048
-_MOST_CERTIFICATES = 10
 # Those that count where they are not used, in all steps of one signature.
 _MOST_PREFIXES = 20
 
-_PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 _ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
-_METADATA = "{urn:oasis:names:tc:SAML:2.0:metadata}"
-_SIGNATURES = "{http://www.w3.org/2000/09/xmldsig#}"
 _INCLUSIVE = "{http://www.w3.org/2001/10/xml-exc-c14n#}InclusiveNamespaces"
-_REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
-_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
-_EMAIL = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 _SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success"
 
 # RSA and ECDSA with SHA-2 alone: SHA-1 can be forged, and with HMAC what everybody knows would be the key.
@@ -73,21 +56,10 @@ EMAIL_ATTRIBUTES = frozenset(
     }
 )
 _NAMES = ("urn:oid:2.16.840.1.113730.3.1.241", "displayname", "name")
-_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 
 # It tells a log at length, and tracebacks beside, what is raised as well.
 logging.getLogger("saml2").addHandler(logging.NullHandler())
 logging.getLogger("saml2").propagate = False
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """What a provider says of itself in its metadata. ``certificates``: SHA-256 of those that it signs with."""
-
-    entity_id: str
-    sign_on_url: str
-    certificates: tuple[str, ...]
-    metadata: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,59 +80,13 @@ def must_be_there() -> None:
                           hint="Install it there (Debian: `apt install xmlsec1`).", code="no_saml")  # fmt: skip
 
 
-def fetched(url: str, reach: Reach) -> str:
-    """The metadata at that address. An administrator of a team aims this request, so it is guarded."""
-    _checked(url)
-    transport = guarded(httpx.HTTPTransport(verify=tls()), reach.web)
-    content = b""
-    try:
-        with (
-            httpx.Client(transport=transport, trust_env=False, timeout=TIMEOUT_S, follow_redirects=False) as http,
-            http.stream("GET", url) as answer,
-        ):
-            if answer.status_code != 200:
-                raise _odd(f"{url} answers with status {answer.status_code}")
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > MOST_BYTES:
-                    raise _odd(f"what {url} answers is too long for the metadata of one provider")
-    except httpx.HTTPError as error:
-        raise from_httpx(error, urlsplit(url).hostname or url) from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _odd(f"what {url} answers is not UTF-8") from None
-
-
-def provider(metadata: str) -> Provider:
-    """What the metadata of one provider say. Raises ConfigError "bad_metadata" for what cannot be used."""
-    # Some providers write for people as well; whoever gives us metadata is believed.
-    metadata = _COMMENT.sub("", metadata).strip()
-    root = parsed(metadata)
-    if root is None:
-        raise _odd("this is not the metadata of a provider: no XML, or with declarations of its own")
-    entity_id, roles = root.get("entityID"), root.findall(f"{_METADATA}IDPSSODescriptor")
-    if root.tag != f"{_METADATA}EntityDescriptor" or not entity_id or len(roles) != 1:
-        raise _odd("the metadata do not describe one identity provider")
-    places = [one.get("Location") for one in roles[0].findall(f"{_METADATA}SingleSignOnService")
-              if one.get("Binding") == _REDIRECT]  # fmt: skip
-    if not places:
-        raise _odd("the provider takes no requests by HTTP-Redirect")
-    certificates = tuple(dict.fromkeys(_fingerprint(text) for text in _signing(root)))
-    if not certificates:
-        raise _odd("the metadata have no certificate that the provider signs with")
-    if len(certificates) > _MOST_CERTIFICATES:
-        raise _odd(f"the metadata have more than {_MOST_CERTIFICATES} certificates that the provider signs with")
-    return Provider(entity_id, _checked(places[0]), certificates, metadata)
-
-
 def address(provider: Provider, service: Service, request_id: str) -> str:
     """Where the browser goes to sign in there."""
     client: Any = _client(provider, service)
     _, request = client.create_authn_request(
-        provider.sign_on_url, binding=_POST, message_id=request_id, sign=False, name_id_policy=None
+        provider.sign_on_url, binding=POST, message_id=request_id, sign=False, name_id_policy=None
     )
-    sent = client.apply_binding(_REDIRECT, str(request), provider.sign_on_url, sign=False)
+    sent = client.apply_binding(REDIRECT, str(request), provider.sign_on_url, sign=False)
     return dict(sent["headers"])["Location"]
 
 
@@ -175,7 +101,7 @@ def identity(provider: Provider, service: Service, request_id: str, answer: str,
     try:
         found = _client(provider, service).parse_authn_request_response(
             base64.b64encode(text.encode()).decode(),
-            _POST,
+            POST,
             outstanding={request_id: "/"},
             conv_info={"entity_id": service.consumer},
         )
@@ -191,18 +117,6 @@ def identity(provider: Provider, service: Service, request_id: str, answer: str,
     return Identity(_email(assertion, told, attribute), next((told[one][0] for one in _NAMES if one in told), ""))
 
 
-def metadata(service: Service) -> str:
-    """What a provider may read of us. Requests are not signed, so there is no certificate in it."""
-    return (
-        f'<EntityDescriptor xmlns="{_METADATA[1:-1]}" entityID="{html.escape(service.entity_id)}">'
-        f'<SPSSODescriptor protocolSupportEnumeration="{_PROTOCOL}" '
-        'AuthnRequestsSigned="false" WantAssertionsSigned="true">'
-        f"<NameIDFormat>{_EMAIL}</NameIDFormat>"
-        f'<AssertionConsumerService Binding="{_POST}" Location="{html.escape(service.consumer)}" index="1"/>'
-        "</SPSSODescriptor></EntityDescriptor>"
-    )
-
-
 def _must_be_simple(text: str, provider: Provider, service: Service, request_id: str) -> None:
     """The answer is as providers make it, before anybody looks at its signatures: one assertion, directly within the
     response, signed itself, with nothing that could be taken for another one."""
@@ -211,9 +125,9 @@ def _must_be_simple(text: str, provider: Provider, service: Service, request_id:
         raise _refused("the provider's answer is not plain XML")
     if not is_small(text):
         raise _refused("the provider's answer is larger than answers are")
-    if root.tag != f"{{{_PROTOCOL}}}Response":
+    if root.tag != f"{{{PROTOCOL}}}Response":
         raise _refused("the provider's answer is no response")
-    status = root.find(f"{{{_PROTOCOL}}}Status/{{{_PROTOCOL}}}StatusCode")
+    status = root.find(f"{{{PROTOCOL}}}Status/{{{PROTOCOL}}}StatusCode")
     if (value := None if status is None else status.get("Value")) != _SUCCESS:
         raise _refused(f"the provider says {str(value).rpartition(':')[2][:80]!r}")
     names = Counter(_local(one) for one in root.iter())
@@ -246,18 +160,18 @@ def _must_be_simple(text: str, provider: Provider, service: Service, request_id:
 
 def _must_be_signed_simply(root: Element, assertion: Element, signatures: int) -> None:
     """The assertion is signed, the response may be, nothing else is; each signature is of what it stands in."""
-    found = [(one, each) for one in (root, assertion) for each in one.findall(f"{_SIGNATURES}Signature")]
+    found = [(one, each) for one in (root, assertion) for each in one.findall(f"{SIGNATURES}Signature")]
     if [one for one, _ in found if one is assertion] != [assertion] or len(found) != signatures or signatures > 2:
         raise _refused("the provider's assertion is not signed, or not that alone")
     for signed, signature in found:
-        references = list(signature.iter(f"{_SIGNATURES}Reference"))
+        references = list(signature.iter(f"{SIGNATURES}Reference"))
         if [one.get("URI") for one in references] != [f"#{signed.get('ID')}"]:
             raise _refused("a signature in the provider's answer is of something else")
-        by = [one.get("Algorithm") for one in signature.iter(f"{_SIGNATURES}SignatureMethod")]
-        of = [one.get("Algorithm") for one in signature.iter(f"{_SIGNATURES}DigestMethod")]
+        by = [one.get("Algorithm") for one in signature.iter(f"{SIGNATURES}SignatureMethod")]
+        of = [one.get("Algorithm") for one in signature.iter(f"{SIGNATURES}DigestMethod")]
         if len(by) != 1 or len(of) != 1 or by[0] not in SIGNED_BY or of[0] not in DIGESTS:
             raise _refused("the provider's answer is not signed by RSA or ECDSA with SHA-256 or more")
-        ways = [one for name in ("Transform", "CanonicalizationMethod") for one in signature.iter(_SIGNATURES + name)]
+        ways = [one for name in ("Transform", "CanonicalizationMethod") for one in signature.iter(SIGNATURES + name)]
         within = [one for way in ways for one in way.iter() if one is not way]
         names = sum(len(one.get("PrefixList", "").split()) for one in within)
         if any(one.tag != _INCLUSIVE for one in within) or names > _MOST_PREFIXES:
@@ -300,38 +214,11 @@ def _email(assertion: Any, told: Mapping[str, tuple[str, ...]], attribute: str |
     names = EMAIL_ATTRIBUTES if attribute is None else {attribute.lower()}
     found = {value.lower() for name in names for value in told.get(name, ())}
     subject = assertion.subject.name_id
-    if not found and attribute is None and subject is not None and subject.format == _EMAIL and subject.text:
+    if not found and attribute is None and subject is not None and subject.format == EMAIL and subject.text:
         found = {subject.text.strip()}
     if len(found) != 1:
         raise _refused("the provider tells no e-mail address" if not found else "the provider tells several addresses")
     return found.pop()
-
-
-def _signing(root: Element) -> Iterator[str]:
-    """The certificates of all keys that `pysaml2` believes signatures by."""
-    for key in root.iter(f"{_METADATA}KeyDescriptor"):
-        if key.get("use") in (None, "signing"):
-            yield from (one.text or "" for one in key.iter(f"{_SIGNATURES}X509Certificate"))
-
-
-def _fingerprint(text: str) -> str:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    try:
-        found = x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
-        key = found.public_key()
-    except ValueError:
-        raise _odd("a certificate in the metadata cannot be read") from None
-    if not isinstance(key, EllipticCurvePublicKey) and not (
-        isinstance(key, RSAPublicKey) and key.key_size >= _LEAST_RSA_BITS
-    ):
-        raise _odd(
-            f"a certificate in the metadata has neither a key of RSA of {_LEAST_RSA_BITS} bits or more, nor ECDSA"
-        )
-    return found.fingerprint(SHA256()).hex()
 
 
 def _client(provider: Provider, service: Service) -> Saml2Client:
@@ -350,7 +237,7 @@ def _client(provider: Provider, service: Service) -> Saml2Client:
         "metadata": {"inline": [provider.metadata]},
         "service": {
             "sp": {
-                "endpoints": {"assertion_consumer_service": [(service.consumer, _POST)]},
+                "endpoints": {"assertion_consumer_service": [(service.consumer, POST)]},
                 "allow_unsolicited": False,
                 "authn_requests_signed": False,
                 "want_assertions_signed": True,
@@ -362,32 +249,15 @@ def _client(provider: Provider, service: Service) -> Saml2Client:
         made: Any = Saml2Client(config=SPConfig().load(wanted))
         known = set() if made.metadata is None else set(made.metadata.keys())
     except Exception as wrong:  # of many kinds, and all are about the metadata
-        raise _odd(f"the metadata of the provider cannot be used ({type(wrong).__name__})") from None
+        raise odd(f"the metadata of the provider cannot be used ({type(wrong).__name__})") from None
     if provider.entity_id not in known:
-        raise _odd("the metadata of the provider are too old: they say so themselves")
+        raise odd("the metadata of the provider cannot be used")
     made.sec.crypto = Signatures(wanted["xmlsec_binary"], delete_tmpfiles=True)
     return made
 
 
-def _checked(url: Any) -> str:
-    """The URL, when it is one that people may be sent to, and metadata may come from."""
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
-        raise _odd(f"{str(url)[:200]!r} is no URL of a provider")
-    if parts.scheme == "http" and not may_be_plain(parts.hostname):
-        raise _odd(f"{str(url)[:200]!r} is not encrypted")
-    return str(url)
-
-
 def _local(one: Element) -> str:
     return one.tag.rpartition("}")[2]
-
-
-def _odd(what: str) -> ConfigError:
-    return ConfigError(
-        what, hint="Give the metadata that the provider offers for this application: its XML, or where that is.",
-        path="metadata", code="bad_metadata",
-    )  # fmt: skip
 
 
 def _refused(why: str) -> AuthError:

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
+SIGNATURES = "{http://www.w3.org/2000/09/xmldsig#}"
+REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
+EMAIL = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+
 MOST_BYTES = 256 << 10
 # Of answers. What looks at a signature works on it before it looks at the key, and takes the longer the more elements
 # there are, the deeper they are, and the more names stand in them.

@@ -31,7 +31,7 @@ from millrace.errors import AuthError, ConfigError
 if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.oidc import Client, Journey
-    from millrace.control.saml import Provider
+    from millrace.control.saml_metadata import Provider
 
 # Who was sent to the provider has that long to come back.
 GOOD_FOR = timedelta(minutes=10)
@@ -149,13 +149,13 @@ def change_to_saml(
     role: str = roles.DEFAULT,
     just_in_time: bool = False,
 ) -> SignOn:
-    """The team signs on like that, by SAML. ``metadata``: of the provider, as XML, or the URL where that is; what is
-    there now is kept, and its certificates alone count until this is called again.
+    """The team signs on like that, by SAML. ``metadata``: of the provider, as XML, or the URL where that is; the
+    certificates that are there now alone count until this is called again.
 
     Raises ConfigError for what cannot be, and where SAML cannot be spoken; Forbidden as `change` does.
     """
     home.actor.must("settings.edit")
-    from millrace.control import saml
+    from millrace.control import saml, saml_metadata
 
     saml.must_be_there()
     old = _row(home, home.actor.team_id)
@@ -163,13 +163,14 @@ def change_to_saml(
     if (here := public_service(home)) is None:
         raise no_public_url()
     text = metadata.strip()
-    found = saml.provider(saml.fetched(text, reach.of(home)) if text.startswith(("https://", "http://")) else text)
+    found = saml_metadata.provider(
+        saml_metadata.fetched(text, reach.of(home)) if text.startswith(("https://", "http://")) else text
+    )
     saml.address(found, here, _request(""))  # says what cannot be used
     new = SignOn(found.entity_id, here.entity_id, named, checked, just_in_time, "saml", email_attribute or None,
-                 found.certificates)  # fmt: skip
+                 found.fingerprints)  # fmt: skip
     _must_name_domains(new)
     kept: dict[str, Any] = {
-        "metadata": found.metadata,
         "sign_on_url": found.sign_on_url,
         "certificates": list(found.certificates),
         "email_attribute": new.email_attribute,
@@ -364,9 +365,9 @@ def _follows(token: str, purpose: bytes) -> str:
 
 
 def _provider(row: Any) -> Provider:
-    from millrace.control.saml import Provider
+    from millrace.control.saml_metadata import Provider
 
-    return Provider(row.issuer, row.saml["sign_on_url"], tuple(row.saml["certificates"]), row.saml["metadata"])
+    return Provider(row.issuer, row.saml["sign_on_url"], tuple(row.saml["certificates"]))
 
 
 def _service(entity_id: str) -> Service:
@@ -401,9 +402,8 @@ def _sign_on(row: Any) -> SignOn:
     found = SignOn(row.issuer, row.client_id, tuple(row.domains), row.role, row.just_in_time)
     if row.saml is None:
         return found
-    more = row.saml
-    return replace(found, protocol="saml", email_attribute=more["email_attribute"],
-                   certificates=tuple(more["certificates"]))  # fmt: skip
+    return replace(found, protocol="saml", email_attribute=row.saml["email_attribute"],
+                   certificates=_provider(row).fingerprints)  # fmt: skip
 
 
 def _told(one: SignOn) -> dict[str, Any]:

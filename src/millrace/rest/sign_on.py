@@ -129,11 +129,11 @@ async def consume(request: Request) -> Response:
 )  # fmt: skip
 def metadata(request: Request) -> Response:
     """What an identity provider may read of this server to speak SAML 2.0 with it."""
-    from millrace.control import saml
+    from millrace.control import saml_metadata
 
     if (here := single_sign_on.public_service(_home(request))) is None:
         raise single_sign_on.no_public_url()
-    return Response(saml.metadata(here), media_type="application/samlmetadata+xml")
+    return Response(saml_metadata.metadata(here), media_type="application/samlmetadata+xml")
 
 
 def _consumed(request: Request, body: str) -> Response:
