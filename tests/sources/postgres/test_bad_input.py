@@ -253,22 +253,28 @@ def test_a_query_mode_that_does_not_fit_any_more_fails_its_object_alone(database
         assert site.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
-def test_a_server_that_lets_the_user_in_no_more_is_no_matter_of_one_object(database: Database) -> None:
+@pytest.mark.parametrize("when", ["from the beginning", "by the second connection of a history"])
+def test_a_server_that_lets_the_user_in_no_more_is_no_matter_of_one_object(database: Database, when: str) -> None:
     name = f"guest_{database.name}"
     database.run(
         "CREATE TABLE t (id integer PRIMARY KEY)",
+        "INSERT INTO t SELECT generate_series(1, 3000)",
+        "ANALYZE t",
         f"REVOKE CONNECT ON DATABASE {database.name} FROM PUBLIC",
         f"CREATE ROLE {name} LOGIN PASSWORD 'x'",
         f"GRANT SELECT ON t TO {name}",
         f"GRANT CONNECT ON DATABASE {database.name} TO {name}",
     )
     try:
-        guest = replace(database, user=name, password="x")
-        with closing(source(guest)) as read:
+        with closing(source(replace(database, user=name, password="x"))) as read:
+            read.range_rows = 1000
             (stream,) = read.streams()
-        database.run(f"REVOKE CONNECT ON DATABASE {database.name} FROM {name}")
-        with closing(source(guest)) as read, pytest.raises(ConfigError) as error:
-            list(read.read(Reading(stream, "historical")))
+            database.run(f"REVOKE CONNECT ON DATABASE {database.name} FROM {name}")
+            if when == "from the beginning":
+                # Else the first one reads by the connection that is there.
+                read.close()
+            with pytest.raises(ConfigError) as error:
+                list(read.read(Reading(stream, "historical")))
         assert (error.value.code, isinstance(error.value, ObjectRefused)) == ("PERMISSION_DENIED", False)
     finally:
         database.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")

@@ -34,8 +34,9 @@ class Postgres:
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
         (name,) = self._described
-        with self._server.session() as session, objects.asked(name):
-            session.begin([*self._described.values()], snapshot)
+        with self._server.session() as session:
+            with objects.asked(name):
+                session.begin([*self._described.values()], snapshot)
             yield session.described(self._described, self._left_out)
 
     def quoted(self, name: str) -> str:

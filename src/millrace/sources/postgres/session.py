@@ -16,6 +16,7 @@ from adbc_driver_postgresql import dbapi
 
 from millrace.connect.source import Context
 from millrace.connect.sql import libpq
+from millrace.connect.sql.reading import objects
 from millrace.connect.sql.reading.database import NotJoined, Part
 from millrace.connect.sql.reading.relation import Relation
 from millrace.data.writing import text
@@ -158,13 +159,13 @@ class Session:
             return [tuple(row) for row in cursor.fetchall()]
 
     def value(self, sql: str) -> str | None:
-        return self.rows(f"SELECT CAST(({sql}) AS pg_catalog.text)")[0][0]
+        return self._asked(f"SELECT CAST(({sql}) AS pg_catalog.text)")[0][0]
 
     def pairs(self, sql: str) -> list[tuple[int, int]]:
-        return [(int(one), int(other)) for one, other in self.rows(sql)]
+        return [(int(one), int(other)) for one, other in self._asked(sql)]
 
     def values(self, sql: str) -> list[str]:
-        found = self.rows(f"SELECT CAST(v AS pg_catalog.text) FROM ({sql}) AS found (v)")
+        found = self._asked(f"SELECT CAST(v AS pg_catalog.text) FROM ({sql}) AS found (v)")
         return [one for (one,) in found if one is not None]
 
     def snapshot(self) -> str | None:
@@ -181,7 +182,7 @@ class Session:
         columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in chosen)
         rows = Rows(relation.name, known, self._config.special_values, self._clock.now)
         places = [chosen.index(name) for name in cursor]
-        with self._translated(), closing(self.connection.cursor()) as statement:
+        with objects.asked(relation.name), self._translated(), closing(self.connection.cursor()) as statement:
             statement.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})
             statement.execute(f"SELECT {columns} FROM {relation.source} {tail}")
             for batch in self._batches(statement.fetch_record_batch()):
@@ -232,6 +233,12 @@ class Session:
     def close(self) -> None:
         with self._ending, suppress(adbc_driver_manager.Error):
             self.connection.close()
+
+    def _asked(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a statement about the relation that is read."""
+        (name,) = self._described
+        with objects.asked(name):
+            return self.rows(sql)
 
     def _execute(self, sql: str) -> None:
         with self._translated(), self.connection.cursor() as cursor:
