@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 
-from millrace.control import objects, telling_tables
-from millrace.data.batch import Checkpoint
+from millrace.control import connections, objects, pipelines, runs, telling_tables
+from millrace.control.pipelines import Wish
+from millrace.data.batch import Batch, Checkpoint
 from millrace.errors import ObjectRefused, Transient
 
 __all__ = ["rig", "types"]
@@ -95,10 +97,34 @@ def test_a_refused_history_leaves_the_log_and_the_other_histories(rig: Rig):
     assert rig.rows("odd", "id") == [2]
 
 
-def test_a_selected_object_that_the_source_does_not_have_is_told(rig: Rig):
+def test_selected_objects_that_the_source_does_not_offer_are_told_where_it_is_read(rig: Rig):
     rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
-    rig.create(objects={"items": None, "itmes": None})
+    rig.create(objects={"items": None, "itmes": None, "old": None})
     record = rig.run()
     assert record.status == "COMPLETED"
-    told = "the source has no object 'itmes', of which nothing is read; it has items"
+    told = (
+        "the source does not offer itmes, old, of which nothing is read: each is gone, cannot be read, or is "
+        "not in the log; the source offers items"
+    )
     assert [(note.code, note.message, note.level) for note in record.notes] == [("object_missing", told, "warning")]
+    assert rig.run(only=("items",)).notes == ()
+    assert runs.load(rig.home, PIPELINE, clock=rig.clock).notes == ()
+    assert [note.code for note in rig.run().notes] == ["object_missing"]
+
+
+def test_a_selected_event_type_that_rows_become_is_none_that_its_source_should_offer(rig: Rig):
+    made = pa.record_batch({"id": pa.array([7], pa.int64())})
+    rig.script.stream("items", [items(1), Batch("made", made), Checkpoint(1)], [Checkpoint(2)], key=("id",))
+    rig.create(objects={"items": None, "made": "merge"})
+    rig.run()
+    assert rig.rows("made", "id") == [7]
+    assert rig.run().notes == ()
+
+
+def test_a_selected_event_type_that_comes_by_itself_is_none_that_its_source_should_offer(rig: Rig):
+    rig.create()
+    connections.create(rig.home, "source", "hook", "webhook", {})
+    pipelines.create(
+        rig.home, Wish("sent", "hook", "warehouse", objects={"unnamed events": None, "signed up": "merge"})
+    )
+    assert runs.run(rig.home, "sent", clock=rig.clock).notes == ()

@@ -92,6 +92,8 @@ class Crew:
     order: Order = BY_HAND
     hidden: Sequence[str] = ()
     """Secrets of its connections."""
+    reads: bool = False
+    """The run asks the source for rows; others only go on with rows that were read."""
     notes: dict[tuple[str, str], Note] = field(default_factory=dict[tuple[str, str], Note])
     active: Sync | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -180,7 +182,8 @@ class Crew:
         source = self.source()
         offered = source.streams()
         streams = self.chosen(offered, only)
-        self._tell_missing(offered)
+        if self.reads and not only:
+            self._tell_missing(offered)
         watch = Watching(self.home.database, self.pipeline.id, self.run_id, lambda error: told(error, self.hidden))
         if self.run_id:
             with self.home.database.transaction():
@@ -261,19 +264,26 @@ class Crew:
             if (stream.name.lower() in wanted if only else self._selected(stream) and stream.name not in resting)
         ]
 
-    def _tell_missing(self, streams: Sequence[Stream]) -> None:
-        """The run says which selected objects the source does not have: nothing of them is read."""
-        some = ", ".join(sorted(stream.name for stream in streams)[:20]) or "no object that can be read"
-        for name in sorted((self.pipeline.selected or set()) - {stream.name for stream in streams}):
-            self.note(
-                Note("object_missing", f"the source has no object {name!r}, of which nothing is read; it has {some}")
-            )
+    def _tell_missing(self, offered: Sequence[Stream]) -> None:
+        """The run says which selected objects the source does not offer. Event types that rows become are made; of
+        those that come by themselves nobody knows which will."""
+        made = {one.stream for one in self.books.mappings() if one.source is not None}
+        missing = sorted((self.pipeline.selected or set()) - {stream.name for stream in offered} - made)
+        if missing and not self.pushed:
+            names, others = _some(missing), _some(sorted(stream.name for stream in offered)) or "nothing"
+            why = "each is gone, cannot be read, or is not in the log"
+            text = f"the source does not offer {names}, of which nothing is read: {why}; the source offers {others}"
+            self.note(Note("object_missing", text))
 
     def _selected(self, stream: Stream) -> bool:
         return self.pipeline.selected is None or stream.name in self.pipeline.selected
 
     def close(self) -> None:
         self._stack.close()
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
 
 
 @contextmanager
@@ -312,6 +322,7 @@ def crew(
             run_id=run_id,
             order=order,
             hidden=hidden,
+            reads=kind not in ("LOAD", "REPLAY", "RAW_REPLAY"),
         )
         onlookers.began(home, pipeline, run_id)
         try:
