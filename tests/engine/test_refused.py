@@ -83,6 +83,19 @@ def test_an_object_that_was_refused_from_the_first_run_on_is_not_new_when_it_is_
     assert rig.rows("odd", "id") == [7]
 
 
+@pytest.mark.parametrize("wish", [{"auto": False}, {"options": LEFT_OUT}], ids=["mapped by hand", "met later"])
+def test_an_object_that_is_refused_before_it_has_a_table_is_shown_as_refused(rig: Rig, wish: dict[str, Any]):
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    rig.create(**wish)
+    rig.run()
+    rig.script.stream("odd", [refused("odd")], [items(7), Checkpoint(1)], key=("id",))
+    rig.run()
+    assert objects.find(rig.home, PIPELINE, "odd").status == "PERMISSION_DENIED"
+    rig.run()
+    assert objects.find(rig.home, PIPELINE, "odd").status == "AWAITING_MAPPING"
+    assert not rig.exists("odd")
+
+
 def test_a_refused_history_leaves_the_log_and_the_other_histories(rig: Rig):
     rig.script.stream(
         "odd", [refused("odd")], [items(2), Checkpoint("h")], lane="historical", key=("id",), historical=True

@@ -314,9 +314,9 @@ class Sync:
             text = ". ".join(part.rstrip(".") for part in (failure.message, failure.hint) if part)
             self.note(Note(failure.code, f"{text}.", level="error"))
         mappings = self.mappings()
-        if stream.name not in mappings.by_stream:
-            # The run may end well without a commit of the stream, which is not new to the next one all the same.
-            mappings.of(stream.name)
+        if stream.name not in mappings.by_stream and mappings.of(stream.name).mapped:
+            # The run may end well without a commit of the stream, which is not new to the next one all the same. One
+            # that waits for a person would do so before there are rows, and its refusal would not be seen.
             self.ledger.commit(Commit(stream.name, "again", None, 0, mappings=mappings.taken()))
 
     def settle(self, destination: Destination[Any]) -> None:
