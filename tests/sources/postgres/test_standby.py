@@ -229,10 +229,36 @@ def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_no
     assert [(one.status, one.balance.read) for one in ended] == [("CANCELLED", 0)]
     assert "standby_awaited" in site.notes()
     assert meter.awaiting == ""
-    connections.change(site.home, "source", "shop", config=shop.settings(ingestion_mode="log"))
+    connections.change(site.home, "source", "shop", config=shop.settings(ingestion_mode="log", failover_slot=False))
     assert site.run().balance.read == 1
     assert "standby_awaited" not in site.notes()
     assert shop.run("SELECT failover FROM pg_replication_slots WHERE slot_name LIKE 'millrace%'") == [(False,)]
+
+
+def test_a_slot_goes_on_at_a_standby_until_somebody_says_that_it_shall_not(tmp_path: Path) -> None:
+    primary = Server(newer(18))
+    try:
+        shop = primary.start()
+        shop.run(*TABLE)
+        with closing(Site(tmp_path, shop)) as site:
+            site.create(objects={"public.orders": None})
+
+            def goes_on(**said: bool) -> bool:
+                connections.change(site.home, "source", "shop", config=shop.settings(ingestion_mode="log", **said))
+                site.run()
+                ((found,),) = shop.run("SELECT failover FROM pg_replication_slots WHERE slot_name LIKE 'millrace%'")
+                return found
+
+            assert not goes_on()
+            assert goes_on(failover_slot=True)
+            assert goes_on()
+            # Also a slot that takes the place of one that was lost to whoever reads it.
+            runs.resync(site.home, PIPELINE, mode="drop-and-load")
+            assert goes_on()
+            assert not goes_on(failover_slot=False)
+            assert site.query("SELECT count(*) FROM orders") == [(3000,)]
+    finally:
+        primary.stop()
 
 
 def test_a_slot_that_somebody_reads_is_waited_for_a_while_and_until_the_run_shall_stop(

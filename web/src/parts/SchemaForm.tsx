@@ -115,11 +115,11 @@ function Input({ field, kept, value, error, change }: InputProps) {
       return (
         <Select
           {...common}
-          data={field.choices}
+          data={field.choices.map(String)}
           clearable={!field.required}
           value={text || null}
           placeholder={field.default}
-          onChange={(now) => change(now ?? undefined)}
+          onChange={(now) => change(field.choices.find((one) => String(one) === now))}
         />
       );
     case 'switch':

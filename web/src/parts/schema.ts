@@ -10,7 +10,7 @@ export interface Field {
   required: boolean;
   /** Shown before the rest is unfolded. */
   first: boolean;
-  choices: string[];
+  choices: unknown[];
   default?: string | undefined;
   example?: string | undefined;
   least?: number | undefined;
@@ -55,7 +55,7 @@ export function fieldsOf(
       kind,
       required: required.has(key),
       first: required.has(key) || kind === 'file' || kind === 'secret',
-      choices: (one.enum ?? []).map(String),
+      choices: kind === 'choice' ? (one.enum ?? [true, false]) : [],
       default: raw.default === undefined || raw.default === null ? undefined : String(raw.default),
       example: raw.examples?.[0] === undefined ? undefined : String(raw.examples[0]),
       least: one.minimum,
@@ -77,7 +77,8 @@ function plain(schema: Schema, root: Schema): Schema {
 
 function kindOf(schema: Schema, raw: Schema, uploads: boolean): Field['kind'] {
   if (schema.enum) return 'choice';
-  if (schema.type === 'boolean') return 'switch';
+  // What may be left out is on, off, or neither.
+  if (schema.type === 'boolean') return raw.anyOf ? 'choice' : 'switch';
   if (schema.type === 'integer' || schema.type === 'number') return 'number';
   if (schema.type === 'array' && (schema.items?.type ?? 'string') === 'string') return 'list';
   if (schema.type === 'object' || schema.type === 'array') return 'json';

@@ -36,7 +36,7 @@ def _found(config: Config, server: Server) -> list[Verdict]:
             return [*found, Verdict("version", "fail", f"{words} is too old", "Use a server of version 10 or newer.")]
         found.append(Verdict("version", "pass", words))
         if config.ingestion_mode == "log":
-            found.append(verdict(session, own=config.publication_name is not None, failover=config.failover_slot))
+            found.append(verdict(session, own=config.publication_name is not None, failover=bool(config.failover_slot)))
             if found[-1].state == "fail":
                 return found
         try:

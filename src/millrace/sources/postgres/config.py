@@ -31,10 +31,10 @@ class Config(SourceConfig, ServerSettings):
         min_length=1,
         description="A publication that you made, where the user may not make one; of ingestion_mode log.",
     )
-    failover_slot: bool = Field(
-        False,
-        description="The replication slot goes on at a standby that takes the server's place, from version 17 on; of "
-        "ingestion_mode log.",
+    failover_slot: bool | None = Field(
+        None,
+        description="The replication slot goes on at a standby that takes the server's place, from version 17 on; left "
+        "out: a slot stays as it is, and a new one does not go on; of ingestion_mode log.",
     )
     custom_sql: str | None = Field(None, description="The query of ingestion_mode custom_sql: one SELECT.")
     custom_sql_name: str = Field("query", min_length=1, max_length=255, description="Name of the query as an object.")

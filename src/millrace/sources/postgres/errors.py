@@ -23,7 +23,7 @@ STANDBY_HINT = (
 )
 
 
-FAILOVER_HINT = "Turn failover_slot off; or name a primary of version 17 or newer in db_host."
+FAILOVER_HINT = "Leave failover_slot out; or name a primary of version 17 or newer in db_host."
 
 
 def no_failover(version: int, *, standby: bool) -> str | None:

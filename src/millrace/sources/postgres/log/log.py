@@ -94,14 +94,14 @@ class Log(AnyLog):
                 for name in following.streams
                 if name in described and name in identities
             }
-            publishing.followable(side, self._names, failover=self._config.failover_slot)
+            publishing.followable(side, self._names, failover=bool(self._config.failover_slot))
             if following.cursor is not None:
                 publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
             publishing.publish(side, self._names, tables)
             if following.cursor is None:
                 yield Checkpoint(self._begin(side))
                 return
-            wished = self._config.failover_slot
+            wished = self._wished(side)
             if failover.goes_on(side, self._names) != wished and not self._alter(side, goes_on=wished):
                 return
             self._say(side, following, tables)
@@ -151,10 +151,11 @@ class Log(AnyLog):
 
     def _begin(self, side: Side) -> JSON:
         """A slot is made; what was committed before it is in every snapshot that sees what its own does."""
+        goes_on = self._wished(side)
         publishing.drop_slot(side, self._names, self._context.clock)
         with closing(self._wired()) as wire:
             # Servers of before version 15 know the older way to say it alone.
-            how = "pgoutput (SNAPSHOT 'export', FAILOVER)" if self._config.failover_slot else "pgoutput EXPORT_SNAPSHOT"
+            how = "pgoutput (SNAPSHOT 'export', FAILOVER)" if goes_on else "pgoutput EXPORT_SNAPSHOT"
             command = f'CREATE_REPLICATION_SLOT "{self._names.slot}" LOGICAL {how}'
             ((_, point, exported, *_),) = self._asked(
                 wire,
@@ -167,6 +168,11 @@ class Log(AnyLog):
             seen = side.snapshot(exported)
             timeline = failover.reached(wire, 0, None)
             return {"lsn": point, "unseen": side.snapshot().missing(seen), "timeline": timeline}
+
+    def _wished(self, side: Side) -> bool:
+        """The slot shall go on at a standby: as a person said, else as it does."""
+        said = self._config.failover_slot
+        return failover.goes_on(side, self._names) if said is None else said
 
     def _alter(self, side: Side, *, goes_on: bool) -> bool:
         """The slot goes on at a standby, or does not; False where the run shall stop first."""

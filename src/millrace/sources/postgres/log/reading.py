@@ -137,7 +137,7 @@ class Read:
         self.awaited = True
         self.log.context.awaiting(awaited)
         text = f"the server sends no change that is not yet at {awaited}"
-        hint = "start them, or take them out of that setting; with failover_slot off changes come without them"
+        hint = "start them, or take them out of that setting; with failover_slot: false changes come without them"
         self.log.context.note(Note("standby_awaited", f"{text}: {hint}"))
 
     def _nobody(self) -> None:
