@@ -209,6 +209,28 @@ def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log
     assert site.query("SELECT count(*) FROM orders") == [(33_001,)]
 
 
+def test_a_server_that_cannot_tell_where_its_timeline_began_is_not_followed(pair: Pair) -> None:
+    shop, replica, site = pair.shop, pair.replica, pair.site
+    site.create(objects={"public.orders": None}, failover_slot=True)
+    site.run()
+    pair.copied()
+    caught_up(shop, replica)
+    pair.fail()
+    replica.run("SELECT pg_promote()", "INSERT INTO orders VALUES (3003)")
+    told = pair.standby.folder / "data" / "pg_wal" / "00000002.history"
+    kept = told.rename(told.with_suffix(".kept"))
+    with pytest.raises(ConfigError) as raised:
+        site.run()
+    why = "a server took the place of the one that was followed, and cannot tell whether it had all that was read"
+    assert (raised.value.code, raised.value.message) == ("log_expired", f"changes are lost, because {why}")
+    assert "millrace resync" in str(raised.value.hint)
+    # A reason may be written in any alphabet.
+    with kept.open("ab") as history:
+        history.write(b"# promu par Andr\xe9\n")
+    kept.rename(told)
+    assert site.run().balance.read == 1
+
+
 def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_not_awaited(pair: Pair) -> None:
     shop, site = pair.shop, pair.site
     site.create(objects={"public.orders": None}, failover_slot=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from millrace.connect.log import expired
+from millrace.errors import ConfigError
 from millrace.sources.postgres.log.publishing import Names, Side
 from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
 
@@ -39,12 +40,18 @@ def reached(wire: Wire, at: int, known: int | None) -> int | None:
 
     A server that takes another's place begins a timeline where its own log ended. What was read behind that, it does
     not have; and the same places are other changes of its own. None at a standby, whose timeline may change while it
-    is read, and whose slots no other server has. Raises ConfigError "log_expired".
+    is read, and whose slots no other server has. Raises ConfigError "log_expired", also where the server cannot tell
+    where its timeline began.
     """
     ((standby,),) = wire.ask("SELECT pg_is_in_recovery()")
     ((_, now, *_),) = wire.ask("IDENTIFY_SYSTEM")
     if known is not None and now != str(known):
-        ((_, history),) = wire.ask(f"TIMELINE_HISTORY {now}")
+        try:
+            ((_, history),) = wire.ask(f"TIMELINE_HISTORY {now}")
+        except ConfigError as error:
+            raise expired(
+                "a server took the place of the one that was followed, and cannot tell whether it had all that was read"
+            ) from error
         ends = {int(timeline): lsn(end) for timeline, end in _SWITCH.findall(history or "")}
         if ends.get(known, 0) < at:
             raise expired("a server took the place of the one that was followed, and did not have all that was read")

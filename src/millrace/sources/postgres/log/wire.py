@@ -78,7 +78,7 @@ class Wire:
             self._checked(result)
             for row in range(result.ntuples):
                 values = (result.get_value(row, column) for column in range(result.nfields))
-                rows.append(tuple(None if one is None else one.decode() for one in values))
+                rows.append(tuple(None if one is None else one.decode(errors="replace") for one in values))
             if result.status == pq.ExecStatus.COPY_BOTH:
                 break
         return rows
