@@ -22,7 +22,7 @@ from millrace.control.records import RunRecord
 from millrace.engine.meter import Meter
 from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.log import log
+from millrace.sources.postgres.log import log, reading
 from millrace.sources.postgres.log.log import errors_of
 from millrace.sources.postgres.log.wire import Wire
 
@@ -231,7 +231,9 @@ def test_a_server_that_cannot_tell_where_its_timeline_began_is_not_followed(pair
     assert site.run().balance.read == 1
 
 
-def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_not_awaited(pair: Pair) -> None:
+def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_not_awaited(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop, site = pair.shop, pair.site
     site.create(objects={"public.orders": None}, failover_slot=True)
     site.run()
@@ -251,6 +253,15 @@ def test_a_standby_without_which_nothing_is_sent_is_told_and_without_failover_no
     assert [(one.status, one.balance.read) for one in ended] == [("CANCELLED", 0)]
     assert "standby_awaited" in site.notes()
     assert meter.awaiting == ""
+    # Nor is it awaited for long.
+    monkeypatch.setattr(reading, "AWAITED_S", 5.0)
+    stopping, meter = threading.Event(), Meter()
+    late = threading.Timer(60, stopping.set)
+    late.start()
+    record = site.run(stopping=stopping, meter=meter)
+    late.cancel()
+    assert (record.status, record.balance.read, meter.awaiting) == ("COMPLETED", 0, "")
+    assert "standby_awaited" in site.notes()
     connections.change(site.home, "source", "shop", config=shop.settings(ingestion_mode="log", failover_slot=False))
     assert site.run().balance.read == 1
     assert "standby_awaited" not in site.notes()

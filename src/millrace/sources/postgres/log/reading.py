@@ -31,6 +31,8 @@ FOLLOW_S = 900.0
 _SILENCE_S = 0.05
 # After so long in which the server sends nothing of what is there, it is asked for whom it waits.
 _STILL_S = 3.0
+# After so long in which it waits for standbys the run ends: its worker has other work, and the next run goes on.
+AWAITED_S = 60.0
 
 _BASES = """
 WITH RECURSIVE below (id, modifier, top) AS (
@@ -84,7 +86,7 @@ class Read:
 
     def _until(self, target: int, wire: Wire) -> Iterator[Item]:
         stopping, monotonic = self.log.context.stopping.is_set, self.log.context.clock.monotonic
-        began = told = moved = monotonic()
+        began = told = moved = asked = monotonic()
         inside, reached = False, self.at
         for data in wire.messages(_SILENCE_S):
             if data is None:
@@ -119,10 +121,11 @@ class Read:
             if self.at > reached:
                 reached, moved = self.at, now
                 self._nobody()
-            elif now - moved > _STILL_S:
-                moved = now
+            elif now - max(moved, asked) > _STILL_S:
+                asked = now
                 self._await_standbys(target)
-            if self.at >= target or now - began > FOLLOW_S or stopping():
+            in_vain = self.awaited and now - moved > AWAITED_S
+            if self.at >= target or in_vain or now - began > FOLLOW_S or stopping():
                 break
             if now - told > CHECKPOINT_S:
                 yield from self._checkpoint()
