@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +26,7 @@ from tests.control.saml_identity import SamlProvider, form, pair, saml_provider
 from millrace.control import (
     activity,
     people_tables,
+    reach,
     saml_metadata,
     saml_signatures,
     security,
@@ -218,6 +222,10 @@ def test_the_name_of_a_team_s_service_stays_when_the_workspace_is_called_otherwi
     assert single_sign_on.service(team) == SERVICE
     assert single_sign_on.public_service(home) != SERVICE
     assert sign_on(home).state == "open"
+    assert _change(team, idp).client_id == SERVICE.entity_id
+    assert sign_on(home).state == "open"
+    single_sign_on.remove(team)
+    assert _change(team, idp).client_id != SERVICE.entity_id
 
 
 LIES: dict[str, Callable[[SamlProvider], Any]] = {
@@ -547,11 +555,51 @@ def test_a_change_is_on_record_with_the_certificates(team: Home, idp: SamlProvid
     newest = activity.listed(team).items[0]
     assert newest.message == "how people sign on was changed"
     assert newest.before["certificates"] != newest.after["certificates"] == list(found.certificates)
+    _change(team, idp, metadata=idp.metadata().replace(idp.sign_on, f"{idp.entity_id}/elsewhere"))
+    newest = activity.listed(team).items[0]
+    assert (newest.before["sign_on_url"], newest.after["sign_on_url"]) == (idp.sign_on, f"{idp.entity_id}/elsewhere")
     with identity.provider() as other:
         given = {"client_id": identity.CLIENT_ID, "issuer": other.issuer}
         single_sign_on.change(team, **given, client_secret=identity.CLIENT_SECRET)
     newest = activity.listed(team).items[0]
     assert (newest.before["protocol"], newest.after["protocol"]) == ("saml", "oidc")
+
+
+NO_URLS = ("https://[abc", "https://a.example:99999/", "https://a\x01.example/", "https://", "http://example.com/")
+
+
+def _of_no_known_key() -> str:
+    """A certificate with a key on a curve that nobody knows."""
+    known = base64.b64decode(_bare(pair("ec")))
+    curve = bytes.fromhex("06082a8648ce3d030107")
+    assert curve in known
+    return base64.b64encode(known.replace(curve, bytes.fromhex("06082a8648ce3d030163"))).decode()
+
+
+def test_metadata_that_come_without_end_or_packed_are_not_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Accept-Encoding"])
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(200):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nobody reads it."""
+
+    asked: list[str] = []
+    monkeypatch.setattr(saml_metadata, "LONGEST_S", 0.5)
+    workspace_settings.change(home, allow_private_addresses=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(ConfigError) as caught:
+            saml_metadata.fetched(f"http://127.0.0.1:{server.server_address[1]}/", reach.of(home))
+        server.shutdown()
+    assert "takes more than" in caught.value.message
+    assert asked == ["identity"]
 
 
 def test_settings_that_cannot_be_are_told(team: Home, home: Home, idp: SamlProvider) -> None:
@@ -567,6 +615,12 @@ def test_settings_that_cannot_be_are_told(team: Home, home: Home, idp: SamlProvi
         ({"metadata": saml_metadata.metadata(SERVICE)}, "bad_metadata"),
         ({"metadata": weak}, "bad_metadata"),
         ({"metadata": right.replace("HTTP-Redirect", "SOAP")}, "bad_metadata"),
+        *(({"metadata": url}, "bad_metadata") for url in NO_URLS),
+        *(({"metadata": right.replace(idp.sign_on, url)}, "bad_metadata") for url in (*NO_URLS, "ftp://a.example")),
+        (
+            {"metadata": re.sub("X509Certificate>[^<]*<", f"X509Certificate>{_of_no_known_key()}<", right)},
+            "bad_metadata",
+        ),
         ({"metadata": right.replace("SAML:2.0:protocol", "SAML:1.1:protocol")}, "bad_metadata"),
         ({"metadata": replaced("(</ns1:X509Certificate>)", r"\1" + many)(right)}, "bad_metadata"),
         ({"metadata": right.replace('Location="http://127.0.0.1', 'Location="http://example.com')}, "bad_metadata"),

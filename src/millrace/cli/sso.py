@@ -141,6 +141,8 @@ def _lines(held: SignOn | None) -> Iterator[str]:
         return
     protocol = "SAML" if held.protocol == "saml" else "OpenID Connect"
     yield f"The team signs on at {bold(held.issuer)} as {held.client_id}, by {protocol}."
+    if held.sign_on_url:
+        yield f"People are sent to {held.sign_on_url}."
     for one in held.certificates:
         yield f"It signs with the certificate of SHA-256 {one}."
     yield f"Addresses: {', '.join(held.domains) or 'of all domains'}."

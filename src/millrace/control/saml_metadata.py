@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from millrace.control.single_sign_on import Service
 
-TIMEOUT_S = 10.0
+# For each step, and for all of them.
+TIMEOUT_S, LONGEST_S = 10.0, 20.0
 _LEAST_RSA_BITS = 2048
 _MOST_CERTIFICATES = 10
 _METADATA = "{urn:oasis:names:tc:SAML:2.0:metadata}"
@@ -69,18 +71,22 @@ def fetched(url: str, reach: Reach) -> str:
     """The metadata at that address. An administrator of a team aims this request, so it is guarded."""
     _checked(url)
     transport = guarded(httpx.HTTPTransport(verify=tls()), reach.web)
-    content = b""
+    content, until = b"", time.monotonic() + LONGEST_S
+    # What is packed would be unpacked before it is counted.
+    headers = {"Accept-Encoding": "identity"}
     try:
         with (
             httpx.Client(transport=transport, trust_env=False, timeout=TIMEOUT_S, follow_redirects=False) as http,
-            http.stream("GET", url) as answer,
+            http.stream("GET", url, headers=headers) as answer,
         ):
             if answer.status_code != 200:
                 raise odd(f"{url} answers with status {answer.status_code}")
-            for part in answer.iter_bytes():
+            for part in answer.iter_raw():
                 content += part
                 if len(content) > MOST_BYTES:
                     raise odd(f"what {url} answers is too long for the metadata of one provider")
+                if time.monotonic() > until:
+                    raise odd(f"what {url} answers takes more than {LONGEST_S:.0f} s")
     except httpx.HTTPError as error:
         raise from_httpx(error, urlsplit(url).hostname or url) from None
     try:
@@ -144,6 +150,7 @@ def _signing(role: Element) -> Iterator[str]:
 def _certificate(text: str) -> str:
     """The certificate, as DER in base64, if its key is one that signatures are believed by."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -151,7 +158,7 @@ def _certificate(text: str) -> str:
     try:
         found = x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
         key = found.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise odd("a certificate in the metadata cannot be read") from None
     if not isinstance(key, EllipticCurvePublicKey) and not (
         isinstance(key, RSAPublicKey) and key.key_size >= _LEAST_RSA_BITS
@@ -164,8 +171,13 @@ def _certificate(text: str) -> str:
 
 def _checked(url: Any) -> str:
     """The URL, when it is one that people may be sent to, and metadata may come from."""
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
+    try:
+        httpx.URL(url)  # it knows more that cannot be asked than `urlsplit`
+        parts = urlsplit(url)
+        _ = parts.port
+    except (TypeError, ValueError, httpx.InvalidURL):
+        parts = urlsplit("")
+    if not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
         raise odd(f"{str(url)[:200]!r} is no URL of a provider")
     if parts.scheme == "http" and not may_be_plain(parts.hostname):
         raise odd(f"{str(url)[:200]!r} is not encrypted")

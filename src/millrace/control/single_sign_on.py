@@ -48,7 +48,7 @@ class SignOn:
     ``domains``: e-mail addresses of these domains alone; none: of all. ``just_in_time``: who is not a user yet becomes
     one, with ``role``; only for ``domains``. By SAML ``issuer`` and ``client_id`` are the names (entity ids) of the
     provider and of ours; ``email_attribute``: which attribute tells the address, None: the usual ones;
-    ``certificates``: SHA-256 of those that the provider signs with.
+    ``certificates``: SHA-256 of those that the provider signs with; ``sign_on_url``: where people are sent.
     """
 
     issuer: str
@@ -59,6 +59,7 @@ class SignOn:
     protocol: Literal["oidc", "saml"] = "oidc"
     email_attribute: str | None = None
     certificates: tuple[str, ...] = ()
+    sign_on_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def change_to_saml(
     saml.must_be_there()
     old = _row(home, home.actor.team_id)
     checked, named = _role(home, role), _domains(domains)
-    if (here := public_service(home)) is None:
+    if (here := service(home)) is None:
         raise no_public_url()
     text = metadata.strip()
     found = saml_metadata.provider(
@@ -168,7 +169,7 @@ def change_to_saml(
     )
     saml.address(found, here, _request(""))  # says what cannot be used
     new = SignOn(found.entity_id, here.entity_id, named, checked, just_in_time, "saml", email_attribute or None,
-                 found.fingerprints)  # fmt: skip
+                 found.fingerprints, found.sign_on_url)  # fmt: skip
     _must_name_domains(new)
     kept: dict[str, Any] = {
         "sign_on_url": found.sign_on_url,
@@ -403,7 +404,7 @@ def _sign_on(row: Any) -> SignOn:
     if row.saml is None:
         return found
     return replace(found, protocol="saml", email_attribute=row.saml["email_attribute"],
-                   certificates=_provider(row).fingerprints)  # fmt: skip
+                   certificates=_provider(row).fingerprints, sign_on_url=row.saml["sign_on_url"])  # fmt: skip
 
 
 def _told(one: SignOn) -> dict[str, Any]:
