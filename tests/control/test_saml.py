@@ -636,6 +636,13 @@ def test_settings_that_cannot_be_are_told(team: Home, home: Home, idp: SamlProvi
     with pytest.raises(Forbidden):
         _change(acting(home, "olga@example.com"), idp)
     single_sign_on.remove(team)
+    workspace_settings.change(home, public_url="http://millrace.example.com")
+    with pytest.raises(ConfigError) as caught:
+        _change(team, idp)
+    assert caught.value.code == "plain_url"
+    workspace_settings.change(home, public_url="http://127.0.0.1:8484")
+    assert _change(team, idp).client_id.startswith("http://127.0.0.1:8484/")
+    single_sign_on.remove(team)
     workspace_settings.change(home, public_url=None)
     assert single_sign_on.service(team) is None
     with pytest.raises(ConfigError) as caught:
@@ -744,3 +751,33 @@ def test_looking_at_a_signature_has_an_end(
     with pytest.raises(AuthError) as caught:
         single_sign_on.end_by_saml(home, begun.token, answer)
     assert caught.value.code == "sign_on" and "too long" in caught.value.message
+
+
+def test_letters_that_look_like_others_let_nobody_in(team: Home, home: Home, idp: SamlProvider) -> None:
+    """The sign of Kelvin is a small k in lower case, and who has such an address is somebody else."""
+    joined(home, "kim@example.com", "TEAM_ADMIN")
+    _change(team, idp, domains=["example.com", "kelvin.example"], just_in_time=True)
+    for email in ("\u212aim@example.com", "eve@\u212aelvin.example", "eve@\xe9xample.com"):
+        for attributes in ({"displayName": ["Ada"]}, {"mail": [email]}, {"mail": [email.lower(), email]}):
+            idp.email, idp.attributes = email, attributes
+            assert "look like others" in refused(home), (email, attributes)
+    honest(idp).email = "KIM@example.com"
+    assert sign_on(home).email == "kim@example.com"
+
+
+def test_why_nobody_came_in_is_in_the_log_without_what_was_brought(
+    team: Home, home: Home, idp: SamlProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    idp.keys = pair(of="somebody else")
+    refused(home)
+    honest(idp).email = "nobody@example.com"
+    refused(home)
+    idp.email = "no address"
+    with pytest.raises(ConfigError):
+        sign_on(home)
+    said = [one.getMessage() for one in caplog.records if one.name == "millrace.sign_on"]
+    assert [
+        one.startswith(f"single sign-on of team {team.actor.team_id} at {idp.entity_id} failed: ") for one in said
+    ] == [True] * 3
+    assert "SignatureError" in said[0] and "not a user" in said[1] and "bad_email" in said[2]
+    assert not re.search("example.com|no address|<|ada@", "".join(said))

@@ -298,3 +298,13 @@ def test_a_team_may_stop_signing_on(team: Home, home: Home) -> None:
         single_sign_on.end(home, begun.token, answer, BACK)
     with pytest.raises(AuthError):
         single_sign_on.begin(home, "ada@example.com", BACK)
+
+
+def test_letters_that_look_like_others_let_nobody_in(team: Home, home: Home, idp: Provider) -> None:
+    """The sign of Kelvin is a small k in lower case, and who has such an address is somebody else."""
+    joined(home, "kim@example.com", "TEAM_ADMIN")
+    for email in ("\u212aim@example.com", "eve@\xe9xample.com"):
+        idp.person["email"] = email
+        assert "look like others" in refused(home), email
+    idp.person["email"] = "KIM@example.com"
+    assert sign_on(home).email == "kim@example.com"

@@ -94,13 +94,14 @@ def test_another_browser_gets_nothing_from_an_answer_that_leaked(idp: SamlProvid
 
 def test_what_a_request_calls_the_server_does_not_count(idp: SamlProvider, browser: httpx.Client, url: str):
     """An answer for another service, with the name of that one in the request, is for that one still."""
-    begun = browser.get(START, params={"email": EMAIL}, headers={"Host": "evil.example"})
+    moved = {"email": EMAIL, "moved": "true"}
+    begun = browser.get(START, params=moved, headers={"Host": "evil.example"})
     to, brought = form(httpx.get(begun.headers["location"], trust_env=False).text)
     assert to == url + SAML
     at_evil = idp.before
     try:
         idp.before = lambda xml: xml.replace(url, "http://evil.example")
-        token = browser.get(START, params={"email": EMAIL}, headers={"Host": "evil.example"})
+        token = browser.get(START, params=moved, headers={"Host": "evil.example"})
         _, brought = form(httpx.get(token.headers["location"], trust_env=False).text)
     finally:
         idp.before = at_evil
@@ -113,6 +114,26 @@ def test_what_a_request_calls_the_server_does_not_count(idp: SamlProvider, brows
     )
     assert answer.json()["error"]["code"] == "SIGN_ON"
     assert "another address" in answer.json()["error"]["message"]
+
+
+def test_a_journey_begins_where_it_ends(home: Home, idp: SamlProvider, browser: httpx.Client, url: str):
+    """By another name of this server the browser would hold the cookie where the answer does not come back to."""
+    port = httpx.URL(url).port
+    sent = httpx.get(f"http://localhost:{port}{START}", params={"email": EMAIL}, trust_env=False)
+    assert (sent.status_code, "set-cookie" in sent.headers) == (303, False)
+    assert sent.headers["location"].startswith(f"{url}{START}?")
+    there = browser.get(sent.headers["location"])
+    to, brought = form(httpx.get(there.headers["location"], trust_env=False, verify=False).text)
+    assert browser.post(to, data={**brought, "again": "1"}).headers["location"] == "/"
+    # A proxy that hides the name: it is not sent in a circle.
+    hidden = browser.get(sent.headers["location"], headers={"Host": "inside.example"})
+    assert hidden.headers["location"].startswith(idp.sign_on)
+    # Another port or scheme is the same server to a cookie.
+    assert (
+        browser.get(START, params={"email": EMAIL}, headers={"Host": "127.0.0.1:1"})
+        .headers["location"]
+        .startswith(idp.sign_on)
+    )
 
 
 def test_what_is_no_form_is_refused(idp: SamlProvider, browser: httpx.Client):

@@ -212,13 +212,13 @@ def _told(assertion: Any) -> dict[str, tuple[str, ...]]:
 def _email(assertion: Any, told: Mapping[str, tuple[str, ...]], attribute: str | None) -> str:
     """The one address that the assertion tells."""
     names = EMAIL_ATTRIBUTES if attribute is None else {attribute.lower()}
-    found = {value.lower() for name in names for value in told.get(name, ())}
+    found = {value for name in names for value in told.get(name, ())}
     subject = assertion.subject.name_id
     if not found and attribute is None and subject is not None and subject.format == EMAIL and subject.text:
         found = {subject.text.strip()}
-    if len(found) != 1:
+    if len({value.lower() for value in found}) != 1:
         raise _refused("the provider tells no e-mail address" if not found else "the provider tells several addresses")
-    return found.pop()
+    return max(found)
 
 
 def _client(provider: Provider, service: Service) -> Saml2Client:

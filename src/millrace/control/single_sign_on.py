@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import base64
 import hmac
+import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -26,7 +29,7 @@ from millrace.control.roles import Role
 from millrace.control.sessions import Session
 from millrace.control.settings import workspace
 from millrace.data.dataclass import dataclass
-from millrace.errors import AuthError, ConfigError
+from millrace.errors import AuthError, ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -38,6 +41,7 @@ GOOD_FOR = timedelta(minutes=10)
 # Where answers by SAML go, below the address that people reach the server by, and where our metadata are.
 CONSUMER = "/api/millrace/v1/session/single-sign-on/saml"
 METADATA = f"{CONSUMER}/metadata"
+_log = logging.getLogger("millrace.sign_on")
 _DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})+")
 
 
@@ -72,10 +76,14 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A sign-on that was begun: the browser goes to ``url``, and brings ``token`` back in a cookie."""
+    """A sign-on that was begun: the browser goes to ``url``, and brings ``token`` back in a cookie.
+
+    ``server``: where the browser comes back to, and so where it must hold the cookie; None: to where it was sent from.
+    """
 
     url: str
     token: str
+    server: str | None = None
 
 
 def settings(home: Home) -> SignOn | None:
@@ -156,6 +164,7 @@ def change_to_saml(
     Raises ConfigError for what cannot be, and where SAML cannot be spoken; Forbidden as `change` does.
     """
     home.actor.must("settings.edit")
+    from millrace.connect.http.client import may_be_plain
     from millrace.control import saml, saml_metadata
 
     saml.must_be_there()
@@ -163,6 +172,10 @@ def change_to_saml(
     checked, named = _role(home, role), _domains(domains)
     if (here := service(home)) is None:
         raise no_public_url()
+    parts = urlsplit(here.entity_id)
+    if parts.scheme == "http" and not may_be_plain(parts.hostname or ""):
+        raise ConfigError("answers by SAML would come here without encryption", path="public_url",
+                          hint="Let `public_url` of the workspace begin with https://.", code="plain_url")  # fmt: skip
     text = metadata.strip()
     found = saml_metadata.provider(
         saml_metadata.fetched(text, reach.of(home)) if text.startswith(("https://", "http://")) else text
@@ -203,7 +216,7 @@ def begin(home: Home, email: str, redirect_uri: str) -> Begun:
     with home.database.transaction() as connection:
         kept = {"hash": links.hashed(token), "purpose": "sign_on", "created_at": now, "expires_at": now + GOOD_FOR}
         connection.execute(sa.insert(link_rows).values(kept))
-    return Begun(url, token)
+    return Begun(url, token, None if row.saml is None else row.client_id.removesuffix(METADATA))
 
 
 def end(
@@ -227,8 +240,9 @@ def end(
     near = reach.of(home.acting(SYSTEM.of(team)))
     secret = sealing.unseal(home, rows.c.sealed, team, row.sealed)["client_secret"]
     client: Client = oidc.Client(row.client_id, secret, redirect_uri)
-    found = oidc.identity(oidc.discover(row.issuer, near), client, _journey(token), answer, near)
-    return _session(home, row, found.email, found.name, address, agent)
+    with _noted(row):
+        found = oidc.identity(oidc.discover(row.issuer, near), client, _journey(token), answer, near)
+        return _session(home, row, found.email, found.name, address, agent)
 
 
 def end_by_saml(
@@ -238,9 +252,22 @@ def end_by_saml(
     from millrace.control import saml
 
     row = _taken(home, token, "saml", address)
-    saml.must_be_there()
-    found = saml.identity(_provider(row), _service(row.client_id), _request(token), answer, row.saml["email_attribute"])
-    return _session(home, row, found.email, found.name, address, agent)
+    with _noted(row):
+        saml.must_be_there()
+        email_attribute = row.saml["email_attribute"]
+        found = saml.identity(_provider(row), _service(row.client_id), _request(token), answer, email_attribute)
+        return _session(home, row, found.email, found.name, address, agent)
+
+
+@contextmanager
+def _noted(row: Any) -> Generator[None]:
+    """Why nobody came in is in the server's log, for whoever sets sign-on up: not who, and nothing that was brought."""
+    try:
+        yield
+    except MillraceError as error:
+        why = error.message if isinstance(error, AuthError) else f"{type(error).__name__} {error.code}"
+        _log.warning("single sign-on of team %s at %s failed: %s", row.team_id, row.issuer, why)
+        raise
 
 
 def _taken(home: Home, token: str, protocol: str, address: str | None) -> Any:
@@ -261,8 +288,17 @@ def _taken(home: Home, token: str, protocol: str, address: str | None) -> Any:
 
 def _session(home: Home, row: Any, email: str, name: str, address: str | None, agent: str | None) -> Session:
     there = home.acting(SYSTEM.of(row.team_id))
-    user_id = _user(there, _sign_on(row), users.canonical(email), name)
+    user_id = _user(there, _sign_on(row), _vouched(email), name)
     return sessions.begin(home, user_id, address=address, agent=agent)
+
+
+def _vouched(email: str) -> str:
+    """The address in lower case. No other letter becomes one of ASCII by that (the sign of Kelvin would): who has the
+    one address at the provider need not have the other."""
+    _, _, domain = email.rpartition("@")
+    if not domain.isascii() or any(one.lower().isascii() for one in email if not one.isascii()):
+        raise _refused("the provider tells an address with letters that look like others")
+    return users.canonical(email)
 
 
 def _away(home: Home, row: Any, token: str, email: str, redirect_uri: str) -> str:

@@ -13,7 +13,7 @@ import html
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -33,7 +33,8 @@ from millrace.rest.shown import REFUSALS, Answers
 
 PLAIN = "millrace_sign_on"
 SECURE = "__Host-millrace_sign_on"
-BACK = "/session/single-sign-on/back"
+BEGIN = "/session/single-sign-on"
+BACK = f"{BEGIN}/back"
 
 SAML = single_sign_on.CONSUMER.removeprefix(PREFIX)
 
@@ -78,13 +79,21 @@ AWAY: Answers = {**REFUSALS, 303: {"description": "The browser goes on there."}}
 router = Addresses(tags=["session"])
 
 
-@router.get("/session/single-sign-on", status_code=303, operation_id="session_single_sign_on", responses=AWAY)
-def begin(request: Request, email: Annotated[str, Query(max_length=EMAIL_LENGTH)]) -> Response:
+@router.get(BEGIN, status_code=303, operation_id="session_single_sign_on", responses=AWAY)
+def begin(
+    request: Request,
+    email: Annotated[str, Query(max_length=EMAIL_LENGTH)],
+    moved: Annotated[bool, Query(description="The browser was sent here from another name of this server.")] = False,
+) -> Response:
     """Go to the identity provider of the team that has this e-mail address, or takes addresses of its domain."""
     # Each one asks the provider, so nobody has many of them.
     if (count := _failures(request).count(_address(request))).over:
         return answer(request, 429, "rate_limited", "Request rate limit exceeded", headers=count.headers)
     begun = single_sign_on.begin(_home(request), email, _back(request))
+    # A browser brings the cookie only to the name of this server that gave it. Once: a proxy may hide that name.
+    if begun.server and not moved and urlsplit(begun.server).hostname != request.url.hostname:
+        asked = urlencode({"email": email, "moved": "true"})
+        return RedirectResponse(f"{begun.server}{PREFIX}{BEGIN}?{asked}", 303)
     away = RedirectResponse(begun.url, 303)
     lasts_s = int(single_sign_on.GOOD_FOR.total_seconds())
     away.set_cookie(
