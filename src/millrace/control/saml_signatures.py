@@ -15,7 +15,10 @@ _AT_ONCE = threading.BoundedSemaphore(2)
 
 
 class Signatures(CryptoBackendXmlSec1):
-    """Raises AuthError "sign_on" for a signature that takes too long, so that no other certificate is tried."""
+    """Raises AuthError "sign_on" for a signature that takes too long, so that no other certificate is tried.
+
+    `pysaml2` has no setting for that, so its method that waits for ever is replaced. A test has a program that hangs.
+    """
 
     def _run_xmlsec(self, com_list: list[str], extra_args: list[str]) -> tuple[str, str, bytes]:
         with NamedTemporaryFile(suffix=".xml") as output:

@@ -14,6 +14,9 @@ from millrace.data.dataclass import dataclass
 
 PATH = "/team/single-sign-on"
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
+Domains = Annotated[list[Text], Field(max_length=100, description="E-mail domains that are taken; none: all.")]
+RoleOfNew = Annotated[str, Field(max_length=40, description="Role of whoever becomes a user.")]
+JustInTime = Annotated[bool, Field(description="Who is no user yet becomes one.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,9 @@ def put(
     issuer: Annotated[Text, Field(description="Issuer of the provider, as its discovery document writes it.")],
     client_id: Annotated[Text, Field(description="What the provider knows Millrace as.")],
     client_secret: Annotated[Text | None, Field(description="Left out: the one that is kept.")] = None,
-    domains: Annotated[list[Text], Field(max_length=100, description="E-mail domains that are taken; none: all.")]
-    | None = None,
-    role: Annotated[str, Field(max_length=40, description="Role of whoever becomes a user.")] = "OBSERVER",
-    just_in_time: Annotated[bool, Field(description="Who is no user yet becomes one.")] = False,
+    domains: Domains | None = None,
+    role: RoleOfNew = "OBSERVER",
+    just_in_time: JustInTime = False,
 ) -> Held:
     """Let the team sign on at an identity provider by OpenID Connect. The provider is asked at once."""
     single_sign_on.change(
@@ -67,10 +69,9 @@ def put_saml(
     email_attribute: Annotated[
         Text | None, Field(description="Attribute with the address; left out: the usual ones.")
     ] = None,
-    domains: Annotated[list[Text], Field(max_length=100, description="E-mail domains that are taken; none: all.")]
-    | None = None,
-    role: Annotated[str, Field(max_length=40, description="Role of whoever becomes a user.")] = "OBSERVER",
-    just_in_time: Annotated[bool, Field(description="Who is no user yet becomes one.")] = False,
+    domains: Domains | None = None,
+    role: RoleOfNew = "OBSERVER",
+    just_in_time: JustInTime = False,
 ) -> Held:
     """Let the team sign on at an identity provider by SAML 2.0. Its metadata are read at once."""
     single_sign_on.change_to_saml(
