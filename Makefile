@@ -5,6 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.millrace-setup
 BENCH_STAMP := .venv/.millrace-bench
 WEB_STAMP := src/millrace/rest/web/index.html
+NATIVE := src/millrace/data/_native.$(if $(filter Darwin,$(shell uname)),dylib,so)
 # Python keeps what it compiled, whatever the environment says: tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 # Large packages of which tests import little: that little is compiled when it is imported.
@@ -14,13 +15,13 @@ LAWS_OF_LOGS = $(wildcard tests/sources/*/test_laws.py tests/sources/*/log/test_
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web screenshots demo test packages lint types screens generated golden check new-source new-destination clean
+.PHONY: help setup web native screenshots demo test packages lint types screens generated golden check new-source new-destination clean
 .PHONY: bench bench-flight bench-api bench-scheduler bench-web bench-push bench-databases bench-following bench-workers soak crash long deep
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) $(WEB_STAMP)  ## Everything that Millrace and its tests need, in .venv; the screens
+setup: $(STAMP) $(NATIVE) $(WEB_STAMP)  ## Everything that Millrace and its tests need, in .venv; the screens
 $(STAMP): pyproject.toml uv.lock
 	@$(UV) sync --locked --inexact --quiet --group postgres
 	@$(COMPILE)
@@ -34,10 +35,16 @@ $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 	@tools/npm run --silent build
 	@touch $@
 
+# Where there is no compiler, PyPI has one.
+native: $(NATIVE)  ## Build the native library into the package
+$(NATIVE): $(wildcard native/*.[ch]) tools/native.py | $(STAMP)
+	@$(BIN)/python tools/native.py --compiler >/dev/null || $(UV) sync --locked --inexact --quiet --group postgres --group native
+	@$(BIN)/python tools/native.py
+
 screenshots: setup  ## Pictures of every screen in docs/screenshots; what is wrong with them is told
 	@$(BIN)/python -m tests.web.screenshots
 
-demo: $(STAMP)  ## The main job: a CleverTap project into a DuckDB file, shown
+demo: $(STAMP) $(NATIVE)  ## The main job: a CleverTap project into a DuckDB file, shown
 	@$(BIN)/python tools/demo.py
 
 # pyright takes one core for a minute: what else is quick is done beside it, and told target by target.
