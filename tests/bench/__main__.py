@@ -351,8 +351,7 @@ NOTES = (
     "`INSERT … SELECT`, `MERGE`, or `DELETE` and `INSERT`; PostgreSQL: binary COPY into a temporary table, then "
     "`INSERT … SELECT`, `ON CONFLICT`, or `DELETE` and `INSERT`), each into a table of its own that began equal. Of a "
     "merge, every other row has a key that the table holds. Beside is the fastest way by hand.",
-    "**Peak memory**: the most that the process had resident, DuckDB inside it included, and the most that each of its "
-    "processes had that map pages, added up. What they share, Python and libraries, counts once.",
+    "**Peak memory**: the most that the process had resident, DuckDB inside it included.",
     "PostgreSQL runs on the same machine without fsync, for all alike. Compiled Python modules are kept between runs.",
 )
 

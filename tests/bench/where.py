@@ -28,7 +28,7 @@ CLOCKS = (
     ("parse: msgspec", "millrace.sources.clevertap.wire", "read"),
     ("identity: canonical JSON, SHA-256", "millrace.sources.clevertap.mapper", "Mapper._hashes"),
     ("rows: columns", "millrace.sources.clevertap.mapper", "Mapper.__call__"),
-    ("rows: to a process beside and back", "millrace.sources.clevertap.mappers", "Process.map"),
+    ("rows: by the native library", "millrace.sources.clevertap.native", "mapped"),
     ("rows: as Arrow", "millrace.sources.clevertap.sweep", "rows_of"),
     ("marks: known, new or changed", "millrace.sources.clevertap.known", "Known.judge"),
     ("marks: recalled", "millrace.control.ledger", "Recall.recall"),
@@ -103,9 +103,8 @@ def inside(words: list[str]) -> None:
         if ended.code:
             raise
     took = time.perf_counter() - began
-    usage, beside = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     found = {
-        "beside": beside.ru_utime + beside.ru_stime,
         "spent": dict(_spent),
         "waited": dict(_waited),
         "calls": dict(_calls),
@@ -157,13 +156,12 @@ def show(found: dict[str, Any], events: int) -> None:
     for stage, _, _ in CLOCKS:
         waited, calls = found["waited"].get(stage, 0.0), found["calls"].get(stage, 0)
         print(f"| {stage} | {each(spent.get(stage, 0.0))} | {waited:.2f} | {calls:,} |")
-    others = ("load", "fetch", "parse", "identity", "rows: columns", "rows: to")
+    others = ("load", "fetch", "parse", "identity", "rows: columns", "rows: by")
     reading = [stage for stage, _, _ in CLOCKS if not stage.startswith(others)]
     rest = found["main"] - sum(spent.get(stage, 0.0) for stage in reading)
     print(f"| the rest of the reading thread | {each(rest)} | | |")
     threads = found["cpu"] - found["start"] - sum(spent.values()) - rest
     print(f"| other threads: the database's own, Arrow's | {each(threads)} | | |")
-    print(f"| processes beside that map pages | {each(found['beside'])} | | |")
     print(f"| start: imports | {each(found['start'])} | | |")
 
 

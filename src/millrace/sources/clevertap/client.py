@@ -71,7 +71,7 @@ class CleverTap:
         self._bases = list(config.base_urls)
         self._client = self._connected()
         settings = Settings(config.timezone, config.include_profile_fields, config.row_identity == "record")
-        self._mappers = Mappers(settings, config.max_concurrency)
+        self._mappers = Mappers(settings)
         self._flags = (
             f"app={_flag(config.include_profile_fields)}&events={_flag(config.include_profile_fields)}&profile=true"
         )
@@ -84,12 +84,10 @@ class CleverTap:
         """Requests and waits of all threads end at once."""
         self.closed.set()
         self._client.abort()
-        self._mappers.close()
 
     def close(self) -> None:
         self.closed.set()
         self._client.close()
-        self._mappers.close()
 
     def walk(self, event: str, first: date, last: date, today: date) -> Iterator[Page]:
         """Pages of an event's days, to the end; opened again where the cursor was lost or the connection was bad.
