@@ -15,7 +15,7 @@ LAWS_OF_LOGS = $(wildcard tests/sources/*/test_laws.py tests/sources/*/log/test_
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web native screenshots demo test packages lint types screens generated golden check new-source new-destination clean
+.PHONY: help setup web native wheel native-fuzz screenshots demo test packages lint types screens generated golden check new-source new-destination clean
 .PHONY: bench bench-flight bench-api bench-scheduler bench-web bench-push bench-databases bench-following bench-workers soak crash long deep
 
 help:  ## This list
@@ -24,6 +24,8 @@ help:  ## This list
 setup: $(STAMP) $(NATIVE) $(WEB_STAMP)  ## Everything that Millrace and its tests need, in .venv; the screens
 $(STAMP): pyproject.toml uv.lock
 	@$(UV) sync --locked --inexact --quiet --group postgres
+	@# Where there is no compiler, PyPI has one.
+	@$(BIN)/python tools/native.py --compiler >/dev/null || $(UV) sync --locked --inexact --quiet --group postgres --group native
 	@$(COMPILE)
 	@touch $@
 
@@ -35,11 +37,12 @@ $(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
 	@tools/npm run --silent build
 	@touch $@
 
-# Where there is no compiler, PyPI has one.
 native: $(NATIVE)  ## Build the native library into the package
 $(NATIVE): $(wildcard native/*.[ch]) tools/native.py | $(STAMP)
-	@$(BIN)/python tools/native.py --compiler >/dev/null || $(UV) sync --locked --inexact --quiet --group postgres --group native
 	@$(BIN)/python tools/native.py
+
+wheel: setup  ## A wheel with the screens and the native library, for older C libraries than this machine's too; in dist
+	@CC=ziglang $(UV) build --quiet --wheel --out-dir dist .
 
 screenshots: setup  ## Pictures of every screen in docs/screenshots; what is wrong with them is told
 	@$(BIN)/python -m tests.web.screenshots
@@ -83,6 +86,12 @@ crash: setup  ## kill -9 of the real process at 50 points, and an end at every p
 
 long: setup  ## The tests that `make test` leaves out because they take long and it shows the same with less
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --long -m long
+
+native-fuzz: setup  ## Mutated input through the native library, which ends at the first wrong access; needs gcc
+	@CC=gcc $(BIN)/python tools/native.py --sanitize
+	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONMALLOC=malloc ARROW_DEFAULT_MEMORY_POOL=system MILLRACE_NATIVE="$$PWD/build/native-sanitized.so" \
+	  $(BIN)/python -m pytest -s --hypothesis-profile deep --timeout 3600 tests/data/test_native.py $(wildcard tests/*/*/test_native*.py)
 
 deep: setup  ## Laws with forty times as many examples, and each attempt to leave the sandbox behind each wall; long
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 3600 -m hypothesis
@@ -136,4 +145,4 @@ new-destination: setup  ## A new destination that passes its contract: make new-
 	@$(BIN)/python tools/scaffold.py destination "$(NAME)"
 
 clean:  ## Remove .venv and everything that was made
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp demo
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp demo $(NATIVE)

@@ -50,14 +50,15 @@ def compiler() -> list[str] | None:
     return _zig() if importlib.util.find_spec("ziglang") else None
 
 
-def by_zig(words: Sequence[str]) -> bool:
-    return "ziglang" in words
+def glibc_target(words: Sequence[str]) -> bool:
+    """Whether the compiler of ``words`` builds for `GLIBC`, whatever this machine has."""
+    return "-target" in words and "ziglang" in words
 
 
 def _zig() -> list[str]:
     # Zig takes the machine's own processor and C library as the target, unless it is told.
     words = [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline", "-fno-sanitize=undefined"]
-    if platform.libc_ver()[0] == "glibc":
+    if platform.libc_ver()[0] == "glibc" and platform.machine() in ("x86_64", "aarch64"):
         words += ["-target", f"{platform.machine()}-linux-gnu.{'.'.join(map(str, GLIBC))}"]
     return words
 

@@ -12,6 +12,7 @@ from tests.control.people import acting, cheap, joined
 
 from millrace.control import connections, diagnostics, users
 from millrace.control.home import Home
+from millrace.data import native
 from millrace.errors import EnvironmentProblem, Forbidden
 
 
@@ -38,7 +39,9 @@ def test_it_tells_versions_settings_and_health(home: Home, tmp_path: Path) -> No
     found = health(file)
     assert found["database"]["ok"] and found["database"]["rows"]["pipelines"] == 0
     assert found["stage"]["ok"] and not [one for one in Path(home.stage_url).rglob("*") if one.is_file()]
-    assert "sqlalchemy" in {name.lower() for name in json.loads(parts(file)["versions.json"])["packages"]}
+    versions = json.loads(parts(file)["versions.json"])
+    assert "sqlalchemy" in {name.lower() for name in versions["packages"]}
+    assert versions["native"] == (native.absent() or "in use")
 
 
 def test_a_stage_and_a_database_that_are_not_well_are_told_and_end_nothing(home: Home, tmp_path: Path) -> None:

@@ -82,10 +82,11 @@ def test_without_a_compiler_it_is_zig_for_an_old_c_library(monkeypatch: pytest.M
         build(native.ROOT, tmp_path / LIBRARY.name)
     monkeypatch.setattr(native.importlib.util, "find_spec", lambda name: name == "ziglang")
     monkeypatch.setattr(native.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(native.platform, "machine", lambda: "aarch64")
     words = native.compiler()
-    assert words is not None and native.by_zig(words)
+    assert words is not None and native.glibc_target(words)
     assert words[:4] == [sys.executable, "-m", "ziglang", "cc"]
-    assert "-mcpu=baseline" in words and words[-1].endswith("-linux-gnu.2.17")
+    assert "-mcpu=baseline" in words and words[-2:] == ["-target", "aarch64-linux-gnu.2.17"]
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:

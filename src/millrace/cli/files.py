@@ -34,6 +34,9 @@ class Version:
     millrace: str
     python: str
     platform: str
+    # Whether the native library is in use, and why not.
+    native: bool
+    native_absent: str | None
 
 
 def join(app: typer.Typer) -> None:
@@ -132,12 +135,19 @@ def schema(face: Face) -> None:
 
 
 def version(face: Face) -> None:
-    """Print the versions of Millrace and of Python."""
+    """Print the versions of Millrace and of Python, and whether the native library is in use."""
     import platform
     from importlib.metadata import version as installed
 
-    versions = Version(installed("millrace"), platform.python_version(), platform.platform())
-    face.answer(versions, [f"millrace {versions.millrace}  (Python {versions.python}, {versions.platform})"])
+    from millrace.data import native
+
+    absent = native.absent()
+    versions = Version(installed("millrace"), platform.python_version(), platform.platform(), not absent, absent)
+    lines = [
+        f"millrace {versions.millrace}  (Python {versions.python}, {versions.platform})",
+        f"native library: {f'not in use, Python does the same slower: {absent}' if absent else 'in use'}",
+    ]
+    face.answer(versions, lines)
 
 
 def _key_hint(made: Made) -> Iterator[str]:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from millrace.control import db, export, metrics, records, rejects, sealing, settings, status
 from millrace.control.secrets import redact
+from millrace.data import native
 from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage
 from millrace.errors import EnvironmentProblem, Forbidden, MillraceError
@@ -114,7 +115,7 @@ def _write(file: Path, parts: Mapping[str, str]) -> None:
 def _versions() -> dict[str, Any]:
     packages = sorted({(one.name, one.version) for one in distributions() if one.name})
     found = {"python": platform.python_version(), "platform": platform.platform(), "schema": db.HEAD}
-    return found | {"made_at": datetime.now(UTC), "packages": dict(packages)}
+    return found | {"native": native.absent() or "in use", "made_at": datetime.now(UTC), "packages": dict(packages)}
 
 
 def _database(home: Home) -> dict[str, Any]:
