@@ -9,7 +9,12 @@
 #include "millrace.h"
 #include "utf8.h"
 
-enum { NOT_MINE = -1, TS_DIGITS = 14, MOST_BYTES = 1 << 30, AROUND = 256 };
+enum { NOT_MINE = -1, TS_DIGITS = 14, MOST_BYTES = 1 << 30 };
+
+/* Fields of profiles that are mapped where it is asked for: what they say as text, the last two as JSON. */
+enum { EXTRAS = 12, EXTRA_TEXTS = 10 };
+static const char *const EXTRA[EXTRAS] = {"platform", "email", "phone", "name", "push_token", "os_version",
+                                          "app_version", "make", "model", "sdk_version", "all_identities", "events"};
 
 /* A column of texts as Arrow lays them out; `there` has a bit for each row that has one, and begins with zeros. */
 typedef struct {
@@ -19,29 +24,32 @@ typedef struct {
     int64_t missing;
 } Texts;
 
-/* What the caller gives, and finds filled. Each column has room for `most` rows, and as many bytes as the page;
-   `texts` for the bytes of the page, and of SHA_LANES event names with AROUND bytes each; `spare` for the page. */
+/* What the caller gives, and finds filled. Each column has room for `most` rows, and as many bytes as the page; `spare`
+   and `session` for the page and 64 more; `texts` for the page, and SHA_LANES event names with 256 more each. */
 typedef struct {
     int64_t most;
+    /* Whether there are extra columns. */
+    int64_t whole;
     int64_t *digits;
     uint8_t *hashes, *state;
     Texts objects, identities, events, sessions, sources, profiles;
     uint8_t *texts, *spare, *session;
     /* Where the list of records begins and ends in the page. */
     int64_t records_from, records_to;
+    Texts extras[EXTRAS];
 } ClevertapPage;
 
 typedef struct {
     const uint8_t *from, *to;
 } Span;
 
-enum { DEVICE = 1, IDENTITY = 2, DATA = 4 };
+enum { DEVICE = 1, IDENTITY = 2, DATA = 4, FIRST_EXTRA = 8 };
 enum { PROFILE = 1, TS = 2, EVENT = 4, SESSION = 8, SOURCE = 16 };
 
 /* One record. A span of a value that is not there is empty. */
 typedef struct {
     JsonText device, source_text;
-    Span identity, data, event, session, source;
+    Span identity, data, event, session, extras[EXTRAS];
     int64_t ts;
     int fields, profile;
 } Record;
@@ -106,7 +114,23 @@ static bool first_time(int *fields, int field) {
     return first;
 }
 
-static bool read_profile(Json *json, Record *record) {
+/* The place of an extra field, EXTRAS where it is none. */
+static int extra_place(Span key) {
+    int place = 0;
+    while (place < EXTRAS && !equals(key, EXTRA[place])) place++;
+    return place;
+}
+
+static bool read_extra(Json *json, Span key, Record *record) {
+    Span value;
+    if (!read_value(json, &value)) return false;
+    int place = extra_place(key);
+    if (place == EXTRAS) return true;
+    if (!is_null(value)) record->extras[place] = value;
+    return first_time(&record->profile, FIRST_EXTRA << place);
+}
+
+static bool read_profile(Json *json, Record *record, bool whole) {
     bool more = true;
     if (!json_token(json, '{') || json_begins(json, '}')) return false;
     while (more) {
@@ -118,7 +142,7 @@ static bool read_profile(Json *json, Record *record) {
             if (!first_time(&record->profile, IDENTITY) || !read_value(json, &record->identity)) return false;
         } else if (equals(key, "profileData")) {
             if (!first_time(&record->profile, DATA) || !read_value(json, &record->data)) return false;
-        } else if (!read_value(json, &value)) {
+        } else if (whole ? !read_extra(json, key, record) : !read_value(json, &value)) {
             return false;
         }
         if (!read_more(json, &more)) return false;
@@ -137,15 +161,12 @@ static bool read_ts(Json *json, int64_t *ts) {
     return true;
 }
 
-/* The properties of the event, written in canonical form behind its name at once. */
+/* The properties of the event, written in canonical form behind its name at once. Null means none. */
 static bool read_event(Mapping *mapping, Record *record) {
     Json *json = &mapping->json;
+    Span value;
+    if (json_begins(json, 'n')) return read_value(json, &value);
     record->event.from = json->at;
-    if (json_begins(json, 'n')) {
-        record->event = literal("{}");
-        mapping->writer.at = put(mapping->writer.at, record->event);
-        return json->end - json->at >= 4 && !memcmp(json->at, "null", 4) && (json->at += 4);
-    }
     mapping->writer.used = 0;
     if (!json_canonical(json, &mapping->writer, 0)) return false;
     record->event.to = json->at;
@@ -160,7 +181,7 @@ static bool read_record(Mapping *mapping, Record *record) {
         Span key, value;
         if (!read_key(json, &key)) return false;
         if (equals(key, "profile")) {
-            if (!first_time(&record->fields, PROFILE) || !read_profile(json, record)) return false;
+            if (!first_time(&record->fields, PROFILE) || !read_profile(json, record, mapping->page->whole)) return false;
         } else if (equals(key, "ts")) {
             if (!first_time(&record->fields, TS) || !read_ts(json, &record->ts)) return false;
         } else if (equals(key, "event_props")) {
@@ -240,6 +261,15 @@ static bool add_value(Texts *texts, int64_t row, Span value) {
     return true;
 }
 
+static bool add_extras(ClevertapPage *page, int64_t row, const Record *record) {
+    for (int place = 0; place < EXTRAS; place++) {
+        Span value = record->extras[place];
+        if (place >= EXTRA_TEXTS && value.from) add_span(&page->extras[place], row, value);
+        else if (!add_value(&page->extras[place], row, value)) return false;
+    }
+    return true;
+}
+
 /* An identity is a string, or a whole number of which there is one spelling only. */
 static bool is_identity(Span value) {
     if (!value.from || *value.from == '"') return true;
@@ -257,18 +287,24 @@ static void hash_waiting(Mapping *mapping) {
     mapping->writer.at = mapping->page->texts;
 }
 
+static Span text_of(const Texts *texts, int64_t row) {
+    return (Span){texts->data + texts->offsets[row], texts->data + texts->offsets[row + 1]};
+}
+
 /* A short hash of what the identity leaves out; `spare` is free now. */
-static void add_state(Mapping *mapping) {
-    static const Span apart = {(const uint8_t *)"\x1f", (const uint8_t *)"\x1f" + 1};
+static void add_state(Mapping *mapping, const Record *record) {
     ClevertapPage *page = mapping->page;
-    const Texts *parts[] = {&page->identities, &page->profiles, &page->sources};
-    uint8_t *to = page->spare;
-    for (int part = 0; part < 3; part++) {
-        if (part) to = put(to, apart);
-        const Texts *texts = parts[part];
-        to = put(to, (Span){texts->data + texts->offsets[mapping->rows], texts->data + texts->offsets[mapping->rows + 1]});
+    int64_t row = mapping->rows;
+    uint8_t *to = put(page->spare, text_of(&page->identities, row));
+    *to++ = '\x1f';
+    to = put(to, text_of(&page->profiles, row));
+    *to++ = '\x1f';
+    to = put(to, text_of(&page->sources, row));
+    for (int place = 0; page->whole && place < EXTRAS; place++) {
+        *to++ = record->extras[place].from ? '\x1f' : '\x1e';
+        to = put(to, text_of(&page->extras[place], row));
     }
-    blake2b_8(page->spare, (size_t)(to - page->spare), page->state + 8 * mapping->rows);
+    blake2b_8(page->spare, (size_t)(to - page->spare), page->state + 8 * row);
 }
 
 /* The rest of the text that is hashed: of an Identity of mapper.py, keys in the order of the alphabet. */
@@ -314,7 +350,8 @@ static bool add_row(Mapping *mapping) {
         text_ends(&page->sources, row, json_unescaped(&record.source_text, text_begins(&page->sources, row)), true);
     else if (!add_value(&page->sources, row, mapping->session_source)) return false;
     add_span(&page->profiles, row, record.data);
-    add_state(mapping);
+    if (page->whole && !add_extras(page, row, &record)) return false;
+    add_state(mapping, &record);
     add_identity(mapping, &record, begin);
     mapping->rows++;
     if (mapping->waiting == SHA_LANES) hash_waiting(mapping);

@@ -15,7 +15,8 @@ from millrace.sources.clevertap.rows import rows_of
 
 FIXTURE = (Path(rows.__file__).parent / "fixtures" / "page.json").read_bytes()
 PLAIN = Settings("Asia/Kolkata", whole=False, by_record=False)
-WHOLE = Settings("Europe/Berlin", whole=True, by_record=True)
+WHOLE = Settings("Europe/Berlin", whole=True, by_record=False)
+BY_RECORD = Settings("Europe/Berlin", whole=True, by_record=True)
 
 
 def page(count: int = 800, *odd: Any) -> bytes:
@@ -44,7 +45,7 @@ BAD = ({"profile": {}, "ts": 20260314091500}, {"profile": {"objectId": "__a"}, "
 
 def by_python(monkeypatch: pytest.MonkeyPatch, settings: Settings, body: bytes) -> wire.Answer:
     with monkeypatch.context() as patched:
-        patched.setattr(mappers.native, "mapped", lambda *_: None)
+        patched.setattr(mappers.native, "mapped", lambda *_, **__: None)
         return Mappers(settings).read("Charged", body)
 
 
@@ -64,7 +65,7 @@ def same(one: wire.Answer, two: wire.Answer, event: str = "Charged") -> None:
         assert getattr(here, name).tolist() == getattr(there, name).tolist(), name
 
 
-@pytest.mark.parametrize("settings", [PLAIN, WHOLE], ids=["plain", "whole"])
+@pytest.mark.parametrize("settings", [PLAIN, WHOLE, BY_RECORD], ids=["plain", "whole", "by-record"])
 @pytest.mark.parametrize("body", [page(), page(700, *BAD), FIXTURE, b'{"status":"success"}'])
 def test_a_page_is_the_same_by_python(monkeypatch: pytest.MonkeyPatch, settings: Settings, body: bytes) -> None:
     same(by_python(monkeypatch, settings, body), Mappers(settings).read("Charged", body))

@@ -33,20 +33,22 @@ def plain(columns: Columns) -> dict[str, Any]:
     def of(value: Any) -> Any:
         if isinstance(value, Texts):
             return bytes(value.data), bytes(value.offsets), None if value.there is None else bytes(value.there)
+        if isinstance(value, list):
+            return [of(each) for each in value]
         return bytes(value) if isinstance(value, memoryview) else value
 
     return {name: of(value) for name, value in msgspec.structs.asdict(columns).items()}
 
 
-def both(body: bytes, event: str = EVENT) -> bool:
+def both(body: bytes) -> bool:
     """Whether the library maps a page; if so, Python finds the same in it."""
-    found = native.mapped(event, body, MOMENTS)
-    if found is None:
-        return False
-    answer = wire.read(body)
-    assert answer.succeeded and around(found[0]) == around(answer.envelope)
-    assert plain(found[1]) == plain(Mapper(event, MOMENTS)(answer))
-    return True
+    mapped = [native.mapped(EVENT, body, MOMENTS, whole=whole) for whole in (False, True)]
+    for whole, found in enumerate(mapped):
+        if found is not None:
+            answer = wire.read(body, whole=bool(whole))
+            assert answer.succeeded and around(found[0]) == around(answer.envelope)
+            assert plain(found[1]) == plain(Mapper(EVENT, MOMENTS, whole=bool(whole))(answer))
+    return None not in mapped
 
 
 def page(*records: bytes) -> bytes:
@@ -71,6 +73,10 @@ def test_what_a_record_may_have_or_lack_is_mapped() -> None:
         written(session_props=["no", "object"], session_source='Di"rect'),
         written(profile={"identity": 17, "objectId": 'q"ß', "profileData": {"plan": "gold"}, "email": "a@example.org"}),
         written(profile={"identity": None, "objectId": "__b", "profileData": None}),
+        written(
+            profile={"objectId": "a", "phone": 4915550011269, "name": 'Rh"ea', "events": {"a": [1]}, "df": {"0": 65}}
+        ),
+        written(profile={"objectId": "a", "email": None, "make": "", "events": None, "all_identities": ["a", 1]}),
         b' { "ts" : 20260314091502 , "event_props" : { } , "profile" : { "objectId" : "\\u00e9\\ud83d\\ude00" } } ',
     ]
     assert both(page(*records)) and both(page(*records * 3)) and both(page(records[0]))
@@ -171,7 +177,7 @@ def records(draw: st.DrawFn) -> bytes:
         return "{" + gap + ",".join(f'{gap}"{name}"{gap}:{gap}{fields[name]}{gap}' for name in names) + "}"
 
     profile = {"objectId": draw(strings)}
-    for name in ("identity", "profileData", "email"):
+    for name in ("identity", "profileData", "email", "events"):
         if draw(st.booleans()):
             profile[name] = draw(values if name == "profileData" else strings | st.integers().map(str) | values)
     fields = {"profile": written(profile), "ts": str(draw(st.integers(20200101000000, 20201231235959)))}

@@ -363,15 +363,12 @@ def _states(
     extras: list[list[bytes | None]],
 ) -> bytes:
     """A short hash of each row's values that its identity leaves out."""
-    parts: Iterable[bytes]
+    parts: Iterable[bytes] = map(
+        b"\x1f".join, zip(map(_or_empty, identities), data, map(_or_empty, sources), strict=True)
+    )
     if extras:
-        texts = len(TEXT_FIELDS) + 1
-        spelled = [_spelled(identities), map(bytes, data), _spelled(sources)]
-        spelled += [*map(_spelled, extras[:texts]), *extras[texts:]]
-        parts = [repr(values).encode() for values in zip(*spelled, strict=True)]
-    else:
-        empty = [[value or b"" for value in values] for values in (identities, sources)]
-        parts = map(b"\x1f".join, zip(empty[0], data, empty[1], strict=True))
+        marked = [[b"\x1e" if value is None else b"\x1f" + value for value in values] for values in extras]
+        parts = map(b"".join, zip(parts, *marked, strict=True))
     found: list[bytes] = []
     for part in parts:
         state = _state.copy()
@@ -380,5 +377,5 @@ def _states(
     return b"".join(found)
 
 
-def _spelled(values: list[bytes | None]) -> list[str | None]:
-    return [value if value is None else value.decode() for value in values]
+def _or_empty(value: bytes | None) -> bytes:
+    return value or b""

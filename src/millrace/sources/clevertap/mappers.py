@@ -35,13 +35,13 @@ class Mappers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._moments = Moments(ZoneInfo(settings.timezone))
-        self._plain = not (settings.whole or settings.by_record)
         self._turn = threading.Lock()
         self._mappers: dict[str, Mapper] = {}
 
     def read(self, event: str, body: bytes) -> wire.Answer:
         """The page in ``body``: `Mapped` when it is a success. Raises wire.NotJson."""
-        found = native.mapped(event, body, self._moments) if self._plain else None
+        known = self._settings
+        found = None if known.by_record else native.mapped(event, body, self._moments, whole=known.whole)
         if found is not None:
             envelope, columns = found
             return Mapped(envelope, b"", [], columns=columns)

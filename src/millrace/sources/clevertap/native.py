@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.data import native
-from millrace.sources.clevertap.mapper import Bytes, Columns, Texts
+from millrace.sources.clevertap.mapper import JSON_FIELDS, TEXT_FIELDS, Bytes, Columns, Texts
 from millrace.sources.clevertap.times import Moments
 from millrace.sources.clevertap.wire import Envelope
 
-# What clevertap.c has room for around the properties of each event that waits to be hashed: SHA_LANES, AROUND.
+# Room that clevertap.c has around what stands in a page: for each of so many events that wait to be hashed.
 _LANES, _AROUND = 8, 256
 # Fewer bytes make no record that can be a row.
 _LEAST_RECORD = len(b'{"profile":{"objectId":"a"},"ts":20260101000000}')
 
 _Buffer: TypeAlias = npt.NDArray[np.uint8]
+_Buffers: TypeAlias = tuple[_Buffer, _Buffer, _Buffer]
 _envelope = msgspec.json.Decoder(Envelope).decode
 
 
@@ -32,12 +33,14 @@ class _Texts(ctypes.Structure):
     )
 
 
+_EXTRAS = len(TEXT_FIELDS) + 1 + len(JSON_FIELDS)
 _COLUMNS = ("objects", "identities", "events", "sessions", "sources", "profiles")
 
 
 class _Page(ctypes.Structure):
     _fields_ = (
         ("most", ctypes.c_int64),
+        ("whole", ctypes.c_int64),
         ("digits", ctypes.c_void_p),
         ("hashes", ctypes.c_void_p),
         ("state", ctypes.c_void_p),
@@ -47,10 +50,11 @@ class _Page(ctypes.Structure):
         ("session", ctypes.c_void_p),
         ("records_from", ctypes.c_int64),
         ("records_to", ctypes.c_int64),
+        ("extras", _Texts * _EXTRAS),
     )
 
 
-def mapped(event: str, body: bytes, moments: Moments) -> tuple[Envelope, Columns] | None:
+def mapped(event: str, body: bytes, moments: Moments, *, whole: bool = False) -> tuple[Envelope, Columns] | None:
     """The rows of a page; None where something in it is odd, or there is no library, so that `mapper` must have it.
 
     Safe for several threads: most of the work is done without Python's lock. ``moments`` is used with it.
@@ -62,19 +66,19 @@ def mapped(event: str, body: bytes, moments: Moments) -> tuple[Envelope, Columns
     most = len(body) // _LEAST_RECORD + 1
     # Memory that nobody writes to is none: the kernel makes it when it is touched.
     numbers = {name: np.empty(size * most, np.uint8) for name, size in (("digits", 8), ("hashes", 32), ("state", 8))}
-    texts = {
-        name: (np.empty(len(body), np.uint8), np.zeros(4 * (most + 1), np.uint8), np.zeros(most // 8 + 1, np.uint8))
-        for name in _COLUMNS
-    }
+    texts = {name: _room(len(body), most) for name in _COLUMNS}
+    extras = [_room(len(body), most) for _ in range(_EXTRAS if whole else 0)]
     scratch = {
         "texts": np.empty(len(body) + _LANES * (len(name) + _AROUND), np.uint8),
-        "spare": np.empty(len(body), np.uint8),
-        "session": np.empty(len(body), np.uint8),
+        "spare": np.empty(len(body) + _AROUND, np.uint8),
+        "session": np.empty(len(body) + _AROUND, np.uint8),
     }
     page = _Page(
         most=most,
+        whole=whole,
+        extras=(_Texts * _EXTRAS)(*map(_seen, extras)),
         **{name: buffer.ctypes.data for name, buffer in (numbers | scratch).items()},
-        **{name: _Texts(*(buffer.ctypes.data for buffer in buffers)) for name, buffers in texts.items()},
+        **{name: _seen(buffers) for name, buffers in texts.items()},
     )
     call = library.clevertap_page
     call.restype = ctypes.c_int64
@@ -94,13 +98,21 @@ def mapped(event: str, body: bytes, moments: Moments) -> tuple[Envelope, Columns
         hashes=_cut(numbers["hashes"], 32 * rows),
         state=_cut(numbers["state"], 8 * rows),
         **{name: _column(getattr(page, name), buffers, rows) for name, buffers in texts.items()},
-        extras=[],
+        extras=[_column(page.extras[place], buffers, rows) for place, buffers in enumerate(extras)],
         rejects=[],
     )
     return envelope, columns
 
 
-def _column(found: _Texts, buffers: tuple[_Buffer, _Buffer, _Buffer], rows: int) -> Texts:
+def _room(size: int, most: int) -> _Buffers:
+    return np.empty(size, np.uint8), np.zeros(4 * (most + 1), np.uint8), np.zeros(most // 8 + 1, np.uint8)
+
+
+def _seen(buffers: _Buffers) -> _Texts:
+    return _Texts(*(buffer.ctypes.data for buffer in buffers))
+
+
+def _column(found: _Texts, buffers: _Buffers, rows: int) -> Texts:
     data, offsets, there = buffers
     return Texts(
         _cut(data, int(offsets.view(np.int32)[rows])),
