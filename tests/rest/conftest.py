@@ -45,13 +45,14 @@ class Keys:
 
 
 @contextmanager
-def served(app: FastAPI, *, proxies: Sequence[str] = (), port: int = 0) -> Generator[str]:
-    """The application on that port or a free one, by the server that serves it in earnest; its URL."""
+def served(app: FastAPI, *, proxies: Sequence[str] = (), port: int = 0, **more: Any) -> Generator[str]:
+    """The application on that port or a free one, by the server that serves it in earnest; its URL. ``more``: settings
+    of uvicorn's."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(2048)
-        server = uvicorn.Server(config(app, "127.0.0.1", 0, proxies=proxies))
+        server = uvicorn.Server(config(app, "127.0.0.1", 0, proxies=proxies, **more))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
         try:

@@ -272,6 +272,41 @@ def test_slow_callers_are_cut_off(impatient: tuple[str, tuple[str, str]]) -> Non
     assert said.startswith(b"HTTP/1.1 408")
 
 
+def test_a_connection_on_which_no_other_request_comes_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HEAD_TIMEOUT_S", 0.5)
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        Home.open(tmp_path / "home", create=True, env={}) as home,
+        served(application(home), timeout_keep_alive=1.5) as url,
+    ):
+        parts = urlsplit(url)
+
+        def closed_after(pauses: list[float], piece: bytes) -> float:
+            """Seconds from the answer on; after each pause the piece is sent."""
+            with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+                connection.sendall(request)
+                while not connection.recv(65536).endswith(b'{"status":"ok"}'):
+                    pass
+                began = time.monotonic()
+                with contextlib.suppress(ConnectionError):
+                    for pause in pauses:
+                        time.sleep(pause)
+                        connection.sendall(piece)
+                    while said := connection.recv(65536):
+                        began = time.monotonic()
+                        assert b"HTTP/1.1 4" not in said
+                return time.monotonic() - began
+
+        assert 1.3 < closed_after([], b"") < 20
+        # Lines without anything in them are no request, so no time begins with them.
+        assert 1.3 < closed_after([0.2] * 5, b"\r\n") < 20
+        # A request that comes late has its own time for its head, and the time begins anew with its answer.
+        assert 1.3 < closed_after([1.1], request[:9]) < 20
+        assert 1.3 < closed_after([1.1], request) < 20
+
+
 def test_a_long_body_that_comes_steadily_is_waited_for(impatient: tuple[str, tuple[str, str]]) -> None:
     url, pair = impatient
 

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.rest.hooks import at_once
 from millrace.rest.hooks.answers import Answer
+from millrace.rest.hooks.receiving import Receiving
 
 # A caller that has not sent the head of a request after so long is cut off.
 HEAD_TIMEOUT_S = 15.0
@@ -27,13 +28,21 @@ class Impatient(HttpToolsProtocol):
     """HTTP/1.1 whose callers must finish the head of a request within ``HEAD_TIMEOUT_S``, however often they send, and
     within ``HEAD_BYTES``: the parser itself would take a head of any length."""
 
-    _waiting: asyncio.TimerHandle | None = None
+    _receiving: Receiving | None = None
+    _timer: asyncio.TimerHandle | None = None
+    """One for the whole life of the connection: a timer for each request would cost as much as reading its head."""
+    _until: float | None = None
+    """When the time ends for what the caller is to send, by the clock of the loop; None while an answer is made."""
+    _idle = False
+    """Nothing of a next request is there."""
     _head_bytes: int | None = None
     """Of the head that is being received, without what came first; None where none is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  the base class takes any transport
         super().connection_made(transport)
-        self._wait()
+        state: Any = getattr(self.config.app, "state", None)
+        self._receiving = getattr(state, "receiving", None)
+        self._wait(HEAD_TIMEOUT_S)
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
@@ -46,17 +55,23 @@ class Impatient(HttpToolsProtocol):
             taking.wait()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # What the base class makes for ASGI is made when it is needed.
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head_bytes = 0
-        self._wait()
+        if self._idle or self._until is None:
+            self._wait(HEAD_TIMEOUT_S)
 
     def on_headers_complete(self) -> None:
         self._head_bytes = None
-        self._stop()
+        self._until, self._idle = None, False
         # RFC 9112, 3.2; the parser does not look. What is raised here is answered with 400.
-        if sum(name == b"host" for name, _ in self.headers) != 1 and self._version() == "1.1":
+        if [name for name, _ in self.headers].count(b"host") != 1 and self._version() == "1.1":
             raise ValueError("one header Host is needed")
         if not self._begun():
+            url, headers, expected = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.headers, self.expect_100_continue = url, headers, expected
+            self.scope["headers"] = headers
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -64,11 +79,19 @@ class Impatient(HttpToolsProtocol):
         if isinstance(taking := self._taking(), at_once.Taking) and not taking.response_complete:
             taking.complete()
 
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        if self._until is None:  # else the head of the next one has begun
+            self._wait(self.timeout_keep_alive)
+            self._idle = True
+
     def _begun(self) -> bool:
         """Whether this is a request that is answered at once, and is begun."""
-        state: Any = getattr(self.config.app, "state", None)
-        receiving = getattr(state, "receiving", None)
-        going: Any = self.cycle
+        receiving, going = self._receiving, self._taking()
         if receiving is None or (going is not None and not going.response_complete):
             return False  # its turn comes after the one before it
         if len(self.connections) >= MOST_CONNECTIONS:
@@ -94,7 +117,8 @@ class Impatient(HttpToolsProtocol):
         return parser.get_http_version()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
+        if self._timer is not None:
+            self._timer.cancel()
         if isinstance(taking := self._taking(), at_once.Taking):
             taking.gone()
         super().connection_lost(exc)
@@ -106,22 +130,26 @@ class Impatient(HttpToolsProtocol):
             streams.stopping.set()
         super().shutdown()
 
-    def _wait(self) -> None:
-        if self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_TIMEOUT_S, self._late)
+    def _wait(self, seconds: float) -> None:
+        """The caller has so long from now on."""
+        self._until, self._idle = self.loop.time() + seconds, False
+        if self._timer is None:
+            self._look_after(seconds)
 
-    def _late(self) -> None:
-        self._waiting = None
-        cycle: Any = self.cycle  # None until the first head is there, whatever its type says
-        if cycle is not None and not cycle.response_complete:
-            self._wait()  # it waits for an answer; what comes after that has its time then
+    def _look_after(self, seconds: float) -> None:
+        # Never later than a head that begins right now has time.
+        self._timer = self.loop.call_later(min(seconds, HEAD_TIMEOUT_S), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._until is None:
+            return
+        if (left := self._until - self.loop.time()) > 0:
+            self._look_after(left)
+        elif (cycle := self._taking()) is not None and not cycle.response_complete:
+            self._wait(HEAD_TIMEOUT_S)  # it waits for an answer; what comes after that has its time then
         else:
             self.transport.abort()
-
-    def _stop(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
 
 
 def config(app: FastAPI, host: str, port: int, *, proxies: Sequence[str] = (), **more: Any) -> uvicorn.Config:

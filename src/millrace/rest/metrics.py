@@ -40,6 +40,8 @@ class Gauges:
         self._clock = clock
         self._lock = threading.Lock()
         self._read: dict[str | None, tuple[float, bytes]] = {}
+        # To find them by their labels takes longer than to count.
+        self._of_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         labels = ("method", "route", "status")
         self._requests = Counter("millrace_http_requests", "Requests answered.", labels, registry=self.registry)
         self._seconds = Histogram(
@@ -53,8 +55,11 @@ class Gauges:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route``: with names in braces, so that there are not many."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        if (found := self._of_requests.get((method, route, status))) is None:
+            found = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
+            self._of_requests[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def text(self, home: Home, *, everywhere: bool) -> bytes:
         """All of it, as Prometheus reads it."""

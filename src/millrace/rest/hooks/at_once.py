@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from millrace.connect.intake.frames import Entry
-from millrace.rest.hooks.answers import SLOW, Answer, kept, not_kept
+from millrace.rest.hooks.answers import HEADERS, SLOW, Answer, kept, not_kept
 from millrace.rest.hooks.receiving import Receiving
 from millrace.rest.hooks.requests import HOOKS, HOOKS_ROUTE, checked, name_of, request_id
 
@@ -25,13 +25,23 @@ _STATUS = {
     408: b"HTTP/1.1 408 Request Timeout\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\n",
 }
-_FOREIGN = (b"content-encoding", b"transfer-encoding", b"expect", b"upgrade")
+_FOREIGN = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"})
 _HOOKS = HOOKS.encode()
+_HEADERS = b"".join(b"%b: %b\r\n" % one for one in HEADERS)
+
+
+class _Unheard:
+    """Stands where uvicorn wakes an application up; here nobody sleeps."""
+
+    def set(self) -> None:
+        """Nothing happens."""
 
 
 class Taking:
     """One such request, from the end of its head to its answer. Stands where uvicorn has its own of a request, so it
     has the names that uvicorn asks for."""
+
+    message_event = _Unheard()
 
     def __init__(
         self,
@@ -48,7 +58,6 @@ class Taking:
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
-        self.message_event = asyncio.Event()
         self._receiving = receiving
         self._pipeline_id = pipeline_id
         self._name = name
@@ -124,7 +133,7 @@ def begun(
     length = sent.get(b"content-length", b"")
     if not length.isdigit() or not int(length) <= min(MOST_BYTES, receiving.room.body_bytes):
         return None
-    if b"%" in url or b"?" in url or not url.isascii() or any(name in sent for name in _FOREIGN):
+    if b"%" in url or b"?" in url or not url.isascii() or not _FOREIGN.isdisjoint(sent):
         return None
     if receiving.held_bytes + int(length) > receiving.room.held_bytes:
         return None
@@ -137,9 +146,12 @@ def begun(
 def written(answer: Answer, defaults: Sequence[tuple[bytes, bytes]], keep_alive: bool) -> bytes:
     """The answer as it goes to whoever sent the request. ``defaults``: headers of all answers of the server."""
     pieces = [_STATUS[answer.status]]
-    for name, value in (*defaults, *answer.headers):
+    for name, value in defaults:
         pieces += (name, b": ", value, b"\r\n")
-    if not keep_alive and not any(name == b"connection" for name, _ in answer.headers):
+    pieces.append(_HEADERS)
+    for name, value in answer.own:
+        pieces += (name, b": ", value, b"\r\n")
+    if not keep_alive and not any(name == b"connection" for name, _ in answer.own):
         pieces.append(b"connection: close\r\n")
     pieces += (b"\r\n", answer.body)
     return b"".join(pieces)

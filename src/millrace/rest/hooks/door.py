@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from millrace.connect.intake.frames import Entry, Kind
 from millrace.errors import AuthError, ConfigError, Forbidden
 from millrace.rest.asking import address, pair
-from millrace.rest.hooks.answers import LARGE, SLOW, UNKNOWN, Refused, busy, kept, not_kept, unauthorized
+from millrace.rest.hooks.answers import HEADERS, LARGE, SLOW, UNKNOWN, Refused, busy, kept, not_kept, unauthorized
 from millrace.rest.hooks.receiving import Receiving
 from millrace.rest.hooks.requests import HOOKS, HOOKS_ROUTE, TRACK, bearer, checked, name_of, request_id
 from millrace.rest.problems import Unauthenticated, status_of
@@ -41,7 +41,7 @@ class Door:
             answer = not_kept(error)
         route = TRACK if path == TRACK else HOOKS_ROUTE
         self.receiving.count(scope["method"], route, answer.status, time.perf_counter() - began)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": [*HEADERS, *answer.own]})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _taken(self, path: str, scope: Scope, receive: Receive) -> int:

@@ -19,8 +19,7 @@ HOOKS, TRACK = "/hooks/", "/track"
 HOOKS_ROUTE = f"{HOOKS}{{token}}"
 
 # What a sender may call a request, so that the same one is known again.
-_IDS = (b"idempotency-key", b"x-request-id")
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_IDS = ((b"idempotency-key", re.compile(r"[\x21-\x7e]{1,255}")), (b"x-request-id", REQUEST_ID))
 
 
 def checked(kind: Kind, body: bytes) -> int:
@@ -68,8 +67,7 @@ def bearer(sent: Mapping[bytes, bytes]) -> str:
 
 def request_id(sent: Mapping[bytes, bytes]) -> str | None:
     """What the sender calls the request."""
-    for name, form in zip(_IDS, (_IDEMPOTENCY_KEY, REQUEST_ID), strict=True):
-        text = sent.get(name, b"").decode("latin-1")
-        if form.fullmatch(text):
+    for name, form in _IDS:
+        if name in sent and form.fullmatch(text := sent[name].decode("latin-1")):
             return text
     return None
