@@ -66,8 +66,8 @@ def objects(server: Server) -> dict[str, Object]:
 
 
 def relation(server: Server, object_: Object) -> Relation:
-    """The object as it is queried, by what some of its documents and its indexes say."""
-    with server.asked() as client:
+    """The object as it is queried, by what some of its documents and its indexes say. Raises ObjectRefused."""
+    with server.asked(object_.name) as client:
         documents = [one for collection in object_.collections for one in _some(client, collection)]
         indexes = [
             one for collection in object_.collections if not collection.view for one in _indexes(client, collection)

@@ -64,11 +64,11 @@ class Server:
         return self._client
 
     @contextmanager
-    def asked(self) -> Generator[Client]:
-        """The client; what it raises within is ours."""
+    def asked(self, object_: str | None = None) -> Generator[Client]:
+        """The client; what it raises within is ours. ``object_``: nothing but this one is asked for."""
         client, config = self.client, self.config
         plain = not config.encrypted and config.connection_string is None
-        with translated(config.where, lambda: _troubles(client), plain=plain):
+        with translated(config.where, lambda: _troubles(client), plain=plain, object_=object_):
             yield client
 
     @contextmanager

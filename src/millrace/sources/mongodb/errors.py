@@ -24,7 +24,7 @@ from pymongo.errors import (
 )
 
 from millrace.connect.log import expired
-from millrace.errors import AuthError, ConfigError, MillraceError, Transient
+from millrace.errors import AuthError, ConfigError, MillraceError, ObjectRefused, Transient
 
 _AUTHENTICATION = (18, 11, 334)
 _ATLAS = 8000
@@ -38,6 +38,8 @@ _TOO_LARGE = (10334, 17420)
 _SNAPSHOT = (239, 246)
 # Of code 136 and others that a cursor may end with while nothing is lost: the words that make the difference.
 _GONE = ("history", "resume", "oplog", "no longer")
+# Codes of ours for what a server may refuse of one object while it shows the others.
+_OF_ONE = ("mongodb_1011", "mongodb_refused")
 
 STREAMS_HINT = (
     "Change streams need a replica set, or a sharded cluster: start the server with --replSet and say rs.initiate(), "
@@ -47,20 +49,30 @@ STREAMS_HINT = (
 
 @contextmanager
 def translated(
-    where: str, members: Callable[[], Iterable[BaseException]] = tuple, *, plain: bool = False
+    where: str,
+    members: Callable[[], Iterable[BaseException]] = tuple,
+    *,
+    plain: bool = False,
+    object_: str | None = None,
 ) -> Generator[None]:
     """What the driver raises within comes out as ours. ``where`` names the deployment, without user and password;
-    ``members`` tells what trouble there is with each of its servers. ``plain``: the settings ask for no encryption."""
+    ``members`` tells what trouble there is with each of its servers. ``plain``: the settings ask for no encryption.
+    ``object_``: what the server refuses is a matter of this object alone."""
     try:
         yield
     except PyMongoError as error:
-        raise our(error, where, members(), plain=plain) from error
+        raise our(error, where, members(), plain=plain, object_=object_) from error
     except BSONError as error:
         raise Transient(f"{where} sent what cannot be read: {error}.") from error
 
 
 def our(
-    error: PyMongoError, where: str, members: Iterable[BaseException] = (), *, plain: bool = False
+    error: PyMongoError,
+    where: str,
+    members: Iterable[BaseException] = (),
+    *,
+    plain: bool = False,
+    object_: str | None = None,
 ) -> MillraceError:
     """Our error for one of the driver's."""
     causes = [*_causes(error, *members)]
@@ -68,7 +80,8 @@ def our(
     if walled is not None:
         return walled
     if isinstance(error, OperationFailure):
-        return _refused(error, where)
+        found = _refused(error, where)
+        return found if object_ is None or found.code not in _OF_ONE else _alone(found, object_)
     if isinstance(error, InvalidURI):
         return ConfigError(
             f"connection_string cannot be read: {_said(error)}.", path="connection_string", code="mongodb_1006"
@@ -78,6 +91,11 @@ def our(
     if isinstance(error, ConnectionFailure):
         return _unreachable(error, where, causes, plain=plain)
     return Transient(f"{where} could not be asked: {_said(error)}.")
+
+
+def _alone(refused: MillraceError, name: str) -> ObjectRefused:
+    hint = refused.hint or "Mend the collection or view at the server, or leave it out of the pipeline."
+    return ObjectRefused(f"{name}: {refused.message}", hint=hint, code=refused.code)
 
 
 def _refused(error: OperationFailure, where: str) -> MillraceError:

@@ -41,7 +41,7 @@ def read(plan: Plan) -> Iterator[Item]:
 
 
 def _in_one_state(plan: Plan) -> Iterator[Item]:
-    with plan.server.asked() as client, plan.server.session(snapshot=True) as session:
+    with plan.server.asked(plan.object.name) as client, plan.server.session(snapshot=True) as session:
         for one in plan.object.collections:
             # The first read decides on the state.
             majority(client, one.database, one.name).find_one({}, projection={"_id": 1}, session=session)

@@ -131,7 +131,7 @@ def _begin(plan: Plan) -> Iterator[Item]:
     """Takes the position from which the lane will follow. What lies in its window is read here where there is a
     history, which then leaves it out."""
     windows = [_Window(name) for name in _names(plan)]
-    with plan.server.asked() as client:
+    with plan.server.asked(plan.object.name) as client:
         for one in windows:
             _place(plan, client, one)
     passing = _Passing(plan, windows, set())
@@ -299,10 +299,10 @@ def _of_collection(
     if ordered is not None:
         options["sort"] = [(ordered, 1)]
     database = one.database if plan.object.merged else None
-    with plan.server.asked() as client:
+    with plan.server.asked(plan.object.name) as client:
         batches = majority(client, one.database, one.name).find_raw_batches(dict(where), **options)
     while True:
-        with plan.server.asked():
+        with plan.server.asked(plan.object.name):
             batch = next(batches, None)
         if batch is None:
             return

@@ -120,7 +120,7 @@ def _cut(plan: Plan) -> list[Range]:
 def _ranges(plan: Plan, collection: Collection) -> list[Range]:
     if collection.view:
         return [Range(collection.database, collection.name)]
-    with plan.server.asked() as client:
+    with plan.server.asked(plan.object.name) as client:
         found = majority(client, collection.database, collection.name)
         parts = min(-(-int(found.estimated_document_count()) // plan.range_rows), MOST_RANGES)
         sample: list[Any] = []
@@ -136,7 +136,7 @@ def _ranges(plan: Plan, collection: Collection) -> list[Range]:
 
 
 def _rows(plan: Plan) -> int:
-    with plan.server.asked() as client:
+    with plan.server.asked(plan.object.name) as client:
         return sum(
             client[one.database][one.name].estimated_document_count() for one in plan.object.collections if not one.view
         )
@@ -153,7 +153,7 @@ class _Readers:
 
     def work(self, crew: Crew[list[Document]], number: int) -> None:
         del number  # they are all alike
-        with self.plan.server.asked() as client, self.plan.server.session(self.since) as session:
+        with self.plan.server.asked(self.plan.object.name) as client, self.plan.server.session(self.since) as session:
             while (place := crew.next()) is not None:
                 if not self._range(crew, place, client, session):
                     return

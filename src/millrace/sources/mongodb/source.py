@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from millrace.connect.source import Context, Note, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import objects as listed
 from millrace.data.batch import Item
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, ObjectRefused
 from millrace.sources.mongodb import catalog, plan
 from millrace.sources.mongodb.catalog import Object
 from millrace.sources.mongodb.client import Server, majority
@@ -66,7 +67,7 @@ class Source(AnySource[Config]):
     def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total]:
         del above  # an `_id` may be of any type
         found = listed.present(catalog.objects(self._server), stream.name)
-        with self._server.asked() as client:
+        with self._server.asked(stream.name) as client:
             return [
                 Total(sum(majority(client, one.database, one.name).count_documents({}) for one in found.collections))
             ]
@@ -107,13 +108,14 @@ class Source(AnySource[Config]):
     def _stream(self, one: Object) -> Stream:
         cursor_field: str | None = None
         if self.config.ingestion_mode == "table":
-            relation = catalog.relation(self._server, one)
-            try:
-                mode = plan.chosen(self.context.queries.get(one.name), relation)
-            except ConfigError:
-                # It is told when the object is read.
-                mode = plan.chosen(None, relation)
-            cursor_field = mode.timestamp or mode.incrementing
+            # What is wrong with the object is told when it is read.
+            with suppress(ObjectRefused):
+                relation = catalog.relation(self._server, one)
+                try:
+                    mode = plan.chosen(self.context.queries.get(one.name), relation)
+                except ConfigError:
+                    mode = plan.chosen(None, relation)
+                cursor_field = mode.timestamp or mode.incrementing
         return Stream(
             one.name,
             key=one.key,
