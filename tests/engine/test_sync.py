@@ -112,29 +112,63 @@ def test_few_rows_load_while_others_are_read_where_the_destination_is_eager(
     assert rig.rows("items", "id") == [1, 2]
 
 
-def test_the_destination_expects_a_load_when_all_is_read_and_before_the_last_commit(
+def test_the_destination_expects_a_load_when_rows_have_come_and_before_the_last_commit(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ):
-    told, expected, real = list[str](), threading.Event(), Books.commit
+    told, expected, real = list[str](), threading.Semaphore(0), Books.commit
 
     def commit(self: Books, commit: Commit) -> None:
         if told[-1:] == ["all is read"]:
-            assert expected.wait(10)
+            assert expected.acquire(timeout=10)
         real(self, commit)
         told.append(f"committed {commit.stream}")
 
     def expect(self: Shaky) -> None:
         told.append("expected")
-        expected.set()
+        expected.release()
         raise Transient("not just now")  # the load has the word
+
+    def read() -> None:
+        assert expected.acquire(timeout=10)
+        told.append("all is read")
 
     monkeypatch.setattr(Books, "commit", commit)
     monkeypatch.setattr(Shaky, "expect", expect)
     rig.script.stream("one", [items(1), Checkpoint(1)], key=("id",))
-    rig.script.stream("two", [items(2), Checkpoint(2), lambda: told.append("all is read")], key=("id",))
+    rig.script.stream("two", [items(2), Checkpoint(2), read], key=("id",))
     shaky(rig).run()
-    assert told == ["committed one", "all is read", "expected", "committed two"]
+    assert told == ["committed one", "expected", "all is read", "expected", "committed two"]
     assert (rig.rows("one", "id"), rig.rows("two", "id")) == ([1], [2])
+
+
+def test_what_was_opened_for_a_load_is_free_again_where_reading_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(syncing, "EXPECTED_S", 0.05)
+    told, expected, freed = list[str](), threading.Event(), threading.Event()
+    opened, closed = Duck.expect, Duck.close
+
+    def expect(self: Duck) -> None:
+        opened(self)
+        told.append("opened")
+        expected.set()
+
+    def close(self: Duck) -> None:
+        closed(self)
+        if told == ["opened"]:
+            told.append("free")
+            freed.set()
+
+    monkeypatch.setattr(Duck, "expect", expect)
+    monkeypatch.setattr(Duck, "close", close)
+    waited = [lambda: expected.wait(10), lambda: freed.wait(10), lambda: told.append("all is read")]
+    known = [Passed(1, REPEATED), Checkpoint(2), waited[-1]]
+    rig.script.stream("items", [items(1), Checkpoint(1), *waited], known, key=("id",))
+    rig.create()
+    rig.run()
+    assert told[:3] == ["opened", "free", "all is read"]
+    assert rig.rows("items", "id") == [1]
+    del told[:]
+    rig.run()
+    assert told[0] == "all is read"  # rows that are there already open nothing
 
 
 def test_a_passing_error_of_one_stream_does_not_stop_the_others(rig: Rig):

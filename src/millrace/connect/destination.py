@@ -235,9 +235,10 @@ class Destination(ABC, Generic[D]):
         """
 
     def expect(self) -> None:
-        """A load follows in a moment: what takes its time to open may be opened meanwhile. By default nothing is.
+        """A load may follow in a moment: what takes its time to open may be opened meanwhile. By default nothing is.
 
-        Nothing is waited for. What goes wrong here goes wrong in the load as well, and is raised there.
+        Where no load comes for a while, it is closed again. Nothing is waited for. What goes wrong here goes wrong in
+        the load as well, and is raised there.
         """
 
     @property

@@ -146,7 +146,7 @@ def ingest(
             raise
 
     try:
-        with closing(_closable(items)):
+        with closing(closable(items)):
             while (item := next_item()) is not None:
                 if isinstance(item, Checkpoint):
                     pending.cursor, pending.progress = item.cursor, item.progress
@@ -277,7 +277,7 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-class _closable:
+class closable:
     """Closes a generator; other iterators have nothing to close."""
 
     def __init__(self, items: Iterator[Item]) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import field, replace
 from typing import Any
 
 from millrace.connect.destination import Destination
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
-from millrace.data.batch import Item, Lane, LoadMode
+from millrace.data.batch import Checkpoint, Item, Lane, LoadMode, Passed
 from millrace.data.dataclass import dataclass
 from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
-from millrace.engine.ingest import ingest
+from millrace.engine.ingest import closable, ingest
 from millrace.engine.ledger import Commit, Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
 from millrace.engine.mapping import Mapping, Naming, first, switched
@@ -33,6 +33,9 @@ from millrace.errors import ConfigError, DataError, ObjectRefused, RateLimited, 
 ENOUGH_ROWS = 122_880
 ENOUGH_SHARE = 8
 ENOUGH_S = 60.0
+
+# What was opened for a load that follows is free for others again where reading goes on for longer.
+EXPECTED_S = 1.0
 
 # Waits between the attempts of one load while a destination does not answer; then its rows stay staged.
 LOAD_WAITS_S = (1.0, 5.0, 15.0)
@@ -96,7 +99,7 @@ class Sync:
         safe when loading fails; that error is raised after reading has ended.
         """
         with self.loading() as loader:
-            finished = self.ingest(lanes, slices, committed=loader.wake, ending=loader.expect)
+            finished = self.ingest(lanes, slices, committed=loader.wake, coming=loader.expect)
             self.watch.ingested()
         self._raise()
         return finished
@@ -125,12 +128,13 @@ class Sync:
         slices: Sequence[Slice] = (),
         *,
         committed: Callable[[], None] = lambda: None,
-        ending: Callable[[], None] = lambda: None,
+        coming: Callable[[], None] = lambda: None,
     ) -> bool:
         """Every lane of every stream is on the stage. An error of one stream does not stop the others.
 
         A limit of the source leaves the stream, or, where it holds for the credential, all that are still to be read.
-        ``ending`` is called where all is read, and the last commit is still to come.
+        ``coming`` is called where a load follows in a moment, or may: rows of the last stream have come; all is read,
+        and the last commit is still to come.
         """
         self.paced()
 
@@ -148,8 +152,8 @@ class Sync:
                 continue
             self.watch.reading(stream.name)
             try:
-                last = ending if stream is self.streams[-1] else None
-                how, error = self.lanes_of(stream, lanes, tuple(slices), mappings, kept, ending=last)
+                last = coming if stream is self.streams[-1] else None
+                how, error = self.lanes_of(stream, lanes, tuple(slices), mappings, kept, coming=last)
             except Exception as fatal:
                 self.watch.ended(stream.name, "failed", fatal)
                 raise
@@ -171,18 +175,18 @@ class Sync:
         mappings: Mappings,
         committed: Callable[[], None],
         *,
-        ending: Callable[[], None] | None = None,
+        coming: Callable[[], None] | None = None,
     ) -> tuple[Ending, Exception | None]:
         """How reading of the stream's lanes ended. Raises what no other stream can go on after.
 
-        ``ending`` is called before the last commit.
+        ``coming`` is called when rows of the last lane have come, and before the last commit.
         """
         how: Ending = "read"
         error: Exception | None = None
         lanes = [lane for lane in lanes if lane != "historical" or stream.historical]
         for lane in lanes:
             try:
-                if not self._lane(stream, lane, slices, mappings, committed, ending if lane == lanes[-1] else None):
+                if not self._lane(stream, lane, slices, mappings, committed, coming if lane == lanes[-1] else None):
                     return "stopped", error
             except ObjectFailed as failure:
                 self.leave(stream.name, failure)
@@ -228,7 +232,7 @@ class Sync:
         slices: tuple[Slice, ...],
         mappings: Mappings,
         committed: Callable[[], None],
-        ending: Callable[[], None] | None,
+        coming: Callable[[], None] | None,
     ) -> bool:
         reading = Reading(
             stream=stream,
@@ -250,7 +254,7 @@ class Sync:
 
         items = self.source.read(reading)
         finished = ingest(
-            items if ending is None else _then(items, ending),
+            items if coming is None else _told(items, coming),
             reading,
             mappings=mappings,
             ledger=self.ledger,
@@ -357,10 +361,16 @@ class Sync:
                 raise error
 
 
-def _then(items: Iterator[Item], ending: Callable[[], None]) -> Iterator[Item]:
-    """The items; when there is none any more, ``ending`` is called."""
-    yield from items
-    ending()
+def _told(items: Iterator[Item], coming: Callable[[], None]) -> Iterator[Item]:
+    """The items; ``coming`` is called when rows have come, and when there are none any more."""
+    told = False
+    with closing(closable(items)):
+        for item in items:
+            yield item
+            if not told and not isinstance(item, Checkpoint | Passed):
+                told = True
+                coming()
+    coming()
 
 
 class _Loader(threading.Thread):
@@ -379,7 +389,7 @@ class _Loader(threading.Thread):
         self._work.set()
 
     def expect(self) -> None:
-        """All is read; when the last of it is committed, it is loaded."""
+        """Rows have come, or the last of them: they are loaded in a moment, or may be."""
         if self._sync.meter.read:
             self._expecting = True
             self._work.set()
@@ -393,22 +403,29 @@ class _Loader(threading.Thread):
 
     def run(self) -> None:
         destination: Destination[Any] | None = None
+        until: float | None = None
         try:
             while True:
-                self._work.wait()
+                left = None if until is None else max(until - self._sync.clock.monotonic(), 0)
+                if not self._work.wait(left):
+                    if destination is not None:
+                        destination.close()
+                    destination = until = None
+                    continue
                 self._work.clear()
                 ending = self._ending
                 if destination is None:
                     destination = self._sync.open_destination()
                 if self._expecting and not ending:
                     self._expecting = False
+                    until = self._sync.clock.monotonic() + EXPECTED_S
                     with suppress(Exception):  # the load raises it
                         # Where all is gone, it is not made anew before somebody could say so (`miss`).
                         if not self._sync.lost(destination):
                             destination.expect()
                 if not ending and not self._enough(destination):
                     continue
-                destination = self._attempt(destination)
+                destination, until = self._attempt(destination), None
                 if ending:
                     self._sync.settle(destination)
                     destination.completed()
