@@ -242,11 +242,11 @@ def _csv(entries: Iterator[Entry]) -> Iterator[str]:
         if heads is None:
             heads = list(flat)
             writer.writerow(heads)
-        writer.writerow([_cell(flat[head]) for head in heads])
+        writer.writerow([cell(flat[head]) for head in heads])
         yield sheet.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
     if isinstance(value, (dict, list)):
         return json.dumps(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from millrace.control import usage_counts
+from millrace.control import file_notes, usage_counts
 from millrace.control.counts import Key
 from millrace.control.db import upsert
 from millrace.control.failures import next_try
@@ -371,8 +371,8 @@ def forget(entry: Entry, stream: str, lane: Lane) -> None:
 
 
 def forget_marks(entry: Entry, stream: str) -> None:
-    """The stream has no marks."""
-    entry.connection.execute(sa.delete(marks).where(*_in(entry, marks, stream)))
+    """The stream has no marks but those of people, and its files are as if nobody had seen them."""
+    file_notes.forget(entry.connection, entry.pipeline, stream)
 
 
 def keep_time(entry: Entry, ingested_at_ms: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from millrace.connect.destination import Loaded
-from millrace.control import commits, counts, shelving
+from millrace.control import commits, counts, file_notes, shelving
 from millrace.control.commits import Entry, current_tables, latest_mappings, table_mappings
 from millrace.control.db import Database
 from millrace.control.leases import LEASE_S, Lease, confirm
@@ -161,6 +161,7 @@ class Books:
         commits.keep_raw(entry, commit.raw)
         commits.keep_samples(entry, commit.samples)
         commits.keep_marks(entry, commit.stream, commit.marks)
+        file_notes.keep(entry, commit.files)
         if commit.lane != "again":
             commits.keep_cursor(entry, commit)
         commits.keep_time(entry, commit.ingested_at_ms)
@@ -277,7 +278,8 @@ class Books:
         segments to come. Answers each table's generation.
         """
         with self._entry() as entry:
-            for table in (cursors, cursor_history, marks, mappings):
+            file_notes.forget(entry.connection, self.feed)
+            for table in (cursors, cursor_history, mappings):
                 entry.connection.execute(sa.delete(table).where(table.c.pipeline_id == self.feed))
             mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
             entry.connection.execute(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from millrace.connect.log import LOG
-from millrace.control import leases
+from millrace.control import file_notes, leases
 from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
-from millrace.control.tables import cursor_history, cursors, marks
+from millrace.control.tables import cursor_history, cursors
 from millrace.data.batch import JSON, Lane
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
@@ -222,6 +222,5 @@ def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, m
                     connection.execute(sa.insert(cursors).values(row))
                 connection.execute(sa.insert(cursor_history).values(row))
                 if not memory:
-                    forgotten = (marks.c.pipeline_id == id_, marks.c.stream == one.stream)
-                    connection.execute(sa.delete(marks).where(*forgotten))
+                    file_notes.forget(connection, id_, one.stream)
     return positions

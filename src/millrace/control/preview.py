@@ -11,7 +11,7 @@ from millrace.connect.source import Context, Reading, Stream
 from millrace.connect.sql.refusals import RowsRefused
 from millrace.control import connections
 from millrace.control.clock import clock as machine_clock
-from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
+from millrace.data.batch import Batch, Checkpoint, FileNote, Passed, Refused, Truncated
 from millrace.data.rows import to_batch
 from millrace.errors import ConfigError
 
@@ -36,7 +36,7 @@ def preview(home: Home, source: str, stream: str | None = None, limit: int = 10)
         items = opened.read(reading)
         try:
             for item in items:
-                if isinstance(item, (Checkpoint, Passed, Refused, Truncated)):
+                if isinstance(item, (Checkpoint, FileNote, Passed, Refused, Truncated)):
                     continue
                 rows = to_batch(item, None) if isinstance(item, list) else item
                 rows = rows.rows if isinstance(rows, Batch) else rows

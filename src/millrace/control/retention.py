@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from millrace.control import activity, leases
+from millrace.control import activity, file_notes, leases
 from millrace.control.people_tables import links, sessions
 from millrace.control.pipelines import lease_name
 from millrace.control.settings import workspace
@@ -70,6 +70,8 @@ def collect(
         raw = _drop_raw(home, moment)
         activity.expire(home, moment)
         forget_sessions(home, moment)
+        with home.database.joining() as connection:
+            file_notes.expire(connection, moment)
     forget_runs(home, moment)
     failed = _delete(stage, [*loaded, *closed, *raw], ending)
     unnamed = [] if ending.is_set() else _unnamed(home, stage, moment)

@@ -359,6 +359,36 @@ raw_files = Table(
     sqlite_autoincrement=True,
 )
 
+# Files that sources read, each at its latest version. ``digest``: of the path, which may be too long for an index.
+file_log = Table(
+    "file_log",
+    metadata,
+    _number(),
+    _pipeline(),
+    Column("stream", Free, nullable=False),
+    Column("digest", String(32), nullable=False),
+    Column("path", Free, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Column("version", Free, nullable=False),
+    Column("status", String(16), nullable=False),
+    # A person does not want it read; it stands beside what else is known of it.
+    Column("skipped", Boolean, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("gone_at", Moment),
+    Column("changed_at", Moment, nullable=False),
+    Column("run_id", BigInteger),
+    Column("error", Free),
+    UniqueConstraint("pipeline_id", "stream", "digest"),
+    Index("ix_file_log_gone", "gone_at"),
+    sqlite_autoincrement=True,
+)
+
 # One row for each generation of a table; the highest generation is the one that rows go to.
 tables = Table(
     "tables",

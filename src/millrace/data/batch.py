@@ -95,8 +95,32 @@ class Truncated:
     before_ms: int | None = None
 
 
+# Where a file is. "queued": it is to be read; "gone": it was there, and is not any more.
+FileStatus: TypeAlias = Literal["queued", "ingesting", "ingested", "failed", "skipped", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """What is to be said of a file that a source reads, kept by the ledger with the next checkpoint (I1).
+
+    ``version``: what is the same as long as the file is the same. ``at_ms``: when it became so. ``rows`` and
+    ``rejected`` count those of this version that came so far; ``error``: why it failed.
+    """
+
+    stream: str
+    path: str
+    size_bytes: int
+    modified_ms: int
+    version: str
+    status: FileStatus
+    at_ms: int
+    rows: int = 0
+    rejected: int = 0
+    error: str | None = None
+
+
 Rows: TypeAlias = list[dict[str, JSON]]
-Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Truncated | Checkpoint
+Item: TypeAlias = pa.RecordBatch | Rows | Batch | Refused | Passed | Truncated | FileNote | Checkpoint
 
 TRUNCATION = "truncation-"
 """How the name of a staged file begins that stands for a `Truncated`. It has one row: when that was ingested,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading
 from millrace.data import types
-from millrace.data.batch import READ_BEFORE, Batch, Checkpoint, Item, Mark, Passed, Refused, Truncated
+from millrace.data.batch import READ_BEFORE, Batch, Checkpoint, FileNote, Item, Mark, Passed, Refused, Truncated
 from millrace.data.columns import is_ours
 from millrace.data.dataclass import dataclass
 from millrace.data.rows import to_batch, to_json
@@ -47,6 +47,7 @@ class _Pending:
     passed: Counter[str] = field(default_factory=Counter[str])
     counts: Counter[str] = field(default_factory=Counter[str])
     marks: list[Mark] = field(default_factory=list[Mark])
+    files: list[FileNote] = field(default_factory=list[FileNote])
     cursor: Any = None
     progress: float | None = None
     checkpointed: bool = False
@@ -112,6 +113,7 @@ def ingest(
                 left=dict(pending.left),
                 raw=raw.close() if raw is not None else (),
                 samples=pending.samples,
+                files=pending.files,
                 transformation=flight.version,
                 progress=pending.progress,
                 # A source that saw the wish to stop may have ended before its end.
@@ -160,6 +162,9 @@ def ingest(
                             return False
                     continue
                 pending.loose = True  # I2
+                if isinstance(item, FileNote):
+                    pending.files.append(item)
+                    continue
                 if pending.since is None:
                     pending.since = clock.monotonic()
                 if isinstance(item, Passed):

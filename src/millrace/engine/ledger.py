@@ -9,7 +9,7 @@ from typing import Protocol
 
 from millrace.connect.destination import Loaded
 from millrace.connect.source import Memory
-from millrace.data.batch import JSON, Lane, Mark, Segment
+from millrace.data.batch import JSON, FileNote, Lane, Mark, Segment
 from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping
 
@@ -82,6 +82,7 @@ class Commit:
     """Of these, rows that were filtered, by stream and reason."""
     raw: Sequence[RawFile] = ()
     samples: Sequence[Sample] = ()
+    files: Sequence[FileNote] = ()
     transformation: int | None = None
     """Version of the transformation that the rows went through; None: they went through none."""
     progress: float | None = None

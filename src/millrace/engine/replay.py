@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from millrace.connect.source import Reading, Source
 from millrace.data import json_text, types
-from millrace.data.batch import Batch, Checkpoint, Entry, Item, Passed, Refused, Truncated
+from millrace.data.batch import Batch, Checkpoint, Entry, FileNote, Item, Passed, Refused, Truncated
 from millrace.data.cast import cast as exact_cast
 from millrace.data.columns import INGESTED_AT, OP_TYPE, REJECTS, UNCHANGED, Prefix, is_ours, ours, own_names
 from millrace.data.compute import pc
@@ -234,7 +234,7 @@ def _renamed(row: dict[str, Any], named: Mapping, prefix: Prefix) -> tuple[dict[
 
 def _since(item: Item, stream: str, ingested_at_ms: int) -> Item:
     """The item; rows in it were ingested at that time."""
-    if isinstance(item, (Refused, Passed, Truncated, Checkpoint)):
+    if isinstance(item, (Refused, Passed, Truncated, FileNote, Checkpoint)):
         return item
     batch = item if isinstance(item, Batch) else Batch(stream, to_batch(item, None) if isinstance(item, list) else item)
     batch = replace(batch, rows=own_names(batch.rows))

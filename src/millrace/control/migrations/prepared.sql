@@ -547,6 +547,33 @@ CREATE TABLE raw_files (
 
 CREATE INDEX ix_raw_files_pipeline ON raw_files (pipeline_id, stream, id)
 
+CREATE TABLE file_log (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    pipeline_id VARCHAR(36) NOT NULL,
+    stream TEXT NOT NULL,
+    digest VARCHAR(32) NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    modified_at BIGINT NOT NULL,
+    version TEXT NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    skipped BOOLEAN NOT NULL,
+    rows BIGINT NOT NULL,
+    rejected BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    first_seen_at BIGINT NOT NULL,
+    started_at BIGINT,
+    ended_at BIGINT,
+    gone_at BIGINT,
+    changed_at BIGINT NOT NULL,
+    run_id BIGINT,
+    error TEXT,
+    CONSTRAINT uq_file_log_pipeline_id UNIQUE (pipeline_id, stream, digest),
+    CONSTRAINT fk_file_log_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE
+)
+
+CREATE INDEX ix_file_log_gone ON file_log (gone_at)
+
 CREATE TABLE tables (
     pipeline_id VARCHAR(36) NOT NULL,
     name TEXT NOT NULL,
