@@ -124,6 +124,7 @@ def test_who_the_provider_vouches_for_is_signed_in(team: Home, home: Home, idp: 
     session = sign_on(home)
     assert (session.email, session.state) == ("ada@example.com", "open")
     assert sessions.authenticate(home, session.token).name == "ada@example.com"
+    assert activity.listed(team, severity="LOW").items[0].message == "ada@example.com signed in by SAML"
 
 
 def test_the_response_may_be_signed_too_and_keys_may_be_of_curves(team: Home, home: Home, idp: SamlProvider) -> None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import second_factor, security, sessions, users
+from millrace.control import activity, second_factor, security, sessions, users
 from millrace.control.home import Home
 from millrace.control.people_tables import recovery_codes
 from millrace.control.people_tables import users as people
@@ -61,6 +61,10 @@ def test_a_password_alone_opens_nothing_once_a_second_factor_is_on(team: Home) -
     whole = second_factor.show(team, half.token, code(enrolment.seed))
     assert whole.token != half.token and sessions.authenticate(team, whole.token).name == ADA
     assert refused(team, half.token, code(enrolment.seed, steps=1)) == "no_session"
+    first, *_, newest = [line for line in activity.listed(team, severity="LOW").items if line.action == "sign_in"][::-1]
+    assert first.message == f"{ADA} signed in with a password"
+    assert newest.message == f"{ADA} signed in with a password and with a second factor"
+    assert newest.after == {"way": "password", "second_factor": True}
 
 
 def test_a_code_counts_once(team: Home) -> None:

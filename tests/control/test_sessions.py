@@ -52,6 +52,21 @@ def test_a_session_stands_for_its_user_until_it_ends(team: Home) -> None:
     assert refused(lambda: sessions.authenticate(team, "")).code == "no_session"
 
 
+def test_the_log_says_by_which_way_somebody_came_in(team: Home) -> None:
+    def said() -> tuple[str, Any]:
+        line = activity.listed(team, severity="LOW", author=ADA).items[0]
+        assert line.action == "sign_in"
+        return line.message, line.after
+
+    sessions.sign_in(team, ADA, PASSWORD)
+    assert said() == (f"{ADA} signed in with a password", {"way": "password", "second_factor": False})
+    for way, told in (("oidc", "by OIDC"), ("saml", "by SAML")):
+        sessions.begin(team, users.find(team, ADA).id, way)
+        assert said() == (f"{ADA} signed in {told}", {"way": way, "second_factor": False})
+    sessions.opened(team, users.find(team, ADA).id, "open", None)  # an older Millrace did not keep it
+    assert said() == (f"{ADA} signed in", {"way": None, "second_factor": False})
+
+
 def test_a_session_is_over_after_twelve_hours_and_then_forgotten(team: Home) -> None:
     session = sessions.sign_in(team, ADA, PASSWORD)
     later(team, rows, expires_at=datetime.now(UTC) - timedelta(seconds=1))

@@ -100,6 +100,8 @@ sessions = Table(
     Column("expires_at", Moment, nullable=False),
     Column("address", String(64)),
     Column("agent", Free),
+    # By what somebody came in: password, oidc or saml. An older Millrace did not say.
+    Column("way", String(16)),
     Index("ix_sessions_user", "user_id"),
     Index("ix_sessions_expires_at", "expires_at"),
 )

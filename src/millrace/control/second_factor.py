@@ -190,7 +190,7 @@ def _new_codes(connection: sa.Connection, user_id: str) -> tuple[str, ...]:
 def _instead(home: Home, connection: sa.Connection, row: Any) -> Session:
     """An open session with another token: whoever saw the old one before has nothing."""
     connection.execute(sa.delete(session_rows).where(session_rows.c.hash == row.hash))
-    return sessions.opened(home, row.user_id, "open", address=row.address, agent=row.agent)
+    return sessions.opened(home, row.user_id, "open", row.way, second_factor=True, address=row.address, agent=row.agent)
 
 
 def _wrong() -> AuthError:

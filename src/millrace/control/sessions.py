@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # What must still be done before the session is good for anything: show a second factor, or set one up.
 State: TypeAlias = Literal["open", "second_factor", "enrol"]
 
+# By what somebody has shown who they are.
+Way: TypeAlias = Literal["password", "oidc", "saml"]
+_BY: dict[Way, str] = {"password": "with a password", "oidc": "by OIDC", "saml": "by SAML"}
+
 LASTS = timedelta(hours=12)
 # Who has shown a password has that long for the second factor.
 UNFINISHED = timedelta(minutes=10)
@@ -69,20 +73,32 @@ def sign_in(home: Home, email: str, password: str, *, address: str | None = None
         with home.database.transaction() as connection:
             hash_ = passwords.hashed(password, settings)
             connection.execute(sa.update(people).where(people.c.id == row.id).values(password=hash_))
-    return begin(home, row.id, address=address, agent=agent)
+    return begin(home, row.id, "password", address=address, agent=agent)
 
 
-def begin(home: Home, user_id: str, *, address: str | None = None, agent: str | None = None) -> Session:
+def begin(home: Home, user_id: str, way: Way, *, address: str | None = None, agent: str | None = None) -> Session:
     """A session for a user who has shown who they are: open, or with the second factor still to show or to set up."""
     with home.database.reading() as connection:
         row = connection.execute(sa.select(people.c.team_id, people.c.totp_on).where(people.c.id == user_id)).one()
     required = security.of_team(home, row.team_id).two_factor_required
     state: State = "second_factor" if row.totp_on else "enrol" if required else "open"
-    return opened(home, user_id, state, address=address, agent=agent)
+    return opened(home, user_id, state, way, address=address, agent=agent)
 
 
-def opened(home: Home, user_id: str, state: State, *, address: str | None = None, agent: str | None = None) -> Session:
-    """A new session of the user; nobody is asked whether they may have it."""
+def opened(
+    home: Home,
+    user_id: str,
+    state: State,
+    way: Way | None,
+    *,
+    second_factor: bool = False,
+    address: str | None = None,
+    agent: str | None = None,
+) -> Session:
+    """A new session of the user; nobody is asked whether they may have it.
+
+    ``way``: None for one that goes on from one that an older Millrace began. ``second_factor``: it was shown just now.
+    """
     token = secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     expires_at = now + (LASTS if state == "open" else UNFINISHED)
@@ -98,13 +114,16 @@ def opened(home: Home, user_id: str, state: State, *, address: str | None = None
                 expires_at=expires_at,
                 address=address,
                 agent=agent and agent[:255],
+                way=way,
             )
         )
         if state == "open":
             done = {"failures": 0, "locked_until": None, "signed_in_at": now}
             connection.execute(sa.update(people).where(people.c.id == user_id).values(done))
             there = home.acting(Actor("user", user.email, user.team_id, user.id, address=address))
-            wrote(there, "LOW", user.entity, "sign_in", f"{user.email} signed in")
+            by = " and ".join(([_BY[way]] if way else []) + ["with a second factor"] * second_factor)
+            after = {"way": way, "second_factor": second_factor}
+            wrote(there, "LOW", user.entity, "sign_in", f"{user.email} signed in {by}".rstrip(), None, after)
     return Session(token, csrf_of(token), user.email, state, expires_at)
 
 

@@ -288,8 +288,9 @@ def _taken(home: Home, token: str, protocol: str, address: str | None) -> Any:
 
 def _session(home: Home, row: Any, email: str, name: str, address: str | None, agent: str | None) -> Session:
     there = home.acting(SYSTEM.of(row.team_id))
-    user_id = _user(there, _sign_on(row), _vouched(email), name)
-    return sessions.begin(home, user_id, address=address, agent=agent)
+    sign_on = _sign_on(row)
+    user_id = _user(there, sign_on, _vouched(email), name)
+    return sessions.begin(home, user_id, sign_on.protocol, address=address, agent=agent)
 
 
 def _vouched(email: str) -> str:

@@ -334,6 +334,7 @@ CREATE TABLE sessions (
     expires_at BIGINT NOT NULL,
     address VARCHAR(64),
     agent TEXT,
+    way VARCHAR(16),
     CONSTRAINT pk_sessions PRIMARY KEY (hash),
     CONSTRAINT fk_sessions_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE CASCADE
 )

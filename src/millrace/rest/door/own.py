@@ -98,7 +98,7 @@ async def set_password(request: Request, home: SignedInHome, body: NewPassword) 
     await hashing(request, sessions.change_password, home, body.old, body.new)
     agent = request.headers.get("user-agent")
     session = await run_in_threadpool(
-        sessions.opened, home, home.actor.user_id or "", "open", address=address(request), agent=agent
+        sessions.opened, home, home.actor.user_id or "", "open", "password", address=address(request), agent=agent
     )
     return let_in(request, session, told(SignedIn.of(session)))
 
