@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from decimal import Decimal
 
 import pyarrow as pa
@@ -15,9 +15,10 @@ COLUMNS = Columns(("id",), {"id": pa.int64(), "a": pa.string(), "b": pa.int64()}
 
 
 def side(*rows: tuple[int, str | None, int | None]) -> Side:
-    def read() -> Generator[pa.RecordBatch]:
+    def read(wanted: Collection[int]) -> Generator[tuple[int, pa.RecordBatch]]:
+        assert [*wanted] == [0]
         for one in rows:
-            yield pa.RecordBatch.from_pylist([dict(zip(("id", "a", "b"), one, strict=True))])
+            yield 0, pa.RecordBatch.from_pylist([dict(zip(("id", "a", "b"), one, strict=True))])
 
     return read
 
@@ -25,7 +26,7 @@ def side(*rows: tuple[int, str | None, int | None]) -> Side:
 def test_values_that_two_rows_of_one_part_exchanged_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PARTS", 1)
     one, other = side((1, "x", 10), (2, "y", 20), (3, "z", 30)), side((1, "y", 10), (2, "x", 20), (3, "z", 30))
-    found = likeness(one, other, COLUMNS, [], 10)
+    (found,) = likeness(one, other, [COLUMNS], [], 10)
     assert [(each.kind, each.rows, each.first, each.last, each.columns) for each in found.unalike] == [
         ("other", 2, "1", "2", {"a": 2})
     ]
@@ -36,36 +37,36 @@ def test_a_value_that_moved_to_another_column_or_became_null_is_found() -> None:
     columns = Columns(("id",), {"id": pa.int64(), "a": pa.int64(), "b": pa.int64()})
 
     def read(a: int | None, b: int | None) -> Side:
-        return lambda: (one for one in [pa.RecordBatch.from_pylist([{"id": 1, "a": a, "b": b}])])
+        return lambda _: (one for one in [(0, pa.RecordBatch.from_pylist([{"id": 1, "a": a, "b": b}]))])
 
-    assert likeness(read(1, 2), read(1, 2), columns, [], 10).unalike == ()
+    assert likeness(read(1, 2), read(1, 2), [columns], [], 10)[0].unalike == ()
     for a, b in ((2, 1), (None, 2), (1, None)):
-        assert [one.kind for one in likeness(read(1, 2), read(a, b), columns, [], 10).unalike] == ["other"]
+        assert [one.kind for one in likeness(read(1, 2), read(a, b), [columns], [], 10)[0].unalike] == ["other"]
 
 
 def test_the_order_and_the_batches_of_rows_do_not_matter() -> None:
     rows = [(number, f"v{number}", number % 7) for number in range(50)]
-    found = likeness(side(*rows), side(*reversed(rows)), COLUMNS, [], 10)
+    (found,) = likeness(side(*rows), side(*reversed(rows)), [COLUMNS], [], 10)
     assert (found.rows, found.unalike, found.keys) == (50, (), ())
 
 
 def test_there_are_no_keys_where_more_rows_differ_than_were_asked_for() -> None:
-    found = likeness(side((1, "x", 1), (2, "y", 2)), side((1, "-", 1), (2, "-", 2)), COLUMNS, [], 1)
+    (found,) = likeness(side((1, "x", 1), (2, "y", 2)), side((1, "-", 1), (2, "-", 2)), [COLUMNS], [], 1)
     assert (found.keys, sum(one.rows for one in found.unalike)) == (None, 2)
 
 
 def test_a_side_is_closed_as_soon_as_a_batch_cannot_be_compared() -> None:
     closed: list[str] = []
 
-    def read() -> Generator[pa.RecordBatch]:
+    def read(wanted: Collection[int]) -> Generator[tuple[int, pa.RecordBatch]]:
         try:
-            yield pa.RecordBatch.from_pylist([{"id": 1}])
-            yield pa.RecordBatch.from_pylist([{"id": 2}])
+            yield 0, pa.RecordBatch.from_pylist([{"id": 1}])
+            yield 0, pa.RecordBatch.from_pylist([{"id": 2}])
         finally:
             closed.append("one")
 
     with pytest.raises(KeyError) as raised:
-        likeness(read, side(), COLUMNS, [], 10)
+        likeness(read, side(), [COLUMNS], [], 10)
     # The error holds all frames that it came through, and what they hold.
     assert (raised.tb is not None, closed) == (True, ["one"])
 

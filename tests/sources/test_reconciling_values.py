@@ -195,21 +195,119 @@ def test_what_cannot_be_compared_by_value_says_why(shop: Made, database: Postgre
     assert "appended" in found.why_not
 
 
-def test_tables_of_items_of_arrays_are_said_to_be_left_out(shop: Made, mongo: Deployment) -> None:
+SPLIT = {"json_parsing_strategy": "SPLIT"}
+
+
+def orders(many: int) -> list[dict[str, Any]]:
+    """Orders with lines, and lines with tags."""
+    return [
+        {
+            "_id": number,
+            "at": datetime(2024, 1, 1, tzinfo=UTC),
+            "lines": [
+                {"sku": f"{number}-{line}", "n": line / 3, "tags": ["x", f"tëxt {line}"][: line % 3]}
+                for line in range(number % 4)
+            ],
+        }
+        for number in range(1, many + 1)
+    ]
+
+
+@pytest.mark.parametrize("name", ["duckdb", "postgres", "mysql"])
+def test_items_of_arrays_are_compared_and_those_that_differ_are_mended_with_their_events(
+    shop: Made, mongo: Deployment, name: str
+) -> None:
+    mongo.database.orders.insert_many(orders(40))
+    made = shop("mongodb", mongo.settings(ingestion_mode="log"), name, options=SPLIT)
+    # Items that come, change and go by the log.
+    mongo.database.orders.update_one({"_id": 3}, {"$set": {"lines.1.sku": "other"}})
+    mongo.database.orders.update_one({"_id": 3}, {"$push": {"lines": {"sku": "new"}}})
+    mongo.database.orders.update_one({"_id": 7}, {"$set": {"lines": []}})
+    mongo.database.orders.delete_one({"_id": 11})
+    mongo.database.orders.insert_one({"_id": 12345, "lines": [{"sku": "late", "tags": ["y"]}]})
+    runs.run(made.home, name)
+    before = made.values(name)
+    lines = sum(number % 4 for number in range(1, 41)) - 3 - 3 + 1 + 1
+    tags = sum(line % 3 for number in range(1, 41) if number not in (7, 11) for line in range(number % 4)) + 1
+    assert (before.rows, before.unlike, before.left_out) == (40, (), {})
+    assert before.items == {"orders_lines": lines, "orders_lines_tags": tags}
+    table = TABLES[name]
+    made.change(
+        name,
+        f"UPDATE {table}_lines SET n = 5, sku = NULL WHERE sku IN ('2-1', '39-0')",
+        f"DELETE FROM {table}_lines WHERE sku = '5-0'",
+        f"UPDATE {table}_lines_tags SET value = 'changed' WHERE __hevo_ref_id = "
+        f"(SELECT __hevo_id FROM {table}_lines WHERE sku = '10-1')",
+    )
+    found = {(one.name, one.kind, one.rows, one.first, one.last): dict(one.columns) for one in made.values(name).unlike}
+    assert found == {
+        ("orders_lines", "other", 2, "2", "39"): {"n": 2, "sku": 2},
+        ("orders_lines", "missing", 1, "5", "5"): {},
+        ("orders_lines_tags", "other", 1, "10", "10"): {"value": 1},
+    }
+    # What an event lacks with all its items is told once.
+    made.change(name, f"DELETE FROM {table} WHERE _id = '6'", f"DELETE FROM {table}_lines WHERE sku LIKE '6-%'")
+    assert [(one.name, one.rows) for one in made.values(name).unlike if one.kind == "missing"] == [
+        ("all rows", 1), ("orders_lines", 1),
+    ]  # fmt: skip
+    fixed = made.compared(name, fix=True)
+    assert (fixed.equal, fixed.values and fixed.values.read_again) == (True, 5)
+    # An item that the source does not have goes with a fresh table.
+    made.change(name, f"UPDATE {table}_lines SET __hevo_id = 'nobody' WHERE sku = '1-0'")
+    assert {(one.name, one.kind, one.first) for one in made.values(name).unlike} == {
+        ("orders_lines", "missing", "1"), ("orders_lines", "extra", "1"),
+    }  # fmt: skip
+
+
+def test_items_in_json_of_a_table_are_compared_too(shop: Made, database: PostgreSQL) -> None:
+    database.run(
+        "CREATE TABLE orders (a int, b text, lines jsonb, nums jsonb, PRIMARY KEY (a, b))",
+        "INSERT INTO orders SELECT g, 'k|' || g, jsonb_build_array(jsonb_build_object('sku', g, 'p', 'x' || g)), "
+        "jsonb_build_array(g, NULL, 3) FROM generate_series(1, 30) g",
+    )
+    made = shop("postgres", database.settings(ingestion_mode="table", schemas=["public"]), "duckdb", options=SPLIT)
+    before = made.values("duckdb")
+    assert (before.unlike, before.left_out) == ((), {})
+    assert before.items == {"orders_lines": 30, "orders_nums": 90}
+    made.change("duckdb", "UPDATE orders_nums SET value = 99 WHERE value = 7", "DELETE FROM orders_lines WHERE sku = 9")
+    assert made.unlike("duckdb") == [
+        ("missing", 1, "9, k|9", "9, k|9", {}),
+        ("other", 1, "7, k|7", "7, k|7", {"value": 1}),
+    ]
+    assert made.compared("duckdb", fix=True).equal
+
+
+def test_what_is_compared_of_items_of_arrays_is_told(shop: Made, mongo: Deployment) -> None:
     mongo.database.orders.insert_one({"_id": 1, "lines": [{"sku": "a", "tags": ["x"]}, {"sku": "b", "tags": []}]})
-    made = shop("mongodb", mongo.settings(ingestion_mode="table"), "duckdb", options={"json_parsing_strategy": "SPLIT"})
-    found = made.compared("duckdb")
-    assert found.equal
-    assert found.values is not None
-    assert (found.values.rows, found.values.left_out) == (1, ("orders_lines", "orders_lines_tags"))
+    made = shop("mongodb", mongo.settings(ingestion_mode="table"), "duckdb", options=SPLIT)
+    assert made.compared("duckdb").equal
     told = ask("reconcile", "duckdb", "--values", home=made.home.path)
-    assert "Not compared: 2 tables of items of arrays (orders_lines, orders_lines_tags)." in told.out
+    assert "And rows of items of arrays: orders_lines 2, orders_lines_tags 1." in told.out
     # Rows that are skipped are in no table; those below them are.
     lines = f"{mongo.name}.orders_lines"
     mappings.skip(made.home, "duckdb", lines)
-    assert made.values("duckdb").left_out == ("orders_lines_tags",)
+    assert made.values("duckdb").items == {"orders_lines_tags": 1}
+    made.change("duckdb", "DROP TABLE orders_lines_tags")
+    assert (
+        "Not compared: orders_lines_tags is not at the destination."
+        in ask("reconcile", "duckdb", "--values", home=made.home.path).out
+    )
     mappings.skip(made.home, "duckdb", f"{lines}_tags")
-    assert made.values("duckdb").left_out == ()
+    assert (made.values("duckdb").items, made.values("duckdb").left_out) == ({}, {})
+
+
+def test_an_event_with_an_item_that_does_not_fit_is_in_no_table_and_does_not_count(
+    shop: Made, mongo: Deployment
+) -> None:
+    mongo.database.orders.insert_many(orders(10))
+    made = shop("mongodb", mongo.settings(ingestion_mode="log"), "duckdb", options=SPLIT)
+    mappings.change_type(made.home, "duckdb", f"{mongo.name}.orders_lines", "n", "DOUBLE")
+    mongo.database.orders.insert_one({"_id": 11, "lines": [{"n": 1.5}, {"n": "no number"}]})
+    runs.run(made.home, "duckdb")
+    found = made.compared("duckdb")
+    assert found.equal
+    assert found.values is not None
+    assert found.values.rows == 10
 
 
 def test_rows_of_a_table_with_another_key_are_not_read_again_by_it(shop: Made, database: PostgreSQL) -> None:

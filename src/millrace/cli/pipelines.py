@@ -330,9 +330,11 @@ def _values(values: Values) -> Iterator[str]:
     if values.read_again:
         yield f"Read once more: {count(values.read_again, 'row')}."
     yield f"Compared value by value: {count(values.rows, 'row')}."
-    if values.left_out:
-        tables = count(len(values.left_out), "table")
-        yield f"{mark('look')} Not compared: {tables} of items of arrays ({', '.join(values.left_out)})."
+    if values.items:
+        told = ", ".join(f"{table} {rows:,}" for table, rows in values.items.items())
+        yield f"And rows of items of arrays: {told}."
+    for why in values.left_out.values():
+        yield f"{mark('look')} Not compared: {why}."
     if values.unlike:
         rows = [
             (

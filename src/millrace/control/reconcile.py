@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -83,7 +83,8 @@ class Unlike:
     """Rows of one range that are not alike at the source and in the table, from the key ``first`` to ``last``.
 
     ``kind``: their values differ (other), the table lacks them (missing), or has more of them (extra); of the latter
-    two, those that no cause accounts for. ``columns``: in how many of these rows each column differs.
+    two, those that no cause accounts for. ``columns``: in how many of these rows each column differs. Of items of
+    arrays ``name`` is the table, and the keys are those of the rows that they are of.
     """
 
     name: str
@@ -105,8 +106,10 @@ class Values:
     """Rows that were read once more because of this comparison."""
     why_whole: str = ""
     """Why rows cannot be read once more by their keys, so that the object is to be read as a whole."""
-    left_out: tuple[str, ...] = ()
-    """Tables of items of the object's arrays, whose values are not compared; what is skipped has none."""
+    items: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many rows were compared of each table of items of the object's arrays."""
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Such tables that were not compared, each with the reason. What is skipped has none."""
 
     @property
     def to_read(self) -> int:

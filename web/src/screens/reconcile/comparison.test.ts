@@ -45,7 +45,8 @@ const values = (rows: Unlike[], more: Partial<Values> = {}): Values => ({
   why_not: '',
   read_again: 0,
   why_whole: '',
-  left_out: [],
+  items: {},
+  left_out: {},
   ...more,
 });
 
@@ -78,8 +79,13 @@ describe('a comparison', () => {
     expect(alike(values([]))).toBe('1,000 rows compared value by value: all alike.');
     const told = alike(values([unlike('other', 2), unlike('missing', 1)], { read_again: 1 }));
     expect(told).toBe('1,000 rows compared value by value: 3 rows not alike. 1 row read once more.');
-    expect(alike(values([], { left_out: ['orders_lines'] }))).toBe(
-      '1,000 rows compared value by value: all alike. Not compared: 1 table of items of arrays (orders_lines).',
+    const beside = {
+      items: { orders_lines: 2500 },
+      left_out: { orders_tags: 'orders_tags is not at the destination' },
+    };
+    expect(alike(values([], beside))).toBe(
+      '1,000 rows compared value by value: all alike. Rows of items of arrays: orders_lines 2,500. ' +
+        'Not compared: orders_tags is not at the destination.',
     );
     expect(alike(values([], { why_not: 'rows are appended' }))).toBe(
       'Values were not compared: rows are appended.',

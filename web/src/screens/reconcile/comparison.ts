@@ -30,8 +30,10 @@ export interface Values {
   read_again: number;
   /** Why rows cannot be read once more by their keys. */
   why_whole: string;
-  /** Tables of items of the object's arrays, whose values are not compared. */
-  left_out: string[];
+  /** How many rows were compared of each table of items of the object's arrays. */
+  items: Record<string, number>;
+  /** Such tables that were not compared, each with the reason. */
+  left_out: Record<string, string>;
 }
 
 export interface Reconciliation {
@@ -85,11 +87,12 @@ export function alike(values: Values): string {
   const differ = values.unlike.reduce((sum, one) => sum + one.rows, 0);
   const again = values.read_again > 0 ? ` ${some(values.read_again, 'row')} read once more.` : '';
   const found = differ > 0 ? `${some(differ, 'row')} not alike` : 'all alike';
-  const without =
-    values.left_out.length > 0
-      ? ` Not compared: ${some(values.left_out.length, 'table')} of items of arrays (${values.left_out.join(', ')}).`
-      : '';
-  return `${some(values.rows, 'row')} compared value by value: ${found}.${again}${without}`;
+  const items = Object.entries(values.items).map(([table, rows]) => `${table} ${count(rows)}`);
+  const beside = items.length > 0 ? ` Rows of items of arrays: ${items.join(', ')}.` : '';
+  const without = Object.values(values.left_out)
+    .map((why) => ` Not compared: ${why}.`)
+    .join('');
+  return `${some(values.rows, 'row')} compared value by value: ${found}.${beside}${again}${without}`;
 }
 
 /** Rows that differ can be read once more by their keys, and were not. */
