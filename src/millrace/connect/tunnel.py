@@ -26,7 +26,7 @@ class Tunnel:
 
     def __init__(self, login: SshSettings, host: str, port: int, reach: Reach, timeout_s: float) -> None:
         self._to = (host, port)
-        self._transport = _transport(login, reach, timeout_s)
+        self._transport = signed_in(login, reach, timeout_s)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address, self.port = self._listening.getsockname()
         threading.Thread(target=self._accept, daemon=True, name="millrace-tunnel").start()
@@ -64,7 +64,7 @@ def dialed(login: SshSettings, host: str, port: int, reach: Reach, timeout_s: fl
 
     Raises OSError where the SSH server does not get there.
     """
-    transport = _transport(login, reach, timeout_s)
+    transport = signed_in(login, reach, timeout_s)
     try:
         there = transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s)
     except (paramiko.SSHException, EOFError) as refusal:
@@ -91,7 +91,8 @@ def _carry(source: Any, target: Any) -> None:
             end.close()
 
 
-def _transport(login: SshSettings, reach: Reach, timeout_s: float) -> paramiko.Transport:
+def signed_in(login: SshSettings, reach: Reach, timeout_s: float) -> paramiko.Transport:
+    """A connection to the SSH server, which is the one that the settings mean, with its user signed in."""
     host, where = str(login.ssh_host), f"the SSH server {login.ssh_host}:{login.ssh_port}"
     try:
         address = resolved(host, login.ssh_port, reach.stores)[0]

@@ -1,0 +1,1 @@
+"""Files in a folder, a bucket, or at an SFTP server."""

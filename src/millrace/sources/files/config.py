@@ -1,0 +1,180 @@
+"""Settings of a source of files: where they are, which of them are read, and what is in them."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Literal, Self, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from millrace.connect.config import Secret, SourceConfig
+from millrace.connect.files.store import SCHEMES
+from millrace.connect.ssh import SshSettings
+
+Format: TypeAlias = Literal["csv", "tsv", "json", "parquet", "avro", "xml"]
+
+# Formats by the ending of a name, in front of that of a compression.
+ENDINGS: dict[str, Format] = {
+    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".parquet": "parquet", ".avro": "avro", ".xml": "xml",
+}  # fmt: skip
+
+# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
+_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
+
+
+class Config(SourceConfig):
+    """Which files to read, and how."""
+
+    url: str = Field(
+        min_length=1,
+        description="A local folder, a bucket with a prefix (s3://bucket/prefix, gs://, az://), or "
+        "sftp://user@host:port/folder.",
+        json_schema_extra={"format": "path"},
+    )
+    pattern: str = Field(
+        "*",
+        min_length=1,
+        description="Which files are read, like *.csv or daily/**/*.json. Without a slash it is compared with the name "
+        "alone. Names that begin with _ or . are never read.",
+    )
+    format: Format | None = Field(
+        None, description="What is in the files; left out: by the ending of each (.csv, .jsonl.gz …)."
+    )
+    objects: Literal["folders", "one"] = Field(
+        "folders", description="Each folder below the URL is an object (folders), or all files together are one (one)."
+    )
+    object_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Name of the object of files that are in no folder of their own.",
+    )
+    key: tuple[str, ...] = Field(
+        (), description="Columns that tell rows apart; left out: the file and the number of the row."
+    )
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="CSV: the character between fields; left out: a comma, or a tab."
+    )
+    header: bool = Field(True, description="CSV and TSV: the first row has the names of columns.")
+    quote: str = Field('"', max_length=1, description="CSV and TSV: the character around fields; empty: there is none.")
+    encoding: str = Field("utf-8", description="Encoding of CSV, TSV and JSON files, like utf-8, latin-1 or utf-16.")
+    types: Literal["values", "text"] = Field(
+        "values",
+        description="CSV, TSV and XML: columns have the type that their values say (values), or all are text (text).",
+    )
+    region: str | None = Field(None, description="Region of an S3 bucket.")
+    endpoint: str | None = Field(None, description="Address of a service that speaks S3, for example MinIO.")
+    access_key_id: str | None = Field(None, description="Key of an S3 bucket; left out: from the environment.")
+    secret_access_key: Secret | None = Field(None, description="Secret of that key.")
+    service_account_key: Secret | None = Field(
+        None, description="Google Cloud Storage: the JSON text of a service account's key."
+    )
+    account_name: str | None = Field(None, description="Azure Blob Storage: name of the storage account.")
+    account_key: Secret | None = Field(None, description="Azure Blob Storage: key of the account.")
+    sas_token: Secret | None = Field(
+        None, description="Azure Blob Storage: a shared access signature, instead of a key."
+    )
+    ssh_password: Secret | None = Field(None, description="SFTP: password of the user.")
+    ssh_private_key: Secret | None = Field(None, description="SFTP: private key of the user, the text of the file.")
+    ssh_passphrase: Secret | None = Field(None, description="SFTP: what the private key is encrypted with.")
+    ssh_host_key: str | None = Field(
+        None, description="SFTP: public key of the server, as `ssh-keyscan` prints it: another server is refused."
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint(cls, url: str | None) -> str | None:
+        if url is not None and _ENDPOINT.fullmatch(url) is None:
+            raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
+        return url
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, name: str) -> str:
+        try:
+            found = codecs.lookup(name)
+            "a".encode(name).decode(name)
+        except (LookupError, UnicodeError):
+            raise ValueError(f"there is no encoding {name!r} of text; use utf-8, latin-1, cp1252 or utf-16") from None
+        return found.name
+
+    @field_validator("delimiter", "quote")
+    @classmethod
+    def _one_byte(cls, found: str | None) -> str | None:
+        if found and (not found.isascii() or found in "\r\n"):
+            raise ValueError("it must be one ASCII character, and no line break")
+        return found
+
+    @model_validator(mode="after")
+    def _place(self) -> Self:
+        if self.is_sftp:
+            parts = urlsplit(self.url)
+            if parts.password:
+                raise ValueError("the url has a password in it; give it as ssh_password")
+            if not parts.hostname or not parts.username:
+                raise ValueError("the url must be like sftp://user@host/folder")
+            if not self.ssh_host_key:
+                raise ValueError("ssh_host_key is missing: give what `ssh-keyscan` prints for the server")
+            if (self.ssh_password is None) == (self.ssh_private_key is None):
+                raise ValueError("give one of ssh_password and ssh_private_key")
+        elif "://" in self.url and not self.is_bucket:
+            raise ValueError(f"the url is of an unknown kind; known are folders, sftp:// and {', '.join(SCHEMES)}")
+        if self.quote and self.quote == self.delimiter:
+            raise ValueError("delimiter and quote are the same character")
+        return self
+
+    @property
+    def is_sftp(self) -> bool:
+        return self.url.lower().startswith("sftp://")
+
+    @property
+    def is_bucket(self) -> bool:
+        return self.url.startswith(SCHEMES)
+
+    @property
+    def has_keys(self) -> bool:
+        """A bucket is opened with what these settings say, not with what the server has."""
+        return (
+            (self.access_key_id is not None and self.secret_access_key is not None)
+            or self.service_account_key is not None
+            or (self.account_name is not None and (self.account_key or self.sas_token) is not None)
+        )
+
+    def options(self) -> dict[str, str]:
+        """What the bucket's service needs to know; holds the secrets."""
+        given = {
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "access_key_id": self.access_key_id,
+            "secret_access_key": self.secret_access_key,
+            "google_service_account_key": self.service_account_key,
+            "azure_storage_account_name": self.account_name,
+            "azure_storage_account_key": self.account_key,
+            "azure_storage_sas_token": self.sas_token,
+        }
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def login(self) -> SshSettings:
+        """Who comes to the SFTP server."""
+        parts = urlsplit(self.url)
+        return SshSettings(
+            ssh_host=parts.hostname,
+            ssh_port=parts.port or 22,
+            ssh_user=unquote(parts.username or ""),
+            ssh_password=self.ssh_password,
+            ssh_private_key=self.ssh_private_key,
+            ssh_passphrase=self.ssh_passphrase,
+            ssh_agent=False,
+            ssh_host_key=self.ssh_host_key,
+        )
+
+    def folder(self) -> str:
+        """The folder at the SFTP server."""
+        return unquote(urlsplit(self.url).path) or "/"

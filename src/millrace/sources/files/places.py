@@ -1,0 +1,174 @@
+"""Where files are: a local folder or a bucket, behind the same few verbs (`sftp` is the third)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from millrace.connect.files.store import Store
+from millrace.connect.reach import check_url
+from millrace.connect.source import Context
+from millrace.data.dataclass import dataclass
+from millrace.errors import ConfigError, EnvironmentProblem
+from millrace.sources.files.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file as it was listed. ``path``: below the URL, with `/`; ``key``: how its place calls it. ``version`` is the
+    same as long as the file is."""
+
+    path: str
+    key: str
+    size_bytes: int
+    modified_us: int
+    version: str
+
+
+class Place(Protocol):
+    """Somewhere with files."""
+
+    def files(self) -> Iterator[Found]:
+        """All files below the URL, in no order. Raises ConfigError where there is no such place."""
+        ...
+
+    def about(self, found: Found) -> Found | None:
+        """The file as it is now; None where it is gone."""
+        ...
+
+    def open(self, found: Found) -> BinaryIO:
+        """Its bytes, from the first on. Raises FileNotFoundError where it is gone."""
+        ...
+
+    def open_anywhere(self, found: Found) -> BinaryIO:
+        """Its bytes, from wherever they are asked for."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def place(config: Config, context: Context) -> Place:
+    """The place that the settings name. Raises ConfigError where whoever asks may not read there."""
+    if config.is_sftp:
+        # Imported here: it needs what only such places need.
+        from millrace.sources.files.sftp import Sftp
+
+        return Sftp(config.login(), config.folder(), context.reach)
+    return _bucket(config, context) if config.is_bucket else Folder(Path(config.url), links=context.reach.everywhere)
+
+
+class Folder:
+    """A folder of this machine. ``links``: files that are links are read, too, wherever they lead."""
+
+    def __init__(self, root: Path, *, links: bool) -> None:
+        self._root = root
+        self._links = links
+
+    def files(self) -> Iterator[Found]:
+        if not self._root.is_dir():
+            raise ConfigError(
+                f"there is no folder {self._root}",
+                hint="Check the path, and who may read it.",
+                path="url",
+                code="no_folder",
+            )
+
+        def told(error: OSError) -> None:
+            # What cannot be listed would otherwise look as if it were gone.
+            raise EnvironmentProblem(
+                f"the folder {error.filename} cannot be listed: {error.strerror}",
+                hint="Give this user the right to read it.",
+                code="folder_unreadable",
+            ) from error
+
+        for folder, below, names in os.walk(self._root, onerror=told):
+            below[:] = [name for name in below if not name.startswith((".", "_"))]
+            for name in names:
+                file = Path(folder) / name
+                if (
+                    file.is_file()
+                    and (self._links or not file.is_symlink())
+                    and (found := self._found(file)) is not None
+                ):
+                    yield found
+
+    def about(self, found: Found) -> Found | None:
+        return self._found(Path(found.key))
+
+    def open(self, found: Found) -> BinaryIO:
+        return Path(found.key).open("rb")
+
+    open_anywhere = open
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _found(self, file: Path) -> Found | None:
+        try:
+            state = file.stat()
+        except FileNotFoundError:
+            return None
+        path = file.relative_to(self._root).as_posix()
+        return Found(
+            path=path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+            key=str(file),
+            size_bytes=state.st_size,
+            modified_us=state.st_mtime_ns // 1000,
+            version=f"{state.st_size}-{state.st_mtime_ns}",
+        )
+
+
+class Bucket:
+    """A bucket, below a prefix."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def files(self) -> Iterator[Found]:
+        for item in self._store.listed():
+            # What stands for a folder has no bytes, and a name that ends like one.
+            if item.size_bytes or not item.key.endswith("/"):
+                yield _of(item.key, item.size_bytes, item.modified_us, item.tag)
+
+    def about(self, found: Found) -> Found | None:
+        item = self._store.about(found.key)
+        return None if item is None else _of(found.key, item.size_bytes, item.modified_us, item.tag)
+
+    def open(self, found: Found) -> BinaryIO:
+        return self._store.open(found.key)
+
+    def open_anywhere(self, found: Found) -> BinaryIO:
+        return self._store.open_anywhere(found.key)
+
+    def close(self) -> None:
+        """Its connections end by themselves."""
+
+
+def _of(key: str, size_bytes: int, modified_us: int, tag: str | None) -> Found:
+    return Found(key, key, size_bytes, modified_us, (tag or "").strip('"') or f"{size_bytes}-{modified_us}")
+
+
+def _bucket(config: Config, context: Context) -> Bucket:
+    reach = context.reach
+    if not reach.everywhere and config.endpoint is not None:
+        check_url(config.endpoint, reach.stores)
+        if not config.has_keys:
+            # Who named the service would be sent what signs with the server's own credentials.
+            raise ConfigError(
+                "a service that is named by its endpoint needs keys of its own",
+                hint="Give access_key_id and secret_access_key.",
+                path="access_key_id",
+                code="own_keys",
+            )
+    if not reach.credentials and not config.has_keys:
+        # Else whoever may save a connection reads wherever the server may.
+        raise ConfigError(
+            "this bucket has no keys, and the server's own are for connections of its operator alone",
+            hint="Give keys of its own. Where every bucket that the server may read is open to all who save "
+            "connections, an administrator may set `settings: {allow_server_credentials: true}` with `millrace apply`.",
+            path="access_key_id",
+            code="server_credentials",
+        )
+    return Bucket(Store.at(config.url, config.options(), allowed=None if reach.everywhere else reach.stores))

@@ -1,0 +1,88 @@
+"""One file, opened, unpacked and read by its format."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from millrace.errors import MillraceError
+from millrace.sources.files.choosing import Kind
+from millrace.sources.files.config import Config
+from millrace.sources.files.encodings import recoded
+from millrace.sources.files.parts import Part, Unreadable, after
+from millrace.sources.files.places import Found, Place
+
+
+def parts(place: Place, found: Found, kind: Kind, config: Config, begun: int) -> Generator[Part]:
+    """The rows of a file behind the first ``begun``. Raises Unreadable, from where on it cannot be read, and what its
+    place raises."""
+    with ExitStack() as held, _in_words():
+        if kind.format == "parquet":
+            # Imported here, as the others: a run reads few formats.
+            from millrace.sources.files import parquet
+
+            if kind.compression:
+                raise Unreadable("Parquet files are compressed within, and not as a whole")
+            file = held.enter_context(place.open_anywhere(found))
+            yield from after(parquet.read(file, begun), begun)
+            return
+        packed = held.enter_context(place.open(found))
+        stream = held.enter_context(_unpacked(packed, kind.compression))
+        yield from after(_read(stream, kind, config), begun)
+
+
+def _read(stream: BinaryIO, kind: Kind, config: Config) -> Iterator[Part]:
+    match kind.format:
+        case "csv" | "tsv":
+            from millrace.sources.files import texts
+
+            return texts.read(
+                recoded(stream, config.encoding, marked=True), config, "," if kind.format == "csv" else "\t"
+            )
+        case "json":
+            from millrace.sources.files import lines
+
+            return lines.read(recoded(stream, config.encoding, marked=False))
+        case "avro":
+            from millrace.sources.files import avro
+
+            return avro.read(stream)
+        case _:
+            from millrace.sources.files import xml_events
+
+            return xml_events.read(stream, config)
+
+
+@contextmanager
+def _unpacked(stream: BinaryIO, compression: str) -> Generator[BinaryIO]:
+    if compression == "gzip":
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield cast(BinaryIO, unpacked)
+    elif compression == "zstd":
+        with pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd") as unpacked:
+            yield cast(BinaryIO, unpacked)
+    else:
+        yield stream
+
+
+@contextmanager
+def _in_words() -> Generator[None]:
+    """What is wrong with a file, in words; what is wrong with its place, or the machine, is left as it is."""
+    try:
+        yield
+    except (MillraceError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise Unreadable("it is gone") from None
+    except PermissionError as error:
+        raise Unreadable("this user may not read it") from error
+    except EOFError as error:
+        raise Unreadable("it is cut off") from error
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, zlib.error) as error:
+        said = str(error).strip()
+        raise Unreadable(said.splitlines()[0][:500] if said else type(error).__name__) from error

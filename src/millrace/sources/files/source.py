@@ -1,0 +1,298 @@
+"""Files as rows: every file is read once in each of its versions.
+
+Sources: https://www.rfc-editor.org/rfc/rfc4180 (CSV), https://jsonlines.org, https://parquet.apache.org/docs/file-format/,
+https://avro.apache.org/docs/1.12.0/specification/, https://developmentseed.org/obstore/latest/ (buckets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cached_property
+
+import pyarrow as pa
+
+from millrace.connect.files.wishes import digest, wishes
+from millrace.connect.source import Context, Note, Reading, Stream, Verdict
+from millrace.connect.source import Source as AnySource
+from millrace.data import columns, json_text, types
+from millrace.data.batch import JSON, Checkpoint, FileNote, FileStatus, Item, Mark, Refused
+from millrace.data.compute import pc
+from millrace.data.dataclass import dataclass
+from millrace.errors import MillraceError, ObjectRefused
+from millrace.sources.files.choosing import Kind, kind, object_of, own_name, wanted
+from millrace.sources.files.config import Config
+from millrace.sources.files.parts import Bad, Part, Unreadable
+from millrace.sources.files.places import Found, Place, place
+from millrace.sources.files.reading import parts
+from millrace.sources.files.state import Seen, State
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to be read, of which object, and how. ``done``: marks that come with its end."""
+
+    stream: str
+    found: Found
+    kind: Kind
+    done: tuple[Mark, ...] = ()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far the reading of a file is: rows that came, those that could not be read, and the number of the last."""
+
+    rows: int = 0
+    rejected: int = 0
+    row: int = 0
+
+    def cursor(self, found: Found, *, whole: bool) -> JSON:
+        return {
+            "file": found.path,
+            "version": found.version,
+            "row": self.row,
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "whole": whole,
+        }
+
+
+class Source(AnySource[Config]):
+    """Files in a folder, a bucket, or at an SFTP server.
+
+    A file that changed is read again, whole. Where nobody chose a key, a row is known by its file and its number, so
+    that the rows of a new version take the place of those before them.
+    """
+
+    Config = Config
+    title = "Files"
+    defers_when_empty = True
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        self._listing: dict[str, list[Found]] = {}
+
+    @cached_property
+    def place(self) -> Place:
+        return place(self.config, self.context)
+
+    def check(self) -> list[Verdict]:
+        try:
+            every = list(self.place.files())
+        except MillraceError as error:
+            return [Verdict("files", "fail", error.message, error.hint)]
+        mine = [one for one in every if wanted(self.config, one.path)]
+        if not mine:
+            hint = "Check url and pattern. Names that begin with _ or . are left out."
+            return [Verdict("files", "warn", f"of {len(every)} files none is to be read", hint)]
+        told = f"{len(mine)} files, {sum(one.size_bytes for one in mine):,} bytes"
+        verdicts = [Verdict("files", "pass", told)]
+        unknown = [one.path for one in mine if kind(self.config, one.path) is None]
+        if unknown:
+            hint = "Choose a format, or a pattern that leaves them out."
+            verdicts.append(
+                Verdict("formats", "warn", f"{len(unknown)} files have no ending of a known format: {unknown[0]}", hint)
+            )
+        first = next(((one, found) for one in mine if (found := kind(self.config, one.path)) is not None), None)
+        if first is not None:
+            verdicts.append(self._readable(*first))
+        return verdicts
+
+    def _readable(self, found: Found, known: Kind) -> Verdict:
+        try:
+            with closing(parts(self.place, found, known, self.config, 0)) as read:
+                part = next(read, None)
+        except MillraceError as error:
+            return Verdict(
+                "reading", "fail", f"{found.path} cannot be read as {known.format}: {error.message}", error.hint
+            )
+        told = "it has no rows" if part is None else f"columns {', '.join(part.rows.schema.names[:10])}"
+        return Verdict("reading", "pass", f"{found.path} is {known.format}: {told}")
+
+    def streams(self) -> list[Stream]:
+        self._listing = self._listed()
+        names = sorted(self._listing) or [own_name(self.config)]
+        return [Stream(name, key=self.config.key or (columns.ID,)) for name in names]
+
+    def read(self, reading: Reading) -> Iterator[Item]:
+        if reading.keys:
+            raise ObjectRefused(
+                f"rows of {reading.stream.name} cannot be asked for one by one: they are in files",
+                hint="Read the whole object anew: `millrace resync`.",
+                code="cannot_reread",
+            )
+        name = reading.stream.name
+        # Objects of one run were listed together; who reads once more wants to know what there is now.
+        every = self._listing.pop(name) if name in self._listing else self._listed().get(name, [])
+        # What came last is read last, so that it stays where rows have the same key.
+        every.sort(key=lambda one: (one.modified_us, one.path))
+        if reading.lane == "again":
+            yield from self._again(reading, every)
+        elif reading.lane == "incremental":
+            yield from self._new(reading, every)
+
+    def close(self) -> None:
+        if "place" in self.__dict__:
+            self.place.close()
+
+    def _listed(self) -> dict[str, list[Found]]:
+        """The files to be read, by object."""
+        listing: dict[str, list[Found]] = {}
+        for found in self.place.files():
+            if wanted(self.config, found.path):
+                listing.setdefault(object_of(self.config, found.path), []).append(found)
+        return listing
+
+    def _again(self, reading: Reading, every: Sequence[Found]) -> Iterator[Item]:
+        """Files that were changed in the days that are asked for; what is remembered stays as it is."""
+        skipped = wishes(reading.memory.parts()).skipped
+        for found in every:
+            day = datetime.fromtimestamp(found.modified_us / 1e6, UTC).date()
+            known = kind(self.config, found.path)
+            if known is None or digest(found.path) in skipped:
+                continue
+            if any(one.first <= day <= one.last for one in reading.slices):
+                yield from self._file(_File(reading.stream.name, found, known), _Progress(), None)
+                if self.context.stopping.is_set():
+                    return
+
+    def _new(self, reading: Reading, every: Sequence[Found]) -> Iterator[Item]:
+        stream, state = reading.stream.name, State(reading.memory)
+        for found in _gone(state, every):
+            yield self._note(stream, found, "gone")
+        queue: list[_File] = []
+        wish = wishes(reading.memory.parts())
+        for found in every:
+            before, name, known = state.files.get(found.path), digest(found.path), kind(self.config, found.path)
+            version = found.version if known is not None else f"unknown {found.version}"
+            same = before is not None and before.version == version
+            if name in wish.skipped or (same and name not in wish.again):
+                continue
+            if known is None:
+                yield self._note(stream, found, "failed", error="its name has no ending of a known format")
+                state.note([_seen(found, version)])
+                continue
+            queue.append(
+                _File(stream, found, known, tuple(Mark(one, None, replace=True) for one in wish.again.get(name, ())))
+            )
+            if before is None or before.version:
+                yield self._note(stream, found, "queued")
+                state.note([_seen(found, "")])
+        cursor = reading.cursor or {}
+        begun = (cursor.get("file"), cursor.get("version")) if not cursor.get("whole", True) else None
+        # A file that was begun comes first, unless it is another one by now.
+        queue.sort(key=lambda one: (one.found.path, one.found.version) != begun)
+        for file in queue:
+            progress = _Progress()
+            if (file.found.path, file.found.version) == begun:
+                progress = _Progress(cursor["rows"], cursor["rejected"], cursor["row"])
+            yield from self._file(file, progress, state)
+            if self.context.stopping.is_set():
+                return
+        if marks := state.marks():
+            yield Checkpoint(reading.cursor or {"file": None, "whole": True}, marks)
+
+    def _file(self, file: _File, progress: _Progress, state: State | None) -> Iterator[Item]:
+        """The rows of a file behind those that came, and what became of it. In the lane "again" without a state."""
+        found, held, error = file.found, None, None
+        yield self._note(file.stream, found, "ingesting", progress)
+        with closing(parts(self.place, found, file.kind, self.config, progress.row)) as read:
+            try:
+                for part in read:
+                    if held is not None:
+                        yield from self._rows(file, held, progress)
+                        yield self._note(file.stream, found, "ingesting", progress)
+                        yield Checkpoint(progress.cursor(found, whole=False), state.marks() if state else ())
+                        if self.context.stopping.is_set():
+                            return
+                    held = part
+            except Unreadable as unreadable:
+                error = unreadable.message
+        now = self.place.about(found)
+        if now is None or now.version != found.version:
+            # Its end is not taken: it may have been cut where somebody was writing.
+            error = "it was changed while it was read, so the next run reads it again"
+            yield self._note(file.stream, found, "queued", error=error)
+            yield Checkpoint(_Progress().cursor(found, whole=True), state.marks() if state else ())
+            return
+        if held is not None:
+            yield from self._rows(file, held, progress)
+        if error is not None:
+            error = f"behind row {progress.row}: {error}" if progress.row else error
+            self.context.note(Note("file_failed", f"{found.path} cannot be read, {error}"))
+        yield self._note(file.stream, found, "ingested" if error is None else "failed", progress, error)
+        if state is not None:
+            state.note([_seen(found, found.version)])
+        yield Checkpoint(progress.cursor(found, whole=True), (*(state.marks() if state else ()), *file.done))
+
+    def _rows(self, file: _File, part: Part, progress: _Progress) -> Iterator[Item]:
+        if part.rows.num_rows:
+            yield self._finished(file.found, part)
+        if part.bad:
+            yield Refused(self._refused(file, part.bad))
+        progress.rows += part.rows.num_rows
+        progress.rejected += len(part.bad)
+        progress.row = part.upto
+
+    def _finished(self, found: Found, part: Part) -> pa.RecordBatch:
+        """The rows with what is known of them beside their values."""
+        rows = part.rows.num_rows
+        fields = [pa.field(columns.own_name(name) if name != columns.ID else f"src_{name}", column.type)
+                  for name, column in zip(part.rows.schema.names, part.rows.columns, strict=True)]  # fmt: skip
+        arrays = list(part.rows.columns)
+        if not self.config.key:
+            fields.append(columns.ours(columns.ID, pa.string()))
+            numbers = pa.array(part.numbers).cast(pa.string())
+            arrays.append(pc.binary_join_element_wise(f"{found.path}_", numbers, ""))
+        fields.append(columns.ours(columns.SOURCE_MODIFIED_AT, types.TIMESTAMPTZ))
+        arrays.append(pa.repeat(pa.scalar(found.modified_us, pa.int64()), rows).view(types.TIMESTAMPTZ))
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+    def _refused(self, file: _File, bad: Sequence[Bad]) -> pa.RecordBatch:
+        path, at = file.found.path, self.context.clock.now()
+        said = {"stream": file.stream, "stage": "source", "code": "UNREADABLE_RECORD", "rejected_at": at}
+        return pa.RecordBatch.from_pylist(
+            [
+                said
+                | {
+                    "message": f"row {one.number} of {path}: {one.message}",
+                    "row": json_text.dumps({"file": path, "row": one.number, "text": one.text}),
+                }
+                for one in bad
+            ],
+            schema=columns.REJECTS,
+        )
+
+    def _note(
+        self,
+        stream: str,
+        found: Found,
+        status: FileStatus,
+        progress: _Progress | None = None,
+        error: str | None = None,
+    ) -> FileNote:
+        return FileNote(
+            stream=stream,
+            path=found.path,
+            size_bytes=found.size_bytes,
+            modified_ms=found.modified_us // 1000,
+            version=found.version,
+            status=status,
+            at_ms=int(self.context.clock.now().timestamp() * 1000),
+            rows=progress.rows if progress else 0,
+            rejected=progress.rejected if progress else 0,
+            error=error,
+        )
+
+
+def _gone(state: State, every: Sequence[Found]) -> list[Found]:
+    """Files that were there and are not any more; the state forgets them."""
+    listed = {one.path for one in every}
+    gone = [one for one in state.files.values() if one.path not in listed]
+    state.note(Seen(one.path, "", one.size_bytes, one.modified_us, gone=True) for one in gone)
+    return [Found(one.path, "", one.size_bytes, one.modified_us, one.version) for one in gone]
+
+
+def _seen(found: Found, version: str) -> Seen:
+    return Seen(found.path, version, found.size_bytes, found.modified_us)

@@ -1,0 +1,82 @@
+"""Columns of text in the type that their values say.
+
+Only text that a type writes the same way is taken for a value of it: `007` is no number and `1e5` stays text, so that a
+column which turns out to be text later on says what the file said.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from millrace.data import types
+from millrace.data.cast import cast
+from millrace.data.compute import pc
+
+_WHOLE = r"^(0|-?[1-9][0-9]*)$"
+_FRACTION = r"^(0|-[1-9][0-9]*|-0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*|(0|-?[1-9][0-9]*)\.[0-9]+)$"
+_TRUTH = r"^(true|false)$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"
+_MOMENT_UTC = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+
+
+def typed(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows; each column of text is of the narrowest type that all of its values are written in."""
+    columns = [_typed(column) if pa.types.is_string(column.type) else column for column in rows.columns]
+    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
+
+
+def _typed(column: pa.Array) -> pa.Array:
+    there = column.drop_null()
+    if not len(there):
+        # Of values that nobody saw nothing is known.
+        return pa.nulls(len(column))
+    first = there[0].as_py()
+    if not first or first[0] not in "-0123456789tf":
+        return column
+    if _all(there, _WHOLE):
+        return _whole(column, there)
+    if _all(there, _FRACTION):
+        return _decimal(column, there)
+    if _all(there, _TRUTH):
+        return pc.equal(column, "true")
+    for pattern, to in ((_DATE, types.DATE), (_MOMENT, types.TIMESTAMP), (_MOMENT_UTC, types.TIMESTAMPTZ)):
+        if _all(there, pattern):
+            # A day that no calendar has leaves the column as text.
+            found = _cast(column, to)
+            return column if found is None else found
+    return column
+
+
+def _all(values: pa.Array, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
+
+
+def _whole(column: pa.Array, there: pa.Array) -> pa.Array:
+    longest = pc.max(pc.binary_length(there)).as_py()
+    if longest > 18:
+        digits = min(max(longest, 38), types.MAX_PRECISION)
+        for to in (types.LONG, types.decimal(digits, 0)):
+            if (found := _cast(column, to)) is not None:
+                return found
+        return column
+    numbers = column.cast(types.LONG)
+    low, high = pc.min_max(numbers).as_py().values()
+    return numbers.cast(types.INTEGER) if low >= -(2**31) and high < 2**31 else numbers
+
+
+def _decimal(column: pa.Array, there: pa.Array) -> pa.Array:
+    unsigned = pc.utf8_ltrim(there, "-")
+    sizes = pc.binary_length(unsigned)
+    at = pc.find_substring(unsigned, ".")
+    whole = pc.max(pc.if_else(pc.less(at, 0), sizes, at)).as_py()
+    behind = pc.max(pc.if_else(pc.less(at, 0), 0, pc.subtract(pc.subtract(sizes, at), 1))).as_py()
+    if whole + behind > types.MAX_PRECISION:
+        return column
+    found = _cast(column, types.decimal(whole + behind, behind))
+    return column if found is None else found
+
+
+def _cast(column: pa.Array, to: pa.DataType) -> pa.Array | None:
+    casted = cast(column, to, strict=False)
+    return casted.values if casted.bad is None else None

@@ -1,0 +1,98 @@
+"""XML: a row for each child of the root. Attributes and children are its fields; one that comes again is a list.
+
+Entities are refused: one that stands for another ten times over makes a file of a kilobyte into one of gigabytes, and
+one from elsewhere shows files of this machine (https://docs.python.org/3/library/xml.html#xml-security).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+from xml.parsers import expat
+
+import numpy as np
+
+from millrace.data import json_text
+from millrace.data.rows import to_batch
+from millrace.sources.files.config import Config
+from millrace.sources.files.parts import BYTES, LARGEST, ROWS, Part, Unreadable
+from millrace.sources.files.values import typed
+
+_PIECE = 1 << 18
+_TEXT = "value"
+
+
+def read(stream: BinaryIO, config: Config) -> Iterator[Part]:
+    """The rows of a file."""
+    events = _Events()
+    size = upto = 0
+    ended = False
+    while not ended:
+        piece = stream.read(_PIECE)
+        ended = not piece
+        size += len(piece)
+        try:
+            events.parser.Parse(piece, ended)
+        except expat.ExpatError as error:
+            at = f"line {error.lineno}, column {error.offset + 1}"
+            raise Unreadable(f"it is no XML at {at}: {expat.ErrorString(error.code)}") from error
+        if not events.done and size > LARGEST:
+            raise Unreadable(f"the event behind row {upto} is larger than {LARGEST >> 20} MiB")
+        if events.done and (ended or size >= BYTES or len(events.done) >= ROWS):
+            rows, events.done = events.done, []
+            numbers = np.arange(upto + 1, upto + 1 + len(rows), dtype=np.int64)
+            upto += len(rows)
+            batch = to_batch(rows, None)
+            yield Part(typed(batch) if config.types == "values" else batch, numbers, (), upto)
+            size = 0
+
+
+class _Events:
+    """The events that have ended, and those elements that have begun."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._begins
+        self.parser.EndElementHandler = self._ends
+        self.parser.CharacterDataHandler = self._says
+        self.parser.EntityDeclHandler = self._refuse
+        self.done: list[dict[str, Any]] = []
+        # The fields and the text of each element that is open, the root's first.
+        self._open: list[tuple[dict[str, Any], list[str]]] = []
+
+    def _begins(self, _: str, attributes: dict[str, str]) -> None:
+        if len(self._open) > json_text.DEEPEST:
+            raise Unreadable(f"it nests deeper than {json_text.DEEPEST} levels")
+        self._open.append((dict(attributes), []))
+
+    def _says(self, text: str) -> None:
+        if len(self._open) > 1:
+            self._open[-1][1].append(text)
+
+    def _ends(self, name: str) -> None:
+        fields, texts = self._open.pop()
+        text = "".join(texts)
+        text = text.strip() if fields else text
+        if len(self._open) > 1:
+            above = self._open[-1][0]
+            value: Any = _with(fields, _TEXT, text) if fields else (text or None)
+            _with(above, name, value)
+        elif self._open:
+            self.done.append(_with(fields, _TEXT, text) if text.strip() else fields)
+
+    def _refuse(self, *_: object) -> None:
+        raise Unreadable("it declares entities, which are not read")
+
+
+def _with(fields: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """The fields with one more value; a second one of a name makes a list of both."""
+    if value == "" and name == _TEXT:
+        return fields
+    if name not in fields:
+        fields[name] = value
+    elif isinstance(fields[name], list):
+        fields[name].append(value)
+    else:
+        fields[name] = [fields[name], value]
+    return fields
