@@ -49,7 +49,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def ssh_server() -> Iterator[SshServer]:
-    """A server that forwards ports, until the module's tests are done."""
+    """A server that forwards ports and has SFTP, until the module's tests are done."""
     _installed()
     Path("/run/sshd").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="millrace-ssh-") as name:
@@ -61,7 +61,7 @@ def ssh_server() -> Iterator[SshServer]:
         (folder / "config").write_text(
             f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host'}\nPidFile none\n"
             f"AuthorizedKeysFile {folder / 'user.pub'}\nStrictModes no\nPasswordAuthentication no\n"
-            "PermitRootLogin yes\nUsePAM no\nAllowTcpForwarding yes\n"
+            "PermitRootLogin yes\nUsePAM no\nAllowTcpForwarding yes\nSubsystem sftp internal-sftp\n"
         )
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen([PROGRAM, "-D", "-e", "-f", str(folder / "config")], stderr=log)

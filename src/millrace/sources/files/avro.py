@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from fastavro import parse_schema, schemaless_reader
+from fastavro.schema import SchemaParseException
 
 from millrace.data import types
 from millrace.data.batch import JSON
@@ -45,14 +46,14 @@ def read(stream: BinaryIO) -> Iterator[Part]:
     written: Any = msgspec.json.decode(about.get("avro.schema", b""))
     if not isinstance(written, dict) or written.get("type") != "record":
         raise Unreadable("its schema is not that of records")
-    parsed = parse_schema(written)
+    parsed = _parsed(written)
     declared = _declared(written["fields"])
     rows: list[dict[str, JSON]] = []
     size = upto = 0
     for count, block in _blocks(stream, sync, codec):
         file = io.BytesIO(block)
         for _ in range(count):
-            rows.append(schemaless_reader(file, parsed, None))  # pyright: ignore[reportArgumentType]  records are dicts
+            rows.append(_record(file, parsed))
             upto += 1
             if len(rows) >= ROWS:
                 yield _part(rows, declared, upto)
@@ -65,6 +66,21 @@ def read(stream: BinaryIO) -> Iterator[Part]:
             rows, size = [], 0
     if rows:
         yield _part(rows, declared, upto)
+
+
+def _parsed(written: Any) -> Any:
+    try:
+        return parse_schema(written)
+    except (LookupError, SchemaParseException, TypeError, ValueError) as error:
+        raise Unreadable(f"its schema is none: {error!r}"[:500]) from error
+
+
+def _record(file: io.BytesIO, schema: Any) -> dict[str, JSON]:
+    try:
+        found: Any = schemaless_reader(file, schema, None)
+    except (ArithmeticError, EOFError, LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"what stands there does not fit its schema: {error!r}"[:500]) from error
+    return found
 
 
 def _part(rows: list[dict[str, JSON]], declared: pa.Schema, upto: int) -> Part:

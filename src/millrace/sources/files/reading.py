@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -83,6 +84,6 @@ def _in_words() -> Generator[None]:
         raise Unreadable("this user may not read it") from error
     except EOFError as error:
         raise Unreadable("it is cut off") from error
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, zlib.error) as error:
+    except (pa.ArrowException, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         said = str(error).strip()
         raise Unreadable(said.splitlines()[0][:500] if said else type(error).__name__) from error

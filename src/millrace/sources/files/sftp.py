@@ -5,10 +5,11 @@ Source: https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02
 
 from __future__ import annotations
 
+import io
 import stat
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import paramiko
 
@@ -34,7 +35,7 @@ class Sftp:
         self._client: paramiko.SFTPClient | None = None
 
     def files(self) -> Iterator[Found]:
-        with self._translated("list", self._folder):
+        with self.translated("list", self._folder):
             waiting = [""]
             while waiting:
                 below = waiting.pop()
@@ -49,21 +50,22 @@ class Sftp:
                         yield self._found(path, item)
 
     def about(self, found: Found) -> Found | None:
-        with self._translated("look at", found.key):
+        with self.translated("look at", found.key):
             try:
                 return self._found(found.path, self._connected().stat(found.key))
             except FileNotFoundError:
                 return None
 
     def open(self, found: Found) -> BinaryIO:
-        with self._translated("read", found.key):
+        with self.translated("read", found.key):
             file = self._connected().open(found.key, "rb", bufsize=_PIECE)
             file.prefetch(found.size_bytes, _AHEAD)
-            return cast(BinaryIO, _File(file, self))
+            return cast(BinaryIO, io.BufferedReader(_File(file, self), _PIECE * 8))
 
     def open_anywhere(self, found: Found) -> BinaryIO:
-        with self._translated("read", found.key):
-            return cast(BinaryIO, _File(self._connected().open(found.key, "rb", bufsize=_PIECE), self))
+        with self.translated("read", found.key):
+            file = self._connected().open(found.key, "rb", bufsize=_PIECE)
+            return cast(BinaryIO, io.BufferedReader(_File(file, self), _PIECE * 8))
 
     def close(self) -> None:
         if self._client is not None:
@@ -76,10 +78,17 @@ class Sftp:
     def _connected(self) -> paramiko.SFTPClient:
         if self._client is None:
             transport = signed_in(self._login, self._reach, _TIMEOUT_S)
-            client = paramiko.SFTPClient.from_transport(transport)
+            try:
+                client = paramiko.SFTPClient.from_transport(transport)
+            except (paramiko.SSHException, EOFError):
+                client = None
             if client is None:
+                transport.close()
                 raise ConfigError(
-                    "the server has no SFTP", hint="Ask who runs it to allow it.", path="url", code="no_sftp"
+                    "the server lets the user in, and has no SFTP for it",
+                    hint="Ask who runs it to allow SFTP.",
+                    path="url",
+                    code="no_sftp",
                 )
             channel = client.get_channel()
             if channel is not None:
@@ -95,7 +104,7 @@ class Sftp:
         return Found(path, self._key(path), size, seconds * 1_000_000, f"{size}-{seconds}")
 
     @contextmanager
-    def _translated(self, what: str, key: str) -> Generator[None]:
+    def translated(self, what: str, key: str) -> Generator[None]:
         where = f"{self._login.ssh_host}:{self._login.ssh_port}"
         try:
             yield
@@ -118,25 +127,12 @@ class Sftp:
             raise Transient(f"{where} could not {what} {key}: {error}") from error
 
 
-class _File:
+class _File(io.RawIOBase):
     """A file of the server; what breaks its connection is told in words."""
 
     def __init__(self, file: paramiko.SFTPFile, place: Sftp) -> None:
         self._file = file
         self._place = place
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        with self._place._translated("read", "a file"):  # pyright: ignore[reportPrivateUsage]  its own file
-            return self._file.read(None if size < 0 else size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        with self._place._translated("read", "a file"):  # pyright: ignore[reportPrivateUsage]  its own file
-            self._file.seek(offset, whence)
-            return self._file.tell()
-
-    def tell(self) -> int:
-        return self._file.tell()
 
     def readable(self) -> bool:
         return True
@@ -144,12 +140,21 @@ class _File:
     def seekable(self) -> bool:
         return True
 
-    def writable(self) -> bool:
-        return False
+    def readinto(self, buffer: Any) -> int:
+        with self._place.translated("read", "a file"):
+            found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
 
-    def flush(self) -> None:
-        """Nothing is written."""
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self._place.translated("read", "a file"):
+            self._file.seek(offset, whence)
+            return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     def close(self) -> None:
-        self.closed = True
-        self._file.close()
+        if not self.closed:
+            self._file.close()
+        super().close()
