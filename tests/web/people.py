@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from tests.control.people import PASSWORD, joined
 
 from millrace.control.home import Home
@@ -31,3 +31,11 @@ def write(page: Page, label: str, text: str) -> None:
     editor.press("Control+a")
     editor.press("Delete")
     page.keyboard.insert_text(text)
+
+
+def undo(page: Page, said: str) -> None:
+    """What was said of the change is there, and it is taken back; the server has answered when this returns."""
+    back = page.get_by_role("alert").filter(has_text=said).get_by_role("button", name="Undo")
+    expect(back).to_be_visible()
+    with page.expect_response(lambda answer: answer.request.method != "GET" and answer.ok):
+        back.click()

@@ -23,11 +23,16 @@ export function ConnectionForm({ kind, name, edits }: Props) {
   const type = saved.data?.type ?? '';
   const connector = useQuery({ ...connectorQuery(kind, type), enabled: type !== '' });
   const save = useMutation({
-    mutationFn: async (wanted: Settings) => {
-      const now = await put(kind, name, wanted);
+    mutationFn: async ({ to, from }: { to: Settings; from: Settings }) => {
+      const now = await put(kind, name, to);
       client.setQueryData(savedQuery(kind, name).queryKey, now);
       setConfig(null);
-      done('The settings are saved.');
+      // A secret that was there before cannot come back from here.
+      const back = connector.data?.secrets.every((key) => to[key] === undefined);
+      done(
+        `The settings of ${name} are saved.`,
+        back && ((): Promise<unknown> => save.mutateAsync({ to: from, from: to })),
+      );
       return tested(kind, name);
     },
   });
@@ -58,7 +63,7 @@ export function ConnectionForm({ kind, name, edits }: Props) {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        save.mutate(shown);
+        save.mutate({ to: shown, from: found.config as Settings });
       }}
     >
       <Stack>

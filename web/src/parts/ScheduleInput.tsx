@@ -40,9 +40,15 @@ export function timingOf(saved: unknown): Timing {
   };
   if (cron) return { ...HOURLY, how: 'cron', cron, timezone: timezone ?? 'UTC' };
   if (at) return { ...HOURLY, how: 'daily', at };
-  const minutes = (every_s ?? 3600) / 60;
-  const every =
-    minutes % 1440 === 0 ? `${minutes / 1440}d` : minutes % 60 === 0 ? `${minutes / 60}h` : `${minutes}m`;
+  const seconds = every_s ?? 3600;
+  const unit = (
+    [
+      ['d', 86_400],
+      ['h', 3600],
+      ['m', 60],
+    ] as const
+  ).find(([, length]) => seconds % length === 0);
+  const every = unit ? `${seconds / unit[1]}${unit[0]}` : `${seconds}s`;
   return { ...HOURLY, how: 'every', every };
 }
 

@@ -16,11 +16,8 @@ export const typesQuery = (kind: Kind) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-/** The title of a type; nothing as long as it is asked for, and the type itself where nobody knows it. */
+/** The title of a type; the type itself as long as nobody knows better. */
 export function useTitle(kind: Kind): (type: string) => string {
-  const { data, isPending } = useQuery(typesQuery(kind));
-  return useCallback(
-    (type: string) => (isPending ? '' : (data?.find((one) => one.type === type)?.title ?? type)),
-    [data, isPending],
-  );
+  const { data } = useQuery(typesQuery(kind));
+  return useCallback((type: string) => data?.find((one) => one.type === type)?.title ?? type, [data]);
 }

@@ -5,8 +5,8 @@ import { IconAlertTriangle, IconCheck } from '@tabler/icons-react';
 import { Problem } from '~/api/client';
 import { capital } from './ErrorNote';
 
-/** It is done; `undo` takes it back. */
-export function done(message: string, undo?: () => void): void {
+/** It is done; `undo` takes it back, and where that fails, it is said why. */
+export function done(message: string, undo?: false | (() => unknown)): void {
   const id = notifications.show({
     icon: <IconCheck size={16} />,
     color: 'teal',
@@ -20,7 +20,7 @@ export function done(message: string, undo?: () => void): void {
             variant="subtle"
             onClick={() => {
               notifications.hide(id);
-              undo();
+              Promise.resolve(undo()).catch(failed);
             }}
           >
             Undo

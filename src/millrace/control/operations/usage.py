@@ -81,9 +81,11 @@ def limit_pipeline(
 
 
 @operation("DELETE", "/pipelines/{pipeline}/limit", "pipelines.edit")
-def lift_pipeline(home: Home, pipeline: Name) -> None:
-    """Set a pipeline no limit any more."""
-    usage_limits.lift_pipeline(home, pipeline)
+def lift_pipeline(
+    home: Home, pipeline: Name, period: Annotated[Period, Field(description="Only that limit.")] | None = None
+) -> None:
+    """Set a pipeline no limit any more, neither for a day nor for a month."""
+    usage_limits.lift_pipeline(home, pipeline, (period,) if period else ())
 
 
 @operation("GET", "/pipelines/{pipeline}/usual")

@@ -16,8 +16,10 @@ import { useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
+import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
+import { useSeen } from '~/parts/reversible';
 import { SchemaForm } from '~/parts/SchemaForm';
 import { Side } from '~/parts/Side';
 import type { Settings } from '~/parts/schema';
@@ -29,6 +31,7 @@ type Channel = Schemas['Channel'];
 export function Component() {
   const may = useMay();
   const client = useQueryClient();
+  const seen = useSeen();
   const channels = useQuery({
     queryKey: ['channels'],
     queryFn: () => body(api.GET('/api/millrace/v1/alert-channels')),
@@ -39,7 +42,14 @@ export function Component() {
       body(
         api.PUT('/api/millrace/v1/alert-channels/{name}', { params: { path: { name } }, body: { enabled } }),
       ),
-    onError: failed,
+    onMutate: ({ name, enabled }) =>
+      seen<Channel[]>(['channels'], (kept) =>
+        kept.map((one) => (one.name === name ? { ...one, enabled } : one)),
+      ),
+    onError: (error, _, back) => {
+      back?.();
+      failed(error);
+    },
     onSettled: settled,
   });
   const test = useMutation({
@@ -51,13 +61,7 @@ export function Component() {
         : done(`${told.channel} took the test`),
     onError: failed,
   });
-  const remove = useMutation({
-    mutationFn: (name: string) =>
-      body(api.DELETE('/api/millrace/v1/alert-channels/{name}', { params: { path: { name } } })),
-    onSuccess: ({ channel }) => done(`${channel} is gone`),
-    onError: failed,
-    onSettled: settled,
-  });
+  const [removing, remove] = useState<string | null>(null);
   const editable = may('settings.edit');
   return (
     <Side title="Channels" told="Where alerts of the team go" back={at.alerts}>
@@ -90,7 +94,7 @@ export function Component() {
                     </Menu.Target>
                     <Menu.Dropdown>
                       <Menu.Item onClick={() => test.mutate(one.name)}>Send a test</Menu.Item>
-                      <Menu.Item color="red" onClick={() => remove.mutate(one.name)}>
+                      <Menu.Item color="red" onClick={() => remove(one.name)}>
                         Remove
                       </Menu.Item>
                     </Menu.Dropdown>
@@ -102,6 +106,22 @@ export function Component() {
         ))}
         {editable && <NewChannel made={settled} />}
       </Stack>
+      {removing !== null && (
+        <Confirm
+          title={`Remove ${removing}?`}
+          verb="Remove"
+          close={() => remove(null)}
+          act={async () => {
+            await body(
+              api.DELETE('/api/millrace/v1/alert-channels/{name}', { params: { path: { name: removing } } }),
+            );
+            done(`${removing} is gone`);
+            await settled();
+          }}
+        >
+          Its settings are lost, secrets too. Alerts still stand here, and go to the other channels.
+        </Confirm>
+      )}
     </Side>
   );
 }

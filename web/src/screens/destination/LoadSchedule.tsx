@@ -1,10 +1,12 @@
 import { Button, Group, Select, Skeleton, Stack } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { api, body } from '~/api/client';
+import { api, body, type Schemas } from '~/api/client';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { done } from '~/parts/notices';
+import { useReversible } from '~/parts/reversible';
 import { asked, HOURLY, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
+
+type Loads = Schemas['Loads'];
 
 /** When rows that wait on the stage are loaded: with every run, or by a schedule of its own. */
 export function LoadSchedule({ destination, edits }: { destination: string; edits: boolean }) {
@@ -17,21 +19,22 @@ export function LoadSchedule({ destination, edits }: { destination: string; edit
     queryKey,
     queryFn: () => body(api.GET('/api/millrace/v1/destinations/{destination}/load-schedule', { params })),
   });
-  const save = useMutation({
-    mutationFn: (timing: Timing | null) =>
+  const save = useReversible<Timing | null, Loads>({
+    ask: (to) =>
       body(
-        timing === null
+        to === null
           ? api.DELETE('/api/millrace/v1/destinations/{destination}/load-schedule', { params })
           : api.PUT('/api/millrace/v1/destinations/{destination}/load-schedule', {
               params,
-              body: asked(timing),
+              body: asked(to),
             }),
       ),
-    onSuccess: (now) => {
+    said: (now) => `Rows are loaded ${now.schedule}.`,
+    after: (now) => {
       client.setQueryData(queryKey, now);
       want(undefined);
-      done(`Rows are loaded ${now.schedule}.`);
     },
+    stale: [],
   });
   if (!loads.data) {
     return loads.error ? (
@@ -66,7 +69,7 @@ export function LoadSchedule({ destination, edits }: { destination: string; edit
             <Button
               disabled={wanted === undefined}
               loading={save.isPending}
-              onClick={() => save.mutate(timing)}
+              onClick={() => save.mutate({ to: timing, from: kept })}
             >
               Save
             </Button>

@@ -13,17 +13,25 @@ export function Name({ name }: { name: string }) {
   const navigate = useNavigate();
   const [wanted, want] = useState(name);
   const rename = useMutation({
-    mutationFn: (to: string) =>
+    mutationFn: ({ from, to }: Record<'from' | 'to', string>) =>
       body(
-        api.POST('/api/millrace/v1/destinations/{name}/rename', { params: { path: { name } }, body: { to } }),
+        api.POST('/api/millrace/v1/destinations/{name}/rename', {
+          params: { path: { name: from } },
+          body: { to },
+        }),
       ),
-    onSuccess: (now) => {
-      navigate(`${at.destination(now.name)}/settings`, { replace: true });
-      done(`It is called ${now.name} now.`);
+    onSuccess: (now, { from }) => {
+      // Whoever takes it back may look at something else by then.
+      if (window.location.pathname.startsWith(`${at.destination(from)}/`))
+        navigate(`${at.destination(now.name)}/settings`, { replace: true });
+      done(
+        `${from} is called ${now.name} now.`,
+        (): Promise<unknown> => rename.mutateAsync({ from: now.name, to: from }),
+      );
       for (const noun of ['destinations', 'pipelines'])
         void client.invalidateQueries({
           queryKey: [noun],
-          predicate: ({ queryKey }) => queryKey[1] !== name,
+          predicate: ({ queryKey }) => queryKey[1] !== from,
         });
     },
   });
@@ -31,7 +39,7 @@ export function Name({ name }: { name: string }) {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        rename.mutate(wanted.trim());
+        rename.mutate({ from: name, to: wanted.trim() });
       }}
     >
       <Group align="flex-end">

@@ -31,7 +31,7 @@ export function Component() {
       </Part>
       {edits && (
         <Part title="Name" told="Pipelines that load into it go on.">
-          <Name name={name} />
+          <Name key={name} name={name} />
         </Part>
       )}
       {may('destinations.delete') && <Remove name={name} />}

@@ -15,6 +15,7 @@ import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Next } from '~/parts/Next';
+import { failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { told } from '~/words/schedules';
@@ -79,23 +80,21 @@ export function Component() {
                   Run now
                 </Button>
               )}
-              {may('pipelines.edit') && found.state === 'ACTIVE' && (
+              {may('pipelines.edit') && (found.state === 'ACTIVE' || found.state === 'PAUSED') && (
+                // One button, so that it keeps the focus. What it did is seen at once, and asked for one by one.
                 <Button
-                  variant="default"
-                  leftSection={<IconPlayerPause size={16} />}
-                  loading={actions.pause.isPending}
-                  onClick={() => actions.pause.mutate()}
+                  variant={found.state === 'ACTIVE' ? 'default' : 'filled'}
+                  leftSection={
+                    found.state === 'ACTIVE' ? <IconPlayerPause size={16} /> : <IconPlayerPlay size={16} />
+                  }
+                  aria-disabled={actions.state.isPending}
+                  onClick={() => {
+                    if (actions.state.isPending) return;
+                    const to = found.state === 'ACTIVE' ? 'PAUSED' : 'ACTIVE';
+                    actions.state.mutate({ to, from: found.state }, { onError: failed });
+                  }}
                 >
-                  Pause
-                </Button>
-              )}
-              {may('pipelines.edit') && found.state === 'PAUSED' && (
-                <Button
-                  leftSection={<IconPlayerPlay size={16} />}
-                  loading={actions.resume.isPending}
-                  onClick={() => actions.resume.mutate()}
-                >
-                  Resume
+                  {found.state === 'ACTIVE' ? 'Pause' : 'Resume'}
                 </Button>
               )}
               <Menu>

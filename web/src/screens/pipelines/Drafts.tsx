@@ -1,12 +1,15 @@
 import { ActionIcon, Button, Group, Text, Tooltip } from '@mantine/core';
 import { IconTrash } from '@tabler/icons-react';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 import { Link } from 'react-router';
-import { api, body } from '~/api/client';
+import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
-import { failed } from '~/parts/notices';
+import { Confirm } from '~/parts/Confirm';
+
+type Draft = Schemas['Draft'];
 
 /** Pipelines that somebody began to make. Nothing where there are none. */
 export function Drafts() {
@@ -16,14 +19,9 @@ export function Drafts() {
     queryKey: ['drafts'],
     queryFn: () => body(api.GET('/api/millrace/v1/drafts')),
   });
-  const remove = useMutation({
-    mutationFn: (draft: number) =>
-      body(api.DELETE('/api/millrace/v1/drafts/{draft}', { params: { path: { draft } } })),
-    onError: failed,
-    onSettled: () => client.invalidateQueries({ queryKey: ['drafts'] }),
-  });
+  const [leaving, leave] = useState<Draft | null>(null);
   if (!may('pipelines.create')) return null;
-  return drafts.data?.items.map((draft) => (
+  const shown = drafts.data?.items.map((draft) => (
     <Group key={draft.number} className="card" px="md" py={8} mb="sm" justify="space-between">
       <Text size="sm">
         <b>{draft.name}</b> is a draft, changed <Ago at={draft.changed_at} />
@@ -34,11 +32,30 @@ export function Drafts() {
           Go on
         </Button>
         <Tooltip label="Give it up">
-          <ActionIcon aria-label={`Give up ${draft.name}`} onClick={() => remove.mutate(draft.number)}>
+          <ActionIcon aria-label={`Give up ${draft.name}`} onClick={() => leave(draft)}>
             <IconTrash size={16} />
           </ActionIcon>
         </Tooltip>
       </Group>
     </Group>
   ));
+  return (
+    <>
+      {shown}
+      {leaving && (
+        <Confirm
+          title={`Give up ${leaving.name}?`}
+          verb="Give it up"
+          close={() => leave(null)}
+          act={async () => {
+            const path = { draft: leaving.number };
+            await body(api.DELETE('/api/millrace/v1/drafts/{draft}', { params: { path } }));
+            await client.invalidateQueries({ queryKey: ['drafts'] });
+          }}
+        >
+          What was filled in is lost, secrets too. Nothing was made of it yet.
+        </Confirm>
+      )}
+    </>
+  );
 }

@@ -26,7 +26,7 @@ export const columns = (title: (type: string) => string): Column<Row>[] => [
           {row.name}
         </Link>
         <Text size="xs" c="dimmed">
-          {[title(row.source_type), row.destination].filter(Boolean).join(' → ')}
+          {title(row.source_type)} → {row.destination}
         </Text>
       </div>
     ),

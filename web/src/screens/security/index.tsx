@@ -19,6 +19,7 @@ import { Copyable } from '~/parts/Copy';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { useReversible, useSeen } from '~/parts/reversible';
 import { agent } from '~/words/agents';
 import { SetUp } from '../sign-in/Enrol';
 import { SignOn } from './SignOn';
@@ -252,19 +253,22 @@ function Sessions() {
   );
 }
 
+type Wanted = Schemas['TeamsSetSecurityBody'];
+
 function Team({ editable }: { editable: boolean }) {
-  const client = useQueryClient();
+  const seen = useSeen();
+  const queryKey = ['team', 'security'];
   const security = useQuery({
-    queryKey: ['team', 'security'],
+    queryKey,
     queryFn: () => body(api.GET('/api/millrace/v1/team/security')),
   });
-  const save = useMutation({
-    mutationFn: (wanted: Schemas['TeamsSetSecurityBody']) =>
-      body(api.PUT('/api/millrace/v1/team/security', { body: wanted })),
-    onSuccess: () => done('Saved for the whole team'),
-    onError: failed,
-    onSettled: () => client.invalidateQueries({ queryKey: ['team', 'security'] }),
+  const save = useReversible<Wanted, unknown>({
+    ask: (to) => body(api.PUT('/api/millrace/v1/team/security', { body: to })),
+    said: () => 'Saved for the whole team',
+    seen: (to) => seen<Wanted>(queryKey, (kept) => ({ ...kept, ...to })),
+    stale: ['team'],
   });
+  const change = (to: Wanted, from: Wanted) => save.mutate({ to, from }, { onError: failed });
   return (
     <Part title="For the whole team">
       <ErrorNote error={security.error} again={() => void security.refetch()} />
@@ -275,7 +279,9 @@ function Team({ editable }: { editable: boolean }) {
               label="Everybody needs a second factor"
               description="Who has none sets one up at their next sign-in"
               checked={security.data.two_factor_required}
-              onChange={(event) => save.mutate({ two_factor_required: event.currentTarget.checked })}
+              onChange={({ currentTarget: { checked } }) =>
+                change({ two_factor_required: checked }, { two_factor_required: !checked })
+              }
             />
             <TagsInput
               label="Addresses that may sign in and use keys"
@@ -283,7 +289,12 @@ function Team({ editable }: { editable: boolean }) {
               placeholder="Type one, then Enter"
               disabled={!editable}
               value={[...security.data.allowed_addresses]}
-              onChange={(addresses) => save.mutate({ allowed_addresses: addresses })}
+              onChange={(addresses) =>
+                change(
+                  { allowed_addresses: addresses },
+                  { allowed_addresses: security.data.allowed_addresses },
+                )
+              }
             />
           </Stack>
         </fieldset>

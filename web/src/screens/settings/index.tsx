@@ -10,13 +10,13 @@ import {
   TextInput,
   Title,
 } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { done } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { useReversible } from '~/parts/reversible';
 import { changedOf, GROUPS, type Key, type Setting } from './known';
 
 type Workspace = Schemas['Workspace'];
@@ -40,19 +40,18 @@ export function Component() {
 }
 
 function Form({ saved, editable }: { saved: Workspace; editable: boolean }) {
-  const client = useQueryClient();
   const [now, setNow] = useState<Workspace>(saved);
   const changed = changedOf(saved, now);
-  const save = useMutation({
-    mutationFn: () => body(api.PUT('/api/millrace/v1/settings', { body: { settings: changed } })),
-    onSuccess: () => done('The settings are saved'),
-    onSettled: () => client.invalidateQueries({ queryKey: ['settings'] }),
+  const save = useReversible<typeof changed, unknown>({
+    ask: (settings) => body(api.PUT('/api/millrace/v1/settings', { body: { settings } })),
+    said: () => 'The settings are saved',
+    stale: ['settings'],
   });
   return (
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        save.mutate();
+        save.mutate({ to: changed, from: changedOf(now, saved) });
       }}
     >
       <fieldset disabled={!editable} className="plain">

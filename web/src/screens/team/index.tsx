@@ -12,6 +12,7 @@ import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { useReversible } from '~/parts/reversible';
 import { sentence } from '~/words/statuses';
 
 type User = Schemas['User'];
@@ -245,24 +246,23 @@ function Invite({ close, made }: { close: () => void; made: (link: Schemas['Link
 }
 
 function Roles({ user, close }: { user: User; close: () => void }) {
-  const client = useQueryClient();
+  const { email } = user;
   const [roles, setRoles] = useState<Role[]>([...user.roles]);
+  const save = useReversible<Role[], unknown>({
+    ask: (to) =>
+      body(
+        api.PUT('/api/millrace/v1/users/{email}/roles', { params: { path: { email } }, body: { roles: to } }),
+      ),
+    said: () => `The roles of ${email} are saved`,
+    stale: ['users'],
+  });
   return (
     <Confirm
-      title={`Roles of ${user.email}`}
+      title={`Roles of ${email}`}
       verb="Save roles"
       harmless
       close={close}
-      act={async () => {
-        await body(
-          api.PUT('/api/millrace/v1/users/{email}/roles', {
-            params: { path: { email: user.email } },
-            body: { roles },
-          }),
-        );
-        done('The roles are saved');
-        await client.invalidateQueries({ queryKey: ['users'] });
-      }}
+      act={() => save.mutateAsync({ to: roles, from: [...user.roles] })}
     >
       <RolesInput value={roles} change={setRoles} />
     </Confirm>

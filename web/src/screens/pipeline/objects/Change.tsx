@@ -7,6 +7,7 @@ import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
 import { askedMode, isWhole, QueryModeInput, queryModeOf } from '~/parts/QueryMode';
+import { useReversible } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
 
 type Row = Schemas['Object'];
@@ -219,21 +220,20 @@ function Mode({ pipeline, object, close }: Props) {
 /** An object is read with its pipeline, or by a schedule of its own. */
 function Own({ pipeline, object, close }: Props) {
   const [timing, setTiming] = useState<Timing>(() => timingOf(object.schedule));
-  const settled = useSettled(pipeline, close);
-  const save = useMutation({
-    mutationFn: () =>
+  const save = useReversible<Timing, unknown>({
+    ask: (to) =>
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/schedule', {
           params: { path: { pipeline, object: object.name } },
-          body: asked(timing),
+          body: asked(to),
         }),
       ),
-    onSuccess: () =>
-      settled(
-        timing.how === 'demand'
-          ? `${object.name} is read with its pipeline.`
-          : `${object.name} has a schedule of its own.`,
-      ),
+    said: (_, to) =>
+      to.how === 'demand'
+        ? `${object.name} is read with its pipeline.`
+        : `${object.name} has a schedule of its own.`,
+    after: close,
+    stale: ['objects', 'jobs', 'pipelines'],
   });
   return (
     <Ask
@@ -241,7 +241,7 @@ function Own({ pipeline, object, close }: Props) {
       verb="Save"
       busy={save.isPending}
       error={save.error}
-      submit={() => save.mutate()}
+      submit={() => save.mutate({ to: timing, from: timingOf(object.schedule) })}
       close={close}
     >
       <ScheduleInput value={timing} change={setTiming} demand="With its pipeline" />

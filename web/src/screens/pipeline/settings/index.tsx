@@ -1,13 +1,14 @@
 import { Button, Group, NumberInput, Paper, SegmentedControl, Stack, Text, Title } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
-import { api, body } from '~/api/client';
+import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { ConnectionForm } from '~/parts/ConnectionForm';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { done, failed } from '~/parts/notices';
+import { failed } from '~/parts/notices';
+import { useReversible, useSeen } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
-import { count } from '~/words/numbers';
+import { count, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 
 /** When a pipeline runs, how urgent it is, and when people are told about it. */
@@ -51,18 +52,17 @@ function Part({ title, told, children }: { title: string; told: ReactNode; child
 
 function Schedule({ saved }: { saved: unknown }) {
   const pipeline = usePipelineName();
-  const client = useQueryClient();
   const [timing, setTiming] = useState<Timing>(() => timingOf(saved));
-  const save = useMutation({
-    mutationFn: () =>
+  const save = useReversible<Timing, unknown>({
+    ask: (to) =>
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/schedule', {
           params: { path: { pipeline } },
-          body: asked(timing),
+          body: asked(to),
         }),
       ),
-    onSuccess: () => done('The schedule is saved'),
-    onSettled: () => client.invalidateQueries({ queryKey: ['pipelines'] }),
+    said: () => `The schedule of ${pipeline} is saved`,
+    stale: ['pipelines'],
   });
   return (
     <Part title="Schedule" told="When it reads what is new at the source.">
@@ -70,7 +70,7 @@ function Schedule({ saved }: { saved: unknown }) {
         <ScheduleInput value={timing} change={setTiming} />
         <ErrorNote error={save.error} />
         <Group>
-          <Button loading={save.isPending} onClick={() => save.mutate()}>
+          <Button loading={save.isPending} onClick={() => save.mutate({ to: timing, from: timingOf(saved) })}>
             Save schedule
           </Button>
         </Group>
@@ -79,11 +79,14 @@ function Schedule({ saved }: { saved: unknown }) {
   );
 }
 
+type Urgency = Schemas['Glance']['priority'];
+
 function Priority() {
   const pipeline = usePipelineName();
-  const client = useQueryClient();
+  const seen = useSeen();
+  const queryKey = ['pipelines', 'glance', pipeline];
   const stands = useQuery({
-    queryKey: ['pipelines', 'glance', pipeline],
+    queryKey,
     queryFn: async () => {
       const found = await body(
         api.GET('/api/millrace/v1/overview', { params: { query: { search: pipeline, limit: 100 } } }),
@@ -91,19 +94,19 @@ function Priority() {
       return found.items.find((one) => one.name === pipeline) ?? null;
     },
   });
-  const save = useMutation({
-    mutationFn: (priority: 'NORMAL' | 'HIGH') =>
+  const save = useReversible<Urgency, unknown>({
+    ask: (priority) =>
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/priority', {
           params: { path: { pipeline } },
           body: { priority },
         }),
       ),
-    onSuccess: ({ priority }) =>
-      done(priority === 'HIGH' ? 'It goes first now' : 'It stands with the others now'),
-    onError: failed,
-    onSettled: () => client.invalidateQueries({ queryKey: ['pipelines'] }),
+    said: (_, to) => `${pipeline} ${to === 'HIGH' ? 'goes first' : 'stands with the others'} now`,
+    seen: (priority) => seen<Schemas['Glance'] | null>(queryKey, (kept) => kept && { ...kept, priority }),
+    stale: ['pipelines'],
   });
+  const stand = stands.data?.priority ?? 'NORMAL';
   return (
     <Part
       title="Priority"
@@ -111,9 +114,9 @@ function Priority() {
     >
       <SegmentedControl
         aria-label="Priority"
-        value={stands.data?.priority ?? 'NORMAL'}
+        value={stand}
         disabled={!stands.data || save.isPending}
-        onChange={(value) => save.mutate(value as 'NORMAL' | 'HIGH')}
+        onChange={(to) => save.mutate({ to: to as Urgency, from: stand }, { onError: failed })}
         data={[
           { value: 'NORMAL', label: 'Normal' },
           { value: 'HIGH', label: 'High' },
@@ -135,19 +138,18 @@ function Lateness() {
   // What somebody typed; null: nothing yet.
   const [typed, type] = useState<number | string | null>(null);
   const minutes = typed ?? late.data?.minutes ?? '';
-  const save = useMutation({
-    mutationFn: () =>
-      body(
-        api.PUT('/api/millrace/v1/pipelines/{pipeline}/lateness', {
-          params,
-          body: { minutes: minutes === '' ? null : Number(minutes) },
-        }),
-      ),
-    onSuccess: (now) => {
+  const save = useReversible<number | null, Schemas['Lateness']>({
+    ask: (minutes) =>
+      body(api.PUT('/api/millrace/v1/pipelines/{pipeline}/lateness', { params, body: { minutes } })),
+    said: ({ minutes }) =>
+      minutes === null
+        ? `Nobody is told when ${pipeline} is late`
+        : `People are told when ${pipeline} is ${some(minutes, 'minute')} late`,
+    after: (now) => {
       client.setQueryData(queryKey, now);
       type(null);
-      done(now.minutes === null ? 'Nobody is told when it is late' : 'Saved');
     },
+    stale: [],
   });
   return (
     <Part
@@ -168,7 +170,9 @@ function Lateness() {
           variant="default"
           disabled={typed === null}
           loading={save.isPending}
-          onClick={() => save.mutate()}
+          onClick={() =>
+            save.mutate({ to: minutes === '' ? null : Number(minutes), from: late.data?.minutes ?? null })
+          }
         >
           Save
         </Button>
@@ -186,6 +190,8 @@ const BEYOND: { value: Beyond; label: string }[] = [
   { value: 'sideline', label: 'Hold back loads too' },
 ];
 
+type Wanted = Schemas['UsageLimitPipelineBody'];
+
 const DONE: Record<Beyond, string> = {
   tell: 'The pipeline goes on.',
   pause: 'Nothing is read until somebody resumes the pipeline.',
@@ -197,7 +203,6 @@ const MOST_GRACE = 31 * 24;
 
 function Limit() {
   const pipeline = usePipelineName();
-  const client = useQueryClient();
   const usual = useQuery({
     queryKey: ['usage', 'usual', pipeline],
     queryFn: () =>
@@ -211,39 +216,30 @@ function Limit() {
   const rows = typed ?? kept?.rows ?? '';
   const beyond = picked ?? (kept?.pause ? 'pause' : kept?.sideline ? 'sideline' : 'tell');
   const grace = hours ?? kept?.grace_hours ?? 0;
-  const settled = () => {
-    setRows(null);
-    setBeyond(null);
-    setGrace(null);
-    return client.invalidateQueries({ queryKey: ['usage'] });
-  };
-  const save = useMutation({
-    mutationFn: () =>
-      body(
-        api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', {
-          params: { path: { pipeline } },
-          body: {
-            rows: Number(rows),
-            pause: beyond === 'pause',
-            sideline: beyond === 'sideline',
-            grace_hours: Number(grace),
-          },
-        }),
-      ),
-    onSuccess: () => {
-      done('The limit is set');
-      return settled();
+  const params = { path: { pipeline } };
+  const save = useReversible<Wanted | null, unknown>({
+    ask: (to): Promise<unknown> =>
+      to === null
+        ? api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', {
+            params: { ...params, query: { period: 'day' } },
+          })
+        : api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', { params, body: to }),
+    said: (_, to) => (to === null ? `${pipeline} has no limit now` : `The limit of ${pipeline} is set`),
+    after: () => {
+      setRows(null);
+      setBeyond(null);
+      setGrace(null);
     },
+    stale: ['usage'],
   });
-  const lift = useMutation({
-    mutationFn: () =>
-      body(api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', { params: { path: { pipeline } } })),
-    onSuccess: () => {
-      done('There is no limit now');
-      return settled();
-    },
-    onError: failed,
-  });
+  const before = kept
+    ? {
+        rows: kept.rows,
+        pause: kept.pause,
+        sideline: kept.sideline,
+        grace_hours: kept.grace_hours,
+      }
+    : null;
   return (
     <Part
       title="Rows a day"
@@ -298,14 +294,29 @@ function Limit() {
         <Group>
           <Button
             variant="default"
-            disabled={rows === '' || grace === '' || (typed === null && picked === null && hours === null)}
-            loading={save.isPending}
-            onClick={() => save.mutate()}
+            disabled={rows === '' || grace === '' || [typed, picked, hours].every((one) => one === null)}
+            loading={save.isPending && save.variables.to !== null}
+            onClick={() =>
+              save.mutate({
+                to: {
+                  rows: Number(rows),
+                  pause: beyond === 'pause',
+                  sideline: beyond === 'sideline',
+                  grace_hours: Number(grace),
+                },
+                from: before,
+              })
+            }
           >
             Set limit
           </Button>
           {kept && (
-            <Button variant="subtle" color="gray" loading={lift.isPending} onClick={() => lift.mutate()}>
+            <Button
+              variant="subtle"
+              color="gray"
+              loading={save.isPending && save.variables.to === null}
+              onClick={() => save.mutate({ to: null, from: before })}
+            >
               No limit
             </Button>
           )}

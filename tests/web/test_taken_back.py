@@ -1,0 +1,169 @@
+"""What has an exact opposite is taken back with one click, and is seen before the server has answered."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from tests.control.people import joined
+from tests.rest.conftest import script as script  # a fixture
+from tests.web.people import arrive, undo
+from tests.web.shops import opened
+
+from millrace.control import (
+    alert_channels,
+    connections,
+    drafts,
+    lateness,
+    overview,
+    pipelines,
+    settings,
+    usage_limits,
+    users,
+)
+from millrace.control.home import Home
+
+
+@pytest.fixture
+def shop(page: Page, home: Home, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A pipeline of a name of its own, whose settings are on the page."""
+    name = f"{request.node.name[5:20]}"
+    opened(home, tmp_path, name, warehouse=f"of {name}")
+    settings.change(home, high_priority_percent=100)
+    arrive(page, home, f"/pipelines/{name}/settings", f"{name}@example.com")
+    expect(page.get_by_role("heading", name="Priority")).to_be_visible()
+    return name
+
+
+def test_when_a_pipeline_runs_and_how_urgent_it_is(page: Page, home: Home, shop: str) -> None:
+    priority = page.get_by_role("radiogroup", name="Priority")
+    priority.get_by_text("High").click()
+    expect(priority.get_by_role("radio", name="High")).to_be_checked()
+    undo(page, f"{shop} goes first now")
+    expect(priority.get_by_role("radio", name="Normal")).to_be_checked()
+    assert overview.page(home, search=shop).items[0].priority == "NORMAL"
+    # Taking back is a change too.
+    undo(page, f"{shop} stands with the others now")
+    assert overview.page(home, search=shop).items[0].priority == "HIGH"
+
+    page.get_by_role("combobox", name="It runs").click()
+    page.get_by_role("option", name="Once a day").click()
+    page.get_by_role("button", name="Save schedule").click()
+    undo(page, f"The schedule of {shop} is saved")
+    expect(page.get_by_role("combobox", name="It runs")).to_have_value("On demand")
+    assert pipelines.find(home, shop).schedule is None
+
+
+def test_when_people_are_told(page: Page, home: Home, shop: str) -> None:
+    minutes = page.get_by_label("Minutes")
+    minutes.fill("90")
+    page.get_by_role("button", name="Save", exact=True).click()
+    undo(page, f"People are told when {shop} is 90 minutes late")
+    expect(minutes).to_have_value("")
+    assert lateness.of(home, shop) is None
+
+    usage_limits.limit_pipeline(home, shop, 9000, period="month")
+    page.get_by_label("At most").fill("1000")
+    page.get_by_role("button", name="Set limit").click()
+    expect(page.get_by_text("Today 0 of 1,000 so far")).to_be_visible()
+    page.get_by_role("button", name="No limit").click()
+    expect(page.get_by_role("button", name="No limit")).to_be_hidden()
+    # What is of a day, no more: the limit of the month stands.
+    assert [(one.period, one.rows) for one in usage_limits.page(home).items] == [("month", 9000)]
+    undo(page, f"{shop} has no limit now")
+    limit = usage_limits.usual(home, shop).limit
+    assert limit is not None
+    assert (limit.rows, limit.period) == (1000, "day")
+
+
+def test_what_holds_for_all_and_who_may_do_what(page: Page, home: Home, shop: str) -> None:
+    page.goto("/settings")
+    share = page.get_by_label("Pipelines that may have high priority")
+    share.fill("40")
+    page.get_by_role("button", name="Save settings").click()
+    undo(page, "The settings are saved")
+    expect(share).to_have_value("100%")
+
+    joined(home, f"{shop}-2@example.com", "OBSERVER")
+    page.goto("/team")
+    page.get_by_role("button", name=f"Actions of {shop}-2@example.com").click()
+    page.get_by_role("menuitem", name="Change roles").click()
+    page.get_by_role("dialog").locator(".mantine-MultiSelect-input").click()
+    page.get_by_role("option", name="Team admin").click()
+    page.keyboard.press("Tab")  # what may be chosen lies over the button
+    page.get_by_role("dialog").get_by_role("button", name="Save roles").click()
+    undo(page, f"The roles of {shop}-2@example.com are saved")
+    assert users.find(home, f"{shop}-2@example.com").roles == ("OBSERVER",)
+
+
+def test_a_destination(page: Page, home: Home, shop: str) -> None:
+    page.goto(f"/destinations/of%20{shop}/settings")
+    page.get_by_role("textbox", name="Name", exact=True).fill(f"{shop} elsewhere")
+    page.get_by_role("button", name="Rename").click()
+    undo(page, f"of {shop} is called {shop} elsewhere now.")
+    expect(page).to_have_url(f"/destinations/of%20{shop}/settings")
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(f"of {shop}")
+
+    before = connections.find(home, "destination", f"of {shop}").config
+    page.get_by_label("Path").first.fill(f"{before['path']}2")
+    page.get_by_role("button", name="Save and test").click()
+    expect(page.get_by_role("status", name="Findings of the test")).to_be_visible()
+    undo(page, f"The settings of of {shop} are saved.")
+    assert connections.find(home, "destination", f"of {shop}").config == before
+
+
+def test_a_slow_server_is_not_waited_for_and_one_that_refuses_is_believed(page: Page, home: Home, shop: str) -> None:
+    held: list[Route] = []
+    arrived = threading.Event()
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET":
+            route.continue_()
+        else:
+            held.append(route)
+            arrived.set()
+
+    page.route("**/api/millrace/v1/**", hold)
+    state = page.get_by_role("button", name="Pause", exact=True)
+    state.focus()
+    state.press("Enter")
+    # Before any answer; and the focus stays where it was.
+    expect(page.get_by_role("heading", name=shop)).to_contain_text("Paused")
+    expect(page.get_by_role("button", name="Resume", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")  # not asked for as long as the first one is on its way
+    assert [route.request.url.rpartition("/")[2] for route in held] == ["pause"]
+    assert pipelines.find(home, shop).state == "ACTIVE"
+    held.pop().fulfill(status=403, json={"error": {"code": "FORBIDDEN", "message": "you may not", "hint": "Ask."}})
+    expect(page.get_by_role("heading", name=shop)).not_to_contain_text("Paused")
+    expect(page.get_by_role("alert").filter(has_text="You may not")).to_be_visible()
+
+    priority = page.get_by_role("radiogroup", name="Priority")
+    priority.get_by_text("High").click()
+    expect(priority.get_by_role("radio", name="High")).to_be_checked()
+    while not held:
+        page.wait_for_timeout(20)
+    assert overview.page(home, search=shop).items[0].priority == "NORMAL"
+    held.pop().continue_()
+    expect(page.get_by_role("alert").filter(has_text=f"{shop} goes first now")).to_be_visible()
+
+
+def test_what_has_no_opposite_is_asked_about(page: Page, home: Home, shop: str) -> None:
+
+    drafts.save(home, name="half made", source_type="clevertap", config={"project_id": "AAA-BBB-CCCC"}, chosen={})
+    alert_channels.add(home, "the pager", "webhook", {"url": "https://pager.example.com/hook"})
+    page.goto("/pipelines")
+    for act in ("Keep", "Give it up"):
+        page.get_by_role("button", name="Give up half made").click()
+        asked = page.get_by_role("dialog")
+        expect(asked).to_contain_text("What was filled in is lost")
+        asked.get_by_role("button", name=act).click()
+        expect(asked).to_be_hidden()
+        assert len(drafts.page(home).items) == (act == "Keep")
+    page.goto("/alerts/channels")
+    page.get_by_role("button", name="Actions of the pager").click()
+    page.get_by_role("menuitem", name="Remove").click()
+    page.get_by_role("dialog", name="Remove the pager?").get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("dialog", name="Remove the pager?")).to_be_hidden()
+    assert alert_channels.listed(home) == []

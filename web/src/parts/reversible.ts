@@ -1,0 +1,47 @@
+import { type QueryKey, useMutation, useQueryClient } from '@tanstack/react-query';
+import { done } from './notices';
+
+interface Step<T> {
+  to: T;
+  from: T;
+}
+
+interface Options<T, R> {
+  ask: (to: T) => Promise<R>;
+  /** What is true once it is done. */
+  said: (now: R, to: T) => string;
+  /** What more comes of it. */
+  after?: (now: R, step: Step<T>) => unknown;
+  /** Shows it before it is done; the result takes that back, for where the server refuses. */
+  seen?: (to: T) => Promise<() => void>;
+  /** Nouns that are asked for again, however it ended. */
+  stale: readonly string[];
+}
+
+/** A change with an exact opposite: once it is made, one click takes it back. */
+export function useReversible<T, R>({ ask, said, after, seen, stale }: Options<T, R>) {
+  const client = useQueryClient();
+  const change = useMutation<R, Error, Step<T>, (() => void) | undefined>({
+    mutationFn: ({ to }) => ask(to),
+    onMutate: ({ to }) => seen?.(to),
+    onSuccess: (now, { to, from }) => {
+      done(said(now, to), (): Promise<unknown> => change.mutateAsync({ to: from, from: to }));
+      return after?.(now, { to, from });
+    },
+    onError: (_, __, back) => back?.(),
+    onSettled: () => Promise.all(stale.map((noun) => client.invalidateQueries({ queryKey: [noun] }))),
+  });
+  return change;
+}
+
+/** An answer that is in sight has changed already. */
+export function useSeen() {
+  const client = useQueryClient();
+  return async <T>(queryKey: QueryKey, change: (kept: T) => T): Promise<() => void> => {
+    // An answer that was asked for before the change would bring back what was.
+    await client.cancelQueries({ queryKey });
+    const kept = client.getQueryData<T>(queryKey);
+    if (kept !== undefined) client.setQueryData<T>(queryKey, change(kept));
+    return () => client.setQueryData<T>(queryKey, kept);
+  };
+}
