@@ -21,6 +21,8 @@ from millrace.sources.postgres.types import LEAST_DIGITS, LEAST_SCALE, Form, Typ
 _FIRST_US = -210_866_803_200_000_000
 _FIRST_DAY = -2_440_588
 _DAY_US = 86_400_000_000
+# More than any value has.
+_MOST_BYTES = 1 << 30
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
 _POINT = r"^\((?P<x>[^,]+),(?P<y>[^)]+)\)$"
 
@@ -117,11 +119,16 @@ def _scaled(cents: pa.Array, type_: Type) -> pa.Array:
 
 def _bits(values: pa.Array, _: Type) -> Casted:
     """Bits without the count in front of them, which the type says."""
-    return Casted(pc.binary_slice(types.storage(values), 4))
+    return Casted(_without_count(values))
 
 
 def _bit(values: pa.Array, _: Type) -> Casted:
-    return Casted(pc.equal(pc.binary_slice(types.storage(values), 4), pa.scalar(b"\x80", pa.binary())))
+    return Casted(pc.equal(_without_count(values), pa.scalar(b"\x80", pa.binary())))
+
+
+def _without_count(values: pa.Array) -> pa.Array:
+    # Without an end Arrow reckons with the greatest number of 64 bits, for each row: of an even count nothing is left.
+    return pc.binary_slice(types.storage(values), 4, _MOST_BYTES)
 
 
 def _point(texts: pa.Array, _: Type) -> Casted:
