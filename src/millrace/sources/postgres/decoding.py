@@ -67,7 +67,9 @@ def _not_before(values: pa.Array, numbers: pa.DataType, first: int) -> Casted:
 
 
 def _numeric(values: pa.Array, type_: Type) -> Casted:
-    """Numbers as the driver writes them, which is in plain notation."""
+    """Numbers as a driver writes them, which is in plain notation, or decimals that they are already."""
+    if pa.types.is_decimal(values.type):
+        return Casted(values)
     texts = types.storage(values)
     if type_.logical is None:
         return _decimals(texts)

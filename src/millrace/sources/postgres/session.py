@@ -1,18 +1,13 @@
-"""A connection to the server that reads, by ADBC: rows travel as binary COPY and come out as Arrow.
-
-Source: https://arrow.apache.org/adbc/current/driver/postgresql.html
-"""
+"""A connection to the server that reads: rows travel as binary COPY and come out as Arrow."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_manager
 import pyarrow as pa
-from adbc_driver_postgresql import dbapi
 
 from millrace.connect.source import Context
 from millrace.connect.sql import libpq
@@ -23,13 +18,14 @@ from millrace.data.writing import text
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, literal, quoted
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.errors import state_of, translated, unknown_host
+from millrace.sources.postgres.errors import translated, unknown_host
+from millrace.sources.postgres.links import Failed, Link, Strange
 from millrace.sources.postgres.locks import NOT_FREE, PATIENCE_S, PAUSE_S, WAIT_MS, lock, locked, touch
 from millrace.sources.postgres.rows import Rows
 from millrace.sources.postgres.types import SESSION
 
-# Bytes of rows in one batch.
-_BATCH_BYTES = 8 << 20
+if TYPE_CHECKING:
+    from millrace.sources.postgres.by_adbc import Adbc
 
 
 class Server:
@@ -39,8 +35,7 @@ class Server:
         self.config, self.context = config, context
         self._lock = threading.Lock()
         self._idle: list[Session] = []
-        # Others are made of the first one: the driver asks for all types that the server has only once.
-        self._first: dbapi.Connection | None = None
+        self._adbc: Adbc | None = None
         self._way = libpq.Way(config, context.reach)
         self._lock_timeout_ms: int | None = None
 
@@ -58,19 +53,26 @@ class Server:
                     self._idle.append(session)
             else:
                 # What it holds at the server would be in the way of others, and of ourselves.
-                with self._lock:
-                    self._first = None if session.connection is self._first else self._first
                 session.close()
 
-    def connected(self) -> dbapi.Connection:
-        """A new connection."""
+    def connected(self) -> Link:
+        """A new connection: of libpq with the native library, where both are there. Raises Failed."""
+        # Either is imported alone: the other brings what is not needed then.
+        from millrace.sources.postgres import by_copy
+
+        if by_copy.able():
+            return by_copy.CopyLink(self._locked_uri())
+        from millrace.sources.postgres.by_adbc import Adbc
+
         with self._lock:
-            if self._first is not None and self._way.stands:
-                made = self._first.adbc_clone()
-                made.adbc_connection.set_autocommit(True)
-                return made
-            self._first = dbapi.connect(self.uri(), autocommit=True)
-            return self._first
+            self._adbc = self._adbc or Adbc()
+        tunnelled = self.config.ssh_host is not None
+        return self._adbc.link(self.uri, stands=self._way.stands, tunnelled=tunnelled)
+
+    def _locked_uri(self) -> str:
+        # Two at once would open two tunnels.
+        with self._lock:
+            return self.uri()
 
     def uri(self) -> str:
         """Where the server is, for libpq; a tunnel to it is open where the settings want one. It holds the password."""
@@ -89,12 +91,10 @@ class Server:
         """All connections that are not lent end."""
         with self._lock:
             idle, self._idle = self._idle, []
-            first, self._first = self._first, None
         for session in idle:
             session.close()
-        if first is not None:
-            with suppress(adbc_driver_manager.Error, RuntimeError):
-                first.close()
+        if self._adbc is not None:
+            self._adbc.close()
         self._way.close()
 
 
@@ -104,11 +104,11 @@ class Session:
     def __init__(self, server: Server) -> None:
         self._server, self._config = server, server.config
         self._clock, self._stopping = server.context.clock, server.context.stopping.is_set
-        # The driver does not say what happens when a connection is closed while it is cancelled.
+        # A link is not closed while it is cancelled.
         self._ending = threading.Lock()
         self._sound = True
         with self._translated():
-            self.connection = server.connected()
+            self._link = server.connected()
         self._described: Mapping[str, Described] = {}
         self._left_out: Callable[[str, int], None] = lambda _column, _count: None
         for name, value in SESSION.items():
@@ -143,10 +143,9 @@ class Session:
     def _free(self, sql: str) -> bool:
         """The statement has its locks; False, and the transaction has ended, where somebody else has one of them."""
         try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(sql)
-        except adbc_driver_manager.Error as error:
-            if error.sqlstate != NOT_FREE:
+            self._link.rows(sql)
+        except Failed as error:
+            if error.state != NOT_FREE:
                 with self._translated():
                     raise
             self._execute("ROLLBACK")
@@ -154,9 +153,8 @@ class Session:
         return True
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return [tuple(row) for row in cursor.fetchall()]
+        with self._translated():
+            return self._link.rows(sql)
 
     def value(self, sql: str) -> str | None:
         return self._asked(f"SELECT CAST(({sql}) AS pg_catalog.text)")[0][0]
@@ -177,22 +175,20 @@ class Session:
         return self
 
     def parts(self, relation: Relation, tail: str, cursor: Sequence[str]) -> Iterator[Part]:
-        known = self._described[relation.name].types
-        chosen = [one.name for one in relation.columns]
-        columns = ", ".join(f"{known[name].sql.format(c=quoted(name))} AS {quoted(name)}" for name in chosen)
+        every = self._described[relation.name].types
+        known = {one.name: every[one.name] for one in relation.columns}
+        columns = ", ".join(
+            f"{self._link.selected(type_).format(c=quoted(name))} AS {quoted(name)}" for name, type_ in known.items()
+        )
         rows = Rows(relation.name, known, self._config.special_values, self._clock.now)
-        places = [chosen.index(name) for name in cursor]
-        with objects.asked(relation.name), self._translated(), closing(self.connection.cursor()) as statement:
-            statement.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})
-            statement.execute(f"SELECT {columns} FROM {relation.source} {tail}")
-            for batch in self._batches(statement.fetch_record_batch()):
-                try:
+        places = [[*known].index(name) for name in cursor]
+        sql = f"SELECT {columns} FROM {relation.source} {tail}"
+        with objects.asked(relation.name), self._translated(), closing(self._link.batches(sql, known)) as batches:
+            while (batch := _next(relation, batches)) is not None:
+                if not batch.num_rows:
+                    continue
+                with _as_foreseen(relation):
                     good, refused = rows.of(batch)
-                except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
-                    raise Transient(
-                        f"{relation.name} has changed while it was read: a column has another type.",
-                        hint="Run again: columns are looked up anew.",
-                    ) from cause
                 last = batch.slice(batch.num_rows - 1)
                 self._sound = False
                 yield Part(good, refused, tuple(_text(last.column(place)) for place in places), batch.num_rows)
@@ -200,28 +196,11 @@ class Session:
         for name, count in rows.left_out.items():
             self._left_out(f"{relation.name}.{name}", count)
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """Batches with rows. What ends a stream comes out in pyarrow's errors, with the server's words alone."""
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                return
-            except (pa.ArrowException, OSError) as error:
-                self._sound = False
-                raise translated(state_of(str(error)), str(error), self._config.where) from error
-            if batch.num_rows:
-                yield batch
-
     def cancel(self) -> None:
         """Whatever runs on the connection ends; may be called by another thread."""
         self._sound = False
-        if self._config.ssh_host is not None:
-            # The driver cancels by a connection of its own, and lets no other thread run meanwhile: not the tunnel's
-            # either. What runs ends with its next batch.
-            return
-        with self._ending, suppress(adbc_driver_manager.Error):
-            self.connection.adbc_cancel()
+        with self._ending:
+            self._link.cancel()
 
     def ended(self) -> bool:
         """No transaction is open any more; False where the connection is of no use."""
@@ -231,8 +210,8 @@ class Session:
         return self._sound
 
     def close(self) -> None:
-        with self._ending, suppress(adbc_driver_manager.Error):
-            self.connection.close()
+        with self._ending:
+            self._link.close()
 
     def _asked(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a statement about the relation that is read."""
@@ -241,18 +220,33 @@ class Session:
             return self.rows(sql)
 
     def _execute(self, sql: str) -> None:
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(sql)
+        self.rows(sql)
 
     @contextmanager
     def _translated(self) -> Generator[None]:
         config = self._config
         try:
             yield
-        except adbc_driver_manager.Error as error:
+        except Failed as error:
             self._sound = False
-            state = error.sqlstate or None
-            raise translated(state, str(error), config.where, config.db_user, config.db_name) from error
+            raise translated(error.state, str(error), config.where, config.db_user, config.db_name) from error
+
+
+def _next(relation: Relation, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    with _as_foreseen(relation):
+        return next(batches, None)
+
+
+@contextmanager
+def _as_foreseen(relation: Relation) -> Generator[None]:
+    """Values are of the types that the columns had when they were looked up."""
+    try:
+        yield
+    except (Strange, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
+        raise Transient(
+            f"{relation.name} has changed while it was read: a column has another type.",
+            hint="Run again: columns are looked up anew.",
+        ) from cause
 
 
 def _text(value: pa.Array) -> str | None:

@@ -83,7 +83,7 @@ def typed(name: str, modifier: int = -1, *, money_scale: int = 2) -> Type:
     pg_catalog. ``modifier``: atttypmod, or a domain's. ``money_scale``: digits of money by the server's lc_monetary.
     """
     if name == "numeric":
-        return Type(name, _numeric(modifier), "numeric")
+        return Type(name, numeric(modifier), "numeric")
     if name == "money":
         return Type(name, types.decimal(19, money_scale), "money", money_scale)
     if name == "bit":
@@ -92,7 +92,7 @@ def typed(name: str, modifier: int = -1, *, money_scale: int = 2) -> Type:
     return _KNOWN.get(name) or Type(name, types.VARCHAR, sql=_TEXT)
 
 
-def _numeric(modifier: int) -> pa.DataType | None:
+def numeric(modifier: int) -> pa.DataType | None:
     """NUMERIC(p,s) as a DECIMAL, text where that has too many digits; None without p and s."""
     if modifier < 4:
         return None
