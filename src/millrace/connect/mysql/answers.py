@@ -6,7 +6,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -81,7 +81,7 @@ def _text(part: str | bytes) -> str:
     return part.decode() if isinstance(part, bytes) else part
 
 
-_LONGEST = 0xFFFFFF
+LONGEST = 0xFFFFFF
 _NULL, _TWO, _THREE, _END, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
 
 
@@ -96,26 +96,14 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     adds = [column.append for column in columns]
     while True:
         data = packet(read)
-        first = data[0] if data else _END
+        if not data:
+            raise OperationalError(2027, "Malformed packet")
+        first = data[0]
         if first == _END and len(data) < 9:
             break
         if first == _ERROR:
             MysqlPacket(data, "utf8").raise_for_error()
-        at = 0
-        for add in adds:
-            length = data[at]
-            at += 1
-            if length >= _NULL:
-                if length == _NULL:
-                    add(None)
-                    continue
-                count = 2 if length == _TWO else 3 if length == _THREE else 8
-                length = int.from_bytes(data[at : at + count], "little")
-                at += count
-            end = at + length
-            add(data[at:end])
-            at = end
-        size += at
+        size += _put(data, adds)
         if size >= most_bytes:
             yield columns
             columns, size = [[] for _ in range(width)], 0
@@ -125,7 +113,33 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     yield columns
 
 
-def packet(read: Any) -> bytes:
+def row(data: bytes, width: int) -> list[bytes | None]:
+    """The values of one row, of which ``data`` is the packet."""
+    found: list[bytes | None] = []
+    _put(data, [found.append] * width)
+    return found
+
+
+def _put(data: bytes, adds: Sequence[Callable[[bytes | None], None]]) -> int:
+    """Each value goes to where its column is gathered. How many bytes there were."""
+    at = 0
+    for add in adds:
+        length = data[at]
+        at += 1
+        if length >= _NULL:
+            if length == _NULL:
+                add(None)
+                continue
+            count = 2 if length == _TWO else 3 if length == _THREE else 8
+            length = int.from_bytes(data[at : at + count], "little")
+            at += count
+        end = at + length
+        add(data[at:end])
+        at = end
+    return at
+
+
+def packet(read: Callable[[int], bytes]) -> bytes:
     """The next packet, put together where it is longer than one may be. ``read``: so many bytes of the connection."""
     parts: list[bytes] = []
     while True:
@@ -136,8 +150,8 @@ def packet(read: Any) -> bytes:
         data = read(length)
         if len(data) < length:
             raise OperationalError(2013, "Lost connection to MySQL server during query")
-        if length < _LONGEST and not parts:
+        if length < LONGEST and not parts:
             return data
         parts.append(data)
-        if length < _LONGEST:
+        if length < LONGEST:
             return b"".join(parts)

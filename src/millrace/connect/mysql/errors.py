@@ -33,7 +33,7 @@ _RIGHTS = (1044, 1142, 1143, 1227, 1370, 1410, 1419)
 # The connection or the moment, not the statement: lost, shut down, too many at once, locks, deadlocks, killed.
 _PASSING = (
     1040, 1053, 1080, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1213, 1226, 1317, 1412, 1613, 1614, 1615,
-    1637, 1879, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024, 3058, 3101, 4031,
+    1637, 1879, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2027, 2055, 3024, 3058, 3101, 4031,
 )  # fmt: skip
 # The other side went away in the middle of TLS, which tells nothing of the settings.
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)

@@ -16,7 +16,9 @@ from pymysql.protocol import OKPacketWrapper
 
 from millrace.connect.mysql.answers import Field, columns_of, fields_of
 from millrace.connect.mysql.errors import translated
+from millrace.connect.mysql.parts import Listed, Part
 from millrace.data.dataclass import dataclass
+from millrace.data.native import library
 from millrace.errors import ConfigError, MillraceError, Transient
 
 Answer: TypeAlias = tuple[list[Field], list[list[bytes | None]]]
@@ -103,16 +105,33 @@ class Session:
 
     def stream(self, sql: str, most_bytes: int = _BATCH_BYTES) -> Iterator[Answer]:
         """The same in parts of about so many bytes, at least one. What is not read to its end spoils the session."""
+        with self._unbuffered(sql) as fields:
+            for columns in columns_of(self._connection, len(fields), most_bytes):
+                yield fields, columns
+
+    def parts(self, sql: str, most_bytes: int = _BATCH_BYTES) -> Iterator[Part]:
+        """The rows of an answer, as the native library takes them where it is in use."""
+        with self._unbuffered(sql) as fields:
+            if (found := library()) is not None:
+                from millrace.connect.mysql.pieces import pieces  # with ctypes
+
+                yield from pieces(found, self._connection, len(fields), most_bytes)
+            else:
+                for columns in columns_of(self._connection, len(fields), most_bytes):
+                    if columns[0]:
+                        yield Listed(columns)
+
+    @contextmanager
+    def _unbuffered(self, sql: str) -> Generator[list[Field]]:
+        """The columns of an answer whose rows are to be read meanwhile."""
         connection: Any = self._connection
         with self._translated():
             connection.query(sql, unbuffered=True)
             result = connection._result
             if not result.unbuffered_active:
                 raise ConfigError(f"{self._where} has no rows to show for this statement.", code="sql")
-            fields = fields_of(result)
             try:
-                for columns in columns_of(connection, len(fields), most_bytes):
-                    yield fields, columns
+                yield fields_of(result)
             finally:
                 if result.unbuffered_active:
                     # Nobody knows how much more would come.

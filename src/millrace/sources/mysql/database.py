@@ -173,18 +173,15 @@ class Reading:
         rows = Rows(relation.name, known, self._config.special_values, self._now)
         places = [names.index(name) for name in cursor]
         with objects.asked(self._name):
-            for _, values in self.session.stream(f"SELECT {columns} FROM {relation.source} {tail}"):
-                count = len(values[0])
-                if not count:
-                    continue
+            for part in self.session.parts(f"SELECT {columns} FROM {relation.source} {tail}"):
                 try:
-                    good, refused = rows.of(names, values)
+                    good, refused = rows.of(names, part)
                 except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as cause:
                     raise Transient(
                         f"{relation.name} has changed while it was read: a column has another type.",
                         hint="Run again: columns are looked up anew.",
                     ) from cause
-                yield Part(good, refused, tuple(_text(values[place][-1]) for place in places), count)
+                yield Part(good, refused, tuple(_text(part.last(place)) for place in places), part.count)
         for name, left in rows.left_out.items():
             self._left_out(f"{relation.name}.{name}", left)
 

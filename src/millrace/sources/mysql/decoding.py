@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from millrace.connect.mysql.parts import Kind, Part, Wanted
 from millrace.data import types
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
-from millrace.sources.mysql.types import Type
+from millrace.sources.mysql.types import Form, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,43 @@ class Decoded:
     zeros: int = 0
 
 
+def of_part(part: Part, types_: Sequence[Type]) -> list[Decoded]:
+    """All columns of some rows. Raises ArrowInvalid where a value is not of its type."""
+    made = part.made([_wanted(type_) for type_ in types_])
+    return [
+        decoded(part.raw(place), type_)
+        if one is None
+        else Decoded(_number(one.values, type_.logical) if type_.form == "number" else one.values, zeros=one.zeros)
+        for place, (one, type_) in enumerate(zip(made, types_, strict=True))
+    ]
+
+
+_KINDS: dict[Form, Kind] = {
+    "text": Kind.TEXT,
+    "json": Kind.TEXT,
+    "flag": Kind.FLAG,
+    "bit": Kind.BIT,
+    "day": Kind.DAY,
+    "moment": Kind.MOMENT,
+    "clock": Kind.CLOCK,
+}
+_WHOLE = {types.SHORT: Kind.INT16, types.INTEGER: Kind.INT32, types.LONG: Kind.INT64}
+
+
+def _wanted(type_: Type) -> Wanted:
+    kind = _KINDS.get(type_.form) or _WHOLE.get(type_.logical)
+    if kind is None and pa.types.is_decimal128(type_.logical):
+        kind = Kind.DECIMAL
+    return Wanted(kind, type_.logical) if kind is not None else Wanted(Kind.BYTES, pa.binary())
+
+
 def decoded(values: Sequence[bytes | None], type_: Type) -> Decoded:
     """A column. Raises ArrowInvalid where a value is not of the type."""
     match type_.form:
         case "bytes":
             return Decoded(pa.array(values, pa.binary()))
         case "number":
-            return Decoded(_number(values, type_.logical))
+            return Decoded(_number(pa.array(values, pa.binary()), type_.logical))
         case "flag":
             bad = tuple(place for place, one in enumerate(values) if one not in (None, b"0", b"1"))
             flags = [None if one not in (b"0", b"1") else one == b"1" for one in values]
@@ -43,8 +74,11 @@ def decoded(values: Sequence[bytes | None], type_: Type) -> Decoded:
             return _text(values, type_.logical)
 
 
-def _number(values: Sequence[bytes | None], to: pa.DataType) -> pa.Array:
-    texts = pa.array(values, pa.binary()).cast(pa.string())
+def _number(values: pa.Array, to: pa.DataType) -> pa.Array:
+    """Numbers of what the server wrote, unless they are there."""
+    if values.type == to:
+        return values
+    texts = values.cast(pa.string())
     if to == types.FLOAT:
         return texts.cast(pa.float64()).cast(to)
     return texts.cast(to)

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from millrace.connect.mysql.parts import Part
 from millrace.data import columns, json_text
 from millrace.data.compute import pc
 from millrace.data.rows import to_rows
-from millrace.sources.mysql.decoding import decoded, mask
+from millrace.sources.mysql.decoding import mask, of_part
 from millrace.sources.mysql.types import Type
 
 CODE = "INCOMPATIBLE_TYPE"
@@ -27,14 +28,11 @@ class Rows:
         self._stream, self._types, self._special, self._now = stream, types, special, now
         self.left_out: dict[str, int] = {}
 
-    def of(
-        self, names: Sequence[str], values: Sequence[Sequence[bytes | None]]
-    ) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    def of(self, names: Sequence[str], part: Part) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
         """The rows, and those that are refused, as `columns.REJECTS`."""
         arrays: list[pa.Array] = []
         wrong: dict[str, tuple[int, ...]] = {}
-        for name, some in zip(names, values, strict=True):
-            found = decoded(some, self._types[name])
+        for name, found in zip(names, of_part(part, [self._types[name] for name in names]), strict=True):
             arrays.append(found.values)
             if found.bad:
                 wrong[name] = found.bad
@@ -44,7 +42,7 @@ class Rows:
         if not wrong or self._special == "null":
             return rows, None
         places = sorted({place for some in wrong.values() for place in some})
-        raw = dict(zip(names, values, strict=True))
+        raw = {name: part.raw(place) for place, name in enumerate(names) if name in wrong}
         shown = {name: {place: _shown(raw[name][place]) for place in some} for name, some in wrong.items()}
         out = mask(places, rows.num_rows)
         return rows.filter(pc.invert(out)), self._refused(rows.filter(out), places, shown)
