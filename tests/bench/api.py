@@ -25,7 +25,7 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
-from millrace.control import keys, settings, users
+from millrace.control import keys, process, settings, users
 from millrace.control.actors import FIRST_TEAM
 from millrace.control.home import Home
 from millrace.control.numbers import following
@@ -152,5 +152,6 @@ def main(count: int, run_count: int) -> None:
 
 
 if __name__ == "__main__":
+    process.begin()  # as `millrace serve` does: Python looks for cycles among what was imported seldom
     sizes = [int(word.replace("_", "").replace(",", "")) for word in sys.argv[1:3]]
     main(*(sizes + [PIPELINES, RUNS][len(sizes) :]))

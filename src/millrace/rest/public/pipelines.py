@@ -294,13 +294,9 @@ def pipeline_position_set(home: EditingPipelines, pipeline_id: PipelineId, body:
 
 def told(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
     """Pipelines as they are shown, with two questions to the database for all of them together."""
-    sources = connections.by_ids(home, (found.source_id for found in page.items))
-    destinations = connections.by_ids(home, (found.destination_id for found in page.items))
+    ends = connections.by_ids(home, (id_ for found in page.items for id_ in (found.source_id, found.destination_id)))
     well = health.healths(home, [found.id for found in page.items])
-    return [
-        _told(found, sources[found.source_id], destinations[found.destination_id], well[found.id])
-        for found in page.items
-    ]
+    return [_told(found, ends[found.source_id], ends[found.destination_id], well[found.id]) for found in page.items]
 
 
 def one(home: Home, number: int) -> PipelineTold:
