@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import struct
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeAlias
@@ -79,6 +80,7 @@ class Session:
         connection: Any = self._connection
         if (plug := connection._sock) is not None:
             with suppress(OSError):
+                _give_up(plug)
                 plug.shutdown(socket.SHUT_RDWR)
 
     # Statements.
@@ -136,6 +138,8 @@ class Session:
                 if result.unbuffered_active:
                     # Nobody knows how much more would come.
                     result.unbuffered_active = False
+                    if connection._sock is not None:
+                        _give_up(connection._sock)
                     self.close()
 
     def send(self, sql: str, parts: Iterable[memoryview]) -> Sent:
@@ -231,6 +235,12 @@ class Session:
         names, self._locks = self._locks, []
         for name in names:
             self.rows(f"SELECT RELEASE_LOCK({marker(1)})", name)
+
+
+def _give_up(plug: socket.socket) -> None:
+    """When it is closed the server hears at once that nobody reads on. Else one that waits to write would notice after
+    a minute or two, and keep its locks on the table until then."""
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _bound(sql: str, values: Sequence[str | int | None]) -> str:
