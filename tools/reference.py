@@ -418,8 +418,8 @@ _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 # Words in capitals that are something else.
 _NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME", "LC_ALL"}) | {
     # Of the environment.
-    "MILLRACE_HTTP_HOSTS", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "SC_PAGE_SIZE", "SC_PHYS_PAGES",
-    "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "MILLRACE_HTTP_HOSTS", "MILLRACE_NATIVE", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "SC_PAGE_SIZE",
+    "SC_PHYS_PAGES", "SSL_CERT_DIR", "SSL_CERT_FILE",
     # Words of audit tables.
     "NOT_LOADED", "RAW_REPLAY", "RESYNC_WITH_DROP_AND_LOAD",
     # Statuses of loading.
