@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +35,20 @@ def test_a_number_that_no_decimal_is_says_so() -> None:
 def test_words_that_are_no_number_are_no_json_whatever_stands_beside(word: str, beside: str) -> None:
     with pytest.raises(ValueError, match=r"no JSON|line 1 column"):
         json_text.loads(f'{{"a":{word},"b":{beside}}}')
+
+
+@given(
+    st.lists(st.booleans(), min_size=195, max_size=205),
+    st.sampled_from(["1", "null", '"[{"', "[]", "{}"]),
+    st.integers(0, 300),
+)
+def test_what_nests_deeper_than_may_be_is_known_from_text_and_from_values(
+    lists: list[bool], leaf: str, beside: int
+) -> None:
+    text = leaf
+    for one in lists:
+        text = f"[{text}]" if one else f'{{"a":{text}}}'
+    text = f"[{text}{',[]' * beside}]"
+    deep = len(lists) + 1 > json_text.DEEPEST
+    value = orjson.loads(text)
+    assert json_text.too_deep(text.encode()) == json_text.too_deep(text.encode(), value) == deep

@@ -207,7 +207,7 @@ def test_a_request_that_nests_too_deep_and_lies_in_the_intake_is_a_reject_and_wh
     site.client.post(path, json={"n": 1})
     with monkeypatch.context() as patch:
         # As a version took it that did not look.
-        patch.setattr(json_text, "too_deep", lambda _: False)
+        patch.setattr(json_text, "too_deep", lambda *_: False)
         assert site.client.post(path, content=deep).status_code == 200
     site.client.post(path, json={"n": 2})
     balance = runs.run(site.home, name).balance

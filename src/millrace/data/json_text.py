@@ -51,15 +51,18 @@ def dumped(value: JSON) -> tuple[str, bool]:
 DEEPEST = 200
 
 
-def too_deep(text: bytes) -> bool:
-    """Whether a value nests deeper than `DEEPEST`. Raises ValueError for what is no JSON."""
+def too_deep(text: bytes, value: JSON = None) -> bool:
+    """Whether a value nests deeper than `DEEPEST`. ``value``: what the text says, where that is known already. Raises
+    ValueError for what is no JSON."""
     if text.count(b"[") + text.count(b"{") <= DEEPEST:
         return False
-    level: list[JSON] = [orjson.loads(text)]
+    level: list[JSON] = [orjson.loads(text) if value is None else value]
     for _ in range(DEEPEST + 1):
         level = [one for one in level if isinstance(one, (dict, list))]
         level = [below for one in level for below in (one.values() if isinstance(one, dict) else one)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def loads(text: str) -> JSON:

@@ -28,7 +28,7 @@ def checked(kind: Kind, body: bytes) -> int:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, "INVALID_JSON", f"the body is no JSON: {error.msg} (character {error.pos})") from None
-    if json_text.too_deep(body):
+    if json_text.too_deep(body, payload):
         raise Refused(400, "INVALID_JSON", f"the body nests deeper than {json_text.DEEPEST} levels")
     if kind == "track":
         payload = payload.get("events") if isinstance(payload, dict) else payload
