@@ -171,6 +171,25 @@ def test_what_was_opened_for_a_load_is_free_again_where_reading_goes_on(rig: Rig
     assert told[0] == "all is read"  # rows that are there already open nothing
 
 
+def test_what_is_old_leaves_the_stage_while_the_last_rows_load(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    collected, collect, load = threading.Event(), retention.collect, Shaky.load
+
+    def collecting(*args: Any, **named: Any) -> retention.Collected:
+        done = collect(*args, **named)
+        collected.set()
+        return done
+
+    def loading(self: Shaky, table: Table, load_: Load) -> Loaded:
+        assert collected.wait(10)
+        return load(self, table, load_)
+
+    monkeypatch.setattr(retention, "collect", collecting)
+    monkeypatch.setattr(Shaky, "load", loading)
+    rig.script.stream("items", [items(1), Checkpoint(1)], key=("id",))
+    assert shaky(rig).run().balance.even
+    assert rig.rows("items", "id") == [1]
+
+
 def test_a_passing_error_of_one_stream_does_not_stop_the_others(rig: Rig):
     rig.script.stream("one", [items(1), Checkpoint(1), Transient("try later")], key=("id",))
     rig.script.stream("two", [items(2), Checkpoint(2)], key=("id",))

@@ -269,11 +269,14 @@ def _finish(
     slices: Sequence[Slice] = (),
     loading: bool = True,
 ) -> None:
+    def collect() -> None:
+        retention.collect(ours.home, sync.stage)
+
     if loading:
-        sync.run(lanes, slices)
+        sync.run(lanes, slices, meanwhile=collect)
     else:
         sync.read(lanes, slices)
+        collect()
     with suppress(MillraceError):  # a run that has read all is none that failed
         if (note := log_watch.risk(sync.source.retention())) is not None:
             ours.note(note)
-    retention.collect(ours.home, sync.stage)

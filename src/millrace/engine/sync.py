@@ -91,16 +91,25 @@ class Sync:
     keys: dict[str, Sequence[tuple[str, ...]]] = field(default_factory=dict[str, Sequence[tuple[str, ...]]])
     """By stream, keys of the rows that the lane "again" reads, where it reads no days."""
 
-    def run(self, lanes: Sequence[Lane] = ("incremental", "historical"), slices: Sequence[Slice] = ()) -> bool:
+    def run(
+        self,
+        lanes: Sequence[Lane] = ("incremental", "historical"),
+        slices: Sequence[Slice] = (),
+        *,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Everything new is read, staged and loaded; False when it was asked to stop before.
 
         The incremental lane comes first: its first read only takes the position from which it will follow, so
         that nothing falls between it and the historical lane. Rows load while others are read. What was staged is
-        safe when loading fails; that error is raised after reading has ended.
+        safe when loading fails; that error is raised after reading has ended. ``meanwhile`` is called when all is read,
+        while the last rows load.
         """
         with self.loading() as loader:
             finished = self.ingest(lanes, slices, committed=loader.wake, coming=loader.expect)
             self.watch.ingested()
+            loader.end()
+            meanwhile()
         self._raise()
         return finished
 
@@ -355,7 +364,6 @@ class Sync:
             ended = True
         finally:
             # Rows that were committed are loaded even when reading failed; that error goes first.
-            self.meter.stage, self.meter.progress = "loading", None
             error = loader.finish()
             if ended and error is not None:
                 raise error
@@ -394,10 +402,15 @@ class _Loader(threading.Thread):
             self._expecting = True
             self._work.set()
 
-    def finish(self) -> BaseException | None:
-        """All that was committed is loaded, or this is why not."""
+    def end(self) -> None:
+        """All is committed: the last of it is loaded now."""
+        self._sync.meter.stage, self._sync.meter.progress = "loading", None
         self._ending = True
         self._work.set()
+
+    def finish(self) -> BaseException | None:
+        """All that was committed is loaded, or this is why not."""
+        self.end()
         self.join()
         return self._error
 
