@@ -93,6 +93,8 @@ def test_a_csv_row_of_another_length_is_bad_and_keeps_its_number(
     wrong, worse = read(tmp_path, "b.csv", b"a,b\n1,\xff\n\xfe\n3,x\n4,\xef\xb7\x90\n", types="text")
     assert [number for number, _ in wrong] == [3]
     assert [(one.number, one.text) for one in worse] == [(1, r"1,\xff"), (2, r"\xfe"), (4, "4,\ufdd0")]
+    few, bad_ones = read(tmp_path, "c.csv", b"1,x\n2\n\n3,y\n", header=False)
+    assert [number for number, _ in few] == [1, 3] and [one.number for one in bad_ones] == [2]
     for begun in (1, 5, 57, 398, 399):
         later, worse = read(tmp_path, "a.csv", content, begun, types="text")
         assert later == [one for one in rows if one[0] > begun]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from tests.sources.files.conftest import World
@@ -21,7 +21,9 @@ from millrace.connect.source import Slice
 from millrace.control import file_log, rejects, runs
 from millrace.control.rejects import Choice
 from millrace.engine.stage import Stage
+from millrace.errors import EnvironmentProblem
 from millrace.sources.files import parts
+from millrace.sources.files.places import Folder, Found
 from millrace.sources.files.source import Source
 
 
@@ -242,6 +244,35 @@ def test_a_run_that_is_killed_in_the_middle_of_a_large_file_leaves_the_same_rows
     ]
     one = world.log()["large.csv"]
     assert (one.status, one.rows, one.attempts) == ("ingested", rows, 4)
+
+
+def test_a_file_that_may_not_be_read_is_tried_with_each_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("a.csv", "id\n1\n")
+    world.write("b.csv", "id\n2\n")
+    world.create()
+    real = Folder.open
+
+    def refuses(self: Folder, found: Found) -> BinaryIO:
+        if found.path == "a.csv":
+            raise PermissionError(13, "Permission denied", found.key)
+        return real(self, found)
+
+    monkeypatch.setattr(Folder, "open", refuses)
+    assert world.run().balance.read == 1
+    assert (world.log()["a.csv"].status, world.log()["a.csv"].error) == ("failed", "this user may not read it")
+    world.run()
+    assert world.log()["a.csv"].attempts == 2
+
+    def broken(self: Folder, found: Found) -> BinaryIO:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Folder, "open", broken)
+    with pytest.raises(EnvironmentProblem, match="Input/output error"):
+        world.run()
+    monkeypatch.undo()
+    world.run()
+    assert world.log()["a.csv"].status == "ingested"
+    assert world.sql("SELECT id FROM data ORDER BY id") == [(1,), (2,)]
 
 
 def test_columns_are_told_apart_by_their_letters() -> None:

@@ -19,9 +19,13 @@ LARGEST = 64 << 20
 
 
 class Unreadable(DataError):
-    """From here on the file cannot be read."""
+    """From here on the file cannot be read. ``lasting``: as long as it is the same file."""
 
     code = "file_unreadable"
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from millrace.errors import MillraceError
+from millrace.errors import EnvironmentProblem, MillraceError
 from millrace.sources.files.choosing import Kind
 from millrace.sources.files.config import Config
 from millrace.sources.files.encodings import recoded
@@ -22,7 +22,7 @@ from millrace.sources.files.places import Found, Place
 def parts(place: Place, found: Found, kind: Kind, config: Config, begun: int) -> Generator[Part]:
     """The rows of a file behind the first ``begun``. Raises Unreadable, from where on it cannot be read, and what its
     place raises."""
-    with ExitStack() as held, _in_words():
+    with ExitStack() as held, _in_words(found):
         if kind.format == "parquet":
             # Imported here, as the others: a run reads few formats.
             from millrace.sources.files import parquet
@@ -72,18 +72,25 @@ def _unpacked(stream: BinaryIO, compression: str) -> Generator[BinaryIO]:
 
 
 @contextmanager
-def _in_words() -> Generator[None]:
+def _in_words(found: Found) -> Generator[None]:
     """What is wrong with a file, in words; what is wrong with its place, or the machine, is left as it is."""
     try:
         yield
     except (MillraceError, MemoryError):
         raise
     except FileNotFoundError:
-        raise Unreadable("it is gone") from None
+        raise Unreadable("it is gone", lasting=False) from None
     except PermissionError as error:
-        raise Unreadable("this user may not read it") from error
+        raise Unreadable("this user may not read it", lasting=False) from error
     except EOFError as error:
         raise Unreadable("it is cut off") from error
-    except (pa.ArrowException, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
+    except OSError as error:
+        if error.errno is not None:
+            # The disk, not the file.
+            raise EnvironmentProblem(
+                f"{found.key} cannot be read: {error.strerror}", hint="See to the disk, then run again.", code="file_io"
+            ) from error
+        raise Unreadable(str(error)[:500]) from error
+    except (pa.ArrowException, ValueError, zlib.error, lzma.LZMAError) as error:
         said = str(error).strip()
         raise Unreadable(said.splitlines()[0][:500] if said else type(error).__name__) from error

@@ -195,7 +195,7 @@ class Source(AnySource[Config]):
 
     def _file(self, file: _File, progress: _Progress, state: State | None) -> Iterator[Item]:
         """The rows of a file behind those that came, and what became of it. In the lane "again" without a state."""
-        found, held, error = file.found, None, None
+        found, held, error, version = file.found, None, None, file.found.version
         yield self._note(file.stream, found, "ingesting", progress)
         with closing(parts(self.place, found, file.kind, self.config, progress.row)) as read:
             try:
@@ -209,6 +209,7 @@ class Source(AnySource[Config]):
                     held = part
             except Unreadable as unreadable:
                 error = unreadable.message
+                version = version if unreadable.lasting else ""
         now = self.place.about(found)
         if now is None or now.version != found.version:
             # Its end is not taken: it may have been cut where somebody was writing.
@@ -223,7 +224,7 @@ class Source(AnySource[Config]):
             self.context.note(Note("file_failed", f"{found.path} cannot be read, {error}"))
         yield self._note(file.stream, found, "ingested" if error is None else "failed", progress, error)
         if state is not None:
-            state.note([_seen(found, found.version)])
+            state.note([_seen(found, version)])
         yield Checkpoint(progress.cursor(found, whole=True), (*(state.marks() if state else ()), *file.done))
 
     def _rows(self, file: _File, part: Part, progress: _Progress) -> Iterator[Item]:
