@@ -35,6 +35,8 @@ def dumps(value: JSON) -> str:
 
 def dumped(value: JSON) -> tuple[str, bool]:
     """The text of `dumps`, and whether it is JSON: it has no NaN and no infinity."""
+    if type(value) is msgspec.Raw:
+        return bytes(value).decode(), True
     try:
         written = orjson.dumps(value, _default, _OPTIONS)
         if b"null" not in written or _is_finite(value):
