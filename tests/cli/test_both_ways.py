@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from tests.cli.asking import Asked, ask
 from tests.cli.twins import Twins, twins
+from tests.control.file_notes import note, seen
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD
 from tests.control.receivers import http_server
@@ -170,6 +171,31 @@ def test_settings(both: Twins):
     both.refused("unknown_key", "settings", "set", "no_such=1")
     assert both.ask("settings", "set", "retention_days=many").code == 2
     assert both.done("settings", "--json").json["retention_days"] == 5
+
+
+def test_files(both: Twins):
+    assert "No files yet" in both.done("files", "list", "clevertap").out
+    for shop in (both.here, both.there):
+        with Home.open(shop.home, env={}) as home:
+            seen(home, "clevertap", *(note(f"2026/{n}.csv", "ingested", rows=n) for n in range(3)))
+            seen(home, "clevertap", note("cut, off.csv.gz", "failed", error="it ends in the middle"))
+    listed = both.done("files", "list", "clevertap").out
+    assert "cut, off.csv.gz: it ends in the middle" in listed and "3 ingested, 1 failed" in listed
+    page = both.done("files", "list", "clevertap", "--status", "ingested", "--limit", "2", "--json").json
+    assert [one["path"] for one in page["items"]] == ["2026/2.csv", "2026/1.csv"]
+    assert "2026/0.csv" in both.done("files", "list", "clevertap", "--search", "2026", "--after", page["next"]).out
+    assert both.done("files", "list", "clevertap", "--object", "orders", "--since", "2999-01-01", "--json").json == {
+        "items": [], "next": None
+    }  # fmt: skip
+    both.done("files", "skip", "clevertap", "2026/1.csv", "2026/2.csv")
+    both.refused("wrong_state", "files", "read-again", "clevertap", "2026/0.csv", "2026/1.csv")
+    both.refused("unknown_file", "files", "skip", "clevertap", "2026/9.csv")
+    both.done("files", "unskip", "clevertap", "2026/1.csv")
+    (again,) = both.done("files", "read-again", "clevertap", "cut, off.csv.gz", "--json").json
+    assert (again["status"], again["error"]) == ("queued", None)
+    sheet = both.done("files", "export", "clevertap").out.splitlines()
+    assert sheet[0].startswith("stream,path,size_bytes,") and len(sheet) == 5
+    assert sheet[1].startswith('orders,"cut, off.csv.gz",1234567,')
 
 
 def test_objects(both: Twins):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.control.conftest import EVENTS_CSV
+from tests.control.file_notes import note, seen
 from tests.control.people import PASSWORD, cheap, joined
 from tests.control.sources import Script
 from tests.rest.conftest import MANY, served
@@ -66,6 +67,9 @@ def _fill(home: Home, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "build_source", Script({"Orders": [rows]}).build)
         runs.run(home, SHOP)
+        seen(
+            home, SHOP, note("2026/orders.csv", "ingested", rows=20), note("cut.csv", "failed", error="It is cut off.")
+        )
         patch.setattr(connections, "build_source", Script({"Orders": [rows]}, {("Orders", 0): _gone}).build)
         with suppress(MillraceError):
             runs.run(home, "Broken")

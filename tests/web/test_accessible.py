@@ -24,6 +24,7 @@ SCREENS = (
     f"{AT}/jobs/1",
     f"{AT}/transformations",
     f"{AT}/mapper/Orders",
+    f"{AT}/files",
     f"{AT}/settings",
     f"/failed-events/{quote(SHOP)}/Orders/steps/TRANSFORM_ERROR",
     "/destinations/warehouse",

@@ -36,7 +36,7 @@ SCREENS = (
     *("/", "/sign-in", "/welcome", "/join", "/reset", "/start", "/pipelines", "/nowhere-at-all"),
     *(f"{AT}{tab}" for tab in ("", "/jobs", "/jobs/1", "/objects", "/transformations", "/transformations/versions")),
     *(f"{AT}{tab}" for tab in ("/mapper", "/mapper/Orders", "/mapper/Orders/versions", "/reconcile", "/settings")),
-    *(f"{AT}{tab}" for tab in ("/failed-events", "/failed-events/trace", "/activity", "/activity/1")),
+    *(f"{AT}{tab}" for tab in ("/failed-events", "/failed-events/trace", "/files", "/activity", "/activity/1")),
     f"{AT}/failed-events/{FAILED}",
     "/pipelines/Pushed/settings",
     "/pipelines/new/{draft}?step=source",

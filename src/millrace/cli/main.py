@@ -31,6 +31,7 @@ MODULES = {
     "pipelines": ("run", "load", "status", "reconcile", "resync", "reset"),
     "jobs": ("pause", "resume", "prioritize", "clone", "delete", "cancel", "retry", "drafts"),
     "objects": ("objects",),
+    "file_log": ("files",),
     "runs": ("runs",),
     "rejects": ("rejects",),
     "trace": ("trace", "replay"),

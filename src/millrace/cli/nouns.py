@@ -26,6 +26,7 @@ ORDER = (
     "resume",
     "prioritize",
     "objects",
+    "files",
     "rejects",
     "transform",
     "mapping",

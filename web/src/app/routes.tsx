@@ -56,6 +56,7 @@ export const router = createBrowserRouter([
             lazy: () => import('~/screens/failed-events'),
             children: failedEvents,
           },
+          { path: 'files', lazy: () => import('~/screens/pipeline/files') },
           { path: 'activity', lazy: () => import('~/screens/pipeline/activity'), children: activity },
           { path: 'settings', lazy: () => import('~/screens/pipeline/settings') },
         ],

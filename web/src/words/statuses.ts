@@ -57,6 +57,13 @@ const KNOWN: Record<string, Status> = {
   INFO: { tone: 'quiet', word: 'Info' },
   WARNING: { tone: 'look', word: 'Warning' },
   CRITICAL: { tone: 'failed', word: 'Critical' },
+  // files
+  queued: { tone: 'quiet', word: 'Waiting' },
+  ingesting: { tone: 'working', word: 'Being read' },
+  ingested: { tone: 'well', word: 'Read' },
+  failed: { tone: 'failed', word: 'Failed' },
+  skipped: { tone: 'quiet', word: 'Skipped' },
+  gone: { tone: 'quiet', word: 'Gone' },
   // verdicts of a test
   pass: { tone: 'well', word: 'Passed' },
   fail: { tone: 'failed', word: 'Failed' },

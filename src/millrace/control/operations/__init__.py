@@ -26,6 +26,7 @@ NOUNS = (
     "teams",
     "jobs",
     "objects",
+    "file_log",
     "drafts",
     "usage",
     "alerts",

@@ -45,7 +45,7 @@ export function Component() {
       row.current.scrollLeft =
         open.offsetLeft - row.current.offsetLeft - (row.current.clientWidth - open.offsetWidth) / 2;
     }
-  }, [pathname, width]);
+  }, [pathname, width, found?.source_type]);
   return (
     <div className="content" data-wide={wide || undefined}>
       <PageHead
@@ -133,11 +133,13 @@ export function Component() {
         }
       />
       <nav ref={row} className="tabs" aria-label={`Screens of ${name}`}>
-        {tabs.map(({ tab, label }) => (
-          <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
-            {label}
-          </NavLink>
-        ))}
+        {tabs
+          .filter(({ of }) => !of || of.includes(found?.source_type ?? ''))
+          .map(({ tab, label }) => (
+            <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
+              {label}
+            </NavLink>
+          ))}
       </nav>
       <div style={{ paddingTop: 20 }}>
         {pipeline.error && !found ? (

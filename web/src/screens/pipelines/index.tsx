@@ -1,4 +1,4 @@
-import { Button, Group, Select, Text, TextInput, UnstyledButton } from '@mantine/core';
+import { Button, Group, Select, TextInput } from '@mantine/core';
 import { IconFilterOff, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
@@ -7,13 +7,11 @@ import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { useAddress, useSought } from '~/parts/address';
+import { Counts } from '~/parts/Counts';
 import { typesQuery, useTitle } from '~/parts/connectors';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
-import { ToneIcon } from '~/parts/StatusBadge';
-import { count } from '~/words/numbers';
-import { status } from '~/words/statuses';
 import { Bulk } from './Bulk';
 import { columns } from './columns';
 import { Drafts } from './Drafts';
@@ -82,6 +80,7 @@ export function Component() {
           list.data?.pages[0] && (
             <Counts
               counts={list.data.pages[0].counts}
+              order={HEALTHS}
               chosen={filter.health}
               choose={(health) => set({ health })}
             />
@@ -176,38 +175,5 @@ export function Component() {
         />
       </div>
     </div>
-  );
-}
-
-interface CountsProps {
-  counts: Partial<Record<Health, number>>;
-  chosen: readonly Health[];
-  choose: (health: Health | null) => void;
-}
-
-/** "12 running well · 1 needs a look": the answer in short, and the way to those. */
-function Counts({ counts, chosen, choose }: CountsProps) {
-  const shown = HEALTHS.filter((one) => counts[one]);
-  if (shown.length === 0) return null;
-  return (
-    <Group gap="md" mt={4} className="figures">
-      {shown.map((health) => {
-        const { tone, word } = status(health);
-        const on = chosen.includes(health);
-        return (
-          <UnstyledButton
-            key={health}
-            className="count"
-            aria-pressed={on}
-            onClick={() => choose(on ? null : health)}
-          >
-            <ToneIcon tone={tone} size={14} />
-            <Text size="sm">
-              {count(counts[health] ?? 0)} {word.toLowerCase()}
-            </Text>
-          </UnstyledButton>
-        );
-      })}
-    </Group>
   );
 }

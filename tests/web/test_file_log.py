@@ -1,0 +1,88 @@
+"""The log of files: found, told apart, read again, skipped and taken in again."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+from tests.control.file_notes import note, seen
+from tests.rest.conftest import script as script  # a fixture
+from tests.web.people import arrive, undo
+from tests.web.shops import opened
+
+from millrace.control import file_log
+from millrace.control.file_log import FileCounts
+from millrace.control.home import Home
+
+CUT = "daily/cut, off.csv.gz"
+
+
+def statuses(home: Home) -> dict[str, str]:
+    return {one.path: one.status for one in file_log.files_of(home, "shop", limit=500).items}
+
+
+def test_files_are_found_and_people_say_what_becomes_of_them(page: Page, home: Home, tmp_path: Path) -> None:
+    opened(home, tmp_path, "shop")
+    arrive(page, home, "/pipelines/shop/files")
+    expect(page.get_by_text("No files yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Run now").last).to_be_visible()
+    seen(home, "shop", *(note(f"daily/{n:03}.csv", "ingested", rows=n, rejected=n % 2) for n in range(150)))
+    seen(home, "shop", note(CUT, "failed", error="The file ends in the middle of a row."), note("old.csv", "gone"))
+    page.reload()
+    files = page.get_by_role("table", name="Files")
+    failed = files.get_by_role("row", name=CUT)
+    expect(failed).to_contain_text("The file ends in the middle of a row.")
+    expect(failed).to_contain_text("1.2 MB")
+    # The rest is a page that is asked for.
+    expect(files.get_by_role("row", name="daily/000.csv")).to_be_hidden()
+    page.get_by_label("Search files").fill("/00")
+    expect(page).to_have_url(re.compile(r"/files\?search=%2F00$"))
+    expect(files.locator("tbody tr")).to_have_count(10)
+    page.get_by_label("Search files").fill("")
+
+    # What failed is one click away, at an address of its own, and read again.
+    page.get_by_role("button", name="1 failed").click()
+    expect(page).to_have_url(re.compile(r"/files\?status=failed$"))
+    expect(files.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("checkbox", name=f"Choose {CUT}").check()
+    chosen = page.get_by_role("region", name="Chosen files")
+    expect(chosen.get_by_role("button", name="Take in again")).to_be_disabled()
+    chosen.get_by_role("button", name="Read again").click()
+    expect(page.get_by_text("1 file read again with the next run")).to_be_visible()
+    expect(page.get_by_text("No file is like that")).to_be_visible()
+    assert statuses(home)[CUT] == "queued"
+    page.get_by_role("button", name="Show all").click()
+
+    # Several are skipped, taken back, skipped, and taken in again.
+    page.get_by_label("Search files").fill("daily/14")
+    expect(files.locator("tbody tr")).to_have_count(10)
+    page.get_by_role("checkbox", name="Choose all").check()
+    chosen.get_by_role("button", name="Skip").click()
+    expect(files.get_by_text("Skipped")).to_have_count(10)
+    assert file_log.file_counts(home, "shop") == FileCounts(queued=1, ingested=140, skipped=10, gone=1)
+    undo(page, "10 files skipped")
+    expect(files.get_by_text("Skipped")).to_have_count(0)
+    assert file_log.file_counts(home, "shop") == FileCounts(queued=1, ingested=150, gone=1)
+    page.get_by_role("checkbox", name="Choose daily/145.csv").check()
+    chosen.get_by_role("button", name="Skip").click()
+    expect(files.get_by_role("row", name="daily/145.csv")).to_contain_text("Skipped")
+    page.get_by_role("checkbox", name="Choose daily/145.csv").check()
+    expect(chosen.get_by_role("button", name="Read again")).to_be_disabled()
+    chosen.get_by_role("button", name="Take in again").click()
+    expect(files.get_by_text("Skipped")).to_have_count(0)
+    assert statuses(home)["daily/145.csv"] == "ingested"
+
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="As CSV").click()
+    with downloading.value.path().open(newline="") as sheet:
+        assert {row["path"]: row["status"] for row in csv.DictReader(sheet)} == statuses(home)
+
+
+def test_who_may_only_look_changes_no_file(page: Page, home: Home, tmp_path: Path) -> None:
+    opened(home, tmp_path, "looked at", warehouse="of onlookers")
+    seen(home, "looked at", note("one.csv", "ingested", rows=3))
+    arrive(page, home, "/pipelines/looked%20at/files", "obi@example.com", "OBSERVER")
+    expect(page.get_by_role("row", name="one.csv")).to_be_visible()
+    expect(page.get_by_role("checkbox")).to_have_count(0)

@@ -1,0 +1,39 @@
+import { Group, Text, UnstyledButton } from '@mantine/core';
+import { count } from '~/words/numbers';
+import { status } from '~/words/statuses';
+import { ToneIcon } from './StatusBadge';
+
+interface Props<T extends string> {
+  counts: Partial<Record<T, number>>;
+  /** In which order they stand. */
+  order: readonly T[];
+  chosen: readonly string[];
+  choose: (name: T | null) => void;
+}
+
+/** "12 running well · 1 needs a look": the answer in short, and the way to those. */
+export function Counts<T extends string>({ counts, order, chosen, choose }: Props<T>) {
+  const shown = order.filter((one) => counts[one]);
+  if (shown.length === 0) return null;
+  return (
+    <Group gap="md" mt={4} className="figures">
+      {shown.map((name) => {
+        const { tone, word } = status(name);
+        const on = chosen.includes(name);
+        return (
+          <UnstyledButton
+            key={name}
+            className="count"
+            aria-pressed={on}
+            onClick={() => choose(on ? null : name)}
+          >
+            <ToneIcon tone={tone} size={14} />
+            <Text size="sm">
+              {count(counts[name] ?? 0)} {word.toLowerCase()}
+            </Text>
+          </UnstyledButton>
+        );
+      })}
+    </Group>
+  );
+}
