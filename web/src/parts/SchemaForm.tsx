@@ -13,7 +13,7 @@ import {
 } from '@mantine/core';
 import { useState } from 'react';
 import { FileField } from './FileField';
-import { type Field, fieldsOf, type Settings } from './schema';
+import { type Field, fieldsOf, isAsked, type Settings } from './schema';
 
 interface Props {
   /** JSON Schema of the settings of a connector. */
@@ -40,7 +40,9 @@ export function SchemaForm({
   wrong = null,
 }: Props) {
   const [all, showAll] = useState(false);
-  const fields = fieldsOf(schema, secrets, uploads);
+  const fields = fieldsOf(schema, secrets, uploads).filter(
+    (one) => isAsked(one, value) || one.key === wrong?.field || kept.includes(one.key),
+  );
   const first = fields.filter((field) => field.first);
   const rest = fields.filter((field) => !field.first);
   const wrongIsHidden = rest.some((field) => field.key === wrong?.field);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fieldsOf } from './schema';
+import { fieldsOf, isAsked } from './schema';
 
 test('a setting that may be on, off or left out is chosen, and one that is always on or off is switched', () => {
   const properties = {
@@ -13,4 +13,16 @@ test('a setting that may be on, off or left out is chosen, and one that is alway
     ['use_ssl', 'switch', []],
     ['variant', 'choice', ['generic', 'rds']],
   ]);
+});
+
+test('a setting that another one calls for is asked for where that is so, and stays where it says something', () => {
+  const properties = { url: { type: 'string' }, region: { type: 'string', 'x-when': { url: '^s3://' } } };
+  const [url, region] = fieldsOf({ properties, required: ['url'] }, [], false);
+  if (!url || !region) throw new Error('fields are missing');
+  expect([url.when.length, region.first]).toEqual([0, true]);
+  expect(isAsked(url, {})).toBe(true);
+  expect(isAsked(region, {})).toBe(false);
+  expect(isAsked(region, { url: 'gs://bucket' })).toBe(false);
+  expect(isAsked(region, { url: 's3://bucket' })).toBe(true);
+  expect(isAsked(region, { url: '/srv/files', region: 'eu-west-1' })).toBe(true);
 });

@@ -10,6 +10,8 @@ export interface Field {
   required: boolean;
   /** Shown before the rest is unfolded. */
   first: boolean;
+  /** Asked for only where the values of these other fields match. */
+  when: [string, RegExp][];
   choices: unknown[];
   default?: string | undefined;
   example?: string | undefined;
@@ -29,6 +31,7 @@ interface Schema {
   format?: string;
   minimum?: number;
   maximum?: number;
+  'x-when'?: Record<string, string>;
   anyOf?: Schema[];
   items?: Schema;
   $ref?: string;
@@ -48,13 +51,18 @@ export function fieldsOf(
   const found = Object.entries(root.properties ?? {}).map(([key, raw]): Field => {
     const one = plain(raw, root);
     const kind = secrets.includes(key) ? 'secret' : kindOf(one, raw, uploads);
+    const when = Object.entries(raw['x-when'] ?? {}).map(([other, like]): [string, RegExp] => [
+      other,
+      new RegExp(like, 'i'),
+    ]);
     return {
       key,
       label: labelOf(key),
       told: raw.description ?? one.description ?? '',
       kind,
       required: required.has(key),
-      first: required.has(key) || kind === 'file' || kind === 'secret',
+      first: required.has(key) || kind === 'file' || kind === 'secret' || when.length > 0,
+      when,
       choices: kind === 'choice' ? (one.enum ?? [true, false]) : [],
       default: raw.default === undefined || raw.default === null ? undefined : String(raw.default),
       example: raw.examples?.[0] === undefined ? undefined : String(raw.examples[0]),
@@ -65,6 +73,10 @@ export function fieldsOf(
   });
   return found.sort((a, b) => Number(b.required) - Number(a.required));
 }
+
+/** Whether a field is asked for, given the others; one that says something already stays in sight. */
+export const isAsked = ({ key, when }: Field, value: Settings): boolean =>
+  value[key] !== undefined || when.every(([other, like]) => like.test(String(value[other] ?? '')));
 
 /** The one schema that is not null, behind its references. */
 function plain(schema: Schema, root: Schema): Schema {
@@ -91,7 +103,7 @@ export function labelOf(key: string): string {
   const words = key
     .split('_')
     .map((word) =>
-      ['id', 'url', 'ssl', 'sql', 'ssh', 'tls', 'api', 'csv', 'uri'].includes(word)
+      ['id', 'url', 'ssl', 'sql', 'ssh', 'tls', 'api', 'csv', 'uri', 'sas'].includes(word)
         ? word.toUpperCase()
         : word,
     );

@@ -7,7 +7,7 @@ import re
 from typing import Literal, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.files.store import SCHEMES
@@ -25,6 +25,13 @@ ENDINGS: dict[str, Format] = {
 _ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
 
 
+# Forms ask for what a place needs where the url says that it is one.
+_S3: dict[str, JsonValue] = {"x-when": {"url": "^s3://"}}
+_GCS: dict[str, JsonValue] = {"x-when": {"url": "^gs://"}}
+_AZURE: dict[str, JsonValue] = {"x-when": {"url": "^az://"}}
+_SFTP: dict[str, JsonValue] = {"x-when": {"url": "^sftp://"}}
+
+
 class Config(SourceConfig):
     """Which files to read, and how."""
 
@@ -32,7 +39,8 @@ class Config(SourceConfig):
         min_length=1,
         description="A local folder, a bucket with a prefix (s3://bucket/prefix, gs://, az://), or "
         "sftp://user@host:port/folder.",
-        json_schema_extra={"format": "path"},
+        examples=["s3://bucket/orders"],
+        json_schema_extra={"format": "directory-path"},
     )
     pattern: str = Field(
         "*",
@@ -65,23 +73,37 @@ class Config(SourceConfig):
         "values",
         description="CSV, TSV and XML: columns have the type that their values say (values), or all are text (text).",
     )
-    region: str | None = Field(None, description="Region of an S3 bucket.")
-    endpoint: str | None = Field(None, description="Address of a service that speaks S3, for example MinIO.")
-    access_key_id: str | None = Field(None, description="Key of an S3 bucket; left out: from the environment.")
-    secret_access_key: Secret | None = Field(None, description="Secret of that key.")
+    region: str | None = Field(None, description="Region of an S3 bucket.", json_schema_extra=_S3)
+    endpoint: str | None = Field(
+        None, description="Address of a service that speaks S3, for example MinIO.", json_schema_extra=_S3
+    )
+    access_key_id: str | None = Field(
+        None, description="Key of an S3 bucket; left out: from the environment.", json_schema_extra=_S3
+    )
+    secret_access_key: Secret | None = Field(None, description="Secret of that key.", json_schema_extra=_S3)
     service_account_key: Secret | None = Field(
-        None, description="Google Cloud Storage: the JSON text of a service account's key."
+        None, description="Google Cloud Storage: the JSON text of a service account's key.", json_schema_extra=_GCS
     )
-    account_name: str | None = Field(None, description="Azure Blob Storage: name of the storage account.")
-    account_key: Secret | None = Field(None, description="Azure Blob Storage: key of the account.")
+    account_name: str | None = Field(
+        None, description="Azure Blob Storage: name of the storage account.", json_schema_extra=_AZURE
+    )
+    account_key: Secret | None = Field(
+        None, description="Azure Blob Storage: key of the account.", json_schema_extra=_AZURE
+    )
     sas_token: Secret | None = Field(
-        None, description="Azure Blob Storage: a shared access signature, instead of a key."
+        None, description="Azure Blob Storage: a shared access signature, instead of a key.", json_schema_extra=_AZURE
     )
-    ssh_password: Secret | None = Field(None, description="SFTP: password of the user.")
-    ssh_private_key: Secret | None = Field(None, description="SFTP: private key of the user, the text of the file.")
-    ssh_passphrase: Secret | None = Field(None, description="SFTP: what the private key is encrypted with.")
+    ssh_password: Secret | None = Field(None, description="SFTP: password of the user.", json_schema_extra=_SFTP)
+    ssh_private_key: Secret | None = Field(
+        None, description="SFTP: private key of the user, the text of the file.", json_schema_extra=_SFTP
+    )
+    ssh_passphrase: Secret | None = Field(
+        None, description="SFTP: what the private key is encrypted with.", json_schema_extra=_SFTP
+    )
     ssh_host_key: str | None = Field(
-        None, description="SFTP: public key of the server, as `ssh-keyscan` prints it: another server is refused."
+        None,
+        description="SFTP: public key of the server, as `ssh-keyscan` prints it: another server is refused.",
+        json_schema_extra=_SFTP,
     )
 
     @field_validator("endpoint")
