@@ -26,12 +26,14 @@ class Asking(Protocol):
 @dataclass(frozen=True, slots=True)
 class Described:
     """A relation with the types of its columns, by name. ``view``: it has no rows of its own.
-    ``versioned``: the server keeps what its rows were (MariaDB's system versioning)."""
+    ``past``: of a relation of which the server keeps what its rows were (MariaDB's system versioning) the column with
+    the moment in which a row ended, "" where nobody declared it; else None. ``logged``: its log has rows."""
 
     relation: Relation
     types: Mapping[str, Type]
     view: bool = False
-    versioned: bool = False
+    past: str | None = None
+    logged: bool = True
 
 
 def quoted(name: str) -> str:
@@ -50,7 +52,8 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     )
     columns: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for table, *about in asking.rows(
-        "SELECT table_name, column_name, column_type, is_nullable FROM information_schema.columns "
+        "SELECT table_name, column_name, column_type, is_nullable, generation_expression "
+        "FROM information_schema.columns "
         f"WHERE table_schema = {one}{which} ORDER BY table_name, ordinal_position",
         *given,
     ):
@@ -61,21 +64,31 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     for name, kind, rows in tables:
         if not (some := columns.get(name)):
             continue
-        known = {column: typed("json" if (name, column) in json else str(type_)) for column, type_, _ in some}
+        known = {column: typed("json" if (name, column) in json else str(type_)) for column, type_, *_ in some}
+        ends = [(column, str(type_)) for column, type_, _, made in some if made == "ROW END"]
+        past = (ends[0][0] if ends else "") if kind == "SYSTEM VERSIONED" else None
         described[name] = Described(
             Relation(
                 name=name,
                 source=f"{quoted(database)}.{quoted(name)}",
                 columns=tuple(
-                    described_column(column, known[column], nullable=nullable == "YES") for column, _, nullable in some
+                    described_column(column, known[column], nullable=nullable == "YES")
+                    for column, _, nullable, _ in some
                 ),
-                key=keys.get(name, ()),
-                indexes=tuple(indexes.get(name, ())),
+                # The end of a row is in each key of such a table; rows of now have the same one.
+                key=tuple(one for one in keys.get(name, ()) if one != past),
+                indexes=tuple(
+                    Index(tuple(one for one in index.columns if one != past), index.unique)
+                    for index in indexes.get(name, ())
+                    if index.columns != (past,)
+                ),
                 rows=int(rows) if rows is not None and kind != "VIEW" else None,
             ),
             known,
             kind == "VIEW",
-            kind == "SYSTEM VERSIONED",
+            past,
+            # Whether a row stands is known of a transaction's number when it has ended: the log has statements.
+            past is None or not any(type_.startswith("bigint") for _, type_ in ends),
         )
     return described
 

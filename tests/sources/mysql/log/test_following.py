@@ -11,7 +11,7 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
-from millrace.errors import Transient
+from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.database import MySQL
 from millrace.sources.mysql.log import history, log, presence, server
 
@@ -141,15 +141,98 @@ def test_what_a_change_leaves_out_is_there_though_another_column_has_gone(
     assert site.rows("docs", "id, gone, v, body") == [(1, 6, 7, "one"), (20, None, 7, "two")]
 
 
-def test_a_table_with_system_versioning_is_not_followed_and_harms_no_other(site: Site, shop: Database) -> None:
-    versioned = "CREATE TABLE kept (id int PRIMARY KEY, v int) WITH SYSTEM VERSIONING"
-    shop.run(versioned, "INSERT INTO kept VALUES (1, 1)", "CREATE TABLE other (id int PRIMARY KEY)")
+def test_a_table_with_system_versioning_is_followed_as_it_is_now(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE kept (id int PRIMARY KEY, v varchar(9)) WITH SYSTEM VERSIONING",
+        "CREATE TABLE declared (id int PRIMARY KEY, v int, since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, w int, "
+        "till TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (since, till)) WITH SYSTEM VERSIONING",
+        "INSERT INTO kept VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')",
+        "INSERT INTO declared (id, v, w) VALUES (1, 1, 1), (2, 2, 2)",
+    )
     site.create()
     site.run()
-    shop.run("UPDATE kept SET v = 2", "DELETE FROM kept", "INSERT INTO other VALUES (1)")
+    shop.run(
+        "UPDATE kept SET v = 'a2' WHERE id = 1",
+        "UPDATE kept SET id = 20 WHERE id = 2",
+        "REPLACE INTO kept VALUES (3, 'c2')",
+        "INSERT INTO kept VALUES (3, 'x') ON DUPLICATE KEY UPDATE v = 'c3'",
+        "DELETE FROM kept WHERE id = 4",
+        "INSERT INTO kept VALUES (5, 'e'), (6, 'f')",
+        "DELETE FROM kept WHERE id = 6",
+        "INSERT INTO kept VALUES (6, 'again')",
+        "DELETE HISTORY FROM kept",
+        "UPDATE declared SET v = 10 WHERE id = 1",
+        "DELETE FROM declared WHERE id = 2",
+        "INSERT INTO declared (id, v, w) VALUES (3, 3, 3)",
+    )
+    site.run()
+    assert site.notes() <= {"caught_up"}
+    kept = [(1, "a2"), (3, "c3"), (5, "e"), (6, "again"), (20, "b")]
+    assert site.rows("kept", "id, v") == kept
+    assert site.rows("kept", "id", deleted=True) == [(2,), (4,)]
+    assert site.rows("declared", "id, v, w") == [(1, 10, 1), (3, 3, 3)]
+    assert site.rows("declared", "id", deleted=True) == [(2,)]
+    assert [name for _, name in site.rows("declared", "id, typeof(since)")] == ["TIMESTAMP WITH TIME ZONE"] * 2
+    # Columns come while it is followed, and the server leaves out what did not change.
+    shop.run(
+        "SET SESSION system_versioning_alter_history = KEEP",
+        "ALTER TABLE kept ADD COLUMN z int",
+        "SET SESSION binlog_row_image = MINIMAL",
+        "UPDATE kept SET z = 7 WHERE id = 1",
+        "UPDATE declared SET v = 30 WHERE id = 3",
+        "DELETE FROM kept WHERE id = 5",
+        "DELETE FROM declared WHERE id = 1",
+    )
+    site.run()
+    assert site.rows("kept", "id, v, z")[:2] == [(1, "a2", 7), (3, "c3", None)]
+    assert site.rows("kept", "id", deleted=True) == [(2,), (4,), (5,)]
+    assert site.rows("declared", "id, v, w") == [(3, 30, 3)]
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_changes_while_system_versioning_comes_and_goes_are_those_of_rows_of_now(
+    site: Site, shop: Database, mode: Any
+) -> None:
+    shop.run("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+    site.create(mode)
+    site.run()
+    shop.run(
+        "UPDATE t SET v = 10 WHERE id = 1",
+        "ALTER TABLE t ADD SYSTEM VERSIONING",
+        "UPDATE t SET v = 11 WHERE id = 1",
+        "DELETE FROM t WHERE id = 2",
+        "INSERT INTO t VALUES (3, 3)",
+    )
+    site.run()
+    if mode == "merge":
+        assert site.rows("t", "id, v") == [(1, 11), (3, 3)]
+        assert site.rows("t", "id", deleted=True) == [(2,)]
+    else:
+        assert site.query("SELECT id, v FROM t WHERE NOT __hevo__marked_deleted ORDER BY 1, 2") == [
+            (1, 1), (1, 10), (1, 11), (2, 2), (3, 3),
+        ]  # fmt: skip
+    shop.run("ALTER TABLE t DROP SYSTEM VERSIONING", "UPDATE t SET v = 12 WHERE id = 1")
+    site.run()
+    assert (1, 12) in site.rows("t", "id, v")
+
+
+def test_a_table_whose_log_has_statements_is_not_followed_and_a_change_of_it_is_told(
+    site: Site, shop: Database
+) -> None:
+    shop.run(
+        "CREATE TABLE by_number (id int PRIMARY KEY, a BIGINT UNSIGNED GENERATED ALWAYS AS ROW START, "
+        "b BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING",
+        "CREATE TABLE other (id int PRIMARY KEY)",
+    )
+    site.create()
+    site.run()
+    shop.run("INSERT INTO other VALUES (1)")
     site.run()
     assert "not_in_log" in site.notes()
     assert site.query("SELECT id FROM other") == [(1,)]
+    shop.run("INSERT INTO by_number (id) VALUES (1)")
+    with pytest.raises(ConfigError, match="in the log in place of the rows"):
+        site.run()
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ class Known:
 
 Table = tuple[Known, ...]
 
+# What rows have behind their columns where the server keeps what they were, and nobody declared columns for that.
+PERIOD: Table = (Known("row_start", "timestamp(6)"), Known("row_end", "timestamp(6)"))
+# At the end of the type of a column that somebody declared for that.
+ROW_END = " row end"
+
 
 def known(session: Session, database: str) -> dict[str, Table]:
     """All tables of the database as they are now, by name. MariaDB's JSON is told as such."""
@@ -72,7 +77,8 @@ def known(session: Session, database: str) -> dict[str, Table]:
         }
     found: dict[str, list[Known]] = {}
     for table, column, type_, charset in session.rows(
-        "SELECT c.table_name, c.column_name, c.column_type, c.character_set_name FROM information_schema.columns AS c "
+        "SELECT c.table_name, c.column_name, concat(c.column_type, if(c.generation_expression = 'ROW END', "
+        f"'{ROW_END}', '')), c.character_set_name FROM information_schema.columns AS c "
         "JOIN information_schema.tables AS t ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
         f"WHERE c.table_schema = {marker(1)} AND t.table_type <> 'VIEW' ORDER BY c.table_name, c.ordinal_position",
         database,
@@ -80,6 +86,12 @@ def known(session: Session, database: str) -> dict[str, Table]:
         shown = "json" if (table, column) in json else str(type_)
         found.setdefault(str(table), []).append(Known(str(column), shown, str(charset or "")))
     return {table: tuple(some) for table, some in found.items()}
+
+
+def keeping(session: Session, database: str) -> frozenset[str]:
+    """Tables of the database of which the server keeps what rows were."""
+    asked = "SELECT table_name FROM information_schema.tables WHERE table_type = 'SYSTEM VERSIONED' AND table_schema = "
+    return frozenset(str(table) for (table,) in session.rows(asked + marker(1), database))
 
 
 def fits(table: Sequence[Known], told: TableMap, widths: Mapping[str, int]) -> bool:

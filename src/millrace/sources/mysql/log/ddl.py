@@ -142,7 +142,7 @@ def _create(found: Tokens, database: str) -> Iterator[Effect]:
         yield Made(table, like=name_of(inside, database), anew=anew, maybe=maybe)
         return
     columns: Table | None = None
-    if inside is not None and not found.has("SELECT"):
+    if inside is not None and not found.has("SELECT") and not inside.has("PERIOD"):
         charset = found.charset()
         made = [definition(part, charset) for part in parts(inside) if part.peek() not in _NO_COLUMN]
         columns = tuple(one for one in made if one is not None) if None not in made else None
@@ -211,6 +211,8 @@ def _added(part: Tokens) -> Change | None:
     if inside is not None:
         made = [definition(one, "") for one in parts(inside) if one.peek() not in _NO_COLUMN]
         return _all(made)
+    if not explicit and part.peek() == "PERIOD":
+        return lambda _: None  # which columns are the ends of rows is looked up
     if not explicit and part.peek() in _NO_COLUMN:
         return None
     column = definition(part, "")

@@ -30,12 +30,11 @@ _TRIES = 20
 
 
 def followed(described: Mapping[str, Described], streams: Sequence[Stream]) -> list[Stream]:
-    """Those of the streams whose changes are in the log as they were made: tables, not views. Of a table with system
-    versioning the log has rows of the past too, and columns that nobody declared."""
+    """Those of the streams whose changes are in the log row by row: tables, not views."""
     return [
         replace(stream, key=described[stream.name].relation.identity, cursor_field=None, deletes=True)
         for stream in streams
-        if not (described[stream.name].view or described[stream.name].versioned)
+        if not described[stream.name].view and described[stream.name].logged
     ]
 
 
@@ -84,6 +83,7 @@ class Log(AnyLog):
             self.config.db_name,
             Charsets(lambda: session),
             lambda: columns.known(session, self.config.db_name),
+            columns.keeping(session, self.config.db_name),
             Tracking.tables_of(cursor["tables"]),
         )
 
@@ -120,7 +120,7 @@ class Log(AnyLog):
                 break
         else:
             raise Transient(f"tables of {self.where} change all the time", hint="Run again in a while.")
-        tracking = Tracking(self.config.db_name, Charsets(lambda: session), lambda: before, dict(before))
+        tracking = Tracking(self.config.db_name, Charsets(lambda: session), lambda: before, tables=dict(before))
         return Position(at, self.made(at), server.identity(session)).to_json(tracking.to_json())
 
     def _end(self, session: Session) -> Place:
@@ -133,9 +133,12 @@ class Log(AnyLog):
             session.execute("ROLLBACK")
 
     def _say(self, following: Following, described: Mapping[str, Described]) -> None:
-        versioned = sorted(name for name, one in described.items() if one.versioned)
-        if versioned:
-            text = f"{', '.join(versioned)} have system versioning and are not followed: read them by queries"
+        unlogged = sorted(name for name, one in described.items() if not one.logged)
+        if unlogged:
+            text = (
+                f"{', '.join(unlogged)} have system versioning by transactions, of which the log has statements and no "
+                "rows. They are not followed: read them by queries"
+            )
             self.context.note(Note("not_in_log", text))
         keyless = sorted(name for name, one in following.streams.items() if not one.stream.key)
         if keyless:

@@ -240,6 +240,7 @@ class Read:
 
     def _changes(self, told: events.TableMap) -> Changes:
         columns = self.tracking.columns_of(told)
+        ended, hidden = self.tracking.past_of(told)
         for one in columns:
             if not one.readable:
                 raise ConfigError(
@@ -258,6 +259,8 @@ class Read:
             log.context.clock.now,
             log.unknown,
             log.left_out,
+            ended=ended,
+            hidden=hidden,
         )
 
     def _query(self, query: events.Query) -> Iterator[Item]:

@@ -22,6 +22,7 @@ from millrace.sources.mysql.log.events import DELETE, INSERT, UPDATE, Rows
 from millrace.sources.mysql.log.filling import Filling, Key, Present
 from millrace.sources.mysql.log.locating import Flags, Ints, Located, Places, Size, located, size_of
 from millrace.sources.mysql.log.moments import Moments
+from millrace.sources.mysql.log.past import of_now
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.values import Column, decoded
 from millrace.sources.mysql.rows import refusals
@@ -34,7 +35,9 @@ class Changes:
     """Changes of one table since they were last taken. ``key``: the columns that tell its rows apart.
 
     ``present`` asks the server for rows as they are now. ``special``: what becomes of values that no logical type has.
-    ``unknown`` and ``left_out`` are told of rows, and of values by column, that lack something.
+    ``unknown`` and ``left_out`` are told of rows, and of values by column, that lack something. ``ended``: the column
+    with the moment in which a row ended, where the server keeps what rows were. ``hidden``: so many columns at the end
+    are nobody's.
     """
 
     followed: Followed
@@ -46,6 +49,8 @@ class Changes:
     now: Callable[[], datetime]
     unknown: Callable[[str, int], None]
     left_out: Callable[[str, int], None]
+    ended: int | None = None
+    hidden: int = 0
     _rows: list[Rows] = field(default_factory=list[Rows])
     _skipped: bytearray = field(default_factory=bytearray)
     """Of each event whether the history has its rows."""
@@ -56,9 +61,10 @@ class Changes:
     _keys: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
+        self._sizes = [size_of(one.code, one.meta) or Size() for one in self.columns]
+        self.columns = self.columns[: len(self.columns) - self.hidden]
         names = [one.known.name for one in self.columns]
         self._keys = [names.index(name) for name in self.key] if {*self.key} <= {*names} else []
-        self._sizes = [size_of(one.code, one.meta) or Size() for one in self.columns]
         history: Any = self.followed.history
         self._snapshot = Place.of(history["snapshot"]) if history else None
 
@@ -103,6 +109,8 @@ class Changes:
         rows, skipped = self._rows, np.frombuffer(bytes(self._skipped), np.bool_)
         self._rows, self._skipped, self._kept = [], bytearray(), 0
         found = located(rows, self._sizes)
+        if self.ended is not None:
+            found = of_now(found, self.ended, len(self.columns))
         yield from self._batches(found, skipped[found.event])
         if passed := int(skipped[found.event].sum()):
             yield Passed(passed, IN_HISTORY, self.name)

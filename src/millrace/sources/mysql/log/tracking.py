@@ -28,11 +28,13 @@ from millrace.sources.mysql.log.values import Column
 
 @dataclass(slots=True)
 class Tracking:
-    """Tables of ``database``. ``now`` asks for all of them as they are."""
+    """Tables of ``database``. ``now`` asks for all of them as they are. ``keeping``: tables whose rows of the past the
+    server keeps, with columns that nobody declared (`columns.PERIOD`)."""
 
     database: str
     charsets: Charsets
     now: Callable[[], Mapping[str, Table]]
+    keeping: frozenset[str] = frozenset()
     tables: dict[str, Table] = field(default_factory=dict[str, Table])
     _there: Mapping[str, Table] | None = None
     _packed: tuple[dict[str, Table], str] | None = None
@@ -42,23 +44,41 @@ class Tracking:
         known = self._of(told)
         return [Column(*one) for one in zip(known, told.codes, told.metas, strict=True)]
 
+    def past_of(self, told: TableMap) -> tuple[int | None, int]:
+        """The place of the column with the end of a row, where the server keeps what rows were; and how many columns at
+        the end nobody declared."""
+        known, declared = self._of(told), self.tables.get(told.table) or self._present().get(told.table, ())
+        names = [one.name for one in known]
+        ends = {one.name for one in declared if one.type.endswith(columns.ROW_END)}
+        if known[-len(columns.PERIOD) :] == columns.PERIOD and not {one.name for one in declared} & {*names[-2:]}:
+            return len(names) - 1, len(columns.PERIOD)
+        return next((place for place, name in enumerate(names) if name in ends), None), 0
+
     def _of(self, told: TableMap) -> Table:
         if told.names is not None:
             there = self.tables.get(told.table) or self._present().get(told.table, ())
             known = columns.of_map(told, there, self.charsets)
             assert known is not None
             return known
-        known = self.tables.get(told.table)
-        if known is not None and columns.fits(known, told, self.charsets.widths):
-            return known
+        found = self._fitting(self.tables.get(told.table), told)
+        if found is not None:
+            return found
         known = self._present(anew=True).get(told.table)
-        if known is None or not columns.fits(known, told, self.charsets.widths):
+        found = self._fitting(known, told)
+        if known is None or found is None:
             raise expired(
                 f"nobody knows any more which columns {self.database}.{told.table} had when rows of it were changed; "
                 "a server with binlog_row_metadata = FULL would say so in its log"
             )
         self.tables[told.table] = known
-        return known
+        return found
+
+    def _fitting(self, known: Table | None, told: TableMap) -> Table | None:
+        """The columns, if rows of such a table would be written as the log says: those of the past stand behind."""
+        if known is None:
+            return None
+        whole = (known, (*known, *columns.PERIOD)) if told.table in self.keeping else (known,)
+        return next((one for one in whole if columns.fits(one, told, self.charsets.widths)), None)
 
     def follow(self, effect: Effect) -> None:
         """The tables are as they are behind the statement."""
