@@ -1,4 +1,4 @@
-"""PostgreSQL: rows travel by binary COPY (ADBC) into a temporary table and are merged there.
+"""PostgreSQL: rows travel by binary COPY into a temporary table and are merged there.
 
 Source: https://www.postgresql.org/docs/current/sql-copy.html
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_manager
 import pyarrow as pa
-from adbc_driver_postgresql import dbapi
 from pydantic import Field
 
 from millrace.connect.config import DestinationConfig
@@ -31,7 +29,11 @@ from millrace.destinations.postgres.errors import translated
 from millrace.destinations.postgres.filling import Filling
 from millrace.destinations.postgres.indexes import Indexes
 from millrace.destinations.postgres.reading import readable, streamed
+from millrace.destinations.postgres.sessions import Refused, Session, opened
 from millrace.errors import MillraceError, Transient
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql import dbapi
 
 _ROWS_IN = "rows_in"
 # Waits for a lock that somebody else holds end after this; the load is tried again later.
@@ -60,7 +62,7 @@ class Destination(SqlDestination[Config]):
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
-        self._connection: dbapi.Connection | None = None
+        self._session: Session | None = None
         self._indexes = Indexes(self)
         self._filling = Filling(self._indexes)
         self._straight = Straight(self)
@@ -72,7 +74,7 @@ class Destination(SqlDestination[Config]):
     @contextmanager
     def connected(self, *, keep: bool = False) -> Generator[None]:
         del keep  # an open connection is in nobody's way
-        if self._connection is None:
+        if self._session is None:
             self._open()
         try:
             yield
@@ -105,11 +107,10 @@ class Destination(SqlDestination[Config]):
         return not self._straight.merges
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        session, self._session = self._session, None
         self._filling.clear()
-        if connection is not None:
-            with suppress(adbc_driver_manager.Error):
-                connection.close()
+        if session is not None:
+            session.close()
         self._way.close()
 
     def _open(self) -> None:
@@ -118,9 +119,7 @@ class Destination(SqlDestination[Config]):
         except (OSError, UnicodeError) as cause:
             host = self.config.db_host
             raise translated(None, f'could not translate host name "{host}" to address: {cause}', host) from cause
-        with self.translated():
-            self._connection = dbapi.connect(uri, autocommit=True)
-        for setting in (
+        settings = (
             "TimeZone = 'UTC'",
             "DateStyle = 'ISO'",
             "client_min_messages = error",
@@ -129,24 +128,17 @@ class Destination(SqlDestination[Config]):
             "extra_float_digits = 3",
             # A user's query finds the tables without naming their schema.
             f"search_path = {self.dialect.quoted(self.config.schema_name)}, public",
-        ):
-            self.execute(f"SET {setting}")
+        )
+        with self.translated():
+            self._session = opened(uri, settings)
 
     @contextmanager
     def translated(self) -> Generator[None]:
         """The driver's errors come out as ours."""
         try:
             yield
-        except adbc_driver_manager.Error as error:
-            raise translated(
-                error.sqlstate, str(error), self._where, self.config.db_user, self.config.db_name
-            ) from error
-
-    @contextmanager
-    def _cursor(self) -> Generator[dbapi.Cursor]:
-        assert self._connection is not None
-        with self.translated(), self._connection.cursor() as cursor:
-            yield cursor
+        except Refused as error:
+            raise translated(error.state, error.text, self._where, self.config.db_user, self.config.db_name) from error
 
     # What SqlDestination asks for.
 
@@ -162,14 +154,14 @@ class Destination(SqlDestination[Config]):
             raise
 
     def execute(self, sql: str, *values: Any) -> int:
-        with self._cursor() as cursor:
-            cursor.execute(sql, values or None)
-            return cursor.rowcount
+        assert self._session is not None
+        with self.translated():
+            return self._session.execute(sql, values)
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
-            cursor.execute(sql, values or None)
-            return [tuple(row) for row in cursor.fetchall()]
+        assert self._session is not None
+        with self.translated():
+            return self._session.rows(sql, values)
 
     def marker(self, number: int) -> str:
         return f"${number}"
@@ -280,9 +272,14 @@ class Destination(SqlDestination[Config]):
         columns = ", ".join(
             f"{self.dialect.quoted(field.name)} {self.dialect.sql(field.type)}" for field in rows.schema
         )
-        self.execute(f"CREATE TEMP TABLE {self.dialect.temp}{self.dialect.quoted(name)} ({columns})")
-        with self._cursor() as cursor:
-            cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+        made = f"{self.dialect.temp}{self.dialect.quoted(name)}"
+        self.execute(f"CREATE TEMP TABLE {made} ({columns})")
+        self._put(rows, None, name, made)
+
+    def _put(self, rows: pa.RecordBatchReader, schema: str | None, table: str, into: str) -> None:
+        assert self._session is not None
+        with self.translated():
+            self._session.put(rows, schema, table, into)
 
     @contextmanager
     def offered(self, incoming: Incoming) -> Generator[str]:
@@ -322,10 +319,8 @@ class Destination(SqlDestination[Config]):
 
     def _copy(self, table: Table, load: Load, incoming: Incoming) -> None:
         reader = incoming.reader([column.name for column in table.columns], gone=True)
-        with self._cursor() as cursor:
-            cursor.adbc_ingest(
-                table.name, stamped(table, load, reader), mode="append", db_schema_name=self.config.schema_name
-            )
+        rows = stamped(table, load, reader)
+        self._put(rows, self.config.schema_name, table.name, self.target(table.name))
 
     def load(self, table: Table, load: Load) -> Loaded:
         with self._filling.loading(table.name):
@@ -360,21 +355,16 @@ class Destination(SqlDestination[Config]):
     # Reading.
 
     def stored(self, table: str, names: Sequence[str], only: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
-        with self.connected():
-            self.execute("BEGIN READ ONLY")
-            try:
-                with self._cursor() as cursor:
-                    yield from streamed(cursor, counting.rows(self.dialect.quoted, self.target(table), names, only))
-            finally:
-                with suppress(MillraceError):
-                    self.execute("ROLLBACK")
+        with self._answers() as cursor:
+            yield from streamed(cursor, counting.rows(self.dialect.quoted, self.target(table), names, only))
 
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
+        with self._answers() as cursor:
+            return readable(cursor, sql, limit)
+
+    @contextmanager
+    def _answers(self) -> Generator[dbapi.Cursor]:
         with self.connected():
-            self.execute("BEGIN READ ONLY")
-            try:
-                with self._cursor() as cursor:
-                    return readable(cursor, sql, limit)
-            finally:
-                with suppress(MillraceError):
-                    self.execute("ROLLBACK")
+            assert self._session is not None
+            with self.translated(), self._session.answers() as cursor:
+                yield cursor

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from adbc_driver_postgresql import dbapi
 
 from millrace.data.compute import pc
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql import dbapi
 
 
 def readable(cursor: dbapi.Cursor, sql: str, limit: int | None) -> pa.Table:
