@@ -163,6 +163,7 @@ def test_days_are_read_again_by_when_files_were_changed(world: World) -> None:
     record = runs.reread(world.home, "p", [Slice(date(2024, 5, 15), date(2024, 5, 25))])
     assert record.balance.read == 1
     assert [world.log()[name].attempts for name in ("a.csv", "b.csv")] == [1, 2]
+    assert world.run(since=date(2024, 5, 5)).balance.read == 2
     assert world.run().balance.read == 0
 
 
