@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from millrace.data.dataclass import dataclass
+from millrace.data.native import library
 from millrace.sources.mysql.log import events
 from millrace.sources.mysql.log.events import DELETE, INSERT, UPDATE, Rows
 
@@ -107,6 +108,11 @@ def located(rows: Sequence[Rows], sizes: Sequence[Size]) -> Located:
     marks = np.frombuffer(whole + PADDING, np.uint8)
     lengths = np.fromiter((len(one.data) for one in rows), np.int64, len(rows))
     ends = np.cumsum(lengths)
+    if (native := library()) is not None:
+        from millrace.sources.mysql.log.placing import placed  # with ctypes
+
+        if (told := placed(native, marks, rows, ends, sizes)) is not None:
+            return told
     starts = ends - lengths
     groups: dict[tuple[int, bytes, bytes], list[int]] = {}
     for place, one in enumerate(rows):
@@ -118,7 +124,7 @@ def located(rows: Sequence[Rows], sizes: Sequence[Size]) -> Located:
     for (kind, before, after), some in groups.items():
         which = np.array(some, np.int64)
         at, end, turn = starts[which], ends[which], 0
-        front, behind = _present(before, len(sizes)), _present(after, len(sizes))
+        front, behind = present(before, len(sizes)), present(after, len(sizes))
         while len(which):
             old: _Image = [None] * len(sizes)
             new: _Image = [None] * len(sizes)
@@ -147,7 +153,7 @@ def located(rows: Sequence[Rows], sizes: Sequence[Size]) -> Located:
     )
 
 
-def _present(bits: bytes, count: int) -> list[int]:
+def present(bits: bytes, count: int) -> list[int]:
     return [place for place in range(count) if bits[place >> 3] >> (place & 7) & 1]
 
 
