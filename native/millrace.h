@@ -9,7 +9,7 @@
 
 /* What Python and C agree on: one more whenever a function's arguments or their meaning change, here and in
    src/millrace/data/native.py. */
-#define MILLRACE_NATIVE_ABI 1
+#define MILLRACE_NATIVE_ABI 2
 
 EXPORT int millrace_native_abi(void);
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ctypes import CDLL
 
 # `MILLRACE_NATIVE_ABI` of native/millrace.h, which says when it changes.
-ABI = 1
+ABI = 2
 FILE = Path(__file__).with_name("_native" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so"))
 
 _log = logging.getLogger("millrace.native")
