@@ -16,7 +16,7 @@ export function Counts<T extends string>({ counts, order, chosen, choose }: Prop
   const shown = order.filter((one) => counts[one]);
   if (shown.length === 0) return null;
   return (
-    <Group gap="md" mt={4} className="figures">
+    <Group gap="md" className="figures">
       {shown.map((name) => {
         const { tone, word } = status(name);
         const on = chosen.includes(name);

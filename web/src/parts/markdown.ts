@@ -45,7 +45,11 @@ export function blocksOf(text: string): Block[] {
       else found.push({ kind: 'list', ordered, items: [item[2]] });
     } else if (row?.[1] !== undefined) {
       flush();
-      if (/^[\s|:-]+$/.test(row[1])) continue;
+      // What stands above it are the names of columns, which say nothing beside one row.
+      if (/^[\s|:-]+$/.test(row[1])) {
+        if (last?.kind === 'list') last.items.pop();
+        continue;
+      }
       const cells = row[1].split('|').map((cell) => cell.trim());
       const words = cells.filter(Boolean).join(': ');
       const before = found.at(-1);

@@ -1,4 +1,13 @@
-import { Group, Paper, SegmentedControl, SimpleGrid, Text, TextInput, UnstyledButton } from '@mantine/core';
+import {
+  Group,
+  Paper,
+  SegmentedControl,
+  SimpleGrid,
+  Skeleton,
+  Text,
+  TextInput,
+  UnstyledButton,
+} from '@mantine/core';
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -55,6 +64,7 @@ export function Catalogue() {
       </Group>
       <ErrorNote error={types.error} again={() => void types.refetch()} />
       <SimpleGrid cols={{ base: 1, xs: 2, md: 3 }} spacing="sm">
+        {types.isPending && [1, 2, 3, 4, 5, 6].map((one) => <Skeleton key={one} height={76} />)}
         {found?.map((one) => {
           const Icon = iconOf(one.type);
           return (

@@ -1,4 +1,4 @@
-import { Button, Group, Select, TextInput } from '@mantine/core';
+import { Box, Button, Group, Select, TextInput } from '@mantine/core';
 import { IconFilterOff, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
@@ -78,12 +78,14 @@ export function Component() {
         title="Pipelines"
         told={
           list.data?.pages[0] && (
-            <Counts
-              counts={list.data.pages[0].counts}
-              order={HEALTHS}
-              chosen={filter.health}
-              choose={(health) => set({ health })}
-            />
+            <Box mt={4}>
+              <Counts
+                counts={list.data.pages[0].counts}
+                order={HEALTHS}
+                chosen={filter.health}
+                choose={(health) => set({ health })}
+              />
+            </Box>
           )
         }
         actions={create}

@@ -17,6 +17,7 @@ import { useAddress, useSought } from '~/parts/address';
 import { Counts } from '~/parts/Counts';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { capital } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { useReversible } from '~/parts/reversible';
 import { StatusBadge } from '~/parts/StatusBadge';
@@ -226,7 +227,7 @@ const columnsOf = (pipeline: string): Column<Row>[] => [
           {row.path}
         </Text>
         <Text size="xs" c={row.error ? 'var(--failed)' : 'dimmed'}>
-          {row.error ?? row.stream}
+          {row.error ? capital(row.error) : row.stream}
         </Text>
       </div>
     ),
