@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Generator
@@ -35,8 +36,9 @@ NEW_EVENTS_S = 6.0
 DAYS = 7
 WITH_BLOCKS = "Carts and searches"
 FROM_DATABASE = "Customers"
+FROM_FILES = "Price lists"
 # Its number is that of the pipeline that would come next.
-DRAFT = 6
+DRAFT = 7
 
 # It takes identities like cust-80098 for numbers, as happens.
 SCRIPT = """\
@@ -130,6 +132,9 @@ def _beside(home: Home, database: Database) -> None:
     jobs.start(home, FROM_DATABASE)
     pipelines.create(home, Wish("Orders", "Orders database", "BI", schedule={"every_s": 3600}))
     jobs.start(home, "Orders")
+    connections.create(home, "source", "Folder of price lists", "files", {"url": str(_price_lists(home))})
+    pipelines.create(home, Wish(FROM_FILES, "Folder of price lists", "BI", schedule={"every_s": 3600}))
+    jobs.start(home, FROM_FILES)
     connections.create(home, "source", "Clicks of the shop", "webhook", {})
     pipelines.create(home, Wish("Clicks", "Clicks of the shop", "BI"))
     lifecycle.clone(home, simulation.PIPELINE, new_name=WITH_BLOCKS, table_prefix="funnel_")
@@ -145,6 +150,18 @@ def _beside(home: Home, database: Database) -> None:
 
 def _bi(home: Home) -> Path:
     return home.path / "files" / "bi.duckdb"
+
+
+def _price_lists(home: Home) -> Path:
+    """A folder of files, of which one was cut off on its way."""
+    folder = home.path / "files" / "price-lists"
+    (folder / "prices").mkdir(parents=True)
+    for month in range(1, 10):
+        lines = [f"{item},{item * month}.50" for item in range(1, 40 * month)]
+        (folder / "prices" / f"2026-{month:02}.csv").write_text("\n".join(["id,price", *lines]), encoding="utf-8")
+    whole = gzip.compress((folder / "prices" / "2026-09.csv").read_bytes())
+    (folder / "prices" / "2026-10.csv.gz").write_bytes(whole[: len(whole) // 2])
+    return folder
 
 
 def _meddle(home: Home) -> None:

@@ -80,6 +80,7 @@ SCREENS = (
     Screen("mapping", f"{PIPELINE}/mapper/Events"),
     Screen("reconcile", f"{PIPELINE}/reconcile", press=("Compare counts",)),
     Screen("reconcile-values", f"{FROM_DATABASE}/reconcile?values=true", press=("Compare values",), phone=True),
+    Screen("file-log", f"/pipelines/{quote(pictured.FROM_FILES)}/files", phone=True),
     Screen("pipeline-activity", f"{PIPELINE}/activity"),
     Screen("pipeline-settings", f"{PIPELINE}/settings"),
     Screen("failed-events", "/failed-events", phone=True),
