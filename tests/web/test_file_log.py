@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, undo
 from tests.web.shops import opened
 
-from millrace.control import file_log
+from millrace.control import connections, file_log, pipelines, runs
 from millrace.control.file_log import FileCounts
 from millrace.control.home import Home
+from millrace.control.pipelines import Wish
 
 CUT = "daily/cut, off.csv.gz"
 
@@ -78,6 +80,35 @@ def test_files_are_found_and_people_say_what_becomes_of_them(page: Page, home: H
         page.get_by_role("link", name="As CSV").click()
     with downloading.value.path().open(newline="") as sheet:
         assert {row["path"]: row["status"] for row in csv.DictReader(sheet)} == statuses(home)
+
+
+def test_only_a_pipeline_from_files_has_the_tab_and_its_form_asks_for_what_a_place_needs(
+    page: Page, home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "orders").mkdir(parents=True)
+    (tmp_path / "in" / "orders" / "a.csv").write_text("id\n1\n2\n")
+    (tmp_path / "in" / "orders" / "b.csv.gz").write_bytes(gzip.compress(b"id\n" + b"3\n" * 99)[:20])
+    opened(home, tmp_path, "no files", warehouse="of files")
+    connections.create(home, "source", "folder", "files", {"url": str(tmp_path / "in")})
+    pipelines.create(home, Wish("from files", "folder", "of files"))
+    runs.run(home, "from files")
+    arrive(page, home, "/pipelines/no%20files", "fay@example.com")
+    expect(page.get_by_role("link", name="Failed events").last).to_be_visible()
+    expect(page.get_by_role("link", name="File log")).to_have_count(0)
+    page.goto("/pipelines/from%20files")
+    page.get_by_role("link", name="File log").click()
+    files = page.get_by_role("table", name="Files")
+    expect(files.get_by_role("row", name="orders/a.csv")).to_contain_text("Read")
+    expect(files.get_by_role("row", name="orders/b.csv.gz")).to_contain_text("Failed")
+
+    page.goto("/pipelines/new?type=files")
+    url = page.get_by_role("textbox", name="URL")
+    url.fill("s3://bucket/orders")
+    expect(page.get_by_label("Secret access key").first).to_be_visible()
+    expect(page.get_by_label("SSH host key")).to_be_hidden()
+    url.fill("sftp://me@files.example.com/orders")
+    expect(page.get_by_label("SSH host key")).to_be_visible()
+    expect(page.get_by_label("Secret access key")).to_have_count(0)
 
 
 def test_who_may_only_look_changes_no_file(page: Page, home: Home, tmp_path: Path) -> None:
