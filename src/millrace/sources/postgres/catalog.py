@@ -29,12 +29,14 @@ class Asking(Protocol):
 @dataclass(frozen=True, slots=True)
 class Described:
     """A relation with the types of its columns, by name. ``table``: a statement can lock it, with its parts.
-    ``partial``: policies of the server (row level security) show this user some of its rows."""
+    ``partial``: policies of the server (row level security) show this user some of its rows. ``generated``: columns
+    that the server computes, and that are left out where those were asked for that the log has."""
 
     relation: Relation
     types: Mapping[str, Type]
     table: bool = False
     partial: bool = False
+    generated: tuple[str, ...] = ()
 
 
 def quoted(name: str) -> str:
@@ -73,7 +75,8 @@ WITH RECURSIVE below (id, modifier, top) AS (
 )
 SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, -1),
   CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname ELSE '' END::text,
-  CASE WHEN a.atttypmod < 0 THEN b.modifier ELSE a.atttypmod END::int4, a.attnotnull OR base.typnotnull
+  CASE WHEN a.atttypmod < 0 THEN b.modifier ELSE a.atttypmod END::int4, a.attnotnull OR base.typnotnull,
+  coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''
 FROM pg_attribute AS a
 JOIN pg_type AS base ON base.oid = a.atttypid
 JOIN below AS b ON b.top = a.atttypid JOIN pg_type AS t ON t.oid = b.id AND t.typtype <> 'd'
@@ -89,8 +92,11 @@ WHERE i.indrelid IN ({ids}) AND i.indisvalid AND i.indpred IS NULL AND k.place <
 ORDER BY i.indrelid, i.indexrelid, k.place"""
 
 
-def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = None) -> dict[str, Described]:
-    """All that the user may read, by name: ``schema.table``. ``only``: no other one."""
+def relations(
+    asking: Asking, schemas: Sequence[str] = (), only: str | None = None, *, logged: bool = False
+) -> dict[str, Described]:
+    """All that the user may read, by name: ``schema.table``. ``only``: no other one. ``logged``: columns that the log
+    has, which are those that the server does not compute."""
     more = f"AND n.nspname IN ({', '.join(map(literal, schemas))})" if schemas else ""
     if only is not None:
         more += f" AND n.nspname || '.' || c.relname = {literal(only)}"
@@ -99,8 +105,12 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
         return {}
     ids = ", ".join(str(one[0]) for one in found)
     columns: dict[int, list[tuple[Any, ...]]] = {}
-    for relation, *about in asking.rows(_COLUMNS.format(ids=ids)):
-        columns.setdefault(relation, []).append(tuple(about))
+    generated: dict[int, list[str]] = {}
+    for relation, *about, computed in asking.rows(_COLUMNS.format(ids=ids)):
+        if logged and computed:
+            generated.setdefault(relation, []).append(about[0])
+        else:
+            columns.setdefault(relation, []).append(tuple(about))
     keys, indexes = _indexes(asking.rows(_INDEXES.format(ids=ids)))
     cents = _money_scale(asking) if any(one[2] == "money" for some in columns.values() for one in some) else 2
     described: dict[str, Described] = {}
@@ -121,6 +131,7 @@ def relations(asking: Asking, schemas: Sequence[str] = (), only: str | None = No
             {one: typed(base, modifier, money_scale=cents) for one, _, base, modifier, _ in some},
             table=kind in "rp",
             partial=partial,
+            generated=tuple(generated.get(id_, ())),
         )
     return described
 

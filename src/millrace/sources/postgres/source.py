@@ -119,7 +119,8 @@ class Source(AnySource[Config]):
         if self.config.ingestion_mode == "custom_sql":
             return custom(self._server)
         with self._server.session() as session:
-            return catalog.relations(session, self.config.schemas, only)
+            logged = self.config.ingestion_mode == "log"
+            return catalog.relations(session, self.config.schemas, only, logged=logged)
 
     def _stream(self, described: Described) -> Stream:
         name = described.relation.name

@@ -104,7 +104,7 @@ class Log(AnyLog):
             wished = self._wished(side)
             if failover.goes_on(side, self._names) != wished and not self._alter(side, goes_on=wished):
                 return
-            self._say(side, following, tables)
+            self._say(side, following, tables, described, identities)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
             yield from Read(self, side, following, described, identities).changes()
@@ -232,14 +232,26 @@ class Log(AnyLog):
             options |= {"proto_version": "2", "streaming": "on"}
         return options
 
-    def _say(self, side: Side, following: Following, tables: Mapping[str, tuple[str, Identity]]) -> None:
+    def _say(
+        self,
+        side: Side,
+        following: Following,
+        tables: Mapping[str, tuple[str, Identity]],
+        described: Mapping[str, Described],
+        identities: Mapping[str, Identity],
+    ) -> None:
         """What a person should know of the tables and the slot."""
+        generated = [f"{name}.{column}" for name in tables for column in described[name].generated]
+        if generated:
+            text = "are computed by the server, which does not write them into its log: they are left out"
+            self._context.note(Note("not_in_log", f"{', '.join(generated)} {text}"))
         for name, (_, identity) in tables.items():
             if not identity.updates and self._names.own is None:
                 text = f"updates and deletes of {name} are not seen, because they do not say which row they mean"
                 hint = "give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL"
                 self._context.note(Note("inserts_only", f"{text}: {hint}"))
-        gone = sorted(following.streams.keys() - tables.keys())
+        unlogged = {name for name, one in described.items() if one.table and name not in identities}
+        gone = sorted((following.streams.keys() - tables.keys()) | unlogged)
         if gone:
             self._context.note(Note("not_in_log", f"nothing of {', '.join(gone)} is in the log"))
         if (kept := publishing.retained(side, self._names)) is not None:
