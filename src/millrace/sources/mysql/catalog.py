@@ -27,13 +27,15 @@ class Asking(Protocol):
 class Described:
     """A relation with the types of its columns, by name. ``view``: it has no rows of its own.
     ``past``: of a relation of which the server keeps what its rows were (MariaDB's system versioning) the column with
-    the moment in which a row ended, "" where nobody declared it; else None. ``logged``: its log has rows."""
+    the moment in which a row ended, "" where nobody declared it; else None. ``logged``: its log has rows.
+    ``virtual``: columns that the server computes when it reads them."""
 
     relation: Relation
     types: Mapping[str, Type]
     view: bool = False
     past: str | None = None
     logged: bool = True
+    virtual: frozenset[str] = frozenset()
 
 
 def quoted(name: str) -> str:
@@ -52,7 +54,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
     )
     columns: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for table, *about in asking.rows(
-        "SELECT table_name, column_name, column_type, is_nullable, generation_expression "
+        "SELECT table_name, column_name, column_type, is_nullable, generation_expression, extra "
         "FROM information_schema.columns "
         f"WHERE table_schema = {one}{which} ORDER BY table_name, ordinal_position",
         *given,
@@ -65,7 +67,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
         if not (some := columns.get(name)):
             continue
         known = {column: typed("json" if (name, column) in json else str(type_)) for column, type_, *_ in some}
-        ends = [(column, str(type_)) for column, type_, _, made in some if made == "ROW END"]
+        ends = [(column, str(type_)) for column, type_, _, made, _ in some if made == "ROW END"]
         past = (ends[0][0] if ends else "") if kind == "SYSTEM VERSIONED" else None
         described[name] = Described(
             Relation(
@@ -73,7 +75,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
                 source=f"{quoted(database)}.{quoted(name)}",
                 columns=tuple(
                     described_column(column, known[column], nullable=nullable == "YES")
-                    for column, _, nullable, _ in some
+                    for column, _, nullable, *_ in some
                 ),
                 # The end of a row is in each key of such a table; rows of now have the same one.
                 key=tuple(one for one in keys.get(name, ()) if one != past),
@@ -89,6 +91,7 @@ def relations(asking: Asking, database: str, only: str | None = None) -> dict[st
             past,
             # Whether a row stands is known of a transaction's number when it has ended: the log has statements.
             past is None or not any(type_.startswith("bigint") for _, type_ in ends),
+            frozenset(column for column, *_, extra in some if extra == "VIRTUAL GENERATED"),
         )
     return described
 

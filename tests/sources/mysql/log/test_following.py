@@ -141,6 +141,29 @@ def test_what_a_change_leaves_out_is_there_though_another_column_has_gone(
     assert site.rows("docs", "id, gone, v, body") == [(1, 6, 7, "one"), (20, None, 7, "two")]
 
 
+def test_columns_that_the_server_computes_are_right_where_changes_leave_them_out(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE g (id int PRIMARY KEY, a int, b int AS (a * 2) VIRTUAL, c int AS (a * 3) PERSISTENT, d int)",
+        "CREATE TABLE loose (a int, b int AS (a * 2) VIRTUAL)",
+        "INSERT INTO g (id, a) VALUES (1, 1), (2, 2), (3, 3)",
+        "INSERT INTO loose (a) VALUES (1)",
+    )
+    site.create()
+    site.run()
+    shop.run(
+        "UPDATE g SET a = 5 WHERE id = 1",
+        "SET SESSION binlog_row_image = MINIMAL",
+        "UPDATE g SET a = 7 WHERE id = 2",
+        "UPDATE g SET d = 8 WHERE id = 3",
+        "INSERT INTO g (id, a) VALUES (4, 4)",
+        "DELETE FROM g WHERE id = 1",
+        "UPDATE loose SET a = 9",
+    )
+    site.run()
+    assert site.rows("g", "id, a, b, c, d") == [(2, 7, 14, 21, None), (3, 3, 6, 9, 8), (4, 4, 8, 12, None)]
+    assert site.rows("loose", "a, b") == [(1, 2), (9, 18)]
+
+
 def test_a_table_with_system_versioning_is_followed_as_it_is_now(site: Site, shop: Database) -> None:
     shop.run(
         "CREATE TABLE kept (id int PRIMARY KEY, v varchar(9)) WITH SYSTEM VERSIONING",

@@ -261,6 +261,7 @@ class Read:
             log.left_out,
             ended=ended,
             hidden=hidden,
+            virtual=there.virtual if (there := self.described.get(told.table)) is not None else frozenset(),
         )
 
     def _query(self, query: events.Query) -> Iterator[Item]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ class Changes:
     ``present`` asks the server for rows as they are now. ``special``: what becomes of values that no logical type has.
     ``unknown`` and ``left_out`` are told of rows, and of values by column, that lack something. ``ended``: the column
     with the moment in which a row ended, where the server keeps what rows were. ``hidden``: so many columns at the end
-    are nobody's.
+    are nobody's. ``virtual``: columns that an update with a partial image may change without a word.
     """
 
     followed: Followed
@@ -51,6 +51,7 @@ class Changes:
     left_out: Callable[[str, int], None]
     ended: int | None = None
     hidden: int = 0
+    virtual: frozenset[str] = frozenset()
     _rows: list[Rows] = field(default_factory=list[Rows])
     _skipped: bytearray = field(default_factory=bytearray)
     """Of each event whether the history has its rows."""
@@ -118,6 +119,10 @@ class Changes:
     def _batches(self, found: Located, skipped: Flags) -> Iterator[Item]:
         told = [old.behind(new) for old, new in zip(found.old, found.new, strict=True)]
         moved = self._moved(found)
+        for place, column in enumerate(self.columns):
+            if column.known.name in self.virtual:
+                said = told[place].said & (found.new[place].said | (found.kinds != UPDATE))
+                told[place] = replace(told[place], said=said)
         repeats = np.where(skipped, self._gone(found, skipped, moved), 1 + moved)
         source = np.repeat(np.arange(len(found.kinds)), repeats)
         if not len(source):
@@ -150,6 +155,9 @@ class Changes:
             asked = out | moved | (kinds == INSERT)
             if self.followed.whole or not self.followed.stream.historical:
                 asked[:] = True
+            for place in unsaid:
+                if names[place] in self.virtual:
+                    asked |= unsaid[place]
             filling = Filling(self.name, self.columns, self._keys, self.present, self.unknown)
             arrays, unsaid = filling.filled(arrays, unsaid, asked)
         fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
