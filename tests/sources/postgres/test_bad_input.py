@@ -111,7 +111,9 @@ def test_a_user_without_a_grant_sees_no_table_and_the_check_says_which_grant(sho
         ("SELECT 1 AS a, 2 AS a", "duplicate_columns"),
         ("DELETE FROM t RETURNING id", "sql"),
         ("SELECT nextval('numbers') AS id FROM t", "writes"),
-        ("SELECT nothing FROM t", "transient"),
+        ("SELECT nothing FROM t", "sql"),
+        ("SELECT id FROM nowhere", "sql"),
+        ("SELECT id FROM nowhere.t", "sql"),
         ("SELEC 1", "sql"),
     ],
 )

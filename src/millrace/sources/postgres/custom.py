@@ -9,7 +9,7 @@ from millrace.connect.source import Clock
 from millrace.connect.sql.reading.relation import Relation
 from millrace.errors import ConfigError
 from millrace.sources.postgres.catalog import Described, column
-from millrace.sources.postgres.errors import translated
+from millrace.sources.postgres.errors import GONE, translated
 from millrace.sources.postgres.locks import PATIENCE_S, PAUSE_S, WAIT_MS
 from millrace.sources.postgres.session import Server
 from millrace.sources.postgres.types import SESSION, typed
@@ -53,7 +53,16 @@ def custom(server: Server) -> Mapping[str, Described]:
             types = {row[0]: row[1:] for row in connection.execute(_TYPES, (list(set(oids)),)).fetchall()}
             ((cents,),) = connection.execute("SELECT scale(CAST(CAST('0' AS money) AS numeric))").fetchall()
     except psycopg.Error as error:
-        raise translated(error.sqlstate, _words(error), config.where, config.db_user, config.db_name) from error
+        found = translated(error.sqlstate, _words(error), config.where, config.db_user, config.db_name)
+        if error.sqlstate in GONE:
+            # Nothing was there before that could have changed.
+            found = ConfigError(
+                f"{config.where} does not know a name in the query: {str(error).splitlines()[0]}.",
+                hint="Correct custom_sql, or make at the server what it names.",
+                path="custom_sql",
+                code="sql",
+            )
+        raise found from error
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(

@@ -49,7 +49,7 @@ def no_log_of_standby(version: int, *, own: bool) -> str | None:
 
 # Beginnings of SQLSTATE that mean the connection or the moment, not the statement.
 _PASSING = ("08", "40", "53", "55P03", "55006", "57P", "57014", "25P03", "58")
-_GONE = ("42P01", "42703", "3F000")
+GONE = ("42P01", "42703", "3F000")
 _ENCRYPTION = ("SSL", "certificate", "encryption", "tls")
 
 
@@ -74,7 +74,7 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
         )
     if state in ("53300", "53400") and ("replication slots" in said or "wal_senders" in said):
         return _no_room(where, said)
-    if state in _GONE:
+    if state in GONE:
         # The next run asks for the tables anew.
         return Transient(f"{where} has changed while it was read: {said}.", hint="Run again: tables are listed anew.")
     if state == "25006":
