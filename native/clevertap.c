@@ -16,7 +16,7 @@ enum { EXTRAS = 12, EXTRA_TEXTS = 10 };
 static const char *const EXTRA[EXTRAS] = {"platform", "email", "phone", "name", "push_token", "os_version",
                                           "app_version", "make", "model", "sdk_version", "all_identities", "events"};
 
-/* A column of texts as Arrow lays them out; `there` has a bit for each row that has one, and begins with zeros. */
+/* A column of texts as Arrow lays them out; `there` has a bit for each row that has one. */
 typedef struct {
     uint8_t *data;
     int32_t *offsets;
@@ -236,6 +236,7 @@ static bool know_session(Mapping *mapping, Span session) {
 /* What a row has in a column ends here; a row that has nothing ends where it began. */
 static void text_ends(Texts *texts, int64_t row, const uint8_t *end, bool there) {
     texts->offsets[row + 1] = (int32_t)(end - texts->data);
+    if ((row & 7) == 0) texts->there[row >> 3] = 0;
     if (there) texts->there[row >> 3] |= (uint8_t)(1 << (row & 7));
     else texts->missing++;
 }
@@ -384,6 +385,10 @@ EXPORT int64_t clevertap_page(const uint8_t *body, int64_t length, const uint8_t
         .page = page,
         .event_name = {event_name, event_name + name_length},
     };
+    Texts *const columns[] = {&page->objects, &page->identities, &page->events,
+                              &page->sessions, &page->sources, &page->profiles};
+    for (int place = 0; place < 6; place++) columns[place]->offsets[0] = 0;
+    for (int place = 0; page->whole && place < EXTRAS; place++) page->extras[place].offsets[0] = 0;
     Json *json = &mapping.json;
     bool more = true, found = false;
     json_blank(json);

@@ -105,7 +105,7 @@ def mapped(event: str, body: bytes, moments: Moments, *, whole: bool = False) ->
 
 
 def _room(size: int, most: int) -> _Buffers:
-    return np.empty(size, np.uint8), np.zeros(4 * (most + 1), np.uint8), np.zeros(most // 8 + 1, np.uint8)
+    return np.empty(size, np.uint8), np.empty(4 * (most + 1), np.uint8), np.empty(most // 8 + 1, np.uint8)
 
 
 def _seen(buffers: _Buffers) -> _Texts:
