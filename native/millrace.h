@@ -7,10 +7,7 @@
 /* Everything else stays inside: the library is compiled with -fvisibility=hidden. */
 #define EXPORT __attribute__((visibility("default")))
 
-/* What Python and C agree on: one more whenever a function's arguments or their meaning change, here and in
-   src/millrace/data/native.py. */
-#define MILLRACE_NATIVE_ABI 2
-
+/* The number of these sources, by which Python knows its own library (tools/native.py, which gives MILLRACE_NATIVE_ABI). */
 EXPORT int millrace_native_abi(void);
 
 #endif

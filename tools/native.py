@@ -1,6 +1,7 @@
 """Builds the native library from `native/*.c`: one shared library, without Python's headers.
 
     python tools/native.py              src/millrace/data/_native.so, where a source is newer than it
+    python tools/native.py --stamp      the number of the sources goes into src/millrace/data/native.py, after a change
     python tools/native.py --sanitize   build/native-sanitized.so, which ends the process at the first wrong access
     python tools/native.py --compiler   the compiler that it would use; fails where there is none
 
@@ -11,9 +12,11 @@ The standard library alone is imported: the build of a wheel runs this as well (
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 LIBRARY = Path(f"src/millrace/data/_native{SUFFIX}")
+LOADER = Path("src/millrace/data/native.py")
 SANITIZED = Path(f"build/native-sanitized{SUFFIX}")
 
 # The oldest C library that a build by zig asks for: the one of manylinux2014.
@@ -34,6 +38,9 @@ GLIBC = (2, 17)
 FLAGS = ("-std=c11", "-O3", "-fvisibility=hidden", "-fPIC", "-shared")
 STRICT = ("-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+WITHOUT = "With MILLRACE_NATIVE=0 in the environment Millrace does without it, slower."
 
 
 class NotBuilt(Exception):
@@ -63,6 +70,19 @@ def _zig() -> list[str]:
     return words
 
 
+def number(root: Path) -> int:
+    """The number of the sources: another one for other sources. A library of another number is not used."""
+    files = sorted((root / "native").glob("*.[ch]"))
+    whole = hashlib.sha256(b"".join(b"%b\0%b\0" % (file.name.encode(), file.read_bytes()) for file in files))
+    return int.from_bytes(whole.digest()[:4], "big") >> 1
+
+
+def stamp(root: Path) -> None:
+    """Python knows the number of the sources."""
+    file = root / LOADER
+    file.write_text(re.sub(r"(?m)^ABI = \d+$", f"ABI = {number(root)}", file.read_text()))
+
+
 def build(root: Path, output: Path = LIBRARY, *, strict: bool = False, sanitize: bool = False) -> Path:
     """The library at ``root / output``, made where it is not newer than its sources. Raises NotBuilt.
 
@@ -77,9 +97,14 @@ def build(root: Path, output: Path = LIBRARY, *, strict: bool = False, sanitize:
         return made
     if (words := compiler()) is None:
         raise NotBuilt("there is no C compiler: install gcc or clang, or the PyPI package ziglang")
-    flags = [*FLAGS, *(SANITIZERS if sanitize else ()), *(STRICT if strict else ())]
-    made.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".native-", dir=made.parent) as scratch:
+    flags = [*FLAGS, f"-DMILLRACE_NATIVE_ABI={number(root)}"]
+    flags += [*(SANITIZERS if sanitize else ()), *(STRICT if strict else ())]
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=".native-", dir=made.parent)
+    except OSError as error:
+        raise NotBuilt(f"{made.parent} cannot be written: {error.strerror}") from error
+    with beside as scratch:
         # The same name in each build: some linkers write it into the file.
         file = Path(scratch) / made.name
         command = [*words, *flags, *sources, "-o", str(file)]
@@ -102,15 +127,21 @@ def main() -> int:
     about, _, _ = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--sanitize", action="store_true", help="with checks of every access, for tests")
+    parser.add_argument("--stamp", action="store_true", help="tell Python the number of the sources, and build nothing")
     parser.add_argument("--compiler", action="store_true", help="print which compiler it is, and build nothing")
     asked = parser.parse_args()
+    if asked.stamp:
+        stamp(ROOT)
+        return 0
+    if os.environ.get("MILLRACE_NATIVE") == "0":
+        return 0
     if asked.compiler:
         print(shlex.join(compiler() or ()))
         return 0 if compiler() else 1
     try:
         build(ROOT, SANITIZED if asked.sanitize else LIBRARY, sanitize=asked.sanitize)
     except NotBuilt as error:
-        print(f"The native library could not be built. {error}", file=sys.stderr)
+        print(f"The native library could not be built. {error}\n{WITHOUT}", file=sys.stderr)
         return 1
     return 0
 

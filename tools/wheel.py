@@ -41,8 +41,7 @@ class Parts(BuildHookInterface[Any]):  # pyright: ignore[reportUntypedBaseClass]
             self._scratch = TemporaryDirectory()
             made = native["build"](Path(self.root), Path(self._scratch.name) / native["LIBRARY"].name)
         except native["NotBuilt"] as error:
-            hint = "With MILLRACE_NATIVE=0 in the environment Millrace is built without it; it works, slower."
-            self.app.abort(f"The native library could not be built. {error}\n{hint}")
+            self.app.abort(f"The native library could not be built. {error}\n{native['WITHOUT']}")
             raise
         build_data["force_include"][str(made)] = str(native["LIBRARY"].relative_to("src"))
         build_data["pure_python"] = False

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tools.native import LIBRARY, NotBuilt, build
 
+from millrace.data import native as loader
 from tools import native
 
 GOOD = '__attribute__((visibility("default"))) int seven(void) { return 7; }\n'
@@ -30,6 +31,27 @@ def test_what_is_built_can_be_called(project: Path) -> None:
     assert build(project) == project / LIBRARY
     assert ctypes.CDLL(str(project / LIBRARY)).seven() == 7
     assert [file.name for file in (project / LIBRARY).parent.iterdir()] == [LIBRARY.name]
+
+
+def test_python_knows_the_number_of_these_sources() -> None:
+    assert native.number(native.ROOT) == loader.ABI, "the C sources changed: python tools/native.py --stamp"
+
+
+def test_another_source_has_another_number_and_python_is_told(project: Path) -> None:
+    before = native.number(project)
+    (project / "native" / "seven.c").write_text(GOOD + "/* more */")
+    assert native.number(project) != before
+    file = project / native.LOADER
+    file.parent.mkdir(parents=True)
+    file.write_text("A = 1\nABI = 7\nB = 2\n")
+    native.stamp(project)
+    assert file.read_text() == f"A = 1\nABI = {native.number(project)}\nB = 2\n"
+
+
+def test_where_nothing_can_be_written_that_is_told(project: Path) -> None:
+    (project / "src").write_text("a file")
+    with pytest.raises(NotBuilt, match="cannot be written"):
+        build(project)
 
 
 def test_a_library_newer_than_its_sources_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The native library: the hottest loops of the data path in C (`native/`). Without it Python does the same, slower.
 
-`MILLRACE_NATIVE=0` leaves it out; with a path that library is taken, for builds with sanitizers. Its functions take
-buffers that the caller owns, and run without Python's lock.
+`MILLRACE_NATIVE=0` leaves it out, `1` does not; with a path that library is taken, for builds with sanitizers. Its
+functions take buffers that the caller owns, and run without Python's lock.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ctypes import CDLL
 
-# `MILLRACE_NATIVE_ABI` of native/millrace.h, which says when it changes.
-ABI = 2
+# The number of the sources in native/: `python tools/native.py --stamp` writes it, after a change of them.
+ABI = 1482840215
 FILE = Path(__file__).with_name("_native" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so"))
 
 _log = logging.getLogger("millrace.native")
@@ -38,7 +38,7 @@ def _found() -> tuple[CDLL | None, str | None]:
     wanted = os.environ.get("MILLRACE_NATIVE", "")
     if wanted == "0":
         return None, "MILLRACE_NATIVE=0 leaves it out"
-    file = Path(wanted) if wanted else FILE
+    file = Path(wanted) if wanted not in ("", "1") else FILE
     if not file.is_file():
         return None, f"{file} is not there; `make native` builds it"
     # Buffers are read and written as this machine has them, and the C code knows one order of bytes.

@@ -142,6 +142,13 @@ def test_odd_records_are_left_to_python(odd: bytes) -> None:
     assert native.mapped(EVENT, page(written(), odd, written()), MOMENTS) is None
 
 
+def test_a_page_in_which_a_record_may_be_too_large_is_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = page(written())
+    assert both(body)
+    monkeypatch.setattr(native, "LARGEST_RECORD", len(body) - 1)
+    assert native.mapped(EVENT, body, MOMENTS) is None
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.data import native
-from millrace.sources.clevertap.mapper import JSON_FIELDS, TEXT_FIELDS, Bytes, Columns, Texts
+from millrace.sources.clevertap.mapper import JSON_FIELDS, LARGEST_RECORD, TEXT_FIELDS, Bytes, Columns, Texts
 from millrace.sources.clevertap.times import Moments
 from millrace.sources.clevertap.wire import Envelope
 
@@ -60,7 +60,7 @@ def mapped(event: str, body: bytes, moments: Moments, *, whole: bool = False) ->
     Safe for several threads: most of the work is done without Python's lock. ``moments`` is used with it.
     """
     library = native.library()
-    if library is None:
+    if library is None or len(body) > LARGEST_RECORD:
         return None
     name = msgspec.json.encode(event)
     most = len(body) // _LEAST_RECORD + 1
