@@ -408,3 +408,21 @@ def test_the_command_names_rows_columns_and_the_remedy(shop: Made, database: Pos
     with pytest.raises(ConfigError, match="no days"):
         made.change("duckdb", "DELETE FROM orders WHERE a = 3")
         reconcile(made.home, "duckdb", fix=True)
+
+
+def test_numbers_that_became_text_are_those_of_the_source_whatever_came_beside_them(
+    shop: Made, database: PostgreSQL
+) -> None:
+    # A number of 80 digits makes the column text; later ones come in batches of their own.
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, m numeric, n numeric(6,2))")
+    database.run("INSERT INTO orders VALUES (1, 10::numeric ^ 79, 1), (2, 1.10, 2)")
+    made = shop("postgres", database.settings(ingestion_mode="log", schemas=["public"]), "duckdb")
+    database.run("INSERT INTO orders VALUES (3, 1.2857142857142857, 3), (6, 2.50, 6)")
+    runs.run(made.home, "duckdb")
+    database.run("INSERT INTO orders VALUES (4, 1.50000000000000000001, 4), (5, -0.5, 5)")
+    runs.run(made.home, "duckdb")
+    found = connections.find(made.home, "destination", "duckdb")
+    with closing(connections.build_destination(made.home, found.id, Context())) as destination:
+        held = [row["m"] for row in destination.query("SELECT m FROM orders ORDER BY id").to_pylist()]
+    assert held[2:] == ["1.2857142857142857", "1.50000000000000000001", "-0.5", "2.5"]
+    assert made.unlike("duckdb") == []

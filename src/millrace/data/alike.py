@@ -60,7 +60,7 @@ def formed(values: pa.Array) -> pa.Array:
         case "FLOAT" | "DOUBLE":
             return pc.add(values.cast(pa.float64()), 0.0)
         case "DECIMAL":
-            return _plain(writing.text(values).values)
+            return writing.shortest(values)
         case "BYTEARRAY":
             return values.cast(pa.binary())
         case "JSON" | "STRUCT" | "ARRAY" | "GEO":
@@ -71,12 +71,6 @@ def formed(values: pa.Array) -> pa.Array:
             return pa.array([_zoned(one) for one in types.storage(values).to_pylist()], pa.string())
         case _:
             return writing.text(values).values.cast(pa.string())
-
-
-def _plain(text: pa.Array) -> pa.Array:
-    pointed = pc.match_substring(text, ".")
-    short = pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
-    return pc.if_else(pc.equal(short, "-0"), "0", pc.if_else(pointed, short, text))
 
 
 def _shown(values: pa.Array) -> pa.Array:

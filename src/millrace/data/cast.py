@@ -25,7 +25,7 @@ _MAX_MS = (2**63 - 1) // 1000
 _EXACT_IN: dict[pa.DataType, int] = {types.DOUBLE: 2**53, types.FLOAT: 2**24}
 
 
-def cast(array: pa.Array, to: pa.DataType, *, strict: bool) -> Casted:
+def cast(array: pa.Array, to: pa.DataType, *, strict: bool, measured: bool = False) -> Casted:
     """The values in the type ``to``, each exactly or not at all: nothing is rounded, cut or nulled unseen.
 
     ``strict`` is the automatic path (loading.md 14, step 1): only conversions that lose nothing, also not that 12
@@ -34,6 +34,7 @@ def cast(array: pa.Array, to: pa.DataType, *, strict: bool) -> Casted:
     a field by hand wants it: text is read, 0 and 1 are booleans, epoch milliseconds are timestamps.
 
     A float stands for its shortest decimal form, so 0.1 is DECIMAL 0.1. The array may be of a foreign Arrow type.
+    ``measured``: the type follows from values (`columns.measured`); a decimal becomes text without zeros at its end.
     Raises UnknownType when ``to`` is not in the list.
     """
     target = types.kind(to)
@@ -44,6 +45,8 @@ def cast(array: pa.Array, to: pa.DataType, *, strict: bool) -> Casted:
     from_ = types.kind(values.type)
     if from_ == "NULL":
         return Casted(pa.nulls(len(values), to))
+    if measured and from_ == "DECIMAL" and target in ("VARCHAR", "JSON"):
+        return cast(writing.shortest(values), to, strict=True).after(start.bad)
     route = _ROUTES.get((from_, target))
     if route is None or (strict and not route.lossless):
         return none_fits(values, to).after(start.bad)

@@ -61,6 +61,20 @@ def is_ours(field: pa.Field) -> bool:
     return bool(field.metadata and OURS in field.metadata)
 
 
+# On a decimal field whose digits behind the point nobody declared: they are those of the longest value of its batch.
+MEASURED = b"millrace_measured"
+
+
+def measured(name: str, type_: pa.DataType, metadata: dict[bytes, bytes] | None = None) -> pa.Field:
+    """A field whose type follows from its values. As text, such a decimal has its own digits, whatever is beside it."""
+    mark = {MEASURED: b"1"} if pa.types.is_decimal(type_) else {}
+    return pa.field(name, type_, metadata={**(metadata or {}), **mark} or None)
+
+
+def is_measured(field: pa.Field) -> bool:
+    return bool(field.metadata and MEASURED in field.metadata)
+
+
 # Fields that the engine reads in rows. A user's field of such a name would be taken for them, or stand beside them.
 _READ = frozenset((OP_TYPE, INGESTED_AT, SOURCE_MODIFIED_AT, ARRAY_LENGTH, UNCHANGED))
 

@@ -8,28 +8,34 @@ from typing import cast
 import pyarrow as pa
 
 from millrace.data import types
-from millrace.data.columns import is_ours, ours
+from millrace.data.columns import is_measured, is_ours, measured, ours
 
-_OURS = "ours "
+_OURS, _MEASURED = "ours ", "measured "
 
 
 def described(schema: pa.Schema) -> str:
     """The fields with their logical types: ``{"id": "LONG", "__hevo_id": "ours VARCHAR"}``.
 
+    Before a type may also stand that it is `columns.measured`.
     Fields with nothing but nulls are left out.
     """
     kinds = {
-        field.name: (_OURS if is_ours(field) else "") + types.name(types.canonical(field.type))
+        field.name: _mark(field) + types.name(types.canonical(field.type))
         for field in schema
         if not pa.types.is_null(field.type)
     }
     return json.dumps(kinds, ensure_ascii=False, separators=(",", ":"))
 
 
+def _mark(field: pa.Field) -> str:
+    return _OURS if is_ours(field) else _MEASURED if is_measured(field) else ""
+
+
 def as_described(text: str) -> pa.Schema:
     """The schema that `described` wrote."""
     fields: list[pa.Field] = []
     for name, kind in cast("dict[str, str]", json.loads(text)).items():
-        type_ = types.parse(kind.removeprefix(_OURS))
-        fields.append(ours(name, type_) if kind.startswith(_OURS) else pa.field(name, type_))
+        type_ = types.parse(kind.removeprefix(_OURS).removeprefix(_MEASURED))
+        made = ours if kind.startswith(_OURS) else measured if kind.startswith(_MEASURED) else pa.field
+        fields.append(made(name, type_))
     return pa.schema(fields)

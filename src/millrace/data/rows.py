@@ -12,14 +12,14 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import pyarrow as pa
 
-from millrace.data import json_text, types
+from millrace.data import columns, json_text, types
 from millrace.data.batch import JSON
 from millrace.data.cast import cast
 from millrace.data.compute import pc
 from millrace.data.exact import missing, of_type
 from millrace.data.foreign import entered
 from millrace.data.writing import json_text as json_text_of
-from millrace.data.writing import list_items, list_offsets, text
+from millrace.data.writing import list_items, list_offsets, shortest, text
 from millrace.errors import DataError
 
 Values: TypeAlias = list[Any]
@@ -54,13 +54,15 @@ def to_batch(rows: list[dict[str, JSON]], schema: pa.Schema | None) -> pa.Record
     for name in dict.fromkeys([*declared, *(name for row in rows for name in row)]):
         values = [row.get(name) for row in rows]
         try:
-            array = _declared(values, types.canonical(declared[name].type)) if name in declared else _inferred(values)
+            type_ = types.canonical(declared[name].type) if name in declared else None
+            array = _inferred(values) if type_ is None else _declared(values, type_)
         except DataError as error:
             raise DataError(f"In field {name!r}: {error.message}", hint=error.hint) from None
         if array is not None:
             arrays.append(array)
             metadata = declared[name].metadata if name in declared else None
-            fields.append(pa.field(name, array.type, metadata=metadata))
+            made = pa.field if array.type == type_ else columns.measured
+            fields.append(made(name, array.type, metadata=metadata))
     kept = schema.metadata if schema is not None else None
     if not arrays:
         return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([]))).replace_schema_metadata(kept)
@@ -77,8 +79,11 @@ def to_rows(batch: pa.RecordBatch, *, numbers: Literal["safe", "exact"] = "safe"
     if not batch.num_columns:
         return [{} for _ in range(batch.num_rows)]
     names, exact = batch.schema.names, numbers == "exact"
-    columns = [_shown(column, exact=exact) for column in batch.columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    shown = [
+        _shown(column, exact=exact, measured=columns.is_measured(field))
+        for field, column in zip(batch.schema, batch.columns, strict=True)
+    ]
+    return [dict(zip(names, row, strict=True)) for row in zip(*shown, strict=True)]
 
 
 def to_json(batch: pa.RecordBatch) -> list[str]:
@@ -110,7 +115,7 @@ def _inferred(values: Values) -> pa.Array | None:
     arrays = [_ARRAY_OF[group](part) for group, part in groups.items()]
     wider = meeting(arrays)
     # Exact, because the type is at least as wide as each.
-    parts = [types.storage(cast(array, wider, strict=True).values) for array in arrays]
+    parts = [types.storage(cast(array, wider, strict=True, measured=True).values) for array in arrays]
     return arrays[0] if len(arrays) == 1 else of_type(pc.coalesce(*parts), wider)
 
 
@@ -159,7 +164,7 @@ def _declared(values: Values, to: pa.DataType) -> pa.Array:
         return array
     array = _inferred(values)
     wider = types.widen(to, types.NULL if array is None else array.type)
-    return cast(pa.nulls(len(values)) if array is None else array, wider, strict=True).values
+    return cast(pa.nulls(len(values)) if array is None else array, wider, strict=True, measured=True).values
 
 
 def _fitted(values: Values, to: pa.DataType) -> pa.Array | None:
@@ -178,7 +183,7 @@ def _fitted(values: Values, to: pa.DataType) -> pa.Array | None:
             array = _inferred(values)
             if array is None:
                 return pa.nulls(len(values), to)
-            casted = cast(array, to, strict=False)
+            casted = cast(array, to, strict=False, measured=True)
             return casted.values if casted.bad is None else None
 
 
@@ -241,7 +246,11 @@ def _decimal_text(value: Decimal) -> str:
         return "NaN"
     if value.is_infinite():
         return "Infinity" if value > 0 else "-Infinity"
-    return f"{value:f}" if abs(value.adjusted()) <= 200 else str(value)
+    if abs(value.adjusted()) > 200:
+        return str(value)
+    # As `writing.shortest` writes those of a batch whose digits a decimal type has.
+    plain = f"{value:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def _json(values: Values) -> pa.Array:
@@ -292,9 +301,12 @@ _ARRAY_OF: dict[_Group, Callable[[Values], pa.Array]] = {
 }
 
 
-def _shown(column: pa.Array, *, exact: bool) -> Values:
-    """The values of a column as JSON values; ``exact``: with numbers of Python."""
+def _shown(column: pa.Array, *, exact: bool, measured: bool) -> Values:
+    """The values of a column as JSON values; ``exact``: with numbers of Python. ``measured``: as for `cast`."""
     start = entered(column)
+    if measured and types.is_decimal(start.values.type):
+        written: list[str | None] = shortest(start.values).to_pylist()
+        return [None if one is None else Decimal(one) for one in written] if exact else [*written]
     shown = _values(start.values, exact)
     if start.bad is not None:
         for row, bad in enumerate(start.bad.to_pylist()):

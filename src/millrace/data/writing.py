@@ -102,6 +102,17 @@ def decimal_text(values: pa.Array) -> pa.Array:
     )
 
 
+def shortest(decimals: pa.Array) -> pa.Array:
+    """Decimals in plain notation without zeros at the end: the same text in whatever scale the value stands."""
+    return without_zeros(decimal_text(decimals))
+
+
+def without_zeros(plain: pa.Array) -> pa.Array:
+    """Text of numbers in plain notation, without zeros at the end behind a point."""
+    short = pc.utf8_rtrim(pc.utf8_rtrim(plain, "0"), ".")
+    return pc.if_else(pc.match_substring(plain, "."), short, plain)
+
+
 def list_items(values: pa.Array) -> pa.Array:
     """The items of all lists, one after the other."""
     # With nothing to put together, Arrow's flatten fails for extension types.

@@ -25,7 +25,7 @@ from millrace.connect.destination import (
 from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
 from millrace.data.cast import cast
-from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix
+from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix, is_measured
 from millrace.engine.entering import rejects
 from millrace.engine.failures import ObjectFailed
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
@@ -139,7 +139,7 @@ class StagedRows(Rereadable):
             if index < 0:
                 arrays.append(pa.nulls(batch.num_rows, field.type))
                 continue
-            casted = cast(batch.column(index), field.type, strict=True)
+            casted = cast(batch.column(index), field.type, strict=True, measured=is_measured(batch.schema.field(index)))
             # A type of the mapping only widens (I6), so this holds; it is asked because a wrong row would be silent.
             if casted.bad is not None:
                 raise SchemaError(

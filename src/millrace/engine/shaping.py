@@ -73,7 +73,7 @@ def shape(
         kept, values = made.fitted(column)
         fitted.append(kept)
         arrays.append(values)
-        fields.append(pa.field(kept.name, kept.type))
+        fields.append(made.field(kept))
     if any(new is not old for new, old in zip(fitted, mapping.columns, strict=True)):
         retyped = any(n.type != o.type for n, o in zip(fitted, mapping.columns, strict=True))
         version = mapping.version + 1 if retyped else mapping.version
@@ -168,11 +168,18 @@ class _Shaping:
         if index < 0:
             values = pa.nulls(self.batch.num_rows, column.type)
         else:
-            column, values = self._fit(column, self.batch.column(index))
+            measured = columns.is_measured(self.batch.schema.field(index))
+            column, values = self._fit(column, self.batch.column(index), measured)
         if mapping.mode != "append" and column.source in mapping.key and values.null_count:
             for row in pc.indices_nonzero(values.is_null()).to_pylist():
                 self.misfits.setdefault(row, ("NULL_PRIMARY_KEY", f"the key column {column.name} has no value"))
         return column, values
+
+    def field(self, column: MappedColumn) -> pa.Field:
+        """The column on the stage, where it says still whether the digits of a decimal were declared."""
+        index = self.batch.schema.get_field_index(column.source)
+        measured = index >= 0 and columns.is_measured(self.batch.schema.field(index))
+        return columns.measured(column.name, column.type) if measured else pa.field(column.name, column.type)
 
     def ended(self, mapping: Mapping, rows: pa.RecordBatch) -> Shaped:
         """The rows that pass, and an account of the others (I5)."""
@@ -192,7 +199,7 @@ class _Shaping:
         misfits = tuple((row, code, text) for row, (code, text) in sorted(self.misfits.items()))
         return Shaped(mapping, rows, misfits, dict(self.filtered), dict(self.discarded), out)
 
-    def _fit(self, column: MappedColumn, array: pa.Array) -> tuple[MappedColumn, pa.Array]:
+    def _fit(self, column: MappedColumn, array: pa.Array, measured: bool) -> tuple[MappedColumn, pa.Array]:
         if pa.types.is_null(array.type):
             return column, pa.nulls(len(array), column.type)
         incoming = types.canonical(array.type)
@@ -202,13 +209,13 @@ class _Shaping:
         # A person who maps by hand wants text to be read; the automatic path keeps also that it was text.
         by_hand = column.fixed or self.policy.types != "evolve"
         if types.is_text(column.type) and (types.length(column.type) or self.limits.text):
-            column, array = self._lengthened(column, array, evolves)
-        casted = cast(array, column.type, strict=not by_hand)
+            column, array = self._lengthened(column, array, evolves, measured)
+        casted = cast(array, column.type, strict=not by_hand, measured=measured)
         if casted.bad is not None and evolves and column.source not in self.mapping.key:
             wider = fitting(_joined(column, incoming, array), self.limits)
             if wider != column.type:
                 column = replace(column, type=wider)
-                casted = cast(array, wider, strict=True)
+                casted = cast(array, wider, strict=True, measured=measured)
         if by_hand and fits(incoming, column.type) != "always":
             brings = types.widen(column.brings or incoming, incoming)
             column = column if brings == column.brings else replace(column, brings=brings)
@@ -218,9 +225,11 @@ class _Shaping:
             self._turn_away(casted.bad, action, column.source, "INCOMPATIBLE_TYPE", text)
         return _noted(column, casted.values), casted.values
 
-    def _lengthened(self, column: MappedColumn, array: pa.Array, evolves: bool) -> tuple[MappedColumn, pa.Array]:
+    def _lengthened(
+        self, column: MappedColumn, array: pa.Array, evolves: bool, measured: bool
+    ) -> tuple[MappedColumn, pa.Array]:
         """The column, long enough for the values where it may grow; and the values, none of them too long for it."""
-        written = cast(array, types.VARCHAR, strict=True)
+        written = cast(array, types.VARCHAR, strict=True, measured=measured)
         limits = self.limits.text
         unit = limits.unit if limits else "characters"
         present = types.length(column.type)

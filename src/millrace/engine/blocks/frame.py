@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.cast import cast
+from millrace.data.columns import is_measured
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
@@ -96,7 +97,10 @@ class Frame:
         if common is None and widen and not (_is_number(old.type) and _is_number(values.type)):
             common = types.widen(types.canonical(old.type), types.canonical(values.type))
             common = common if common == types.VARCHAR else None
-        return None if common is None else self._set(name, _merged(_cast(old, common), where, _cast(values, common)))
+        if common is None:
+            return None
+        kept = cast(old, common, strict=True, measured=is_measured(self.rows.schema.field(name))).values
+        return self._set(name, _merged(kept, where, _cast(values, common)))
 
     def _set(self, name: str, values: pa.Array) -> Frame:
         at = self.rows.schema.get_field_index(name)
@@ -228,10 +232,16 @@ def _together(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         at = [part.schema.get_field_index(name) for part in parts]
         columns = [part.column(i) if i >= 0 else pa.nulls(part.num_rows) for part, i in zip(parts, at, strict=True)]
         wider = _meeting(columns)
-        cells = [types.storage(cast(column, wider, strict=True).values) for column in columns]
+        owners = [
+            part.schema.field(i) if i >= 0 else pa.field(name, pa.null()) for part, i in zip(parts, at, strict=True)
+        ]
+        cells = [
+            types.storage(cast(column, wider, strict=True, measured=is_measured(owner)).values)
+            for owner, column in zip(owners, columns, strict=True)
+        ]
         arrays.append(of_type(pa.concat_arrays(cells), wider))
-        owner = next(part for part, i in zip(parts, at, strict=True) if i >= 0)
-        fields.append(owner.schema.field(name).with_type(wider))
+        first = next(owner for owner, i in zip(owners, at, strict=True) if i >= 0)
+        fields.append(next((owner for owner in owners if is_measured(owner)), first).with_type(wider))
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=parts[0].schema.metadata))
 
 

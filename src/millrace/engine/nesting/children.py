@@ -116,6 +116,7 @@ def table(
     above: Above,
     *,
     marking: bool,
+    measured: bool,
 ) -> tuple[pa.RecordBatch, Numbers, int]:
     """The rows of the items as a batch, the row of the input that each came from, and how many are no items.
 
@@ -125,7 +126,7 @@ def table(
     names = [columns.ours(columns.ID, pa.string()), columns.ours(columns.REF_ID, pa.string())]
     names.append(columns.ours(columns.ARRAY_INDEX, pa.int32()))
     arrays: list[pa.Array] = [made.ids, made.refs, pa.array(made.index, pa.int32())]
-    names += [pa.field(name, array.type) for name, array in fields]
+    names += [(columns.measured if measured else pa.field)(name, array.type) for name, array in fields]
     arrays += [array for _, array in fields]
     below = above.of(owner, made.refs)
     for name, values in below.values.items():

@@ -132,9 +132,10 @@ class _Splitting:
         arrays: list[pa.Array] = []
         for number, one in enumerate(self.rows.schema):
             if number in places:
+                made = pa.field if types.is_nested(one.type) else columns.measured
                 for path, values in level.leaves.items():
                     if path[0] == one.name:
-                        fields.append(pa.field(self.state.field(self.stream, path, taken), values.type))
+                        fields.append(made(self.state.field(self.stream, path, taken), values.type))
                         arrays.append(values)
             else:
                 own = columns.is_ours(one) or one.name in self.key
@@ -156,6 +157,11 @@ class _Splitting:
         ids = digests(pa.array(to_json(self.rows.select(shown)), pa.string()))
         return ids, event.append_column(columns.ours(columns.ID, pa.string()), ids)
 
+    @property
+    def _measured(self) -> bool:
+        """The types of what is nested follow from its values: all of it is JSON."""
+        return not any(types.is_nested(one.type) for one in self.rows.schema)
+
     def _deletes(self) -> pa.BooleanArray:
         return pc.fill_null(pc.equal(types.storage(self.rows.column(columns.OP_TYPE)), "D"), False)
 
@@ -172,7 +178,7 @@ class _Splitting:
             name = self.state.child(stream, path)
             made = children(items, path, above)
             fields = [(self.state.field(name, at, OWN), values) for at, values in items.level.leaves.items()]
-            rows, origin, marks = table(made, items.owner, fields, above, marking=self.marking)
+            rows, origin, marks = table(made, items.owner, fields, above, marking=self.marking, measured=self._measured)
             key = (columns.ID,) if self.key or columns.ID in self.rows.schema.names else ()
             if rows.num_rows:
                 path_text = "_".join(path) or VALUE

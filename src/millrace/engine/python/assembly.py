@@ -13,7 +13,7 @@ import pyarrow as pa
 from millrace.data import types
 from millrace.data.batch import Batch
 from millrace.data.cast import cast
-from millrace.data.columns import ID, is_ours, ours
+from millrace.data.columns import ID, is_measured, is_ours, measured, ours
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type, without
@@ -220,8 +220,8 @@ def _part(batch: Batch, group: Group) -> _Part:
             here = pa.array(index, mask=index < 0)
             array = given.values.take(here)
             if known is not None:
-                array = _over(known[1], array, here.is_valid())
-        made = ours(name, array.type) if known is not None and is_ours(known[0]) else pa.field(name, array.type)
+                array = _over(known[1], array, here.is_valid(), measured=is_measured(known[0]))
+        made = ours(name, array.type) if known is not None and is_ours(known[0]) else measured(name, array.type)
         columns[name] = (made, array)
     if columns:
         built = pa.RecordBatch.from_arrays(
@@ -242,14 +242,16 @@ def _at(whole: pa.RecordBatch, rows: np.ndarray[Any, Any]) -> pa.RecordBatch:
     return whole if len(rows) == whole.num_rows else whole.filter(pa.array(mask))
 
 
-def _over(old: pa.Array, new: pa.Array, chosen: pa.Array) -> pa.Array:
-    """The new values where they are chosen, elsewhere the old ones; in a type that holds both exactly."""
+def _over(old: pa.Array, new: pa.Array, chosen: pa.Array, *, measured: bool) -> pa.Array:
+    """The new values where they are chosen, elsewhere the old ones; in a type that holds both exactly. ``measured``: of
+    the old ones, as for `cast`."""
     # Values that are replaced have no say in the type.
     kept = without(_exactly(old), chosen)
     if kept.null_count == len(kept):
         return new
     wider = meeting([kept, new])
-    return of_type(pc.if_else(chosen, types.storage(_as(new, wider)), types.storage(_as(kept, wider))), wider)
+    after, before = _as(new, wider, measured=True), _as(kept, wider, measured=measured)
+    return of_type(pc.if_else(chosen, types.storage(after), types.storage(before)), wider)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -277,12 +279,13 @@ def _fitted(batch: pa.RecordBatch, wanted: pa.Field) -> pa.Array:
     at = batch.schema.get_field_index(wanted.name)
     if at < 0:
         return pa.nulls(batch.num_rows, wanted.type)
-    return _as(batch.column(at), wanted.type)
+    return _as(batch.column(at), wanted.type, measured=is_measured(batch.schema.field(at)))
 
 
-def _as(array: pa.Array, wider: pa.DataType) -> pa.Array:
-    """The values in a wider type. Days and moments that have no written form are the text of their number."""
-    casted = cast(array, wider, strict=True)
+def _as(array: pa.Array, wider: pa.DataType, *, measured: bool) -> pa.Array:
+    """The values in a wider type. Days and moments that have no written form are the text of their number.
+    ``measured``: as for `cast`."""
+    casted = cast(array, wider, strict=True, measured=measured)
     if casted.bad is None:
         return casted.values
     plain = array.cast(pa.int32()) if array.type == types.DATE else array.view(pa.int64())

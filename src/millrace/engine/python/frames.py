@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from millrace.data import types
 from millrace.data.cast import cast as exactly
-from millrace.data.columns import SOURCE_MODIFIED_AT, is_ours
+from millrace.data.columns import SOURCE_MODIFIED_AT, is_measured, is_ours
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import of_type
 from millrace.data.rows import inferred
+from millrace.data.writing import shortest
 from millrace.data.writing import text as text_of
 from millrace.errors import DataError
 
@@ -72,7 +73,9 @@ def request(
         "sparse": [name for name, count in nulls.items() if count],
         "json": [name for name in nulls if types.kind(types.canonical(arrays[name].type)) in _AS_JSON],
         "columns": {
-            name: list(_columns(name, arrays[name], sections)) for name in nulls if wanted is None or name in wanted
+            name: list(_columns(name, arrays[name], sections, measured=is_measured(rows.schema.field(name))))
+            for name in nulls
+            if wanted is None or name in wanted
         },
         "modified": modified,
         "traced": traced,
@@ -84,7 +87,11 @@ def rest(rows: pa.RecordBatch, visible: Sequence[str], wanted: Collection[str]) 
     """The columns that did not go at once, as a frame."""
     sections: list[bytes | memoryview] = []
     late = {name: rows.column(name) for name in visible if name not in wanted}
-    columns = {name: list(_columns(name, one, sections)) for name, one in late.items() if _has_values(one)}
+    columns = {
+        name: list(_columns(name, one, sections, measured=is_measured(rows.schema.field(name))))
+        for name, one in late.items()
+        if _has_values(one)
+    }
     return frame({"columns": columns}, sections)
 
 
@@ -111,8 +118,10 @@ _PYTHONS: dict[str, tuple[int, int]] = {
 }
 
 
-def _columns(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> Iterator[dict[str, Any]]:
-    """Heads of a column, its values among the sections; none where it has no value at all.
+def _columns(
+    name: str, array: pa.Array, sections: list[bytes | memoryview], *, measured: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Heads of a column, its values among the sections; none where it has no value at all. ``measured``: as for `cast`.
 
     It has a second one for dates and times that Python does not know: those are text.
     """
@@ -132,11 +141,11 @@ def _columns(name: str, array: pa.Array, sections: list[bytes | memoryview]) -> 
         if not inside.all():
             places = np.arange(len(array)) if rows is None else rows
             strange = pa.array([_strange(one) for one in array.filter(pa.array(~inside))], pa.string())
-            yield _column(name, strange, places[~inside], sections)
+            yield _column(name, strange, places[~inside], sections, measured=False)
             array, rows = array.filter(pa.array(inside)), places[inside]
             if not len(array):
                 return
-    yield _column(name, array, rows, sections)
+    yield _column(name, array, rows, sections, measured=measured)
 
 
 def _counts(array: pa.Array) -> np.ndarray[Any, Any]:
@@ -152,7 +161,7 @@ def _strange(value: pa.Scalar) -> str:
 
 
 def _column(
-    name: str, array: pa.Array, rows: np.ndarray[Any, Any] | None, sections: list[bytes | memoryview]
+    name: str, array: pa.Array, rows: np.ndarray[Any, Any] | None, sections: list[bytes | memoryview], *, measured: bool
 ) -> dict[str, Any]:
     """The head of a column without nulls: number of the section with its rows, and of the first with its values."""
     if rows is not None:
@@ -176,7 +185,7 @@ def _column(
             sections.append(_bytes(array.view(pa.int64()), np.int64))
             return head | {"kind": kind.lower()}
         case "DECIMAL":
-            sections.append(",".join(array.cast(pa.string()).to_pylist()).encode())
+            sections.append(",".join((shortest(array) if measured else array.cast(pa.string())).to_pylist()).encode())
             return head | {"kind": "decimal"}
         case "BYTEARRAY":
             sections.append(orjson.dumps([base64.b64encode(value).decode() for value in array.to_pylist()]))

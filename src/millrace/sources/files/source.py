@@ -239,8 +239,11 @@ class Source(AnySource[Config]):
     def _finished(self, found: Found, part: Part) -> pa.RecordBatch:
         """The rows with what is known of them beside their values."""
         rows = part.rows.num_rows
-        fields = [pa.field(columns.own_name(name) if name != columns.ID else f"src_{name}", column.type)
-                  for name, column in zip(part.rows.schema.names, part.rows.columns, strict=True)]  # fmt: skip
+        fields: list[pa.Field] = []
+        for one in part.rows.schema:
+            # Other marks that a file has on a field would be taken for those of Millrace.
+            made = columns.measured if columns.is_measured(one) else pa.field
+            fields.append(made(columns.own_name(one.name) if one.name != columns.ID else f"src_{one.name}", one.type))
         arrays = list(part.rows.columns)
         if not self.config.key:
             fields.append(columns.ours(columns.ID, pa.string()))

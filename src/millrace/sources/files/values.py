@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from millrace.data import types
+from millrace.data import columns, types
 from millrace.data.cast import cast
 from millrace.data.compute import pc
 
@@ -22,8 +22,21 @@ _MOMENT_UTC = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9
 
 def typed(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows; each column of text is of the narrowest type that all of its values are written in."""
-    columns = [_typed(column) if pa.types.is_string(column.type) else column for column in rows.columns]
-    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
+    arrays = [_typed(column) if pa.types.is_string(column.type) else column for column in rows.columns]
+    fields = [
+        (columns.measured if _is_uneven(column) else pa.field)(name, array.type)
+        for name, column, array in zip(rows.schema.names, rows.columns, arrays, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _is_uneven(column: pa.Array) -> bool:
+    """Numbers with more digits behind the point here than there: zeros that a type would add are not theirs."""
+    if not pa.types.is_string(column.type):
+        return False
+    behind = pc.subtract(pc.binary_length(column), pc.find_substring(column, "."))
+    least, most = pc.min_max(behind).as_py().values()
+    return least != most
 
 
 def _typed(column: pa.Array) -> pa.Array:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from millrace.data import reading, types
 from millrace.data.compute import pc
 from millrace.data.exact import Casted, only
+from millrace.data.writing import without_zeros
 from millrace.sources.postgres.types import LEAST_DIGITS, LEAST_SCALE, Form, Type
 
 # The first moment that PostgreSQL has, 4713 BC, in microseconds and in days since 1970. The driver counts from 1970
@@ -96,7 +97,8 @@ def _decimals(texts: pa.Array) -> Casted:
     if digits > types.MAX_PRECISION:
         digits, scale = max(whole, 1) + fraction, fraction
     if digits > types.MAX_PRECISION:
-        return numbers
+        # As other batches are written where the column is text.
+        return Casted(without_zeros(numbers.values), numbers.bad)
     return Casted(numbers.values.cast(types.decimal(digits, scale)), numbers.bad)
 
 

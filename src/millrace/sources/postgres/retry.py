@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from millrace.data import columns
 from millrace.data.batch import Item, Refused
 from millrace.data.rows import to_batch
 from millrace.sources.postgres.decoding import read
@@ -50,7 +51,8 @@ def _batch(rows: list[dict[str, Any]], types: Mapping[str, Type]) -> pa.RecordBa
     batch = to_batch([{name: value for name, value in row.items() if name not in free} for row in rows], declared)
     for name in free:
         texts = pa.array([None if row.get(name) is None else str(row[name]) for row in rows], pa.string())
-        batch = batch.append_column(name, read(texts, types[name]).values)
+        array = read(texts, types[name]).values
+        batch = batch.append_column(columns.measured(name, array.type), array)
     return batch
 
 

@@ -40,7 +40,11 @@ class Rows:
             if found.bad is not None:
                 wrong[name] = found.bad
                 out = either(out, found.bad)
-        rows = pa.RecordBatch.from_arrays(arrays, names=names)
+        fields = [
+            (columns.measured if self._types[name].logical is None else pa.field)(name, array.type)
+            for name, array in zip(names, arrays, strict=True)
+        ]
+        rows = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
         if out is None:
             return rows, None
         if self._special == "null":

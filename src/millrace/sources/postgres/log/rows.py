@@ -171,7 +171,7 @@ class Changes:
         for place, (about, type_, values) in enumerate(zip(self.told.fields, self.types, told, strict=True)):
             found = _read(values, type_)
             arrays.append(found.values)
-            fields.append(pa.field(about.name, found.values.type))
+            fields.append((columns.measured if type_.logical is None else pa.field)(about.name, found.values.type))
             if found.bad is not None:
                 wrong[place] = found.bad
                 out = either(out, found.bad)
