@@ -123,6 +123,8 @@ def uri(login: Login, reach: Reach = ANYWHERE, *, through: tuple[str, int] | Non
         "sslmode": login.ssl_mode or (("verify-full" if login.ssl_ca else "require") if login.use_ssl else "prefer"),
         "connect_timeout": str(login.connect_timeout_s),
         "application_name": "millrace",
+        # Text goes as Arrow has it, whatever the database, the role or the environment of this process would have.
+        "client_encoding": "UTF8",
         "keepalives_idle": "30",
         "tcp_user_timeout": "60000",
     }

@@ -117,8 +117,6 @@ class ByPsycopg:
                 cursor_factory=psycopg.RawCursor,
                 # A table may have got other columns since a statement was prepared.
                 prepare_threshold=None,
-                # Text goes as Arrow has it.
-                client_encoding="UTF8",
             )
         _set(self, settings)
 

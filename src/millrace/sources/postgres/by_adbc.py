@@ -15,7 +15,7 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from millrace.sources.postgres.errors import state_of
-from millrace.sources.postgres.links import BATCH_BYTES, Failed
+from millrace.sources.postgres.links import BATCH_BYTES, Failed, in_letters
 from millrace.sources.postgres.types import Type
 
 
@@ -97,6 +97,8 @@ def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
 @contextmanager
 def _failing() -> Generator[None]:
     try:
-        yield
+        # The server's words are read so too.
+        with in_letters():
+            yield
     except adbc_driver_manager.Error as error:
         raise Failed(error.sqlstate or None, str(error)) from error

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from millrace.data.native import library
 from millrace.sources.postgres import copied, pq
-from millrace.sources.postgres.links import Failed, Strange
+from millrace.sources.postgres.links import Failed, Strange, in_letters
 from millrace.sources.postgres.types import Type
 
 # Answers to questions, from their text; all else is text.
@@ -57,10 +57,11 @@ class CopyLink:
         try:
             columns = range(self._pq.PQnfields(result))
             read = [_ANSWERS.get(self._pq.PQftype(result, column), str) for column in columns]
-            return [
-                tuple(self._value(result, row, column, read[column]) for column in columns)
-                for row in range(self._pq.PQntuples(result))
-            ]
+            with in_letters():
+                return [
+                    tuple(self._value(result, row, column, read[column]) for column in columns)
+                    for row in range(self._pq.PQntuples(result))
+                ]
         finally:
             self._pq.PQclear(result)
 
@@ -133,5 +134,5 @@ class CopyLink:
 def _bytes(sql: str) -> bytes:
     written = sql.encode()
     if 0 in written:
-        raise Failed("22021", "ERROR: a query has a character that no text of the server has, 0x00")
+        raise Failed("42601", "ERROR: a query has a character that no text of the server has, 0x00")
     return written

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from millrace.data import reading, types
 from millrace.data.compute import pc
-from millrace.data.exact import Casted, only
+from millrace.data.exact import Casted, either, only, without
 from millrace.data.writing import without_zeros
 from millrace.sources.postgres.types import LEAST_DIGITS, LEAST_SCALE, Form, Type
 
@@ -29,8 +29,13 @@ _POINT = r"^\((?P<x>[^,]+),(?P<y>[^)]+)\)$"
 
 
 def decoded(values: pa.Array, type_: Type) -> Casted:
-    """A column as the driver gave it, selected by ``type_.sql``."""
-    return _DECODED[type_.form](values, type_)
+    """A column as the driver gave it, selected by ``type_.sql``. Text that is no UTF-8 is bad: a database without an
+    encoding has it."""
+    odd = _odd(types.storage(values))
+    if odd is None:
+        return _DECODED[type_.form](values, type_)
+    found = _DECODED[type_.form](without(values, odd), type_)
+    return Casted(found.values, either(found.bad, odd))
 
 
 def read(texts: pa.Array, type_: Type) -> Casted:
@@ -38,6 +43,39 @@ def read(texts: pa.Array, type_: Type) -> Casted:
     if type_.form == "plain":
         return _PLAIN.get(type_.name, _as_text)(texts)
     return _READ[type_.form](texts, type_)
+
+
+def sound(value: bytes | None) -> bool:
+    """The value is UTF-8, or none."""
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _odd(texts: pa.Array) -> pa.BooleanArray | None:
+    """Where text is no UTF-8; None where all is."""
+    if not pa.types.is_string(texts.type) or _together(texts):
+        return None
+    odd = [not sound(one) for one in texts.cast(pa.binary()).to_pylist()]
+    return pa.array(odd, pa.bool_()) if any(odd) else None
+
+
+def _together(texts: pa.Array) -> bool:
+    """All values in a row are UTF-8, and none begins within a letter: a sixth of the work of looking at each."""
+    _, ends, letters = texts.buffers()
+    if letters is None or not letters.size:
+        return True
+    starts = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    first, behind = starts[0], starts[-1]
+    whole = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.array([first, behind])), letters])
+    try:
+        whole.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    heads = np.frombuffer(letters, np.uint8)[starts[starts < behind]]
+    return not bool(((heads & 0xC0) == 0x80).any())
 
 
 # From the driver.
@@ -326,7 +364,11 @@ def shown(value: pa.Array, type_: Type) -> str:
         return _infinite(value.view(pa.int32())[0].as_py(), _INFINITE_DAY) or "beyond what can be carried"
     if type_.form == "moment":
         return _infinite(value.view(pa.int64())[0].as_py(), _INFINITE_US) or "beyond what can be carried"
-    text = str(types.storage(value)[0].as_py())
+    stored = types.storage(value)
+    if pa.types.is_string(stored.type):
+        stored = stored.cast(pa.binary())
+    one = stored[0].as_py()
+    text = one.decode(errors="replace") if isinstance(one, bytes) else str(one)
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
 
 

@@ -74,6 +74,12 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
         )
     if state in ("53300", "53400") and ("replication slots" in said or "wal_senders" in said):
         return _no_room(where, said)
+    if state in ("22021", "22P05"):
+        return ConfigError(
+            f"{where} has text that cannot be read as UTF-8: {said}.",
+            hint="Rename or correct it at the server, or leave it out by a query (ingestion_mode: custom_sql).",
+            code="sql",
+        )
     if state in GONE:
         # The next run asks for the tables anew.
         return Transient(f"{where} has changed while it was read: {said}.", hint="Run again: tables are listed anew.")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from millrace.sources.postgres.types import Type
 
+# SQLSTATE of text that is not in its encoding.
+NO_UTF8 = "22021"
 # Bytes of rows in one batch.
 BATCH_BYTES = 8 << 20
 
@@ -24,6 +27,16 @@ class Failed(Exception):
 
 class Strange(Exception):
     """Values came in a form that none of the columns' types has."""
+
+
+@contextmanager
+def in_letters() -> Generator[None]:
+    """Names and answers are read that must be UTF-8. Raises Failed where one is not, as the server would say it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        wrong = " ".join(f"0x{byte:02x}" for byte in error.object[error.start : error.end])
+        raise Failed(NO_UTF8, f'ERROR:  invalid byte sequence for encoding "UTF8": {wrong}') from error
 
 
 class Link(Protocol):

@@ -57,6 +57,9 @@ def _batch(rows: list[dict[str, Any]], types: Mapping[str, Type]) -> pa.RecordBa
 
 
 def _is_odd(value: Any, type_: Type) -> bool:
+    # Nobody knows any more which bytes stood there that were no UTF-8.
+    if isinstance(value, str) and "\ufffd" in value:
+        return True
     if type_.form == "point":
         return isinstance(value, str) and value.startswith("(")
     usual = _USUAL.get(type_.form)

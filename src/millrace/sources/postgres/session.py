@@ -19,10 +19,10 @@ from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, literal, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import translated, unknown_host
-from millrace.sources.postgres.links import Failed, Link, Strange
+from millrace.sources.postgres.links import Failed, Link, Strange, in_letters
 from millrace.sources.postgres.locks import NOT_FREE, PATIENCE_S, PAUSE_S, WAIT_MS, lock, locked, touch
 from millrace.sources.postgres.rows import Rows
-from millrace.sources.postgres.types import SESSION
+from millrace.sources.postgres.types import AS_IT_IS, SESSION
 
 if TYPE_CHECKING:
     from millrace.sources.postgres.by_adbc import Adbc
@@ -113,6 +113,7 @@ class Session:
         self._left_out: Callable[[str, int], None] = lambda _column, _count: None
         for name, value in SESSION.items():
             self._execute(f"SET {name} = {literal(value)}")
+        self._execute(AS_IT_IS)
 
     def begin(self, relations: Sequence[Described], snapshot: str | None = None) -> None:
         """From now on one state of the database is seen, nothing can be written, and the relations stay as they are.
@@ -258,4 +259,5 @@ def _text(value: pa.Array) -> str | None:
         return None
     from millrace.data.foreign import entered
 
-    return text(entered(stored).values).values[0].as_py()
+    with in_letters():
+        return text(entered(stored).values).values[0].as_py()

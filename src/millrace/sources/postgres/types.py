@@ -27,6 +27,11 @@ SESSION: Mapping[str, str] = {
     "bytea_output": "hex",
 }
 
+# Text of a database without an encoding comes as it is: the server would end a read at the first that is no UTF-8.
+AS_IT_IS = (
+    "SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'"
+)
+
 # Of numbers whose type does not say how many digits they have: at least these, and more where values need them.
 LEAST_DIGITS, LEAST_SCALE = 28, 9
 

@@ -16,7 +16,7 @@ from millrace.data.batch import IN_HISTORY, Batch, Item, Passed, Refused, Trunca
 from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, either
-from millrace.sources.postgres.decoding import read
+from millrace.sources.postgres.decoding import read, sound
 from millrace.sources.postgres.log.messages import Change, Told
 from millrace.sources.postgres.log.publishing import Identity
 from millrace.sources.postgres.log.snapshots import Snapshot
@@ -266,18 +266,10 @@ def _read(column: Column, type_: Type) -> Casted:
         return read(column.array().cast(pa.string()), type_)
     except pa.ArrowInvalid:
         # A database without an encoding has text that is none; its rows are refused.
-        sound = [_sound(one) for one in column.values]
-        texts = [_text(one) if whole else None for one, whole in zip(column.values, sound, strict=True)]
+        whole = [sound(one) for one in column.values]
+        texts = [_text(one) if fine else None for one, fine in zip(column.values, whole, strict=True)]
         found = read(pa.array(texts, pa.string()), type_)
-        return Casted(found.values, either(found.bad, pa.array([not one for one in sound], pa.bool_())))
-
-
-def _sound(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return Casted(found.values, either(found.bad, pa.array([not one for one in whole], pa.bool_())))
 
 
 def _text(value: bytes | None) -> str | None:

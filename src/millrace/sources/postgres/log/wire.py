@@ -17,7 +17,7 @@ from psycopg import pq
 from millrace.data.dataclass import dataclass
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.catalog import literal
-from millrace.sources.postgres.types import SESSION
+from millrace.sources.postgres.types import AS_IT_IS, SESSION
 
 # Microseconds from 1970 to 2000, from where the server counts.
 _EPOCH_US = 946_684_800_000_000
@@ -53,7 +53,7 @@ class Wire:
         self, uri: str, translated: Callable[[str | None, str], MillraceError], timeout_s: float = 10.0
     ) -> None:
         self._translated = translated
-        self._pgconn = _connected(f"{uri}&replication=database&client_encoding=UTF8", timeout_s)
+        self._pgconn = _connected(f"{uri}&replication=database", timeout_s)
         if self._pgconn.status != pq.ConnStatus.OK:
             words = self._pgconn.error_message.decode(errors="replace") or "connection failed: timeout expired"
             self._pgconn.finish()
@@ -62,6 +62,7 @@ class Wire:
         self._told_at = time.monotonic()
         for name, value in SESSION.items():
             self.ask(f"SET {name} = {literal(value)}")
+        self.ask(AS_IT_IS)
 
     def ask(self, command: str, patience: Patience | None = None) -> list[tuple[str | None, ...]]:
         """Rows of one command. Raises what the ``patience`` has to say when that ends."""
