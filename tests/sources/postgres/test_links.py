@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from ctypes import POINTER, c_int, c_void_p
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +18,7 @@ from tests.proxy import Action, Pair, Proxy
 from tests.sources.postgres.test_pipeline import zoo
 
 from millrace.data.types import storage
+from millrace.sources.postgres import pq
 from millrace.sources.postgres.by_adbc import Adbc
 from millrace.sources.postgres.by_copy import CopyLink, able
 from millrace.sources.postgres.decoding import decoded
@@ -157,3 +161,24 @@ def test_a_type_that_nobody_foresaw_is_told(shop: Database) -> None:
 def test_a_query_with_a_letter_that_ends_a_text_is_refused(shop: Database) -> None:
     with closing(link(shop.url, "copy")) as one, pytest.raises(Failed):
         one.rows("SELECT 1 \0; garbage")
+
+
+def test_reading_on_after_the_end_of_a_connection_is_told(shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    libpq, asked = pq.library(), list[bool]()
+    assert libpq is not None
+    get, closed = libpq.PQgetCopyData, False
+
+    @ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(c_void_p), c_int)
+    def counted(connection: int, message: Any, wait_not: int) -> int:
+        asked.append(closed)
+        return -1 if closed else get(connection, message, wait_not)
+
+    monkeypatch.setattr(libpq, "PQgetCopyData", counted)
+    with closing(link(shop.url, "copy")) as one:
+        batches = one.batches("SELECT g AS a FROM generate_series(1, 300000) g", {"a": typed("int4")})
+        next(batches)
+        one.close()
+        closed = True
+        with pytest.raises(Failed, match="closed"):
+            next(batches)
+    assert asked and True not in asked

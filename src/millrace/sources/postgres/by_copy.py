@@ -75,7 +75,7 @@ class CopyLink:
         forms = self._forms(sql, types)
         self._pq.PQclear(self._executed(f"COPY ({sql}) TO STDOUT (FORMAT BINARY)", pq.COPY_OUT))
         get, release = (ctypes.cast(one, c_void_p) for one in (self._pq.PQgetCopyData, self._pq.PQfreemem))
-        whole = yield from copied.batches(forms, get, release, self._open)
+        whole = yield from copied.batches(forms, get, release, lambda: self._open)
         # Why the rows ended, where that was not their end.
         while result := self._pq.PQgetResult(self._open):
             self._pq.PQclear(self._checked(result, *pq.DONE))

@@ -7,7 +7,7 @@ and a UUID as text.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from ctypes import c_int32, c_int64, c_void_p
 from typing import Literal, TypeAlias
 
@@ -123,21 +123,21 @@ def batches(
     forms: Mapping[str, Form],
     get: c_void_p,
     release: c_void_p,
-    connection: int | None = None,
+    connection: Callable[[], int | None] = lambda: None,
     *,
     most_rows: int = _MOST_ROWS,
 ) -> Generator[pa.RecordBatch, None, bool]:
     """Rows from the messages that ``get`` gives and ``release`` frees, as PQgetCopyData and PQfreemem do.
 
-    Returns whether they came to their end: where ``get`` has no more before, what is left of them is kept back. Raises
-    Strange where they are not rows of such columns.
+    ``connection``: asked before each use, as it may be closed meanwhile; what it raises goes through. Returns whether
+    the rows came to their end: where ``get`` has no more before, what is left of them is kept back. Raises Strange
+    where they are not rows of such columns.
     """
     native = library()
     assert native is not None
     columns = [_Buffers(one) for one in forms.values()]
     least = sum(4 if one.varies else 8 for one in forms.values())
     copy = _Copy(
-        connection=connection,
         get=get,
         release=release,
         columns=len(columns),
@@ -148,7 +148,7 @@ def batches(
         answer = _FULL
         while answer == _FULL:
             copy.rows = copy.bytes = 0
-            answer = _batch(native, copy, columns)
+            answer = _batch(native, copy, columns, connection)
             if copy.rows and (answer == _FULL or copy.over):
                 yield pa.RecordBatch.from_arrays([one.array(copy.rows) for one in columns], names=[*forms])
         return bool(copy.over)
@@ -157,12 +157,13 @@ def batches(
             ctypes.CFUNCTYPE(None, c_void_p)(release.value or 0)(copy.message)
 
 
-def _batch(native: ctypes.CDLL, copy: _Copy, columns: Sequence[_Buffers]) -> int:
+def _batch(native: ctypes.CDLL, copy: _Copy, columns: Sequence[_Buffers], connection: Callable[[], int | None]) -> int:
     """Rows of one batch stand in the columns; whether it is full, or all has ended."""
     for column in columns:
         column.begin(copy.most_rows)
     while True:
         given = (_Column * len(columns))(*(column.given() for column in columns))
+        copy.connection = connection()
         answer = native.millrace_pg_copy(ctypes.byref(copy), given)
         for column, one in zip(columns, given, strict=True):
             column.odd |= bool(one.odd)
