@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import random
+import resource
 import zlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -277,22 +278,33 @@ def _number(value: int) -> bytes:
     return found + bytes([value])
 
 
-def avro_file(codec: str) -> bytes:
-    """Written by hand, so that codecs which fastavro has only with further packages are here too."""
-    about = {"avro.codec": codec.encode(), "avro.schema": json.dumps(SCHEMA).encode()}
+def avro_of(schema: Any, blocks: list[tuple[int, bytes]], codec: str = "null") -> bytes:
+    """Written by hand, so that codecs which fastavro has only with further packages are here too, and what nobody but
+    an attacker writes."""
+    about = {
+        "avro.codec": codec.encode(),
+        "avro.schema": schema if isinstance(schema, bytes) else json.dumps(schema).encode(),
+    }
     sync = bytes(range(16))
     found = b"Obj\x01" + _number(len(about))
     for name, value in about.items():
         found += _number(len(name)) + name.encode() + _number(len(value)) + value
     found += _number(0) + sync
+    for count, block in blocks:
+        packed = _compressed(block, codec)
+        found += _number(count) + _number(len(packed)) + packed + sync
+    return found
+
+
+def avro_file(codec: str) -> bytes:
+    blocks: list[tuple[int, bytes]] = []
     for start in range(0, len(AVRO), 700):
         block = io.BytesIO()
         some = AVRO[start : start + 700]
         for row in some:
             fastavro.schemaless_writer(block, fastavro.parse_schema(SCHEMA), row)
-        packed = _compressed(block.getvalue(), codec)
-        found += _number(len(some)) + _number(len(packed)) + packed + sync
-    return found
+        blocks.append((len(some), block.getvalue()))
+    return avro_of(SCHEMA, blocks, codec)
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz", "snappy", "zstandard"])
@@ -313,6 +325,63 @@ def test_avro_as_its_own_library_writes_it(tmp_path: Path) -> None:
     sink = io.BytesIO()
     fastavro.writer(sink, fastavro.parse_schema(SCHEMA), AVRO, codec="deflate")
     assert len(values(tmp_path, "a.avro", sink.getvalue())) == 3000
+
+
+def _record(*types: Any) -> dict[str, Any]:
+    fields = [{"name": f"f{place}", "type": one} for place, one in enumerate(types)]
+    return {"type": "record", "name": f"R{random.getrandbits(60)}", "fields": fields}
+
+
+def _lists(levels: int) -> bytes:
+    whole, nothing = json.dumps(_record("?")).split('"?"')
+    return (whole + '{"type": "array", "items": ' * levels + '"int"' + "}" * levels + nothing).encode()
+
+
+DOUBLED = [{"type": "record", "name": "D0", "fields": [{"name": "f", "type": "null"}]}] + [
+    {"type": "record", "name": f"D{n}", "fields": [{"name": name, "type": f"D{n - 1}"} for name in "ab"]}
+    for n in range(1, 60)
+]
+CHAIN = [_record("int") | {"name": "C0"}] + [_record(f"C{n - 1}") | {"name": f"C{n}"} for n in range(1, 2000)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "blocks", "says"),
+    [
+        (_record(["null", "L"]) | {"name": "L"}, [(1, b"\x02" * 100_000 + b"\0")], "to any depth"),
+        (_record({"type": "map", "values": "a.L"}) | {"name": "a.L"}, [(1, b"\0")], "to any depth"),
+        (_lists(5000), [(1, b"\x02" * 5000)], "too deep"),
+        (_lists(250), [(1, b"\x02" * 250)], "deeper than 200"),
+        (_record(*CHAIN), [(1, b"\x02" * 2000)], "deeper than 200"),
+        (_record(*DOUBLED), [(1, b"")], "take no bytes"),
+        (_record(), [(10**12, b"")], "more rows than there are bytes"),
+        (_record("null", "int"), [(10**12, b"\0")], "more rows than there are bytes"),
+        (
+            _record({"type": "array", "items": "null"}),
+            [(1, _number(10**9) + b"\0")],
+            "lists of values that take no bytes",
+        ),
+        (_record({"type": "array", "items": _record("null")}), [(1, _number(10**9) + b"\0")], "take no bytes"),
+        (_record({"type": "int", "logicalType": ["x"]}), [(1, b"\0")], "schema is none"),
+        (_record({"type": "array", "items": []}), [(1, b"\0")], "schema is none"),
+    ],
+)
+def test_an_avro_file_that_would_be_endless_or_bottomless_is_refused(
+    tmp_path: Path, schema: Any, blocks: list[tuple[int, bytes]], says: str
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    with pytest.raises(Unreadable, match=says):
+        read(tmp_path, "a.avro", avro_of(schema, blocks))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 5
+
+
+def test_avro_values_without_bytes_and_types_by_name_are_read(tmp_path: Path) -> None:
+    point = _record("int") | {"name": "n.Point"}
+    schema = _record("int", "null", point, ["null", "n.Point"], {"type": "array", "items": ["null", "int"]})
+    row = b"\x02" + b"\x04" + b"\x02\x06" + b"\x04\0\x02\x08\0"
+    assert (
+        values(tmp_path, "a.avro", avro_of(schema, [(2, row * 2)]))
+        == [{"f0": 1, "f2": {"f0": 2}, "f3": {"f0": 3}, "f4": [None, 4]}] * 2
+    )
 
 
 def test_xml_has_a_row_for_each_child_of_the_root(tmp_path: Path) -> None:

@@ -23,9 +23,12 @@ from millrace.data import types
 from millrace.data.batch import JSON
 from millrace.data.rows import to_batch
 from millrace.errors import DataError
+from millrace.sources.files.avro_weight import Weight, weight
 from millrace.sources.files.parts import BYTES, LARGEST, ROWS, Bad, Part, Unreadable
 
 _MAGIC = b"Obj\x01"
+# So many values at least are held as Python objects before they become a part.
+_CELLS = 4_000_000
 _PLAIN = {
     "boolean": types.BOOLEAN, "int": types.INTEGER, "long": types.LONG, "float": types.FLOAT, "double": types.DOUBLE,
     "bytes": types.BYTEARRAY, "fixed": types.BYTEARRAY, "string": types.VARCHAR, "enum": types.VARCHAR,
@@ -46,16 +49,18 @@ def read(stream: BinaryIO) -> Iterator[Part]:
     written: Any = msgspec.json.decode(about.get("avro.schema", b""))
     if not isinstance(written, dict) or written.get("type") != "record":
         raise Unreadable("its schema is not that of records")
-    parsed = _parsed(written)
-    declared = _declared(written["fields"])
+    parsed, declared, row = _parsed(written)
+    many = max(1, min(ROWS, _CELLS // max(1, row.bytes + row.free)))
     rows: list[dict[str, JSON]] = []
     size = upto = 0
     for count, block in _blocks(stream, sync, codec):
+        if count * max(1, row.bytes) > len(block):
+            raise Unreadable(f"the block behind row {upto} says that it has more rows than there are bytes for")
         file = io.BytesIO(block)
         for _ in range(count):
             rows.append(_record(file, parsed))
             upto += 1
-            if len(rows) >= ROWS:
+            if len(rows) >= many:
                 yield _part(rows, declared, upto)
                 rows, size = [], 0
         if file.tell() != len(block):
@@ -68,10 +73,11 @@ def read(stream: BinaryIO) -> Iterator[Part]:
         yield _part(rows, declared, upto)
 
 
-def _parsed(written: Any) -> Any:
+def _parsed(written: Any) -> tuple[Any, pa.Schema, Weight]:
     try:
-        return parse_schema(written)
-    except (LookupError, SchemaParseException, TypeError, ValueError) as error:
+        parsed = parse_schema(written)
+        return parsed, _declared(written["fields"]), weight(parsed, {})
+    except (AttributeError, LookupError, SchemaParseException, TypeError, ValueError) as error:
         raise Unreadable(f"its schema is none: {error!r}"[:500]) from error
 
 

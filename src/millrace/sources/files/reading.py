@@ -91,6 +91,8 @@ def _in_words(found: Found) -> Generator[None]:
                 f"{found.key} cannot be read: {error.strerror}", hint="See to the disk, then run again.", code="file_io"
             ) from error
         raise Unreadable(str(error)[:500]) from error
+    except RecursionError as error:
+        raise Unreadable("something in it nests too deep") from error
     except (pa.ArrowException, ValueError, zlib.error, lzma.LZMAError) as error:
         said = str(error).strip()
         raise Unreadable(said.splitlines()[0][:500] if said else type(error).__name__) from error
