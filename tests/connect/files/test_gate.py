@@ -126,6 +126,30 @@ def test_an_endpoint_is_a_url_of_http(endpoint: str) -> None:
         aimed(endpoint)
 
 
+@pytest.mark.parametrize("region", ["@127.0.0.1:9443/#", "x.127.0.0.1:9443/", ""])
+def test_a_region_is_no_address(region: str) -> None:
+    with pytest.raises(ValueError, match="a region is a name"):
+        Config.model_validate({"path": "s3://bucket/x", "region": region})
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "gs://bucket/x", "az://bucket/x"])
+def test_who_brings_keys_goes_through_the_gate_wherever_the_client_would_go(url: str) -> None:
+    """Names that make another address are refused in front of this; whatever comes through is looked at here."""
+    keys = {
+        "s3": {"region": "@%s/#", "access_key_id": "mine", "secret_access_key": "own-secret"},
+        "gs": {"google_service_account_key": '{"private_key": "x", "gcs_base_url": "http://%s"}'},
+        "az": {"azure_storage_account_name": "%s#", "azure_storage_account_key": "QUFB"},
+    }[url[:2]]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(1)
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        options = {name: value.replace("%s", there) for name, value in keys.items()}
+        with pytest.raises(MillraceError):
+            Store.at(url, options, allowed=WORLD.stores).read("foo")
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
 def test_the_gate_is_for_its_own_process_and_tunnels_to_where_it_may() -> None:
     service = Service()
     with service.serving() as endpoint:

@@ -79,7 +79,7 @@ def test_files_of_a_bucket(world: World, s3: str, bucket: str, monkeypatch: pyte
         ({}, "server_credentials"),
         ({"endpoint": "https://s3.example.com"}, "own_keys"),
         ({"endpoint": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b"}, "private_address"),
-        ({"account_name": "a"}, "server_credentials"),
+        ({"account_name": "abc"}, "server_credentials"),
     ],
 )
 def test_who_is_not_at_the_machine_reads_no_bucket_by_its_keys(settings: dict[str, Any], code: str) -> None:
@@ -87,6 +87,23 @@ def test_who_is_not_at_the_machine_reads_no_bucket_by_its_keys(settings: dict[st
     with pytest.raises(ConfigError) as error:
         source.streams()
     assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "aim"),
+    [
+        ("az://c/x", "account_name", "127.0.0.1:9443#"),
+        ("az://c/x", "account_name", "127.0.0.1:9443/?"),
+        ("s3://bucket/x", "region", "@127.0.0.1:9443/#"),
+        ("s3://bucket/x", "region", "x.127.0.0.1:9443/"),
+        ("s3://bucket/x", "region", "eu-central-1\n"),
+    ],
+)
+def test_no_name_is_an_address(url: str, name: str, aim: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Config.model_validate({"url": url, name: aim})
+    for good in ("eu-central-1", "RegionOne", "auto") if name == "region" else ("exports24",):
+        Config.model_validate({"url": url, name: good})
 
 
 def test_a_folder_of_the_server_is_for_who_may_name_it(world: World, tmp_path: Path) -> None:

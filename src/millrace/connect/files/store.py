@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,33 @@ SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "azure://
 
 _PIECE = 1 << 20
 
+# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
+_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
+# The client makes addresses of them: with a sign of a URL in it, it would be another server's.
+_REGION = re.compile(r"[\w-]{1,64}", re.ASCII)
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+
+
+def checked_endpoint(url: str | None) -> str | None:
+    """The address of a service. Raises ValueError."""
+    if url is not None and _ENDPOINT.fullmatch(url) is None:
+        raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
+    return url
+
+
+def checked_region(name: str | None) -> str | None:
+    """The name of a region. Raises ValueError."""
+    if name is not None and _REGION.fullmatch(name) is None:
+        raise ValueError("a region is a name like eu-central-1, of letters, digits, - and _")
+    return name
+
+
+def checked_account(name: str | None) -> str | None:
+    """The name of a storage account of Azure. Raises ValueError."""
+    if name is not None and _ACCOUNT.fullmatch(name) is None:
+        raise ValueError("the name of a storage account has 3 to 24 signs, small letters and digits; give no address")
+    return name
+
 
 def _client(options: Mapping[str, str], allowed: frozenset[Kind] | None) -> Any:
     """How the client of a bucket connects."""
@@ -28,8 +56,8 @@ def _client(options: Mapping[str, str], allowed: frozenset[Kind] | None) -> Any:
     endpoint = options.get("endpoint")
     if endpoint is not None and endpoint.startswith("http://"):
         found["allow_http"] = True
-    # The key of a service account names the servers that it is shown to.
-    if allowed is not None and (endpoint is not None or "google_service_account_key" in options):
+    # Without a service and keys of its own it is where the server's environment says, which its operator chose.
+    if allowed is not None and options.keys() - {"region", "azure_storage_account_name"}:
         # Imported here: only who may not reach everything needs it.
         from millrace.connect.files.gate import through
 
@@ -115,7 +143,7 @@ class Store:
         cls, root: str, options: Mapping[str, str] | None = None, *, allowed: frozenset[Kind] | None = None
     ) -> Store:
         """The store at a local path or a bucket's URL. ``options`` are those of the bucket's service; with ``allowed``
-        its ``endpoint``, and whatever that redirects to, is reached at addresses of these kinds alone.
+        a service that is named, or shown keys, is reached at addresses of these kinds alone, wherever it redirects to.
 
         Raises ConfigError when a local path cannot be a folder or cannot be written.
         """

@@ -6,7 +6,6 @@ Source: https://developmentseed.org/obstore/latest/ for buckets, https://www.rfc
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +34,7 @@ from millrace.connect.destination import (
 )
 from millrace.connect.files import formats, layout
 from millrace.connect.files.formats import Compression, Format
-from millrace.connect.files.store import SCHEMES, Store, full
+from millrace.connect.files.store import SCHEMES, Store, checked_endpoint, checked_region, full
 from millrace.connect.reach import check_url
 from millrace.connect.source import Context, Verdict
 from millrace.connect.sql import counting, finding
@@ -51,8 +50,6 @@ FILE_ROWS = 1_000_000
 FILE_BYTES = 128 * 1024 * 1024
 # Integers up to here are equal to a DOUBLE.
 _EXACT = 2**53
-# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
-_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
 
 
 class Config(DestinationConfig):
@@ -72,12 +69,8 @@ class Config(DestinationConfig):
     access_key_id: str | None = Field(None, description="Key of an S3 bucket; left out: from the environment.")
     secret_access_key: Secret | None = Field(None, description="Secret of that key.")
 
-    @field_validator("endpoint")
-    @classmethod
-    def _endpoint(cls, url: str | None) -> str | None:
-        if url is not None and _ENDPOINT.fullmatch(url) is None:
-            raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
-        return url
+    _endpoint = field_validator("endpoint")(checked_endpoint)
+    _region = field_validator("region")(checked_region)
 
     @field_validator("partition")
     @classmethod

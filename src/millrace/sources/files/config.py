@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Literal, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
-from millrace.connect.files.store import SCHEMES
+from millrace.connect.files.store import SCHEMES, checked_account, checked_endpoint, checked_region
 from millrace.connect.ssh import SshSettings
 
 Format: TypeAlias = Literal["csv", "tsv", "json", "parquet", "avro", "xml"]
@@ -20,9 +19,6 @@ ENDINGS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
     ".parquet": "parquet", ".avro": "avro", ".xml": "xml",
 }  # fmt: skip
-
-# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
-_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
 
 
 # Forms ask for what a place needs where the url says that it is one.
@@ -106,12 +102,9 @@ class Config(SourceConfig):
         json_schema_extra=_SFTP,
     )
 
-    @field_validator("endpoint")
-    @classmethod
-    def _endpoint(cls, url: str | None) -> str | None:
-        if url is not None and _ENDPOINT.fullmatch(url) is None:
-            raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
-        return url
+    _endpoint = field_validator("endpoint")(checked_endpoint)
+    _region = field_validator("region")(checked_region)
+    _account = field_validator("account_name")(checked_account)
 
     @field_validator("encoding")
     @classmethod
