@@ -103,8 +103,10 @@ $(BENCH_STAMP): $(STAMP)
 	@$(COMPILE)
 	@touch $@
 
-bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md
+bench: $(BENCH_STAMP)  ## Speed and memory, as ratios to a raw floor and to a peer; writes docs/benchmark.md; the API, the scheduler
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.api
+	@$(BIN)/python -m tests.bench.scheduler
 
 bench-flight: setup  ## Speed of scripts, blocks and nested values beside plain Python; a million failed events
 	@$(BIN)/python -m tests.bench.scripts
