@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.control.file_notes import note, seen
 from tests.control.sources import Script
 
-from millrace.control import connections, lifecycle, overview, pipelines, records, runs
+from millrace.control import connections, file_log, lifecycle, overview, pipelines, records, runs, status
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 
@@ -25,13 +26,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         connections.create(home, "source", "shop", "clevertap", config)
         for name in ("warehouse", "lake_1"):
             connections.create(home, "destination", name, "duckdb", {"path": str(folder / f"{name}.duckdb")})
-        for number, name in enumerate(("Never ran", "Ran well", "Failed", "paused", "Fails in part")):
+        for number, name in enumerate(("Never ran", "Ran well", "Failed", "paused", "Fails in part", "Lost a file")):
             target = "lake_1" if name == "paused" else "warehouse"
             pipelines.create(home, Wish(name, "shop", target, table_prefix=f"p{number}_"))
         runs.run(home, "Ran well")
+        runs.run(home, "Lost a file")
         runs.run(home, "Fails in part")
         _end(home, "Fails in part", "COMPLETED_WITH_FAILURES")
         _end(home, "Failed", "FAILED")
+        for name, path in (("Lost a file", "cut.csv"), ("Ran well", "skipped.csv")):
+            seen(home, name, note(path, "failed", error="It is cut off."), note("whole.csv", "ingested", rows=2))
+        file_log.skip_files(home, "Ran well", ["skipped.csv"])
         lifecycle.pause(home, "paused")
         yield home
 
@@ -46,12 +51,18 @@ def test_each_pipeline_is_as_its_last_run_ended(home: Home) -> None:
     assert {one.name: one.health for one in found.items} == {
         "Failed": "FAILING",
         "Fails in part": "LOOK",
+        "Lost a file": "LOOK",
         "Never ran": "NEW",
         "paused": "PAUSED",
         "Ran well": "WELL",
     }
     assert [one.name for one in found.items] == sorted((one.name for one in found.items), key=str.lower)
-    assert found.counts == {"FAILING": 1, "LOOK": 1, "NEW": 1, "PAUSED": 1, "WELL": 1}
+    assert found.counts == {"FAILING": 1, "LOOK": 2, "NEW": 1, "PAUSED": 1, "WELL": 1}
+
+
+def test_files_that_could_not_be_read_are_counted_unless_nobody_wants_them(home: Home) -> None:
+    counted = {one.name: one.failed_files for one in status.statuses(home)}
+    assert (counted.pop("Lost a file"), set(counted.values())) == (1, {0})
 
 
 def test_what_a_run_loaded_is_in_its_line_and_in_the_hours(home: Home) -> None:
@@ -78,7 +89,7 @@ def test_pipelines_are_found_by_how_they_are_and_by_parts_of_names(home: Home) -
     def named(**asked: object) -> list[str]:
         return [one.name for one in overview.page(home, **asked).items]
 
-    assert named(health=["FAILING", "LOOK"]) == ["Failed", "Fails in part"]
+    assert named(health=["FAILING", "LOOK"]) == ["Failed", "Fails in part", "Lost a file"]
     assert named(destination="lake_1") == named(search="LAKE_") == ["paused"]
     assert named(search="lake%") == named(search="lakeX1") == []
     assert named(source_type="webhook") == []

@@ -96,8 +96,11 @@ def test_only_a_pipeline_from_files_has_the_tab_and_its_form_asks_for_what_a_pla
     expect(page.get_by_role("link", name="Failed events").last).to_be_visible()
     expect(page.get_by_role("link", name="File log")).to_have_count(0)
     page.goto("/pipelines/from%20files")
-    page.get_by_role("link", name="File log").click()
+    expect(page.get_by_role("heading", name="from files")).to_contain_text("Needs a look")
+    page.locator("main").get_by_text("1 file could not be read").get_by_role("link", name="See why").click()
     files = page.get_by_role("table", name="Files")
+    expect(files.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="File log").click()
     expect(files.get_by_role("row", name="orders/a.csv")).to_contain_text("Read")
     expect(files.get_by_role("row", name="orders/b.csv.gz")).to_contain_text("Failed")
 

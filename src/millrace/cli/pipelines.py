@@ -238,6 +238,10 @@ def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
             yield f"  {mark('look')} {count(one.open_rejects, 'rejected row')}: " + dim(
                 as_typed("rejects", "list", "--pipeline", one.name)
             )
+        if one.failed_files:
+            yield f"  {mark('look')} {count(one.failed_files, 'file')} could not be read: " + dim(
+                as_typed("files", "list", one.name, "--status", "failed")
+            )
 
 
 def _reached(stream: StreamStatus, now: datetime) -> Iterator[str]:

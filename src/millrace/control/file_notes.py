@@ -57,6 +57,16 @@ def expire(connection: sa.Connection, now: datetime) -> int:
     return connection.execute(sa.delete(file_log).where(file_log.c.gone_at < now - KEPT_FOR)).rowcount
 
 
+def failed_by_pipeline() -> sa.Select[*tuple[Any, ...]]:
+    """How many files of each pipeline could not be read, ``n`` by ``pipeline_id``; without those that are skipped."""
+    f = file_log.c
+    return (
+        sa.select(f.pipeline_id, sa.func.count().label("n"))
+        .where(f.status == "failed", f.skipped.is_(False))
+        .group_by(f.pipeline_id)
+    )
+
+
 def in_parts(names: list[str]) -> Iterator[list[str]]:
     """The names, so many at once as a statement takes."""
     return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))

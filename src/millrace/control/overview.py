@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import pages, pipelines, rejects, schedule, slots
+from millrace.control import file_notes, pages, pipelines, rejects, schedule, slots
 from millrace.control.priority import Priority
 from millrace.control.tables import connections, reject_files, reject_groups, runs, segments
 from millrace.control.tables import pipelines as table
@@ -163,13 +163,14 @@ def _every(connection: sa.Connection, team_id: str) -> sa.Select[*tuple[Any, ...
     )
     run = runs.alias("run")
     failed = rejects.open_by_pipeline(connection).subquery()
+    files = file_notes.failed_by_pipeline().subquery()
     rows = sa.func.coalesce(failed.c.n, 0)
     health = sa.case(
         (table.c.state != "ACTIVE", table.c.state),
         (run.c.id.is_(None), "NEW"),
         (run.c.status.in_(GOING), "WORKING"),
         (run.c.status == "FAILED", "FAILING"),
-        (sa.or_(rows > 0, run.c.status.like("%WITH_FAILURES")), "LOOK"),
+        (sa.or_(rows > 0, files.c.n > 0, run.c.status.like("%WITH_FAILURES")), "LOOK"),
         else_="WELL",
     )
     return (
@@ -193,6 +194,7 @@ def _every(connection: sa.Connection, team_id: str) -> sa.Select[*tuple[Any, ...
         .join(_DEST, _DEST.c.id == table.c.destination_id)
         .outerjoin(run, run.c.id == last)
         .outerjoin(failed, failed.c.pipeline_id == table.c.id)
+        .outerjoin(files, files.c.pipeline_id == table.c.id)
         .where(table.c.team_id == team_id)
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import leases, pipelines, positions, rejects, slots
+from millrace.control import file_notes, leases, pipelines, positions, rejects, slots
 from millrace.control.records import RunRecord, latest_runs
 from millrace.control.tables import segments, tables
 from millrace.data.dataclass import dataclass
@@ -68,7 +68,8 @@ class StreamStatus:
 class PipelineStatus:
     """One pipeline at a glance. ``running`` is the process that works on it now.
 
-    ``next_at``: when its schedule lets it run next; None while nothing is planned.
+    ``next_at``: when its schedule lets it run next; None while nothing is planned. ``failed_files``: those that its
+    source could not read.
     """
 
     name: str
@@ -84,6 +85,7 @@ class PipelineStatus:
     last_run: RunRecord | None
     running: str | None
     open_rejects: int
+    failed_files: int
 
     @property
     def waiting_segments(self) -> int:
@@ -111,8 +113,12 @@ def statuses(home: Home, pipeline: str | None = None) -> list[PipelineStatus]:
     with home.database.reading() as connection:
         runs, due = latest_runs(connection, ids), slots.next_runs(connection, ids)
         open_ = rejects.count_open(connection)
+        files = {row.pipeline_id: int(row.n) for row in connection.execute(file_notes.failed_by_pipeline())}
         return [
-            _status(connection, one, runs.get(one.name), due.get(one.id), open_.get(one.id, 0), now) for one in found
+            _status(
+                connection, one, runs.get(one.name), due.get(one.id), open_.get(one.id, 0), files.get(one.id, 0), now
+            )
+            for one in found
         ]
 
 
@@ -122,6 +128,7 @@ def _status(
     last_run: RunRecord | None,
     next_at: datetime | None,
     open_rejects: int,
+    failed_files: int,
     now: datetime,
 ) -> PipelineStatus:
     lanes: dict[str, list[LaneStatus]] = {}
@@ -146,6 +153,7 @@ def _status(
         last_run=last_run,
         running=f"process {holder.pid} on {holder.host}" if holder else None,
         open_rejects=open_rejects,
+        failed_files=failed_files,
     )
 
 

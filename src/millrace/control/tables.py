@@ -386,6 +386,7 @@ file_log = Table(
     Column("error", Free),
     UniqueConstraint("pipeline_id", "stream", "digest"),
     Index("ix_file_log_gone", "gone_at"),
+    Index("ix_file_log_status", "pipeline_id", "status"),
     sqlite_autoincrement=True,
 )
 

@@ -575,6 +575,8 @@ CREATE TABLE file_log (
 
 CREATE INDEX ix_file_log_gone ON file_log (gone_at)
 
+CREATE INDEX ix_file_log_status ON file_log (pipeline_id, status)
+
 CREATE TABLE tables (
     pipeline_id VARCHAR(36) NOT NULL,
     name TEXT NOT NULL,

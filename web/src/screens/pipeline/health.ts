@@ -8,5 +8,6 @@ export function health(pipeline: Schemas['PipelineStatus']): string {
   if (last === undefined) return 'NEW';
   if (last === 'QUEUED' || last === 'IN_PROGRESS' || last === 'CANCELLING') return 'WORKING';
   if (last === 'FAILED') return 'FAILING';
-  return pipeline.open_rejects > 0 || last.endsWith('WITH_FAILURES') ? 'LOOK' : 'WELL';
+  const partly = pipeline.open_rejects > 0 || pipeline.failed_files > 0 || last.endsWith('WITH_FAILURES');
+  return partly ? 'LOOK' : 'WELL';
 }

@@ -8,7 +8,7 @@ import { Ago } from '~/parts/Ago';
 import { Balance } from '~/parts/Balance';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Scroll } from '~/parts/Scroll';
-import { StatusBadge } from '~/parts/StatusBadge';
+import { StatusBadge, ToneIcon } from '~/parts/StatusBadge';
 import { count, share, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 import { isGoing, useLiveJob } from '../jobs/live';
@@ -98,6 +98,17 @@ export function Component() {
               {run.error.message} <Link to={at.job(name, run.id)}>More</Link>
             </Text>
           )}
+        </Paper>
+      )}
+      {pipeline.failed_files > 0 && (
+        <Paper className="card" p="md">
+          <Group gap="xs">
+            <ToneIcon tone="look" />
+            <Text size="sm">
+              {some(pipeline.failed_files, 'file')} could not be read.{' '}
+              <Link to={`${at.pipeline(name, 'files')}?status=failed`}>See why</Link>
+            </Text>
+          </Group>
         </Paper>
       )}
       <Paper className="card" p="md">
