@@ -111,6 +111,9 @@ def test_only_a_pipeline_from_files_has_the_tab_and_its_form_asks_for_what_a_pla
     expect(page.get_by_label("SSH host key")).to_be_hidden()
     url.fill("sftp://me@files.example.com/orders")
     expect(page.get_by_label("SSH host key")).to_be_visible()
+    # What is typed as it stands looks so, without the signs that say it.
+    expect(page.locator("form code").get_by_text("ssh-keyscan", exact=True)).to_be_visible()
+    expect(page.locator("form")).not_to_contain_text("`")
     expect(page.get_by_label("Secret access key")).to_have_count(0)
 
 

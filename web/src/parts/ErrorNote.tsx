@@ -1,6 +1,7 @@
 import { Alert, Anchor, Button, Group, List, Text } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { Problem } from '~/api/client';
+import { Told } from './Told';
 
 interface Props {
   error: Error | null;
@@ -15,21 +16,21 @@ export function ErrorNote({ error, again }: Props) {
   return (
     <Alert color="red" variant="light" icon={<IconAlertTriangle size={20} />} role="alert">
       <Text size="sm" fw={500} c="var(--mantine-color-text)">
-        {capital(fault?.message ?? 'This page has a fault of its own.')}
+        <Told text={capital(fault?.message ?? 'This page has a fault of its own.')} />
       </Text>
       {fault?.problems && (
         <List size="sm" mt={4}>
           {fault.problems.map((one, index) => (
             <List.Item key={index}>
               {one.field && <span className="mono">{one.field}: </span>}
-              {one.message} {one.hint}
+              <Told text={`${one.message} ${one.hint ?? ''}`} />
             </List.Item>
           ))}
         </List>
       )}
       {(fault?.hint || !fault) && (
         <Text size="sm" mt={4} c="var(--mantine-color-text)">
-          {fault?.hint ?? error.message}
+          <Told text={fault?.hint ?? error.message} />
         </Text>
       )}
       <Group mt={8} gap="sm">

@@ -1,7 +1,7 @@
 import { Button, FileButton, Group, Input, Text } from '@mantine/core';
 import { IconFile, IconUpload } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import type { Schemas } from '~/api/client';
 import { segment, send } from '~/api/client';
 import { bytes } from '~/words/numbers';
@@ -11,7 +11,7 @@ import { Scroll } from './Scroll';
 
 interface Props {
   label: string;
-  description?: string | undefined;
+  description?: ReactNode;
   withAsterisk?: boolean;
   error?: string | null;
   /** The name under which the server keeps the file. */

@@ -14,6 +14,7 @@ import {
 import { useState } from 'react';
 import { FileField } from './FileField';
 import { type Field, fieldsOf, isAsked, type Settings } from './schema';
+import { Told } from './Told';
 
 interface Props {
   /** JSON Schema of the settings of a connector. */
@@ -94,9 +95,10 @@ interface InputProps {
 }
 
 function Input({ field, kept, value, error, change }: InputProps) {
+  const told = field.told ? <Told text={field.told} /> : undefined;
   const common = {
     label: field.label,
-    description: field.told || undefined,
+    description: told,
     withAsterisk: field.required && !kept,
     error,
   };
@@ -128,7 +130,7 @@ function Input({ field, kept, value, error, change }: InputProps) {
       return (
         <Switch
           label={field.label}
-          description={field.told}
+          description={told}
           error={error}
           checked={Boolean(value ?? field.default === 'true')}
           onChange={(event) => change(event.currentTarget.checked)}
@@ -163,7 +165,7 @@ function Input({ field, kept, value, error, change }: InputProps) {
           {...common}
           description={
             <>
-              {field.told} As JSON, like <Code>{'{"key": "value"}'}</Code>.
+              {told} As JSON, like <Code>{'{"key": "value"}'}</Code>.
             </>
           }
           autosize

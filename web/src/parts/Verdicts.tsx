@@ -3,6 +3,7 @@ import type { Schemas } from '~/api/client';
 import { status } from '~/words/statuses';
 import { capital } from './ErrorNote';
 import { ToneIcon } from './StatusBadge';
+import { Told } from './Told';
 
 /** What the test of a connection found, step by step. */
 export function Verdicts({ checked, close }: { checked: Schemas['Checked']; close?: () => void }) {
@@ -20,11 +21,11 @@ export function Verdicts({ checked, close }: { checked: Schemas['Checked']; clos
             </span>
             <div>
               <Text size="sm">
-                <b>{capital(one.step)}:</b> {one.message}
+                <b>{capital(one.step)}:</b> <Told text={one.message} />
               </Text>
               {one.hint && (
                 <Text size="sm" c="dimmed">
-                  {one.hint}
+                  <Told text={one.hint} />
                 </Text>
               )}
             </div>

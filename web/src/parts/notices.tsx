@@ -4,6 +4,7 @@ import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle, IconCheck } from '@tabler/icons-react';
 import { Problem } from '~/api/client';
 import { capital } from './ErrorNote';
+import { Told } from './Told';
 
 /** It is done; `undo` takes it back, and where that fails, it is said why. */
 export function done(message: string, undo?: false | (() => unknown)): void {
@@ -37,7 +38,7 @@ export function failed(error: Error): void {
     icon: <IconAlertTriangle size={16} />,
     color: 'red',
     autoClose: 12_000,
-    title: capital(error.message),
-    message: error instanceof Problem ? error.fault.hint : null,
+    title: <Told text={capital(error.message)} />,
+    message: error instanceof Problem && error.fault.hint ? <Told text={error.fault.hint} /> : null,
   });
 }
