@@ -71,6 +71,9 @@ def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, scr
     expect(page.get_by_role("region", name="Sample and result").get_by_role("row", name="amount")).to_contain_text(
         "none"
     )
+    # What changes needs no search among what does not.
+    compared = page.get_by_role("table", name="Fields before and after")
+    expect(compared.locator("tbody tr").first).to_contain_text("amount")
     page.get_by_role("button", name="Deploy").click()
     page.get_by_role("dialog").get_by_role("button", name="Deploy").click()
     expect(page.get_by_text("Version 2 is deployed,")).to_be_visible()

@@ -19,12 +19,16 @@ const MARKS = {
 const text = (value: unknown): string =>
   value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value, null, 2);
 
-/** One event field by field, before and after; what changed is marked. */
+/** One event field by field, before and after; what changed is marked, and stands first. */
 export function Compared({ before, after }: Props) {
   const old = before?.properties ?? {};
   const now = after?.properties ?? {};
-  const names = [...Object.keys(old), ...Object.keys(now).filter((name) => !(name in old))];
   const alone = before === null;
+  const names = [...Object.keys(old), ...Object.keys(now).filter((name) => !(name in old))];
+  const fields = names.map(
+    (name) => ({ name, change: alone ? 'same' : changeOf(old[name], now[name]) }) as const,
+  );
+  fields.sort((a, b) => Number(a.change === 'same') - Number(b.change === 'same'));
   return (
     <Scroll label="Before and after">
       <table className="table compared" aria-label="Fields before and after">
@@ -36,8 +40,7 @@ export function Compared({ before, after }: Props) {
           </tr>
         </thead>
         <tbody>
-          {names.map((name) => {
-            const change = alone ? 'same' : changeOf(old[name], now[name]);
+          {fields.map(({ name, change }) => {
             const mark = change === 'same' ? null : MARKS[change];
             return (
               <tr key={name} data-change={change}>
