@@ -12,7 +12,7 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive
 from tests.web.shops import opened
 
-from millrace.control import mapping_views, preview, rejects, runs
+from millrace.control import mapping_document, mapping_views, preview, rejects, runs
 from millrace.control.home import Home
 from millrace.control.rejects import Choice
 
@@ -147,6 +147,18 @@ def test_an_event_type_is_mapped_elsewhere_unmapped_left_out_and_taken_in(
     page: Page, home: Home, script: Script, shop: str
 ) -> None:
     arrive(page, home, f"/pipelines/{shop}/mapper/Orders", "bob@example.com")
+
+    # As text, for elsewhere: the one, or all of the pipeline.
+    _more(page, "As YAML")
+    written = page.get_by_role("dialog", name="The mapping of Orders as YAML")
+    expect(written).to_contain_text("millrace mapping apply")
+    expect(written.locator("pre")).to_have_text(mapping_document.export_yaml(home, shop, ["Orders"]).rstrip())
+    written.get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="Event types").click()
+    page.get_by_role("button", name="As YAML").click()
+    expect(page.get_by_role("dialog").locator("pre")).to_have_text(mapping_document.export_yaml(home, shop).rstrip())
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="Orders", exact=True).click()
 
     # To a table that is there: fields go to the columns of their name, one is left out.
     _more(page, "Map to another table")

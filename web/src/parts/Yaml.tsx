@@ -7,15 +7,17 @@ import { ErrorNote } from './ErrorNote';
 interface Props {
   title: string;
   pipelines: readonly string[];
+  /** Only the mappings of these event types of the one pipeline; of none: of all of them. */
+  mappings?: readonly string[];
   close: () => void;
 }
 
-/** Pipelines as the text that `millrace apply` reads, with their connections. */
-export function Yaml({ title, pipelines, close }: Props) {
+/** Pipelines as the text that `millrace apply` reads, with their connections; or mappings, as `mapping apply` does. */
+export function Yaml({ title, pipelines, mappings, close }: Props) {
   const text = useQuery({
-    queryKey: ['pipelines', 'yaml', pipelines],
-    queryFn: () =>
-      body(api.GET('/api/millrace/v1/export', { params: { query: { pipeline: [...pipelines] } } })),
+    queryKey: ['pipelines', 'yaml', pipelines, mappings],
+    queryFn: () => written(pipelines, mappings),
+    staleTime: 0,
   });
   return (
     <Modal
@@ -26,11 +28,24 @@ export function Yaml({ title, pipelines, close }: Props) {
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <Text c="dimmed" mb="sm">
-        <span className="mono">millrace apply</span> makes the same of it elsewhere. Secrets are variables.
+        <span className="mono">millrace {mappings && 'mapping '}apply</span> makes the same of it elsewhere.
+        {!mappings && ' Secrets are variables.'}
       </Text>
       <ErrorNote error={text.error} again={() => void text.refetch()} />
       {text.isPending && <Loader size="sm" />}
-      {text.data && <Copyable text={text.data.text} label="the YAML" />}
+      {text.data && <Copyable text={text.data} label="the YAML" />}
     </Modal>
   );
+}
+
+async function written(
+  [pipeline = '', ...others]: readonly string[],
+  mappings?: readonly string[],
+): Promise<string> {
+  if (mappings) {
+    const params = { path: { pipeline }, query: { event_type: [...mappings] } };
+    return (await body(api.GET('/api/millrace/v1/pipelines/{pipeline}/mapping-file', { params }))).yaml;
+  }
+  const params = { query: { pipeline: [pipeline, ...others] } };
+  return (await body(api.GET('/api/millrace/v1/export', { params }))).text;
 }

@@ -4,6 +4,7 @@ import {
   IconDots,
   IconEye,
   IconEyeOff,
+  IconFileCode,
   IconSettingsAutomation,
   IconTableMinus,
   IconTableOptions,
@@ -12,6 +13,7 @@ import {
 } from '@tabler/icons-react';
 import { useState } from 'react';
 import { useMay } from '~/api/session';
+import { Yaml } from '~/parts/Yaml';
 import { usePipelineName } from '~/screens/pipeline/here';
 import { BULK, bulk, changing, deletingTable } from './asking';
 import { MapTo } from './MapTo';
@@ -30,13 +32,13 @@ export function Actions({ mapping, disabled }: Props) {
   const pipeline = usePipelineName();
   const may = useMay();
   const [change, review] = useState<Change | null>(null);
-  const [asking, ask] = useState<'table' | 'policy' | null>(null);
+  const [asking, ask] = useState<'table' | 'policy' | 'yaml' | null>(null);
   const { event_type: eventType, table, status, auto_mapping: auto } = mapping.overview;
   const of = { pipeline, eventType };
   const skipped = status === 'SKIPPED';
   const one = (what: 'skip' | 'include' | 'reset') =>
     review(bulk(pipeline, what, [eventType], `${BULK[what].label}: ${eventType}?`));
-  if (!may('mappings.edit')) return null;
+  const edits = may('mappings.edit');
   return (
     <>
       <Menu>
@@ -46,53 +48,77 @@ export function Actions({ mapping, disabled }: Props) {
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
-          <Menu.Item leftSection={<IconTableOptions size={16} />} onClick={() => ask('table')}>
-            {table ? 'Map to another table' : 'Map to a table'}
+          <Menu.Item leftSection={<IconFileCode size={16} />} onClick={() => ask('yaml')}>
+            As YAML
           </Menu.Item>
-          <Menu.Item leftSection={<IconSettingsAutomation size={16} />} onClick={() => ask('policy')}>
-            What happens to what is new
-          </Menu.Item>
-          <Menu.Item
-            leftSection={skipped ? <IconEye size={16} /> : <IconEyeOff size={16} />}
-            onClick={() => one(skipped ? 'include' : 'skip')}
-          >
-            {skipped ? 'Take in again' : 'Leave out'}
-          </Menu.Item>
-          {table && !skipped && (
-            <Menu.Item
-              leftSection={<IconUnlink size={16} />}
-              onClick={() =>
-                review(
-                  changing(of, `Unmap ${eventType}?`, auto ? { auto: 'off', unmap: true } : { unmap: true }, {
-                    words: `Its rows wait as failed events until it is mapped again. The table stays.${
-                      auto ? ' Auto mapping is switched off, or it would be mapped again at once.' : ''
-                    }`,
-                    verb: 'Unmap',
-                  }),
-                )
-              }
-            >
-              Unmap
-            </Menu.Item>
-          )}
-          <Menu.Divider />
-          {!skipped && (
-            <Menu.Item color="red" leftSection={<IconArrowBackUp size={16} />} onClick={() => one('reset')}>
-              Reset the mapping
-            </Menu.Item>
-          )}
-          {table && (
-            <Menu.Item
-              color="red"
-              leftSection={<IconTableMinus size={16} />}
-              rightSection={<IconTrash size={14} aria-hidden />}
-              onClick={() => review(deletingTable(of, table, mapping.waiting_rows))}
-            >
-              Delete the table
-            </Menu.Item>
+          {edits && (
+            <>
+              <Menu.Item leftSection={<IconTableOptions size={16} />} onClick={() => ask('table')}>
+                {table ? 'Map to another table' : 'Map to a table'}
+              </Menu.Item>
+              <Menu.Item leftSection={<IconSettingsAutomation size={16} />} onClick={() => ask('policy')}>
+                What happens to what is new
+              </Menu.Item>
+              <Menu.Item
+                leftSection={skipped ? <IconEye size={16} /> : <IconEyeOff size={16} />}
+                onClick={() => one(skipped ? 'include' : 'skip')}
+              >
+                {skipped ? 'Take in again' : 'Leave out'}
+              </Menu.Item>
+              {table && !skipped && (
+                <Menu.Item
+                  leftSection={<IconUnlink size={16} />}
+                  onClick={() =>
+                    review(
+                      changing(
+                        of,
+                        `Unmap ${eventType}?`,
+                        auto ? { auto: 'off', unmap: true } : { unmap: true },
+                        {
+                          words: `Its rows wait as failed events until it is mapped again. The table stays.${
+                            auto ? ' Auto mapping is switched off, or it would be mapped again at once.' : ''
+                          }`,
+                          verb: 'Unmap',
+                        },
+                      ),
+                    )
+                  }
+                >
+                  Unmap
+                </Menu.Item>
+              )}
+              <Menu.Divider />
+              {!skipped && (
+                <Menu.Item
+                  color="red"
+                  leftSection={<IconArrowBackUp size={16} />}
+                  onClick={() => one('reset')}
+                >
+                  Reset the mapping
+                </Menu.Item>
+              )}
+              {table && (
+                <Menu.Item
+                  color="red"
+                  leftSection={<IconTableMinus size={16} />}
+                  rightSection={<IconTrash size={14} aria-hidden />}
+                  onClick={() => review(deletingTable(of, table, mapping.waiting_rows))}
+                >
+                  Delete the table
+                </Menu.Item>
+              )}
+            </>
           )}
         </Menu.Dropdown>
       </Menu>
+      {asking === 'yaml' && (
+        <Yaml
+          title={`The mapping of ${eventType} as YAML`}
+          pipelines={[pipeline]}
+          mappings={[eventType]}
+          close={() => ask(null)}
+        />
+      )}
       {asking === 'table' && (
         <MapTo
           mapping={mapping}

@@ -1,5 +1,11 @@
 import { Button, Group, Menu, Select, Text, TextInput } from '@mantine/core';
-import { IconAlertTriangle, IconChevronDown, IconSearch, IconTableOptions } from '@tabler/icons-react';
+import {
+  IconAlertTriangle,
+  IconChevronDown,
+  IconFileCode,
+  IconSearch,
+  IconTableOptions,
+} from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useNavigate, useParams } from 'react-router';
@@ -10,6 +16,7 @@ import { useAddress, useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Yaml } from '~/parts/Yaml';
 import { count, some } from '~/words/numbers';
 import { BULK, type Bulk, bulk } from './asking';
 import { mapperAt, type Overview, statusOf } from './questions';
@@ -26,7 +33,7 @@ export function Component() {
   const [text, type, wanted] = useSought();
   const status = asked.get('status');
   const [selected, select] = useState<Record<string, true>>({});
-  const [asking, ask] = useState<Bulk | null>(null);
+  const [asking, ask] = useState<Bulk | 'yaml' | null>(null);
   const list = useInfiniteQuery({
     queryKey: ['mappings', pipeline, 'list', wanted, status],
     initialPageParam: null as string | null,
@@ -121,6 +128,16 @@ export function Component() {
             </Menu.Dropdown>
           </Menu>
         )}
+        {list.data && (
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconFileCode size={14} />}
+            onClick={() => ask('yaml')}
+          >
+            As YAML
+          </Button>
+        )}
       </Group>
       <div className="card">
         <DataTable
@@ -150,7 +167,15 @@ export function Component() {
           }
         />
       </div>
-      {asking && (
+      {asking === 'yaml' && (
+        <Yaml
+          title={chosen ? `${some(chosen, 'mapping')} as YAML` : `All mappings of ${pipeline} as YAML`}
+          pipelines={[pipeline]}
+          mappings={Object.keys(selected)}
+          close={() => ask(null)}
+        />
+      )}
+      {asking && asking !== 'yaml' && (
         <Review
           pipeline={pipeline}
           change={bulk(
