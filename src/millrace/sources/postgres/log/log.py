@@ -15,7 +15,7 @@ from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import translated
-from millrace.sources.postgres.log import failover, publishing
+from millrace.sources.postgres.log import failover, publishing, untold
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.reading import Read
 from millrace.sources.postgres.log.wire import Patience, Wire, lsn, lsn_text
@@ -98,16 +98,21 @@ class Log(AnyLog):
             if following.cursor is not None:
                 publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
             publishing.publish(side, self._names, tables)
+            now = untold.tables(side, [*tables])
             if following.cursor is None:
-                yield Checkpoint(self._begin(side))
+                yield Checkpoint({**self._begin(side), "tables": untold.kept(now)})
                 return
             wished = self._wished(side)
             if failover.goes_on(side, self._names) != wished and not self._alter(side, goes_on=wished):
                 return
             self._say(side, following, tables, described, identities)
+            before = following.cursor.get("tables", {})
+            for note in untold.notes(side, self._context.clock, before, now, following.streams):
+                self._context.note(note)
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
-            yield from Read(self, side, following, described, identities).changes()
+            seen = untold.kept(now) | untold.awaiting(before, following.streams)
+            yield from Read(self, side, following, described, identities, seen).changes()
 
     def confirm(self, cursor: JSON) -> None:
         wire, self._wire = self._wire, None
@@ -132,7 +137,7 @@ class Log(AnyLog):
         if at > end:
             raise no_such_place(wanted, f"the log ends at {lsn_text(end)}")
         # The place is one of the server as it is now, whatever timeline was read before.
-        return {"lsn": lsn_text(at), "unseen": known[0]["unseen"]}
+        return {"lsn": lsn_text(at), "unseen": known[0]["unseen"], "tables": known[0].get("tables", {})}
 
     def forget(self) -> None:
         self.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from millrace.connect.log import Following
 from millrace.connect.source import Note
-from millrace.data.batch import Checkpoint, Item
+from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.log import failover
@@ -55,6 +55,8 @@ class Read:
     following: Following
     described: Mapping[str, Described]
     identities: Mapping[str, Identity]
+    seen: JSON
+    """The tables in the catalogue, as the position recalls them (`untold.kept`)."""
     messages: Messages = field(default_factory=Messages)
     tables: dict[int, Changes | None] = field(default_factory=dict[int, "Changes | None"])
     bases: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
@@ -189,7 +191,9 @@ class Read:
         if self.over:
             now = self.side.snapshot()
             self.over = [one for one in self.over if not now.sees(one)]
-        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline})
+        yield Checkpoint(
+            {"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline, "tables": self.seen}
+        )
 
     def _changes_of(self, told: Told) -> Changes | None:
         """The table as it is from here on; None for one that is not followed."""

@@ -1,0 +1,148 @@
+"""What became of tables that the log does not tell of is said by the next run, once, and only where it is sure."""
+
+from __future__ import annotations
+
+import pytest
+from tests.postgres import Database
+from tests.sources.postgres.log.site import Site, site
+from tests.sources.site import PIPELINE
+
+from millrace.control import records, runs
+
+__all__ = ["site"]
+
+
+@pytest.fixture(autouse=True)
+def empty(shop: Database) -> None:
+    shop.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+
+PARTED = (
+    "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+    "CREATE TABLE a PARTITION OF t FOR VALUES FROM (0) TO (10)",
+    "CREATE TABLE b PARTITION OF t FOR VALUES FROM (10) TO (20)",
+    "CREATE TABLE old (id int PRIMARY KEY, v text)",
+    "INSERT INTO t VALUES (1, 'a'), (11, 'b')",
+    "INSERT INTO old VALUES (21, 'before')",
+)
+
+
+def lost(site: Site) -> list[str]:
+    """What the run had to say of rows, without the remedy."""
+    notes = records.run_records(site.home)[0].notes
+    return [note.message.partition(":")[0] for note in notes if note.code == "rows_lost"]
+
+
+def test_partitions_that_came_with_rows_or_went_are_told_once(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    site.create()
+    site.run()
+    shop.run("ALTER TABLE t ATTACH PARTITION old FOR VALUES FROM (20) TO (30)", "INSERT INTO t VALUES (22, 'new')")
+    site.run()
+    assert lost(site) == ["rows that were in public.old when that became a part of public.t are not in the log"]
+    assert site.rows("t", "id, v") == [(1, "a"), (11, "b"), (22, "new")]
+    site.run()
+    assert lost(site) == []
+    shop.run("ALTER TABLE t DETACH PARTITION a", "DROP TABLE b", "INSERT INTO t VALUES (23, 'x')")
+    site.run()
+    assert lost(site) == [
+        "rows that went with public.a, public.b, no part of public.t any more, are not marked as deleted"
+    ]
+    site.run()
+    assert lost(site) == []
+
+
+def test_a_partition_that_was_away_for_a_while_is_told(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    site.create()
+    site.run()
+    shop.run("ALTER TABLE t DETACH PARTITION a", "UPDATE a SET v = 'unseen'")
+    shop.run("ALTER TABLE t ATTACH PARTITION a FOR VALUES FROM (0) TO (10)")
+    site.run()
+    assert lost(site) == ["public.a was no part of public.t for a while"]
+
+
+def test_a_partition_that_the_user_may_not_read_by_itself_is_told(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    reader = f"reader_{shop.name}"
+    shop.run(
+        f"CREATE ROLE {reader} LOGIN REPLICATION PASSWORD 'secret'",
+        f"GRANT USAGE ON SCHEMA public TO {reader}",
+        f"GRANT SELECT ON t TO {reader}",
+        "CREATE PUBLICATION mine FOR TABLE t WITH (publish_via_partition_root = true)",
+    )
+    try:
+        site.create(db_user=reader, db_password="secret", publication_name="mine", schemas=["public"])
+        site.run()
+        shop.run("ALTER TABLE t ATTACH PARTITION old FOR VALUES FROM (20) TO (30)", "INSERT INTO t VALUES (22, 'new')")
+        site.run()
+        assert lost(site) == ["rows that were in public.old when that became a part of public.t are not in the log"]
+    finally:
+        site.delete()
+        shop.run(f"DROP OWNED BY {reader}", f"DROP ROLE {reader}")
+
+
+def test_partitions_of_which_the_log_tells_all_are_no_news(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    site.create()
+    # Attached before the history is read, so that it has the rows.
+    shop.run("ALTER TABLE t ATTACH PARTITION old FOR VALUES FROM (20) TO (30)")
+    site.run()
+    shop.run(
+        "CREATE TABLE c PARTITION OF t FOR VALUES FROM (30) TO (40)",
+        "CREATE TABLE bare (id int PRIMARY KEY, v text)",
+        "ALTER TABLE t ATTACH PARTITION bare FOR VALUES FROM (40) TO (50)",
+        "CREATE TABLE low PARTITION OF t FOR VALUES FROM (50) TO (90) PARTITION BY RANGE (id)",
+        "CREATE TABLE lower PARTITION OF low FOR VALUES FROM (50) TO (60)",
+        "INSERT INTO t VALUES (31, 'c'), (41, 'bare'), (51, 'lower')",
+    )
+    site.run()
+    assert lost(site) == []
+    assert [id_ for id_, _ in site.rows("t", "id, v")] == [1, 11, 21, 31, 41, 51]
+
+
+def test_what_is_read_with_a_history_anew_is_no_news(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    site.create()
+    site.run()
+    shop.run("ALTER TABLE t ATTACH PARTITION old FOR VALUES FROM (20) TO (30)", "DROP TABLE a")
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    site.run()
+    assert (lost(site), site.rows("t", "id, v")) == ([], [(11, "b"), (21, "before")])
+
+
+def test_another_name_and_another_table_of_a_name_are_told(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE x (id int PRIMARY KEY)",
+        "CREATE TABLE y (id int PRIMARY KEY)",
+        "INSERT INTO x VALUES (1)",
+        "INSERT INTO y VALUES (1)",
+    )
+    site.create()
+    site.run()
+    shop.run("ALTER TABLE x RENAME TO z", "DROP TABLE y", "CREATE TABLE y (id int PRIMARY KEY)")
+    shop.run("INSERT INTO y VALUES (2)")
+    site.run()
+    assert sorted(lost(site)) == [
+        "public.x is called public.z now",
+        "public.y is another table than before",
+    ]
+    site.run()
+    assert lost(site) == []
+
+
+def test_a_default_of_a_new_column_is_told_where_rows_were_there(site: Site, shop: Database) -> None:
+    shop.run(
+        *PARTED[:3], PARTED[4], "CREATE TABLE full_ (id int PRIMARY KEY)", "CREATE TABLE bare (id int PRIMARY KEY)"
+    )
+    shop.run("INSERT INTO full_ VALUES (1)")
+    site.create()
+    site.run()
+    for table in ("t", "full_", "bare"):
+        shop.run(f"ALTER TABLE {table} ADD COLUMN n int DEFAULT 7", f"ALTER TABLE {table} ADD COLUMN m int")
+        shop.run(f"INSERT INTO {table} (id) VALUES (2)")
+    site.run()
+    assert sorted(lost(site)) == ["public.full_.n came with a default", "public.t.n came with a default"]
+    assert site.rows("full_", "id, n") == [(1, None), (2, 7)]
+    site.run()
+    assert lost(site) == []
