@@ -407,6 +407,12 @@ def test_xml_has_a_row_for_each_child_of_the_root(tmp_path: Path) -> None:
     for wrong in (
         b'<!DOCTYPE a [<!ENTITY b "c">]><a><e>&b;</e></a>',
         b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a><e>&b;</e></a>',
+        b'<!DOCTYPE a SYSTEM "a.dtd"><a><e>1&euro;2</e></a>',
+        b'<!DOCTYPE a PUBLIC "a" "a.dtd"><a><e b="1" c="1&euro;2"/></a>',
+        '<!DOCTYPE a SYSTEM "a.dtd"><a><e c="1&euro;2"/></a>'.encode("utf-16"),
+        b"<!DOCTYPE a [%other;]><a><e>1&euro;2</e></a>",
+        b"<!DOCTYPE a [%other;]><a><e c='1&euro;2'/></a>",
+        b"<a><e>&euro;</e></a>",
         b"<a><b></a>",
         b"<a>" * 300,
         b"",
@@ -414,6 +420,33 @@ def test_xml_has_a_row_for_each_child_of_the_root(tmp_path: Path) -> None:
     ):
         with pytest.raises(Unreadable):
             read(tmp_path, "a.xml", wrong)
+
+
+def test_xml_keeps_the_blanks_of_text_and_what_stands_between_children(tmp_path: Path) -> None:
+    content = b"""<rows>
+      <e><p lang="d">  hi  </p><q>  hi  </q><r lang="d">  </r><s>  </s></e>
+      <e>
+        <p>x</p> and <p>y</p>
+      </e>
+      <e>  so  </e>
+    </rows>"""
+    first, second, third = values(tmp_path, "a.xml", content)
+    assert first == {
+        "p": {"lang": "d", "value": "  hi  "},
+        "q": "  hi  ",
+        "r": {"lang": "d", "value": "  "},
+        "s": "  ",
+        "value": None,
+    }
+    assert (second["p"], second["value"].split()) == (["x", "y"], ["and"])
+    assert third["value"] == "  so  "
+
+
+def test_xml_of_a_type_that_stands_elsewhere_is_read_where_it_names_nothing_of_it(tmp_path: Path) -> None:
+    row = b'<e a="1&amp;2 &#8364;" b=\'>"&lt;\'>&quot;<![CDATA[&euro;]]></e>'
+    head = b'<?xml version="1.0"?>\n<!DOCTYPE rows SYSTEM "http://localhost:1/rows.dtd">\n<rows>'
+    found = values(tmp_path, "a.xml", head + row * 2000 + b"</rows>")
+    assert found == [{"a": "1&2 \u20ac", "b": '>"<', "value": '"&euro;'}] * 2000
 
 
 CONTENT = b"a,b\n" + b"".join(b"%d,%x\n" % (n, random.Random(n).getrandbits(80)) for n in range(30_000))
