@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.control.conftest import Desk, commit
 
 from millrace.connect.files import wishes
-from millrace.control import activity, file_log, leases, lifecycle, positions, retention
+from millrace.control import activity, file_log, file_notes, leases, lifecycle, positions, retention
 from millrace.control.file_log import FileCounts, FileEntry
 from millrace.control.home import Home
 from millrace.data.batch import FileNote, Mark, Segment
@@ -135,6 +137,28 @@ def test_people_have_files_skipped_and_read_again(home: Home, saved: Desk) -> No
     assert lines[0].message == "a.csv of events is to be read again"
 
 
+def test_what_people_want_while_a_run_writes_to_the_log_is_kept(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(saved, note(status="ingesting"), note(status="ingested", rows=3))
+    real = file_notes.upsert
+    threads: list[threading.Thread] = []
+
+    def meanwhile(*rows: Any, **more: Any) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=file_log.skip_files, args=(home, "events", ["a.csv"])))
+            threads[0].start()
+            threads[0].join(0.5)
+        real(*rows, **more)
+
+    monkeypatch.setattr(file_notes, "upsert", meanwhile)
+    keep(saved, note(status="ingesting"), note(status="ingested", rows=4))
+    threads[0].join(30)
+    assert (files(home)["a.csv"].status, files(home)["a.csv"].rows) == ("skipped", 4)
+    (one,) = file_log.unskip_files(home, "events", ["a.csv"])
+    assert one.status == "ingested"
+
+
 def test_a_stream_that_forgets_what_it_read_keeps_what_people_want(home: Home, saved: Desk) -> None:
     read = Mark("files", b"read")
     for forget in (
@@ -164,13 +188,15 @@ def test_the_log_is_exported_as_csv_that_no_spreadsheet_takes_for_formulas(home:
 
 
 def test_vanished_files_leave_the_log_after_90_days(home: Home, saved: Desk) -> None:
-    keep(saved, note(), note("b.csv"))
-    keep(saved, note("b.csv", "gone"))
+    keep(saved, note(), note("b.csv"), note("c.csv"))
+    file_log.skip_files(home, "events", ["c.csv"])
+    keep(saved, note("b.csv", "gone"), note("c.csv", "gone"))
     stage = Stage(home.stage_url)
     retention.collect(home, stage, now=AT_DATE + timedelta(days=89))
-    assert {*files(home)} == {"a.csv", "b.csv"}
+    assert {*files(home)} == {"a.csv", "b.csv", "c.csv"}
     retention.collect(home, stage, now=AT_DATE + timedelta(days=91))
-    assert {*files(home)} == {"a.csv"}
+    # Nobody could take back one that the log does not show.
+    assert {*files(home)} == {"a.csv", "c.csv"}
     stage.close()
 
 

@@ -175,9 +175,10 @@ def _each(
     now = home.database.now()
     with home.database.transaction() as connection:
         rows: list[Any] = []
-        for some in in_parts([*wanted]):
-            query = sa.select(file_log).where(f.pipeline_id == found.id, f.digest.in_(some)).order_by(f.id)
-            rows += connection.execute(query).all()
+        for some in in_parts(sorted(wanted)):
+            # A run that writes to one of them now is waited for.
+            mine = sa.select(file_log).where(f.pipeline_id == found.id, f.digest.in_(some))
+            rows += connection.execute(mine.order_by(f.digest).with_for_update()).all()
         if missing := next((path for name, path in wanted.items() if name not in {row.digest for row in rows}), None):
             raise ConfigError(
                 f"pipeline {pipeline} has seen no file {missing[:200]!r}",

@@ -29,8 +29,10 @@ def keep(entry: Entry, notes: Sequence[FileNote]) -> None:
     for note in notes:
         by_stream.setdefault(note.stream, {}).setdefault(digest(note.path), []).append(note)
     for stream, by_digest in by_stream.items():
+        known: dict[str, dict[str, Any]] = {}
+        for some in in_parts(sorted(by_digest)):
+            known |= _known(entry, stream, some)
         for some in in_parts([*by_digest]):
-            known = _known(entry, stream, some)
             rows: list[dict[str, Any]] = []
             for name in some:
                 row = known.get(name) or _begun(entry, name, by_digest[name][0])
@@ -53,8 +55,9 @@ def forget(connection: sa.Connection, pipeline_id: str, stream: str | None = Non
 
 
 def expire(connection: sa.Connection, now: datetime) -> int:
-    """Files that vanished long ago leave the log; how many did."""
-    return connection.execute(sa.delete(file_log).where(file_log.c.gone_at < now - KEPT_FOR)).rowcount
+    """Files that vanished long ago leave the log, but for those that are skipped; how many did."""
+    long_ago = (file_log.c.gone_at < now - KEPT_FOR, file_log.c.skipped.is_(False))
+    return connection.execute(sa.delete(file_log).where(*long_ago)).rowcount
 
 
 def failed_by_pipeline() -> sa.Select[*tuple[Any, ...]]:
@@ -74,7 +77,13 @@ def in_parts(names: list[str]) -> Iterator[list[str]]:
 
 def _known(entry: Entry, stream: str, digests: list[str]) -> dict[str, dict[str, Any]]:
     f = file_log.c
-    query = sa.select(file_log).where(f.pipeline_id == entry.pipeline, f.stream == stream, f.digest.in_(digests))
+    # Whoever wants something of one of them, waits: what is read here is written back whole.
+    query = (
+        sa.select(file_log)
+        .where(f.pipeline_id == entry.pipeline, f.stream == stream, f.digest.in_(digests))
+        .order_by(f.digest)
+        .with_for_update()
+    )
     found = (dict(row) for row in entry.connection.execute(query).mappings())
     return {row["digest"]: {name: value for name, value in row.items() if name != "id"} for row in found}
 
