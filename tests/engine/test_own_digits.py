@@ -82,6 +82,18 @@ def _numbers(*texts: str) -> list[dict[str, object]]:
 
 
 def test_what_was_staged_as_decimals_is_loaded_as_it_came(desk: Desk) -> None:
+    desk.segments_of(_numbers(*LONG[:2]), [*items(7, v=7)], items(9, v="a word"))
+    assert desk.load()
+    assert desk.rig.rows("items", "v", order="id") == [*PLAIN[:2], "7", "a word"]
+
+
+def test_decimals_in_a_file_that_whole_numbers_began_have_their_digits(desk: Desk) -> None:
+    desk.segments_of(_numbers("1.00000000000000000001"), items(5, v=7), items(9, v="a word"))
+    assert desk.load()
+    assert desk.rig.rows("items", "v", order="id") == ["1.00000000000000000001", "7", "a word"]
+
+
+def test_decimals_of_one_segment_are_loaded_as_they_came(desk: Desk) -> None:
     desk.segments_of(_numbers(*LONG), items(9, v="a word"))
     assert desk.load()
     assert desk.rig.rows("items", "v", order="id") == [*PLAIN, "a word"]

@@ -176,10 +176,13 @@ class _Shaping:
         return column, values
 
     def field(self, column: MappedColumn) -> pa.Field:
-        """The column on the stage, where it says still whether the digits of a decimal were declared."""
+        """The column on the stage, where it says still whether the digits of a decimal were declared. Whole numbers
+        declare none: decimals that come later may go into the same file."""
         index = self.batch.schema.get_field_index(column.source)
-        measured = index >= 0 and columns.is_measured(self.batch.schema.field(index))
-        return columns.measured(column.name, column.type) if measured else pa.field(column.name, column.type)
+        one = self.batch.schema.field(index) if index >= 0 else None
+        whole = one is not None and types.is_integer(one.type) and not column.fixed
+        made = columns.measured if one is not None and (whole or columns.is_measured(one)) else pa.field
+        return made(column.name, column.type)
 
     def ended(self, mapping: Mapping, rows: pa.RecordBatch) -> Shaped:
         """The rows that pass, and an account of the others (I5)."""
