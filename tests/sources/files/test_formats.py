@@ -24,6 +24,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from millrace.connect.source import Context, NoMemory
+from millrace.data import types
+from millrace.data.cast import cast
+from millrace.data.columns import is_measured
 from millrace.data.rows import to_rows
 from millrace.sources.files import lines, parts, texts
 from millrace.sources.files.choosing import Kind, kind, own_name, wanted
@@ -112,11 +115,21 @@ def test_text_is_taken_for_what_it_says_only_where_it_says_that_alone() -> None:
         (["1", "2147483648"], pa.int64()),
         (["1", "9223372036854775807"], pa.int64()),
         (["1", big], pa.decimal128(38, 0)),
-        (["1.50", "12", "-0.5"], pa.decimal128(4, 2)),
+        (["1.50", "12.25", "-0.50"], pa.decimal128(4, 2)),
+        (["1.5", "12", "-0.25"], pa.decimal128(4, 2)),
+        (["1.50", "12.5"], pa.string()),
+        (["1.50", "12"], pa.string()),
+        (["1.0", "12"], pa.string()),
+        (["-0.00", "1.00"], pa.string()),
         (["true", "false"], pa.bool_()),
         (["2024-02-29"], pa.date32()),
         (["2024-02-29T12:00:01.5"], pa.timestamp("us")),
         (["2024-02-29 12:00:01Z"], pa.timestamp("us", "UTC")),
+        (["2024-02-29 12:00:01Z", "2024-02-29 12:00:01.5Z"], pa.string()),
+        (["2024-02-29 12:00:01", "2024-02-29T12:00:01"], pa.string()),
+        (["2024-02-29 12:00:01.5", "2024-02-29 12:00:01Z"], pa.string()),
+        (["2024-02-29 12:00:01.5Z", "2024-02-29 12:00:01.25"], pa.string()),
+        (["2024-02-29 12:00:01.25", "2024-02-29 12:00:01.50"], pa.timestamp("us")),
         (["2023-02-29"], pa.string()),
         (["007"], pa.string()),
         (["1e5"], pa.string()),
@@ -130,7 +143,7 @@ def test_text_is_taken_for_what_it_says_only_where_it_says_that_alone() -> None:
     ):
         assert of(*column).type == kind_, column
     assert of("1", big).to_pylist() == [1, int(big)]
-    assert of("1.50", "-0.5").to_pylist() == [Decimal("1.50"), Decimal("-0.5")]
+    assert of("1.5", "-0.25").to_pylist() == [Decimal("1.5"), Decimal("-0.25")]
 
 
 WRITTEN = st.one_of(
@@ -144,13 +157,16 @@ WRITTEN = st.one_of(
 
 @given(st.lists(WRITTEN, max_size=6))
 def test_a_number_that_text_was_taken_for_is_that_number(column: list[str | None]) -> None:
-    found = typed(pa.RecordBatch.from_pydict({"c": pa.array(column, pa.string())})).column(0)
+    rows = typed(pa.RecordBatch.from_pydict({"c": pa.array(column, pa.string())}))
+    found = rows.column(0)
     if pa.types.is_string(found.type):
         assert found.to_pylist() == column
     elif pa.types.is_integer(found.type):
         assert [None if one is None else str(one) for one in found.to_pylist()] == column
     elif pa.types.is_decimal(found.type):
         assert found.to_pylist() == [None if one is None else Decimal(one) for one in column]
+        measured = is_measured(rows.schema.field(0))
+        assert cast(found, types.VARCHAR, strict=True, measured=measured).values.to_pylist() == column
 
 
 def test_json_lines_and_arrays(tmp_path: Path) -> None:

@@ -169,13 +169,22 @@ def test_days_are_read_again_by_when_files_were_changed(world: World) -> None:
 
 def test_a_column_that_turns_out_wider_keeps_what_the_file_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("millrace.sources.files.texts._BLOCK", 1 << 12)
-    rows = [f"{n},{n % 7},0" for n in range(5000)] + ["007,1.50,x"]
+    rows = [f"{n},{n % 7},0" for n in range(5000)] + ["007,1.5,x"]
     world.write("a.csv", "code,amount,word\n" + "\n".join(rows) + "\n")
     world.create()
     assert world.run().balance.even
     assert world.sql("SELECT code, amount, word FROM data WHERE __hevo_id = 'a.csv_5001'")[0][0] == "007"
     assert world.sql("SELECT code FROM data WHERE __hevo_id = 'a.csv_12'") == [("11",)]
     assert world.sql("SELECT sum(amount) FROM data")[0][0] == sum(n % 7 for n in range(5000)) + 1.5
+
+
+def test_numbers_of_one_file_become_text_as_they_stand_in_it(world: World) -> None:
+    for name, *values in (("a", "19.9", "5", "100.25"), ("b", "1.50", "12"), ("c", "n/a")):
+        world.write(f"{name}.csv", "amount\n" + "\n".join(values) + "\n")
+    world.create()
+    assert world.run().balance.even
+    found = world.sql("SELECT amount FROM data ORDER BY __hevo_id")
+    assert [str(one) for (one,) in found] == ["19.9", "5", "100.25", "1.50", "12", "n/a"]
 
 
 def test_a_file_that_grows_while_it_is_read_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

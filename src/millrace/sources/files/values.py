@@ -1,7 +1,9 @@
 """Columns of text in the type that their values say.
 
 Only text that a type writes the same way is taken for a value of it: `007` is no number and `1e5` stays text, so that a
-column which turns out to be text later on says what the file said.
+column which turns out to be text later on says what the file said. A type of decimals or of times has one number of
+digits behind the point for all of its values: times are such where all of a batch are written in one form, decimals
+where all have as many digits, or none has a zero at its end.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from millrace.data.cast import cast
 from millrace.data.compute import pc
 
 _WHOLE = r"^(0|-?[1-9][0-9]*)$"
-_FRACTION = r"^(0|-[1-9][0-9]*|-0\.[0-9]*[1-9][0-9]*|[1-9][0-9]*|(0|-?[1-9][0-9]*)\.[0-9]+)$"
+_FRACTION = r"^(-0\.[0-9]*[1-9][0-9]*|(0|-?[1-9][0-9]*)\.[0-9]+)$"
+_SHORTEST = r"^(0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)\.[0-9]*[1-9])$"
 _TRUTH = r"^(true|false)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"
-_MOMENT_UTC = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z?$"
 
 
 def typed(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -34,9 +36,7 @@ def _is_uneven(column: pa.Array) -> bool:
     """Numbers with more digits behind the point here than there: zeros that a type would add are not theirs."""
     if not pa.types.is_string(column.type):
         return False
-    behind = pc.subtract(pc.binary_length(column), pc.find_substring(column, "."))
-    least, most = pc.min_max(behind).as_py().values()
-    return least != most
+    return not _even(column)
 
 
 def _typed(column: pa.Array) -> pa.Array:
@@ -49,16 +49,37 @@ def _typed(column: pa.Array) -> pa.Array:
         return column
     if _all(there, _WHOLE):
         return _whole(column, there)
-    if _all(there, _FRACTION):
+    if (_even(there) and _all(there, _FRACTION)) or _all(there, _SHORTEST):
         return _decimal(column, there)
     if _all(there, _TRUTH):
         return pc.equal(column, "true")
-    for pattern, to in ((_DATE, types.DATE), (_MOMENT, types.TIMESTAMP), (_MOMENT_UTC, types.TIMESTAMPTZ)):
-        if _all(there, pattern):
-            # A day that no calendar has leaves the column as text.
-            found = _cast(column, to)
-            return column if found is None else found
-    return column
+    if _all(there, _DATE):
+        to = types.DATE
+    elif _all(there, _MOMENT) and _alike(there, first):
+        to = types.TIMESTAMPTZ if first[-1] == "Z" else types.TIMESTAMP
+    else:
+        return column
+    # A day that no calendar has leaves the column as text.
+    found = _cast(column, to)
+    return column if found is None else found
+
+
+def _even(there: pa.Array) -> bool:
+    """Whether all have as many digits behind the point."""
+    found = pc.min_max(_behind(there)).as_py()
+    return found["min"] == found["max"]
+
+
+def _behind(numbers: pa.Array) -> pa.Array:
+    at = pc.find_substring(numbers, ".")
+    return pc.if_else(pc.less(at, 0), 0, pc.subtract(pc.subtract(pc.binary_length(numbers), at), 1))
+
+
+def _alike(there: pa.Array, first: str) -> bool:
+    """Whether all moments are written as the first: with its sign before the hours, as many digits, and Z or not."""
+    length = pc.min_max(pc.binary_length(there)).as_py()
+    same = length["min"] == length["max"] and _all(there, f"^.{{10}}{first[10]}")
+    return same and _all(there, "Z$" if first[-1] == "Z" else "[0-9]$")
 
 
 def _all(values: pa.Array, pattern: str) -> bool:
@@ -83,7 +104,7 @@ def _decimal(column: pa.Array, there: pa.Array) -> pa.Array:
     sizes = pc.binary_length(unsigned)
     at = pc.find_substring(unsigned, ".")
     whole = pc.max(pc.if_else(pc.less(at, 0), sizes, at)).as_py()
-    behind = pc.max(pc.if_else(pc.less(at, 0), 0, pc.subtract(pc.subtract(sizes, at), 1))).as_py()
+    behind = pc.max(_behind(there)).as_py()
     if whole + behind > types.MAX_PRECISION:
         return column
     found = _cast(column, types.decimal(whole + behind, behind))
