@@ -84,6 +84,21 @@ def test_csv_as_people_write_it(tmp_path: Path) -> None:
         assert values(tmp_path, "a.csv", nothing) == []
 
 
+def test_csv_begins_with_its_first_line_that_is_not_empty(tmp_path: Path) -> None:
+    for before in (b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n", b"\n" * 3_000_000):
+        assert values(tmp_path, "a.csv", before + b"a,b\n1,2\n\n3,4\n") == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    long = "x" * 200_000
+    assert values(tmp_path, "a.csv", f"{long},1\n".encode(), header=False) == [{"column_1": long, "column_2": 1}]
+
+
+def test_csv_with_very_many_columns_of_one_name(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    for names in (["c"] * 10_000, [f"c{n}" for n in range(10_000)], [""] * 10_000):
+        found = parts.distinct(names)
+        assert len({*found}) == 10_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 1
+
+
 def test_a_csv_row_of_another_length_is_bad_and_keeps_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

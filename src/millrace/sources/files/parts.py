@@ -59,14 +59,14 @@ def after(parts: Iterable[Part], number: int) -> Iterator[Part]:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """Names of columns, each once: one that is empty, or was there, gets the letters that a spreadsheet has for it."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     taken = {*names}
     for place, name in enumerate(names):
         own = name or "column"
         while own in found or (own != name and own in taken):
             own = f"{own}_{letters(place)}"
-        found.append(own)
-    return found
+        found[own] = None
+    return [*found]
 
 
 def letters(place: int) -> str:

@@ -113,19 +113,21 @@ def _readable(batch: pa.RecordBatch, numbers: np.ndarray, delimiter: str) -> tup
 
 
 def _head(stream: BinaryIO) -> bytes:
-    """The beginning of the file, with its first row whole; without a mark of its encoding."""
+    """The beginning of the file, from its first line that is not empty, and that line whole; without a mark of its
+    encoding."""
     head = b""
     while len(head) < LARGEST and (more := stream.read(1 << 20)):
-        head += more
-        if b"\n" in more or b"\r" in more[:-1]:
+        head = (head + more if head else more.removeprefix(codecs.BOM_UTF8)).lstrip(b"\r\n")
+        if b"\n" in head or b"\r" in head[:-1]:
             break
-    return head.removeprefix(codecs.BOM_UTF8)
+    return head
 
 
 def _first_row(head: bytes, delimiter: str, quote: str) -> list[str]:
     text = io.StringIO(head.decode("utf-8", "replace"), newline="")
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     rows = csv.reader(text, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+    csv.field_size_limit(LARGEST)
     try:
         return next(row for row in rows if row)
     except (csv.Error, StopIteration) as error:

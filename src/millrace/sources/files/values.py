@@ -26,17 +26,15 @@ def typed(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows; each column of text is of the narrowest type that all of its values are written in."""
     arrays = [_typed(column) if pa.types.is_string(column.type) else column for column in rows.columns]
     fields = [
-        (columns.measured if _is_uneven(column) else pa.field)(name, array.type)
+        # Zeros that a type would add to numbers with fewer digits behind the point are not theirs.
+        (
+            columns.measured
+            if pa.types.is_string(column.type) and pa.types.is_decimal(array.type) and not _even(column)
+            else pa.field
+        )(name, array.type)
         for name, column, array in zip(rows.schema.names, rows.columns, arrays, strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _is_uneven(column: pa.Array) -> bool:
-    """Numbers with more digits behind the point here than there: zeros that a type would add are not theirs."""
-    if not pa.types.is_string(column.type):
-        return False
-    return not _even(column)
 
 
 def _typed(column: pa.Array) -> pa.Array:
