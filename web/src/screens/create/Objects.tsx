@@ -25,7 +25,8 @@ interface Props {
 
 type Offer = Schemas['Offer'];
 
-const COLUMNS: readonly Column<Offer>[] = [
+/** `leaves`: what was there before is not read, as the settings of the source have it. */
+const columnsOf = (leaves: boolean): readonly Column<Offer>[] => [
   { id: 'name', header: 'Object', cell: (row) => row.name },
   {
     id: 'key',
@@ -37,7 +38,7 @@ const COLUMNS: readonly Column<Offer>[] = [
     id: 'history',
     header: 'History',
     width: 120,
-    cell: (row) => (row.historical ? 'Is read first' : 'From now on'),
+    cell: (row) => (row.historical ? 'Is read first' : leaves ? 'From now on' : 'With the rest'),
   },
 ];
 
@@ -66,11 +67,12 @@ export function Objects({ draft, go }: Props) {
   );
   const names = Object.keys(picked);
   const queried = isQueried(draft.source_type);
+  const leaves = draft.config.load_historical_data === false;
   const columns = useMemo<readonly Column<Offer>[]>(
     () =>
       queried
         ? [
-            ...COLUMNS,
+            ...columnsOf(leaves),
             {
               id: 'mode',
               header: 'Query mode',
@@ -86,8 +88,8 @@ export function Objects({ draft, go }: Props) {
               ),
             },
           ]
-        : COLUMNS,
-    [queried, modes],
+        : columnsOf(leaves),
+    [queried, leaves, modes],
   );
   const next = useMutation({
     mutationFn: () => kept(draft, { step: 'destination', objects: all ? null : names, query_modes: modes }),
