@@ -116,6 +116,14 @@ def test_only_a_pipeline_from_files_has_the_tab_and_its_form_asks_for_what_a_pla
     expect(page.locator("form")).not_to_contain_text("`")
     expect(page.get_by_label("Secret access key")).to_have_count(0)
 
+    # What is in the folder already is read too, and the next step says so.
+    (tmp_path / "whole" / "orders").mkdir(parents=True)
+    (tmp_path / "whole" / "orders" / "a.csv").write_text("id\n1\n2\n")
+    page.get_by_role("textbox", name="Name").fill("more files")
+    url.fill(str(tmp_path / "whole"))
+    page.get_by_role("button", name="Test and go on").click()
+    expect(page.get_by_role("table", name="Objects of the source")).to_contain_text("With the rest")
+
 
 def test_who_may_only_look_changes_no_file(page: Page, home: Home, tmp_path: Path) -> None:
     opened(home, tmp_path, "looked at", warehouse="of onlookers")
