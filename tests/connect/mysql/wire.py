@@ -13,7 +13,7 @@ from pymysql.connections import MySQLResult
 
 Row = Sequence[bytes | None]
 END = b"\xfe\x00\x00\x22\x00"
-# The end of an answer as servers write it to those who do not know the packet above.
+# The end of an answer as servers write it to those who ask for it so, which the driver does not.
 OK_END = b"\xfe\x00\x00\x22\x00\x00\x00\x04done"
 
 

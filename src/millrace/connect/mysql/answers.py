@@ -97,7 +97,7 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     while True:
         data = packet(read)
         if not data:
-            raise OperationalError(2027, "Malformed packet")
+            raise malformed()
         first = data[0]
         if first == _END and len(data) < 9:
             break
@@ -113,6 +113,10 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
     yield columns
 
 
+def malformed() -> OperationalError:
+    return OperationalError(2027, "Malformed packet")
+
+
 def row(data: bytes, width: int) -> list[bytes | None]:
     """The values of one row, of which ``data`` is the packet."""
     found: list[bytes | None] = []
@@ -121,21 +125,29 @@ def row(data: bytes, width: int) -> list[bytes | None]:
 
 
 def _put(data: bytes, adds: Sequence[Callable[[bytes | None], None]]) -> int:
-    """Each value goes to where its column is gathered. How many bytes there were."""
+    """Each value goes to where its column is gathered. How many bytes there were, which are all of the packet."""
     at = 0
-    for add in adds:
-        length = data[at]
-        at += 1
-        if length >= _NULL:
-            if length == _NULL:
-                add(None)
-                continue
-            count = 2 if length == _TWO else 3 if length == _THREE else 8
-            length = int.from_bytes(data[at : at + count], "little")
-            at += count
-        end = at + length
-        add(data[at:end])
-        at = end
+    try:
+        for add in adds:
+            length = data[at]
+            at += 1
+            if length >= _NULL:
+                if length == _NULL:
+                    add(None)
+                    continue
+                if length == _ERROR:
+                    raise malformed()
+                count = 2 if length == _TWO else 3 if length == _THREE else 8
+                length = int.from_bytes(data[at : at + count], "little")
+                at += count
+            end = at + length
+            add(data[at:end])
+            at = end
+    except IndexError:
+        raise malformed() from None
+    # What is cut from behind the end of the packet is shorter than it says.
+    if at != len(data):
+        raise malformed()
     return at
 
 

@@ -16,7 +16,7 @@ from pymysql.connections import Connection
 from pymysql.err import OperationalError
 from pymysql.protocol import MysqlPacket
 
-from millrace.connect.mysql.answers import LONGEST, packet, row
+from millrace.connect.mysql.answers import LONGEST, malformed, packet, row
 from millrace.connect.mysql.parts import Kind, Listed, Made, Part, Wanted
 
 _PIECE = 1 << 20
@@ -155,7 +155,7 @@ def pieces(library: ctypes.CDLL, connection: Connection[Any], width: int, most_b
                 if state == _ERROR:
                     MysqlPacket(data, "utf8").raise_for_error()
             if state != _END or tap.back:
-                raise OperationalError(2027, "Malformed packet")
+                raise malformed()
             break
         # What came of the next rows goes to the front; the two may overlap.
         end = len(tap.back)
