@@ -84,6 +84,72 @@ def test_csv_as_people_write_it(tmp_path: Path) -> None:
         assert values(tmp_path, "a.csv", nothing) == []
 
 
+def until(folder: Path, name: str, content: bytes, **settings: Any) -> tuple[Rows, list[Bad], str]:
+    """The rows in front of what cannot be read, and what is said of that."""
+    (folder / name).write_bytes(content)
+    config = Config(url=str(folder), **settings)
+    there = place(config, Context())
+    (found,) = [one for one in there.files() if one.path == name]
+    known = kind(config, name)
+    assert known is not None
+    rows: Rows = []
+    bad: list[Bad] = []
+    try:
+        for part in read_parts(there, found, known, config, 0):
+            assert len(part.numbers) == part.rows.num_rows
+            rows += to_rows(part.rows, numbers="exact")
+            bad += part.bad
+    except Unreadable as error:
+        return rows, bad, error.message
+    return rows, bad, ""
+
+
+def test_a_quote_that_is_not_closed_swallows_no_rows_in_silence(tmp_path: Path) -> None:
+    for content, whole in (
+        (b'a,b\n1,x\n2,"y\n3,z\n4,w\n', 1),
+        (b'a,b\n1,x\n"2,y\n3,z\n', 1),
+        (b'a,b\n1,x\n2,"y', 1),
+        (b'a\nx\n"y\nz\n', 1),
+        (b'a,b\n"1,x\n', 0),
+    ):
+        rows, bad, said = until(tmp_path, "a.csv", content)
+        assert (len(rows), bad, said) == (whole, [], "a quote is not closed"), content
+    for content in (b'a,b\n1,5" pipe\n', b'a,b\n1,"x""y"', b'a,b\n1,"x\n"\n\n', b'a,b\r1,""\r', b'a,b\n1,"'):
+        rows, bad, said = until(tmp_path, "a.csv", content)
+        assert (len(rows), bad, said) == ((0, [], "a quote is not closed") if content[-2:] == b',"' else (1, [], ""))
+    assert until(tmp_path, "a.csv", b'a,b\n1,"x\n2\n', quote="")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "around"),
+    [
+        ("a.csv", "{n},{v}\n", ("n,v\n", "")),
+        ("a.jsonl", '{{"n":{n},"v":"{v}"}}\n', ("", "")),
+        ("a.json", '{{"n":{n},"v":"{v}"}},\n', ("[", "{}]")),
+        ("a.xml", "<r><n>{n}</n><v>{v}</v></r>\n", ("<a>", "</a>")),
+    ],
+)
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_rows_in_front_of_damage_are_there_and_none_that_is_cut(
+    tmp_path: Path, name: str, row: str, around: tuple[str, str], ending: str
+) -> None:
+    chance = random.Random(7)
+    every = [(n, f"w{chance.getrandbits(60):x}") for n in range(20_000)]
+    whole = (around[0] + "".join(row.format(n=n, v=v) for n, v in every) + around[1]).encode()
+    packed = gzip.compress(whole) if ending == "gz" else pa.compress(whole, "zstd", asbytes=True)
+    for cut in (len(packed) // 2, len(packed) * 3 // 4):
+        rows, bad, said = until(tmp_path, f"{name}.{ending}", packed[:cut])
+        assert said and bad == []
+        assert [(one["n"], one["v"]) for one in rows] == [(type(rows[0]["n"])(n), v) for n, v in every[: len(rows)]]
+        assert len(rows) > 20_000 * (cut / len(packed)) * 0.6
+
+
+def test_rows_of_avro_in_front_of_damage_are_there(tmp_path: Path) -> None:
+    content = avro_file("deflate")
+    rows, _, said = until(tmp_path, "a.avro", content[: len(content) - 20])
+    assert said and len(rows) == 2800
+
+
 def test_csv_begins_with_its_first_line_that_is_not_empty(tmp_path: Path) -> None:
     for before in (b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n", b"\n" * 3_000_000):
         assert values(tmp_path, "a.csv", before + b"a,b\n1,2\n\n3,4\n") == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]

@@ -53,24 +53,30 @@ def read(stream: BinaryIO) -> Iterator[Part]:
     many = max(1, min(ROWS, _CELLS // max(1, row.bytes + row.free)))
     rows: list[dict[str, JSON]] = []
     size = upto = 0
-    for count, block in _blocks(stream, sync, codec):
-        if count * max(1, row.bytes) > len(block):
-            raise Unreadable(f"the block behind row {upto} says that it has more rows than there are bytes for")
-        file = io.BytesIO(block)
-        for _ in range(count):
-            rows.append(_record(file, parsed))
-            upto += 1
-            if len(rows) >= many:
+    broken: Exception | None = None
+    try:
+        for count, block in _blocks(stream, sync, codec):
+            if count * max(1, row.bytes) > len(block):
+                raise Unreadable(f"the block behind row {upto} says that it has more rows than there are bytes for")
+            file = io.BytesIO(block)
+            for _ in range(count):
+                rows.append(_record(file, parsed))
+                upto += 1
+                if len(rows) >= many:
+                    yield _part(rows, declared, upto)
+                    rows, size = [], 0
+            if file.tell() != len(block):
+                raise Unreadable(f"the block that ends with row {upto} is longer than its rows")
+            size += len(block)
+            if size >= BYTES:
                 yield _part(rows, declared, upto)
                 rows, size = [], 0
-        if file.tell() != len(block):
-            raise Unreadable(f"the block that ends with row {upto} is longer than its rows")
-        size += len(block)
-        if size >= BYTES:
-            yield _part(rows, declared, upto)
-            rows, size = [], 0
+    except Exception as error:
+        broken = error
     if rows:
         yield _part(rows, declared, upto)
+    if broken is not None:
+        raise broken
 
 
 def _parsed(written: Any) -> tuple[Any, pa.Schema, Weight]:

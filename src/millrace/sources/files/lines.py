@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import msgspec
@@ -23,30 +23,37 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},"]', re.DOTALL)
 
 
-def read(stream: BinaryIO) -> Iterator[Part]:
-    """The rows of a file. The number of a row is that of its line, or of its place in the array."""
+def read(stream: BinaryIO, check: Callable[[], None]) -> Iterator[Part]:
+    """The rows of a file. The number of a row is that of its line, or of its place in the array. ``check`` raises where
+    the stream ended too early."""
     head = b""
     while not head.strip() and (more := stream.read(_PIECE)):
         head += more
         if len(head) == len(more):
             head = head.removeprefix(codecs.BOM_UTF8)
-    texts = _elements(head, stream) if head.lstrip()[:1] == b"[" else _lines(head, stream)
+    texts = _elements(head, stream) if head.lstrip()[:1] == b"[" else _lines(head, stream, check)
     rows: list[dict[str, JSON]] = []
     numbers: list[int] = []
     bad: list[Bad] = []
     size = upto = 0
-    for upto, text in texts:
-        size += len(text)
-        try:
-            rows.append(_row(text))
-            numbers.append(upto)
-        except (ValueError, RecursionError) as error:
-            bad.append(Bad(upto, text.decode("utf-8", "backslashreplace"), str(error)))
-        if len(rows) + len(bad) >= ROWS or size >= BYTES:
-            yield _part(rows, numbers, bad, upto)
-            rows, numbers, bad, size = [], [], [], 0
+    broken: Exception | None = None
+    try:
+        for upto, text in texts:
+            size += len(text)
+            try:
+                rows.append(_row(text))
+                numbers.append(upto)
+            except (ValueError, RecursionError) as error:
+                bad.append(Bad(upto, text.decode("utf-8", "backslashreplace"), str(error)))
+            if len(rows) + len(bad) >= ROWS or size >= BYTES:
+                yield _part(rows, numbers, bad, upto)
+                rows, numbers, bad, size = [], [], [], 0
+    except Exception as error:
+        broken = error
     if rows or bad:
         yield _part(rows, numbers, bad, upto)
+    if broken is not None:
+        raise broken
 
 
 def _part(rows: list[dict[str, JSON]], numbers: list[int], bad: list[Bad], upto: int) -> Part:
@@ -83,7 +90,7 @@ def _row(text: bytes) -> dict[str, JSON]:
     return fields
 
 
-def _lines(head: bytes, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _lines(head: bytes, stream: BinaryIO, check: Callable[[], None]) -> Iterator[tuple[int, bytes]]:
     number = 0
     rest = head
     while True:
@@ -97,6 +104,7 @@ def _lines(head: bytes, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if not (more := stream.read(_PIECE)):
             break
         rest += more
+    check()
     if rest := rest.strip():
         yield number + 1, rest
 

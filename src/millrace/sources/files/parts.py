@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +47,35 @@ class Part:
     numbers: np.ndarray
     bad: Sequence[Bad]
     upto: int
+
+
+class Told(io.RawIOBase):
+    """A stream that ends where it cannot be read on, so that what stands in front of that is read like any other."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        found = bytearray()
+        try:
+            # In small pieces: of the one in which it breaks, what came before is lost.
+            while self._error is None and len(found) < size:
+                more = self._stream.read(min(size - len(found), 1 << 16))
+                if not more:
+                    break
+                found += more
+        except Exception as error:
+            self._error = error
+        return bytes(found)
+
+    def check(self) -> None:
+        """Raises what was wrong, where it did not end by itself."""
+        if self._error is not None:
+            raise self._error
 
 
 def after(parts: Iterable[Part], number: int) -> Iterator[Part]:

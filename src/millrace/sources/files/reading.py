@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
@@ -15,7 +15,7 @@ from millrace.errors import EnvironmentProblem, MillraceError
 from millrace.sources.files.choosing import Kind
 from millrace.sources.files.config import Config
 from millrace.sources.files.encodings import recoded
-from millrace.sources.files.parts import Part, Unreadable, after
+from millrace.sources.files.parts import Part, Told, Unreadable, after
 from millrace.sources.files.places import Found, Place
 
 
@@ -33,22 +33,27 @@ def parts(place: Place, found: Found, kind: Kind, config: Config, begun: int) ->
             yield from after(parquet.read(file, begun), begun)
             return
         packed = held.enter_context(place.open(found))
-        stream = held.enter_context(_unpacked(packed, kind.compression))
-        yield from after(_read(stream, kind, config), begun)
+        told = Told(held.enter_context(_unpacked(packed, kind.compression)))
+        try:
+            yield from after(_read(cast(BinaryIO, told), told.check, kind, config), begun)
+        except Exception:
+            # What the stream says is more than that something is not at its end.
+            told.check()
+            raise
+        told.check()
 
 
-def _read(stream: BinaryIO, kind: Kind, config: Config) -> Iterator[Part]:
+def _read(stream: BinaryIO, check: Callable[[], None], kind: Kind, config: Config) -> Iterator[Part]:
     match kind.format:
         case "csv" | "tsv":
             from millrace.sources.files import texts
 
-            return texts.read(
-                recoded(stream, config.encoding, marked=True), config, "," if kind.format == "csv" else "\t"
-            )
+            delimiter = "," if kind.format == "csv" else "\t"
+            return texts.read(recoded(stream, config.encoding, marked=True), config, delimiter, check)
         case "json":
             from millrace.sources.files import lines
 
-            return lines.read(recoded(stream, config.encoding, marked=False))
+            return lines.read(recoded(stream, config.encoding, marked=False), check)
         case "avro":
             from millrace.sources.files import avro
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,8 +24,9 @@ from millrace.sources.files.values import typed
 _BLOCK = 4 << 20
 
 
-def read(stream: BinaryIO, config: Config, delimiter: str) -> Iterator[Part]:
-    """The rows of a file. Each has as many fields as the header, or the first row; others are bad."""
+def read(stream: BinaryIO, config: Config, delimiter: str, check: Callable[[], None]) -> Iterator[Part]:
+    """The rows of a file. Each has as many fields as the header, or the first row; others are bad. ``check`` raises
+    where the stream ended too early."""
     head = _head(stream)
     if not head.strip():
         return
@@ -37,6 +39,19 @@ def read(stream: BinaryIO, config: Config, delimiter: str) -> Iterator[Part]:
     if any(MARK in name for name in first):
         raise Unreadable(f"its first row is no text in {config.encoding}")
     names = distinct(first) if config.header else [f"column_{place}" for place in range(1, len(first) + 1)]
+    # A row behind the last, which is none of its own where a quote is open, or the stream breaks off, before it.
+    end = f"{MARK}_{secrets.token_hex(8)}"
+    line = f"{end}{delimiter * (len(names) - 1)}\n"
+    closed = False
+
+    def ending() -> bytes:
+        try:
+            check()
+        except Exception:
+            # It is told behind the rows; what stands of the last one is none.
+            return end.encode()
+        return f"\n{line}".encode()
+
     # Arrow reads ahead, in a thread of its own.
     ahead: deque[Bad] = deque()
 
@@ -46,7 +61,7 @@ def read(stream: BinaryIO, config: Config, delimiter: str) -> Iterator[Part]:
         return "skip"
 
     reader = arrow_csv.open_csv(
-        pa.PythonFile(_Behind(head, stream), "r"),
+        pa.PythonFile(_Behind(head, stream, ending), "r"),
         read_options=arrow_csv.ReadOptions(
             use_threads=False, block_size=_BLOCK, column_names=names, skip_rows_after_names=int(config.header)
         ),
@@ -65,10 +80,13 @@ def read(stream: BinaryIO, config: Config, delimiter: str) -> Iterator[Part]:
     )
     upto = 0
     for batch in _batches(reader):
+        if batch.num_rows and any(end in (column[-1].as_py() or "") for column in batch.columns):
+            closed = batch.column(0)[-1].as_py() == end
+            batch = batch.slice(0, batch.num_rows - 1)
         # Rows of a later block may have been refused already.
         skipped = {one.number for one in tuple(ahead)}
         numbers = _following(upto, batch.num_rows, skipped)
-        last = int(numbers[-1]) if len(numbers) else upto
+        before, last = upto, int(numbers[-1]) if len(numbers) else upto
         now: list[Bad] = []
         while ahead and ahead[0].number <= last:
             now.append(ahead.popleft())
@@ -76,9 +94,15 @@ def read(stream: BinaryIO, config: Config, delimiter: str) -> Iterator[Part]:
         keep = np.isin(numbers, [one.number for one in unreadable], invert=True)
         upto = max(last, upto)
         rows = typed(rows) if config.types == "values" else rows
-        yield Part(rows, numbers[keep], sorted([*now, *unreadable], key=lambda one: one.number), upto)
+        if upto > before:
+            yield Part(rows, numbers[keep], sorted([*now, *unreadable], key=lambda one: one.number), upto)
+    if ahead and end in ahead[-1].text:
+        ahead.pop()
     if ahead:
         yield Part(to_batch([], None), np.empty(0, np.int64), [*ahead], ahead[-1].number)
+    check()
+    if not closed:
+        raise Unreadable("a quote is not closed")
 
 
 def _following(upto: int, count: int, skipped: set[int]) -> np.ndarray:
@@ -135,9 +159,10 @@ def _first_row(head: bytes, delimiter: str, quote: str) -> list[str]:
 
 
 class _Behind(io.RawIOBase):
-    """What was read already, and then the rest of the stream."""
+    """What was read already, then the rest of the stream, and what is to stand behind it."""
 
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+    def __init__(self, head: bytes, stream: BinaryIO, ending: Callable[[], bytes]) -> None:
+        self._ending: Callable[[], bytes] | None = ending
         self._head = io.BytesIO(head)
         self._stream = stream
 
@@ -145,4 +170,7 @@ class _Behind(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        return self._head.read(size) or self._stream.read(size)
+        found = self._head.read(size) or self._stream.read(size)
+        if not found and self._ending is not None:
+            found, self._ending = self._ending(), None
+        return found

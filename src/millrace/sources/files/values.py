@@ -34,7 +34,8 @@ def typed(rows: pa.RecordBatch) -> pa.RecordBatch:
         )(name, array.type)
         for name, column, array in zip(rows.schema.names, rows.columns, arrays, strict=True)
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    # Rows without a field are rows, which are not counted where there is no column.
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)) if fields else rows
 
 
 def _typed(column: pa.Array) -> pa.Array:

@@ -32,6 +32,7 @@ def read(stream: BinaryIO, config: Config) -> Iterator[Part]:
     events = _Events()
     size = upto = 0
     ended = False
+    broken: Unreadable | None = None
     while not ended:
         piece = stream.read(_PIECE)
         ended = not piece
@@ -40,7 +41,10 @@ def read(stream: BinaryIO, config: Config) -> Iterator[Part]:
             events.parser.Parse(piece, ended)
         except expat.ExpatError as error:
             at = f"line {error.lineno}, column {error.offset + 1}"
-            raise Unreadable(f"it is no XML at {at}: {expat.ErrorString(error.code)}") from error
+            broken = Unreadable(f"it is no XML at {at}: {expat.ErrorString(error.code)}")
+        except Unreadable as error:
+            broken = error
+        ended = ended or broken is not None
         if not events.done and size > LARGEST:
             raise Unreadable(f"the event behind row {upto} is larger than {LARGEST >> 20} MiB")
         if events.done and (ended or size >= BYTES or len(events.done) >= ROWS):
@@ -50,6 +54,8 @@ def read(stream: BinaryIO, config: Config) -> Iterator[Part]:
             batch = to_batch(rows, None)
             yield Part(typed(batch) if config.types == "values" else batch, numbers, (), upto)
             size = 0
+    if broken is not None:
+        raise broken
 
 
 class _Events:
