@@ -11,13 +11,10 @@ import sqlalchemy as sa
 from millrace.connect.files.wishes import WISH, digest
 from millrace.control.db import upsert
 from millrace.control.tables import file_log, marks
-from millrace.data.batch import FileNote
+from millrace.data.batch import GONE_FOR, FileNote
 
 if TYPE_CHECKING:
     from millrace.control.commits import Entry
-
-# A file that vanished stays in the log that long.
-KEPT_FOR = timedelta(days=90)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 500
@@ -56,7 +53,7 @@ def forget(connection: sa.Connection, pipeline_id: str, stream: str | None = Non
 
 def expire(connection: sa.Connection, now: datetime) -> int:
     """Files that vanished long ago leave the log, but for those that are skipped; how many did."""
-    long_ago = (file_log.c.gone_at < now - KEPT_FOR, file_log.c.skipped.is_(False))
+    long_ago = (file_log.c.gone_at < now - GONE_FOR, file_log.c.skipped.is_(False))
     return connection.execute(sa.delete(file_log).where(*long_ago)).rowcount
 
 
@@ -116,6 +113,9 @@ def _said(row: dict[str, Any], note: FileNote, run: int) -> dict[str, Any]:
     said: dict[str, Any] = {"status": note.status, "gone_at": at if note.status == "gone" else None}
     if note.status == "gone":
         return said
+    if note.status == "queued" and row["status"] == "gone" and row["version"] == note.version and row["ended_at"]:
+        # There again as it was.
+        return said | {"status": "failed" if row["error"] else "ingested"}
     said |= {
         "size_bytes": note.size_bytes,
         "modified_at": _moment(note.modified_ms),
@@ -123,7 +123,7 @@ def _said(row: dict[str, Any], note: FileNote, run: int) -> dict[str, Any]:
         "error": note.error,
     }
     if note.status in ("queued", "skipped"):
-        return said
+        return said if note.version == row["version"] else said | {"ended_at": None}
     said |= {"rows": note.rows, "rejected": note.rejected}
     if note.status != "ingesting":
         return said | {"ended_at": at}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -96,6 +97,9 @@ class Truncated:
 
 
 # Where a file is. "queued": it is to be read; "gone": it was there, and is not any more.
+# A file that vanished is remembered that long.
+GONE_FOR = timedelta(days=90)
+
 FileStatus: TypeAlias = Literal["queued", "ingesting", "ingested", "failed", "skipped", "gone"]
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.sources.files.conftest import World
 
 from millrace.connect.source import Slice
-from millrace.control import file_log, rejects, runs
+from millrace.control import connections, file_log, rejects, runs
 from millrace.control.rejects import Choice
 from millrace.engine.stage import Stage
 from millrace.errors import EnvironmentProblem
@@ -210,6 +210,113 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(world: World, monkeypa
     assert world.log()["a.csv"].status == "ingested"
     assert world.sql("SELECT count(*), max(id), count(DISTINCT __hevo_id) FROM data") == [(3002, 3000, 3002)]
     assert rejects.listed(world.home, Choice("p")) == []
+
+
+def stop_in(world: World, name: str) -> None:
+    """A run ends in the middle of that file."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = Source._rows
+
+        def stopping(self: Source, file: Any, *more: Any) -> Iterator[Any]:
+            yield from real(self, file, *more)
+            if file.found.path == name:
+                self.context.stopping.set()
+
+        patch.setattr(Source, "_rows", stopping)
+        world.run()
+    assert world.log()[name].status == "ingesting"
+
+
+@pytest.fixture
+def large(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A file that takes several parts."""
+    monkeypatch.setattr("millrace.sources.files.texts._BLOCK", 1 << 12)
+    world.write("a.csv", "id;v\n" + "".join(f"{n};{'y' * 20}\n" for n in range(3000)))
+    return world
+
+
+def settings(world: World, **config: Any) -> None:
+    connections.change(world.home, "source", "in", config={"url": str(world.folder)} | config)
+
+
+def test_a_file_in_whose_middle_settings_changed_begins_anew(large: World) -> None:
+    large.create(delimiter=";", header=False)
+    stop_in(large, "a.csv")
+    settings(large, delimiter=";")
+    large.run()
+    assert large.log()["a.csv"].rows == 3000
+    assert large.sql("SELECT count(*), count(DISTINCT id) FROM data WHERE v IS NOT NULL") == [(3000, 3000)]
+
+
+def test_a_file_that_failed_is_tried_with_other_settings(world: World) -> None:
+    world.write("a.csv", "id,v\n1,é\n".encode("utf-16"))
+    world.create()
+    assert world.run().status == "COMPLETED_WITH_FAILURES"
+    assert world.run().status == "COMPLETED"
+    assert (world.log()["a.csv"].status, world.log()["a.csv"].attempts) == ("failed", 1)
+    settings(world, encoding="utf-16")
+    world.run()
+    assert (world.log()["a.csv"].status, world.log()["a.csv"].attempts) == ("ingested", 2)
+    # What was read is not read again for it.
+    settings(world, encoding="utf-8")
+    assert world.run().balance.read == 0
+
+
+def test_a_file_that_is_to_be_read_again_whole_is_not_gone_on_with(large: World) -> None:
+    large.create(delimiter=";")
+    stop_in(large, "a.csv")
+    before = large.log()["a.csv"].rows
+    file_log.read_again(large.home, "p", ["a.csv"])
+    # That read may be stopped, too, and goes on.
+    stop_in(large, "a.csv")
+    assert large.log()["a.csv"].rows == before
+    assert large.run().balance.read == 3000 - before
+    assert large.log()["a.csv"].rows == 3000
+    assert large.run().balance.read == 0
+
+
+def test_a_file_that_was_begun_goes_on_where_it_was_though_others_came_between(large: World) -> None:
+    large.create(delimiter=";", load_mode="append")
+    stop_in(large, "a.csv")
+    file_log.skip_files(large.home, "p", ["a.csv"])
+    for name in ("b.csv", "c.csv"):
+        large.write(name, "id;v\n9000;z\n")
+        large.run()
+    file_log.unskip_files(large.home, "p", ["a.csv"])
+    large.run()
+    assert large.log()["a.csv"].rows == 3000
+    assert large.sql("SELECT count(*), count(DISTINCT __hevo_id) FROM data") == [(3002, 3002)]
+
+
+def test_a_disk_that_was_away_brings_its_files_back_and_no_row_twice(large: World, tmp_path: Path) -> None:
+    large.create(delimiter=";", load_mode="append")
+    large.write("b.csv", "id;v\n9000;z\n")
+    large.write("bad.parquet", "no parquet")
+    large.run()
+    large.write("c.csv", "id;v\n" + "".join(f"{n};{'z' * 20}\n" for n in range(5000, 8000)))
+    stop_in(large, "c.csv")
+    file_log.skip_files(large.home, "p", ["b.csv"])
+    before = {path: (one.rows, one.ended_at) for path, one in large.log().items()}
+    large.folder.rename(tmp_path / "away")
+    large.folder.mkdir()
+    for _ in range(2):
+        large.run()
+    assert {path: one.status for path, one in large.log().items()} == {
+        "a.csv": "gone", "b.csv": "skipped", "bad.parquet": "gone", "c.csv": "gone",
+    }  # fmt: skip
+    large.folder.rmdir()
+    (tmp_path / "away").rename(large.folder)
+    assert large.run().balance.read == 3000 - before["c.csv"][0]
+    log = large.log()
+    assert {path: one.status for path, one in log.items()} == {
+        "a.csv": "ingested", "b.csv": "skipped", "bad.parquet": "failed", "c.csv": "ingested",
+    }  # fmt: skip
+    assert log["a.csv"].rows == 3000 and log["a.csv"].ended_at == before["a.csv"][1]
+    assert {one.gone_at for one in log.values()} == {None}
+    assert large.sql("SELECT count(*), count(DISTINCT __hevo_id) FROM data") == [(6001, 6001)]
+    (one,) = file_log.unskip_files(large.home, "p", ["b.csv"])
+    assert one.status == "ingested"
+    assert large.run().balance.read == 0
 
 
 KILLED = """

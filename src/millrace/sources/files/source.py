@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from millrace.connect.files.wishes import digest, wishes
 from millrace.connect.source import Context, Note, Reading, Stream, Verdict
@@ -26,17 +27,17 @@ from millrace.sources.files.config import Config
 from millrace.sources.files.parts import Bad, Part, Unreadable
 from millrace.sources.files.places import Found, Place, place
 from millrace.sources.files.reading import parts
-from millrace.sources.files.state import Seen, State
+from millrace.sources.files.state import Begun, Seen, State
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to be read, of which object, and how. ``done``: marks that come with its end."""
+    """A file to be read, of which object, and how. ``again``: the wishes that end with it."""
 
     stream: str
     found: Found
     kind: Kind
-    done: tuple[Mark, ...] = ()
+    again: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,13 +48,18 @@ class _Progress:
     rejected: int = 0
     row: int = 0
 
-    def cursor(self, found: Found, *, whole: bool) -> JSON:
+    def begun(self, file: _File, how: str) -> Begun:
+        return Begun(file.found.version, how, self.row, self.rows, self.rejected, file.again)
+
+    def cursor(self, file: _File, how: str, *, whole: bool) -> JSON:
         return {
-            "file": found.path,
-            "version": found.version,
+            "file": file.found.path,
+            "version": file.found.version,
+            "how": how,
             "row": self.row,
             "rows": self.rows,
             "rejected": self.rejected,
+            "again": [*file.again],
             "whole": whole,
         }
 
@@ -159,39 +165,65 @@ class Source(AnySource[Config]):
 
     def _new(self, reading: Reading, every: Sequence[Found]) -> Iterator[Item]:
         stream, state = reading.stream.name, State(reading.memory)
-        for found in _gone(state, every):
+        now_us = int(self.context.clock.now().timestamp() * 1_000_000)
+        state.expire(now_us)
+        state.recall(reading.cursor, self._how)
+        for found in _gone(state, every, now_us):
             yield self._note(stream, found, "gone")
-        queue: list[_File] = []
+        queue: list[tuple[_File, Begun | None]] = []
         wish = wishes(reading.memory.parts())
         for found in every:
             before, name, known = state.files.get(found.path), digest(found.path), kind(self.config, found.path)
             version = found.version if known is not None else f"unknown {found.version}"
-            same = before is not None and before.version == version
-            if name in wish.skipped or (same and name not in wish.again):
+            if before is not None and before.gone:
+                yield self._note(stream, found, "queued")
+                before = replace(before, gone=False, gone_us=0)
+                state.note([before])
+            if name in wish.skipped:
+                if before is None:
+                    yield self._note(stream, found, "queued")
+                    state.note([_seen(found, "")])
+                continue
+            same = before is not None and before.version == version and before.failed in ("", self._how)
+            again = tuple(wish.again.get(name, ()))
+            if same and (known is None or not again):
                 continue
             if known is None:
-                yield self._note(stream, found, "failed", error="its name has no ending of a known format")
+                error = "its name has no ending of a known format"
+                yield self._note(stream, found, "failed", error=error)
+                self.context.note(Note("file_failed", f"{found.path} cannot be read: {error}", "error"))
                 state.note([_seen(found, version)])
                 continue
-            queue.append(
-                _File(stream, found, known, tuple(Mark(one, None, replace=True) for one in wish.again.get(name, ())))
-            )
+            begun = None if before is None or not self._goes_on(before.begun, found, again) else before.begun
+            queue.append((_File(stream, found, known, again), begun))
             if before is None or before.version:
                 yield self._note(stream, found, "queued")
-                state.note([_seen(found, "")])
-        cursor = reading.cursor or {}
-        begun = (cursor.get("file"), cursor.get("version")) if not cursor.get("whole", True) else None
+                state.note([_seen(found, "", begun)])
         # A file that was begun comes first, unless it is another one by now.
-        queue.sort(key=lambda one: (one.found.path, one.found.version) != begun)
-        for file in queue:
-            progress = _Progress()
-            if (file.found.path, file.found.version) == begun:
-                progress = _Progress(cursor["rows"], cursor["rejected"], cursor["row"])
+        queue.sort(key=lambda one: one[1] is None)
+        for file, begun in queue:
+            progress = _Progress(begun.rows, begun.rejected, begun.row) if begun is not None else _Progress()
             yield from self._file(file, progress, state)
             if self.context.stopping.is_set():
                 return
         if marks := state.marks():
             yield Checkpoint(reading.cursor or {"file": None, "whole": True}, marks)
+
+    @cached_property
+    def _how(self) -> str:
+        """A short name of all settings that say what a row of a file is."""
+        said = self.config.model_dump_json(
+            include={"format", "delimiter", "quote", "header", "encoding", "types", "key"}
+        )
+        return digest(said)[:16]
+
+    def _goes_on(self, begun: Begun | None, found: Found, again: Sequence[str]) -> bool:
+        """The rows in front are those that a read would find now, and nobody wants them once more."""
+        return (
+            begun is not None
+            and (begun.version, begun.how) == (found.version, self._how)
+            and {*again} <= {*begun.again}
+        )
 
     def _file(self, file: _File, progress: _Progress, state: State | None) -> Iterator[Item]:
         """The rows of a file behind those that came, and what became of it. In the lane "again" without a state."""
@@ -203,7 +235,7 @@ class Source(AnySource[Config]):
                     if held is not None:
                         yield from self._rows(file, held, progress)
                         yield self._note(file.stream, found, "ingesting", progress)
-                        yield Checkpoint(progress.cursor(found, whole=False), state.marks() if state else ())
+                        yield Checkpoint(progress.cursor(file, self._how, whole=False), state.marks() if state else ())
                         if self.context.stopping.is_set():
                             return
                     held = part
@@ -215,17 +247,22 @@ class Source(AnySource[Config]):
             # Its end is not taken: it may have been cut where somebody was writing.
             error = "it was changed while it was read, so the next run reads it again"
             yield self._note(file.stream, found, "queued", error=error)
-            yield Checkpoint(_Progress().cursor(found, whole=True), state.marks() if state else ())
+            if state is not None:
+                state.note([_seen(found, "", progress.begun(file, self._how))])
+            yield Checkpoint(_Progress().cursor(file, self._how, whole=True), state.marks() if state else ())
             return
         if held is not None:
             yield from self._rows(file, held, progress)
         if error is not None:
             error = f"behind row {progress.row}: {error}" if progress.row else error
-            self.context.note(Note("file_failed", f"{found.path} cannot be read, {error}"))
+            self.context.note(Note("file_failed", f"{found.path} cannot be read, {error}", "error"))
         yield self._note(file.stream, found, "ingested" if error is None else "failed", progress, error)
+        # What may be read another time goes on behind the rows that came.
+        begun = None if version else progress.begun(file, self._how)
         if state is not None:
-            state.note([_seen(found, version)])
-        yield Checkpoint(progress.cursor(found, whole=True), (*(state.marks() if state else ()), *file.done))
+            state.note([_seen(found, version, begun, failed="" if error is None else self._how)])
+        done = () if begun else tuple(Mark(one, None, replace=True) for one in file.again)
+        yield Checkpoint(progress.cursor(file, self._how, whole=True), (*(state.marks() if state else ()), *done))
 
     def _rows(self, file: _File, part: Part, progress: _Progress) -> Iterator[Item]:
         if part.rows.num_rows:
@@ -290,13 +327,13 @@ class Source(AnySource[Config]):
         )
 
 
-def _gone(state: State, every: Sequence[Found]) -> list[Found]:
-    """Files that were there and are not any more; the state forgets them."""
+def _gone(state: State, every: Sequence[Found], now_us: int) -> list[Found]:
+    """Files that were there and are not any more, from now on."""
     listed = {one.path for one in every}
-    gone = [one for one in state.files.values() if one.path not in listed]
-    state.note(Seen(one.path, "", one.size_bytes, one.modified_us, gone=True) for one in gone)
+    gone = [one for one in state.files.values() if not one.gone and one.path not in listed]
+    state.note(replace(one, gone=True, gone_us=now_us) for one in gone)
     return [Found(one.path, "", one.size_bytes, one.modified_us, one.version) for one in gone]
 
 
-def _seen(found: Found, version: str) -> Seen:
-    return Seen(found.path, version, found.size_bytes, found.modified_us)
+def _seen(found: Found, version: str, begun: Begun | None = None, failed: str = "") -> Seen:
+    return Seen(found.path, version, found.size_bytes, found.modified_us, begun=begun, failed=failed)
