@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import random
 import signal
@@ -319,6 +320,51 @@ def test_a_disk_that_was_away_brings_its_files_back_and_no_row_twice(large: Worl
     assert large.run().balance.read == 0
 
 
+class _Broken(io.FileIO):
+    """A file on a disk with a bad place."""
+
+    def readinto(self, buffer: Any) -> int:
+        if self.tell() >= 60_000:
+            raise OSError(5, "Input/output error")
+        return super().readinto(memoryview(buffer)[: min(len(buffer), 1 << 12)])
+
+
+def test_a_bad_place_of_a_disk_fails_one_file_which_goes_on_behind_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.sources.files.lines._PIECE", 1 << 12)
+    monkeypatch.setattr("millrace.sources.files.lines.ROWS", 500)
+    world.create(load_mode="append", objects="one")
+    world.write("a.jsonl", "".join(f'{{"id":{n},"v":"{"y" * 20}"}}\n' for n in range(3000)))
+    world.write("b.jsonl", '{"id":9000}\n')
+    real = Folder.open
+
+    def broken(self: Folder, found: Found) -> BinaryIO:
+        return io.BufferedReader(_Broken(found.key), 1 << 12) if found.path == "a.jsonl" else real(self, found)
+
+    monkeypatch.setattr(Folder, "open", broken)
+    for _ in range(2):
+        assert world.run().status == "COMPLETED_WITH_FAILURES"
+        one = world.log()["a.jsonl"]
+        assert (one.status, 0 < one.rows < 3000) == ("failed", True)
+        assert "Input/output error" in (one.error or "")
+    assert world.log()["b.jsonl"].status == "ingested"
+    monkeypatch.setattr(Folder, "open", real)
+    world.run()
+    assert world.log()["a.jsonl"].rows == 3000
+    assert world.sql("SELECT count(*), count(DISTINCT __hevo_id) FROM data") == [(3001, 3001)]
+
+
+def test_a_name_that_is_no_text_is_not_that_of_another_file(world: World) -> None:
+    folder = os.fsencode(world.folder)
+    for name, row in ((b"\xff.csv", b"1"), (b"\\xff.csv", b"2")):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"id\n" + row + b"\n")
+    world.create()
+    assert world.run().balance.read == 2
+    assert world.sql("SELECT id, __hevo_id FROM data ORDER BY id") == [(1, "\\xff.csv_1"), (2, "\\\\xff.csv_1")]
+    assert world.run().balance.read == 0
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -381,10 +427,10 @@ def test_a_file_that_may_not_be_read_is_tried_with_each_run(world: World, monkey
     assert world.log()["a.csv"].attempts == 2
 
     def broken(self: Folder, found: Found) -> BinaryIO:
-        raise OSError(5, "Input/output error")
+        raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(Folder, "open", broken)
-    with pytest.raises(EnvironmentProblem, match="Input/output error"):
+    with pytest.raises(EnvironmentProblem, match="Too many open files"):
         world.run()
     monkeypatch.undo()
     world.run()

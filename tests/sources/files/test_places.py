@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow as pa
 import pytest
 from obstore.store import from_url
@@ -71,6 +72,30 @@ def test_files_of_a_bucket(world: World, s3: str, bucket: str, monkeypatch: pyte
     keys = {"access_key_id": "test", "secret_access_key": "test", "endpoint": s3, "region": "us-east-1"}
     source = Source(Config.model_validate({"url": f"{bucket}/in", "objects": "one", **keys}))
     assert rows_of(source) == {"in": 90_002}
+
+
+def test_an_object_in_an_archive_fails_alone_and_a_key_that_cannot_be_named_is_told(
+    world: World, s3: str, bucket: str
+) -> None:
+    client = boto3.client(
+        "s3", endpoint_url=s3, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    name = bucket.removeprefix("s3://").partition("/")[0]
+    client.put_object(Bucket=name, Key="in/cold.csv", Body=b"id\n1\n", StorageClass="GLACIER")
+    client.put_object(Bucket=name, Key="in/cold.parquet", Body=parquet_file(), StorageClass="GLACIER")
+    client.put_object(Bucket=name, Key="in/warm.csv", Body=b"id\n2\n")
+    world.create(url=f"s3://{name}/in")
+    assert world.run().status == "COMPLETED_WITH_FAILURES"
+    assert {path: one.status for path, one in world.log().items()} == {
+        "cold.csv": "failed",
+        "cold.parquet": "failed",
+        "warm.csv": "ingested",
+    }
+    assert "archive" in (world.log()["cold.csv"].error or "")
+    client.put_object(Bucket=name, Key="in//odd.csv", Body=b"id\n3\n")
+    with pytest.raises(ConfigError, match=r"in//odd\.csv") as error:
+        world.run()
+    assert error.value.code == "bad_key"
 
 
 @pytest.mark.parametrize(

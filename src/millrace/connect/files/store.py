@@ -255,15 +255,24 @@ class Store:
             finally:
                 os.close(handle)
 
+    def _denied(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{self.root} does not allow to {what}.",
+            hint="Grant the rights to list, read, write and delete there.",
+            code="PERMISSION_DENIED",
+        )
+
     @contextmanager
     def translated(self, what: str, *, gone: bool = False) -> Generator[None]:
         try:
             yield
         except (ob.PermissionDeniedError, PermissionError) as error:
+            raise self._denied(what) from error
+        except ob.InvalidPathError as error:
             raise ConfigError(
-                f"{self.root} does not allow to {what}.",
-                hint="Grant the rights to list, read, write and delete there.",
-                code="PERMISSION_DENIED",
+                f"{self.root} has a key that no client of buckets can name: {str(error).splitlines()[0][:500]}",
+                hint="Rename that object, or choose a prefix that leaves it out.",
+                code="bad_key",
             ) from error
         except ob.UnauthenticatedError as error:
             raise AuthError(f"{self.root} refused the credentials.") from error
@@ -271,6 +280,9 @@ class Store:
             if gone and isinstance(error, FileNotFoundError):
                 raise
             text = str(error)
+            # Readers that may be placed anywhere raise all errors as one kind.
+            if "lacked the necessary privileges" in text:
+                raise self._denied(what) from error
             if full(text):
                 raise EnvironmentProblem(
                     f"The disk under {self.root} is full; nothing of this load was kept.",

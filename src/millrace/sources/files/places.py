@@ -110,7 +110,8 @@ class Folder:
             state = file.stat()
         except FileNotFoundError:
             return None
-        path = file.relative_to(self._root).as_posix()
+        # A backslash is told from one that stands for a byte which is no text.
+        path = file.relative_to(self._root).as_posix().replace("\\", "\\\\")
         return Found(
             path=path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
             key=str(file),
@@ -133,7 +134,13 @@ class Bucket:
                 yield _of(item.key, item.size_bytes, item.modified_us, item.tag)
 
     def about(self, found: Found) -> Found | None:
-        item = self._store.about(found.key)
+        try:
+            item = self._store.about(found.key)
+        except ConfigError as error:
+            if error.code != "PERMISSION_DENIED":
+                raise
+            # One object that may not be looked at; its bytes were refused, too.
+            return found
         return None if item is None else _of(found.key, item.size_bytes, item.modified_us, item.tag)
 
     def open(self, found: Found) -> BinaryIO:

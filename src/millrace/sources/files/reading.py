@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import zlib
@@ -11,7 +12,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from millrace.errors import EnvironmentProblem, MillraceError
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
 from millrace.sources.files.choosing import Kind
 from millrace.sources.files.config import Config
 from millrace.sources.files.encodings import recoded
@@ -81,6 +82,10 @@ def _in_words(found: Found) -> Generator[None]:
     """What is wrong with a file, in words; what is wrong with its place, or the machine, is left as it is."""
     try:
         yield
+    except ConfigError as error:
+        if error.code != "PERMISSION_DENIED":
+            raise
+        raise Unreadable("this user may not read it, or it is in an archive", lasting=False) from error
     except (MillraceError, MemoryError):
         raise
     except FileNotFoundError:
@@ -90,8 +95,10 @@ def _in_words(found: Found) -> Generator[None]:
     except EOFError as error:
         raise Unreadable("it is cut off") from error
     except OSError as error:
+        if error.errno == errno.EIO:
+            # A bad place of the disk: other files may be whole.
+            raise Unreadable(f"its disk cannot read it: {error.strerror}", lasting=False) from error
         if error.errno is not None:
-            # The disk, not the file.
             raise EnvironmentProblem(
                 f"{found.key} cannot be read: {error.strerror}", hint="See to the disk, then run again.", code="file_io"
             ) from error
