@@ -148,4 +148,4 @@ new-destination: setup  ## A new destination that passes its contract: make new-
 	@$(BIN)/python tools/scaffold.py destination "$(NAME)"
 
 clean:  ## Remove .venv and everything that was made
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist tmp demo $(NATIVE)
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist demo $(NATIVE)
