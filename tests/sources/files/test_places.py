@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from millrace.control import files
 from millrace.control.actors import FIRST_TEAM, Actor
 from millrace.errors import AuthError, ConfigError, MillraceError
 from millrace.sources.files.config import Config
+from millrace.sources.files.places import Folder
 from millrace.sources.files.source import Source
 
 __all__ = ["ssh_server"]
@@ -164,6 +166,25 @@ def test_a_folder_that_may_not_be_listed_does_not_look_empty(world: World, monke
         world.run()
     monkeypatch.undo()
     assert world.log()["a/a.csv"].status == "ingested"
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_does_not_look_empty() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        Path(root).chmod(0o755)
+        inner = Path(root) / "o"
+        inner.mkdir()
+        (inner / "a.csv").write_text("v\n1\n")
+        inner.chmod(0o744 if os.geteuid() == 0 else 0o444)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(MillraceError, match=f"{inner} cannot be listed: Permission denied"):
+                list(Folder(Path(root), links=True).files())
+        finally:
+            os.seteuid(user)
+            inner.chmod(0o755)
+        assert [one.path for one in Folder(Path(root), links=True).files()] == ["o/a.csv"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 from millrace.connect.files.store import Store
 from millrace.connect.reach import check_url
@@ -75,11 +75,11 @@ class Folder:
                 code="no_folder",
             )
 
-        def told(error: OSError) -> None:
+        def told(error: OSError) -> NoReturn:
             # What cannot be listed would otherwise look as if it were gone.
             raise EnvironmentProblem(
                 f"the folder {error.filename} cannot be listed: {error.strerror}",
-                hint="Give this user the right to read it.",
+                hint="Give this user the rights to read and to enter it.",
                 code="folder_unreadable",
             ) from error
 
@@ -87,11 +87,14 @@ class Folder:
             below[:] = [name for name in below if not name.startswith((".", "_"))]
             for name in names:
                 file = Path(folder) / name
-                if (
-                    file.is_file()
-                    and (self._links or not file.is_symlink())
-                    and (found := self._found(file)) is not None
-                ):
+                try:
+                    wanted = file.is_file() and (self._links or not file.is_symlink())
+                    found = self._found(file) if wanted else None
+                except PermissionError as error:
+                    # A folder may be listed by who may not enter it.
+                    error.filename = folder
+                    told(error)
+                if found is not None:
                     yield found
 
     def about(self, found: Found) -> Found | None:
