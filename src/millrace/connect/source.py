@@ -300,6 +300,11 @@ class Source(ABC, Generic[C]):
     @abstractmethod
     def streams(self) -> list[Stream]: ...
 
+    def vanished(self, names: Sequence[str]) -> list[Stream]:  # noqa: ARG002  for those that keep no log of files
+        """Those of these streams, whose files were there, that `streams` did not find any more. They are read once
+        more, which says that their files are gone."""
+        return []
+
     @abstractmethod
     def read(self, reading: Reading) -> Iterator[Item]: ...
 

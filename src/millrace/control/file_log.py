@@ -179,6 +179,9 @@ def _each(
             # A run that writes to one of them now is waited for.
             mine = sa.select(file_log).where(f.pipeline_id == found.id, f.digest.in_(some))
             rows += connection.execute(mine.order_by(f.digest).with_for_update()).all()
+        # The same file may have been another object's, before it was told otherwise how files become objects.
+        there = {row.digest for row in rows if row.status != "gone"}
+        rows = [row for row in rows if row.status != "gone" or row.skipped or row.digest not in there]
         if missing := next((path for name, path in wanted.items() if name not in {row.digest for row in rows}), None):
             raise ConfigError(
                 f"pipeline {pipeline} has seen no file {missing[:200]!r}",

@@ -67,6 +67,13 @@ def failed_by_pipeline() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
+def standing(connection: sa.Connection, pipeline_id: str) -> list[str]:
+    """Streams with files that are there, and that nobody wants to be skipped."""
+    f = file_log.c
+    mine = (f.pipeline_id == pipeline_id, f.status != "gone", f.skipped.is_(False))
+    return list(connection.execute(sa.select(f.stream).where(*mine).distinct().order_by(f.stream)).scalars())
+
+
 def in_parts(names: list[str]) -> Iterator[list[str]]:
     """The names, so many at once as a statement takes."""
     return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Slice
-from millrace.control import log_watch, pipelines, records, retention
+from millrace.control import file_notes, log_watch, pipelines, records, retention
 from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
 from millrace.control.records import RunKind, RunRecord
@@ -72,6 +73,12 @@ def run(
     with crew(home, pipeline, kind, clock=clock, meter=meter, stopping=stopping, order=order) as ours:
         ours.ready()
         sync = ours.sync(only or deferred)
+        if not (only or deferred):
+            with home.database.reading() as connection:
+                standing = file_notes.standing(connection, ours.pipeline.id)
+            offered = {stream.name for stream in sync.streams}
+            gone = [stream for stream in sync.source.vanished(standing) if stream.name not in offered]
+            ours.active = sync = replace(sync, streams=[*sync.streams, *gone])
         if forget and not order.begun:
             _begin_anew(ours, sync, forget, order)
         if loading and ours.books.any_rejects():

@@ -22,7 +22,7 @@ from millrace.connect.source import Slice
 from millrace.control import connections, file_log, rejects, runs
 from millrace.control.rejects import Choice
 from millrace.engine.stage import Stage
-from millrace.errors import EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem
 from millrace.sources.files import parts
 from millrace.sources.files.places import Folder, Found
 from millrace.sources.files.source import Source
@@ -363,6 +363,33 @@ def test_a_name_that_is_no_text_is_not_that_of_another_file(world: World) -> Non
     assert world.run().balance.read == 2
     assert world.sql("SELECT id, __hevo_id FROM data ORDER BY id") == [(1, "\\xff.csv_1"), (2, "\\\\xff.csv_1")]
     assert world.run().balance.read == 0
+
+
+def test_a_folder_that_vanished_is_gone_with_its_files(world: World) -> None:
+    world.write("orders/a.csv", "id\n1\n")
+    world.write("people/p.csv", "id\n2\n")
+    world.create()
+    world.run()
+    (world.folder / "orders").rename(world.folder / "_orders")
+    for _ in range(2):
+        record = world.run()
+        assert (record.balance.read, record.status) == (0, "COMPLETED")
+    assert {path: one.status for path, one in world.log().items()} == {
+        "orders/a.csv": "gone",
+        "people/p.csv": "ingested",
+    }
+    assert world.sql("SELECT id FROM orders") == [(1,)]
+    with pytest.raises(ConfigError, match="is gone"):
+        file_log.read_again(world.home, "p", ["orders/a.csv"])
+    (world.folder / "_orders").rename(world.folder / "orders")
+    assert world.run().balance.read == 0
+    assert world.log()["orders/a.csv"].status == "ingested"
+    # The same files as one object: those of the objects before are gone, and no row of the log stands in the way.
+    settings(world, objects="one")
+    world.run()
+    (again,) = file_log.read_again(world.home, "p", ["orders/a.csv"])
+    assert again.stream == "data"
+    assert world.run().balance.read == 1
 
 
 KILLED = """

@@ -118,7 +118,14 @@ class Source(AnySource[Config]):
 
     def streams(self) -> list[Stream]:
         self._listing = self._listed()
-        names = sorted(self._listing) or [own_name(self.config)]
+        return self._streams(sorted(self._listing) or [own_name(self.config)])
+
+    def vanished(self, names: Sequence[str]) -> list[Stream]:
+        found = [name for name in names if name not in self._listing]
+        self._listing |= {name: [] for name in found}
+        return self._streams(found)
+
+    def _streams(self, names: Sequence[str]) -> list[Stream]:
         return [Stream(name, key=self.config.key or (columns.ID,)) for name in names]
 
     def read(self, reading: Reading) -> Iterator[Item]:
