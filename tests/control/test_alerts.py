@@ -439,7 +439,10 @@ def test_what_a_receiver_will_never_take_is_not_sent_again(home: Home, saved: De
     go(home)
     go(home, home.database.now() + timedelta(days=1))
     assert len(hook.received) == 1
-    assert alerts.deliveries(home).items[0].state == "failed"
+    (refused,) = alerts.deliveries(home).items
+    assert refused.state == "failed"
+    assert alerts.deliveries(home, state="failed").items == (refused,)
+    assert alerts.deliveries(home, state="sent").items == ()
 
 
 def test_a_message_whose_sender_died_goes_to_another_one(home: Home, saved: Desk, hook: Receiver) -> None:

@@ -97,6 +97,8 @@ SCREENS = (
     Screen("wizard-schedule", f"/pipelines/new/{pictured.DRAFT}?step=schedule"),
     Screen("alerts", "/alerts", phone=True),
     Screen("channels", "/alerts/channels"),
+    Screen("alert-preferences", "/alerts/preferences", phone=True),
+    Screen("alert-deliveries", "/alerts/deliveries"),
     Screen("activity", "/activity"),
     Screen("usage", "/usage"),
     Screen("team", "/team"),

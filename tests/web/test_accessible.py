@@ -33,6 +33,8 @@ SCREENS = (
     "/pipelines/new",
     "/pipelines/new?type=clevertap",
     "/alerts/channels",
+    "/alerts/preferences",
+    "/alerts/deliveries",
     "/activity/1",
     "/security",
     "/settings",

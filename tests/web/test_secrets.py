@@ -43,7 +43,7 @@ SCREENS = (
     *("/failed-events", "/failed-events/trace", f"/failed-events/{FAILED}"),
     *("/destinations", "/destinations/new", "/destinations/nowhere", "/destinations/nowhere/settings"),
     "/destinations/warehouse/workbench",
-    *("/alerts", "/alerts/channels", "/activity", "/activity/1"),
+    *("/alerts", "/alerts/channels", "/alerts/preferences", "/alerts/deliveries", "/activity", "/activity/1"),
     *("/usage", "/team", "/keys", "/security", "/settings", "/health"),
 )
 VALUES = {

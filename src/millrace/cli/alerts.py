@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["email", "slack", "pagerduty", "opsgenie", "teams", "webhook"]
 AlertState = Literal["OPEN", "ACKNOWLEDGED", "RESOLVED", "NOTED"]
+DeliveryState = Literal["waiting", "sending", "sent", "failed", "dropped"]
 Category = Literal["pipeline", "destination", "failed_events", "schema", "usage", "load"]
 Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -82,7 +83,9 @@ def join(app: typer.Typer) -> None:
     command(alerts, "remove", examples=["millrace alert remove ops"])(remove)
     command(alerts, "test", examples=tested)(test)
     command(alerts, "prefs", examples=preferred)(prefs)
-    command(alerts, "history", examples=["millrace alert history", "millrace alert history --alert 17"])(history)
+    command(alerts, "history", examples=["millrace alert history", "millrace alert history --alert 17 --state failed"])(
+        history
+    )
     command(alerts, "deliver", examples=["millrace alert deliver"])(deliver)
     command(alerts, "lateness", examples=late)(lateness)
     app.add_typer(alerts)
@@ -245,6 +248,7 @@ def prefs(
 def history(
     face: Face,
     alert: Annotated[int | None, typer.Option(min=0, metavar="ALERT", help="Only messages about this alert.")] = None,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only messages in this state.")] = None,
     after: AFTER = None,
     limit: AT_MOST = 50,
 ) -> None:
@@ -252,7 +256,7 @@ def history(
     from millrace.control.operations import alerts as operations
 
     with face.desk() as desk:
-        page = desk.ask(operations.history, alert, after, limit)
+        page = desk.ask(operations.history, alert, state, after, limit)
     heads = ("alert", "what", "to", "state", "tries", "at")
     shown = [*table(heads, [_sent(one) for one in page.items]), *_more(page.next)]
     face.answer(page, shown if page.items else ["Nothing was sent so far."])

@@ -133,13 +133,21 @@ def resolve(home: Home, alert: int) -> Alert:
     return find(home, alert)
 
 
-def deliveries(home: Home, *, alert: int | None = None, after: str | None = None, limit: int = 100) -> Page[Delivery]:
+def deliveries(
+    home: Home,
+    *,
+    alert: int | None = None,
+    state: DeliveryState | None = None,
+    after: str | None = None,
+    limit: int = 100,
+) -> Page[Delivery]:
     """Messages about alerts, the newest first, and whether they got there."""
     home.actor.must("view")
     limit = pages.checked_limit(limit)
     d = alert_deliveries.c
     where: list[sa.ColumnExpressionArgument[bool]] = [d.team_id == home.actor.team_id]
     where += [d.alert_id == alert] if alert is not None else []
+    where += [d.state == state] if state else []
     where += [d.id < pages.number(after)] if after else []
     query = (
         sa.select(alert_deliveries, channels.c.name)

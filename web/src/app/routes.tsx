@@ -64,7 +64,17 @@ export const router = createBrowserRouter([
       {
         path: 'alerts',
         lazy: () => import('~/screens/alerts'),
-        children: [{ path: 'channels', lazy: () => import('~/screens/alerts/Channels') }],
+        children: [
+          {
+            lazy: () => import('~/screens/alerts/List'),
+            children: [
+              { index: true, element: null },
+              { path: 'channels', lazy: () => import('~/screens/alerts/Channels') },
+            ],
+          },
+          { path: 'preferences', lazy: () => import('~/screens/alerts/Preferences') },
+          { path: 'deliveries', lazy: () => import('~/screens/alerts/Deliveries') },
+        ],
       },
       { path: 'usage', lazy: () => import('~/screens/usage') },
       { path: 'team', lazy: () => import('~/screens/team') },

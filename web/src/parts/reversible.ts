@@ -14,15 +14,18 @@ interface Options<T, R> {
   after?: (now: R, step: Step<T>) => unknown;
   /** Shows it before it is done; the result takes that back, for where the server refuses. */
   seen?: (to: T) => Promise<() => void>;
+  /** Changes of the same thing are asked for one after the other. */
+  of?: string;
   /** Nouns that are asked for again, however it ended. */
   stale: readonly string[];
 }
 
 /** A change with an exact opposite: once it is made, one click takes it back. */
-export function useReversible<T, R>({ ask, said, after, seen, stale }: Options<T, R>) {
+export function useReversible<T, R>({ ask, said, after, seen, of, stale }: Options<T, R>) {
   const client = useQueryClient();
   const change = useMutation<R, Error, Step<T>, (() => void) | undefined>({
     mutationFn: ({ to }) => ask(to),
+    ...(of !== undefined && { scope: { id: of } }),
     onMutate: ({ to }) => seen?.(to),
     onSuccess: (now, { to, from }) => {
       done(said(now, to), (): Promise<unknown> => change.mutateAsync({ to: from, from: to }));

@@ -57,6 +57,11 @@ const KNOWN: Record<string, Status> = {
   INFO: { tone: 'quiet', word: 'Info' },
   WARNING: { tone: 'look', word: 'Warning' },
   CRITICAL: { tone: 'failed', word: 'Critical' },
+  // messages about alerts
+  waiting: { tone: 'quiet', word: 'Waits' },
+  sending: { tone: 'working', word: 'Being sent' },
+  sent: { tone: 'well', word: 'Arrived' },
+  dropped: { tone: 'quiet', word: 'Not needed' },
   // files
   queued: { tone: 'quiet', word: 'Waiting' },
   ingesting: { tone: 'working', word: 'Being read' },

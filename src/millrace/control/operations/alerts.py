@@ -20,7 +20,7 @@ from millrace.control.alert_channels import Channel
 from millrace.control.alert_events import Category
 from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_wanted import Wanted
-from millrace.control.alerts import Alert, AlertState, Delivery, Tested
+from millrace.control.alerts import Alert, AlertState, Delivery, DeliveryState, Tested
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.connections import Name
@@ -97,9 +97,15 @@ def resolve(home: Home, alert: Number) -> Alert:
 
 
 @operation("GET", "/alert-deliveries")
-def history(home: Home, alert: Number | None = None, after: Cursor | None = None, limit: Most = 50) -> Page[Delivery]:
+def history(
+    home: Home,
+    alert: Number | None = None,
+    state: DeliveryState | None = None,
+    after: Cursor | None = None,
+    limit: Most = 50,
+) -> Page[Delivery]:
     """List messages about alerts, the newest first, and whether they got there."""
-    return alerts.deliveries(home, alert=alert, after=after, limit=limit)
+    return alerts.deliveries(home, alert=alert, state=state, after=after, limit=limit)
 
 
 @operation("POST", "/alert-deliveries", "settings.edit")

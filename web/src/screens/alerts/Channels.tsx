@@ -24,6 +24,7 @@ import { SchemaForm } from '~/parts/SchemaForm';
 import { Side } from '~/parts/Side';
 import type { Settings } from '~/parts/schema';
 import { sentence } from '~/words/statuses';
+import { channelsQuery } from './questions';
 
 type Channel = Schemas['Channel'];
 
@@ -32,10 +33,7 @@ export function Component() {
   const may = useMay();
   const client = useQueryClient();
   const seen = useSeen();
-  const channels = useQuery({
-    queryKey: ['channels'],
-    queryFn: () => body(api.GET('/api/millrace/v1/alert-channels')),
-  });
+  const channels = useQuery(channelsQuery);
   const settled = () => client.invalidateQueries({ queryKey: ['channels'] });
   const change = useMutation({
     mutationFn: ({ name, enabled }: { name: string; enabled: boolean }) =>

@@ -2,8 +2,10 @@ import { ActionIcon, Button, Menu, Modal, MultiSelect, Stack, Text, TextInput } 
 import { IconDots, IconUserPlus, IconUsers } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
+import { Link } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay, whoQuery } from '~/api/session';
+import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { Confirm } from '~/parts/Confirm';
 import { Copyable } from '~/parts/Copy';
@@ -101,6 +103,11 @@ export function Component() {
                   </Menu.Target>
                   <Menu.Dropdown>
                     <Menu.Item onClick={() => ask({ what: 'roles', user: row })}>Change roles</Menu.Item>
+                    {row.status === 'active' && (
+                      <Menu.Item component={Link} to={at.told(row.email)}>
+                        What they are told
+                      </Menu.Item>
+                    )}
                     <Menu.Item onClick={() => renewFor(row.email)}>
                       {row.status === 'active' ? 'Link for another password' : 'Another invitation link'}
                     </Menu.Item>

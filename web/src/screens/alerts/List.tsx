@@ -1,0 +1,185 @@
+import { Button, Group, SegmentedControl, Text } from '@mantine/core';
+import { IconBellCheck } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMemo } from 'react';
+import { Link, Outlet, useSearchParams } from 'react-router';
+import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
+import { at } from '~/app/places';
+import { Ago } from '~/parts/Ago';
+import { type Column, DataTable } from '~/parts/DataTable';
+import { Empty } from '~/parts/Empty';
+import { failed } from '~/parts/notices';
+import { StatusBadge } from '~/parts/StatusBadge';
+
+type Alert = Schemas['Alert'];
+
+const STATES = [
+  { value: 'OPEN', label: 'Open' },
+  { value: 'ACKNOWLEDGED', label: 'Acknowledged' },
+  { value: 'RESOLVED', label: 'Resolved' },
+  { value: 'NOTED', label: 'Noted' },
+  { value: 'all', label: 'All' },
+];
+
+/** What is wrong now, and what was. */
+export function Component() {
+  const may = useMay();
+  const client = useQueryClient();
+  const [search, setSearch] = useSearchParams();
+  const state = search.get('state') ?? 'OPEN';
+  const alerts = useInfiniteQuery({
+    queryKey: ['alerts', state],
+    initialPageParam: null as string | null,
+    queryFn: ({ pageParam }) =>
+      body(
+        api.GET('/api/millrace/v1/alerts', {
+          params: {
+            query: { state: state === 'all' ? null : (state as Alert['state']), after: pageParam, limit: 50 },
+          },
+        }),
+      ),
+    getNextPageParam: (page) => page.next,
+    refetchInterval: 60_000,
+  });
+  const act = useMutation({
+    mutationFn: ({ alert, what }: { alert: number; what: 'acknowledge' | 'resolve' }) => {
+      const params = { path: { alert } };
+      return body(
+        what === 'resolve'
+          ? api.POST('/api/millrace/v1/alerts/{alert}/resolve', { params })
+          : api.POST('/api/millrace/v1/alerts/{alert}/acknowledge', { params }),
+      );
+    },
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['alerts'] }),
+  });
+  const { mutate } = act;
+  const editable = may('pipelines.edit');
+  const columns = useMemo<Column<Alert>[]>(
+    () => [
+      { id: 'severity', header: 'How bad', width: 110, cell: (row) => <StatusBadge name={row.severity} /> },
+      {
+        id: 'title',
+        header: 'What',
+        cell: (row) => (
+          <div>
+            <Text fw={500} size="sm">
+              {row.title}
+            </Text>
+            <Text size="xs" c="dimmed" lineClamp={2}>
+              {row.body}
+            </Text>
+          </div>
+        ),
+      },
+      {
+        id: 'about',
+        header: 'About',
+        hide: 'phone',
+        cell: (row) =>
+          row.entity.type === 'pipeline' ? (
+            <Link to={at.pipeline(row.entity.name)}>{row.entity.name}</Link>
+          ) : (
+            row.entity.name
+          ),
+      },
+      {
+        id: 'at',
+        header: 'Last seen',
+        width: 120,
+        cell: (row) => (
+          <div>
+            <Ago at={row.last_at} />
+            {row.count > 1 && (
+              <Text size="xs" c="dimmed">
+                {row.count} times
+              </Text>
+            )}
+          </div>
+        ),
+      },
+      {
+        id: 'state',
+        header: 'State',
+        width: 130,
+        hide: 'phone',
+        cell: (row) => (
+          <div>
+            <StatusBadge name={row.state} />
+            <Link to={at.deliveries(row.id)} aria-label={`Who was told: ${row.title}`}>
+              <Text size="xs">Who was told</Text>
+            </Link>
+          </div>
+        ),
+      },
+      ...(editable
+        ? [
+            {
+              id: 'do',
+              header: '',
+              width: 200,
+              hide: 'phone' as const,
+              cell: (row: Alert) => (
+                <Group gap={4} justify="flex-end" wrap="nowrap">
+                  {row.state === 'OPEN' && (
+                    <Button
+                      size="compact-sm"
+                      variant="default"
+                      onClick={() => mutate({ alert: row.id, what: 'acknowledge' })}
+                    >
+                      Acknowledge
+                    </Button>
+                  )}
+                  {(row.state === 'OPEN' || row.state === 'ACKNOWLEDGED') && (
+                    <Button
+                      size="compact-sm"
+                      variant="subtle"
+                      onClick={() => mutate({ alert: row.id, what: 'resolve' })}
+                    >
+                      Resolve
+                    </Button>
+                  )}
+                </Group>
+              ),
+            },
+          ]
+        : []),
+    ],
+    [editable, mutate],
+  );
+  return (
+    <>
+      <SegmentedControl
+        mb="sm"
+        size="xs"
+        aria-label="Which alerts"
+        value={state}
+        onChange={(value) => setSearch(value === 'OPEN' ? {} : { state: value }, { replace: true })}
+        data={STATES}
+      />
+      <div className="card">
+        <DataTable
+          label="Alerts"
+          columns={columns}
+          rows={alerts.data?.pages.flatMap((page) => page.items)}
+          id={(row) => String(row.id)}
+          error={alerts.error}
+          again={() => void alerts.refetch()}
+          more={{
+            next: alerts.hasNextPage,
+            loading: alerts.isFetchingNextPage,
+            load: () => void alerts.fetchNextPage(),
+          }}
+          empty={
+            <Empty icon={IconBellCheck} title={state === 'OPEN' ? 'Nothing is wrong' : 'No such alerts'}>
+              When a pipeline fails, is late, or its failed events pile up, it stands here, and goes to the
+              channels that you choose.
+            </Empty>
+          }
+        />
+      </div>
+      <Outlet />
+    </>
+  );
+}
