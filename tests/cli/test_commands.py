@@ -368,7 +368,8 @@ def test_the_schema_is_a_json_schema_that_knows_every_connector():
 
 def test_version_tells_what_runs():
     assert ask("version").out.startswith("millrace 0.")
-    assert {"millrace", "python", "platform"} == ask("version", "--json").json.keys()
+    told = {"millrace", "python", "platform", "native", "native_absent"}
+    assert told == ask("version", "--json").json.keys()
 
 
 def test_a_command_that_is_none_is_told_in_words_and_in_json():

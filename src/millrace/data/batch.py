@@ -96,10 +96,10 @@ class Truncated:
     before_ms: int | None = None
 
 
-# Where a file is. "queued": it is to be read; "gone": it was there, and is not any more.
 # A file that vanished is remembered that long.
 GONE_FOR = timedelta(days=90)
 
+# Where a file is. "queued": it is to be read; "gone": it was there, and is not any more.
 FileStatus: TypeAlias = Literal["queued", "ingesting", "ingested", "failed", "skipped", "gone"]
 
 

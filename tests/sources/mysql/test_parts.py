@@ -90,6 +90,7 @@ def test_every_type_at_its_ends_is_the_same_by_both_ways(
 
 
 def test_rows_longer_than_a_packet_are_whole(shop: Database, way: str) -> None:
+    ((usual,),) = shop.run("SELECT @@global.max_allowed_packet")
     shop.run("SET GLOBAL max_allowed_packet = 67108864")
     sizes = (10, 0xFFFFFF - 6, 0xFFFFFF - 5, 0xFFFFFF, 40_000_000, 10)
     rows = " UNION ALL ".join(f"SELECT {place} AS id, repeat('y', {size}) AS v" for place, size in enumerate(sizes))
@@ -100,6 +101,8 @@ def test_rows_longer_than_a_packet_are_whole(shop: Database, way: str) -> None:
         assert all(one.as_py() == b"y" * len(one.as_py()) for one in texts)
         # The connection is as good as before.
         assert asked.rows("SELECT 1") == [(1,)]
+    # Others have the same server.
+    shop.run(f"SET GLOBAL max_allowed_packet = {usual}")
 
 
 def test_an_answer_without_rows_leaves_the_connection_in_order(shop: Database, way: str) -> None:

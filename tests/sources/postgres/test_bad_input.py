@@ -144,8 +144,8 @@ def test_a_query_is_an_object_and_its_columns_may_carry_the_position(shop: Datab
     mode = {"mode": "timestamp+incrementing", "timestamp_column_name": "at", "incrementing_column_name": "id"}
     one = follow("prices", mode, settings=settings)
     assert sorted((row["id"], row["price"], row["twice"]) for row in one.run()) == [
-        (1, "1.50", "3.000000000"),
-        (2, "2.50", "5.000000000"),
+        (1, "1.50", "3"),
+        (2, "2.50", "5"),
     ]
     shop.run("INSERT INTO t VALUES (3, 1, '2024-01-03')", "UPDATE t SET price = 9, at = '2024-01-04' WHERE id = 1")
     assert sorted(row["id"] for row in one.run()) == [1, 3]

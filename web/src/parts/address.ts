@@ -4,16 +4,21 @@ import { useSearchParams } from 'react-router';
 
 const REST_MS = 250;
 
+// What was chosen and does not stand in the address yet. Another choice meanwhile is put beside it: the router hands out
+// the address that it shows, and the later of two changes would take back the earlier one.
+const coming = new Map<string, string | null>();
+
 /**
  * What is chosen on a screen stands in its address, so that others can open it; choosing is no step of its own back.
  * All that changes at once is given at once; null takes away.
  */
 export function useAddress() {
   const [asked, ask] = useSearchParams();
-  const set = (changes: Readonly<Record<string, string | null>>) =>
+  const set = (changes: Readonly<Record<string, string | null>>) => {
+    for (const [key, value] of Object.entries(changes)) coming.set(key, value || null);
     ask(
       (now) => {
-        for (const [key, value] of Object.entries(changes)) {
+        for (const [key, value] of coming) {
           if (value) now.set(key, value);
           else now.delete(key);
         }
@@ -21,6 +26,11 @@ export function useAddress() {
       },
       { replace: true },
     );
+  };
+  useEffect(() => {
+    for (const [key, value] of coming) if (asked.get(key) === value) coming.delete(key);
+  }, [asked]);
+  useEffect(() => () => coming.clear(), []);
   return [asked, set] as const;
 }
 

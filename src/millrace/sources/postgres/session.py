@@ -106,7 +106,7 @@ class Session:
         self._clock, self._stopping = server.context.clock, server.context.stopping.is_set
         # A link is not closed while it is cancelled.
         self._ending = threading.Lock()
-        self._sound = True
+        self._sound, self._midway = True, False
         with self._translated():
             self._link = server.connected()
         self._described: Mapping[str, Described] = {}
@@ -184,6 +184,7 @@ class Session:
         rows = Rows(relation.name, known, self._config.special_values, self._clock.now)
         places = [[*known].index(name) for name in cursor]
         sql = f"SELECT {columns} FROM {relation.source} {tail}"
+        self._midway = True
         with objects.asked(relation.name), self._translated(), closing(self._link.batches(sql, known)) as batches:
             while (batch := _next(relation, batches)) is not None:
                 if not batch.num_rows:
@@ -191,9 +192,8 @@ class Session:
                 with _as_foreseen(relation):
                     good, refused = rows.of(batch)
                 last = batch.slice(batch.num_rows - 1)
-                self._sound = False
                 yield Part(good, refused, tuple(_text(last.column(place)) for place in places), batch.num_rows)
-                self._sound = True
+        self._midway = False
         for name, count in rows.left_out.items():
             self._left_out(f"{relation.name}.{name}", count)
 
@@ -206,9 +206,9 @@ class Session:
     def ended(self) -> bool:
         """No transaction is open any more; False where the connection is of no use."""
         with suppress(MillraceError):
-            if self._sound:
+            if self._sound and not self._midway:
                 self._execute("ROLLBACK")
-        return self._sound
+        return self._sound and not self._midway
 
     def close(self) -> None:
         with self._ending:
