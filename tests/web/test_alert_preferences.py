@@ -103,7 +103,7 @@ def test_what_i_am_told_is_saved_at_once_and_taken_back(page: Page, told: Home, 
 
     # Two at once: the second one does not undo the first, and what is taken back leaves the other.
     with page.expect_response(lambda answer: '"ERROR"' in (answer.request.post_data or "")):
-        schema.uncheck()
+        schema.click()
         mine.get_by_text("Error", exact=True).click()
     without = tuple(one for one in USUAL if one != "schema")
     assert alert_preferences.shown(mia) == Wanted(without, "ERROR")  # type: ignore[arg-type]  # of literals, filtered
@@ -125,7 +125,7 @@ def test_quiet_hours_are_those_of_a_zone_and_what_cannot_be_is_told_with_its_cur
         assert alert_preferences.shown(noa).quiet == quiet
 
     with page.expect_response(lambda answer: answer.request.method == "PUT"):
-        mine.get_by_role("switch", name="Quiet hours").check()
+        mine.get_by_role("switch", name="Quiet hours").click()
     zone = mine.get_by_label("time zone")
     here = zone.input_value()
     saved(Quiet("22:00", "07:00", here))
@@ -150,7 +150,7 @@ def test_quiet_hours_are_those_of_a_zone_and_what_cannot_be_is_told_with_its_cur
     page.reload()
     expect(until).to_have_value("06:30")
     with page.expect_response(lambda answer: answer.request.method == "PUT"):
-        mine.get_by_role("switch", name="Quiet hours").uncheck()
+        mine.get_by_role("switch", name="Quiet hours").click()
     saved(None)
 
 
@@ -174,7 +174,7 @@ def test_what_the_team_is_told_is_for_those_to_choose_who_may(page: Page, told: 
     page.get_by_role("menuitem", name="What they are told").click()
     theirs = card(page, "Mail to obi@example.com")
     expect(pager).to_have_count(0)
-    theirs.get_by_role("checkbox", name="Destinations").uncheck()
+    theirs.get_by_role("checkbox", name="Destinations").click()
     undo(page, "What obi@example.com is told is saved")
     assert alert_preferences.shown(told, "obi@example.com") == Wanted()
 
@@ -243,6 +243,7 @@ def test_both_are_for_everybody_and_on_a_phone(page: Page, told: Home, hook: Rec
     hook.answers += [404]
     happens(told, "LOG_EXPIRED", "The log of a database went on without us")
     arrive(page, told, "/alerts/preferences", "axa@example.com")
+    expect(card(page, "pager")).to_be_visible()
     found: dict[str, list[str]] = {}
     for path, there in (
         ("/alerts/preferences", card(page, "pager")),

@@ -41,7 +41,8 @@ def translated(state: str | None, text: str, where: str, user: str = "", databas
             code="DISK_FULL" if full else "server",
         )
     if state.startswith(_PASSING):
-        return Transient(f"{where} could not go on: {said}.", hint="What is staged waits: run again, or `millrace load`.")
+        hint = "What is staged waits: run again, or `millrace load`."
+        return Transient(f"{where} could not go on: {said}.", hint=hint)
     if state in ("2BP01", "54011", "42701", "42P07"):
         return SchemaError(f"{where} refuses a change: {said}.", hint="Mend the table by hand.")
     if state == "25006":
