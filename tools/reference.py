@@ -78,10 +78,19 @@ def pipelines_page() -> str:
                 ("`settings`", "SettingsPart"),
                 ("`usage`", "UsagePart"),
                 ("`usage.window`", "WindowPart"),
-                ("`sources.NAME` and `destinations.NAME`", "ConnectionPart"),
+                ("`sources.NAME`, and `pipelines.NAME.source` as a mapping", "ConnectionPart"),
+                ("`destinations.NAME`", "DestinationPart"),
                 ("`pipelines.NAME`", "PipelinePart"),
-                ("`pipelines.NAME.schedule`", "SchedulePart"),
+                (
+                    "A schedule: `pipelines.NAME.schedule`, `pipelines.NAME.objects.NAME.schedule`, "
+                    "`destinations.NAME.load_schedule`",
+                    "SchedulePart",
+                ),
                 ("`pipelines.NAME.objects.NAME`", "ObjectPart"),
+                ("`pipelines.NAME.transformation`: one of the two", "TransformationPart"),
+                ("`pipelines.NAME.schema_evolution_policy` as a mapping", "SchemaPolicyPart"),
+                ("`pipelines.NAME.failure_handling_policy` as a mapping", "FailurePolicyPart"),
+                ("Its `object_failure_threshold` as a mapping", "FailureThresholdPart"),
                 ("`pipelines.NAME.limits`", "PipelineLimitsPart"),
                 ("A limit: `usage.month`, `pipelines.NAME.limits.day`, `pipelines.NAME.limits.month`", "LimitPart"),
                 ("`pipelines.NAME.watch`", "WatchPart"),
@@ -171,7 +180,8 @@ def _kind(field: dict[str, Any], parts: dict[str, Any]) -> str:
         case "integer" | "number" as type_:
             return ("whole number" if type_ == "integer" else "number") + _range(field)
         case "array":
-            return f"list of {_kind(field.get('items', {}), parts)}"
+            items = field.get("items")
+            return f"list of {_kind(items, parts)}" if items else "list"
         case "object":
             below = field.get("additionalProperties")
             return "mapping by name" if isinstance(below, dict) else "mapping"

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from millrace.cli.main import commands
 from millrace.connect import registry
+from millrace.control.document_schema import DocumentPart
 from millrace.data import types
 from tools import reference
 
@@ -49,6 +50,13 @@ def test_every_setting_of_every_connector_has_its_line(pages: dict[str, str], fa
         assert f"`{name}`" in page
         for key in find(name).Config.model_fields:
             assert re.search(rf"^\| `{key}` \|.*\| \S.* \|$", page, re.MULTILINE), f"{name}.{key}"
+
+
+def test_every_part_of_the_file_of_pipelines_has_its_table(pages: dict[str, str]) -> None:
+    whole = DocumentPart.model_json_schema(ref_template="{model}")
+    for name, part in {"DocumentPart": whole, **whole["$defs"]}.items():
+        rows = "\n".join(rf"\| `{key}` \|.*\| \S.* \|" for key in part["properties"])
+        assert re.search(rf"^\|---\|---\|---\|---\|\n{rows}\n\n", pages["pipelines.md"], re.MULTILINE), name
 
 
 def test_secrets_are_told_as_secrets(pages: dict[str, str]) -> None:
