@@ -16,6 +16,7 @@ from millrace.control.db import Database, open_database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.slots import Slot
+from millrace.errors import Stale
 
 HOUR = timedelta(hours=1)
 SOON_S = 30.0
@@ -65,6 +66,16 @@ def test_a_schedule_that_a_run_changes_in_that_moment_goes_with_the_clock(hourly
     after = slot_of(hourly).standing
     assert before.slot_at is not None
     assert (after.slot_at, after.held_until, after.due_at) == (before.slot_at - HOUR, held - HOUR, held - HOUR)
+
+
+def test_who_lost_the_schedulers_lease_moves_nothing(hourly: Home):
+    before, now = slot_of(hourly), hourly.database.now()
+    mine = leases.acquire(hourly.database, scheduler.LEASE)
+    with hourly.database.transaction() as connection:
+        connection.execute(sa.update(tables.leases).values(token="another process"))
+    with pytest.raises(Stale):
+        set_back.follow(hourly, mine, HOUR, now - HOUR, since=now - HOUR)
+    assert slot_of(hourly) == before
 
 
 def test_a_run_that_ends_in_that_moment_leaves_the_slot_where_it_was_moved(hourly: Home, saved: Desk):

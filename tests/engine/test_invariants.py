@@ -15,7 +15,7 @@ from tests.engine.kit import PIPELINE, Desk, Killed, Rig, Shaky, Word, desk, ite
 
 from millrace.connect.destination import Load
 from millrace.connect.source import Note, Reading
-from millrace.control import positions, rejects
+from millrace.control import leases, mappings, positions, rejects
 from millrace.data.batch import Checkpoint, Mark, Passed
 from millrace.engine.load import StagedRows
 from millrace.engine.stage import Draft
@@ -113,9 +113,9 @@ def test_i4_a_worker_that_lost_its_lease_commits_nothing(desk: Desk):
     assert (desk.cursor, desk.crew.books.tables()) == (None, [])
 
 
-def test_i4_who_lost_the_lease_sets_no_position(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    desk.ingest(items(1), Checkpoint("kept"))
-    real = positions.leases.held
+def losing(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """From here on whoever takes a lease loses it at once to another worker."""
+    real = leases.held
 
     @contextmanager
     def held(database: Any, name: str, **more: Any) -> Iterator[Any]:
@@ -124,10 +124,34 @@ def test_i4_who_lost_the_lease_sets_no_position(desk: Desk, monkeypatch: pytest.
             desk.rig.meddle("UPDATE leases SET token = 'another worker'")
             yield lease
 
-    monkeypatch.setattr(positions.leases, "held", held)
+    patch.setattr(leases, "held", held)
+
+
+def test_i4_who_lost_the_lease_sets_no_position(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    desk.ingest(items(1), Checkpoint("kept"))
+    losing(desk, monkeypatch)
     with pytest.raises(Stale):
         positions.put(desk.rig.home, PIPELINE, "items", "incremental", "lost")
     assert desk.cursor == "kept"
+
+
+def test_i4_who_lost_the_lease_edits_no_mapping(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    desk.ingest(items(1), Checkpoint(1))
+    before = desk.crew.books.mappings()
+    losing(desk, monkeypatch)
+    with pytest.raises(Stale):
+        mappings.set_auto(desk.rig.home, PIPELINE, "items", False)
+    assert desk.crew.books.mappings() == before
+
+
+def test_i4_who_lost_the_lease_deletes_no_table_from_the_books(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    desk.segments_of(items(1))
+    desk.load()
+    before = desk.crew.books.tables(), desk.crew.books.mappings()
+    losing(desk, monkeypatch)
+    with pytest.raises(Stale):
+        mappings.delete_table(desk.rig.home, PIPELINE, "items")
+    assert (desk.crew.books.tables(), desk.crew.books.mappings()) == before
 
 
 @append

@@ -53,6 +53,12 @@ MUTATIONS = {
         "                meter.read += count\n                if due():\n                    commit()\n",
         INVARIANTS + "test_i2_nothing_is_committed_between_two_checkpoints",
     ),
+    "I2 rows behind the checkpoint committed by an error": Mutation(
+        "engine/ingest.py",
+        "if pending.checkpointed and not pending.loose and not whole:  # I2",
+        "if pending.checkpointed and not whole:",
+        INVARIANTS + "test_i2_an_error_behind_rows_commits_none_of_them",
+    ),
     "I2 rows behind the checkpoint": Mutation(
         "engine/ingest.py",
         "pending.loose = True  # I2",
@@ -88,6 +94,24 @@ MUTATIONS = {
         "leases.confirm(connection, lease, expires_at)  # I4",
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_sets_no_position",
+    ),
+    "I4 lease not asked at an edit of a mapping": Mutation(
+        "control/mapping_plans.py",
+        "leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4",
+        "pass",
+        INVARIANTS + "test_i4_who_lost_the_lease_edits_no_mapping",
+    ),
+    "I4 lease not asked at the end of a table": Mutation(
+        "control/mappings.py",
+        "leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4",
+        "pass",
+        INVARIANTS + "test_i4_who_lost_the_lease_deletes_no_table_from_the_books",
+    ),
+    "I4 lease not asked when a clock is set back": Mutation(
+        "control/set_back.py",
+        "leases.confirm(connection, lease, longest)  # I4",
+        "pass",
+        "tests/control/test_set_back.py::test_who_lost_the_schedulers_lease_moves_nothing",
     ),
     "I4 any load taken": Mutation(
         "connect/sql/destination.py",
@@ -136,6 +160,19 @@ MUTATIONS = {
         "redact(known.message, hidden)",
         "known.message",
         INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",
+    ),
+    "I7 errors shown further up as they are": Mutation(
+        "control/crews.py",
+        "error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)",
+        "pass",
+        INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",
+    ),
+    "I7 what cannot be sent told as the library tells it": Mutation(
+        "connect/http/client.py",
+        "        except (ValueError, http.client.InvalidURL):\n            # What it says may hold a secret (I7).\n",
+        "        except KeyError:\n",
+        "tests/connect/http/test_client.py::"
+        "test_what_cannot_be_sent_is_told_without_the_secrets_that_it_holds[headers0-/]",
     ),
     "I8 swap not recognised": Mutation(
         "engine/load.py",

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,19 @@ def answering(answer: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
 
 def plain(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}Connection: close\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("headers", "target"),
+    [({"X-Passcode": "s3cret\nX-Other: 1"}, "/"), ({}, "/1/events.json?passcode=s3cret&name=First Name")],
+)
+def test_what_cannot_be_sent_is_told_without_the_secrets_that_it_holds(headers: dict[str, str], target: str) -> None:
+    with answering(lambda _connection, _head: None) as url:
+        client = Client(url, headers)
+        with pytest.raises(ConfigError, match="cannot be sent") as caught:
+            client.send("GET", target)
+        client.close()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_request_is_sent_byte_for_byte_with_the_products_name() -> None:
