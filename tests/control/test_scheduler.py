@@ -10,17 +10,19 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import leases, pipelines, scheduler, set_back, tables
+from millrace.control import jobs, leases, pipelines, scheduler, set_back, tables
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.engine.stage import Stage
-from millrace.errors import Transient
+from millrace.errors import Stale, Transient
 
 SOON_S = 30.0
 HOUR = timedelta(hours=1)
@@ -71,6 +73,33 @@ def test_a_database_that_answers_late_is_no_clock_that_was_set_back(
         back = timedelta(seconds=30)
         answered(20)
         assert "the clock was set back by 29 s" in caplog.text or "the clock was set back by 30 s" in caplog.text
+
+
+def test_a_tick_keeps_the_lease_however_long_it_takes_and_queues_nothing_for_a_scheduler_that_lost_it(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("one", "two", "three"):
+        pipelines.create(home, Wish(name, "project", "warehouse", table_prefix=name, schedule={"every_s": 7200}))
+    lease = leases.acquire(home.database, scheduler.LEASE)
+    now, slow, passed_s = home.database.now(), jobs.queue, 0.0
+
+    def queue(*arguments: Any) -> list[int]:
+        nonlocal passed_s
+        passed_s += 50
+        return slow(*arguments)
+
+    monkeypatch.setattr(jobs, "queue", queue)
+    monkeypatch.setattr(scheduler, "CHUNK", 1)
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(monotonic=lambda: passed_s))
+    assert scheduler.tick(home, now, lease=lease).queued == 3
+    with home.database.transaction() as connection:
+        ends = connection.execute(sa.select(tables.leases.c.expires_at)).scalar_one()
+        assert ends == now + timedelta(seconds=leases.LEASE_S + 100)
+        connection.execute(sa.update(tables.leases).values(token="another"))
+        connection.execute(sa.delete(tables.tasks))
+    with pytest.raises(Stale):
+        scheduler.tick(home, now + timedelta(hours=3), lease=lease)
+    assert queued(home) == 0
 
 
 @pytest.mark.parametrize("killed", [False, True])

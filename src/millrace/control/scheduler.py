@@ -70,9 +70,12 @@ class Ticked:
     recovered: int = 0
 
 
-def tick(home: Home, now: datetime | None = None) -> Ticked:
-    """All that is due is queued or on record as skipped, and tasks of dead workers wait again."""
-    moment = now or home.database.now()
+def tick(home: Home, now: datetime | None = None, *, lease: Lease | None = None) -> Ticked:
+    """All that is due is queued or on record as skipped, and tasks of dead workers wait again.
+
+    However long that takes, the scheduler's ``lease`` is renewed meanwhile. Raises Stale where another process has it.
+    """
+    moment, began = now or home.database.now(), time.monotonic()
     recovered = len(tasks.recover(home.database))
     lifecycle.bury(home)
     done: Counter[str] = Counter()
@@ -81,6 +84,9 @@ def tick(home: Home, now: datetime | None = None) -> Ticked:
             found = slots.due_now(connection, moment, limit=CHUNK)
         if found:
             with home.database.transaction() as connection:
+                if lease is not None:  # I4
+                    longer = leases.LEASE_S + time.monotonic() - began
+                    leases.confirm(connection, lease, moment + timedelta(seconds=longer))
                 done.update(_tend(connection, found, moment))
         if len(found) < CHUNK:
             return Ticked(done["queued"], done["skipped"], recovered)
@@ -125,7 +131,7 @@ def serve(home: Home, stopping: threading.Event, *, tick_s: float = TICK_S) -> N
                     lease.renew()
                     renewed = at
                 seen = at, now
-                tick(home, now)
+                tick(home, now, lease=lease)
                 if at - looked >= LOOK_S:
                     looked = at
                     second_tries.look(home, now)
