@@ -34,11 +34,27 @@ def test_10_24_the_file_as_clevertap_offers_it_is_read() -> None:
         "\n\n eventName \n  Charged  \n\n\nLivraison Prévue\n\n".encode(),
         "Event Name,Type\n,\nCharged,Defined\n , \nCharged,Defined\nLivraison Prévue,x\n".encode(),
         "Name,Property name\nCharged,Amount\nCharged,Currency\nLivraison Prévue,a\n".encode(),
+        '\ufeff"Event name","Type"\r\n"Charged","Defined"\r\n"Livraison Prévue","Defined"\r\n'.encode(),
+        '"Type";"Event name"\n"Defined";"Charged"\n"a, ""b""";"Livraison Prévue"\n'.encode(),
+        '"Event name"\t"Type"\n"Charged"\t"a; b, c"\n"Livraison Prévue"\t"x"\n'.encode(),
     ],
-    ids=["bom", "semicolon-crlf", "tab", "no-header", "quoted", "blank-rows", "doubled", "name"],
+    ids=[
+        *["bom", "semicolon-crlf", "tab", "no-header", "quoted", "blank-rows", "doubled", "name"],
+        *["all-quoted", "all-quoted-semicolon", "all-quoted-tab"],
+    ],
 )
 def test_10_24_every_form_of_the_file_gives_the_same_names(content: bytes) -> None:
     assert parse(content).names == ("Charged", "Livraison Prévue")
+
+
+@pytest.mark.spec("10.24")
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_10_24_a_quoted_name_may_hold_what_parts_columns_and_break_its_line(delimiter: str) -> None:
+    names = ("Hello, World", "a; b", "tab\there", 'Say "hi"', "two\nlines", "plain")
+    lines = ["Event name,Type", *('"{}",Defined'.format(name.replace('"', '""')) for name in names)]
+    found = parse("\r\n".join(line[::-1].replace(",", delimiter, 1)[::-1] for line in lines).encode())
+    assert found.names == names
+    assert [row.line for row in found.rows] == [2, 3, 4, 5, 6, 8]
 
 
 @pytest.mark.spec("10.24")
@@ -65,6 +81,9 @@ def test_10_24_the_status_of_a_property_is_not_the_status_of_its_event() -> None
         (b"PK\x03\x04zip", "Excel"),
         ("Event name\nok\n".encode("utf-16"), "UTF-16"),
         (b'Event name\nok\n"open\n', "line 3 is not CSV"),
+        (b'Event name,Type\nok,"open\n', "line 2 is not CSV"),
+        (b'ok\n"open\n', "line 2 is not CSV"),
+        (b'"Colour","Size"\n"red","4"\n', "none of its columns"),
     ],
 )
 def test_10_24_what_is_no_such_file_is_refused_with_the_reason(content: bytes, says: str) -> None:

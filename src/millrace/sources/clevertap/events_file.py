@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from millrace.errors import ConfigError
 LARGEST_BYTES = 5 * 2**20
 MOST_NAMES = 2_000
 PATH = "events_file"
+_DELIMITERS = ",;\t"
 HEADERS = ("event_name", "eventname", "event", "name")
 
 # https://docs.hevodata.com/sources/marketing-analytics/clevertap/ lists these six.
@@ -138,15 +140,23 @@ def _text(content: bytes) -> str:
 
 def _table(text: str) -> tuple[list[tuple[int, list[str]]], int, list[str] | None]:
     """Rows with their line numbers, the place of the name column, and the header's names (None without header)."""
-    tables = [_rows(text, delimiter) for delimiter in ",;\t"]
-    if not any(tables):
-        raise _refused("it is empty", "Download it again in CleverTap.")
-    for rows in tables:
-        header = [_normal(cell) for cell in rows[0][1]]
+    for delimiter in _DELIMITERS:
+        header = _header(text, delimiter)
         for wanted in HEADERS:
             if wanted in header:
-                return rows, header.index(wanted), header
+                return list(_rows(text, delimiter)), header.index(wanted), header
+    tables: list[list[tuple[int, list[str]]]] = []
+    spoiled: list[ConfigError] = []
+    for delimiter in _DELIMITERS:
+        try:
+            tables.append(list(_rows(text, delimiter)))
+        except ConfigError as error:
+            spoiled.append(error)
+    if not spoiled and not any(tables):
+        raise _refused("it is empty", "Download it again in CleverTap.")
     if all(len(cells) == 1 for rows in tables for _, cells in rows):
+        if spoiled:
+            raise spoiled[0]
         return tables[0], 0, None
     raise _refused(
         "none of its columns is called 'Event name'",
@@ -154,21 +164,28 @@ def _table(text: str) -> tuple[list[tuple[int, list[str]]], int, list[str] | Non
     )
 
 
-def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    rows: list[tuple[int, list[str]]] = []
+def _header(text: str, delimiter: str) -> list[str]:
+    """The names in the first row; none where it is no CSV with this delimiter: `"a, b";c` is none with commas."""
+    try:
+        return [_normal(cell) for _, cells in islice(_rows(text, delimiter), 1) for cell in cells]
+    except ConfigError:
+        return []
+
+
+def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     begins = 1
     while True:
         try:
             cells = next(reader)
         except StopIteration:
-            return rows
+            return
         except csv.Error as error:
             raise _refused(f"line {begins} is not CSV: {error}", "Look for a quote that is not closed.") from None
         while cells and not cells[-1].strip():
             cells.pop()
         if cells:
-            rows.append((begins, cells))
+            yield begins, cells
         begins = reader.line_num + 1
 
 
