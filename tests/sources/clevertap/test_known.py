@@ -14,6 +14,7 @@ from millrace.sources.clevertap.known import MOST_REJECTED, Known, Mode, day_of,
 from millrace.sources.clevertap.rows import Shaped
 
 Row = tuple[int, int]  # number, state
+ALL_DAYS = (0, 99991231)
 
 
 def shaped(rows: list[Row], *, twins: bool = False) -> Shaped:
@@ -80,7 +81,7 @@ def test_judging_pages_is_the_plain_rule_whatever_was_forgotten_and_recalled(
         if number:
             plain.walked.clear()
             if again:  # a new process that only has the marks
-                keep(kept, known.compacted() if number % 2 else [])
+                keep(kept, known.compacted(*ALL_DAYS) if number % 2 else [])
                 known = Known("Charged", kept, mode)
             else:
                 known.restart()
@@ -104,10 +105,10 @@ def test_compacting_leaves_one_mark_for_each_day_with_the_same_content() -> None
         keep(kept, known.judge(shaped([(number, 1) for number in range(start, start + 10)]))[2])
     before = {part: entries(kept.recall(part)).tolist() for part in kept.parts()}
     assert all(len(kept.recall(part)) == 3 for part in kept.parts())
-    keep(kept, known.compacted())
+    keep(kept, known.compacted(*ALL_DAYS))
     assert all(len(kept.recall(part)) == 1 for part in kept.parts())
     assert before == {part: entries(kept.recall(part)).tolist() for part in kept.parts()}
-    assert known.compacted() == []
+    assert known.compacted(*ALL_DAYS) == []
 
 
 def test_an_unchanged_page_leaves_no_mark() -> None:
@@ -149,3 +150,17 @@ def test_known_rows_take_few_bytes_each() -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 200_000 * 110
+
+
+def test_days_that_another_walk_may_have_are_not_put_together() -> None:
+    """Rows with one day may come with the days of two windows: then each walk has marks of its own."""
+    kept = Kept()
+    one, other = Known("Charged", kept, "copies"), Known("Charged", kept, "copies")
+    for walk, number in ((one, 0), (other, 3), (one, 6), (other, 9)):
+        keep(kept, walk.judge(shaped([(number, 0)]))[2])
+    for walk in (one, other):
+        keep(kept, walk.compacted(20260311, 20260314))
+    assert len(entries(kept.recall(part_of("Charged", 20260310)))) == 4
+    keep(kept, one.judge(shaped([(1, 0)]))[2] + one.judge(shaped([(4, 0)]))[2])
+    keep(kept, one.compacted(20260311, 20260314))
+    assert len(kept.recall(part_of("Charged", 20260311))) == 1

@@ -18,7 +18,7 @@ from millrace.data.batch import Checkpoint, Passed
 from millrace.errors import AuthError, ConfigError, Transient
 from millrace.simulators.clevertap import counts as simulated
 from millrace.sources.clevertap.config import Config
-from millrace.sources.clevertap.forgetting import rejecting_part
+from millrace.sources.clevertap.forgetting import rejecting_part, strays_part
 from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.source import Source
 
@@ -179,6 +179,32 @@ def test_marks_are_pruned_when_no_read_needs_them_and_not_before(make: Make) -> 
     pipeline.simulator.clock.advance(days=60)
     pipeline.run("incremental")
     assert days() == [20260314], "a history that is not complete keeps its days"
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_rows_whose_clock_was_wrong_come_once_however_often_their_days_are_read(make: Make, mode: Any) -> None:
+    """The clocks of some devices say 2000 or 2027: their rows come with the days on which they were sent."""
+    pipeline = make("Charged", shards=1)
+    pipeline.mode = mode
+    pipeline.settings |= {"batch_size": 23, "window_days": 3}
+    for served in ("20260301", "20260306", "20260312", "20260314"):
+        for said in ("19991231", "20000101", "20000101", "20270101"):
+            found = events("Charged", 20, day=said, start=int(served) % 100 * 1000 + int(said) % 7 * 100)
+            pipeline.simulator.add_events(PROJECT, [each | {"served_on": served} for each in found])
+    pipeline.run()
+    assert len(pipeline.table) == 240 and len(pipeline.log) == (240 if mode == "merge" else 320)
+    loaded = len(pipeline.log)
+    for hours in (0, 1, 7, 24, 24, 72):
+        pipeline.simulator.clock.advance(hours=hours)
+        counts = pipeline.run()
+        assert len(pipeline.log) == loaded and not counts["new"]
+    pipeline.run("again", slices=(Slice(date(2026, 3, 1), date(2026, 3, 15)),))
+    assert len(pipeline.log) == loaded + (240 if mode == "merge" else 0), "a person gets all of it again, if it fits"
+    pipeline.simulator.clock.advance(days=45)
+    pipeline.run()
+    known = [found[1] for part in pipeline.kept.parts() if (found := day_of(part))]
+    assert known == [20270101]
+    assert not pipeline.kept.recall(strays_part("Charged"))
 
 
 def _aged(make: Make, mode: Any = "append") -> Pipeline:

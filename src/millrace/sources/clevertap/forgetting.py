@@ -6,13 +6,13 @@ are neither read again nor entered again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 
 import numpy as np
 
 from millrace.connect.source import Memory, Reading
-from millrace.data.batch import LoadMode, Mark
+from millrace.data.batch import Mark
 from millrace.sources.clevertap import state
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import SEPARATOR, day_of, forgotten_before, forgotten_part, history_part
@@ -23,6 +23,7 @@ _SLACK_DAYS = 2
 # A reject can be replayed for so long at most (`reject_retention_days` of the workspace), and somewhat beyond.
 _REJECTS_DAYS = 90 + _SLACK_DAYS
 _REJECTING = "rejecting"
+_STRAYS = "strays"
 _STRETCH = np.dtype([("first", "<u4"), ("last", "<u4"), ("on", "<u4")])
 
 
@@ -48,9 +49,23 @@ def rejecting(unit: Unit, today: date) -> Mark:
     return Mark(rejecting_part(unit.event), entry.tobytes())
 
 
+def strays_part(event: str) -> str:
+    """The part that says which days rows of an event had that came with other days, and when."""
+    return f"{event}{SEPARATOR}{_STRAYS}"
+
+
+def strays(event: str, days: Collection[int], today: date) -> Mark:
+    """Rows with times of these days (YYYYMMDD) came with the days of another unit: the clock of a device was wrong.
+
+    They come again whenever that unit's days are read, however long ago their own days are.
+    """
+    entries = np.array([(day, day, number(today)) for day in sorted(days)], _STRETCH)
+    return Mark(strays_part(event), entries.tobytes())
+
+
 def known_days(event: str, memory: Memory) -> Days:
     """The days of an event whose rows are known, if there were any."""
-    return Days(forgotten_before(event, memory), _stretches(event, memory))
+    return Days(forgotten_before(event, memory), _stretches(rejecting_part(event), memory))
 
 
 class Days:
@@ -65,9 +80,7 @@ class Days:
         return day >= self._begins or bool(((self._stretches["first"] <= day) & (day <= self._stretches["last"])).any())
 
 
-def pruned(
-    config: Config, memory: Memory, position: state.Incremental, now: datetime, load_mode: LoadMode
-) -> Iterator[Mark]:
+def pruned(config: Config, memory: Memory, position: state.Incremental, now: datetime) -> Iterator[Mark]:
     """Marks that forget days which no read and no replay will see again. Days of a history not yet complete are kept.
 
     With them goes, for each event, the day before which they are gone: changed settings may ask for those days.
@@ -78,23 +91,32 @@ def pruned(
     parts = memory.parts()
     complete = set(parts)
     limits: dict[str, int] = {}
-    held: dict[str, Days] = {}
-    for event in {part.removesuffix(SEPARATOR + _REJECTING) for part in parts if part.endswith(SEPARATOR + _REJECTING)}:
-        found = _stretches(event, memory)
-        left = found[found["on"] >= number(today - timedelta(days=_REJECTS_DAYS))]
+    held: dict[str, list[Days]] = {}
+
+    def limit_of(event: str) -> int:
+        known = position.events.get(event)
+        return number(min(most, local_day(known.mark, config.zone) - deepest) if known else most)
+
+    def still(part: str, since: int) -> Iterator[Mark]:
+        found = _stretches(part, memory)
+        left = found[found["on"] >= since]
         if len(left) < len(found):
-            yield Mark(rejecting_part(event), left.tobytes() or None, replace=True)
-        if load_mode == "append":
-            held[event] = Days(number(date.max), left)
+            yield Mark(part, left.tobytes() or None, replace=True)
+        held.setdefault(part.rpartition(SEPARATOR)[0], []).append(Days(number(date.max), left))
+
+    for part in parts:
+        if part.endswith(SEPARATOR + _REJECTING):
+            yield from still(part, number(today - timedelta(days=_REJECTS_DAYS)))
+        elif part.endswith(SEPARATOR + _STRAYS):
+            yield from still(part, limit_of(part.rpartition(SEPARATOR)[0]))
     for part in parts:
         found_day = day_of(part)
         if found_day is None or history_part(found_day[0]) not in complete:
             continue
         event, day = found_day
-        known = position.events.get(event)
-        limit = min(most, local_day(known.mark, config.zone) - deepest) if known else most
-        if day < number(limit) and not (event in held and day in held[event]):
-            limits[event] = number(limit)
+        limit = limit_of(event)
+        if day < limit and not any(day in days for days in held.get(event, ())):
+            limits[event] = limit
             yield Mark(part, None, replace=True)
 
     for event, day in limits.items():
@@ -102,5 +124,5 @@ def pruned(
             yield Mark(forgotten_part(event), b"%08d" % day, replace=True)
 
 
-def _stretches(event: str, memory: Memory) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    return np.frombuffer(b"".join(memory.recall(rejecting_part(event))), _STRETCH)
+def _stretches(part: str, memory: Memory) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    return np.frombuffer(b"".join(memory.recall(part)), _STRETCH)

@@ -166,9 +166,9 @@ class Known:
             return first, [Mark(part, b"".join(fresh), replace=True)]
         return first, [Mark(part, b"".join(fresh))]
 
-    def compacted(self) -> list[Mark]:
-        """Marks that put one in the place of the many that a day has gathered."""
-        many = [day for day, marks in self._days.items() if marks > 1]
+    def compacted(self, first: int, last: int) -> list[Mark]:
+        """Marks that put one in the place of the many that a day has gathered, of the days that nobody else reads."""
+        many = [day for day, marks in self._days.items() if marks > 1 and first <= day <= last]
         marks: list[Mark] = []
         days = self._day[: self._size]
         for day in sorted(many):

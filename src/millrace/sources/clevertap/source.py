@@ -196,7 +196,7 @@ class Source(AnySource[Config]):
             sweep = self._sweep(client, reading, now, ends, lambda: position.as_json(), marks.get)
             yield from sweep.run(newest_first(units, names))
             told = self._notes.report(position.standings, sweep, today, reading.memory)
-            pruned = forgetting.pruned(self.config, reading.memory, position, now, reading.load_mode)
+            pruned = forgetting.pruned(self.config, reading.memory, position, now)
             yield Checkpoint(position.as_json(), (*told, *pruned))
 
     def _catch_up(self, reading: Reading) -> Iterator[Item]:

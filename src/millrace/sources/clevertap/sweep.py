@@ -20,9 +20,9 @@ from millrace.data.numbers import flags
 from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
 from millrace.sources.clevertap.config import Config
-from millrace.sources.clevertap.forgetting import rejecting
+from millrace.sources.clevertap.forgetting import rejecting, strays
 from millrace.sources.clevertap.known import Known, Mode
-from millrace.sources.clevertap.planner import Unit
+from millrace.sources.clevertap.planner import Unit, number
 from millrace.sources.clevertap.rows import refused, reject_id, rows_of
 from millrace.sources.clevertap.times import microseconds
 
@@ -162,6 +162,9 @@ class Sweep:
                 yield Refused(refused(unit.event, rejects, self._context.clock.now()))
         goes, new, row_marks = walk.known.judge(shaped)
         marks += row_marks
+        stray = shaped.day[new & ((shaped.day < number(unit.first)) | (shaped.day > number(unit.last)))]
+        if len(stray):
+            marks.append(strays(unit.event, set(stray.tolist()), self._today))
         going = int(np.count_nonzero(goes))
         repeated += len(goes) - going
         if repeated:
@@ -193,7 +196,9 @@ class Sweep:
             self._skipped.add(unit.event)
         if outcome == "invalid":
             self.tally.unknown.add(unit.event)
-        marks = walk.known.compacted() if walk is not None and outcome == "done" else []
+        marks: list[Mark] = []
+        if walk is not None and outcome == "done":
+            marks += walk.known.compacted(number(unit.first), number(unit.last))
         return [*marks, *self._ends(unit, outcome, text)]
 
     def _outcome(self, unit: Unit, walk: _Walk | None, end: Ended) -> tuple[Outcome, str]:
