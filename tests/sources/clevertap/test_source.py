@@ -17,6 +17,7 @@ from millrace.connect.source import Context, Reading, Slice
 from millrace.data.batch import Checkpoint, Passed
 from millrace.errors import AuthError, ConfigError, Transient
 from millrace.simulators.clevertap import counts as simulated
+from millrace.sources.clevertap.client import CleverTap
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting_part, strays_part
 from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
@@ -205,6 +206,30 @@ def test_rows_whose_clock_was_wrong_come_once_however_often_their_days_are_read(
     known = [found[1] for part in pipeline.kept.parts() if (found := day_of(part))]
     assert known == [20270101]
     assert not pipeline.kept.recall(strays_part("Charged"))
+
+
+@pytest.mark.parametrize("cursor", ["a b", "a\r\nX-Evil: 1", "é", "a\x7f"])
+def test_a_cursor_that_cannot_be_sent_fails_its_unit_and_no_other(
+    make: Make, cursor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make("Charged", "Refund")
+    pipeline.settings |= {"batch_size": 23, "historical_days": 1}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 90) + events("Refund", 9))
+    page = CleverTap._ask
+
+    def odd(self: CleverTap, *asked: Any, **more: Any) -> Any:
+        answer = page(self, *asked, **more)
+        if asked[4] == "page 2 of Charged":
+            answer.envelope.next_cursor = cursor
+        return answer
+
+    monkeypatch.setattr(CleverTap, "_ask", odd)
+    pipeline.run()
+    assert pipeline.codes() == ["unit_failed"] and "'Charged'" in pipeline.notes[0].message
+    assert sum(row["event_name"] == "Refund" for row in pipeline.log) == 9
+    monkeypatch.undo()
+    pipeline.run()
+    assert set(pipeline.table) == set(pipeline.truth()) and not pipeline.notes
 
 
 def _aged(make: Make, mode: Any = "append") -> Pipeline:

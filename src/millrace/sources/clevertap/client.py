@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -30,6 +31,7 @@ _COUNT_FIRST_S = 0.25
 _COUNT_WAIT_S = 3.0
 _COUNT_TOTAL_S = 600.0
 _COMPUTED = {"counts": "/1/counts/events.json", "trends": "/1/counts/trends.json"}
+_SENDABLE = re.compile(r"[!-~]+")
 _log = logging.getLogger("millrace.clevertap")
 
 
@@ -173,6 +175,8 @@ class CleverTap:
         read = partial(self._mappers.read, event)
         while True:
             began = self._context.clock.monotonic()
+            if not _SENDABLE.fullmatch(cursor):
+                raise Unanswered("failed", f"the cursor for page {page + 1} has characters that no address may have")
             target = f"/1/events.json?cursor={cursor}"
             answer = self._ask("events", "GET", target, None, f"page {page + 1} of {event}", read=read)
             assert isinstance(answer, Mapped)
