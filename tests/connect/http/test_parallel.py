@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
+from millrace.connect.http import limits
 from millrace.connect.http.limits import Limiter, limiter
 from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Patience, Stopped, doubling, listed
@@ -116,6 +121,62 @@ def test_one_limiter_serves_an_api_of_an_account_in_the_whole_process() -> None:
     one = limiter("host", "account", "events", 3)
     assert limiter("host", "account", "events", 2) is one and one.width(0.0) == 2
     assert limiter("host", "account", "counts", 3) is not one
+
+
+HOLDER = """
+import sys
+from contextlib import ExitStack
+from millrace.connect.http.limits import limiter
+with ExitStack() as held:
+    for _ in range(int(sys.argv[1])):
+        held.enter_context(limiter("host", "shared", "events", 3).slot(lambda: 0.0, lambda: None))
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", [subprocess.Popen.kill, subprocess.Popen.communicate])
+def test_processes_share_the_places_and_those_of_a_killed_one_are_free(
+    end: Callable[[subprocess.Popen[str]], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(limits, "_limiters", {})
+    limit = limiter("host", "shared", "events", 3)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with limit.slot(lambda: 0.0, lambda: None):
+
+            def full() -> None:
+                raise Stopped
+
+            with pytest.raises(Stopped), limit.slot(lambda: 0.0, full):
+                raise AssertionError("a fourth request")
+            assert limit.held == 1
+            end(other)
+            other.wait()
+            with limit.slot(lambda: 0.0, full), limit.slot(lambda: 0.0, full):
+                assert limit.held == 3
+
+
+@pytest.mark.parametrize("way", ["a file", "of others", "a link"])
+def test_where_the_folder_is_not_ours_the_process_counts_alone(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(limits, "_limiters", {})
+    folder = tmp_path / f"millrace-{os.geteuid()}"
+    if way == "a file":
+        folder.touch()
+    elif way == "of others":
+        folder.mkdir()
+        folder.chmod(0o777)
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+    with limiter("host", "account", "events", 1).slot(lambda: 0.0, lambda: None):
+        assert not list(tmp_path.glob("*/*"))
 
 
 def test_waits_double_up_to_their_cap_and_listed_ones_end_with_their_total() -> None:
