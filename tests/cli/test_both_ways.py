@@ -304,8 +304,16 @@ def test_alerts(both: Twins):
     with http_server() as receiver:
         both.done("alert", "add", "ops", "slack", f"url={receiver.url}/s3ntinel", "--least", "ERROR")
         both.refused("bad_value", "alert", "add", "other", "slack", "url=nowhere")
+        receiver.answers += [404] * 4
         both.done("alert", "deliver")
-        assert len(receiver.received) == 4
+        told = both.done("alert", "list", "--state", "OPEN", "--json").json["items"]
+        first, second = (str(one["id"]) for one in told)
+        assert both.done("alert", "resend", first, "--json").json[0]["state"] == "waiting"
+        both.done("alert", "resend", second)
+        both.refused("wrong_state", "alert", "resend", second)
+        both.refused("unknown_alert", "alert", "resend", "4711")
+        both.done("alert", "deliver")
+        assert len(receiver.received) == 8
         both.done("alert", "change", "ops", "--only", "schema", "--off", "--quiet-hours", "22:00-07:00", "--json")
         both.refused("unknown_channel", "alert", "change", "nothing", "--off")
         both.done("alert", "test", "ops")
@@ -313,7 +321,6 @@ def test_alerts(both: Twins):
         assert both.ask("alert", "test", "ops").code == 1
     told = both.done("alert", "channels", "--json").out + both.done("alert", "history", "--json").out
     assert "s3ntinel" not in told
-    first, second = (str(one["id"]) for one in both.done("alert", "list", "--state", "OPEN", "--json").json["items"])
     both.done("alert", "show", first)
     assert both.done("alert", "acknowledge", first, "--json").json["state"] == "ACKNOWLEDGED"
     assert both.done("alert", "resolve", first, "--json").json["state"] == "RESOLVED"

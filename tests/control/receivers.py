@@ -27,13 +27,21 @@ from tests.ports import free_port
 @dataclass
 class Mailbox:
     """Where a mail server listens, and what it took. ``answers``: what it says to the next mails instead of taking
-    them."""
+    them. ``refused``: what it says of these recipients."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list[EmailMessage])
     recipients: list[list[str]] = field(default_factory=list[list[str]])
     encrypted: list[bool] = field(default_factory=list[bool])
     answers: list[str] = field(default_factory=list[str])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.answers:

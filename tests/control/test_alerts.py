@@ -34,6 +34,7 @@ from millrace.control import (
     crews,
     lateness,
     leases,
+    lifecycle,
     pipelines,
     records,
     runs,
@@ -190,6 +191,20 @@ def test_a_destination_that_fails_is_one_alert_however_many_pipelines_meet_it(
     runs.run(home, "second")
     go(home)
     assert [one.state for one in found(home)] == ["RESOLVED"]
+
+
+def test_what_was_wrong_with_a_pipeline_or_a_destination_is_over_when_it_is_gone(
+    home: Home, saved: Desk, hook: Receiver
+) -> None:
+    destination = connections.find(home, "destination", "warehouse")
+    happened(home, trouble(saved))
+    happened(home, trouble(saved, code="DEST_FAILED", entity=destination.entity))
+    go(home)
+    lifecycle.delete(home, "events")
+    connections.remove(home, "destination", "warehouse")
+    go(home)
+    assert [one.state for one in found(home)] == ["RESOLVED", "RESOLVED"]
+    assert [body["state"] for body in hook.bodies()] == ["raised", "raised", "recovered", "recovered"]
 
 
 def test_a_run_that_ends_without_a_word_is_told(home: Home, saved: Desk) -> None:
@@ -377,6 +392,53 @@ def test_a_channel_hears_of_what_it_wants(home: Home, saved: Desk, hook: Receive
     assert len(hook.received) == 1
 
 
+def test_what_waits_is_not_sent_to_a_channel_that_was_switched_off(home: Home, saved: Desk, hook: Receiver) -> None:
+    hook.answers += [503]
+    happened(home, trouble(saved))
+    go(home)
+    alert_channels.change(home, "hook", enabled=False)
+    (given_up,) = alerts.deliveries(home).items
+    assert given_up.state == "dropped" and given_up.ended_at
+    alert_channels.change(home, "hook", enabled=True)
+    go(home, home.database.now() + HOUR)
+    assert len(hook.received) == 1
+
+
+def test_an_address_that_the_mail_server_does_not_take_is_tried_again_alone_and_nobody_gets_mail_twice(
+    home: Home, saved: Desk
+) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    now = home.database.now()
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "m@example.com"}
+        settings.change(home, allow_private_addresses=True)
+        to = ["ada@example.com", "new@example.com", "gone@example.com"]
+        channel = alert_channels.add(home, "mail", "email", config | {"to": to}, Wanted(least="ERROR"))
+        box.refused |= {"new@example.com": "450 greylisted", "gone@example.com": "550 unknown"}
+        happened(home, trouble(saved), now)
+        go(home, now)
+        assert box.recipients == [["ada@example.com"]]
+        states = {one.recipient: one.state for one in alerts.deliveries(home).items}
+        assert states == {"ada@example.com": "sent", "new@example.com": "waiting", "gone@example.com": "failed"}
+        (gone,) = alerts.deliveries(home, state="failed").items
+        assert "refuses mail to gone@example.com (550)" in (gone.error or "")
+        said = alerts.test(home, channel.name)
+        assert "new@example.com" in (said.problem or "") and "gone@example.com" in (said.problem or "")
+        box.refused.clear()
+        box.recipients.clear()
+        go(home, now + alert_outbox.WAITS[0])
+        assert box.recipients == [["new@example.com"]]
+        over(home, saved)
+        box.recipients.clear()
+        go(home, now + HOUR)
+        assert sorted(box.recipients) == [["ada@example.com"], ["new@example.com"]]
+        box.recipients.clear()
+        happened(home, trouble(saved, severity="WARNING"), now + HOUR)
+        go(home, now + HOUR)
+        assert box.recipients == [["ada@example.com"]], "she wants more than the channel"
+
+
 def test_users_get_mail_about_what_they_may_see_and_want(home: Home, saved: Desk) -> None:
     cheap(home)
     for email, role in (("ada@example.com", "TEAM_ADMIN"), ("bob@example.com", "OBSERVER")):
@@ -443,6 +505,52 @@ def test_what_a_receiver_will_never_take_is_not_sent_again(home: Home, saved: De
     assert refused.state == "failed"
     assert alerts.deliveries(home, state="failed").items == (refused,)
     assert alerts.deliveries(home, state="sent").items == ()
+
+
+def test_what_failed_for_good_is_sent_again_to_whom_it_did_not_reach_when_somebody_says_so(
+    home: Home, saved: Desk, hook: Receiver
+) -> None:
+    alert_channels.add(home, "other", "webhook", {"url": f"{hook.url}/y"})
+    now = home.database.now()
+    hook.answers += [404, 200, 404, 404]
+    happened(home, trouble(saved), now)
+    go(home, now)
+    happened(home, trouble(saved), now + HOUR)
+    go(home, now + HOUR)
+    lost = alerts.deliveries(home, state="failed").items
+    assert [one.channel for one in lost] == ["other", "hook", "hook"]
+    (alert,) = found(home)
+    hook.received.clear()
+    hook.answers += [503]
+    again = alerts.resend(home, alert.id)
+    assert [(one.id, one.state, one.attempts) for one in again] == [(one.id, "waiting", 0) for one in lost[:2]]
+    with pytest.raises(ConfigError) as caught:
+        alerts.resend(home, alert.id)
+    assert caught.value.code == "wrong_state"
+    go(home)
+    go(home, home.database.now() + alert_outbox.WAITS[0])
+    assert [one.json["id"] for one in hook.received].count(hook.received[0].json["id"]) == 2, "it is tried again"
+    assert len(hook.received) == 3
+    assert [one.state for one in alerts.deliveries(home).items] == ["sent", "sent", "sent", "failed"]
+    assert ("resend", "MEDIUM") in [(one.action, one.severity) for one in activity.listed(home).items]
+
+
+def test_of_an_alert_that_is_over_only_that_is_sent_again(home: Home, saved: Desk, hook: Receiver) -> None:
+    alert_channels.add(home, "other", "webhook", {"url": f"{hook.url}/y"})
+    hook.answers += [200, 404, 404]
+    happened(home, trouble(saved))
+    go(home)
+    over(home, saved)
+    go(home)
+    (alert,) = found(home)
+    hook.received.clear()
+    (again,) = alerts.resend(home, alert.id)
+    assert (again.channel, again.occasion) == ("hook", "recovered")
+    alert_channels.change(home, "hook", enabled=False)
+    with pytest.raises(ConfigError):
+        alerts.resend(home, alert.id)
+    go(home)
+    assert hook.received == [] and alerts.deliveries(home, state="dropped").items
 
 
 def test_a_message_whose_sender_died_goes_to_another_one(home: Home, saved: Desk, hook: Receiver) -> None:

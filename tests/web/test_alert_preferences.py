@@ -214,6 +214,11 @@ def test_deliveries_tell_what_arrived_and_why_not(page: Page, told: Home, hook: 
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("It is refused")
     assert [one.title for one in alerts.deliveries(told, state="failed").items] == ["It is refused"]
+    page.get_by_role("button", name="Send again: It is refused").click()
+    expect(rows).to_have_count(0)
+    alert_outbox.deliver(told)
+    page.get_by_role("radiogroup", name="Which deliveries").get_by_text("Arrived", exact=True).click()
+    expect(rows.filter(has_text="It is refused")).to_be_visible()
 
     page.goto("/alerts")
     page.get_by_role("link", name="Who was told: It arrives").click()

@@ -27,6 +27,8 @@ Severity = Literal["INFO", "WARNING", "ERROR", "CRITICAL"]
 MARKS: dict[str, State] = {"INFO": "idle", "WARNING": "look", "ERROR": "bad", "CRITICAL": "bad"}
 SENT: dict[str, State] = {"sent": "good", "failed": "bad", "waiting": "busy", "sending": "busy"}
 
+HEADS = ("alert", "what", "to", "state", "tries", "at")
+
 NUMBER = Annotated[int, typer.Argument(min=0, metavar="ALERT", help="Number of the alert.")]
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the channel.")]
 SETTINGS = typer.Argument(
@@ -77,6 +79,7 @@ def join(app: typer.Typer) -> None:
     command(alerts, "show", examples=["millrace alert show 17"])(show)
     command(alerts, "acknowledge", examples=["millrace alert acknowledge 17"])(acknowledge)
     command(alerts, "resolve", examples=["millrace alert resolve 17"])(resolve)
+    command(alerts, "resend", examples=["millrace alert resend 17"])(resend)
     command(alerts, "channels", examples=["millrace alert channels"])(channels)
     command(alerts, "add", examples=added)(add)
     command(alerts, "change", examples=changed)(change)
@@ -136,6 +139,18 @@ def resolve(face: Face, alert: NUMBER) -> None:
     with face.desk() as desk:
         found = desk.ask(operations.resolve, alert)
     face.answer(found, _shown(found))
+
+
+def resend(face: Face, alert: NUMBER) -> None:
+    """Send again what failed for good: to each hearer the latest message, if the channel is on.
+
+    That an alert began is not sent once it is over. A server sends within a second.
+    """
+    from millrace.control.operations import alerts as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.resend, alert)
+    face.answer(found, table(HEADS, [_sent(one) for one in found]))
 
 
 def channels(face: Face) -> None:
@@ -257,8 +272,7 @@ def history(
 
     with face.desk() as desk:
         page = desk.ask(operations.history, alert, state, after, limit)
-    heads = ("alert", "what", "to", "state", "tries", "at")
-    shown = [*table(heads, [_sent(one) for one in page.items]), *_more(page.next)]
+    shown = [*table(HEADS, [_sent(one) for one in page.items]), *_more(page.next)]
     face.answer(page, shown if page.items else ["Nothing was sent so far."])
 
 

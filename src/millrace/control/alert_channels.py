@@ -16,7 +16,7 @@ from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_wanted import Wanted
 from millrace.control.connections import checked_name, unique_name
 from millrace.control.findings import nearest
-from millrace.control.telling_tables import alert_channels
+from millrace.control.telling_tables import alert_channels, alert_deliveries
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
@@ -79,7 +79,10 @@ def change(
     wanted: Wanted | None = None,
     enabled: bool | None = None,
 ) -> Channel:
-    """The channel with what is given in place of what it had. Secrets that ``config`` does not name stay."""
+    """The channel with what is given in place of what it had. Secrets that ``config`` does not name stay.
+
+    What waits on its way to a channel that is switched off is not sent.
+    """
     home.actor.must("settings.edit")
     old = find(home, name)
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
@@ -98,6 +101,10 @@ def change(
             values["sealed"] = sealing.seal(home, connection, alert_channels.c.sealed, old.id, hidden)
         mine = sa.update(alert_channels).where(alert_channels.c.id == old.id)
         new = _channel(connection.execute(mine.values(values).returning(alert_channels)).one())
+        if not new.enabled:
+            waiting = (alert_deliveries.c.channel_id == old.id, alert_deliveries.c.state == "waiting")
+            gone = {"state": "dropped", "ended_at": home.database.now()}
+            connection.execute(sa.update(alert_deliveries).where(*waiting).values(gone))
         wrote(home, "MEDIUM", new.entity, "change", f"channel {name} was changed", old.told, new.told)
     return new
 

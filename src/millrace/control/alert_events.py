@@ -144,6 +144,11 @@ def over(
         tell(connection, team_id, event, at=at)
 
 
+def gone(connection: sa.Connection, team_id: str, entity: Entity, *, at: datetime | None = None) -> None:
+    """The entity is no more, so all that was wrong with it is over: nobody else would ever say so."""
+    over(connection, team_id, entity, [code for code, kind in KINDS.items() if kind.stays], at=at)
+
+
 def told_since(connection: sa.Connection, entity: Entity, code: Code, since: datetime) -> bool:
     """People were told this of the entity since that moment, or are about to be."""
     a, e = alerts.c, alert_events.c

@@ -51,7 +51,7 @@ Row: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Hearer:
-    """Who hears of something: a channel, or a user by way of a channel."""
+    """Who hears of something: a channel, or an address or user by way of a channel that sends mail."""
 
     channel: str
     recipient: str
@@ -153,12 +153,16 @@ def resolved(connection: sa.Connection, alert: Row, now: datetime) -> None:
     told = {(row.channel_id, row.recipient) for row in connection.execute(heard)}
     for hearer in _hearers(connection, alert.team_id, alert.category):
         if (hearer.channel, hearer.recipient) in told:
+            told.remove((hearer.channel, hearer.recipient))
             _put(connection, alert, hearer, "recovered", now)
 
 
 def _tell(connection: sa.Connection, alert: Row, now: datetime) -> None:
+    told: set[tuple[str, str]] = set()
     for hearer in _hearers(connection, alert.team_id, alert.category):
-        if hearer.wanted.wants(alert.category, alert.severity):
+        who = (hearer.channel, hearer.recipient)
+        if who not in told and hearer.wanted.wants(alert.category, alert.severity):
+            told.add(who)
             _put(connection, alert, hearer, "raised", now)
 
 
@@ -208,13 +212,16 @@ def message(alert: Row, team: str, occasion: Occasion, key: str) -> Message:
 
 
 def _hearers(connection: sa.Connection, team_id: str, category: Category) -> Iterator[Hearer]:
-    """Channels of the team, and its users by way of those that send mail."""
+    """Channels of the team; of those that send mail each address, so that one that the mail server does not take now is
+    tried again alone, and the users of the team. Who is both comes twice."""
     c = alert_channels.c
     for row in connection.execute(sa.select(alert_channels).where(c.team_id == team_id, c.enabled).order_by(c.name)):
         wanted = alert_wanted.from_json(row.wanted)
-        if row.kind != "email" or row.config.get("to"):
+        if row.kind != "email":
             yield Hearer(row.id, "", wanted)
-        if row.kind == "email" and row.config.get("members", True):
+            continue
+        yield from (Hearer(row.id, address, wanted) for address in row.config.get("to", ()))
+        if row.config.get("members", True):
             for email, own in _members(connection, team_id, category):
                 yield Hearer(row.id, email, own)
 

@@ -145,14 +145,15 @@ def _mail(settings: EmailSettings, message: Message, to: list[str], reach: Reach
 
 
 def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach: Reach) -> None:
-    """The mail is with the mail server. Raises as `send` does."""
+    """The mail is with the mail server, for each address. Raises as `send` does, also where it is only for some."""
     where = f"{settings.host}:{settings.port}"
     try:
         with _connected(settings, reach) as server:
             if settings.username is not None and settings.password is not None:
                 server.login(settings.username, settings.password.get_secret_value())
-            # A refused recipient is an error only where all are refused.
-            server.send_message(written, settings.sender, to)
+            # It raises only where all are refused.
+            if refused := server.send_message(written, settings.sender, to):
+                raise smtplib.SMTPRecipientsRefused(refused)
     except smtplib.SMTPAuthenticationError as error:
         raise AuthError(
             f"the mail server {where} does not let {settings.username} in ({error.smtp_code})",
@@ -160,18 +161,18 @@ def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach
             code="channel_auth",
         ) from None
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
-        codes = (
-            [code for code, _ in error.recipients.values()]
-            if isinstance(error, smtplib.SMTPRecipientsRefused)
-            else [error.smtp_code]
-        )
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            codes = [code for code, _ in error.recipients.values()]
+            what = f"mail to {', '.join(error.recipients)}"
+        else:
+            codes, what = [error.smtp_code], "the mail"
         if all(code >= 500 for code in codes):
             raise ConfigError(
-                f"the mail server {where} refuses the mail ({codes[0]})",
+                f"the mail server {where} refuses {what} ({codes[0]})",
                 hint="Check the sender and the recipients of the channel.",
                 code="channel_refused",
             ) from None
-        raise Undelivered(f"the mail server {where} does not take the mail now ({codes[0]})") from None
+        raise Undelivered(f"the mail server {where} does not take {what} now ({codes[0]})") from None
     except smtplib.SMTPNotSupportedError:
         raise ConfigError(
             f"the mail server {where} offers no {settings.security} or no way to sign in",

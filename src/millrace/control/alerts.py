@@ -133,6 +133,41 @@ def resolve(home: Home, alert: int) -> Alert:
     return find(home, alert)
 
 
+def resend(home: Home, alert: int) -> tuple[Delivery, ...]:
+    """Messages about the alert that failed for good wait to be sent as if they were new: of those to the same hearer
+    the latest, where it failed and the channel is on. They are the same messages, so a receiver that has one knows it.
+
+    Raises ConfigError "wrong_state" where there is none. That it began is not told of an alert that is over: nobody
+    would tell its hearers that it ended.
+    """
+    home.actor.must("settings.edit")
+    now = home.database.now()
+    d, later = alert_deliveries.c, alert_deliveries.alias("later")
+    outdated = sa.exists().where(
+        later.c.alert_id == d.alert_id,
+        later.c.channel_id == d.channel_id,
+        later.c.recipient == d.recipient,
+        later.c.id > d.id,
+    )
+    on = sa.select(channels.c.id).where(channels.c.enabled)
+    with home.database.transaction() as connection:
+        row = _row(home, connection, alert)
+        mine = [d.alert_id == alert, d.state == "failed", ~outdated, d.channel_id.in_(on)]
+        mine += [d.occasion == "recovered"] if row.state == "RESOLVED" else []
+        values = {"state": "waiting", "attempts": 0, "due_at": now, "ended_at": None}
+        again = sa.update(alert_deliveries).where(*mine).values(values).returning(d.id)
+        sent = list(connection.execute(again).scalars())
+        if not sent:
+            raise ConfigError(
+                f"no message about alert {alert} is to be sent again",
+                hint="The latest to each hearer can be, where it failed, its channel is on, and the alert is not over.",
+                code="wrong_state",
+            )
+        wrote(home, "MEDIUM", _entity(row), "resend", f"alert {alert} is sent again: {row.title}")
+        found = connection.execute(_deliveries().where(d.id.in_(sent))).all()
+    return tuple(_delivery(one) for one in found)
+
+
 def deliveries(
     home: Home,
     *,
@@ -149,14 +184,8 @@ def deliveries(
     where += [d.alert_id == alert] if alert is not None else []
     where += [d.state == state] if state else []
     where += [d.id < pages.number(after)] if after else []
-    query = (
-        sa.select(alert_deliveries, channels.c.name)
-        .join(channels, channels.c.id == d.channel_id)
-        .where(*where)
-        .order_by(d.id.desc())
-    )
     with home.database.reading() as connection:
-        found = [_delivery(row) for row in connection.execute(query.limit(limit + 1))]
+        found = [_delivery(row) for row in connection.execute(_deliveries().where(*where).limit(limit + 1))]
     return pages.cut(found, limit, lambda one: str(one.id))
 
 
@@ -199,6 +228,14 @@ def _row(home: Home, connection: sa.Connection, alert: int) -> Any:
     if row is None:
         raise ConfigError(f"there is no alert {alert}", hint="See `millrace alert list`.", code="unknown_alert")
     return row
+
+
+def _deliveries() -> sa.Select[Any]:
+    """All messages, the newest first."""
+    d = alert_deliveries.c
+    return (
+        sa.select(alert_deliveries, channels.c.name).join(channels, channels.c.id == d.channel_id).order_by(d.id.desc())
+    )
 
 
 def _entity(row: Any) -> Entity:

@@ -15,7 +15,7 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
-from millrace.control import pages, reach, sealing, secrets
+from millrace.control import alert_events, pages, reach, sealing, secrets
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import Permission
 from millrace.control.findings import findings, nearest
@@ -186,6 +186,7 @@ def remove(home: Home, kind: Kind, name: str) -> None:
                 code="in_use",
             )
         connection.execute(sa.delete(connections).where(connections.c.id == found.id))
+        alert_events.gone(connection, home.actor.team_id, found.entity)
         wrote(home, "HIGH", found.entity, "delete", f"{kind} {name} was removed", before=found.told)
 
 

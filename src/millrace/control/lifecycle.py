@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from millrace.connect.config import Settings, SourceConfig
 from millrace.control import (
     activity,
+    alert_events,
     audits,
     connections,
     followers,
@@ -263,7 +264,9 @@ def _buried(home: Home, pipeline_id: str, name: str) -> bool:
             with home.database.transaction() as connection:
                 records.end_interrupted(home.database, pipeline_id)
                 audits.keep(connection, pipeline_id)
-                connection.execute(sa.delete(table).where(table.c.id == pipeline_id))
+                team = sa.delete(table).where(table.c.id == pipeline_id).returning(table.c.team_id)
+                for team_id in connection.execute(team).scalars():
+                    alert_events.gone(connection, team_id, Entity("pipeline", pipeline_id, name))
     except AlreadyRunning:
         return False
     return True

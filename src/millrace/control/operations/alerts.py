@@ -96,6 +96,12 @@ def resolve(home: Home, alert: Number) -> Alert:
     return alerts.resolve(home, alert)
 
 
+@operation("POST", "/alerts/{alert}/resend", "settings.edit")
+def resend(home: Home, alert: Number) -> list[Delivery]:
+    """Send again what failed for good of an alert. The messages wait as if they were new."""
+    return list(alerts.resend(home, alert))
+
+
 @operation("GET", "/alert-deliveries")
 def history(
     home: Home,
@@ -199,6 +205,7 @@ OPERATIONS = (
     find,
     acknowledge,
     resolve,
+    resend,
     history,
     deliver,
     channels,

@@ -1,13 +1,16 @@
-import { Anchor, Group, SegmentedControl, Text } from '@mantine/core';
+import { Anchor, Button, Group, SegmentedControl, Text } from '@mantine/core';
 import { IconMailForward } from '@tabler/icons-react';
-import { useInfiniteQuery } from '@tanstack/react-query';
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMemo } from 'react';
 import { Link } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
+import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { useAddress } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { failed } from '~/parts/notices';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 
@@ -104,6 +107,40 @@ export function Component() {
     getNextPageParam: (page) => page.next,
     refetchInterval: 60_000,
   });
+  const client = useQueryClient();
+  const { mutate } = useMutation({
+    mutationFn: (of: number) =>
+      body(api.POST('/api/millrace/v1/alerts/{alert}/resend', { params: { path: { alert: of } } })),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['alert-deliveries'] }),
+  });
+  const editable = useMay()('settings.edit');
+  const columns = useMemo<Column<Delivery>[]>(
+    () => [
+      ...COLUMNS,
+      ...(editable
+        ? [
+            {
+              id: 'do',
+              header: '',
+              width: 120,
+              cell: (row: Delivery) =>
+                row.state === 'failed' && (
+                  <Button
+                    size="compact-sm"
+                    variant="default"
+                    aria-label={`Send again: ${row.title}`}
+                    onClick={() => mutate(row.alert)}
+                  >
+                    Send again
+                  </Button>
+                ),
+            },
+          ]
+        : []),
+    ],
+    [editable, mutate],
+  );
   const some = state !== 'all' || alert !== null;
   return (
     <>
@@ -127,7 +164,7 @@ export function Component() {
       <div className="card">
         <DataTable
           label="Deliveries"
-          columns={COLUMNS}
+          columns={columns}
           rows={sent.data?.pages.flatMap((page) => page.items)}
           id={(row) => String(row.id)}
           error={sent.error}
