@@ -296,6 +296,8 @@ INSIDE: Mapping[str, str] = {
     "lifecycle.account": "apply",
     "lineage.event": "onlookers",
     "lineage.tell": "onlookers",
+    "mapping_copies.copied": "lifecycle.clone",
+    "mapping_copies.keep": "lifecycle.clone",
     "onlookers.began": "a run",
     "onlookers.ended": "a run",
     "tracing.trace": "onlookers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from millrace.control import (
     jobs,
     leases,
     lifecycle,
+    mappings,
     object_actions,
     objects,
     pipelines,
+    scheduler,
     tables,
     tasks,
     telling_tables,
@@ -434,6 +437,51 @@ def test_a_copy_has_read_nothing_is_paused_and_fills_other_tables(home: Home, sc
     }
     with pytest.raises(ConfigError, match="same tables"):
         lifecycle.clone(home, "events", table_prefix="")
+
+
+def test_a_copy_maps_rows_as_people_decided_for_the_original_and_reads_objects_by_their_own_schedules(
+    home: Home, script: Script, tmp_path: Path
+):
+    jobs.start(home, "events")
+    perform(home)
+    mappings.rename_column(home, "events", "Orders", "name", "title")
+    mappings.skip(home, "events", "Users")
+    object_actions.set_schedule(home, "events", "Visits", Schedule(every_s=7200))
+    lifecycle.clone(home, "events", new_name="copy", table_prefix="copy")
+    assert scheduler.tick(home).queued == 1, "of the original alone"
+    lifecycle.resume(home, "copy")
+    jobs.start(home, "copy")
+    perform(home)
+    # The original's object still waits for a worker.
+    assert scheduler.tick(home, home.database.now() + timedelta(hours=3)) == scheduler.Ticked(queued=1, skipped=1)
+    with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as shown:
+        assert sorted(one for (one,) in shown.execute("SELECT title FROM copy_orders").fetchall()) == sorted(
+            f"row {number}" for number in range(15)
+        )
+        assert shown.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'copy_users'").fetchone() == (0,)
+    kept = mappings.kept(home, "copy", "Orders", 1)
+    assert kept.reason == "copied from pipeline events"
+
+
+@pytest.mark.parametrize("second", [lifecycle.pause, lifecycle.delete])
+def test_of_two_who_decide_at_once_about_a_pipeline_the_later_is_refused(
+    home: Home, saved: Desk, monkeypatch: pytest.MonkeyPatch, second: Any
+):
+    truly = lifecycle._allowed
+
+    def meanwhile(home: Home, name: str, action: Any) -> Any:
+        found = truly(home, name, action)
+        monkeypatch.setattr(lifecycle, "_allowed", truly)
+        jobs.start(home, name)
+        assert tasks.take(home.database, BOTH), "so that it does not go at once"
+        lifecycle.delete(home, name)
+        return found
+
+    monkeypatch.setattr(lifecycle, "_allowed", meanwhile)
+    with pytest.raises(ConfigError) as caught:
+        second(home, "events")
+    assert caught.value.code == "wrong_state"
+    assert pipelines.find(home, "events").state == "DELETING"
 
 
 @pytest.mark.spec("pipelines.22.14")

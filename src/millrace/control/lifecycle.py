@@ -200,7 +200,8 @@ def load_now(home: Home, destination: str) -> list[jobs.Job]:
 
 
 def clone(home: Home, name: str, *, new_name: str | None = None, table_prefix: str) -> Pipeline:
-    """A copy that has read nothing yet, paused: same connections, objects, query modes, transformation and schedule.
+    """A copy that has read nothing yet, paused: same connections, objects, query modes, transformation, mappings and
+    schedule.
 
     ``table_prefix`` must be another one where both would fill the same tables.
     """
@@ -212,13 +213,21 @@ def clone(home: Home, name: str, *, new_name: str | None = None, table_prefix: s
             path="table_prefix",
         )  # fmt: skip
     wish = replace(found.wish, name=new_name or _free_name(home, name), table_prefix=table_prefix)
-    made = pipelines.create(home, wish)
-    pipelines.set_state(home, made.name, "PAUSED")
+    from millrace.control import mapping_copies  # which needs Arrow
+
+    made = pipelines.create(home, wish, state="PAUSED")
+    mapped = mapping_copies.copied(home, found, made)
+    now = home.database.now()
     with home.database.transaction() as connection:
         for one in (object_settings, transformations):
             rows = connection.execute(sa.select(one).where(one.c.pipeline_id == found.id)).mappings().all()
             if rows:
                 connection.execute(sa.insert(one), [{**row, "pipeline_id": made.id} for row in rows])
+        for slot in slots.of(connection, found.id):
+            if slot.part == "object":
+                saved = schedule.to_json(slot.schedule)
+                slots.begin(connection, made.id, "object", saved, now, stream=slot.stream, active=False)
+        mapping_copies.keep(home, connection, found, made, mapped)
     return pipelines.find(home, made.name)
 
 
@@ -241,7 +250,13 @@ def _allowed(home: Home, name: str, action: Action) -> Pipeline:
 
 def _become(connection: sa.Connection, found: Pipeline, state: State) -> None:
     values = {"state": state, "changed_at": datetime.now(UTC)}
-    connection.execute(sa.update(table).where(table.c.id == found.id).values(values))
+    as_found = (table.c.id == found.id, table.c.state == found.state)
+    if connection.execute(sa.update(table).where(*as_found).values(values)).rowcount != 1:
+        raise ConfigError(
+            f"pipeline {found.name} was changed by somebody else in this moment",
+            hint="Look at it, and try again.",
+            code="wrong_state",
+        )
 
 
 def _stop(connection: sa.Connection, pipeline_id: str, now: datetime) -> None:
