@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,6 +259,37 @@ def test_others_than_the_operator_reach_no_server_of_this_machine(guarded: Guard
     assert fault(Context(reach=WORLD), **guarded.settings()).code == "private_address"
     text = f"mongodb://127.0.0.1:{guarded.server.port}/"
     assert fault(Context(reach=WORLD), connection_string=text, connect_timeout_s=1).code == "private_address"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"db_host": "mongodb.sock"}, {"connection_string": "mongodb://%2Ftmp%2Fmongodb-27017.sock/"}]
+)
+def test_others_than_the_operator_reach_no_socket_of_this_machine(settings: dict[str, Any]) -> None:
+    assert fault(Context(reach=WORLD), **settings, connect_timeout_s=1).code == "private_address"
+
+
+def test_a_name_that_leads_elsewhere_a_moment_later_wins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked, heard = socket.getaddrinfo, list[str](), threading.Event()
+
+    def rebinding(host: Any, *args: Any, **more: Any) -> Any:
+        if host != "rebinding.example.com":
+            return real(host, *args, **more)
+        asked.append(host)
+        # Nobody answers at the first, which others than the operator may reach.
+        return real("10.255.255.1" if len(asked) % 2 else "127.0.0.1", *args, **more)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def listen() -> None:
+            with suppress(OSError):
+                listener.accept()
+                heard.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        settings = {"db_host": f"rebinding.example.com:{listener.getsockname()[1]}", "connect_timeout_s": 1}
+        assert fault(Context(reach=WORLD), **settings).code in ("mongodb_1001", "private_address")
+    assert asked and not heard.is_set()
 
 
 def test_a_connection_string_names_no_file() -> None:

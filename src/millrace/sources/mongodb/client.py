@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import socket
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import Any
@@ -10,7 +12,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
-from pymongo import MongoClient
+from pymongo import MongoClient, pool_shared
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -215,12 +217,43 @@ def _encryption(config: Config) -> dict[str, Any]:
 
 
 def _walled(reach: Reach) -> type[Pool]:
-    """Connections whose addresses are looked at first: members that a server names may be anywhere."""
+    """Connections go to addresses that were looked at, and to no others: members that a server names may be anywhere,
+    and a name may lead elsewhere a moment later. Certificates are still checked against the name."""
 
     class Looking(Pool):
         def connect(self, handler: Any = None) -> Any:
-            with suppress(OSError, UnicodeError):  # a name without an address is the driver's to tell
-                resolved(str(self.address[0]), int(self.address[1] or 0), reach.stores)
-            return super().connect(handler)
+            host, port = str(self.address[0]), int(self.address[1] or 0)
+            if host.startswith(("/", "@")) or host.endswith(".sock"):
+                raise Walled("connections of others than the operator may not reach sockets of this machine")
+            try:
+                _dialling.places = resolved(host, port, reach.stores)
+            except (OSError, UnicodeError) as unknown:
+                _dialling.places = unknown
+            try:
+                return super().connect(handler)
+            finally:
+                _dialling.places = None
 
     return Looking
+
+
+# Addresses of the host to which this thread connects now, or why it has none; None: the driver may look it up itself.
+_dialling = threading.local()
+# The driver has no argument for it. Tests connect through it, and tell if this is renamed.
+_plain: Callable[..., socket.socket] = pool_shared._create_connection  # pyright: ignore[reportPrivateUsage]
+
+
+def _dialled(address: tuple[str, int | None], options: Any) -> socket.socket:
+    places: Sequence[str] | Exception | None = getattr(_dialling, "places", None)
+    if places is None:
+        return _plain(address, options)
+    last = places if isinstance(places, Exception) else OSError(f"{address[0]} has no address")
+    for place in [] if isinstance(places, Exception) else places:
+        try:
+            return _plain((place, address[1]), options)
+        except OSError as refused:
+            last = refused
+    raise last
+
+
+pool_shared._create_connection = _dialled  # pyright: ignore[reportPrivateUsage]
