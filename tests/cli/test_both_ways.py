@@ -142,7 +142,7 @@ def test_people_their_keys_and_their_team(both: Twins):
     both.done("team", "security", "--second-factor", "off", "--allow", "127.0.0.0/8", "--json")
     both.done("team", "security", "--allow-all")
     both.done("activity", "--severity", "high", "--entity", "user", "--limit", "3")
-    both.refused("unknown_key", "key", "delete", "mk_nothing")
+    both.refused("unknown_key_pair", "key", "delete", "mk_nothing")
     assert both.ask("activity", "--severity", "loud").code == 2
 
 
@@ -414,7 +414,7 @@ def test_keys_and_links_that_are_shown_once(both: Twins):
     both.done("key", "list", "--email", "observer@example.com")
     observer, _ = both.server.keys.observer
     both.done("key", "delete", observer)
-    both.refused("unknown_key", "key", "delete", observer)
+    both.refused("unknown_key_pair", "key", "delete", observer)
     both.refused("unknown_permission", "key", "create", "--email", "admin@example.com", "--scope", "everything")
     both.done("user", "invite", "--email", "finn@example.org")
     both.done("user", "link", "finn@example.org")

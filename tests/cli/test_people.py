@@ -35,7 +35,7 @@ def test_a_user_and_a_key_are_made_as_scripts_make_them_and_the_pair_opens(folde
     listed = ask("key", "list", "--json", home=folder)
     assert pair["secret"] not in listed.out and listed.json["items"][0]["key"] == pair["key"]
     assert ask("key", "delete", pair["key"], home=folder).code == 0
-    assert ask("key", "delete", pair["key"], "--json", home=folder).json["error"]["code"] == "unknown_key"
+    assert ask("key", "delete", pair["key"], "--json", home=folder).json["error"]["code"] == "unknown_key_pair"
 
 
 def test_users_are_listed_shown_changed_unlocked_and_removed(folder: Path) -> None:

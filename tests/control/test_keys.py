@@ -82,6 +82,17 @@ def test_a_key_makes_no_key_that_may_more(team: Home) -> None:
     assert keys.authenticate(team, child.key, child.secret).permissions == {"view"}
 
 
+def test_a_key_makes_no_key_that_lasts_longer(team: Home) -> None:
+    end = datetime.now(UTC) + timedelta(days=1)
+    short = keys.create(team, "ada@example.com", expires_at=end)
+    there = team.acting(keys.authenticate(team, short.key, short.secret))
+    with pytest.raises(Forbidden):
+        keys.create(there, "ada@example.com", expires_at=end + timedelta(seconds=1))
+    assert keys.create(there, "ada@example.com").expires_at == end
+    sooner = end - timedelta(hours=1)
+    assert keys.create(there, "ada@example.com", expires_at=sooner).expires_at == sooner
+
+
 def test_a_key_goes_with_its_user_and_when_it_is_deleted(team: Home) -> None:
     pair, other = keys.create(team, "obs@example.com"), keys.create(team, "obs@example.com")
     keys.remove(acting(team, "obs@example.com"), other.key)
@@ -91,7 +102,7 @@ def test_a_key_goes_with_its_user_and_when_it_is_deleted(team: Home) -> None:
             keys.authenticate(team, one.key, one.secret)
     with pytest.raises(ConfigError) as caught:
         keys.remove(team, pair.key)
-    assert caught.value.code == "unknown_key"
+    assert caught.value.code == "unknown_key_pair"
 
 
 def test_people_make_and_see_their_own_keys_and_administrators_see_and_delete_all(team: Home) -> None:
@@ -119,7 +130,7 @@ def test_keys_of_another_team_are_not_there(team: Home) -> None:
     assert keys.listed(there).items == ()
     with pytest.raises(ConfigError) as caught:
         keys.remove(there, pair.key)
-    assert caught.value.code == "unknown_key"
+    assert caught.value.code == "unknown_key_pair"
     with pytest.raises(ConfigError) as caught:
         keys.create(there, "ada@example.com")
     assert caught.value.code == "unknown_user"

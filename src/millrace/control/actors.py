@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from millrace.data.dataclass import dataclass
@@ -52,6 +53,8 @@ class Actor:
     permissions: frozenset[Permission] = frozenset()
     address: str | None = None
     """Where the request came from, for the activity log; None for what was typed on this machine."""
+    until: datetime | None = None
+    """When the key ends with which it asks; None where it has no end, or asks without one."""
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

@@ -70,6 +70,10 @@ def create(
         raise Forbidden(f"a key cannot make one that may more than itself ({', '.join(sorted(beyond))})")
     if held is None and home.actor.kind == "key":
         held = tuple(sorted(home.actor.permissions))
+    if (until := home.actor.until) is not None:
+        expires_at = expires_at or until
+        if expires_at > until:
+            raise Forbidden(f"a key cannot make one that lasts longer than itself ({until.isoformat()})")
     now = datetime.now(UTC)
     if expires_at is not None and expires_at <= now:
         raise ConfigError("a key cannot expire in the past", path="expires_at", code="bad_moment")
@@ -123,7 +127,7 @@ def listed(home: Home, email: str | None = None, *, after: str | None = None, li
 
 
 def remove(home: Home, key: str) -> None:
-    """The pair opens nothing any more. Raises ConfigError "unknown_key" when the team has none of that name."""
+    """The pair opens nothing any more. Raises ConfigError "unknown_key_pair" when the team has none of that name."""
     with home.database.transaction() as connection:
         row = connection.execute(
             _all().where(api_keys.c.key == key, people.c.team_id == home.actor.team_id)
@@ -133,7 +137,7 @@ def remove(home: Home, key: str) -> None:
             home.actor.must("users.edit")
         if row is None:
             raise ConfigError(f"there is no key {key[:80]!r}", hint="`millrace key list` shows the keys.", path="key",
-                              code="unknown_key")  # fmt: skip
+                              code="unknown_key_pair")  # fmt: skip
         found = _key(row)
         connection.execute(sa.delete(api_keys).where(api_keys.c.id == found.id))
         wrote(
@@ -163,7 +167,7 @@ def authenticate(home: Home, key: str, secret: str, *, address: str | None = Non
     allowed = roles.permissions(names)
     if row.scope is not None:
         allowed &= frozenset(row.scope)
-    return Actor("key", row.email, row.team_id, row.user_id, allowed, address)
+    return Actor("key", row.email, row.team_id, row.user_id, allowed, address, row.expires_at)
 
 
 def _own(home: Home, email: str) -> User:

@@ -33,8 +33,11 @@ NOT_FOUND = frozenset(
     {
         "no_table",
         "not_found",
+        "unknown_alert",
+        "unknown_channel",
         "unknown_connection",
         "unknown_destination",
+        "unknown_draft",
         "unknown_event_type",
         "unknown_job",
         "unknown_key_pair",
