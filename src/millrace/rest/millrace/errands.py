@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from fastapi import Request, Response
 
 from millrace.control.actors import Actor
-from millrace.control.desk import Errand, Watch
+from millrace.control.desk import Card, Errand, Watch
 from millrace.control.home import Home
 from millrace.control.wire import encode
 from millrace.data.dataclass import dataclass
@@ -94,7 +94,7 @@ class _Doing:
     """What is known of an errand while this server is up."""
 
     id: str
-    operation: str
+    card: Card
     team_id: str
     watch: Watch = field(default_factory=Watch)
     state: State = "going_on"
@@ -108,7 +108,7 @@ class _Doing:
     @property
     def told(self) -> Begun:
         status, error = self.failed or (None, None)
-        return Begun(self.id, self.operation, self.state, Progress.of(self.watch.meter), self.result, status, error)
+        return Begun(self.id, self.card.name, self.state, Progress.of(self.watch.meter), self.result, status, error)
 
 
 class Errands:
@@ -126,23 +126,25 @@ class Errands:
         Raises Forbidden, and Transient when there are too many.
         """
         errand.card.must(home.actor)
-        doing = _Doing(str(uuid.uuid4()), errand.card.name, home.actor.team_id, sent=sent)
+        doing = _Doing(str(uuid.uuid4()), errand.card, home.actor.team_id, sent=sent)
         with self._lock:
             self._forget()
             if sum(one.state == "going_on" for one in self._known.values()) >= MOST:
                 raise Transient(f"{MOST} errands go on already", retry_after_s=10)
             self._known[doing.id] = doing
             doing.thread = threading.Thread(
-                target=_carry_out, args=(doing, home, errand, arguments), name=f"errand {doing.operation}"
+                target=_carry_out, args=(doing, home, errand, arguments), name=f"errand {doing.card.name}"
             )
             doing.thread.start()
         return doing.told
 
     def find(self, actor: Actor, id_: str) -> _Doing:
-        """One of the actor's team. Raises UnknownErrand."""
+        """One of the actor's team; who may not begin it may not look at it, or stop it, either. Raises UnknownErrand,
+        and Forbidden."""
         found = self._known.get(id_)
         if found is None or found.team_id != actor.team_id:
             raise UnknownErrand(f"there is no errand {id_!r}", hint="It may be over for a day, or the server is new.")
+        found.card.must(actor)
         return found
 
     def close(self) -> None:
