@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from millrace.control import activity, pipelines
 from millrace.control.activity import Entry, Severity
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.operations.names import Name
+from millrace.control.operations.names import Moment, Name
 from millrace.control.pages import Page
 
 Format: TypeAlias = Literal["csv", "jsonl"]
@@ -30,8 +29,8 @@ def list_(
     | None = None,
     pipeline: Annotated[Name, Field(description="Only what was done to this pipeline and what is of it.")]
     | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     after: After | None = None,
     limit: Limit = 50,
 ) -> Page[Entry]:
@@ -52,7 +51,7 @@ def list_(
 
 @operation("GET", "/activity/export")
 def export(
-    home: Home, format: Format = "jsonl", severity: Least = "LOW", since: datetime | None = None
+    home: Home, format: Format = "jsonl", severity: Least = "LOW", since: Moment | None = None
 ) -> Iterator[bytes]:
     """Write the whole log of the team, newest first, as lines of JSON or CSV."""
     return (line.encode() for line in activity.exported(home, format, severity=severity, since=since))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from millrace.control.desk import operation
 from millrace.control.file_log import FileCounts, FileEntry
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.names import Name
+from millrace.control.operations.names import Moment, Name
 from millrace.control.pages import Page
 from millrace.data.batch import FileStatus
 
@@ -29,8 +28,7 @@ def list_(
     object: Object | None = None,
     status: FileStatus | None = None,
     search: Annotated[str, Field(max_length=1000, description="A part of a path.")] | None = None,
-    since: Annotated[datetime, Field(description="Only those with which something happened from then on.")]
-    | None = None,
+    since: Annotated[Moment, Field(description="Only those with which something happened from then on.")] | None = None,
     after: After | None = None,
     limit: Limit = 50,
 ) -> Page[FileEntry]:

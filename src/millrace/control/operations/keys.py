@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -13,6 +12,7 @@ from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.keys import Key, NewKey
 from millrace.control.operations.activity import After, Limit
+from millrace.control.operations.names import Moment
 from millrace.control.operations.users import Email
 from millrace.control.pages import Page
 from millrace.data.dataclass import dataclass
@@ -44,7 +44,7 @@ def create(
     email: Email,
     name: Annotated[str, Field(max_length=255, description="What it is for.")] = "",
     scope: Annotated[Sequence[str], Field(max_length=100, description="Permissions that it is held to.")] | None = None,
-    expires_at: datetime | None = None,
+    expires_at: Moment | None = None,
 ) -> NewKey:
     """Make a key with its secret, which is shown this once. Everybody makes their own."""
     return keys.create(home, email, name=name, scope=scope, expires_at=expires_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from millrace.control.home import Home
 from millrace.control.object_actions import Done
 from millrace.control.objects import Category, Object
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.names import Name
+from millrace.control.operations.names import Moment, Name
 from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page
@@ -87,12 +87,11 @@ def set_back(
     home: Home,
     pipeline: Name,
     object: Name,
-    time: Annotated[datetime, Field(description="A moment that is over; without an offset it is UTC.")],
+    time: Annotated[Moment, Field(description="A moment that is over; without an offset it is UTC.")],
     lane: Lane = "incremental",
 ) -> Object:
     """Read an object from where it was at a moment. What was read since then comes again."""
-    moment = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return object_actions.set_back(home, pipeline, object, lane, moment)
+    return object_actions.set_back(home, pipeline, object, lane, time)
 
 
 @operation("GET", "/pipelines/{pipeline}/objects/{object}/positions")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from millrace.control import lifecycle, overview, pipelines, schedule, status
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
-from millrace.control.operations.names import Name
+from millrace.control.operations.names import Moment, Name
 from millrace.control.overview import Glances, Health, Moved, Order
 from millrace.control.pipelines import Pipeline, State
 from millrace.control.priority import Priority
@@ -96,7 +95,7 @@ def overview_(
 def throughput(
     home: Home,
     pipeline: Name,
-    since: Annotated[datetime, Field(description="From then on.")],
+    since: Annotated[Moment, Field(description="From then on.")],
     by: Literal["hour", "day"] = "hour",
 ) -> list[Moved]:
     """Count the rows of a pipeline that were staged, loaded and refused, hour by hour or day by day, in UTC."""
