@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from tests.control.conftest import Desk, commit
 
 from millrace.control import connections
+from millrace.control.actors import Actor
 from millrace.control.home import Home
 from millrace.data.batch import Segment
 from millrace.errors import ConfigError
@@ -69,6 +70,48 @@ def test_an_unknown_name_is_answered_with_the_nearest(home: Home, saved: Desk) -
         connections.find(home, "source", "projekt")
     assert caught.value.code == "unknown_source"
     assert "'project'" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("type_", "config", "secret", "elsewhere", "near"),
+    [
+        (
+            "clevertap",
+            {"project_id": "AAA-BBB-CCCC", "region": "EU", "passcode": "s3cret", "event_source": "schema"},
+            "passcode",
+            {"base_url": "https://collector.example.com"},
+            {"region": "US", "passcode": "s3cret", "base_url": "https://collector.example.com"},
+        ),
+        (
+            "postgres",
+            {"db_host": "a.example.com", "db_name": "d", "db_user": "u", "db_password": "s3cret"},
+            "db_password",
+            {"db_host": "collector.example.com"},
+            {"db_port": "5432", "db_name": "e"},
+        ),
+        (
+            "mysql",
+            {"db_host": "a.example.com", "db_port": 3307, "db_name": "d", "db_user": "u", "db_password": "s3cret"},
+            "db_password",
+            {"db_port": 3306},
+            {"db_port": "3307", "db_user": "v"},
+        ),
+    ],
+)
+def test_a_secret_that_is_kept_does_not_go_elsewhere(
+    home: Home, type_: str, config: dict[str, Any], secret: str, elsewhere: dict[str, Any], near: dict[str, Any]
+) -> None:
+    there = home.acting(Actor("user", "editor@example.com", permissions=frozenset({"view", "pipelines.edit"})))
+    connections.create(home, "source", "app", type_, config)
+    without = {key: value for key, value in config.items() if key != secret}
+    with pytest.raises(ConfigError) as caught:
+        connections.change(there, "source", "app", config=without | elsewhere, keep_secrets=True)
+    assert (caught.value.code, caught.value.path) == ("secret_needed", secret)
+    assert connections.find(home, "source", "app").config == without
+    # Who knows it may, and so may the operator; what leads to the same place goes on with it.
+    connections.change(there, "source", "app", config=config | elsewhere, keep_secrets=True)
+    connections.change(home, "source", "app", config=without, keep_secrets=True)
+    connections.change(there, "source", "app", config=without | near, keep_secrets=True)
 
 
 def test_a_connection_in_use_stays(home: Home, saved: Desk) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from millrace.control import connections, drafts, object_queries, pipelines, scheduler
+from millrace.control.actors import EVERYTHING, Actor
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.errors import ConfigError
@@ -73,3 +74,21 @@ def test_a_draft_that_is_given_up_is_gone_and_its_number_is_never_given_again(ho
     drafts.remove(home, started.number)
     again = drafts.save(home, name="orders", source_type="clevertap", config={"region": "EU"})
     assert again.number > started.number
+
+
+def test_the_secret_of_a_draft_does_not_go_elsewhere(home: Home, started: drafts.Draft, tmp_path: Any):
+    connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+    there = home.acting(Actor("user", "other@example.com", permissions=EVERYTHING))
+    elsewhere = dict(started.config) | {"base_url": "https://collector.example.com"}
+    for ask in (
+        lambda: drafts.save(there, number=started.number, name="o", source_type="clevertap", config=elsewhere),
+        lambda: drafts.finish(there, started.number, WISH, config={"base_url": "https://collector.example.com"}),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            ask()
+        assert (refused.value.code, refused.value.path) == ("secret_needed", "passcode")
+    assert drafts.find(home, started.number) == started
+    known = elsewhere | {"passcode": "another"}
+    assert (
+        drafts.save(there, number=started.number, name="o", source_type="clevertap", config=known).config == elsewhere
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
 
@@ -11,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, Wi
 Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})]
 
 _PATHS = frozenset({"path", "file-path", "directory-path"})
+
+# What says where a connection leads, and so who is sent its secrets. The owner of a bucket is not sent them.
+_AIMS = ("base_url", "db_host", "db_port", "endpoint", "host", "port", "ssh_host", "ssh_port", "url")
+_TOLD = frozenset({"http", "https", "sftp"})
 
 
 class Settings(BaseModel):
@@ -36,6 +42,18 @@ class Settings(BaseModel):
             if Path in _types(field.annotation)
             or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") in _PATHS)
         )
+
+    @classmethod
+    def aims(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a connection with these settings, which may lack some, leads; of a URL its scheme and host."""
+        found: dict[str, Any] = {}
+        for key, field in cls.model_fields.items():
+            if key not in _AIMS or key in cls.secret_keys():
+                continue
+            value = str(config.get(key, field.default))
+            parts = urlsplit(value) if "://" in value else None
+            found[key] = value if parts is None else (parts.scheme, parts.netloc) if parts.scheme in _TOLD else None
+        return found | {key: config[key] for key in ("connection_string",) if config.get(key) is not None}
 
     @field_validator("*", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from millrace.control import alert_kinds, alert_sending, alert_wanted, reach, sealing
+from millrace.control import aims, alert_kinds, alert_sending, alert_wanted, reach, sealing
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import SYSTEM
 from millrace.control.alert_kinds import ChannelKind
@@ -88,7 +88,9 @@ def change(
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     hidden: Mapping[str, Any] | None = None
     if config is not None:
-        whole = _secrets(home, old.id) | dict(config)
+        kept = {key: value for key, value in _secrets(home, old.id).items() if key not in config}
+        aims.must_stay(home, alert_kinds.MODELS[old.kind], old.config, config, kept, f"channel {name}")
+        whole = kept | dict(config)
         _reachable(home, alert_kinds.validated(old.kind, whole))
         open_, hidden = alert_kinds.split(old.kind, whole)
         values |= {"config": open_, "secret_keys": sorted(hidden)}

@@ -15,7 +15,7 @@ from pydantic import SecretBytes, SecretStr, ValidationError
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
-from millrace.control import alert_events, pages, reach, sealing, secrets
+from millrace.control import aims, alert_events, pages, reach, sealing, secrets
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import Permission
 from millrace.control.findings import findings, nearest
@@ -139,7 +139,9 @@ def change(
     if config is not None:
         plain = _plain(config)
         if keep_secrets:
-            plain = _secrets(home, old.id) | plain
+            kept = {key: value for key, value in _secrets(home, old.id).items() if key not in plain}
+            aims.must_stay(home, config_class(kind, old.type), old.config, plain, kept, f"{kind} {name}")
+            plain = kept | plain
         validated(kind, old.type, plain, where=name).inspect()
         open_, hidden = split(kind, old.type, plain)
         if kind == "destination":

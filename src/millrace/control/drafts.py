@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from millrace.connect import registry
 from millrace.connect.source import Context, Source
 from millrace.control import (
+    aims,
     checks,
     connections,
     object_queries,
@@ -80,7 +81,11 @@ def save(
             raise _unknown(number)
         known = {} if old is None else sealing.unseal(home, drafts.c.sealed, old.id, old.sealed)
         id_ = str(uuid.uuid4()) if old is None else old.id
-        hidden = {**known, **hidden}
+        kept = {key: value for key, value in known.items() if key not in hidden}
+        if old is not None:
+            was = old.chosen["config"] if source_type == old.chosen["source_type"] else {}
+            aims.must_stay(home, connections.config_class("source", source_type), was, config, kept, f"draft #{number}")
+        hidden = {**kept, **hidden}
         if not open_ and not hidden:
             raise ConfigError(
                 "a draft needs at least one setting of its source", hint="Enter one, or leave it.", code="empty_draft"
@@ -148,6 +153,9 @@ def finish(
         query_modes.selectable(mode, None)
     draft, settings = _settings(home, number)
     whole = {**settings, **(config or {})}
+    kept = set(draft.secret_keys).difference(config or {})
+    model = connections.config_class("source", draft.source_type)
+    aims.must_stay(home, model, draft.config, whole, kept, f"draft #{number}")
     connections.create(home, "source", wish.source, draft.source_type, whole)
     try:
         made = pipelines.create(home, replace(wish, name=wish.name or draft.name), number=number)
