@@ -322,6 +322,49 @@ def test_a_long_body_that_comes_steadily_is_waited_for(impatient: tuple[str, tup
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_PARAMETER")
 
 
+@pytest.mark.parametrize("way", ["/whole", "/pieces"])
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_callers_who_do_not_take_their_answer_are_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, connection: str
+) -> None:
+    monkeypatch.setattr(listening, "READER_TIMEOUT_S", 0.5)
+    size = 32 << 20
+
+    async def whole(_: Request) -> Response:
+        return Response(bytes(size))
+
+    async def pieces(_: Request) -> Response:
+        return StreamingResponse(iter([bytes(1 << 20)] * 32))
+
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        app = application(home)
+        app.router.routes.insert(0, Route("/whole", whole))
+        app.router.routes.insert(0, Route("/pieces", pieces))
+        # While it is read, slowly but steadily, nothing else is expected of the caller.
+        with served(app, timeout_keep_alive=0.2) as url:
+            parts = urlsplit(url)
+
+            def taken(pause_s: float, each_s: float) -> int:
+                """Bytes that come when nothing is read at first, and then a megabyte at a time."""
+                with socket.socket() as caller:
+                    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                    caller.settimeout(30)
+                    caller.connect((parts.hostname, parts.port))
+                    caller.sendall(f"GET {way} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n".encode())
+                    time.sleep(pause_s)
+                    found, wanted = 0, 0
+                    with contextlib.suppress(ConnectionError):
+                        while part := caller.recv(65536):
+                            found += len(part)
+                            if found >= wanted:
+                                wanted += 1 << 20
+                                time.sleep(each_s)
+                    return found
+
+            assert taken(2.5, 0.0) < size
+            assert taken(0.0, 0.1) > size
+
+
 def test_the_time_that_the_server_takes_for_itself_is_not_the_callers(tmp_path: Path) -> None:
     with Home.open(tmp_path / "home", create=True, env={}) as home:
         app = application(home, limits=Limits(body_timeout_s=0.3))

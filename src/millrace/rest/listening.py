@@ -20,6 +20,10 @@ HEAD_TIMEOUT_S = 15.0
 # A head that goes on for longer is cut off too.
 HEAD_BYTES = 64 << 10
 
+# A caller that takes less than so many bytes of an answer within so long is cut off.
+READER_TIMEOUT_S = 60.0
+READER_LEAST_BYTES = 4 << 10
+
 # More connections than this are told to come back later, before anything is read of them.
 MOST_CONNECTIONS = 4096
 
@@ -37,6 +41,10 @@ class Impatient(HttpToolsProtocol):
     """Nothing of a next request is there."""
     _head_bytes: int | None = None
     """Of the head that is being received, without what came first; None where none is."""
+    _reader: asyncio.TimerHandle | None = None
+    """While an answer waits that the caller does not take."""
+    _drained = False
+    """Nearly all that waited was taken since the timer began, and more came."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  the base class takes any transport
         super().connection_made(transport)
@@ -79,7 +87,16 @@ class Impatient(HttpToolsProtocol):
         if isinstance(taking := self._taking(), at_once.Taking) and not taking.response_complete:
             taking.complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._drained = True
+
     def on_response_complete(self) -> None:
+        self._watch()
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
             return
@@ -117,8 +134,9 @@ class Impatient(HttpToolsProtocol):
         return parser.get_http_version()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._reader):
+            if timer is not None:
+                timer.cancel()
         if isinstance(taking := self._taking(), at_once.Taking):
             taking.gone()
         super().connection_lost(exc)
@@ -148,8 +166,27 @@ class Impatient(HttpToolsProtocol):
             self._look_after(left)
         elif (cycle := self._taking()) is not None and not cycle.response_complete:
             self._wait(HEAD_TIMEOUT_S)  # it waits for an answer; what comes after that has its time then
+        elif self._idle and self._reader is not None:
+            self._wait(self.timeout_keep_alive)  # it reads the last answer still
+            self._idle = True
         else:
             self.transport.abort()
+
+    def _watch(self) -> None:
+        """The caller takes what waits for it, or is cut off."""
+        if self._reader is None and (unread := self._unread()):
+            self._drained = False
+            self._reader = self.loop.call_later(READER_TIMEOUT_S, self._look_at_reader, unread)
+
+    def _look_at_reader(self, before: int) -> None:
+        self._reader = None
+        if self._unread() and not self._drained and before - self._unread() < READER_LEAST_BYTES:
+            self.transport.abort()
+        else:
+            self._watch()
+
+    def _unread(self) -> int:
+        return self.transport.get_write_buffer_size()
 
 
 def config(app: FastAPI, host: str, port: int, *, proxies: Sequence[str] = (), **more: Any) -> uvicorn.Config:
