@@ -14,9 +14,11 @@ from tests.control.people import joined
 from tests.control.sources import Script
 from tests.rest.conftest import Keys
 
+from millrace.control import alert_events, alert_routing, alerts, connections, objects, transformations
 from millrace.control import files as control_files
 from millrace.control import keys as control_keys
-from millrace.control import objects, transformations
+from millrace.control.activity import Entity
+from millrace.control.alert_events import Event
 from millrace.control.home import Home
 from millrace.control.tables import pipelines as pipeline_rows
 from millrace.rest.public import unbuilt
@@ -445,6 +447,29 @@ def test_what_belongs_to_another_team_is_not_there(
 def test_a_stranger_s_list_is_empty(url: str, keys: Keys, pipeline: int) -> None:
     for path in ("pipelines", "destinations"):
         assert httpx.get(f"{url}{API}/{path}", auth=keys.stranger).json() == {"success": True, "data": []}
+
+
+def test_a_destination_is_not_well_as_long_as_an_alert_says_so(
+    client: httpx.Client, home: Home, destination: int
+) -> None:
+    there = Entity("destination", connections.numbered(home, "destination", destination).id, "warehouse")
+
+    def health() -> set[str]:
+        one = client.get(f"{API}/destinations/{destination}").json()["data"]
+        (listed,) = [each for each in client.get(f"{API}/destinations").json()["data"] if each["id"] == destination]
+        return {one["health_status"], listed["health_status"]}
+
+    assert health() == {"OK"}
+    with home.database.transaction() as connection:
+        alert_events.tell(connection, home.actor.team_id, Event("DEST_FAILED", there, "it failed"))
+    alert_routing.route(home)
+    assert health() == {"FAILED"}
+    alerts.acknowledge(home, alerts.page(home, state="OPEN").items[0].id)
+    assert health() == {"FAILED"}
+    with home.database.transaction() as connection:
+        alert_events.over(connection, home.actor.team_id, there, ["DEST_FAILED"])
+    alert_routing.route(home)
+    assert health() == {"OK"}
 
 
 def test_the_last_run_tells_the_health(client: httpx.Client, home: Home, pipeline: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether pipelines are well, by how their last run ended."""
+"""Whether pipelines are well, by how their last run ended, and destinations, by the alerts about them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import sqlalchemy as sa
 
 from millrace.control.tables import object_settings, pipelines, runs
+from millrace.control.telling_tables import alerts
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -32,6 +33,15 @@ def healths(home: Home, pipeline_ids: Sequence[str]) -> dict[str, Health]:
     query = sa.select(pipelines.c.id, last.label("status")).where(pipelines.c.id.in_(pipeline_ids))
     with home.database.reading() as connection:
         return {row.id: "FAILED" if row.status == "FAILED" else "OK" for row in connection.execute(query)}
+
+
+def of_destinations(home: Home, destination_ids: Sequence[str]) -> dict[str, Health]:
+    """The health of each destination: one has failed as long as an alert that says so is not over."""
+    a = alerts.c
+    failing = a.entity_id.in_(destination_ids), a.state.in_(("OPEN", "ACKNOWLEDGED")), a.code == "DEST_FAILED"
+    with home.database.reading() as connection:
+        failed = set(connection.execute(sa.select(a.entity_id).where(*failing)).scalars())
+    return {id_: "FAILED" if id_ in failed else "OK" for id_ in destination_ids}
 
 
 def offered(home: Home, pipeline_ids: Sequence[str]) -> dict[str, datetime]:

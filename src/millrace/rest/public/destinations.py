@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field
 
-from millrace.control import connections, files, lifecycle
+from millrace.control import connections, files, health, lifecycle
 from millrace.control.connections import Connection
+from millrace.control.home import Home
 from millrace.control.table_stats import table_stats
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
@@ -30,6 +31,7 @@ class DestinationTold(Told):
     name: str
     type: TypeTold
     status: Literal["ACTIVE"] = "ACTIVE"
+    health_status: health.Health
     config: Mapping[str, Any]
     created_ts: int | None
     updated_ts: int | None
@@ -67,7 +69,7 @@ def destinations_listed(
 ) -> Listed[DestinationTold]:
     """Destinations by their numbers."""
     found = connections.page(home, "destination", after=opened(starting_after), limit=limit)
-    return listed(found, [_told(one) for one in found.items])
+    return listed(found, _told(home, found.items))
 
 
 @router.post("", status_code=201)
@@ -75,13 +77,13 @@ def destination_created(home: CreatingDestinations, body: NewDestination) -> Dat
     """A destination that pipelines can load into."""
     type_ = kinds.ours(body.type)
     config = files.placed(home, connections.config_class("destination", type_), body.config)
-    return Data(data=_told(connections.create(home, "destination", body.name, type_, config)))
+    return Data(data=_one(home, connections.create(home, "destination", body.name, type_, config)))
 
 
 @router.get("/{destination_id}")
 def destination_read(home: Viewing, destination_id: DestinationId) -> Data[DestinationTold]:
     """One destination."""
-    return Data(data=_told(connections.numbered(home, "destination", destination_id)))
+    return Data(data=_one(home, connections.numbered(home, "destination", destination_id)))
 
 
 @router.put("/{destination_id}")
@@ -101,7 +103,7 @@ def destination_changed(
     if config is not None:
         config = files.placed(home, connections.config_class("destination", found.type), config)
     changed = connections.change(home, "destination", found.name, new_name=body.name, config=config, keep_secrets=True)
-    return Data(data=_told(changed))
+    return Data(data=_one(home, changed))
 
 
 @router.get("/{destination_id}/tables/{table_name:path}/stats")
@@ -131,12 +133,21 @@ def destination_loaded_now(home: EditingDestinations, destination_id: Destinatio
     lifecycle.load_now(home, connections.numbered(home, "destination", destination_id).name)
 
 
-def _told(found: Connection) -> DestinationTold:
-    return DestinationTold(
-        id=found.number,
-        name=found.name,
-        type=kinds.told("destination", found.type),
-        config=found.config,
-        created_ts=moment(found.created_at),
-        updated_ts=moment(found.changed_at),
-    )
+def _one(home: Home, found: Connection) -> DestinationTold:
+    return _told(home, [found])[0]
+
+
+def _told(home: Home, found: Sequence[Connection]) -> list[DestinationTold]:
+    well = health.of_destinations(home, [one.id for one in found])
+    return [
+        DestinationTold(
+            id=one.number,
+            name=one.name,
+            type=kinds.told("destination", one.type),
+            health_status=well[one.id],
+            config=one.config,
+            created_ts=moment(one.created_at),
+            updated_ts=moment(one.changed_at),
+        )
+        for one in found
+    ]
