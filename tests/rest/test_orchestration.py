@@ -55,6 +55,32 @@ def test_a_pipeline_has_all_that_the_provider_reads(provider: Provider, number: 
     assert [one.id for one in provider.pages("/pipelines", Pipelines, 100)] == [number]
 
 
+def test_who_made_a_pipeline_and_changed_it_last_is_told(
+    home: Home, url: str, keys: Keys, provider: Provider, number: int
+) -> None:
+    def by(number: int) -> tuple[str, str]:
+        found = provider.pipeline(number)
+        assert found is not None
+        return found.created_by_email, found.updated_by_email
+
+    # The operator of the machine has no address.
+    assert by(number) == ("", "")
+    with httpx.Client(base_url=url, auth=keys.admin, timeout=30) as admin:
+        assert admin.patch(f"/api/v1/pipelines/{number}", json={"destination_prefix": "p_"}).status_code == 200
+        assert by(number) == ("", "admin@example.com")
+        provider.sync_now(number)
+        work(home)
+        assert by(number) == ("", "admin@example.com")
+        made = admin.post("/api/millrace/v1/pipelines/events/clone", json={"name": "copy", "table_prefix": "c_"})
+        assert made.status_code < 300, made.text
+    copy = pipelines.find(home, "copy").number
+    assert by(copy) == ("admin@example.com", "admin@example.com")
+    lifecycle.resume(home, "copy")
+    assert by(copy) == ("admin@example.com", "")
+    every = {one.id: (one.created_by_email, one.updated_by_email) for one in provider.pages("/pipelines", Pipelines, 1)}
+    assert every == {number: by(number), copy: by(copy)}
+
+
 def test_pages_of_pipelines_follow_each_other(home: Home, provider: Provider, number: int) -> None:
     for n in range(4):
         pipelines.create(home, Wish(f"more {n}", "app", "warehouse", table_prefix=f"m{n}"))

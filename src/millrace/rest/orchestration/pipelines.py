@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field
 
 from millrace.connect import registry
-from millrace.control import connections, health, jobs, lateness, lifecycle, pipelines, schedule
+from millrace.control import authors, connections, health, jobs, lateness, lifecycle, pipelines, schedule
+from millrace.control.authors import Authors
 from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.jobs import ACTIVE, Job
@@ -97,7 +98,8 @@ class LatencyAlert(Told):
 
 
 class PipelineTold(Told):
-    """A pipeline. Moments are milliseconds since 1970."""
+    """A pipeline. Moments are milliseconds since 1970. Who has no address, as the operator, and what is a year ago is
+    an empty e-mail."""
 
     id: int
     name: str
@@ -277,14 +279,17 @@ def _all(home: Home, page: Page[Pipeline]) -> list[PipelineTold]:
     """Pipelines as they are shown, with one question to the database for each kind of thing."""
     ids = [found.source_id for found in page.items] + [found.destination_id for found in page.items]
     known = connections.by_ids(home, ids)
-    offered = health.offered(home, [found.id for found in page.items])
+    pipeline_ids = [found.id for found in page.items]
+    offered, by = health.offered(home, pipeline_ids), authors.authors(home, pipeline_ids)
     return [
-        _told(found, known[found.source_id], known[found.destination_id], moment(offered.get(found.id)))
+        _told(found, known[found.source_id], known[found.destination_id], moment(offered.get(found.id)), by[found.id])
         for found in page.items
     ]
 
 
-def _told(found: Pipeline, source: Connection, destination: Connection, refreshed_ts: int | None) -> PipelineTold:
+def _told(
+    found: Pipeline, source: Connection, destination: Connection, refreshed_ts: int | None, by: Authors
+) -> PipelineTold:
     saved = schedule.from_json(found.schedule)
     scheduled = saved.cron is not None or saved.every_s is not None
     created_ts, updated_ts = moment(found.created_at), moment(found.changed_at)
@@ -316,9 +321,8 @@ def _told(found: Pipeline, source: Connection, destination: Connection, refreshe
             status="PENDING" if refreshed_ts is None else "SYNCED", refreshed_ts=refreshed_ts
         ),
         latency_alert=_late(found),
-        # Nobody is on record for a pipeline itself; the activity log tells who did what.
-        created_by_email="",
-        updated_by_email="",
+        created_by_email=by.created,
+        updated_by_email=by.changed,
         created_ts=created_ts,
         updated_ts=updated_ts,
     )
