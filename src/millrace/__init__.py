@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(library, name)
     if name == "__version__":
-        from importlib.metadata import version
+        from millrace.version import VERSION
 
-        return version("millrace")
+        return VERSION
     raise AttributeError(f"module 'millrace' has no attribute {name!r}")

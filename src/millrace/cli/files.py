@@ -137,12 +137,12 @@ def schema(face: Face) -> None:
 def version(face: Face) -> None:
     """Print the versions of Millrace and of Python, and whether the native library is in use."""
     import platform
-    from importlib.metadata import version as installed
 
     from millrace.data import native
+    from millrace.version import VERSION
 
     absent = native.absent()
-    versions = Version(installed("millrace"), platform.python_version(), platform.platform(), not absent, absent)
+    versions = Version(VERSION, platform.python_version(), platform.platform(), not absent, absent)
     lines = [
         f"millrace {versions.millrace}  (Python {versions.python}, {versions.platform})",
         f"native library: {f'not in use, Python does the same slower: {absent}' if absent else 'in use'}",

@@ -19,6 +19,7 @@ from sqlalchemy.util import LRUCache
 
 from millrace.control import first_write
 from millrace.errors import EnvironmentProblem, Transient
+from millrace.version import VERSION
 
 # The revision that `tables` describes. Revisions are four digits, so that a later one is a greater text.
 HEAD = "0050"
@@ -394,15 +395,8 @@ def _sign(connection: sa.Connection) -> None:
     """The database says which Millrace made its schema, for the error text of an older one."""
     from millrace.control.tables import settings
 
-    row = {"key": "made_by", "value": _version(), "changed_at": datetime.now(UTC)}
+    row = {"key": "made_by", "value": VERSION, "changed_at": datetime.now(UTC)}
     upsert(connection, settings, [row], key=["key"])
-
-
-def _version() -> str:
-    # Imported here: it reads the folder of all installed packages.
-    from importlib.metadata import version
-
-    return version("millrace")
 
 
 def _newer(database: Database, found: str) -> Outdated:
@@ -413,7 +407,7 @@ def _newer(database: Database, found: str) -> Outdated:
         made_by = None
     by = f" (made by Millrace {made_by.strip(chr(34))})" if made_by else ""
     return Outdated(
-        f"the control database {database.shown} is of schema {found}{by}; this Millrace {_version()} knows schemas "
+        f"the control database {database.shown} is of schema {found}{by}; this Millrace {VERSION} knows schemas "
         f"up to {HEAD}",
         hint="Upgrade Millrace: pip install --upgrade millrace. Nothing was changed.",
     )

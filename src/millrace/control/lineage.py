@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping as Dict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,6 +25,7 @@ from millrace.control.wire import encode
 from millrace.data import types
 from millrace.engine.mapping import Mapping
 from millrace.errors import ConfigError
+from millrace.version import VERSION
 
 if TYPE_CHECKING:
     from millrace.control.connections import Connection
@@ -69,7 +69,7 @@ def event(home: Home, pipeline: Pipeline, job: Job, state: str) -> dict[str, Any
     source = connections.by_id(home, pipeline.source_id)
     destination = connections.by_id(home, pipeline.destination_id)
     facets: dict[str, Any] = {
-        "processing_engine": _facet("1-1-1/ProcessingEngineRunFacet", version=version("millrace"), name="millrace"),
+        "processing_engine": _facet("1-1-1/ProcessingEngineRunFacet", version=VERSION, name="millrace"),
         _OWN: _facet(
             None, run=run.id, kind=run.kind, status=run.status, trigger=job.trigger,
             filtered=run.balance.filtered_rows, rejected=run.balance.rejected_rows, waiting=run.balance.waiting,
@@ -165,7 +165,7 @@ def _facet(schema: str | None, **values: Any) -> dict[str, Any]:
 
 
 def _producer() -> str:
-    return f"urn:millrace:{version('millrace')}"
+    return f"urn:millrace:{VERSION}"
 
 
 def _namespace(found: Connection) -> str:

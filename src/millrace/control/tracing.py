@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,6 +20,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 
 from millrace.control import jobs
 from millrace.control.records import Balance
+from millrace.version import VERSION
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -37,7 +37,7 @@ def trace(home: Home, pipeline: Pipeline, run_id: int) -> None:
     run = job.run
     if run.ended_at is None:
         return
-    tracer = provider().get_tracer("millrace", version("millrace"))
+    tracer = provider().get_tracer("millrace", VERSION)
     begun = min(job.requested_at or run.started_at, run.started_at)
     root = tracer.start_span(
         f"run {pipeline.name}", kind=SpanKind.INTERNAL, start_time=_ns(begun), attributes=_about(job)
@@ -63,7 +63,7 @@ def trace(home: Home, pipeline: Pipeline, run_id: int) -> None:
 @cache
 def provider() -> TracerProvider:
     """What this process sends spans by. What waits is sent when the process ends."""
-    about = {"service.name": "millrace", "service.version": version("millrace")}
+    about = {"service.name": "millrace", "service.version": VERSION}
     # Variables of the environment that say otherwise win.
     made = TracerProvider(resource=Resource.create().merge(_named(about)))
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from importlib.metadata import version
 
 import anyio.to_thread
 import sqlalchemy as sa
@@ -36,6 +35,7 @@ from millrace.rest.public.router import routes as public
 from millrace.rest.rates import Rates
 from millrace.rest.sign_on import router as sign_on
 from millrace.rest.streams import Streams
+from millrace.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
 
     app = Described(
         title="Millrace",
-        version=version("millrace"),
+        version=VERSION,
         description=ABOUT,
         servers=[{"url": "/"}],
         generate_unique_id_function=operation_id,

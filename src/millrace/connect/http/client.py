@@ -13,7 +13,6 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
-from importlib.metadata import version
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -21,6 +20,7 @@ from millrace.connect.http.dialing import Broken, Route, Unreachable, broken, pr
 from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
+from millrace.version import VERSION
 
 __all__ = ["Broken", "Client", "Reply", "Unreachable", "is_loopback", "may_be_plain"]
 
@@ -92,7 +92,7 @@ class Client:
             allowed=None if free else reach.web,
         )
         self._headers = {
-            "User-Agent": f"millrace/{version('millrace')}",
+            "User-Agent": f"millrace/{VERSION}",
             "Accept": "application/json",
             "Accept-Encoding": "identity" if near else "gzip",
             **(headers or {}),
