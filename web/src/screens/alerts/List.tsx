@@ -11,6 +11,7 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { failed } from '~/parts/notices';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 
 type Alert = Schemas['Alert'];
 
@@ -68,7 +69,7 @@ export function Component() {
               {row.title}
             </Text>
             <Text size="xs" c="dimmed" lineClamp={2}>
-              {row.body}
+              <Told text={row.body} />
             </Text>
           </div>
         ),

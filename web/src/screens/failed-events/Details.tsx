@@ -14,6 +14,7 @@ import { Empty } from '~/parts/Empty';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
 import { Side } from '~/parts/Side';
+import { Told } from '~/parts/Told';
 import { count, some } from '~/words/numbers';
 import { again, choice, groupQuery, listAt, type Named, STAGES } from './questions';
 import { Row } from './Row';
@@ -133,7 +134,7 @@ export function Component() {
         {group && (
           <Alert color="teal" variant="light" icon={<IconBulb size={20} />}>
             <Text size="sm" fw={500} c="var(--mantine-color-text)">
-              {group.resolution.hint}
+              <Told text={group.resolution.hint} />
             </Text>
             <Text size="sm" mt={2} c="var(--mantine-color-text)">
               {again(group)}

@@ -5,6 +5,7 @@ import { Link } from 'react-router';
 import type { Schemas } from '~/api/client';
 import { exactly } from '~/api/exact';
 import { Ago } from '~/parts/Ago';
+import { Told } from '~/parts/Told';
 import { listAt } from './questions';
 
 const Code = lazy(() => import('~/parts/Code'));
@@ -36,7 +37,7 @@ export function Row({ row, pipeline, own, mended, mend }: Props) {
       >
         <Mark size={16} aria-hidden style={{ flex: 'none' }} />
         <Text size="sm" flex={1} lineClamp={open ? undefined : 1}>
-          {row.message}
+          <Told text={row.message} />
         </Text>
         {mended !== undefined && (
           <Text size="xs" fw={600} c="var(--accent)">

@@ -16,6 +16,7 @@ import { Ago } from '~/parts/Ago';
 import { Empty } from '~/parts/Empty';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { Side } from '~/parts/Side';
+import { Told } from '~/parts/Told';
 import { some } from '~/words/numbers';
 import { listAt, STAGES } from './questions';
 
@@ -101,12 +102,12 @@ function Found({ trace }: { trace: Schemas['Trace'] }) {
         variant="light"
       >
         <Text size="sm" fw={500} c="var(--mantine-color-text)">
-          {capital(trace.verdict)}
+          <Told text={capital(trace.verdict)} />
         </Text>
       </Alert>
       {Object.entries(trace.unasked).map(([what, why]) => (
         <Text key={what} size="sm" c="var(--look)">
-          {what} could not be asked: {why}
+          {what} could not be asked: <Told text={why} />
         </Text>
       ))}
       <Timeline bulletSize={26} lineWidth={1} color="gray">
@@ -129,7 +130,7 @@ function Found({ trace }: { trace: Schemas['Trace'] }) {
             at={one.at}
             row={one.row}
           >
-            {one.message} <span className="mono">{one.code}</span> · {one.state}
+            <Told text={one.message} /> <span className="mono">{one.code}</span> · {one.state}
             {versions(one) && ` · ${versions(one)}`}
           </Step>
         ))}

@@ -20,6 +20,7 @@ import { useAddress, useSought } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { mode, policy } from '~/words/loading';
 import { count, some } from '~/words/numbers';
 import { Actions } from './Actions';
@@ -162,7 +163,7 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
           icon={<IconAlertTriangle size={20} />}
           title="The destination refused a change"
         >
-          {overview.error}
+          <Told text={overview.error} />
         </Alert>
       )}
       {overview.warnings
@@ -170,10 +171,10 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
         .map((one) => (
           <Alert key={one.code} color="orange" variant="light" icon={<IconAlertTriangle size={20} />}>
             <Text size="sm" fw={500} c="var(--mantine-color-text)">
-              {one.message}
+              <Told text={one.message} />
             </Text>
             <Text size="sm" c="var(--mantine-color-text)">
-              {one.hint}
+              <Told text={one.hint} />
             </Text>
           </Alert>
         ))}
@@ -207,7 +208,7 @@ function Mapping({ pipeline, mapping }: { pipeline: string; mapping: Shown }) {
       />
       {mapping.unasked && (
         <Text size="sm" c="dimmed">
-          What the next load changes could not be asked: {mapping.unasked}
+          What the next load changes could not be asked: <Told text={mapping.unasked} />
         </Text>
       )}
       {mapping.ddl && mapping.ddl.length > 0 && (

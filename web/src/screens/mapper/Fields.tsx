@@ -2,6 +2,7 @@ import { ActionIcon, Autocomplete, Badge, Button, Group, Menu, Text, TextInput }
 import { IconAlertTriangle, IconArrowRight, IconDots, IconKey, IconPin } from '@tabler/icons-react';
 import type { Schemas } from '~/api/client';
 import { Empty } from '~/parts/Empty';
+import { Told } from '~/parts/Told';
 import {
   bringsOf,
   type Edits,
@@ -102,8 +103,8 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
         {warned.map((one) => (
           <div key={one.code}>
             <Text size="xs" c="var(--look)" mt={2}>
-              <IconAlertTriangle size={12} aria-hidden style={{ verticalAlign: -2 }} /> {one.message}{' '}
-              {one.hint}
+              <IconAlertTriangle size={12} aria-hidden style={{ verticalAlign: -2 }} />{' '}
+              <Told text={`${one.message} ${one.hint}`} />
             </Text>
             {ask && !changed && <WayOut field={field} warned={one} asked={asked} ask={ask} />}
           </div>

@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done as told } from '~/parts/notices';
+import { Told } from '~/parts/Told';
 import { some } from '~/words/numbers';
 import type { Plan } from './questions';
 
@@ -158,13 +159,13 @@ export function PlanShown({ plan }: { plan: Plan }) {
         >
           <Text size="sm" c="var(--mantine-color-text)">
             {one.field && <span className="mono">{one.field}: </span>}
-            {one.message} {one.hint}
+            <Told text={`${one.message} ${one.hint}`} />
           </Text>
         </Alert>
       ))}
       {plan.unasked ? (
         <Text size="sm" c="dimmed">
-          What the table becomes could not be asked: {plan.unasked}
+          What the table becomes could not be asked: <Told text={plan.unasked} />
         </Text>
       ) : plan.ddl && plan.ddl.length > 0 ? (
         <div>

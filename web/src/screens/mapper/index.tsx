@@ -16,6 +16,7 @@ import { useAddress, useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { Yaml } from '~/parts/Yaml';
 import { count, some } from '~/words/numbers';
 import { BULK, type Bulk, bulk } from './asking';
@@ -70,7 +71,7 @@ export function Component() {
           <Group gap={6} wrap="nowrap" c="var(--look)">
             <IconAlertTriangle size={16} aria-hidden style={{ flex: 'none' }} />
             <Text size="sm" lineClamp={1}>
-              {one.error ?? one.warnings[0]?.message}
+              <Told text={one.error ?? one.warnings[0]?.message ?? ''} />
               {one.warnings.length > 1 && ` and ${count(one.warnings.length - 1)} more`}
             </Text>
           </Group>

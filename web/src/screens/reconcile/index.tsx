@@ -22,6 +22,7 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital, ErrorNote } from '~/parts/ErrorNote';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { count, some } from '~/words/numbers';
 import {
   alike,
@@ -88,7 +89,7 @@ const columns = (ranges: boolean): readonly Column<Compared>[] => [
       <>
         {one.causes.map((cause) => (
           <Text key={cause.code} size="sm">
-            {cause.message}
+            <Told text={cause.message} />
           </Text>
         ))}
         {unexplained(one) !== 0 && (

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { api, body } from '~/api/client';
 import { useErrand } from '~/api/errands';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { Told } from '~/parts/Told';
 import { count, some } from '~/words/numbers';
 import { Compared } from './Compared';
 import type { Became, DryRun as Found, Kind } from './questions';
@@ -116,7 +117,7 @@ export function DryRun({
                 </Group>
                 {one.error ? (
                   <Text size="sm" p={10} c="var(--failed)">
-                    {one.error.message}
+                    <Told text={one.error.message} />
                     {one.error.line ? ` (line ${one.error.line})` : ''}
                   </Text>
                 ) : (

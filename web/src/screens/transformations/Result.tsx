@@ -2,6 +2,7 @@ import { Alert, Badge, Code, Group, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle, IconFilterOff, IconTable } from '@tabler/icons-react';
 import type { Schemas } from '~/api/client';
 import { capital } from '~/parts/ErrorNote';
+import { Told } from '~/parts/Told';
 import { some } from '~/words/numbers';
 import { Compared } from './Compared';
 import type { Event, Outcome } from './questions';
@@ -12,7 +13,7 @@ export function Result({ event, outcome }: { event: Event; outcome: Outcome }) {
     return (
       <Alert color="red" variant="light" icon={<IconAlertTriangle size={20} />} role="alert">
         <Text size="sm" fw={500} c="var(--mantine-color-text)">
-          {capital(outcome.error.message)}
+          <Told text={capital(outcome.error.message)} />
         </Text>
         <Text size="sm" mt={4} c="var(--mantine-color-text)">
           This event would wait among the failed events; the others go on.

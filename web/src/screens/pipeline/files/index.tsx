@@ -21,6 +21,7 @@ import { capital } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { useReversible } from '~/parts/reversible';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { bytes, count, some } from '~/words/numbers';
 import { useActions } from '../actions';
 import { usePipeline, usePipelineName } from '../here';
@@ -227,7 +228,7 @@ const columnsOf = (pipeline: string): Column<Row>[] => [
           {row.path}
         </Text>
         <Text size="xs" c={row.error ? 'var(--failed)' : 'dimmed'}>
-          {row.error ? capital(row.error) : row.stream}
+          {row.error ? <Told text={capital(row.error)} /> : row.stream}
         </Text>
       </div>
     ),

@@ -11,6 +11,7 @@ import { failed } from '~/parts/notices';
 import { Scroll } from '~/parts/Scroll';
 import { Side } from '~/parts/Side';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { count } from '~/words/numbers';
 import { usePipelineName } from '../here';
 import { isGoing, useLiveJob } from './live';
@@ -110,7 +111,7 @@ export function Component() {
                           {one.stream}
                           {one.error && (
                             <Text size="xs" c="var(--failed)">
-                              {one.error.message}
+                              <Told text={one.error.message} />
                             </Text>
                           )}
                         </td>
@@ -134,7 +135,7 @@ export function Component() {
               color={note.level === 'warning' ? 'yellow' : 'gray'}
               icon={<IconInfoCircle />}
             >
-              {note.message}
+              <Told text={note.message} />
             </Alert>
           ))}
         </Stack>

@@ -2,7 +2,7 @@ import { ActionIcon, Button, Group, Menu, SegmentedControl, Text, TextInput } fr
 import { IconDots, IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { api, body, type Schemas } from '~/api/client';
+import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
@@ -99,7 +99,7 @@ export function Component() {
         );
       }
       const first = refused[0]?.problem;
-      if (first) failed(new Error(`${refused[0]?.object}: ${first.message} ${first.hint ?? ''}`));
+      if (first) failed(new Problem(0, { ...first, message: `${refused[0]?.object}: ${first.message}` }));
       select({});
     },
     onError: failed,

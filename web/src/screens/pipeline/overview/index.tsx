@@ -9,6 +9,7 @@ import { Balance } from '~/parts/Balance';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Scroll } from '~/parts/Scroll';
 import { StatusBadge, ToneIcon } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { count, share, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 import { isGoing, useLiveJob } from '../jobs/live';
@@ -95,7 +96,7 @@ export function Component() {
           <Balance of={run.balance} pipeline={name} />
           {run.error && (
             <Text mt="xs" c="var(--failed)">
-              {run.error.message} <Link to={at.job(name, run.id)}>More</Link>
+              <Told text={run.error.message} /> <Link to={at.job(name, run.id)}>More</Link>
             </Text>
           )}
         </Paper>
