@@ -6,11 +6,14 @@ import { Problem } from '~/api/client';
 import { capital } from './ErrorNote';
 import { Told } from './Told';
 
+const CLOSE = { 'aria-label': 'Dismiss' };
+
 /** It is done; `undo` takes it back, and where that fails, it is said why. */
 export function done(message: string, undo?: false | (() => unknown)): void {
   const id = notifications.show({
     icon: <IconCheck size={16} />,
     color: 'teal',
+    closeButtonProps: CLOSE,
     autoClose: undo ? 10_000 : 5000,
     message: (
       <Group justify="space-between" wrap="nowrap">
@@ -37,6 +40,7 @@ export function failed(error: Error): void {
   notifications.show({
     icon: <IconAlertTriangle size={16} />,
     color: 'red',
+    closeButtonProps: CLOSE,
     autoClose: 12_000,
     title: <Told text={capital(error.message)} />,
     message: error instanceof Problem && error.fault.hint ? <Told text={error.fault.hint} /> : null,
