@@ -80,6 +80,7 @@ def test_tables_are_asked_charted_and_taken_along(page: Page, home: Home, script
     write(page, "SQL", "DROP TABLE orders")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("read", ignore_case=True)
+    expect(page.get_by_role("alert")).to_contain_text("Write one statement that reads, such as SELECT")
 
     # Pipelines stand in the way of removing it, and it says which.
     page.get_by_role("link", name="Settings").last.click()

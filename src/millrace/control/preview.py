@@ -88,3 +88,7 @@ def query(home: Home, destination: str | None, sql: str, *, limit: int | None = 
                 hint="Mend the statement; where values cannot be read as another type, TRY_CAST gives none instead.",
                 code="query",
             ) from refused
+        except ConfigError as refused:
+            if refused.code in ("sql", "read_only"):
+                refused.hint = "Write one statement that reads, such as SELECT: only pipelines change what is loaded."
+            raise
