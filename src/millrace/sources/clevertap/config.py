@@ -60,7 +60,7 @@ class Config(SourceConfig):
     )
     events_file: str | None = Field(
         None,
-        description="Path of the CSV with the event names (Settings > Schema > Events > Download as CSV).",
+        description="CSV with the event names (Settings > Schema > Events > Download as CSV).",
         json_schema_extra={"format": "path"},
     )
     event_source: Literal["file", "schema", "both"] = Field(
