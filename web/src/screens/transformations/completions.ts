@@ -1,5 +1,6 @@
 /** What a script may ask of events, dates and values, for the editor (docs/guides/transformations-python.md). */
 import type { Completion, CompletionContext, CompletionResult } from '@codemirror/autocomplete';
+import { syntaxTree } from '@codemirror/language';
 
 type Line = readonly [name: string, detail: string, info: string];
 
@@ -46,6 +47,16 @@ const TIMES: readonly Line[] = [
   ['parseDateStringToDate', '(text, format)', ''],
   ['parseDateStringToDatetime', '(text, format)', 'In UTC.'],
   ['parseDateStringToTime', '(text, format)', ''],
+];
+
+const DICT: readonly Line[] = [
+  ['get', '(field, default=None)', 'A value, or the default where the field is not there.'],
+  ['pop', '(field, default=None)', 'A value, which is taken away.'],
+  ['setdefault', '(field, value)', 'A value, which is set first where the field is not there.'],
+  ['update', '(dict)', 'The values of another dict in place of these.'],
+  ['keys', '() → list', 'The names of the fields.'],
+  ['values', '() → list', ''],
+  ['items', '() → list', 'Pairs of name and value; fields may be taken away meanwhile.'],
 ];
 
 const WORDS: readonly Completion[] = [
@@ -113,27 +124,41 @@ const options = (lines: readonly Line[]): Completion[] =>
     apply: detail.startsWith('()') ? `${label}()` : label,
   }));
 
+const METHODS = options(EVENT);
 const AFTER: Record<string, Completion[]> = {
-  event: options(EVENT),
+  event: METHODS,
   Utils: options([...UTILS, ...EVENT.filter(([name]) => name.startsWith('is'))]),
   TimeUtils: options(TIMES),
 };
+const OF_DICT = options(DICT);
+
+/** What stands after the dot of a name: of an event, where the script does not say what else it is. */
+function members(owner: string, script: string): Completion[] {
+  const known = AFTER[owner];
+  if (known) return known;
+  const is = (what: string) => new RegExp(`\\b${owner}\\s*=\\s*${what}`).test(script);
+  if (new RegExp(`\\bimport\\b[^\\n]*\\b${owner}\\b`).test(script)) return [];
+  if (is('[\\w.]*\\.getProperties\\(') || is('\\{')) return OF_DICT;
+  return METHODS;
+}
 
 /** A source of completions that knows the fields of the samples too: within quotes it offers their names. */
 export function completing(fields: readonly string[]) {
   return (context: CompletionContext): CompletionResult | null => {
-    const member = context.matchBefore(/\b(\w+)\.\w*$/);
+    const inside = syntaxTree(context.state).resolveInner(context.pos, -1).name;
+    if (inside === 'Comment') return null;
+    const quoted = context.matchBefore(/["'][\w .$-]*$/);
+    // Behind a text that has ended stands a name.
+    if (quoted && !/Name$/.test(inside)) {
+      return { from: quoted.from + 1, options: fields.map((label) => ({ label, type: 'property' })) };
+    }
+    const called = context.matchBefore(/\.getProperties\(\)\.\w*$/);
+    const member = called ?? context.matchBefore(/\b[a-zA-Z_]\w*\.\w*$/);
     if (member) {
       const [owner = ''] = member.text.split('.');
-      return {
-        from: member.from + owner.length + 1,
-        options: AFTER[owner] ?? AFTER.event ?? [],
-        validFor: /^\w*$/,
-      };
-    }
-    const quoted = context.matchBefore(/["'][\w .$-]*$/);
-    if (quoted) {
-      return { from: quoted.from + 1, options: fields.map((label) => ({ label, type: 'property' })) };
+      const found = called ? OF_DICT : members(owner, context.state.doc.toString());
+      if (found.length === 0) return null;
+      return { from: member.from + member.text.lastIndexOf('.') + 1, options: found, validFor: /^\w*$/ };
     }
     const word = context.matchBefore(/\w+$/);
     if (!word && !context.explicit) return null;
