@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from millrace.connect.config import DestinationConfig, Secret
 from millrace.connect.destination import (
@@ -51,6 +51,9 @@ FILE_BYTES = 128 * 1024 * 1024
 # Integers up to here are equal to a DOUBLE.
 _EXACT = 2**53
 
+# Asked for only where the path is that of such a bucket.
+_S3: dict[str, JsonValue] = {"x-when": {"path": "^s3://"}}
+
 
 class Config(DestinationConfig):
     path: str = Field(min_length=1, description="A local folder, or the URL of a bucket: s3://, gs://, az://.")
@@ -64,10 +67,14 @@ class Config(DestinationConfig):
         + ", ".join(f"${{{name}}}" for name in layout.PARAMETERS)
         + "; times are UTC.",
     )
-    region: str | None = Field(None, description="Region of an S3 bucket.")
-    endpoint: str | None = Field(None, description="Address of a service that speaks S3, for example MinIO.")
-    access_key_id: str | None = Field(None, description="Key of an S3 bucket; left out: from the environment.")
-    secret_access_key: Secret | None = Field(None, description="Secret of that key.")
+    region: str | None = Field(None, description="Region of an S3 bucket.", json_schema_extra=_S3)
+    endpoint: str | None = Field(
+        None, description="Address of a service that speaks S3, for example MinIO.", json_schema_extra=_S3
+    )
+    access_key_id: str | None = Field(
+        None, description="Key of an S3 bucket; left out: from the environment.", json_schema_extra=_S3
+    )
+    secret_access_key: Secret | None = Field(None, description="Secret of that key.", json_schema_extra=_S3)
 
     _endpoint = field_validator("endpoint")(checked_endpoint)
     _region = field_validator("region")(checked_region)
