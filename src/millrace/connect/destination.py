@@ -20,6 +20,8 @@ from millrace.errors import ConfigError
 
 D = TypeVar("D", bound=DestinationConfig)
 
+ENOUGH_ROWS = 122_880
+
 # What becomes of nested JSON (loading.md 12.1).
 Strategy: TypeAlias = Literal["SPLIT", "COLLAPSE", "NATIVE", "NATURAL", "COLLAPSE_EXCEPT_ARRAYS", "FLAT"]
 
@@ -246,6 +248,11 @@ class Destination(ABC, Generic[D]):
         """Whether a row of a small load costs no more than one of a large load, as things are. Then rows are loaded as
         soon as they are staged; else they gather."""
         return False
+
+    @property
+    def enough_rows(self) -> int:
+        """So many rows gather for a load while others are read: a row of a larger one costs hardly less."""
+        return ENOUGH_ROWS
 
     def vanished(self) -> bool:
         """It is seen without opening it that nothing is there: no table, and no note of what was loaded."""

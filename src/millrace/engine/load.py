@@ -165,7 +165,8 @@ def load(
     policy: Policy | None = None,
     family: Sequence[Shelved] = (),
 ) -> bool:
-    """All staged segments of one table are in the destination; False when there were none.
+    """All segments of one table that were staged when ``shelved`` was asked for are in the destination; False when
+    there were none. What comes meanwhile may be among them, and else gathers for the next load.
 
     The destination is asked what it holds before anything: a crash may have eaten our note (I3), and a restored or
     dropped table holds less than we noted. Segments that are still on the stage are then loaded again. ``pipeline``:
@@ -183,7 +184,10 @@ def load(
     feed = f"{shelf.feed}:{shelved.generation}"
     held = _held(shelved, table, feed, destination, shelf, note, prefix)
     moved = False
-    while segments := _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table):
+    while held < shelved.last:
+        segments = _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table)
+        if not segments:
+            break
         upto = segments[-1].number
         table = _target(mapping, name, destination, prefix, generation=shelved.generation, held=held, around=around)
         destination.ensure(table)

@@ -27,10 +27,9 @@ from millrace.engine.stage import Draft, Stage
 from millrace.engine.watch import Ending, Unwatched, Watch
 from millrace.errors import ConfigError, DataError, ObjectRefused, RateLimited, Stale, Transient
 
-# While rows are read, loads wait for so many, or so long: a row group of DuckDB. Each load looks through the keys of
+# While rows are read, loads wait for as many as the destination says, or so long. Each load looks through the keys of
 # the whole table, so loads grow with it, and the looking stays a small part of the writing. Destinations that are
 # `eager` get what there is: the less waits when reading ends, the less is loaded while nothing is read.
-ENOUGH_ROWS = 122_880
 ENOUGH_SHARE = 8
 ENOUGH_S = 60.0
 
@@ -453,7 +452,7 @@ class _Loader(threading.Thread):
     def _enough(self, destination: Destination[Any]) -> bool:
         """Whether what waits is worth a load, which begins then."""
         staged, now = self._sync.meter.staged, self._sync.clock.monotonic()
-        enough = 1 if destination.eager else max(ENOUGH_ROWS, self._staged // ENOUGH_SHARE)
+        enough = 1 if destination.eager else max(destination.enough_rows, self._staged // ENOUGH_SHARE)
         if staged - self._staged < enough and now - self._since < ENOUGH_S:
             return False
         self._staged, self._since = staged, now

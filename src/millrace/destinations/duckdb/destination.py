@@ -41,6 +41,11 @@ TURN_S = 1.0
 # When a file is closed, DuckDB joins row groups that are not full and writes anew what lies between them. Loads of
 # fewer rows than this pay for one such task; larger ones would pay as much as for themselves, and leave it to these.
 FEW_ROWS = 10_000
+# Rows that DuckDB keeps, and compresses, together. What each of its threads has of a load at the end and is not as much
+# as this is put together by one of them, so that in loads of a few row groups the others do nothing.
+ROW_GROUP = 122_880
+# As many threads count as a load can keep at work (`engine.load.MOST_ROWS`).
+_MOST_THREADS = 4
 
 # How DuckDB and the system say that a disk is full; the last is what goes to the folder beside the file.
 _NO_ROOM = ("No space left", "File too large", "Disk quota exceeded", "disk is full", "failed to offload data block")
@@ -95,6 +100,8 @@ class Destination(SqlDestination[Config]):
         # Of each table that had no rows before this destination put new ones in, and nobody else since: their keys.
         self._keys: dict[str, keys.Hashes] = {}
         self._grown: keys.Hashes | None = None
+        # When others got their turn, while loads follow one another.
+        self._freed: float | None = None
         # The last transaction of this destination, and the file as it was left.
         self._last = 0
         self._left: object = None
@@ -103,6 +110,7 @@ class Destination(SqlDestination[Config]):
 
     @contextmanager
     def connected(self, *, keep: bool = False) -> Generator[None]:
+        self._give_way()
         with self._turn:
             self._depth += 1
             try:
@@ -126,16 +134,20 @@ class Destination(SqlDestination[Config]):
                     self.close()
 
     def _turn_ends(self) -> None:
-        """The file is free for others, unless loads follow one another and it has not been ours for long. Who waits for
-        it asks every `_PAUSE_S`, and has that time."""
+        """The file is free for others, unless loads follow one another and it has not been ours for long."""
         with self._turn:
             if self._depth or self._connection is None:
                 return
             if self._together and self.context.clock.monotonic() - self._opened < TURN_S:
                 return
             self.close()
-        if self._together:
-            self.context.clock.sleep(2 * _PAUSE_S)
+            self._freed = self.context.clock.monotonic() if self._together else None
+
+    def _give_way(self) -> None:
+        """Others had time to take the file since it was freed for them. Who waits for it asks every `_PAUSE_S`."""
+        freed, self._freed = self._freed, None
+        if freed is not None and (left := freed + 2 * _PAUSE_S - self.context.clock.monotonic()) > 0:
+            self.context.clock.sleep(left)
 
     def ready(self) -> None:
         """The file can be opened for writing, or made. One that somebody has open is waited for by the load."""
@@ -154,6 +166,10 @@ class Destination(SqlDestination[Config]):
         """The file is opened, which takes as long as a small load, unless somebody has it open."""
         with self._turn:
             self._open(wait_s=0)
+
+    @property
+    def enough_rows(self) -> int:
+        return 2 * ROW_GROUP * min(self.config.threads or os.cpu_count() or 1, _MOST_THREADS)
 
     def vanished(self) -> bool:
         return not Path(self._file).exists()
