@@ -24,6 +24,7 @@ from tests.engine.kit import SetClock
 
 from millrace.connect.destination import Load, Loaded
 from millrace.connect.source import Context
+from millrace.connect.sql import keys
 from millrace.connect.testing.destination import FEED, Rows, counted
 from millrace.connect.testing.rows import rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
@@ -270,6 +271,26 @@ class TestDuckDB(SqlDestinationContract):
         found = self.loaded(destination, 4, [15, 16], 8)
         assert (found.inserted, found.updated) == (1, 1)
         assert self.kept() == [*((n, n // 5) for n in range(14)), (14, 7), (15, 8), (16, 8)]
+
+    def test_whole_numbers_that_rise_are_not_looked_up_however_many_they_are(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(keys, "MOST_KEYS", 10)
+        destination = Watched(Config(path=self.path))
+        shape = self.SHAPE | {"k": types.LONG}
+        made = table("t", {"k": types.LONG, "v": types.LONG}, key=("k",))
+
+        def loaded(after: int, *numbers: int) -> Loaded:
+            destination.ensure(made)
+            given = rows(shape, *((number, after, after) for number in numbers))
+            return destination.load(made, Load(FEED, after, after + 1, after + 1, given))
+
+        for load in range(6):
+            assert loaded(load, *range(load * 5, load * 5 + 5)).inserted == 5
+        assert not any("CREATE" in sql and "__mr_" in sql for sql in destination.said)
+        found = loaded(6, 3, 30)
+        assert (found.inserted, found.updated) == (1, 1)
+        assert len(self.kept()) == 31
 
     def test_a_key_that_comes_twice_in_the_first_load_goes_in_once(self) -> None:
         found = self.loaded(self.another(), 0, [1, 2, 1], 3)

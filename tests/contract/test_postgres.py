@@ -18,6 +18,7 @@ from tests.contract.disk import small_disk
 from tests.postgres import URL, Database, binaries
 
 from millrace.connect.destination import Load, Table, Unloadable
+from millrace.connect.sql import keys
 from millrace.connect.testing.destination import FEED, Rows, at_once, counted
 from millrace.connect.testing.rows import PLAIN, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract, example
@@ -209,6 +210,21 @@ class TestPostgres(SqlDestinationContract):
         assert self._primary_key("filled") == "PRIMARY KEY (k)"
         destination.load(made, Load(FEED, 2, 3, 1, rows(VALUES, (3, "d", 2), (4, "e", 2))))
         assert self.database.run("SELECT k, v FROM filled ORDER BY k") == [(1, "a"), (2, "b"), (3, "d"), (4, "e")]
+
+    def test_a_table_of_very_many_numbers_that_rise_has_no_key_until_it_is_filled(
+        self, destination: Destination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(keys, "MOST_KEYS", 3)
+        made = self._filling(destination, "many")
+        for load in range(1, 5):
+            given = rows(VALUES, (2 * load + 1, "c", 1), (2 * load + 2, "d", 1))
+            destination.load(made, Load(FEED, load, load + 1, 1, given))
+            assert self.database.run("SELECT count(*) FROM pg_indexes WHERE tablename = 'many'") == [(0,)]
+        found = destination.load(made, Load(FEED, 5, 6, 1, rows(VALUES, (1, "e", 2), (11, "f", 2))))
+        assert (found.inserted, found.updated) == (1, 1)
+        destination.completed()
+        assert self._primary_key("many") == "PRIMARY KEY (k)"
+        assert self.database.run("SELECT count(*), max(v) FROM many") == [(11, "f")]
 
     def test_whoever_loads_next_makes_the_key_that_a_killed_process_left_out(self, destination: Destination) -> None:
         made = self._filling(destination, "left")

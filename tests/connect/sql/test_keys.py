@@ -26,7 +26,7 @@ def test_keys_are_joined_exactly_if_all_are_different(column: pa.Array, cut: int
     else:
         hashes = keys.hashed(whole)
         assert found is not None and hashes is not None
-        assert found.tolist() == sorted(hashes.tolist())
+        assert found.hashes.tolist() == sorted(hashes.tolist()) and not len(found.starts)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,46 @@ def test_keys_of_other_kinds_are_left_to_the_table(values: pa.Array) -> None:
 def test_keys_that_count_up_have_hashes_of_their_own() -> None:
     many = pa.array([f"customer-{number:07}" for number in range(100_000)])
     found = keys.joined(keys.none(), [many])
-    assert found is not None and len(found) == 100_000
+    assert found is not None and len(found.hashes) == 100_000
 
 
 def test_more_keys_than_fit_are_left_to_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "MOST_KEYS", 3)
-    known = keys.joined(keys.none(), [pa.array([1, 2, 3])])
+    known = keys.joined(keys.none(), [pa.array(["customer", "supplier", "bookshop"])])
     assert known is not None
-    assert keys.joined(known, [pa.array([4])]) is None
+    assert keys.joined(known, [pa.array(["employee"])]) is None
+
+
+@given(st.lists(wholes.map(lambda values: pa.array(values, pa.int64())), max_size=8), st.integers(1, 4))
+def test_of_very_many_whole_numbers_no_two_that_are_equal_are_taken_for_different(
+    parts: list[pa.Array], spans: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "MOST_KEYS", 20)
+        patch.setattr(keys, "MOST_SPANS", spans)
+        known, seen = keys.none(), set[int]()
+        for part in parts:
+            values = part.to_pylist()
+            found = keys.joined(known, [part])
+            if found is not None:
+                assert len({*values}) == len(values) and seen.isdisjoint(values)
+                seen.update(values)
+                known = found
+                assert len(known.starts) <= spans and (known.starts[1:] > known.ends[:-1]).all()
+
+
+@pytest.mark.parametrize("step", [1, 7, 10**9])
+def test_whole_numbers_that_rise_in_several_ranges_at_once_are_known_however_many(
+    monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(keys, "MOST_KEYS", 100)
+    monkeypatch.setattr(keys, "MOST_SPANS", 8)
+    known: keys.Known | None = keys.none()
+    for low in range(-500, 500, 25):
+        for start in (0, 5_000):
+            assert known is not None
+            rising = pa.array([(start + number) * step for number in range(low, low + 25)])
+            known = keys.joined(known, [rising])
+            assert known is not None
+            assert keys.joined(known, [rising[3:4]]) is None
+    assert known is not None and len(known.hashes) <= 100

@@ -1,7 +1,8 @@
 """Keys of a table that this process has filled alone: as long as all that come are new, the table need not be asked.
 
 Hashes of 64 bits stand for keys. Keys that are equal have equal hashes, so that keys whose hashes all differ are all
-different; where two hashes are equal, the keys themselves must be compared by somebody else.
+different; where two hashes are equal, the keys themselves must be compared by somebody else. Those of whole numbers are
+in the order of the numbers, so that of very many the spans in which they lie are enough: a key outside of them is new.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from millrace.data.dataclass import dataclass
+
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
-# Of one table; they take eight bytes each, and for a moment three times as much.
+# Of one table; they take eight bytes each, and for a moment three times as much. More whole numbers than these lie in
+# at most so many spans.
 MOST_KEYS = 2**20
+MOST_SPANS = 2**12
 
 _WORD = 8
 # Bytes of a text. PostgreSQL's indexes take 2,704.
@@ -24,40 +29,76 @@ _LONGEST = 1024
 # The fractional digits of the golden ratio, and the multiplier of Knuth's MMIX: both odd, with bits everywhere.
 _MIX, _STEP = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(6364136223846793005)
 _HALF = np.uint64(32)
+_SIGN = np.uint64(1 << 63)
 
 
-def none() -> Hashes:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The keys of a table: hashes, rising, and beside them spans in which others lie. ``starts`` and ``ends`` of the
+    spans rise, and the spans do not touch."""
+
+    hashes: Hashes
+    starts: Hashes
+    ends: Hashes
+
+    def may_have(self, some: Hashes) -> bool:
+        """Whether any of them lies in a span."""
+        if not len(self.starts):
+            return False
+        before = np.searchsorted(self.starts, some, side="right")
+        return bool(((before > 0) & (some <= self.ends[before - 1])).any())
+
+    def condensed(self) -> Known:
+        """The same keys, all of them in spans, which part at the widest gaps."""
+        starts, ends = (np.sort(np.concatenate([some, self.hashes])) for some in (self.starts, self.ends))
+        gaps = starts[1:] - ends[:-1]
+        wide = gaps > np.partition(gaps, -MOST_SPANS)[-MOST_SPANS] if len(gaps) > MOST_SPANS else gaps > 1
+        places = np.flatnonzero(wide)
+        return Known(_NONE, starts[np.append(0, places + 1)], ends[np.append(places, len(ends) - 1)])
+
+
+_NONE: Hashes = np.empty(0, np.uint64)
+
+
+def none() -> Known:
     """The keys of an empty table."""
-    return np.empty(0, np.uint64)
+    return Known(_NONE, _NONE, _NONE)
 
 
-def joined(known: Hashes, keys: Iterable[pa.Array]) -> Hashes | None:
-    """The keys that are known, rising, with more of them; None where two may be equal, or where they are too many or
-    of a kind that is not hashed here."""
-    parts = [known]
-    size = len(known)
+def joined(known: Known, keys: Iterable[pa.Array]) -> Known | None:
+    """The keys that are known with more of them; None where two may be equal, or where they are too many or of a kind
+    that is not hashed here."""
+    parts = list[Hashes]()
+    size, ordered = 0, True
     for values in keys:
         found = hashed(values)
         size += len(values)
         if found is None or size > MOST_KEYS:
             return None
+        ordered = ordered and pa.types.is_integer(values.type)
         found.sort()
         parts.append(found)
-    every = np.concatenate(parts)
+    if known.hashes.size + size > MOST_KEYS:
+        if not ordered:
+            return None
+        known = known.condensed()
+    if any(known.may_have(part) for part in parts):
+        return None
+    every = np.concatenate([known.hashes, *parts])
     # The parts are in order already, and this kind of sorting makes use of it.
     every.sort(kind="stable")
-    return None if bool((every[1:] == every[:-1]).any()) else every
+    return None if bool((every[1:] == every[:-1]).any()) else Known(every, known.starts, known.ends)
 
 
 def hashed(values: pa.Array) -> Hashes | None:
-    """A hash of each value, if these are whole numbers or texts of one length, of whole words of eight bytes, and of no
-    more than an index takes."""
+    """A hash of each value, if these are whole numbers, or texts of one length, of whole words of eight bytes, and of
+    no more than an index takes. Those of whole numbers are in their order."""
     if values.null_count:
         return None
     if pa.types.is_signed_integer(values.type):
-        return values.to_numpy().astype(np.int64).view(np.uint64)
+        return values.to_numpy().astype(np.int64).view(np.uint64) ^ _SIGN
     if not pa.types.is_string(values.type) or not len(values):
-        return None if len(values) else none()
+        return None if len(values) else _NONE
     _, offsets, data = values.buffers()
     ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
     length = int(ends[1] - ends[0])

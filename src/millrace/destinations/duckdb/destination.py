@@ -98,8 +98,8 @@ class Destination(SqlDestination[Config]):
             self._writers = _writers.setdefault(self._file, _Writers())
         self._turn = self._writers.turn
         # Of each table that had no rows before this destination put new ones in, and nobody else since: their keys.
-        self._keys: dict[str, keys.Hashes] = {}
-        self._grown: keys.Hashes | None = None
+        self._keys: dict[str, keys.Known] = {}
+        self._grown: keys.Known | None = None
         # When others got their turn, while loads follow one another.
         self._freed: float | None = None
         # The last transaction of this destination, and the file as it was left.
@@ -359,7 +359,7 @@ class Destination(SqlDestination[Config]):
             self.execute(append(self.dialect, table, target, rows=rows, at_ms=load.at_ms))
         return Loaded(0, inserted=incoming.count)
 
-    def _known(self, table: Table, target: str, load: Load, incoming: Incoming) -> keys.Hashes | None:
+    def _known(self, table: Table, target: str, load: Load, incoming: Incoming) -> keys.Known | None:
         """Hashes of all keys that the table has; None when they are not known, or rows are more than new ones."""
         if incoming.deletes or table.nest is not None or len(table.key) > 1 or UNCHANGED in load.rows.schema.names:
             return None
@@ -375,7 +375,7 @@ class Destination(SqlDestination[Config]):
             return keys.none() if made and "COLLATE" not in str(made[0][0]).upper() else None
         return self._keys.get(table.name)
 
-    def _joined(self, table: Table, known: keys.Hashes, incoming: Incoming) -> keys.Hashes | None:
+    def _joined(self, table: Table, known: keys.Known, incoming: Incoming) -> keys.Known | None:
         """The keys that are known, and those that come; None when some of them may be the same."""
         every = keys.joined(known, (batch.column(0) for batch in incoming.reader(table.key)))
         self._raise_refusals(incoming)

@@ -15,10 +15,10 @@ from millrace.destinations.postgres.indexes import Indexes
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A table whose rows are all from one destination, and hashes of their keys, rising."""
+    """A table whose rows are all from one destination, and what is known of their keys."""
 
     table: Table
-    keys: keys.Hashes
+    keys: keys.Known
 
 
 class Filling:
