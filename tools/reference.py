@@ -119,9 +119,10 @@ def connectors_page() -> str:
         for name in registry.names(family):
             found: Any = find(name)
             schema = found.Config.model_json_schema(ref_template="{model}")
-            # What all connectors share goes last.
-            shared = found.Config.__mro__[1].model_fields
-            schema["properties"] = dict(sorted(schema["properties"].items(), key=lambda item: item[0] in shared))
+            # As in forms: what must be given goes first, what all connectors share last.
+            shared, required = found.Config.__mro__[1].model_fields, schema.get("required", ())
+            order = sorted(schema["properties"], key=lambda key: (key in shared, key not in required))
+            schema["properties"] = {key: schema["properties"][key] for key in order}
             guide = f"../../src/millrace/{kind.lower()}s/{name}/README.md"
             lines += [
                 f"## {kind} `{name}`: {found.title}",

@@ -8,6 +8,7 @@ import pytest
 from tests.control.people import acting, cheap, joined
 from tests.postgres import Database
 
+from millrace.connect.files.store import Store
 from millrace.connect.reach import ANYWHERE, NETWORK, WORLD
 from millrace.connect.source import Context
 from millrace.control import checks, connections, reach, settings
@@ -91,16 +92,16 @@ def test_the_servers_own_credentials_open_no_bucket_that_somebody_names(
 ) -> None:
     ada = person(home, "ada@example.com")
     opened: list[str] = []
-    at = folder.Store.at
-    monkeypatch.setattr(
-        folder.Store, "at", lambda path, *more, **named: opened.append(path) or at(path, *more, **named)
-    )
+    at = Store.at
+    monkeypatch.setattr(Store, "at", lambda path, *more, **named: opened.append(path) or at(path, *more, **named))
     keys = {"access_key_id": "AK", "secret_access_key": "SK"}
     buckets = {
         "bare": {"path": "s3://bucket/x", "region": "eu-west-1"},
         "half": {"path": "s3://bucket/x", "region": "eu-west-1", "access_key_id": "AK"},
         "google": {"path": "gs://bucket/x"},
+        "azure": {"path": "az://container/x", "account_name": "exports24"},
         "keyed": {"path": "s3://keyed/x", "region": "eu-west-1"} | keys,
+        "signed": {"path": "az://signed/x", "account_name": "exports24", "sas_token": "sv=1&sig=2"},
     }
     made = {name: connections.create(ada, "destination", name, "folder", one).id for name, one in buckets.items()}
 
@@ -117,8 +118,8 @@ def test_the_servers_own_credentials_open_no_bucket_that_somebody_names(
         return None
 
     for asker in (ada, home.acting(SYSTEM)):
-        assert [code(asker, name) for name in buckets] == ["server_credentials"] * 3 + [None]
-    assert set(opened) == {"s3://keyed/x"}
+        assert [code(asker, name) for name in buckets] == ["server_credentials"] * 4 + [None, None]
+    assert set(opened) == {"s3://keyed/x", "az://signed/x"}
     assert code(home, "bare") is None
     settings.change(ada, allow_server_credentials=True)
     assert code(ada, "bare") is None

@@ -16,7 +16,10 @@ test('a setting that may be on, off or left out is chosen, and one that is alway
 });
 
 test('a setting that another one calls for is asked for where that is so, and stays where it says something', () => {
-  const properties = { url: { type: 'string' }, region: { type: 'string', 'x-when': { url: '^s3://' } } };
+  const properties = {
+    url: { type: 'string' },
+    region: { type: 'string', 'x-when': { url: '^s3://', path: '^s3://' } },
+  };
   const [url, region] = fieldsOf({ properties, required: ['url'] }, [], false);
   if (!url || !region) throw new Error('fields are missing');
   expect([url.when.length, region.first]).toEqual([0, true]);

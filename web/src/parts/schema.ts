@@ -51,10 +51,10 @@ export function fieldsOf(
   const found = Object.entries(root.properties ?? {}).map(([key, raw]): Field => {
     const one = plain(raw, root);
     const kind = secrets.includes(key) ? 'secret' : kindOf(one, raw, uploads);
-    const when = Object.entries(raw['x-when'] ?? {}).map(([other, like]): [string, RegExp] => [
-      other,
-      new RegExp(like, 'i'),
-    ]);
+    // What a connector has no setting for says nothing.
+    const when = Object.entries(raw['x-when'] ?? {})
+      .filter(([other]) => other in (root.properties ?? {}))
+      .map(([other, like]): [string, RegExp] => [other, new RegExp(like, 'i')]);
     return {
       key,
       label: labelOf(key),

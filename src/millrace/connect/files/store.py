@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,33 +20,6 @@ from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transien
 SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "azure://")
 
 _PIECE = 1 << 20
-
-# The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
-_ENDPOINT = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
-# The client makes addresses of them: with a sign of a URL in it, it would be another server's.
-_REGION = re.compile(r"[\w-]{1,64}", re.ASCII)
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-
-
-def checked_endpoint(url: str | None) -> str | None:
-    """The address of a service. Raises ValueError."""
-    if url is not None and _ENDPOINT.fullmatch(url) is None:
-        raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
-    return url
-
-
-def checked_region(name: str | None) -> str | None:
-    """The name of a region. Raises ValueError."""
-    if name is not None and _REGION.fullmatch(name) is None:
-        raise ValueError("a region is a name like eu-central-1, of letters, digits, - and _")
-    return name
-
-
-def checked_account(name: str | None) -> str | None:
-    """The name of a storage account of Azure. Raises ValueError."""
-    if name is not None and _ACCOUNT.fullmatch(name) is None:
-        raise ValueError("the name of a storage account has 3 to 24 signs, small letters and digits; give no address")
-    return name
 
 
 def _client(options: Mapping[str, str], allowed: frozenset[Kind] | None) -> Any:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field, JsonValue, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from millrace.connect.config import DestinationConfig, Secret
+from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import (
     Change,
     Column,
@@ -33,9 +33,9 @@ from millrace.connect.destination import (
     Destination as Contract,
 )
 from millrace.connect.files import formats, layout
+from millrace.connect.files.bucket import BucketSettings, opened
 from millrace.connect.files.formats import Compression, Format
-from millrace.connect.files.store import SCHEMES, Store, checked_endpoint, checked_region, full
-from millrace.connect.reach import check_url
+from millrace.connect.files.store import full
 from millrace.connect.source import Context, Verdict
 from millrace.connect.sql import counting, finding
 from millrace.connect.sql.destination import One
@@ -51,11 +51,8 @@ FILE_BYTES = 128 * 1024 * 1024
 # Integers up to here are equal to a DOUBLE.
 _EXACT = 2**53
 
-# Asked for only where the path is that of such a bucket.
-_S3: dict[str, JsonValue] = {"x-when": {"path": "^s3://"}}
 
-
-class Config(DestinationConfig):
+class Config(DestinationConfig, BucketSettings):
     path: str = Field(min_length=1, description="A local folder, or the URL of a bucket: s3://, gs://, az://.")
     format: Format = Field("parquet", description="Format of the files.")
     compression: Compression | None = Field(
@@ -67,17 +64,6 @@ class Config(DestinationConfig):
         + ", ".join(f"${{{name}}}" for name in layout.PARAMETERS)
         + "; times are UTC.",
     )
-    region: str | None = Field(None, description="Region of an S3 bucket.", json_schema_extra=_S3)
-    endpoint: str | None = Field(
-        None, description="Address of a service that speaks S3, for example MinIO.", json_schema_extra=_S3
-    )
-    access_key_id: str | None = Field(
-        None, description="Key of an S3 bucket; left out: from the environment.", json_schema_extra=_S3
-    )
-    secret_access_key: Secret | None = Field(None, description="Secret of that key.", json_schema_extra=_S3)
-
-    _endpoint = field_validator("endpoint")(checked_endpoint)
-    _region = field_validator("region")(checked_region)
 
     @field_validator("partition")
     @classmethod
@@ -86,20 +72,6 @@ class Config(DestinationConfig):
             return layout.checked(template)
         except ConfigError as error:
             raise ValueError(f"{error.message} {error.hint}") from error
-
-    def options(self) -> dict[str, str]:
-        """What the bucket's service needs to know; holds the secret."""
-        given = {
-            "region": self.region,
-            "endpoint": self.endpoint,
-            "access_key_id": self.access_key_id,
-            "secret_access_key": self.secret_access_key,
-        }
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value
-            for name, value in given.items()
-            if value is not None
-        }
 
 
 class Destination(Contract[Config]):
@@ -125,30 +97,7 @@ class Destination(Contract[Config]):
     @property
     def catalog(self) -> Catalog:
         if self._catalog is None:
-            reach, config = self.context.reach, self.config
-            keys = config.access_key_id is not None and config.secret_access_key is not None
-            if not reach.everywhere and config.endpoint is not None:
-                check_url(config.endpoint, reach.stores)
-                if not keys:
-                    # Who named the service would be sent what signs with the server's own credentials.
-                    raise ConfigError(
-                        "a service that is named by its endpoint needs keys of its own",
-                        hint="Give access_key_id and secret_access_key.",
-                        path="access_key_id",
-                        code="own_keys",
-                    )
-            if not reach.credentials and not keys and config.path.startswith(SCHEMES):
-                # Else whoever may save a connection writes wherever the server may.
-                raise ConfigError(
-                    "this bucket has no keys, and the server's own are for connections of its operator alone",
-                    hint="Give access_key_id and secret_access_key. Where every bucket that the server may write is "
-                    "open to all who save connections, an administrator may set "
-                    "`settings: {allow_server_credentials: true}` with `millrace apply`.",
-                    path="access_key_id",
-                    code="server_credentials",
-                )
-            allowed = None if reach.everywhere else reach.stores
-            self._catalog = Catalog(Store.at(config.path, config.options(), allowed=allowed))
+            self._catalog = Catalog(opened(self.config.path, self.config, self.context.reach))
         return self._catalog
 
     def ready(self) -> None:

@@ -6,10 +6,11 @@ import codecs
 from typing import Literal, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
-from millrace.connect.files.store import SCHEMES, checked_account, checked_endpoint, checked_region
+from millrace.connect.files.bucket import BucketSettings, asked_where
+from millrace.connect.files.store import SCHEMES
 from millrace.connect.ssh import SshSettings
 
 Format: TypeAlias = Literal["csv", "tsv", "json", "parquet", "avro", "xml"]
@@ -21,14 +22,10 @@ ENDINGS: dict[str, Format] = {
 }  # fmt: skip
 
 
-# Forms ask for what a place needs where the url says that it is one.
-_S3: dict[str, JsonValue] = {"x-when": {"url": "^s3://"}}
-_GCS: dict[str, JsonValue] = {"x-when": {"url": "^gs://"}}
-_AZURE: dict[str, JsonValue] = {"x-when": {"url": "^az://"}}
-_SFTP: dict[str, JsonValue] = {"x-when": {"url": "^sftp://"}}
+_SFTP = asked_where("^sftp://")
 
 
-class Config(SourceConfig):
+class Config(SourceConfig, BucketSettings):
     """Which files to read, and how."""
 
     url: str = Field(
@@ -69,26 +66,6 @@ class Config(SourceConfig):
         "values",
         description="CSV, TSV and XML: columns have the type that their values say (values), or all are text (text).",
     )
-    region: str | None = Field(None, description="Region of an S3 bucket.", json_schema_extra=_S3)
-    endpoint: str | None = Field(
-        None, description="Address of a service that speaks S3, for example MinIO.", json_schema_extra=_S3
-    )
-    access_key_id: str | None = Field(
-        None, description="Key of an S3 bucket; left out: from the environment.", json_schema_extra=_S3
-    )
-    secret_access_key: Secret | None = Field(None, description="Secret of that key.", json_schema_extra=_S3)
-    service_account_key: Secret | None = Field(
-        None, description="Google Cloud Storage: the JSON text of a service account's key.", json_schema_extra=_GCS
-    )
-    account_name: str | None = Field(
-        None, description="Azure Blob Storage: name of the storage account.", json_schema_extra=_AZURE
-    )
-    account_key: Secret | None = Field(
-        None, description="Azure Blob Storage: key of the account.", json_schema_extra=_AZURE
-    )
-    sas_token: Secret | None = Field(
-        None, description="Azure Blob Storage: a shared access signature, instead of a key.", json_schema_extra=_AZURE
-    )
     ssh_password: Secret | None = Field(None, description="SFTP: password of the user.", json_schema_extra=_SFTP)
     ssh_private_key: Secret | None = Field(
         None, description="SFTP: private key of the user, the text of the file.", json_schema_extra=_SFTP
@@ -101,10 +78,6 @@ class Config(SourceConfig):
         description="SFTP: public key of the server, as `ssh-keyscan` prints it: another server is refused.",
         json_schema_extra=_SFTP,
     )
-
-    _endpoint = field_validator("endpoint")(checked_endpoint)
-    _region = field_validator("region")(checked_region)
-    _account = field_validator("account_name")(checked_account)
 
     @field_validator("encoding")
     @classmethod
@@ -148,33 +121,6 @@ class Config(SourceConfig):
     @property
     def is_bucket(self) -> bool:
         return self.url.startswith(SCHEMES)
-
-    @property
-    def has_keys(self) -> bool:
-        """A bucket is opened with what these settings say, not with what the server has."""
-        return (
-            (self.access_key_id is not None and self.secret_access_key is not None)
-            or self.service_account_key is not None
-            or (self.account_name is not None and (self.account_key or self.sas_token) is not None)
-        )
-
-    def options(self) -> dict[str, str]:
-        """What the bucket's service needs to know; holds the secrets."""
-        given = {
-            "region": self.region,
-            "endpoint": self.endpoint,
-            "access_key_id": self.access_key_id,
-            "secret_access_key": self.secret_access_key,
-            "google_service_account_key": self.service_account_key,
-            "azure_storage_account_name": self.account_name,
-            "azure_storage_account_key": self.account_key,
-            "azure_storage_sas_token": self.sas_token,
-        }
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value
-            for name, value in given.items()
-            if value is not None
-        }
 
     def login(self) -> SshSettings:
         """Who comes to the SFTP server."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
+from millrace.connect.files.bucket import opened
 from millrace.connect.files.store import Store
-from millrace.connect.reach import check_url
 from millrace.connect.source import Context
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
@@ -56,7 +56,9 @@ def place(config: Config, context: Context) -> Place:
         from millrace.sources.files.sftp import Sftp
 
         return Sftp(config.login(), config.folder(), context.reach)
-    return _bucket(config, context) if config.is_bucket else Folder(Path(config.url), links=context.reach.everywhere)
+    if config.is_bucket:
+        return Bucket(opened(config.url, config, context.reach))
+    return Folder(Path(config.url), links=context.reach.everywhere)
 
 
 class Folder:
@@ -158,27 +160,3 @@ class Bucket:
 
 def _of(key: str, size_bytes: int, modified_us: int, tag: str | None) -> Found:
     return Found(key, key, size_bytes, modified_us, (tag or "").strip('"') or f"{size_bytes}-{modified_us}")
-
-
-def _bucket(config: Config, context: Context) -> Bucket:
-    reach = context.reach
-    if not reach.everywhere and config.endpoint is not None:
-        check_url(config.endpoint, reach.stores)
-        if not config.has_keys:
-            # Who named the service would be sent what signs with the server's own credentials.
-            raise ConfigError(
-                "a service that is named by its endpoint needs keys of its own",
-                hint="Give access_key_id and secret_access_key.",
-                path="access_key_id",
-                code="own_keys",
-            )
-    if not reach.credentials and not config.has_keys:
-        # Else whoever may save a connection reads wherever the server may.
-        raise ConfigError(
-            "this bucket has no keys, and the server's own are for connections of its operator alone",
-            hint="Give keys of its own. Where every bucket that the server may read is open to all who save "
-            "connections, an administrator may set `settings: {allow_server_credentials: true}` with `millrace apply`.",
-            path="access_key_id",
-            code="server_credentials",
-        )
-    return Bucket(Store.at(config.url, config.options(), allowed=None if reach.everywhere else reach.stores))
