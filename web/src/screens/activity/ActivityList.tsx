@@ -7,6 +7,7 @@ import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital } from '~/parts/ErrorNote';
+import { paged } from '~/parts/paged';
 import { sentence } from '~/words/statuses';
 import { type Entry, listAt } from './questions';
 
@@ -100,17 +101,10 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
         <DataTable
           label="Activity"
           columns={columns(to, (name) => ({ search: asking('by', name).toString() }))}
-          rows={lines.data?.pages.flatMap((page) => page.items)}
+          {...paged(lines)}
           id={(row) => String(row.id)}
           open={(row) => navigate(to(row))}
           current={line}
-          error={lines.error}
-          again={() => void lines.refetch()}
-          more={{
-            next: lines.hasNextPage,
-            loading: lines.isFetchingNextPage,
-            load: () => void lines.fetchNextPage(),
-          }}
           empty={
             <Empty icon={IconActivity} title="Nothing like that yet">
               Every change that somebody makes leaves a line here: who, what, when, and what it was before.

@@ -11,6 +11,7 @@ import { useAddress } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { failed } from '~/parts/notices';
+import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 
@@ -165,15 +166,8 @@ export function Component() {
         <DataTable
           label="Deliveries"
           columns={columns}
-          rows={sent.data?.pages.flatMap((page) => page.items)}
+          {...paged(sent)}
           id={(row) => String(row.id)}
-          error={sent.error}
-          again={() => void sent.refetch()}
-          more={{
-            next: sent.hasNextPage,
-            loading: sent.isFetchingNextPage,
-            load: () => void sent.fetchNextPage(),
-          }}
           empty={
             <Empty
               icon={IconMailForward}

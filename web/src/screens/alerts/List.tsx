@@ -10,6 +10,7 @@ import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { failed } from '~/parts/notices';
+import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 
@@ -163,15 +164,8 @@ export function Component() {
         <DataTable
           label="Alerts"
           columns={columns}
-          rows={alerts.data?.pages.flatMap((page) => page.items)}
+          {...paged(alerts)}
           id={(row) => String(row.id)}
-          error={alerts.error}
-          again={() => void alerts.refetch()}
-          more={{
-            next: alerts.hasNextPage,
-            loading: alerts.isFetchingNextPage,
-            load: () => void alerts.fetchNextPage(),
-          }}
           empty={
             <Empty icon={IconBellCheck} title={state === 'OPEN' ? 'Nothing is wrong' : 'No such alerts'}>
               When a pipeline fails, is late, or its failed events pile up, it stands here, and goes to the

@@ -10,6 +10,7 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { paged } from '~/parts/paged';
 import { Waiting } from '~/parts/Waiting';
 import { count } from '~/words/numbers';
 import { tablesQuery } from './tables';
@@ -27,7 +28,6 @@ export function Component() {
     placeholderData: keepPreviousData,
     refetchInterval: 30_000,
   });
-  const rows = tables.data?.pages.flatMap((page) => page.items);
   const columns: Column<Table>[] = [
     { id: 'table', header: 'Table', cell: (one) => <span className="mono">{one.table}</span> },
     {
@@ -87,16 +87,9 @@ export function Component() {
         <DataTable
           label="Tables"
           columns={columns}
-          rows={rows}
+          {...paged(tables)}
           id={(one) => `${one.pipeline} ${one.table}`}
-          error={tables.error}
-          again={() => void tables.refetch()}
           rowHeight={41}
-          more={{
-            next: tables.hasNextPage,
-            loading: tables.isFetchingNextPage,
-            load: () => void tables.fetchNextPage(),
-          }}
           empty={
             search ? (
               <Empty icon={IconTable} title="No table is called so" />

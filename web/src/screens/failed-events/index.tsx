@@ -8,6 +8,7 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
+import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { count, some } from '~/words/numbers';
 import { type Group, groupAt, groupsQuery, listAt, type Named, STAGES } from './questions';
@@ -138,18 +139,11 @@ export function Component() {
         <DataTable
           label="Groups of failed events"
           columns={columns}
-          rows={groups.data?.pages.flatMap((page) => page.items)}
+          {...paged(groups)}
           id={id}
           rowHeight={57}
-          error={groups.error}
-          again={() => void groups.refetch()}
           open={(one) => navigate(to(one))}
           current={stream && stage && code ? id({ pipeline: of ?? '', stream, stage, code }) : undefined}
-          more={{
-            next: groups.hasNextPage,
-            loading: groups.isFetchingNextPage,
-            load: () => void groups.fetchNextPage(),
-          }}
           empty={
             narrowed ? (
               <Empty

@@ -12,6 +12,7 @@ import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { paged } from '~/parts/paged';
 
 type Key = Schemas['Key'];
 
@@ -88,15 +89,8 @@ export function Component() {
         <DataTable
           label="API keys"
           columns={columns}
-          rows={keys.data?.pages.flatMap((page) => page.items)}
+          {...paged(keys)}
           id={(row) => row.id}
-          error={keys.error}
-          again={() => void keys.refetch()}
-          more={{
-            next: keys.hasNextPage,
-            loading: keys.isFetchingNextPage,
-            load: () => void keys.fetchNextPage(),
-          }}
           empty={
             <Empty icon={IconKey} title="No keys yet">
               With one, the command line, Airflow or a script can do what you do here.

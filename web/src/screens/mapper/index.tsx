@@ -15,6 +15,7 @@ import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 import { Yaml } from '~/parts/Yaml';
@@ -144,18 +145,11 @@ export function Component() {
         <DataTable
           label="Event types"
           columns={columns}
-          rows={list.data?.pages.flatMap((page) => page.items)}
+          {...paged(list)}
           id={(one) => one.event_type}
-          error={list.error}
-          again={() => void list.refetch()}
           open={(one) => navigate(mapperAt(pipeline, one.event_type))}
           selected={may('mappings.edit') ? selected : undefined}
           select={may('mappings.edit') ? select : undefined}
-          more={{
-            next: list.hasNextPage,
-            loading: list.isFetchingNextPage,
-            load: () => void list.fetchNextPage(),
-          }}
           rowHeight={41}
           empty={
             wanted || status ? (

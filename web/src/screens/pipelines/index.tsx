@@ -12,6 +12,7 @@ import { typesQuery, useTitle } from '~/parts/connectors';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { PageHead } from '~/parts/PageHead';
+import { paged } from '~/parts/paged';
 import { Bulk } from './Bulk';
 import { columns } from './columns';
 import { Drafts } from './Drafts';
@@ -62,7 +63,6 @@ export function Component() {
     queryFn: () => body(api.GET('/api/millrace/v1/destinations')),
   });
   const types = useQuery(typesQuery('source'));
-  const rows = list.data?.pages.flatMap((page) => page.items);
   const title = useTitle('source');
   const shown = useMemo(() => columns(title), [title]);
   const create = may('pipelines.create') && (
@@ -144,19 +144,12 @@ export function Component() {
         <DataTable
           label="Pipelines"
           columns={shown}
-          rows={rows}
+          {...paged(list)}
           id={(row) => row.name}
-          error={list.error}
-          again={() => void list.refetch()}
           open={(row) => navigate(at.pipeline(row.name))}
           selected={selected}
           select={may('pipelines.edit') ? select : undefined}
           rowHeight={57}
-          more={{
-            next: list.hasNextPage,
-            loading: list.isFetchingNextPage,
-            load: () => void list.fetchNextPage(),
-          }}
           empty={
             narrowed ? (
               <Empty

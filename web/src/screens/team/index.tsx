@@ -14,6 +14,7 @@ import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
+import { paged } from '~/parts/paged';
 import { useReversible } from '~/parts/reversible';
 import { sentence } from '~/words/statuses';
 
@@ -141,15 +142,8 @@ export function Component() {
         <DataTable
           label="People of the team"
           columns={columns}
-          rows={users.data?.pages.flatMap((page) => page.items)}
+          {...paged(users)}
           id={(row) => row.email}
-          error={users.error}
-          again={() => void users.refetch()}
-          more={{
-            next: users.hasNextPage,
-            loading: users.isFetchingNextPage,
-            load: () => void users.fetchNextPage(),
-          }}
           empty={<Empty icon={IconUsers} title="Nobody is here yet" />}
         />
       </div>

@@ -19,6 +19,7 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { capital } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
+import { paged } from '~/parts/paged';
 import { useReversible } from '~/parts/reversible';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
@@ -86,9 +87,9 @@ export function Component() {
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['pipelines'] }),
   });
-  const rows = files.data?.pages.flatMap((page) => page.items);
+  const shown = paged(files);
   const columns = useMemo<Column<Row>[]>(() => columnsOf(pipeline), [pipeline]);
-  const chosen = rows?.filter((row) => selected[row.path]) ?? [];
+  const chosen = shown.rows?.filter((row) => selected[row.path]) ?? [];
   const paths = (want: (row: Row) => boolean) => chosen.filter(want).map((row) => row.path);
   const skipped = paths((row) => row.status === 'skipped');
   const others = paths((row) => row.status !== 'skipped');
@@ -172,18 +173,11 @@ export function Component() {
         <DataTable
           label="Files"
           columns={columns}
-          rows={rows}
+          {...shown}
           id={(row) => row.path}
-          error={files.error}
-          again={() => void files.refetch()}
           selected={selected}
           select={may('pipelines.edit') ? select : undefined}
           rowHeight={57}
-          more={{
-            next: files.hasNextPage,
-            loading: files.isFetchingNextPage,
-            load: () => void files.fetchNextPage(),
-          }}
           empty={
             narrowed ? (
               <Empty

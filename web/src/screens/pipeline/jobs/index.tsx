@@ -7,6 +7,7 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { kind, trigger } from '~/words/jobs';
 import { count } from '~/words/numbers';
@@ -85,7 +86,6 @@ export function Component() {
       ),
     getNextPageParam: (page) => page.next,
   });
-  const rows = jobs.data?.pages.flatMap((page) => page.items);
   return (
     <>
       <SegmentedControl
@@ -104,17 +104,10 @@ export function Component() {
         <DataTable
           label="Jobs"
           columns={COLUMNS}
-          rows={rows}
+          {...paged(jobs)}
           id={(row) => String(row.run.id)}
-          error={jobs.error}
-          again={() => void jobs.refetch()}
           open={(row) => navigate({ pathname: at.job(pipeline, row.run.id), search: window.location.search })}
           current={job}
-          more={{
-            next: jobs.hasNextPage,
-            loading: jobs.isFetchingNextPage,
-            load: () => void jobs.fetchNextPage(),
-          }}
           empty={
             <Empty icon={IconPlayerPlay} title={filter === 'all' ? 'No jobs yet' : 'No such jobs'}>
               {filter === 'all'

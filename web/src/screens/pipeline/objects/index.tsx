@@ -10,6 +10,7 @@ import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { done, failed } from '~/parts/notices';
+import { paged } from '~/parts/paged';
 import { isQueried } from '~/parts/QueryMode';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { mode } from '~/words/loading';
@@ -256,18 +257,11 @@ export function Component() {
         <DataTable
           label="Objects"
           columns={columns}
-          rows={objects.data?.pages.flatMap((page) => page.items)}
+          {...paged(objects)}
           id={(row) => row.name}
-          error={objects.error}
-          again={() => void objects.refetch()}
           selected={selected}
           select={editable ? select : undefined}
           rowHeight={57}
-          more={{
-            next: objects.hasNextPage,
-            loading: objects.isFetchingNextPage,
-            load: () => void objects.fetchNextPage(),
-          }}
           empty={
             <Empty icon={IconTable} title="No such objects">
               Objects are what the source offers, such as events of a name or tables. They are known once the
