@@ -25,9 +25,10 @@ from sqlalchemy.dialects import postgresql
 from tests.crash import tomorrow
 
 from millrace.control import db
+from millrace.control.column_types import Document, Free, Moment
 from millrace.control.db import Database, Outdated, open_database
 from millrace.control.people_tables import activity
-from millrace.control.tables import Document, Free, Moment, metadata, settings
+from millrace.control.tables import metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
 
 DIALECT = postgresql.dialect()

@@ -23,11 +23,12 @@ from tests.control.people import acting, cheap, joined
 from millrace.connect.source import Context
 from millrace.control import connections, drafts, keyring, people_tables, sealing, second_factor, sessions, tokens
 from millrace.control import settings as workspace_settings
+from millrace.control.column_types import Sealed
 from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.keyring import EnvironmentKeys, FileKeys
-from millrace.control.tables import Sealed, metadata
 from millrace.control.tables import connections as rows
+from millrace.control.tables import metadata
 from millrace.errors import ConfigError, EnvironmentProblem, Forbidden, MillraceError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

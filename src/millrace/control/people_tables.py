@@ -20,8 +20,9 @@ from sqlalchemy import (
     text,
 )
 
+from millrace.control.column_types import Document, Free, Moment, Sealed
 from millrace.control.migrations.activity_stays import STAYS
-from millrace.control.tables import Document, Free, Moment, Sealed, metadata
+from millrace.control.tables import metadata
 
 # The longest address that mail servers take (RFC 5321, 4.5.3.1.3 and its erratum 1690).
 EMAIL_LENGTH = 254

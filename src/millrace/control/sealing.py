@@ -17,10 +17,11 @@ import sqlalchemy as sa
 
 from millrace.control import keyring, leases
 from millrace.control.activity import Entity, wrote
+from millrace.control.column_types import Sealed
 from millrace.control.db import upsert
 from millrace.control.keyring import ID_BYTES, Key
 from millrace.control.secrets import texts
-from millrace.control.tables import Sealed, metadata, sealed_values, settings
+from millrace.control.tables import metadata, sealed_values, settings
 from millrace.data.dataclass import dataclass
 from millrace.errors import EnvironmentProblem, Forbidden
 

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table
 from sqlalchemy import UniqueConstraint as Unique
 
-from millrace.control.tables import Document, Free, Moment, Sealed, metadata
+from millrace.control.column_types import Document, Free, Moment, Sealed
+from millrace.control.tables import metadata
 
 
 def _number() -> Column[Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from millrace.control.tables import Document, Moment
+from millrace.control.column_types import Document, Moment
 
 revision = "0006"
 down_revision = "0005"
