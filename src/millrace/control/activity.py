@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 
-from millrace.control import pages
+from millrace.control import pages, sheets
 from millrace.control.pages import Page
 from millrace.control.people_tables import activity
 from millrace.control.secrets import HIDDEN
@@ -26,6 +24,12 @@ Severity: TypeAlias = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 KEPT_FOR = timedelta(days=365)
+
+# What a file of the log says of each line.
+_HEADS = (
+    "id", "at", "severity", "author", "author_kind", "entity", "entity_id", "entity_name", "action", "message",
+    "before", "after", "run_id", "address",
+)  # fmt: skip
 
 # Names of values that nobody may read in a log, whatever they are settings of.
 _SECRET_NAME = re.compile(
@@ -143,7 +147,10 @@ def exported(
 ) -> Iterator[str]:
     """The lines of a file with the whole log of the team, newest first, each with its end; read page by page."""
     home.actor.must("view")
-    return _csv(_walk(home, severity, since)) if format == "csv" else _jsonl(_walk(home, severity, since))
+    entries = pages.every(lambda after: listed(home, severity=severity, since=since, after=after, limit=pages.MOST))
+    if format == "csv":
+        return sheets.lines(_HEADS, (_flat(entry).values() for entry in entries))
+    return (json.dumps(_flat(entry)) + "\n" for entry in entries)
 
 
 def expire(home: Home, now: datetime) -> int:
@@ -201,53 +208,21 @@ def _entry(row: Any) -> Entry:
     )
 
 
-def _walk(home: Home, severity: Severity, since: datetime | None) -> Generator[Entry]:
-    page = listed(home, severity=severity, since=since, limit=pages.MOST)
-    yield from page.items
-    while page.next:
-        page = listed(home, severity=severity, since=since, after=page.next, limit=pages.MOST)
-        yield from page.items
-
-
 def _flat(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "at": entry.at.isoformat(),
-        "severity": entry.severity,
-        "author": entry.author,
-        "author_kind": entry.author_kind,
-        "entity": entry.entity.type,
-        "entity_id": entry.entity.id,
-        "entity_name": entry.entity.name,
-        "action": entry.action,
-        "message": entry.message,
-        "before": entry.before,
-        "after": entry.after,
-        "run_id": entry.run_id,
-        "address": entry.address,
-    }
-
-
-def _jsonl(entries: Iterator[Entry]) -> Iterator[str]:
-    for entry in entries:
-        yield json.dumps(_flat(entry)) + "\n"
-
-
-def _csv(entries: Iterator[Entry]) -> Iterator[str]:
-    heads: list[str] | None = None
-    for entry in entries:
-        flat = _flat(entry)
-        sheet = io.StringIO()
-        writer = csv.writer(sheet)
-        if heads is None:
-            heads = list(flat)
-            writer.writerow(heads)
-        writer.writerow([cell(flat[head]) for head in heads])
-        yield sheet.getvalue()
-
-
-def cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    if isinstance(value, (dict, list)):
-        return json.dumps(value)
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    values = (
+        entry.id,
+        entry.at.isoformat(),
+        entry.severity,
+        entry.author,
+        entry.author_kind,
+        entry.entity.type,
+        entry.entity.id,
+        entry.entity.name,
+        entry.action,
+        entry.message,
+        entry.before,
+        entry.after,
+        entry.run_id,
+        entry.address,
+    )
+    return dict(zip(_HEADS, values, strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 import sqlalchemy as sa
 
 from millrace.connect.files import wishes
-from millrace.control import pages, pipelines
-from millrace.control.activity import Entity, cell, wrote
+from millrace.control import pages, pipelines, sheets
+from millrace.control.activity import Entity, wrote
 from millrace.control.file_notes import in_parts
 from millrace.control.pages import Page
 from millrace.control.tables import file_log, marks
@@ -161,7 +159,9 @@ def export_files(home: Home, pipeline: str) -> Iterator[str]:
     """The lines of a CSV file with the whole log, each with its end; read page by page."""
     home.actor.must("view")
     pipelines.find(home, pipeline)
-    return _csv(_walk(home, pipeline))
+    names = [field.name for field in fields(FileEntry)]
+    entries = pages.every(lambda after: files_of(home, pipeline, limit=pages.MOST, cursor=after))
+    return sheets.lines(names, ([getattr(entry, name) for name in names] for entry in entries))
 
 
 def _each(
@@ -241,25 +241,3 @@ def _entry(row: Any) -> FileEntry:
         run=row.run_id,
         error=row.error,
     )
-
-
-def _walk(home: Home, pipeline: str) -> Iterator[FileEntry]:
-    page = files_of(home, pipeline, limit=pages.MOST)
-    yield from page.items
-    while page.next:
-        page = files_of(home, pipeline, limit=pages.MOST, cursor=page.next)
-        yield from page.items
-
-
-def _csv(entries: Iterator[FileEntry]) -> Iterator[str]:
-    names = [field.name for field in fields(FileEntry)]
-    yield _line(names)
-    for entry in entries:
-        values = [getattr(entry, name) for name in names]
-        yield _line([value.isoformat() if isinstance(value, datetime) else cell(value) for value in values])
-
-
-def _line(values: Sequence[Any]) -> str:
-    sheet = io.StringIO()
-    csv.writer(sheet).writerow(values)
-    return sheet.getvalue()

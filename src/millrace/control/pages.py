@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from millrace.data.dataclass import dataclass
@@ -49,3 +49,12 @@ def cut(items: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
     """The page of a query that asked for one item more than the limit."""
     shown = tuple(items[:limit])
     return Page(shown, cursor(shown[-1]) if len(items) > limit else None)
+
+
+def every(page: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """Every item of a list, page by page; ``page`` gets the cursor after which it begins."""
+    found = page(None)
+    yield from found.items
+    while found.next is not None:
+        found = page(found.next)
+        yield from found.items
