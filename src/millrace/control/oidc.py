@@ -23,15 +23,14 @@ from millrace.connect.http.client import may_be_plain
 from millrace.connect.http.dialing import tls
 from millrace.connect.http.guard import from_httpx, guarded
 from millrace.connect.reach import Reach
+from millrace.control.vouching import LEEWAY_S, Identity, refused
 from millrace.data.dataclass import dataclass
-from millrace.errors import AuthError, ConfigError
+from millrace.errors import ConfigError
 
 TIMEOUT_S = 10.0
 SCOPE = "openid email profile"
 # Signatures with a public key: with HS256 the secret of the client would be one, and "none" is none.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-# How far clocks may be apart, in seconds.
-LEEWAY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,6 @@ class Journey:
     state: str
     nonce: str
     verifier: str
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom the provider vouches for. ``email`` is one that it has verified."""
-
-    subject: str
-    email: str
-    name: str
 
 
 def discover(issuer: str, reach: Reach) -> Provider:
@@ -123,13 +113,13 @@ def identity(provider: Provider, client: Client, journey: Journey, answer: Mappi
     Raises AuthError "sign_on" for everything that is not so.
     """
     if not hmac.compare_digest(answer.get("state", "").encode("utf-8", "surrogatepass"), journey.state.encode()):
-        raise _refused("it was not begun in this browser")
+        raise refused("it was not begun in this browser")
     if ("iss" in answer or provider.names_itself) and answer.get("iss") != provider.issuer:
-        raise _refused("the answer is another provider's")
+        raise refused("the answer is another provider's")
     if error := answer.get("error"):
-        raise _refused(f"the provider says {error[:80]!r}")
+        raise refused(f"the provider says {error[:80]!r}")
     if not answer.get("code"):
-        raise _refused("the provider sent no code")
+        raise refused("the provider sent no code")
     with _http(reach) as http:
         token = _token(http, provider, client, journey, answer["code"])
         claims = _claims(http, provider, client, journey, token)
@@ -137,10 +127,10 @@ def identity(provider: Provider, client: Client, journey: Journey, answer: Mappi
         if "email" not in claims and provider.userinfo_endpoint:
             told = _json(http, provider.userinfo_endpoint, f"Bearer {token.get('access_token')}")
             if told.get("sub") != claims["sub"]:
-                raise _refused("the provider speaks of two people")
+                raise refused("the provider speaks of two people")
     if told.get("email_verified") not in (True, "true") or not isinstance(told.get("email"), str):
-        raise _refused("the provider has not verified the e-mail address")
-    return Identity(str(claims["sub"]), told["email"], str(told.get("name") or ""))
+        raise refused("the provider has not verified the e-mail address")
+    return Identity(told["email"], str(told.get("name") or ""))
 
 
 def _token(http: httpx.Client, provider: Provider, client: Client, journey: Journey, code: str) -> Mapping[str, Any]:
@@ -164,7 +154,7 @@ def _token(http: httpx.Client, provider: Provider, client: Client, journey: Jour
         found = None
     if not isinstance(found, dict) or answer.status_code != 200:
         said = found.get("error") if isinstance(found, dict) else answer.status_code
-        raise _refused(f"the provider does not take the code: {str(said)[:80]}")
+        raise refused(f"the provider does not take the code: {str(said)[:80]}")
     return found
 
 
@@ -186,10 +176,10 @@ def _claims(
         claims = jwt.decode(str(token["id_token"]), keys, algorithms=ALGORITHMS).claims
         rules.validate(claims)
     except (JoseError, ValueError, KeyError, TypeError) as wrong:
-        raise _refused(f"the provider's token is not right ({type(wrong).__name__})") from None
+        raise refused(f"the provider's token is not right ({type(wrong).__name__})") from None
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != client.id:
-        raise _refused("the provider's token is for somebody else")
+        raise refused("the provider's token is for somebody else")
     return claims
 
 
@@ -232,8 +222,3 @@ def _odd(what: str) -> ConfigError:
         what, hint="Give the issuer as the provider writes it: https, and the same slashes.", path="issuer",
         code="bad_provider",
     )  # fmt: skip
-
-
-def _refused(why: str) -> AuthError:
-    return AuthError(f"you cannot be signed in: {why}", hint="Begin again, or ask an administrator of the team.",
-                     code="sign_on")  # fmt: skip

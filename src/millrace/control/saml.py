@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.control.saml_metadata import Provider, odd
 from millrace.control.saml_xml import EMAIL, MOST_ANSWERED_BYTES, POST, PROTOCOL, REDIRECT, SIGNATURES, is_small, parsed
-from millrace.data.dataclass import dataclass
-from millrace.errors import AuthError, ConfigError, MillraceError
+from millrace.control.vouching import LEEWAY_S, Identity, refused
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from millrace.control.single_sign_on import Service
 
-# How far clocks may be apart, in seconds.
-LEEWAY_S = 60
 # Those that count where they are not used, in all steps of one signature.
 _MOST_PREFIXES = 20
 
@@ -60,14 +58,6 @@ _NAMES = ("urn:oid:2.16.840.1.113730.3.1.241", "displayname", "name")
 # It tells a log at length, and tracebacks beside, what is raised as well.
 logging.getLogger("saml2").addHandler(logging.NullHandler())
 logging.getLogger("saml2").propagate = False
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom the provider vouches for."""
-
-    email: str
-    name: str
 
 
 def must_be_there() -> None:
@@ -108,10 +98,10 @@ def identity(provider: Provider, service: Service, request_id: str, answer: str,
     except MillraceError:
         raise
     except Exception as wrong:  # it raises whatever it meets, `Exception` itself included
-        raise _refused(f"the provider's answer is not right ({type(wrong).__name__})") from None
+        raise refused(f"the provider's answer is not right ({type(wrong).__name__})") from None
     # Only what went through all of its checks stands among those.
     if found is None or len(found.assertions) != 1:
-        raise _refused("the provider's answer is not right")
+        raise refused("the provider's answer is not right")
     (assertion,) = found.assertions
     told = _told(assertion)
     return Identity(_email(assertion, told, attribute), next((told[one][0] for one in _NAMES if one in told), ""))
@@ -122,60 +112,60 @@ def _must_be_simple(text: str, provider: Provider, service: Service, request_id:
     response, signed itself, with nothing that could be taken for another one."""
     root = parsed(text)
     if root is None:
-        raise _refused("the provider's answer is not plain XML")
+        raise refused("the provider's answer is not plain XML")
     if not is_small(text):
-        raise _refused("the provider's answer is larger than answers are")
+        raise refused("the provider's answer is larger than answers are")
     if root.tag != f"{{{PROTOCOL}}}Response":
-        raise _refused("the provider's answer is no response")
+        raise refused("the provider's answer is no response")
     status = root.find(f"{{{PROTOCOL}}}Status/{{{PROTOCOL}}}StatusCode")
     if (value := None if status is None else status.get("Value")) != _SUCCESS:
-        raise _refused(f"the provider says {str(value).rpartition(':')[2][:80]!r}")
+        raise refused(f"the provider says {str(value).rpartition(':')[2][:80]!r}")
     names = Counter(_local(one) for one in root.iter())
     assertion = root.find(f"{_ASSERTION}Assertion")
     if assertion is None or names["Assertion"] != 1:
-        raise _refused("the provider's answer has not one assertion that can be read")
+        raise refused("the provider's answer has not one assertion that can be read")
     if any(name.startswith("Encrypted") for name in names):
-        raise _refused("the provider's answer is encrypted, though nobody gave it a key for that")
+        raise refused("the provider's answer is encrypted, though nobody gave it a key for that")
     ids = Counter(value for one in root.iter() for key, value in one.items() if key.rpartition("}")[2].lower() == "id")
     if not assertion.get("ID") or any(count > 1 for count in ids.values()):
-        raise _refused("parts of the provider's answer have the same name, or none")
+        raise refused("parts of the provider's answer have the same name, or none")
     _must_be_signed_simply(root, assertion, names["Signature"])
     issuers = [one.text for one in (*root.findall(f"{_ASSERTION}Issuer"), *assertion.findall(f"{_ASSERTION}Issuer"))]
     if assertion.find(f"{_ASSERTION}Issuer") is None or {(one or "").strip() for one in issuers} != {
         provider.entity_id
     }:
-        raise _refused("the answer is another provider's")
+        raise refused("the answer is another provider's")
     if root.get("Destination") != service.consumer:
-        raise _refused("the answer is for another address")
+        raise refused("the answer is for another address")
     if root.get("InResponseTo") != request_id:
-        raise _refused("it was not begun in this browser")
+        raise refused("it was not begun in this browser")
     confirmed = assertion.findall(f"{_ASSERTION}Subject/{_ASSERTION}SubjectConfirmation")
     if not confirmed or not all(_confirms(one, service, request_id) for one in confirmed):
-        raise _refused("the provider's assertion is for another address, another journey, or without an end")
+        raise refused("the provider's assertion is for another address, another journey, or without an end")
     audiences = assertion.findall(f"{_ASSERTION}Conditions/{_ASSERTION}AudienceRestriction")
     meant = [{(one.text or "").strip() for one in each.findall(f"{_ASSERTION}Audience")} for each in audiences]
     if not meant or not all(service.entity_id in each for each in meant):
-        raise _refused("the provider's assertion is for somebody else")
+        raise refused("the provider's assertion is for somebody else")
 
 
 def _must_be_signed_simply(root: Element, assertion: Element, signatures: int) -> None:
     """The assertion is signed, the response may be, nothing else is; each signature is of what it stands in."""
     found = [(one, each) for one in (root, assertion) for each in one.findall(f"{SIGNATURES}Signature")]
     if [one for one, _ in found if one is assertion] != [assertion] or len(found) != signatures or signatures > 2:
-        raise _refused("the provider's assertion is not signed, or not that alone")
+        raise refused("the provider's assertion is not signed, or not that alone")
     for signed, signature in found:
         references = list(signature.iter(f"{SIGNATURES}Reference"))
         if [one.get("URI") for one in references] != [f"#{signed.get('ID')}"]:
-            raise _refused("a signature in the provider's answer is of something else")
+            raise refused("a signature in the provider's answer is of something else")
         by = [one.get("Algorithm") for one in signature.iter(f"{SIGNATURES}SignatureMethod")]
         of = [one.get("Algorithm") for one in signature.iter(f"{SIGNATURES}DigestMethod")]
         if len(by) != 1 or len(of) != 1 or by[0] not in SIGNED_BY or of[0] not in DIGESTS:
-            raise _refused("the provider's answer is not signed by RSA or ECDSA with SHA-256 or more")
+            raise refused("the provider's answer is not signed by RSA or ECDSA with SHA-256 or more")
         ways = [one for name in ("Transform", "CanonicalizationMethod") for one in signature.iter(SIGNATURES + name)]
         within = [one for way in ways for one in way.iter() if one is not way]
         names = sum(len(one.get("PrefixList", "").split()) for one in within)
         if any(one.tag != _INCLUSIVE for one in within) or names > _MOST_PREFIXES:
-            raise _refused("a signature in the provider's answer is made in more steps than signatures are")
+            raise refused("a signature in the provider's answer is made in more steps than signatures are")
 
 
 def _confirms(confirmation: Element, service: Service, request_id: str) -> bool:
@@ -192,11 +182,11 @@ def _confirms(confirmation: Element, service: Service, request_id: str) -> bool:
 def _plain(answer: str) -> str:
     """The text of the answer. The browser brings it in base64."""
     if len(answer) > 2 * MOST_ANSWERED_BYTES:
-        raise _refused("the provider's answer is too long")
+        raise refused("the provider's answer is too long")
     try:
         return base64.b64decode("".join(answer.split()), validate=True).decode("utf-8-sig").strip()
     except (binascii.Error, ValueError):
-        raise _refused("the provider's answer cannot be read") from None
+        raise refused("the provider's answer cannot be read") from None
 
 
 def _told(assertion: Any) -> dict[str, tuple[str, ...]]:
@@ -217,7 +207,7 @@ def _email(assertion: Any, told: Mapping[str, tuple[str, ...]], attribute: str |
     if not found and attribute is None and subject is not None and subject.format == EMAIL and subject.text:
         found = {subject.text.strip()}
     if len({value.lower() for value in found}) != 1:
-        raise _refused("the provider tells no e-mail address" if not found else "the provider tells several addresses")
+        raise refused("the provider tells no e-mail address" if not found else "the provider tells several addresses")
     return max(found)
 
 
@@ -258,8 +248,3 @@ def _client(provider: Provider, service: Service) -> Saml2Client:
 
 def _local(one: Element) -> str:
     return one.tag.rpartition("}")[2]
-
-
-def _refused(why: str) -> AuthError:
-    return AuthError(f"you cannot be signed in: {why}", hint="Begin again, or ask an administrator of the team.",
-                     code="sign_on")  # fmt: skip

@@ -8,7 +8,7 @@ from tempfile import NamedTemporaryFile
 
 from saml2.sigver import CryptoBackendXmlSec1, XmlsecError
 
-from millrace.errors import AuthError
+from millrace.control.vouching import refused
 
 TIMEOUT_S = 5.0
 _AT_ONCE = threading.BoundedSemaphore(2)
@@ -25,17 +25,13 @@ class Signatures(CryptoBackendXmlSec1):
             lax = ["--lax-key-search"] if tuple(self.version_nums) >= (1, 3) else []
             command = [*com_list, "--output", output.name, *lax, *extra_args]
             if not _AT_ONCE.acquire(timeout=TIMEOUT_S):
-                raise _refused("too many people come in at once")
+                raise refused("too many people come in at once")
             try:
                 done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S)  # noqa: S603 - no shell
             except subprocess.TimeoutExpired:
-                raise _refused("it takes too long to look at the signature of the provider's answer") from None
+                raise refused("it takes too long to look at the signature of the provider's answer") from None
             finally:
                 _AT_ONCE.release()
             if done.returncode:
                 raise XmlsecError(f"it ended with {done.returncode}")
             return done.stdout.decode(), done.stderr.decode(), output.read()
-
-
-def _refused(why: str) -> AuthError:
-    return AuthError(f"you cannot be signed in: {why}", hint="Begin again.", code="sign_on")

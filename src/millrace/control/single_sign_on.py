@@ -28,6 +28,7 @@ from millrace.control.people_tables import users as people
 from millrace.control.roles import Role
 from millrace.control.sessions import Session
 from millrace.control.settings import workspace
+from millrace.control.vouching import refused
 from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, ConfigError, MillraceError
 
@@ -209,7 +210,7 @@ def begin(home: Home, email: str, redirect_uri: str) -> Begun:
     address = users.canonical(email)
     row = _for_address(home, address)
     if row is None:
-        raise _refused("there is no single sign-on for that address")
+        raise refused("there is no single sign-on for that address")
     token = f"{row.team_id}.{secrets.token_urlsafe(32)}"
     url = _away(home, row, token, address, redirect_uri)
     now = datetime.now(UTC)
@@ -278,10 +279,10 @@ def _taken(home: Home, token: str, protocol: str, address: str | None) -> Any:
         try:
             links.take(connection, "sign_on", token)
         except AuthError:
-            raise _refused("it was not begun in this browser, or too long ago") from None
+            raise refused("it was not begun in this browser, or too long ago") from None
     row = _row(home, token.partition(".")[0])
     if row is None or _sign_on(row).protocol != protocol:
-        raise _refused("there is no single sign-on of that kind any more")
+        raise refused("there is no single sign-on of that kind any more")
     security.must_come_from(home, row.team_id, address)
     return row
 
@@ -298,7 +299,7 @@ def _vouched(email: str) -> str:
     one address at the provider need not have the other."""
     _, _, domain = email.rpartition("@")
     if not domain.isascii() or any(one.lower().isascii() for one in email if not one.isascii()):
-        raise _refused("the provider tells an address with letters that look like others")
+        raise refused("the provider tells an address with letters that look like others")
     return users.canonical(email)
 
 
@@ -334,9 +335,9 @@ def _save(home: Home, old: Any, new: SignOn, client_secret: str | None, saml: di
             "saml": saml,
         }
         upsert(connection, rows, [values], key=["team_id"])
-        before = None if old is None else _told(_sign_on(old))
-        wrote(home, "HIGH", Entity("team", team, "single sign-on"), "change", "how people sign on was changed",
-              before, _told(new))  # fmt: skip
+        before = None if old is None else asdict(_sign_on(old))
+        said = "how people sign on was changed"
+        wrote(home, "HIGH", Entity("team", team, "single sign-on"), "change", said, before, asdict(new))
     return new
 
 
@@ -359,7 +360,7 @@ def _must_name_domains(new: SignOn) -> None:
 def _user(there: Home, sign_on: SignOn, email: str, name: str) -> str:
     """The id of the user of that address, who may have become one in this moment."""
     if sign_on.domains and email.rpartition("@")[2] not in sign_on.domains:
-        raise _refused("the team does not take addresses of that domain")
+        raise refused("the team does not take addresses of that domain")
     team = there.actor.team_id
     with there.database.transaction() as connection:
         row = connection.execute(sa.select(people).where(people.c.email == email)).one_or_none()
@@ -367,7 +368,7 @@ def _user(there: Home, sign_on: SignOn, email: str, name: str) -> str:
             return users.added(there, email, (sign_on.role,), status="active", hash_=None, name=_shown(name)).id
         # A provider speaks for its own team alone.
         if row is None or row.team_id != team:
-            raise _refused("you are not a user of this team")
+            raise refused("you are not a user of this team")
         if row.status == "invited":
             connection.execute(sa.update(people).where(people.c.id == row.id).values(status="active"))
             user = users.of_id(connection, row.id)
@@ -442,12 +443,3 @@ def _sign_on(row: Any) -> SignOn:
         return found
     return replace(found, protocol="saml", email_attribute=row.saml["email_attribute"],
                    certificates=_provider(row).fingerprints, sign_on_url=row.saml["sign_on_url"])  # fmt: skip
-
-
-def _told(one: SignOn) -> dict[str, Any]:
-    return asdict(one)
-
-
-def _refused(why: str) -> AuthError:
-    return AuthError(f"you cannot be signed in: {why}", hint="Begin again, or ask an administrator of the team.",
-                     code="sign_on")  # fmt: skip
