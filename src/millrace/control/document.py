@@ -13,15 +13,13 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError
-
 from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.connect.source import Context
 from millrace.control import query_modes
 from millrace.control import schedule as schedules
+from millrace.control.document_fit import fitted, rest
 from millrace.control.document_schema import (
-    TAGS,
     ConnectionPart,
     DestinationPart,
     DocumentPart,
@@ -32,7 +30,7 @@ from millrace.control.document_schema import (
     TransformationPart,
     UsagePart,
 )
-from millrace.control.findings import findings, nearest
+from millrace.control.findings import nearest
 from millrace.control.places import DocumentError, Tree, plant
 from millrace.control.places import Path as Keys
 from millrace.control.priority import Priority
@@ -133,11 +131,11 @@ def parse(text: str, file: Path, *, env: Mapping[str, str] = os.environ, saved: 
     if tree.root is None:
         tree.problems.append(Problem("empty", "the file is empty", "Write at least one pipeline.", f"{file.name}:1"))
     else:
-        fitted = _fitted(DocumentPart, tree, (), tree.value)
-        if fitted is None:
-            fitted = _rest(DocumentPart, tree.value)
-        if fitted is not None:
-            document = _Reading(tree, file, DocumentPart.model_validate(fitted), saved or Saved()).document()
+        value = fitted(DocumentPart, tree, (), tree.value)
+        if value is None:
+            value = rest(DocumentPart, tree.value)
+        if value is not None:
+            document = _Reading(tree, file, DocumentPart.model_validate(value), saved or Saved()).document()
             if not tree.problems:
                 return document
     raise DocumentError(_unique(tree.problems))
@@ -150,72 +148,6 @@ def _unique(problems: list[Problem]) -> list[Problem]:
 def _line(place: str) -> int:
     number = place.split(" ")[0].rpartition(":")[2]
     return int(number) if number.isdigit() else 0
-
-
-def _fitted(model: type[BaseModel], tree: Tree, at: Keys, value: JSON) -> JSON:
-    """``value`` once it fits ``model``; None, and problems in the tree, when it does not.
-
-    A number where text belongs is put back into the text of the file (`007`, `1e5` in a password).
-    """
-    if issubclass(model, Settings):
-        value = _known(model, tree, at, value)
-    for attempt in ("as read", "with numbers as text"):
-        try:
-            model.model_validate(value)
-            return value
-        except ValidationError as error:
-            found = list(findings(error, model, TAGS))
-        except MillraceError as error:
-            tree.report(error.code, error.message, (*at, *(error.path or "").split(".")), error.hint)
-            return None
-        texts = {one.path: tree.text((*at, *one.path)) for one in found if one.text_expected}
-        for path, text in texts.items():
-            value = value if text is None else _with(value, path, text)
-        if not any(texts.values()) or attempt == "with numbers as text":
-            for one in found:
-                tree.report(one.code, one.message, (*at, *one.path), one.hint)
-            return None
-    return None
-
-
-def _rest(model: type[BaseModel], value: JSON) -> JSON:
-    """``value`` without the keys that do not fit, so that what else is wrong is told too; None if that is no rest."""
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        for one in findings(error, model, TAGS):
-            value = _without(value, one.path) if one.code != "missing_key" else value
-    try:
-        model.model_validate(value)
-    except ValidationError:
-        return None
-    return value
-
-
-def _without(value: JSON, path: Keys) -> JSON:
-    """``value`` without the key that ``path`` ends in, if it is there."""
-    if not path or not isinstance(value, dict) or path[0] not in value:
-        return value
-    if len(path) == 1:
-        return {key: one for key, one in value.items() if key != path[0]}  # pyright: ignore[reportUnknownVariableType]
-    return {**value, path[0]: _without(value[path[0]], path[1:])}
-
-
-def _known(model: type[Settings], tree: Tree, at: Keys, value: JSON) -> JSON:
-    """``value`` without keys that the model lacks; each is a problem, whatever else is wrong with the settings."""
-    known = [field.alias or name for name, field in model.model_fields.items()]
-    for key in value.keys() - {*known}:
-        tree.report("unknown_key", f"unknown key {key!r}", (*at, key), nearest(key, known))
-    return {key: one for key, one in value.items() if key in known}
-
-
-def _with(value: JSON, path: Keys, text: str) -> JSON:
-    """``value`` with ``text`` at ``path``."""
-    if not path:
-        return text
-    copy: JSON = value.copy()
-    copy[path[0]] = _with(copy[path[0]], path[1:], text)
-    return copy
 
 
 class _Reading:
@@ -262,7 +194,7 @@ class _Reading:
             self.tree.report(error.code, error.message, (*at, "type"), error.hint)
             return None
         below = (*at, "config") if self.tree.has((*at, "config")) else at
-        config = _fitted(model, self.tree, below, absolute(model, part.config, self.file.absolute().parent))
+        config = fitted(model, self.tree, below, absolute(model, part.config, self.file.absolute().parent))
         if config is None:
             return None
         for key in sorted(model.secret_keys() & config.keys()):
