@@ -25,8 +25,8 @@ from tests.engine.kit import SetClock
 from millrace.connect.destination import Load, Loaded
 from millrace.connect.source import Context
 from millrace.connect.sql import keys
-from millrace.connect.testing.destination import FEED, Rows, counted
-from millrace.connect.testing.rows import rows, table
+from millrace.connect.testing.destination import FEED
+from millrace.connect.testing.rows import Rows, counted, rows, table
 from millrace.connect.testing.sql_destination import SqlDestinationContract
 from millrace.data import columns, types
 from millrace.destinations.duckdb.destination import TURN_S, Config, Destination

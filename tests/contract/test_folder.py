@@ -18,8 +18,8 @@ from millrace.connect.destination import Load
 from millrace.connect.files import layout
 from millrace.connect.files.formats import Format
 from millrace.connect.source import Context
-from millrace.connect.testing.destination import FEED, DestinationContract, Rows, counted
-from millrace.connect.testing.rows import META, rows, table
+from millrace.connect.testing.destination import FEED, DestinationContract
+from millrace.connect.testing.rows import META, Rows, counted, rows, table
 from millrace.data import columns, types
 from millrace.destinations.folder import destination as module
 from millrace.destinations.folder.catalog import Catalog

@@ -22,10 +22,12 @@ from tests.mariadb import URL, Database
 
 from millrace.connect.destination import Load, Unloadable
 from millrace.connect.mysql.session import Session
-from millrace.connect.testing.destination import FEED, Rows, counted
+from millrace.connect.testing.destination import FEED
+from millrace.connect.testing.extremes import EXTREMES, finite
 from millrace.connect.testing.items import ANN, BOB, Org, contacts, phones, staged
-from millrace.connect.testing.rows import EXTREMES, META, PLAIN, finite, rows, table
-from millrace.connect.testing.sql_destination import BATCH, BEFORE, SqlDestinationContract, example
+from millrace.connect.testing.rows import META, PLAIN, Rows, counted, rows, table
+from millrace.connect.testing.sql_destination import SqlDestinationContract
+from millrace.connect.testing.worked import BATCH, BEFORE, example
 from millrace.data import columns, types
 from millrace.destinations.mysql import merging
 from millrace.destinations.mysql.destination import Config, Destination
@@ -178,7 +180,7 @@ class TestMySQL(SqlDestinationContract):
         business = {"k": types.VARCHAR, "v": types.LONG}
         schema = {**business, columns.INGESTED_AT: types.LONG}
         for segment, mode in enumerate(("append", "append", "merge", "merge")):
-            made = table("texts", business, key=("k",), mode=mode)  # pyright: ignore[reportArgumentType]
+            made = table("texts", business, key=("k",), mode=mode)
             destination.ensure(made)
             given = rows(schema, *((f"k{n}" * 200, n + segment, segment) for n in range(3)))
             destination.load(made, Load(FEED, segment, segment + 1, 1, given))
@@ -293,7 +295,7 @@ class TestMySQL(SqlDestinationContract):
         monkeypatch.setattr(Session, "rows", asked)
         destination = self.made()
         for mode in ("merge", "history"):
-            made = example(f"in_{mode}", mode=mode)  # pyright: ignore[reportArgumentType]
+            made = example(f"in_{mode}", mode=mode)
             destination.ensure(made)
             for segment, given in enumerate((BEFORE, BATCH, BATCH)):
                 destination.load(made, Load(FEED, segment, segment + 1, 1, given))

@@ -19,9 +19,10 @@ from tests.postgres import URL, Database, binaries
 
 from millrace.connect.destination import Load, Table, Unloadable
 from millrace.connect.sql import keys
-from millrace.connect.testing.destination import FEED, Rows, at_once, counted
-from millrace.connect.testing.rows import PLAIN, rows, table
-from millrace.connect.testing.sql_destination import SqlDestinationContract, example
+from millrace.connect.testing.destination import FEED, at_once
+from millrace.connect.testing.rows import PLAIN, Rows, counted, rows, table
+from millrace.connect.testing.sql_destination import SqlDestinationContract
+from millrace.connect.testing.worked import example
 from millrace.data import columns, types
 from millrace.destinations.postgres import indexes
 from millrace.destinations.postgres.destination import Config, Destination

@@ -15,7 +15,8 @@ from millrace.connect.sql import arrays, history, statements
 from millrace.connect.sql.dialect import Dialect
 from millrace.connect.sql.duckdb import TABLES
 from millrace.connect.sql.statements import Found
-from millrace.connect.testing.rows import EXTREMES, META, PLAIN, table
+from millrace.connect.testing.extremes import EXTREMES
+from millrace.connect.testing.rows import META, PLAIN, table
 from millrace.data import columns, types
 from millrace.data.batch import LoadMode
 from millrace.destinations.mysql import merging, shape, versions

@@ -21,7 +21,7 @@ from millrace.connect.destination import Load
 from millrace.connect.reach import WORLD
 from millrace.connect.source import Context
 from millrace.connect.testing.destination import FEED
-from millrace.connect.testing.sql_destination import BATCH, example
+from millrace.connect.testing.worked import BATCH, example
 from millrace.destinations.mysql.destination import Config as DestinationConfig
 from millrace.destinations.mysql.destination import Destination
 from millrace.errors import MillraceError, Transient

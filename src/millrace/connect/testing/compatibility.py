@@ -17,8 +17,8 @@ import pytest
 from millrace.connect import registry
 from millrace.connect.destination import Load, Unloadable
 from millrace.connect.sql.destination import SqlDestination
-from millrace.connect.testing.destination import back
-from millrace.connect.testing.rows import EXTREMES, Rows, array, table
+from millrace.connect.testing.extremes import EXTREMES, back
+from millrace.connect.testing.rows import Rows, array, table
 from millrace.data import columns, types
 from millrace.data.cast import cast
 from millrace.data.compatibility import COLUMNS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import threading
@@ -13,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -21,9 +19,9 @@ import pytest
 
 from millrace.connect import registry
 from millrace.connect.destination import Destination, Held, Load, Loaded, Rereadable, Table, Unloadable
-from millrace.connect.testing.rows import EXTREMES, META, PLAIN, Rows, finite, rows, table
+from millrace.connect.testing.extremes import EXTREMES, back, finite
+from millrace.connect.testing.rows import PLAIN, Rows, counted, rows, shuffled, table
 from millrace.data import columns, types
-from millrace.data.cast import cast
 from millrace.errors import ConfigError, MillraceError, Stale
 
 FEED = "pipeline/1"
@@ -536,7 +534,8 @@ import json, os, sys
 import pyarrow as pa
 from millrace.connect import registry
 from millrace.connect.destination import Load
-from millrace.connect.testing.destination import FEED, Rows, counted
+from millrace.connect.testing.destination import FEED
+from millrace.connect.testing.rows import Rows, counted
 
 class Deadly(Rows):
     def reader(self, columns=None):
@@ -582,37 +581,6 @@ class Breaking(Rereadable):
         return pa.RecordBatchReader.from_batches(self.schema, batches())
 
 
-def counted(name: str) -> tuple[Table, Rows]:
-    """A table for appending, and ten rows."""
-    made = table(name, {"k": types.LONG, "v": types.VARCHAR}, mode="append")
-    schema = {"k": types.LONG, "v": types.VARCHAR, columns.INGESTED_AT: types.LONG}
-    return made, rows(schema, *((n, f"v{n}", 100 + n) for n in range(10)))
-
-
-@cache
-def shuffled(*, count: int = 100_000, keys: int = 10_000) -> Rows:
-    """Events of ``keys`` keys in random order: key, text, moment, time of ingestion, and now and then a delete.
-
-    Made once for all tests of a process; nobody changes them.
-    """
-    dice = random.Random(5)  # noqa: S311  the same order in every run, and no secret depends on it
-    events = [(n % keys, n) for n in range(count)]
-    dice.shuffle(events)
-    ops = ["D" if dice.random() < 0.1 else "U" for _ in events]
-    return Rows(
-        pa.table(
-            {
-                "k": pa.array([k for k, _ in events], pa.int64()),
-                "v": [f"{n % 7}" if op == "U" else None for (_, n), op in zip(events, ops, strict=True)],
-                columns.SOURCE_MODIFIED_AT: pa.array([n * 1_000_000 for _, n in events], types.TIMESTAMPTZ),
-                columns.INGESTED_AT: pa.array([n for _, n in events], pa.int64()),
-                columns.OP_TYPE: ops,
-            }
-        ),
-        batch_rows=10_000,
-    )
-
-
 def at_once(works: list[Callable[[], None]]) -> None:
     """Runs them in threads, all at once, and raises the first error of any."""
     errors: list[BaseException] = []
@@ -630,31 +598,3 @@ def at_once(works: list[Callable[[], None]]) -> None:
         thread.join()
     if errors:
         raise errors[0]
-
-
-def back(values: pa.ChunkedArray, type_: pa.DataType) -> list[Any]:
-    """Values as they came from a destination, brought into the type that they had, in a form that can be compared."""
-    found: list[Any] = []
-    for chunk in values.chunks:
-        wanted = types.JSON if types.is_nested(type_) else type_
-        casted = cast(chunk, wanted, strict=False)
-        assert casted.bad is None, f"{chunk.type} does not come back as {type_}"
-        found += types.storage(casted.values).to_pylist()
-    if types.kind(type_) in ("JSON", "STRUCT", "ARRAY"):
-        return [None if value is None else json.loads(value) for value in found]
-    if types.kind(type_) == "TIMETZ":
-        return [None if value is None else _timetz(value) for value in found]
-    if types.is_float(type_):
-        return ["nan" if value != value else value for value in found]
-    return found
-
-
-def _timetz(text: str) -> str:
-    """Time with offset in one spelling: microseconds in full, minutes of the offset in full."""
-    sign = max(text.rfind("+"), text.rfind("-"))
-    clock, offset = text[:sign], text[sign:]
-    whole, _, micros = clock.partition(".")
-    return f"{whole}.{micros.ljust(6, '0')}{offset if ':' in offset else offset + ':00'}"
-
-
-__all__ = ["FEED", "META", "DestinationContract", "Rows", "at_once", "counted", "shuffled"]
