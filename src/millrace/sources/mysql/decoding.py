@@ -100,9 +100,10 @@ def _text(values: Sequence[bytes | None], to: pa.DataType) -> Decoded:
 
 def _is_text(value: bytes | None) -> bool:
     try:
-        return value is None or bool(value.decode()) or True
+        (value or b"").decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def _moment(values: Sequence[bytes | None], to: pa.DataType) -> Decoded:

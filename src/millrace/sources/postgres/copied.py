@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Generator, Mapping, Sequence
 from ctypes import c_int32, c_int64, c_void_p
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,10 @@ from millrace.sources.postgres.links import BATCH_BYTES, Strange
 from millrace.sources.postgres.types import Type, numeric
 
 # In the order of native/pg_copy.c.
-_KINDS = ("bit", "width_2", "width_4", "width_8", "day", "moment", "bytes", "jsonb", "uuid", "number", "decimal")
 _Kind: TypeAlias = Literal[
     "bit", "width_2", "width_4", "width_8", "day", "moment", "bytes", "jsonb", "uuid", "number", "decimal"
 ]
+_KINDS: tuple[_Kind, ...] = get_args(_Kind)
 _FULL, _ENDED, _ROOM, _ = range(4)
 _VARYING = ("bytes", "jsonb", "uuid", "number")
 _BYTES: Mapping[str, int] = {"width_2": 2, "width_4": 4, "day": 4, "width_8": 8, "moment": 8, "decimal": 16}
