@@ -72,7 +72,7 @@ def test_batches_come_one_by_one_and_objects_are_known_by_name(config: dict[str,
     first = next(batches)
     assert isinstance(first, pa.RecordBatch)
     assert first.num_rows
-    batches.close()  # pyright: ignore[reportAttributeAccessIssue]  # a generator
+    batches.close()
     assert stream.rejected.num_rows == 0
 
 

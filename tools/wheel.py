@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 # Hatchling is there when a wheel is built, and for tests.
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
-from packaging.tags import platform_tags  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface  # pyright: ignore[reportMissingImports, reportUnknownVariableType]  maybe not here
+from packaging.tags import platform_tags  # pyright: ignore[reportMissingImports, reportUnknownVariableType]  as above
 
 PAGE = Path("src/millrace/rest/web/index.html")
 
 
-class Parts(BuildHookInterface[Any]):  # pyright: ignore[reportUntypedBaseClass]
+class Parts(BuildHookInterface[Any]):  # pyright: ignore[reportUntypedBaseClass]  as above
     """Builds the library; looks for the screens, without which a wheel works, and its server says that it has none."""
 
     def dependencies(self) -> list[str]:

@@ -53,7 +53,7 @@ def write(database: Database, changes: int) -> None:
             half, quarter = BATCH // 2, BATCH // 4
             with connection.transaction():
                 connection.execute(
-                    f"INSERT INTO events SELECT {ROW} FROM generate_series(%s::int8, %s) AS n",  # pyright: ignore
+                    f"INSERT INTO events SELECT {ROW} FROM generate_series(%s::int8, %s) AS n",
                     (first, first + half - 1),
                 )
                 connection.execute(

@@ -148,6 +148,6 @@ def test_a_quota_pauses_when_its_grace_is_over(home: Home, script: Script, saved
 def test_a_budget_that_contradicts_itself_is_refused(home: Home, saved: Desk) -> None:
     for wrong in ({"pause": True, "sideline": True}, {"sideline": True, "grace_hours": -1}, {"grace_hours": 10_000}):
         with pytest.raises(ConfigError):
-            usage_limits.limit_pipeline(home, "events", 5, **wrong)  # pyright: ignore[reportArgumentType]
+            usage_limits.limit_pipeline(home, "events", 5, **wrong)
     kept = usage_limits.limit_team(home, 5, sideline=True, grace_hours=6)
     assert (kept.sideline, kept.grace_hours, kept.pause) == (True, 6, False)

@@ -46,7 +46,7 @@ pipelines:
 
 
 def document(text: str, **saved: tuple[str, ...]) -> Document:
-    return parse(text, Path("/srv/shop/pipelines.yaml"), env=ENV, saved=Saved(**saved))  # pyright: ignore[reportArgumentType]
+    return parse(text, Path("/srv/shop/pipelines.yaml"), env=ENV, saved=Saved(**saved))
 
 
 def test_the_example_of_the_documentation_is_understood():

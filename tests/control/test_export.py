@@ -26,7 +26,7 @@ from millrace.control import (
 from millrace.control.apply import apply
 from millrace.control.document import parse
 from millrace.control.document_schema import SettingsPart
-from millrace.control.export import _Dumper, _escaped, export  # pyright: ignore[reportPrivateUsage]
+from millrace.control.export import _Dumper, _escaped, export
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.places import DocumentError, plant

@@ -32,7 +32,7 @@ def note(path: str = "a.csv", status: str = "queued", **more: object) -> FileNot
 
 
 def files(home: Home, **more: object) -> dict[str, FileEntry]:
-    return {one.path: one for one in file_log.files_of(home, "events", **more).items}  # pyright: ignore[reportArgumentType]
+    return {one.path: one for one in file_log.files_of(home, "events", **more).items}
 
 
 def keep(desk: Desk, *notes: FileNote, marks: tuple[Mark, ...] = ()) -> int:

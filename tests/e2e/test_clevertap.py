@@ -441,7 +441,7 @@ def test_a_run_that_is_asked_to_stop_ends_at_a_commit_and_the_next_goes_on(build
     stopping = threading.Event()
     answered = 0
 
-    class Counting(type(world.clock)):  # type: ignore[misc]  the clock is asked before each page
+    class Counting(type(world.clock)):
         def now(self) -> Any:
             nonlocal answered
             answered += 1

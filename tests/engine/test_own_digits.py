@@ -103,7 +103,7 @@ def test_decimals_of_one_segment_are_loaded_as_they_came(desk: Desk) -> None:
 def test_rows_beside_text_and_in_nested_values_have_their_digits(rig: Rig, strategy: str) -> None:
     rows = [
         {"id": 1, "v": "a word", "o": {"p": "a word"}, "l": [{"q": "a word"}]},
-        *({**one, "id": one["id"] + 2, "o": {"p": one["v"]}, "l": [{"q": one["v"]}]} for one in _numbers(*LONG)),  # type: ignore[operator]  # an int
+        *({**one, "id": one["id"] + 2, "o": {"p": one["v"]}, "l": [{"q": one["v"]}]} for one in _numbers(*LONG)),
     ]
     rig.script.stream("items", [rows[:1], Checkpoint(1), rows[1:], Checkpoint(2)], key=("id",))
     rig.create(options={"json_parsing_strategy": strategy}).run()

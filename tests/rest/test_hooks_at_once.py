@@ -58,7 +58,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("at-once")
     came: list[str] = []
-    taken = Door._taken  # pyright: ignore[reportPrivateUsage]  what comes here was not answered at once
+    taken = Door._taken
 
     async def seen(self: Door, path: str, scope: object, receive: object) -> int:
         came.append(path)

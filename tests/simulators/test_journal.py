@@ -6,7 +6,7 @@ from millrace.simulators.journal import Entry, Journal
 
 
 def entry(number: int, **more: str) -> Entry:
-    return Entry(number, "2026-03-14T10:00:00+00:00", "GET", **({"path": "/", "query": "", "account": ""} | more))  # pyright: ignore[reportArgumentType]
+    return Entry(number, "2026-03-14T10:00:00+00:00", "GET", **({"path": "/", "query": "", "account": ""} | more))
 
 
 def test_secrets_are_blotted_out_wherever_they_stand():

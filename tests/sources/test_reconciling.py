@@ -134,5 +134,5 @@ def test_ranges_leave_nothing_out_and_count_nothing_twice(low: int, high: int) -
     ranges = cut(low, high)
     assert ranges[0][0] is None
     assert ranges[-1][1] is None
-    assert all(before[1] == after[0] - 1 for before, after in pairwise(ranges))  # pyright: ignore[reportOptionalOperand]
+    assert all(before[1] == after[0] - 1 for before, after in pairwise(ranges))
     assert len(ranges) <= RANGES

@@ -106,7 +106,7 @@ def test_what_i_am_told_is_saved_at_once_and_taken_back(page: Page, told: Home, 
         schema.click()
         mine.get_by_text("Error", exact=True).click()
     without = tuple(one for one in USUAL if one != "schema")
-    assert alert_preferences.shown(mia) == Wanted(without, "ERROR")  # type: ignore[arg-type]  # of literals, filtered
+    assert alert_preferences.shown(mia) == Wanted(without, "ERROR")
 
     happens(told, "SCHEMA_CHANGED", "A column came", "CRITICAL")
     happens(told, "LATENCY_EXCEEDED", "It is late")
@@ -256,7 +256,7 @@ def test_both_are_for_everybody_and_on_a_phone(page: Page, told: Home, hook: Rec
     ):
         for scheme, width in (("light", 1440), ("dark", 390), ("dark", 1440), ("light", 390)):
             page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # of two literals
+            page.emulate_media(color_scheme=scheme)
             page.goto(path)
             expect(there).to_be_visible()
             page.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")

@@ -194,7 +194,7 @@ def _escaped(value: JSON) -> JSON:
     if isinstance(value, list):
         return [_escaped(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _escaped(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON
     return value
 
 

@@ -190,12 +190,12 @@ class Properties(Nested):
     def __repr__(self) -> str:
         return repr(dict(self.items()))
 
-    def __or__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __or__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]  stays one
         made = self.copy()
         made.update(other)
         return made
 
-    def __ror__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __ror__(self, other: Mapping[str, Any]) -> Nested:  # pyright: ignore[reportIncompatibleMethodOverride]  stays one
         made = Nested(other)
         made.update(self.items())
         return made
@@ -223,7 +223,7 @@ class Properties(Nested):
         for key, value in dict(*others, **more).items():
             self[key] = value
 
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Properties:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Properties:  # pyright: ignore[reportIncompatibleMethodOverride]  stays one
         self.update(other)
         return self
 

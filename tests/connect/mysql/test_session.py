@@ -31,7 +31,7 @@ def test_the_server_notices_at_once_that_a_reader_gave_up(mysql_database: Databa
         with pytest.raises(MillraceError, match="Lost connection"):
             list(parts)
     else:
-        parts.close()  # pyright: ignore[reportAttributeAccessIssue]  a generator
+        parts.close()
     session.close()
     waits_for(mysql_database, lambda states: not states)
 

@@ -25,7 +25,7 @@ def test_the_setting_has_every_service_that_the_source_knows(family: str) -> Non
 
 @pytest.mark.parametrize(("family", "variant"), EVERY, ids=lambda one: getattr(one, "name", one))
 def test_a_service_has_a_guide_that_a_form_is_given(family: str, variant: Variant) -> None:
-    shown = SOURCES.connector.function(None, family)  # pyright: ignore[reportArgumentType]  it asks nothing of a home
+    shown = SOURCES.connector.function(None, family)
     (found,) = [one for one in shown.variants if one.name == variant.name]
     assert found.title == variant.title
     assert found.guide.startswith("# ")

@@ -330,7 +330,7 @@ def test_rule_14_filters_narrow_the_rows():
         sim.add_events(ID, [row | {"event_props": {"n": 100, "color": ["red", "blue"], "ok": True}} for row in rows(1)])
 
         def kept(**more: object) -> list[int]:
-            return sorted(numbers(talk.records("Order", **more)))  # pyright: ignore[reportArgumentType]
+            return sorted(numbers(talk.records("Order", **more)))
 
         def by(name: str, operator: str | None, value: object = None) -> list[int]:
             condition = {"name": name, "value": value} | ({"operator": operator} if operator else {})

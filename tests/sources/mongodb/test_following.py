@@ -153,7 +153,7 @@ def test_a_change_that_the_history_has_is_passed_over_and_a_delete_is_not(mongo:
         mongo.database["t"].insert_one({"_id": 4})
         followed = Followed(stream, "merge", history=history.cursor)
         items = [*log.follow(Following({stream.name: followed}, begun.cursor))]
-        told = [row for item in items if hasattr(item, "rows") for row in item.rows.to_pylist()]  # pyright: ignore
+        told = [row for item in items if hasattr(item, "rows") for row in item.rows.to_pylist()]
         assert [(row["_id"], row["__hevo_op_type"]) for row in told] == [("4", "I"), ("1", "D")]
         assert sum(item.count for item in items if isinstance(item, Passed)) == 2
         retention = source.retention()
@@ -179,8 +179,8 @@ def test_a_history_is_cut_into_ranges_over_ids_of_all_types(mongo: Deployment, m
                     if not stop:
                         break
                 else:
-                    waiting += item.rows.column("_id").to_pylist()  # pyright: ignore
-            items.close()  # pyright: ignore[reportAttributeAccessIssue]
+                    waiting += item.rows.column("_id").to_pylist()
+            items.close()
         assert len(read) == len(every) == len(set(read))
         assert cursor is not None and cursor["done"]
     finally:

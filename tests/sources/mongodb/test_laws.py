@@ -53,7 +53,7 @@ class Documents(Ground):
         return differences(self.site.server, self.site)
 
     def dies_reading(self, patch: pytest.MonkeyPatch, after: int) -> None:
-        patch.setattr(log._Read, "_event", deadly(log._Read._event, [after]))  # pyright: ignore[reportPrivateUsage]
+        patch.setattr(log._Read, "_event", deadly(log._Read._event, [after]))
 
 
 class TestMongoDB(LogContract):

@@ -71,7 +71,7 @@ DELTA = {"mode": "delta", "timestamp_column_name": "updated_at"}
 )
 def test_a_mode_reads_what_it_promises(shop: Database, mode: Any, load_mode: Any, counts: list[int]) -> None:
     shop.run(*TABLE)
-    follower = Follower(shop, "orders", mode, load_mode=load_mode)  # pyright: ignore[reportArgumentType]
+    follower = Follower(shop, "orders", mode, load_mode=load_mode)
     first = len(follower.run())
     if mode != "increment_append_only":
         shop.run("UPDATE orders SET price = price + 1, updated_at = now(6) WHERE id <= 4")
@@ -88,11 +88,11 @@ def test_rows_of_the_last_moment_are_not_appended_again_when_columns_change(shop
         "CREATE TABLE orders (id int PRIMARY KEY, price decimal(10,2), updated_at datetime NOT NULL, KEY (updated_at))",
         "INSERT INTO orders SELECT seq, seq, '2024-01-01' FROM seq_1_to_5",
     )
-    follower = Follower(shop, "orders", DELTA, load_mode="append")  # pyright: ignore[reportArgumentType]
+    follower = Follower(shop, "orders", DELTA, load_mode="append")
     assert len(follower.run()) == 5
     shop.run(f"ALTER TABLE orders {change}", "INSERT INTO orders (id, updated_at) VALUES (6, '2024-01-01')")
     known = {"load_mode": "append", "cursors": follower.cursors, "marks": follower.marks}
-    again = Follower(shop, "orders", DELTA, **known)  # pyright: ignore[reportArgumentType]
+    again = Follower(shop, "orders", DELTA, **known)
     if "id" in change.split():
         # The key itself is another one.
         with pytest.raises(ConfigError, match="another type"):
@@ -110,11 +110,11 @@ def test_a_key_of_text_is_gone_on_from_where_a_run_was_ended(shop: Database) -> 
         "INSERT INTO words SELECT concat(char(97 + seq % 7), if(seq % 2, 'ü\\\\', '''9')), seq, repeat('x', 400) "
         "FROM seq_1_to_60000",
     )
-    follower = Follower(shop, "words", "full_load")  # pyright: ignore[reportArgumentType]
+    follower = Follower(shop, "words", "full_load")
     first = follower.run(stop_after=2)
     rest = follower.run()
     assert 0 < len(first) < 60_000
-    assert sorted(row["b"] for row in [*first, *rest]) == list(range(1, 60_001))  # pyright: ignore[reportArgumentType]
+    assert sorted(row["b"] for row in [*first, *rest]) == list(range(1, 60_001))
 
 
 # Each type at its ends: the type, values as SQL, and what is at DuckDB.
@@ -239,9 +239,7 @@ def test_a_query_of_the_users_is_an_object(shop: Database) -> None:
     assert [str(field.type) for field in stream.schema] == [
         "int32", "decimal128(11, 2)", "timestamp[us]", "string",
     ]  # fmt: skip
-    follower = Follower(  # pyright: ignore[reportArgumentType]
-        shop, "query", settings={"ingestion_mode": "custom_sql", "custom_sql": sql}
-    )
+    follower = Follower(shop, "query", settings={"ingestion_mode": "custom_sql", "custom_sql": sql})
     assert [row["twice"] for row in follower.run()][:2] == ["182.00", "184.00"]
     assert [verdict.state for verdict in source.check()] == ["pass", "pass"]
 

@@ -104,12 +104,12 @@ class Follower:
                         self.marks.kept.setdefault(mark.part, []).append(mark.data)
                 rows, waiting = rows + waiting, []
                 if stop_after is not None and (stop_after := stop_after - 1) == 0:
-                    items.close()  # pyright: ignore[reportAttributeAccessIssue]  # a generator
+                    items.close()
                     return rows
             elif isinstance(item, pa.RecordBatch):
                 waiting += to_rows(item)
             elif not isinstance(item, Passed):
-                self.refused += to_rows(item.rows)  # pyright: ignore[reportAttributeAccessIssue]
+                self.refused += to_rows(item.rows)
         return rows + waiting
 
     def stream(self, reader: Source) -> Stream:

@@ -172,8 +172,8 @@ def test_every_type_reaches_postgres_value_by_value(zoo: Database, tmp_path: Pat
 
 def test_text_and_binary_of_a_value_are_the_same(zoo: Database) -> None:
     with closing(source(zoo)) as reader:
-        described = reader._one("public.zoo")  # pyright: ignore[reportPrivateUsage]
-        with reader._server.session() as session:  # pyright: ignore[reportPrivateUsage]
+        described = reader._one("public.zoo")
+        with reader._server.session() as session:
             session.begin([described])
             session.described({"public.zoo": described}, lambda _column, _count: None)
             (part,) = session.parts(described.relation, "ORDER BY id", ())

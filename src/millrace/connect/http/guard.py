@@ -61,7 +61,7 @@ def guarded(transport: httpx.HTTPTransport, allowed: frozenset[Kind]) -> httpx.H
     Its client must use no proxy of the environment: a proxy resolves the name by itself, where nobody checks.
     """
     # httpx has no argument for it. Tests connect through it, and tell if this is renamed.
-    transport._pool._network_backend = _Checking(allowed)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    transport._pool._network_backend = _Checking(allowed)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  as above
     return transport
 
 

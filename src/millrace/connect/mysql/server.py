@@ -98,7 +98,7 @@ def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> p
         port=settings.db_port,
         user=settings.db_user,
         # The driver would write a password in latin-1.
-        password=settings.password.encode(),  # pyright: ignore[reportArgumentType]
+        password=settings.password.encode(),  # pyright: ignore[reportArgumentType]  bytes go as they are
         database=settings.db_name,
         charset="utf8mb4",
         autocommit=True,
@@ -116,7 +116,7 @@ def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> p
         plug.close()
         raise translated(error, where, entering=True) from error
     # The time limit was for the greeting.
-    connection._read_timeout = None  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    connection._read_timeout = None  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]  no other way
     return connection
 
 

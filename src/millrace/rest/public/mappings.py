@@ -41,12 +41,13 @@ class Switch(Asked):
     @model_validator(mode="before")
     @classmethod
     def _said(cls, said: Any) -> Any:
-        if not isinstance(said, dict) or len(said) != 1:  # pyright: ignore[reportUnknownArgumentType]  # JSON
-            return said  # pyright: ignore[reportUnknownVariableType]
-        key, value = next(iter(said.items()))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if key == "enabled" and isinstance(value, bool):
-            return {"state": "ENABLED" if value else "DISABLED"}
-        return {"state": value} if key in ("status", "auto_mapping") else said  # pyright: ignore[reportUnknownVariableType]
+        match said:
+            case {"enabled": bool(on), **others} if not others:
+                return {"state": "ENABLED" if on else "DISABLED"}
+            case {"status": state, **others} | {"auto_mapping": state, **others} if not others:
+                return {"state": state}
+            case _:
+                return said
 
 
 class SwitchTold(Told):

@@ -105,7 +105,7 @@ def test_a_large_transaction_comes_before_it_ends_and_leaves_nothing_when_it_is_
     site.create()
     site.run()
     streamed: list[int] = []
-    kept = Messages._of_stream  # pyright: ignore[reportPrivateUsage]
+    kept = Messages._of_stream
 
     def counted(self: Messages, kind: int, data: bytes) -> Any:
         streamed.append(kind)

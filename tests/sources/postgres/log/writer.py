@@ -67,12 +67,12 @@ class Writer:
         large = choose.choice("xyzäß") * choose.choice((10, 3_000, 9_000))
         roll = choose.random()
         if roll < 0.02:
-            connection.execute(f"TRUNCATE {choose.choice(['big', 'pair', 'parted', 'loud'])}")  # pyright: ignore
+            connection.execute(f"TRUNCATE {choose.choice(['big', 'pair', 'parted', 'loud'])}")
         elif roll < 0.05 and self.columns < COLUMNS:
             self.columns += 1
-            connection.execute(f"ALTER TABLE big ADD COLUMN c{self.columns} int")  # pyright: ignore
+            connection.execute(f"ALTER TABLE big ADD COLUMN c{self.columns} int")
         elif 0.05 <= roll < 0.06 and self.columns:
-            connection.execute(f"ALTER TABLE big DROP COLUMN c{choose.randint(1, self.columns)}")  # pyright: ignore
+            connection.execute(f"ALTER TABLE big DROP COLUMN c{choose.randint(1, self.columns)}")
         elif roll < 0.2:
             connection.execute(
                 "INSERT INTO big (id, name, large, more, n, j, b) VALUES (%s, %s, %s, %s, %s, %s, %s) "
@@ -81,7 +81,7 @@ class Writer:
             )
         elif roll < 0.4:
             part = choose.choice(("name = 'other'", "large = md5(random()::text)", "more = NULL", "n = n + 1.5"))
-            connection.execute(f"UPDATE big SET {part} WHERE id = %s", (id_,))  # pyright: ignore
+            connection.execute(f"UPDATE big SET {part} WHERE id = %s", (id_,))
         elif roll < 0.45:
             connection.execute("UPDATE big SET id = %s WHERE id = %s", (choose.randrange(IDS), id_))
         elif roll < 0.5:
