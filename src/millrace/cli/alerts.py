@@ -10,6 +10,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
+from millrace.cli.paging import AFTER, AT_MOST, more
 from millrace.cli.text import State, bold, cell, count, dim, mark, table
 from millrace.errors import as_typed
 
@@ -52,8 +53,6 @@ QUIET = Annotated[
     ),
 ]
 ZONE = Annotated[str, typer.Option("--time-zone", metavar="ZONE", help="Zone of the quiet hours.")]
-AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended.")]
-AT_MOST = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Lines at most.")]
 EMAIL = Annotated[str | None, typer.Option("--email", metavar="EMAIL", help="Of this user; left out: yours.")]
 
 
@@ -110,7 +109,7 @@ def list_alerts(
         (one.id, f"{mark(MARKS[one.severity])} {one.severity}", one.state.lower(), one.title, one.count, one.last_at)
         for one in page.items
     ]
-    shown = [*table(("alert", "severity", "state", "what", "times", "last"), rows), *_more(page.next)]
+    shown = [*table(("alert", "severity", "state", "what", "times", "last"), rows), *more(page.next)]
     face.answer(page, shown if page.items else ["Nothing was wrong so far."])
 
 
@@ -272,7 +271,7 @@ def history(
 
     with face.desk() as desk:
         page = desk.ask(operations.history, alert, state, after, limit)
-    shown = [*table(HEADS, [_sent(one) for one in page.items]), *_more(page.next)]
+    shown = [*table(HEADS, [_sent(one) for one in page.items]), *more(page.next)]
     face.answer(page, shown if page.items else ["Nothing was sent so far."])
 
 
@@ -358,8 +357,3 @@ def _sent(one: Delivery) -> tuple[object, ...]:
     to = f"{one.channel} ({one.recipient})" if one.recipient else one.channel
     state = f"{mark(SENT.get(one.state, 'idle'))} {one.state}" + (f": {one.error}" if one.error else "")
     return one.alert, what, to, state, one.attempts, one.ended_at or one.due_at
-
-
-def _more(next_: str | None) -> Iterator[str]:
-    if next_ is not None:
-        yield dim(f"More: --after {next_}")

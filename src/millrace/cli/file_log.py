@@ -11,6 +11,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
+from millrace.cli.paging import AFTER, AT_MOST, more
 from millrace.cli.pipelines import PIPELINE
 from millrace.cli.text import ago, bold, dim, mark, say, table
 
@@ -56,8 +57,8 @@ def list_(
     since: Annotated[
         datetime | None, typer.Option(metavar="TIME", help="Only those that something happened to since then, in UTC.")
     ] = None,
-    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where the page before ended.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="So many at most.")] = 50,
+    after: AFTER = None,
+    limit: AT_MOST = 50,
 ) -> None:
     """List the files of a pipeline, the newest first: their status, their rows, and why one failed."""
     from millrace.control.operations import file_log
@@ -104,5 +105,4 @@ def _listed(files: Sequence[FileEntry], counts: FileCounts, following: str | Non
     yield from table(("file", "object", "status", "bytes", "rows", "failed", "modified"), rows)
     yield from (f"{mark('bad')} {bold(one.path)}: {one.error}" for one in files if one.error is not None)
     yield dim(", ".join(f"{n:,} {name}" for name, n in every.items() if n))
-    if following is not None:
-        yield dim(f"There are more: --after {following}")
+    yield from more(following)

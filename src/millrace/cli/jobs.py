@@ -10,7 +10,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.paging import LIMIT, all_of
+from millrace.cli.paging import LIMIT
 from millrace.cli.pipelines import PIPELINE, YES, confirmed
 from millrace.cli.text import bold, count, dim, mark, table
 from millrace.errors import as_typed
@@ -120,9 +120,10 @@ def retry(face: Face, job: Annotated[int, JOB]) -> None:
 def list_drafts(face: Face) -> None:
     """List the drafts."""
     from millrace.control.operations import drafts
+    from millrace.control.pages import every
 
     with face.desk() as desk:
-        found = list(all_of(lambda after: desk.ask(drafts.list_, after, LIMIT)))
+        found = list(every(lambda after: desk.ask(drafts.list_, after, LIMIT)))
     face.answer(found, _drafts(found) if found else ["No drafts."])
 
 

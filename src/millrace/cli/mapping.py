@@ -12,7 +12,7 @@ import typer
 from millrace.cli.documents import told
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.paging import LIMIT, all_of, newest_first
+from millrace.cli.paging import LIMIT, newest_first
 from millrace.cli.pipelines import ANY, PIPELINE, YES, chosen, confirmed
 from millrace.cli.text import State, ago, bold, count, dim, mark, table
 from millrace.errors import ConfigError
@@ -59,11 +59,12 @@ def list_(
 ) -> None:
     """List event types with their table, status and warnings."""
     from millrace.control.operations import mappings
+    from millrace.control.pages import every
 
     with face.desk() as desk:
 
         def of(name: str) -> list[Overview]:
-            return list(all_of(lambda after: desk.ask(mappings.list_, name, status, search, after, LIMIT)))
+            return list(every(lambda after: desk.ask(mappings.list_, name, status, search, after, LIMIT)))
 
         found = {name: of(name) for name in chosen(desk, pipeline)}
     face.answer(found, _listed(found, datetime.now(UTC)))

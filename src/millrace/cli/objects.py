@@ -10,7 +10,7 @@ import typer
 
 from millrace.cli.face import Face, command, spoken
 from millrace.cli.nouns import noun
-from millrace.cli.paging import LIMIT, all_of
+from millrace.cli.paging import LIMIT
 from millrace.cli.pipelines import PIPELINE
 from millrace.cli.progress import shared
 from millrace.cli.text import ago, bold, dim, mark, table, warn
@@ -86,9 +86,10 @@ def list_(
 ) -> None:
     """List the objects of a pipeline with their status."""
     from millrace.control.operations import objects
+    from millrace.control.pages import every
 
     with face.desk() as desk:
-        found = list(all_of(lambda after: desk.ask(objects.list_, pipeline, category, search, after, LIMIT)))
+        found = list(every(lambda after: desk.ask(objects.list_, pipeline, category, search, after, LIMIT)))
     face.answer(found, _listed(found, datetime.now(UTC)) if found else [NONE_YET])
 
 

@@ -1,26 +1,26 @@
-"""Lists that come by pages, all of them."""
+"""Lists that come by pages: how they are asked for, and what stands below one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import Annotated, TypeVar
 
-if TYPE_CHECKING:
-    from millrace.control.pages import Page
+import typer
+
+from millrace.cli.text import dim
 
 T = TypeVar("T")
 
+AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where the page before ended.")]
+AT_MOST = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="So many at most.")]
 # So many at a time.
 LIMIT = 500
 
 
-def all_of(page: Callable[[str | None], Page[T]]) -> Iterator[T]:
-    """Every item, page by page; ``page`` gets the cursor after which it begins."""
-    found = page(None)
-    yield from found.items
-    while found.next is not None:
-        found = page(found.next)
-        yield from found.items
+def more(following: str | None) -> Iterator[str]:
+    """What stands below a page that is not the last."""
+    if following is not None:
+        yield dim(f"There are more: --after {following}")
 
 
 def newest_first(some: Callable[[int | None], list[T]], number: Callable[[T], int]) -> Iterator[T]:

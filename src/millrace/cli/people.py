@@ -11,6 +11,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
+from millrace.cli.paging import AFTER, AT_MOST, more
 from millrace.cli.text import bold, dim, say, table
 from millrace.errors import ConfigError
 
@@ -30,8 +31,6 @@ ROLE = Annotated[
 PASSWORD = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, so that nobody sees it.")
 ]
-AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended.")]
-LIMIT = Annotated[int, typer.Option("--limit", metavar="N", help="How many at most.")]
 
 
 Switch = Literal["on", "off"]
@@ -90,7 +89,7 @@ def list_users(
     face: Face,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="A part of a name or an address.")] = None,
     after: AFTER = None,
-    limit: LIMIT = 100,
+    limit: AT_MOST = 100,
 ) -> None:
     """List the users."""
     from millrace.control.operations import users
@@ -259,7 +258,7 @@ def list_keys(
     face: Face,
     email: Annotated[str | None, typer.Option(metavar="EMAIL", help="Those of one user.")] = None,
     after: AFTER = None,
-    limit: LIMIT = 100,
+    limit: AT_MOST = 100,
 ) -> None:
     """List the keys. Secrets are not kept, so they cannot be shown."""
     from millrace.control.operations import keys
@@ -267,7 +266,7 @@ def list_keys(
     with face.desk() as desk:
         page = desk.ask(keys.list_, email, after, limit)
     rows = [(one.key, one.email, one.name or None, one.expires_at, one.used_at) for one in page.items]
-    face.answer(page, [*table(("key", "user", "name", "expires", "last used"), rows), *_more(page.next)])
+    face.answer(page, [*table(("key", "user", "name", "expires", "last used"), rows), *more(page.next)])
 
 
 def create_key(
@@ -310,7 +309,7 @@ def activity(
         str | None, typer.Option(metavar="TYPE", help="Only what was done to a pipeline, user, key ...")
     ] = None,
     after: AFTER = None,
-    limit: LIMIT = 50,
+    limit: AT_MOST = 50,
     export: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Write the whole log instead: csv or jsonl.")
     ] = None,
@@ -332,7 +331,7 @@ def activity(
         return
     with face.desk() as desk:
         page = desk.ask(log.list_, level, author, entity, after=after, limit=limit)
-    face.answer(page, [*table(("when", "severity", "who", "what"), map(_told, page.items)), *_more(page.next)])
+    face.answer(page, [*table(("when", "severity", "who", "what"), map(_told, page.items)), *more(page.next)])
 
 
 def _password() -> str:
@@ -348,18 +347,13 @@ def _listed(users: list[User], following: str | None) -> Iterator[str]:
         return
     rows = [(one.email, ", ".join(one.roles), one.status, one.two_factor, one.signed_in_at) for one in users]
     yield from table(("user", "roles", "status", "two-factor", "last signed in"), rows)
-    yield from _more(following)
+    yield from more(following)
 
 
 def _link(link: Link) -> Iterator[str]:
     what = "join the team" if link.purpose == "invite" else "choose another password"
     yield f"With this token {bold(link.email)} may {what}. It is not shown again."
     yield link.token
-
-
-def _more(following: str | None) -> Iterator[str]:
-    if following is not None:
-        yield dim(f"There are more: --after {following}")
 
 
 def _told(entry: Entry) -> tuple[object, ...]:

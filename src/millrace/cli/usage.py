@@ -11,6 +11,7 @@ import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import day, noun
+from millrace.cli.paging import AFTER, AT_MOST, more
 from millrace.cli.text import bold, count, dim, mark, table
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 By = Literal["pipeline", "object", "table", "kind", "day", "hour"]
 TIMES = {"": 1, "k": 1_000, "m": 1_000_000}
 
-AFTER = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended.")]
-AT_MOST = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, metavar="N", help="Lines at most.")]
 PIPELINE = Annotated[str | None, typer.Option("--pipeline", "-p", metavar="NAME", help="Of this pipeline.")]
 PAUSE = Annotated[bool, typer.Option("--pause", help="Pause what goes beyond it, too.")]
 SIDELINE = Annotated[bool, typer.Option("--sideline", help="Read on beyond it, and load that in the next period.")]
@@ -110,7 +109,7 @@ def limits(face: Face, after: AFTER = None, limit: AT_MOST = 100) -> None:
             for one in page.items
         ],
     )
-    face.answer(page, [*shown, *_more(page.next)] if page.items else ["There is no limit."])
+    face.answer(page, [*shown, *more(page.next)] if page.items else ["There is no limit."])
 
 
 def limit(
@@ -233,7 +232,7 @@ def _counted(found: Usage, by: By) -> Iterator[str]:
     yield dim(f"{span}: {count(found.loaded, 'row')} loaded, {found.billable:,} of them billable")
     if by != "kind" and found.kinds:
         yield dim("  " + ", ".join(f"{kind.lower()} {n:,}" for kind, n in found.kinds.items()))
-    yield from _more(found.next)
+    yield from more(found.next)
 
 
 def _beyond(one: Limit) -> str:
@@ -249,8 +248,3 @@ def _usual(found: Usual) -> Iterator[str]:
     yield from table(("last", "staged", "loaded"), rows)
     if found.suggested is not None:
         yield f"A limit that only an unusual day goes beyond: {found.suggested:,} rows a day."
-
-
-def _more(next_: str | None) -> Iterator[str]:
-    if next_ is not None:
-        yield dim(f"More: --after {next_}")
