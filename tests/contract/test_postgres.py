@@ -227,6 +227,19 @@ class TestPostgres(SqlDestinationContract):
         assert self._primary_key("many") == "PRIMARY KEY (k)"
         assert self.database.run("SELECT count(*), max(v) FROM many") == [(11, "f")]
 
+    @pytest.mark.parametrize("comes", ["twice", "again"])
+    def test_rows_with_a_key_that_is_there_are_taken_back_and_merged(
+        self, destination: Destination, comes: str
+    ) -> None:
+        made = self._filling(destination, "back")
+        third = (3, "c", 2) if comes == "twice" else (2, "c", 2)
+        found = destination.load(made, Load(FEED, 1, 2, 1, rows(VALUES, third, (3, "d", 3))))
+        assert found.inserted + found.updated + found.duplicates == 2
+        destination.completed()
+        kept = "b" if comes == "twice" else "c"
+        assert self.database.run("SELECT k, v FROM back ORDER BY k") == [(1, "a"), (2, kept), (3, "d")]
+        assert self._primary_key("back") == "PRIMARY KEY (k)"
+
     def test_whoever_loads_next_makes_the_key_that_a_killed_process_left_out(self, destination: Destination) -> None:
         made = self._filling(destination, "left")
         destination.close()

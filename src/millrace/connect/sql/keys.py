@@ -41,6 +41,11 @@ class Known:
     starts: Hashes
     ends: Hashes
 
+    def has_room(self, some: pa.Array, count: int) -> bool:
+        """Whether so many keys, of which these are some, may be known too."""
+        ordered = pa.types.is_integer(some.type)
+        return hashed(some) is not None and count + (0 if ordered else self.hashes.size) <= MOST_KEYS
+
     def may_have(self, some: Hashes) -> bool:
         """Whether any of them lies in a span."""
         if not len(self.starts):
@@ -65,29 +70,45 @@ def none() -> Known:
     return Known(_NONE, _NONE, _NONE)
 
 
+class Arriving:
+    """Keys of rows that are on their way. ``fit``: they are not too many, and all of a kind that is hashed here."""
+
+    def __init__(self) -> None:
+        self.fit = True
+        self._parts: list[Hashes] = []
+        self._size, self._ordered = 0, True
+
+    def add(self, values: pa.Array) -> bool:
+        """These keys pass; whether all are `fit`."""
+        found = hashed(values) if self.fit else None
+        self._size += len(values)
+        self.fit = found is not None and self._size <= MOST_KEYS
+        if found is not None:
+            self._ordered = self._ordered and pa.types.is_integer(values.type)
+            found.sort()
+            self._parts.append(found)
+        return self.fit
+
+    def joined(self, known: Known) -> Known | None:
+        """The keys that are known with those that came; None where two may be equal, or where they are not `fit`."""
+        if not self.fit:
+            return None
+        if known.hashes.size + self._size > MOST_KEYS:
+            if not self._ordered:
+                return None
+            known = known.condensed()
+        if any(known.may_have(part) for part in self._parts):
+            return None
+        every = np.concatenate([known.hashes, *self._parts])
+        # The parts are in order already, and this kind of sorting makes use of it.
+        every.sort(kind="stable")
+        return None if bool((every[1:] == every[:-1]).any()) else Known(every, known.starts, known.ends)
+
+
 def joined(known: Known, keys: Iterable[pa.Array]) -> Known | None:
-    """The keys that are known with more of them; None where two may be equal, or where they are too many or of a kind
-    that is not hashed here."""
-    parts = list[Hashes]()
-    size, ordered = 0, True
-    for values in keys:
-        found = hashed(values)
-        size += len(values)
-        if found is None or size > MOST_KEYS:
-            return None
-        ordered = ordered and pa.types.is_integer(values.type)
-        found.sort()
-        parts.append(found)
-    if known.hashes.size + size > MOST_KEYS:
-        if not ordered:
-            return None
-        known = known.condensed()
-    if any(known.may_have(part) for part in parts):
-        return None
-    every = np.concatenate([known.hashes, *parts])
-    # The parts are in order already, and this kind of sorting makes use of it.
-    every.sort(kind="stable")
-    return None if bool((every[1:] == every[:-1]).any()) else Known(every, known.starts, known.ends)
+    """The keys that are known with more of them, as `Arriving` has it."""
+    arriving = Arriving()
+    return arriving.joined(known) if all(arriving.add(values) for values in keys) else None
 
 
 def hashed(values: pa.Array) -> Hashes | None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from millrace.connect.config import DestinationConfig
 from millrace.connect.destination import Change, Load, Loaded, Table
 from millrace.connect.source import Context
-from millrace.connect.sql import counting
+from millrace.connect.sql import counting, keys
 from millrace.connect.sql.destination import SqlDestination
 from millrace.connect.sql.incoming import Incoming, stamped
 from millrace.connect.sql.libpq import ServerSettings, Way
@@ -317,9 +317,11 @@ class Destination(SqlDestination[Config]):
             for column in table.columns
         )
 
-    def _copy(self, table: Table, load: Load, incoming: Incoming) -> None:
+    def _copy(self, table: Table, load: Load, incoming: Incoming, passing: keys.Arriving | None = None) -> None:
         reader = incoming.reader([column.name for column in table.columns], gone=True)
         rows = stamped(table, load, reader)
+        if passing is not None:
+            rows = _noted(rows, table.key[0], passing)
         self._put(rows, self.config.schema_name, table.name, self.target(table.name))
 
     def load(self, table: Table, load: Load) -> Loaded:
@@ -333,24 +335,30 @@ class Destination(SqlDestination[Config]):
         """
         plain = self._plain(table, incoming)
         if self._filling.alone(table.name):
-            if self._joins(table, load, incoming, plain=plain):
-                self._copy(table, load, incoming)
+            if plain and self._joined(table, load, incoming):
                 return Loaded(0, inserted=incoming.count)
+            self._filling.end(table)
             self._straight.know(table.name)
         unique = partial(self._indexes.keep_unique, table)
         if self._straight.took(table, target, load, incoming, unique, possible=plain):
             return Loaded(0, inserted=incoming.count)
         return super()._merged(table, target, load, incoming)
 
-    def _joins(self, table: Table, load: Load, incoming: Incoming, *, plain: bool) -> bool:
-        """Whether the load is of new keys alone, in a table of which this destination knows all keys."""
-        more = incoming.deletes or UNCHANGED in load.rows.schema.names or not plain
-        return self._filling.joins(table, None if more else self._keys(table, incoming))
-
-    def _keys(self, table: Table, incoming: Incoming) -> Iterator[pa.Array]:
-        for batch in incoming.reader(table.key):
-            yield batch.column(0)
-        self._raise_refusals(incoming)
+    def _joined(self, table: Table, load: Load, incoming: Incoming) -> bool:
+        """The rows are in the table, of which this destination knows all keys, and theirs are new; False where they are
+        not, or the rows are more than new ones, and nothing was done."""
+        if incoming.deletes or UNCHANGED in load.rows.schema.names:
+            return False
+        first = next(iter(incoming.reader(table.key)))
+        if not self._filling.may_join(table, first.column(0), incoming.count):
+            return False
+        self.execute("SAVEPOINT joined")
+        passing = keys.Arriving()
+        self._copy(table, load, incoming, passing)
+        if self._filling.joins(table, passing):
+            return True
+        self.execute("ROLLBACK TO SAVEPOINT joined")
+        return False
 
     # Reading.
 
@@ -368,3 +376,14 @@ class Destination(SqlDestination[Config]):
             assert self._session is not None
             with self.translated(), self._session.answers() as cursor:
                 yield cursor
+
+
+def _noted(rows: pa.RecordBatchReader, key: str, passing: keys.Arriving) -> pa.RecordBatchReader:
+    """The rows, whose keys are noted as they pass."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in rows:
+            passing.add(batch.column(key))
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())

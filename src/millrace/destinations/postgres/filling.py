@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -67,16 +67,18 @@ class Filling:
         else:
             self._filled[table] = self._grown
 
-    def joins(self, table: Table, arriving: Iterable[pa.Array] | None) -> bool:
-        """Whether all the keys that arrive are new; where they are not, the table, filled here alone so far, has an
-        index from now on.
+    def may_join(self, table: Table, some: pa.Array, count: int) -> bool:
+        """Whether rows with so many keys, of which these are some, may be told to be new here. Where somebody else has
+        made the key, that decides."""
+        return self._filled[table.name].keys.has_room(some, count) and not self._indexes.keep_unique(table)
 
-        ``arriving`` None: the rows are more than new ones. Where somebody else has made the key, that decides.
-        """
+    def joins(self, table: Table, arriving: keys.Arriving) -> bool:
+        """Whether all the keys that arrived with a load are new."""
+        every = arriving.joined(self._filled[table.name].keys)
+        self._grown = None if every is None else Filled(table, every)
+        return every is not None
+
+    def end(self, table: Table) -> None:
+        """The table, filled here alone so far, has an index from now on."""
         self._grown = None
-        if arriving is not None and not self._indexes.keep_unique(table):
-            every = keys.joined(self._filled[table.name].keys, arriving)
-            self._grown = None if every is None else Filled(table, every)
-        if self._grown is None:
-            self._indexes.make_up(table)
-        return self._grown is not None
+        self._indexes.make_up(table)
