@@ -236,6 +236,8 @@ def test_rejects_are_listed_shown_exported_replayed_and_discarded(fresh: Shop, t
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(lines) == rows
     assert fresh.ask("rejects", "export", "--run", "1").out.count("\n") == rows
+    assert fresh.ask("rejects", "export", "--json").json == lines
+    assert fresh.ask("rejects", "export", "--run", "99", "--json").json == []
     (replayed,) = fresh.ask("rejects", "replay", "clevertap", "--json").json["runs"]
     assert replayed["kind"] == "REPLAY"
     assert replayed["balance"]["even"]

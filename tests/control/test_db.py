@@ -267,6 +267,7 @@ def test_a_server_that_does_not_answer_is_told_without_its_password() -> None:
         open_database("postgresql://user:topsecret@127.0.0.1:1/x")
     assert "topsecret" not in caught.value.message
     assert "127.0.0.1" in caught.value.message
+    assert "MILLRACE_DATABASE_URL" in str(caught.value.hint)
 
 
 def test_a_full_disk_is_told_and_what_was_committed_is_safe(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -126,7 +126,10 @@ def export(
     number: Annotated[int | None, FILE] = None,
     where: Annotated[str | None, WHERE] = None,
 ) -> None:
-    """Write rejected rows as JSON lines, each with its reason. They stay where they are."""
+    """Write rejected rows as JSON lines, each with its reason. They stay where they are.
+
+    On stdout they are one list with `--json`.
+    """
     from millrace.control.operations import rejects
     from millrace.control.rejects import written
 
@@ -134,11 +137,19 @@ def export(
     with face.desk() as desk:
         lines = desk.ask(rejects.export, pipeline, stream, _stage(stage), code, run, number, where)
         if file is None:
-            for line in lines:
+            for line in _document(lines) if face.json else lines:
                 sys.stdout.write(line.decode())
             return
         done = Counted(written(lines, file), file)
     face.answer(done, [f"Wrote {count(done.rows, 'row')} to {file}."])
+
+
+def _document(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """JSON lines as one list."""
+    yield b"["
+    for number, line in enumerate(lines):
+        yield (b"," if number else b"") + line
+    yield b"]\n"
 
 
 @command(

@@ -454,5 +454,8 @@ def _in_words(cause: SQLAlchemyError, where: str) -> Exception:
             code="database_refused",
         )
     if isinstance(cause, OperationalError):
-        return Transient(f"the control database {where} cannot be reached: {text.strip()}")
+        return Transient(
+            f"the control database {where} cannot be reached: {text.strip()}",
+            hint="Check that its server runs, and MILLRACE_DATABASE_URL, which says where it is.",
+        )
     return cause
