@@ -103,6 +103,22 @@ def test_an_invalid_name_is_tried_each_run_and_loads_whole_once_it_exists(make: 
     assert pipeline.kept.cursors["historical"]["historical"]["ranges"]["Refund"] == [20260215, 20260317]
 
 
+@pytest.mark.parametrize("effect", ["invalid_event", "not_allowed"])
+def test_a_name_that_is_refused_in_the_middle_of_its_history_keeps_the_days_that_it_began_with(
+    make: Make, effect: str
+) -> None:
+    pipeline = make("Charged")
+    pipeline.settings["max_concurrency"] = 1
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260212") + events("Charged", 4, day="20260314"))
+    pipeline.simulator.faults.set([{"effect": effect, "step": "open", "nth": nth} for nth in (4, 5, 6)])
+    pipeline.run()
+    assert len(pipeline.log) == 4
+    pipeline.simulator.clock.advance(days=8)
+    pipeline.run()
+    assert len(pipeline.log) == len(pipeline.table) == 7 and set(pipeline.truth()) < set(pipeline.table)
+    assert pipeline.kept.cursors["historical"]["historical"]["complete"]
+
+
 def test_an_invalid_name_fails_the_run_where_that_is_wanted(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.names("Charged", "Refund")
