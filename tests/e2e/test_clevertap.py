@@ -148,6 +148,10 @@ def test_10_5_a_wrong_passcode_fails_the_test_and_a_wrong_project_passes_it_and_
     record = world.run()
     assert record.balance.read == 0
     assert record.notes
+    put(world, event("Charged", START - timedelta(days=29), "__d2"))
+    connections.change(world.home, "source", "project", config=config | {"passcode": PASSCODE})
+    world.run()
+    assert world.ids() == world.truth() and len(world.rows()) == 2
 
 
 @pytest.mark.spec("clevertap.10.6")

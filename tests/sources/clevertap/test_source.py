@@ -432,6 +432,38 @@ def test_another_time_zone_is_warned_about(make: Make) -> None:
     assert pipeline.codes() == ["timezone_changed"]
 
 
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_a_project_id_that_is_corrected_brings_the_whole_history_of_the_right_project(make: Make, mode: Any) -> None:
+    pipeline = make("Charged")
+    pipeline.mode = mode
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260212") + events("Charged", 4, day="20260314"))
+    pipeline.settings["project_id"] = "ABC-DEF-GHIJ"
+    pipeline.run()
+    assert not pipeline.log and pipeline.codes() == ["nothing_read"]
+    assert pipeline.kept.cursors["historical"]["historical"]["complete"]
+    del pipeline.settings["project_id"]
+    pipeline.run()
+    assert set(pipeline.table) == set(pipeline.truth()) and len(pipeline.log) == 7
+    assert pipeline.codes() == ["project_changed"] and "ABC-DEF-GHIJ" in pipeline.notes[0].message
+    assert not pipeline.run()["new"] and not pipeline.notes and len(pipeline.log) == 7
+
+
+def test_another_row_identity_is_refused_since_it_would_double_rows(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260314"))
+    pipeline.run()
+    pipeline.settings["row_identity"] = "record"
+    for lane in ("incremental", "historical"):
+        with pytest.raises(ConfigError, match="row_identity was event") as refused:
+            pipeline.run(lane)
+        assert "--full" in (refused.value.hint or "")
+    pipeline.kept.cursors.clear()
+    pipeline.kept.marks.clear()
+    pipeline.log.clear()
+    pipeline.run()
+    assert len(pipeline.log) == 3 and not pipeline.run()["new"]
+
+
 def test_progress_grows_to_one_and_stays_below_it_while_a_unit_failed(make: Make) -> None:
     pipeline = make("Charged", "App Launched")
     pipeline.simulator.add_events(PROJECT, events("Charged", 4) + events("App Launched", 4))

@@ -53,6 +53,14 @@ class Notes:
                 "before keep their times; a resync corrects them",
             )
 
+    def another_project(self, was: str) -> None:
+        """Says that the project is another than that of the cursor, so that all of its history is read."""
+        self.say(
+            "project_changed",
+            f"the project was {was} and is {self._config.project_id} now: its history is read whole; rows of {was} "
+            "stay in the table, unless a run with --full fills it anew",
+        )
+
     def report(self, standings: Standings, sweep: Sweep, today: date, memory: Memory) -> Sequence[Mark]:
         """Notes of a lane, once all of it was read; the marks that say what was told.
 

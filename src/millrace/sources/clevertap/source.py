@@ -139,11 +139,12 @@ class Source(AnySource[Config]):
         """The incremental lane: since the last mark and somewhat before, up to now."""
         now = self.context.clock.now()
         today, zone = local_day(now, self.config.zone), self.config.zone
-        position = state.incremental(reading.cursor, self.config.timezone)
-        self._notes.another_zone(reading.cursor)
+        cursor = self._begun(reading.cursor)
+        position = state.incremental(cursor, self.config.timezone)
+        self._notes.another_zone(cursor)
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
-            names = self._names(client, warn=reading.cursor is not None)
+            names = self._names(client, warn=cursor is not None)
             units: list[Unit] = []
             fresh: list[str] = []
             tiers: dict[str, tuple[bool, bool]] = {}
@@ -172,7 +173,7 @@ class Source(AnySource[Config]):
                         first = oldest
                     units += [Unit(name, *days) for days in windows(first, today, self.config.window_days)]
             self._notes.gone(gone)
-            if fresh and reading.cursor is not None:
+            if fresh and cursor is not None:
                 self._notes.say("new_events", f"event names that are new to this pipeline: {some(fresh)}", level="info")
             marks = {name: position.events[name].mark for name in tiers}
             left = _tally(units)
@@ -193,17 +194,18 @@ class Source(AnySource[Config]):
                         )
                 return ()
 
-            sweep = self._sweep(client, reading, now, ends, lambda: position.as_json(), marks.get)
+            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(position), marks.get)
             yield from sweep.run(newest_first(units, names))
             told = self._notes.report(position.standings, sweep, today, reading.memory)
             pruned = forgetting.pruned(self.config, reading.memory, position, now)
-            yield Checkpoint(position.as_json(), (*told, *pruned))
+            yield Checkpoint(self._cursor(position), (*told, *pruned))
 
     def _catch_up(self, reading: Reading) -> Iterator[Item]:
         """The historical lane: the days before the pipeline began, window by window."""
         now = self.context.clock.now()
         today = local_day(now, self.config.zone)
-        position = state.historical(reading.cursor, self.config.timezone)
+        cursor = self._begun(reading.cursor)
+        position = state.historical(cursor, self.config.timezone)
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
             names = self._names(client)
@@ -229,8 +231,8 @@ class Source(AnySource[Config]):
                         units += [Unit(name, *window) for window in windows(*stretch, length)]
             self._notes.gone(gone)
             if not units:
-                if reading.cursor is None or not reading.cursor["historical"]["complete"]:
-                    yield Checkpoint(position.as_json(), progress=1.0)
+                if cursor is None or not cursor["historical"]["complete"]:
+                    yield Checkpoint(self._cursor(position), progress=1.0)
                 return
 
             def ends(unit: Unit, outcome: Outcome, text: str) -> Sequence[Mark]:
@@ -245,10 +247,10 @@ class Source(AnySource[Config]):
                         return (Mark(history_part(unit.event), b"1", replace=True),)
                 return ()
 
-            sweep = self._sweep(client, reading, now, ends, lambda: position.as_json(), lambda _: None)
+            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(position), lambda _: None)
             yield from sweep.run(newest_first(units, names), done=done)
             told = self._notes.report(position.standings, sweep, today, reading.memory)
-            yield Checkpoint(position.as_json(), tuple(told), progress=sweep.progress)
+            yield Checkpoint(self._cursor(position), tuple(told), progress=sweep.progress)
 
     def _repeat(self, reading: Reading) -> Iterator[Item]:
         """The lane "again": days that a person wants to have read once more."""
@@ -289,6 +291,26 @@ class Source(AnySource[Config]):
             told = self._notes.report(standings, sweep, today, reading.memory)
             if told:
                 yield Checkpoint(None, tuple(told))
+
+    def _begun(self, cursor: JSON) -> JSON:
+        """The cursor to go on from; None where it tells of another project, whose past says nothing of this one's."""
+        if not isinstance(cursor, dict):
+            return cursor
+        project, identity = self.config.project_id, self.config.row_identity
+        if cursor.get("project", project) != project:
+            self._notes.another_project(cursor["project"])
+            return None
+        if (was := cursor.get("row_identity", identity)) != identity:
+            raise ConfigError(
+                f"row_identity was {was} and is {identity} now: rows that are read again would get other keys, and "
+                "stand in the table twice",
+                hint=f"Set row_identity: {was} again, or fill the table anew: millrace run PIPELINE --full.",
+                path="row_identity",
+            )
+        return cursor
+
+    def _cursor(self, position: state.Incremental | state.Historical) -> JSON:
+        return position.as_json() | {"project": self.config.project_id, "row_identity": self.config.row_identity}
 
     def _sweep(
         self,
