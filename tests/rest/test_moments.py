@@ -14,7 +14,8 @@ from millrace.control.pipelines import Wish
 
 API = "/api/millrace/v1"
 ASKED = ("/activity?since=", "/activity?until=", "/activity/export?since=", "/pipelines/events/files?since=",
-         "/pipelines/events/throughput?by=day&since=")  # fmt: skip
+         "/pipelines/events/throughput?by=day&since=", "/usage?until=2026-11-02T00:00:00Z&since=",
+         "/usage?until=")  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from millrace.control import budgets, ingestion_limit, unusual, usage, usage_limits
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.ingestion_limit import IngestionLimit
 from millrace.control.operations.connections import Name
+from millrace.control.operations.names import Moment
 from millrace.control.pages import Page
 from millrace.control.unusual import Unusual
 from millrace.control.usage import By, Usage
@@ -33,9 +34,8 @@ Minutes = Annotated[
 def report(
     home: Home,
     by: By = "pipeline",
-    since: Annotated[AwareDatetime, Field(description="From this hour on; else from the start of the month.")]
-    | None = None,
-    until: Annotated[AwareDatetime, Field(description="Before this moment; else now.")] | None = None,
+    since: Annotated[Moment, Field(description="From this hour on; else from the start of the month.")] | None = None,
+    until: Annotated[Moment, Field(description="Before this moment; else now.")] | None = None,
     pipeline: Annotated[str, Field(max_length=255, description="Only this pipeline.")] | None = None,
     after: Cursor | None = None,
     limit: Most = 100,
