@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
-from millrace.data.dataclass import dataclass, declared
+from millrace.data.dataclass import OFTEN, dataclass, declared
 
 T = TypeVar("T")
 Declare = Callable[..., Any]
@@ -214,3 +214,25 @@ def test_pydantic_reads_such_a_class() -> None:
     adapter = TypeAdapter(Kept)
     assert adapter.validate_python({"x": 1, "names": ["a"]}) == Kept(1, ("a",))
     assert adapter.dump_json(Kept(1, ("a",))) == b'{"x":1,"names":["a"]}'
+
+
+@pytest.mark.parametrize("name", ["Point", "Deep", "Changing", "Own"])
+def test_an_instance_that_is_made_often_is_the_same_as_the_first(name: str) -> None:
+    ours, theirs = _shapes(declared)[name], _shapes(dataclasses.dataclass)[name]
+    for _ in range(3 * OFTEN):
+        assert repr(ours(2)) == repr(theirs(2))
+    with pytest.raises(TypeError) as wrong:
+        ours(2, nothing=3)
+    with pytest.raises(TypeError) as known:
+        theirs(2, nothing=3)
+    assert str(wrong.value) == str(known.value)
+
+
+def test_fields_in_an_impossible_order_are_refused_at_first_use() -> None:
+    @declared(frozen=True, slots=True)
+    class Wrong:
+        first: int = 1
+        second: int  # pyright: ignore[reportGeneralTypeIssues]
+
+    with pytest.raises(SyntaxError):
+        Wrong(1, 2)

@@ -1,8 +1,9 @@
 """Dataclasses that are cheap to declare: the standard library's, whose methods are made when they are first called.
 
 `dataclasses` compiles six methods of every frozen class when it is declared, which takes half a millisecond. A small
-sync declares 150 of ours and makes instances of half of them. What the standard library tells of a class (`fields`,
-`replace`, `asdict`, `is_dataclass`, what `match` takes by position) comes from itself, when somebody asks.
+sync declares 150 of ours and makes instances of half of them, mostly a few: `__init__` is compiled when it is called
+often. What the standard library tells of a class (`fields`, `replace`, `asdict`, `is_dataclass`, what `match` takes by
+position) comes from itself, when somebody asks.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError
 from functools import lru_cache
 from reprlib import recursive_repr
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 Method = Callable[..., Any]
 
+# To compile `__init__` takes as long as so many calls without take longer.
+OFTEN = 100
+
 _asking = threading.RLock()
+# The classes that were written, by those that were made of them.
+_written: dict[type, type] = {}
 
 
 def declared(cls: type | None = None, /, *, frozen: bool = False, slots: bool = False, **rest: bool) -> Any:
@@ -32,12 +39,13 @@ def declared(cls: type | None = None, /, *, frozen: bool = False, slots: bool = 
     if not slots or rest or any("InitVar" in str(hint) for hint in _hints(written).values()):
         return dataclasses.dataclass(frozen=frozen, slots=slots, **rest)(written)
     made = _slotted(written)
+    _written[made] = written
     own = written.__dict__
     # A hash of the class's own stays. The one that Python sets where a class has `__eq__` is None.
     hashed = "__hash__" in own and not (own["__hash__"] is None and "__eq__" in own)
     if not hashed:
         _set(made, "__hash__", _later(made, "__hash__", _hash) if frozen else None)
-    for name, make in (("__init__", _init), ("__repr__", _repr), ("__eq__", _eq)):
+    for name, make in (("__init__", _first_init), ("__repr__", _repr), ("__eq__", _eq)):
         if name not in own:
             _set(made, name, _later(made, name, make))
     if frozen:
@@ -104,14 +112,17 @@ def _later(cls: type, name: str, make: Callable[[type], Method]) -> Method:
     """A method that gives its place to the real one when it is first called. If two threads make it, either will do."""
 
     def first(self: object, /, *args: Any, **named: Any) -> Any:
-        method = make(cls)
-        method.__qualname__ = f"{cls.__qualname__}.{name}"
-        method.__module__ = cls.__module__
+        method = _named(cls, name, make(cls))
         _set(cls, name, method)
         return method(self, *args, **named)
 
     first.__name__ = name
     return first
+
+
+def _named(cls: type, name: str, method: Method) -> Method:
+    method.__name__, method.__qualname__, method.__module__ = name, f"{cls.__qualname__}.{name}", cls.__module__
+    return method
 
 
 # What the standard library tells.
@@ -146,14 +157,78 @@ def _each(cls: Any) -> tuple[Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
+def _parts(cls: type) -> Mapping[str, Field[Any]]:
+    """The fields as they were written, by name, those of bases first; the standard library, which takes ten times as
+    long, is asked of what it has looked at already, and of what only it can read."""
+    parts: dict[str, Field[Any]] = {}
+    with _asking:
+        for base in reversed(cls.__mro__):
+            written = _written.get(base, base)
+            if "__dataclass_fields__" in written.__dict__:
+                parts |= {field.name: field for field in _each(written)}
+            elif written is not base:
+                for name, hint in _hints(written).items():
+                    default: Any = getattr(written, name, MISSING)
+                    default = MISSING if isinstance(default, MemberDescriptorType) else default
+                    if "KW_ONLY" in str(hint) or type(default).__hash__ is None:
+                        return {field.name: field for field in _each(cls)}
+                    if "ClassVar" in str(hint):
+                        continue
+                    field: Field[Any] = default if isinstance(default, Field) else dataclasses.field(default=default)
+                    parts[name] = field
+    return parts
+
+
 # The methods. Each is compiled from the names of the fields alone; what they hold comes beside it.
+
+
+def _first_init(cls: type) -> Method:
+    """`__init__` as long as it is not called often: it looks at what is given, field by field. A call that is wrong is
+    left to the one that is compiled, which says so in Python's words."""
+    parts = _parts(cls)
+    at = [name for name, field in parts.items() if field.init and field.kw_only is not True]
+    # Its value where none is given, or what makes one.
+    rest = [(name, field.default, field.default_factory, field.init) for name, field in parts.items()]
+    needed = [parts[name].default is parts[name].default_factory for name in at]  # both are missing
+    if needed != sorted(needed, reverse=True):
+        return _init(cls)  # which cannot be
+    put, prepared = object.__setattr__, hasattr(cls, "__post_init__")
+    calls = 0
+
+    def init(self: Any, /, *args: Any, **named: Any) -> None:
+        nonlocal calls
+        calls += 1
+        given = {**dict(zip(at, args, strict=False)), **named}
+        if calls > OFTEN or len(given) < len(args) + len(named):
+            return compiled(self, *args, **named)
+        for name, default, make, asked in rest:
+            if asked and name in given:
+                put(self, name, given.pop(name))
+            elif default is not MISSING:
+                put(self, name, default)
+            elif make is not MISSING:
+                put(self, name, make())
+            elif asked:
+                return compiled(self, *args, **named)
+        if given:
+            return compiled(self, *args, **named)
+        if prepared:
+            self.__post_init__()
+        return None
+
+    def compiled(self: Any, *args: Any, **named: Any) -> None:
+        method = _named(cls, "__init__", _init(cls))
+        _set(cls, "__init__", method)
+        method(self, *args, **named)
+
+    return init
 
 
 def _init(cls: type) -> Method:
     given: dict[str, Any] = {"__missing": MISSING, "__put": object.__setattr__}
     at, by_name, body = ["self"], list[str](), list[str]()
-    for field in _each(cls):
-        name, value = field.name, field.name
+    for name, field in _parts(cls).items():
+        value = name
         if field.default is not MISSING:
             given[f"__default_{name}"] = field.default
             parameter, value_of = f"{name}=__default_{name}", f"__default_{name}"
@@ -164,7 +239,7 @@ def _init(cls: type) -> Method:
         else:
             parameter, value_of = name, ""
         if field.init:
-            (by_name if field.kw_only else at).append(parameter)
+            (by_name if field.kw_only is True else at).append(parameter)
         else:
             value = value_of
         if value:
@@ -177,20 +252,21 @@ def _init(cls: type) -> Method:
 
 
 def _repr(cls: type) -> Method:
-    shown = ", ".join(f"{field.name}={{self.{field.name}!r}}" for field in _each(cls) if field.repr)
+    shown = ", ".join(f"{name}={{self.{name}!r}}" for name, field in _parts(cls).items() if field.repr)
     method = _compiled("__repr__", ["self"], [f"return f'{{type(self).__qualname__}}({shown})'"], {})
     return recursive_repr()(method)
 
 
 def _eq(cls: type) -> Method:
-    names = [field.name for field in _each(cls) if field.compare]
+    names = [name for name, field in _parts(cls).items() if field.compare]
     same = f"return {_tuple('self', names)} == {_tuple('other', names)}"
     body = ["if other.__class__ is self.__class__:", f"    {same}", "return NotImplemented"]
     return _compiled("__eq__", ["self", "other"], body, {})
 
 
 def _hash(cls: type) -> Method:
-    names = [field.name for field in _each(cls) if (field.compare if field.hash is None else field.hash)]
+    parts = _parts(cls).items()
+    names = [name for name, field in parts if (field.compare if field.hash is None else field.hash)]
     return _compiled("__hash__", ["self"], [f"return hash({_tuple('self', names)})"], {})
 
 
