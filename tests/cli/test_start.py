@@ -56,6 +56,13 @@ print(*sys.modules, file=sys.stderr)
 process.end(code)
 """
 
+APPLIED = """
+import sys
+from millrace.connect import registry
+registry.destination("duckdb").Config(path="a.duckdb")
+print("duckdb" in sys.modules)
+"""
+
 END = """
 import atexit, sys, threading, time
 from millrace.control import process
@@ -86,6 +93,11 @@ def test_a_run_imports_nothing_that_it_has_no_use_for(fresh: Shop) -> None:
     imported = set(done.stderr.splitlines()[-1].split())
     assert "duckdb" in imported and "sqlalchemy.dialects.sqlite" in imported
     assert UNUSED & imported == set()
+
+
+def test_duckdb_is_left_to_the_thread_that_loads() -> None:
+    done = subprocess.run([sys.executable, "-c", APPLIED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_a_process_ends_with_its_code_after_its_threads_and_exit_handlers() -> None:

@@ -236,6 +236,10 @@ class Destination(ABC, Generic[D]):
         Raises what a load would raise, `Transient` where nobody answers for the moment. By default nothing is asked.
         """
 
+    def prepare(self) -> None:
+        """Libraries that take their time to import are there. Called in the thread that loads, while the source is
+        asked. By default there are none."""
+
     def expect(self) -> None:
         """A load may follow in a moment: what takes its time to open may be opened meanwhile. By default nothing is.
 

@@ -417,6 +417,8 @@ class _Loader(threading.Thread):
         destination: Destination[Any] | None = None
         until: float | None = None
         try:
+            destination = self._sync.open_destination()
+            destination.prepare()
             while True:
                 left = None if until is None else max(until - self._sync.clock.monotonic(), 0)
                 if not self._work.wait(left):

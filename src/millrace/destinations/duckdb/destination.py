@@ -10,9 +10,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 from pydantic import Field
 
@@ -29,6 +28,10 @@ from millrace.connect.sql.statements import Found, append
 from millrace.data.columns import UNCHANGED
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
+
+# Imported where it is used, mostly by the thread that loads (`prepare`): it takes a thirtieth of a small sync.
+if TYPE_CHECKING:
+    import duckdb
 
 # A load streams, so more memory does not make it faster; what exceeds it goes to a folder beside the file. But some
 # rows do not fit at all: then a load is tried again with the next of these, up to half of the machine's memory.
@@ -149,6 +152,11 @@ class Destination(SqlDestination[Config]):
         if freed is not None and (left := freed + 2 * _PAUSE_S - self.context.clock.monotonic()) > 0:
             self.context.clock.sleep(left)
 
+    def prepare(self) -> None:
+        import duckdb
+
+        del duckdb
+
     def ready(self) -> None:
         """The file can be opened for writing, or made. One that somebody has open is waited for by the load."""
         with self._turn:
@@ -156,6 +164,8 @@ class Destination(SqlDestination[Config]):
             if not Path(self._file).exists():
                 self._room_for_one()
                 return
+            import duckdb
+
             try:
                 duckdb.connect(self._file).close()
             except duckdb.Error as error:
@@ -198,6 +208,8 @@ class Destination(SqlDestination[Config]):
     def _open(self, *, wait_s: float | None = None) -> None:
         if self._connection is not None:
             return
+        import duckdb
+
         self._look()
         until = self.context.clock.monotonic() + (self.config.lock_timeout_s if wait_s is None else wait_s)
         while True:
@@ -275,12 +287,16 @@ class Destination(SqlDestination[Config]):
     @contextmanager
     def translated(self) -> Generator[None]:
         """DuckDB's errors come out as ours."""
+        import duckdb
+
         try:
             yield
         except duckdb.Error as error:
             raise self._translated(error) from error
 
     def _translated(self, error: duckdb.Error) -> Exception:
+        import duckdb
+
         text = str(error)
         if isinstance(error, duckdb.ConstraintException):
             return RowsRefused(text, "CONSTRAINT_VIOLATION")
@@ -394,6 +410,8 @@ class Destination(SqlDestination[Config]):
 
     @contextmanager
     def transaction(self) -> Generator[None]:
+        import duckdb
+
         if self._last != self._writers.transactions:
             # Another destination of this process has written.
             self._keys.clear()
@@ -479,6 +497,8 @@ class Destination(SqlDestination[Config]):
 
     @contextmanager
     def _stream(self, name: str, source: object) -> Generator[None]:
+        import duckdb
+
         self._live.register(name, source)
         try:
             yield
@@ -490,6 +510,8 @@ class Destination(SqlDestination[Config]):
     # Reading.
 
     def query(self, sql: str, *, limit: int | None = None) -> pa.Table:
+        import duckdb
+
         with self.connected(), self.translated():
             statements = self._live.extract_statements(sql)
             if len(statements) != 1:
