@@ -67,7 +67,8 @@ def pipelines_page() -> str:
         "variable, `${NAME:-default}` by it or the default; `$${` is a literal `${`. Relative paths start at the "
         "folder of the file. `millrace schema` prints a JSON Schema of all of this for editors.",
         "",
-        "The settings under `config` are those of the connector: [connectors](connectors.md).",
+        "The settings under `config` are those of the connector: [connectors](connectors.md); of a channel of alerts, "
+        "those of its kind: [being told](../guides/alerts.md#channels).",
         "",
     ]
     parts = [
@@ -80,6 +81,9 @@ def pipelines_page() -> str:
                 ("`usage.window`", "WindowPart"),
                 ("`sources.NAME`, and `pipelines.NAME.source` as a mapping", "ConnectionPart"),
                 ("`destinations.NAME`", "DestinationPart"),
+                ("`alert_channels.NAME`", "ChannelPart"),
+                ("`alert_channels.NAME.wanted`", "WantedPart"),
+                ("`alert_channels.NAME.wanted.quiet`", "QuietPart"),
                 ("`pipelines.NAME`", "PipelinePart"),
                 (
                     "A schedule: `pipelines.NAME.schedule`, `pipelines.NAME.objects.NAME.schedule`, "

@@ -244,6 +244,8 @@ INSIDE: Mapping[str, str] = {
     "alert_watch.daily": "the scheduler",
     "alert_watch.digest": "the scheduler",
     "alert_watch.look": "the scheduler",
+    "alert_channels.differences": "apply",
+    "alert_channels.must_be_reached": "whoever saves a channel, or tries a document",
     "apply.add": "connections.create",
     "apply.apply": "connections and pipelines, each of which asks",
     "apply.apply_file": "connections and pipelines, each of which asks",

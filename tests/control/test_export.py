@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.control import (
+    alert_channels,
     connections,
     ingestion_limit,
     lateness,
@@ -23,6 +24,8 @@ from millrace.control import (
     unusual,
     usage_limits,
 )
+from millrace.control.alert_kinds import EmailSettings
+from millrace.control.alert_wanted import Quiet, Wanted
 from millrace.control.apply import apply
 from millrace.control.document import parse
 from millrace.control.document_schema import SettingsPart
@@ -32,6 +35,7 @@ from millrace.control.pipelines import Wish
 from millrace.control.places import DocumentError, plant
 from millrace.control.schedule import Schedule
 from millrace.control.unusual import Unusual
+from millrace.errors import ConfigError, MillraceError
 
 scalars = st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(
     ["1e5", "007", "no", "~", "null", "True", "12:30", "${A}", "$${A}", "$", "- a", "a: b", "#c", "<<", "0x1f", "1_000"]
@@ -205,3 +209,101 @@ def test_limits_watches_objects_and_pauses_are_written_and_read_back(home: Home,
         with pytest.raises(DocumentError) as caught:
             applied(other, yaml.safe_dump(whole))
         assert {one.code for one in caught.value.problems} == {"all_objects"}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_channels_of_alerts_are_written_without_their_secrets_and_read_back(home: Home, tmp_path: Path):
+    settings.change(home, allow_private_addresses=True)
+    mail = {"host": "127.0.0.1", "port": 2525, "security": "none", "sender": "m@example.com", "password": "SECRET ${A}"}
+    alert_channels.add(home, "ops", "webhook", {"url": "http://127.0.0.1:1/SECRET"})
+    wanted = Wanted(("pipeline", "schema"), "ERROR", Quiet("22:00", "07:00", "Europe/Berlin"))
+    alert_channels.add(home, "post", "email", mail | {"to": ["a@example.com"]}, wanted, enabled=False)
+
+    exported = export(home, sections=["alert_channels"])
+    assert "SECRET" not in exported.text
+    assert list(yaml.safe_load(exported.text)) == ["alert_channels"]
+    assert exported.variables == ("OPS_URL", "POST_PASSWORD")
+    assert "alert_channels:" in export(home).text
+    with pytest.raises(ConfigError, match="no section 'alerts'"):
+        export(home, sections=["alerts"])  # type: ignore[list-item]  # as somebody types it
+    assert export(home, sections=["settings"]).text == "settings:\n  allow_private_addresses: true\n"
+    env = {"OPS_URL": "http://127.0.0.1:1/SECRET", "POST_PASSWORD": "SECRET ${A}"}
+
+    def applied(home: Home, text: str, **more: Any) -> Any:
+        return apply(home, parse(text, tmp_path / "f.yaml", env=env), **more)
+
+    assert {one.state for one in applied(home, exported.text).changes} == {"unchanged"}
+    with Home.open(tmp_path / "other", create=True, env={}) as other:
+        whole = "settings: {allow_private_addresses: true}\n" + exported.text
+        assert {one.state for one in applied(other, whole, dry_run=True).changes if one.kind == "channel"} == {
+            "created"
+        }
+        assert alert_channels.listed(other) == []
+        applied(other, whole)
+        assert export(other, sections=["alert_channels"]).text == exported.text
+        post = alert_channels.find(other, "post")
+        sends = alert_channels.settings(other, "email", post.id, post.config)
+        assert isinstance(sends, EmailSettings) and sends.password
+        assert sends.password.get_secret_value() == "SECRET ${A}"
+
+        # A secret that is another one is told, and not shown; what the file does not say stays.
+        env["OPS_URL"] = "http://127.0.0.1:1/OTHER"
+        stays = "alert_channels:\n  ops: {kind: webhook, config: {url: '${OPS_URL}'}}\n"
+        said = stays.replace("}}\n", "}, enabled: false, wanted: {least: ERROR}}\n")
+        for dry_run in (True, False):
+            [change] = applied(other, said, dry_run=dry_run).changes
+            assert [(one.key, one.before) for one in change.fields] == [
+                ("url", "(secret)"), ("enabled", True), ("wanted", Wanted().to_json()),
+            ]  # fmt: skip
+            assert "OTHER" not in str(change)
+        [change] = applied(other, said).changes
+        assert change.state == "unchanged"
+        assert [one.state for one in applied(other, stays).changes] == ["unchanged"]
+        assert not alert_channels.find(other, "ops").enabled
+
+        # A secret that the file does not name is gone, as it is with connections.
+        bare = (
+            "alert_channels:\n  post: {kind: email, config: {host: 127.0.0.1, security: none, sender: m@example.com}}\n"
+        )
+        applied(other, bare)
+        assert alert_channels.find(other, "post").secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "place"),
+    [
+        ("{kind: pigeon}", "config", "alert_channels.c.kind"),
+        ("{kind: slack, config: {}}", "missing_key", "alert_channels.c.config.url"),
+        ("{kind: slack, config: {url: nowhere}}", "bad_value", "alert_channels.c.config.url"),
+        (
+            "{kind: slack, config: {url: 'https://a.b/c'}, wanted: {least: BAD}}",
+            "bad_value",
+            "alert_channels.c.wanted.least",
+        ),
+        (
+            "{kind: slack, config: {url: 'https://a.b/c'}, wanted: {quiet: {start: '9', end: '10:00'}}}",
+            "config",
+            "alert_channels.c.wanted",
+        ),
+    ],
+)  # fmt: skip
+def test_a_channel_that_cannot_be_is_told_with_its_line(said: str, code: str, place: str, tmp_path: Path):
+    with pytest.raises(DocumentError) as caught:
+        parse(f"alert_channels:\n  c: {said}\n", tmp_path / "f.yaml", env={})
+    assert [(one.code, one.path) for one in caught.value.problems] == [(code, f"f.yaml:2 {place}")]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_channel_does_not_become_one_of_another_kind_and_goes_nowhere_that_the_server_may_not(
+    home: Home, tmp_path: Path
+):
+    alert_channels.add(home, "c", "slack", {"url": "https://hooks.slack.com/x"})
+    for said, code in (
+        ("c: {kind: teams, config: {url: 'https://a.example/c'}}", "kind_changed"),
+        ("d: {kind: teams, config: {url: 'http://127.0.0.1:9/c'}}", "private_address"),
+    ):
+        for dry_run in (True, False):
+            with pytest.raises(MillraceError) as caught:
+                apply(home, parse(f"alert_channels:\n  {said}\n", tmp_path / "f.yaml", env={}), dry_run=dry_run)
+            assert (caught.value.code, (caught.value.path or "")[:26]) == (code, f"f.yaml:2 alert_channels.{said[0]}")
+    assert [one.kind for one in alert_channels.listed(home)] == ["slack"]

@@ -265,3 +265,41 @@ def test_both_are_for_everybody_and_on_a_phone(page: Page, told: Home, hook: Rec
             assert not page.evaluate(beyond), f"{path} is wider than {width}"
     page.set_viewport_size({"width": 1440, "height": 900})
     assert {where: faults for where, faults in found.items() if faults} == {}
+
+
+def test_a_channel_is_changed_with_its_secrets_kept_and_written_as_yaml(page: Page, told: Home) -> None:
+    arrive(page, told, "/alerts/channels", "eva@example.com")
+    drawer = page.get_by_role("dialog", name="Channels")
+    drawer.get_by_role("button", name="Actions of post").click()
+    page.get_by_role("menuitem", name="Change its settings").click()
+    form = drawer.get_by_role("form", name="Settings of post")
+    form.get_by_role("textbox", name="Sender").fill("nobody")
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_contain_text("is not an e-mail address")
+    form.get_by_role("textbox", name="Sender").fill("other@example.com")
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_have_count(0)
+    assert alert_channels.find(told, "post").config["sender"] == "other@example.com"
+    undo(page, "The settings of post are saved")
+    assert alert_channels.find(told, "post").config["sender"] == "millrace@example.com"
+
+    # A secret that is left empty stays; one that is another one does not come back by a click.
+    before = alert_channels.find(told, "pager")
+    drawer.get_by_role("button", name="Actions of pager").click()
+    page.get_by_role("menuitem", name="Change its settings").click()
+    form = drawer.get_by_role("form", name="Settings of pager")
+    expect(form.get_by_role("textbox", name="URL")).to_have_value("")
+    form.get_by_role("textbox", name="Secret").fill("for signatures")
+    form.get_by_role("button", name="Save").click()
+    said = page.get_by_role("alert").filter(has_text="The settings of pager are saved")
+    expect(said).to_be_visible()
+    expect(said.get_by_role("button", name="Undo")).to_have_count(0)
+    now = alert_channels.find(told, "pager")
+    assert (before.secrets, now.secrets) == (("url",), ("secret", "url"))
+
+    drawer.get_by_role("button", name="As YAML").click()
+    written = page.get_by_role("dialog", name="Channels as YAML")
+    expect(written).to_contain_text("url: ${PAGER_URL}")
+    expect(written).to_contain_text("sender: millrace@example.com")
+    expect(written).not_to_contain_text("pipelines:")
+    assert axe.faults(page) == []

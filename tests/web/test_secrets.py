@@ -253,6 +253,8 @@ WRITES: list[tuple[str, dict[str, Any], int]] = [
     (f"POST {API}/apply", {"text": f"{FILE}, db_name: x, db_user: x}}"}, 200),
     (f"POST {API}/apply", {"text": f"{FILE}, db_port: x}}"}, 400),
     (f"POST {API}/apply", {"text": f"{FILE}}}}}"}, 400),
+    (f"POST {API}/apply", {"text": f"alert_channels: {{c: {{kind: webhook, config: {{url: '{SENT}'}}}}}}"}, 400),
+    (f"POST {API}/apply", {"text": f"alert_channels: {{c: {{kind: webhook, config: {json.dumps(HOOK)}}}}}"}, 200),
     (f"POST {PUBLIC}/destinations", {"name": "Sent 2", "type": "POSTGRES", "config": DATABASE}, 201),
     (f"PUT {PUBLIC}/destinations/{{destination_id}}", {"name": "nowhere", "type": "POSTGRES", "config": DATABASE}, 200),
     (

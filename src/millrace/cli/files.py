@@ -104,13 +104,17 @@ def export(
     pipeline: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this pipeline and its connections; may be repeated.")
     ] = None,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this part of the file, such as alert_channels; may be repeated."),
+    ] = None,
 ) -> None:
     """Write pipelines as the YAML that `apply` reads. Secrets become ${VARIABLES} that you set yourself."""
     from millrace.control import export as exporting
     from millrace.control.operations import documents
 
     with face.desk() as desk:
-        exported = desk.ask(documents.export, pipeline or ())
+        exported = desk.ask(documents.export, pipeline or (), section or ())
     if file is not None:
         exporting.write(file, exported.text)
         variables = f"; set {', '.join(exported.variables)} before you apply it" if exported.variables else ""

@@ -50,16 +50,18 @@ class Channel:
         return {"name": self.name, "kind": self.kind, "config": self.config, "enabled": self.enabled} | wanted
 
 
-def add(home: Home, name: str, kind: str, config: Mapping[str, Any], wanted: Wanted | None = None) -> Channel:
+def add(
+    home: Home, name: str, kind: str, config: Mapping[str, Any], wanted: Wanted | None = None, *, enabled: bool = True
+) -> Channel:
     """Alerts go there from now on. Raises ConfigError for a name that is taken and for settings that cannot be,
     Walled where no server may send."""
     home.actor.must("settings.edit")
     checked_name(name, "channel")
     known = alert_kinds.known_kind(kind)
-    _reachable(home, alert_kinds.validated(known, config))
+    must_be_reached(home, alert_kinds.validated(known, config))
     now = datetime.now(UTC)
     id_ = str(uuid.uuid4())
-    row = {"id": id_, "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": True}
+    row = {"id": id_, "team_id": home.actor.team_id, "name": name, "kind": known, "enabled": enabled}
     row |= {"wanted": alert_wanted.checked(wanted or Wanted()).to_json(), "created_at": now, "changed_at": now}
     open_, hidden = alert_kinds.split(known, config)
     values: dict[str, Any] = row | {"config": open_, "secret_keys": sorted(hidden)}
@@ -78,8 +80,9 @@ def change(
     config: Mapping[str, Any] | None = None,
     wanted: Wanted | None = None,
     enabled: bool | None = None,
+    keep_secrets: bool = True,
 ) -> Channel:
-    """The channel with what is given in place of what it had. Secrets that ``config`` does not name stay.
+    """The channel with what is given in place of what it had. Secrets that ``config`` does not name stay, or go.
 
     What waits on its way to a channel that is switched off is not sent.
     """
@@ -88,10 +91,10 @@ def change(
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     hidden: Mapping[str, Any] | None = None
     if config is not None:
-        kept = {key: value for key, value in _secrets(home, old.id).items() if key not in config}
+        kept = {key: value for key, value in _secrets(home, old.id).items() if key not in config and keep_secrets}
         aims.must_stay(home, alert_kinds.MODELS[old.kind], old.config, config, kept, f"channel {name}")
         whole = kept | dict(config)
-        _reachable(home, alert_kinds.validated(old.kind, whole))
+        must_be_reached(home, alert_kinds.validated(old.kind, whole))
         open_, hidden = alert_kinds.split(old.kind, whole)
         values |= {"config": open_, "secret_keys": sorted(hidden)}
     if wanted is not None:
@@ -146,8 +149,18 @@ def settings(home: Home, kind: ChannelKind, channel_id: str, config: Mapping[str
     return alert_kinds.validated(kind, dict(config) | _secrets(home, channel_id))
 
 
-def _reachable(home: Home, settings: Settings) -> None:
-    """Whoever asks may reach more than the service, which sends; it has to reach the channel."""
+def differences(home: Home, old: Channel, config: Mapping[str, Any]) -> list[str]:
+    """Keys whose value in ``config`` is another than the saved one, secrets among them."""
+    saved = dict(old.config) | _secrets(home, old.id)
+    return sorted(
+        key
+        for key in saved.keys() | config.keys()
+        if key not in saved or key not in config or saved[key] != config[key]
+    )
+
+
+def must_be_reached(home: Home, settings: Settings) -> None:
+    """Whoever asks may reach more than the service, which sends; it has to reach the channel. Raises Walled."""
     alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM)))
 
 

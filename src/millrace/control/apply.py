@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from millrace.control import connections, object_queries, pipelines, schedule, settings
-from millrace.control.document import Document, Saved, WantedConnection, WantedPipeline, parse, read
+from millrace.control.document import Document, Saved, WantedChannel, WantedConnection, WantedPipeline, parse, read
 from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline, Wish, Written
 from millrace.control.priority import Priority
@@ -22,7 +22,7 @@ from millrace.errors import ConfigError, MillraceError, Problem
 if TYPE_CHECKING:
     from millrace.control.home import Home
 
-Kind = Literal["setting", "source", "destination", "pipeline"]
+Kind = Literal["setting", "source", "destination", "channel", "pipeline"]
 State = Literal["created", "changed", "unchanged"]
 
 HIDDEN = "(secret)"
@@ -105,6 +105,7 @@ def _applied(home: Home, document: Document, *, dry_run: bool) -> Applied:
         *_settings(home, document, dry_run=dry_run),
         *_usage(home, document, dry_run=dry_run),
         *(_connection(home, one, dry_run=dry_run) for one in document.connections),
+        *(_channel(home, document, one, dry_run=dry_run) for one in document.channels),
         *_prioritized(
             home, document, [_pipeline(home, one, written, dry_run=dry_run) for one in document.pipelines], dry_run
         ),
@@ -205,6 +206,52 @@ def _connection(home: Home, wanted: WantedConnection, *, dry_run: bool) -> Chang
             connections.change(home, wanted.kind, wanted.name, config=wanted.config)
     fields += _loads(home, wanted, connections.load_schedules(home).get(old.id), dry_run=dry_run)
     return Change(wanted.kind, wanted.name, "changed" if fields else "unchanged", fields)
+
+
+def _channel(home: Home, document: Document, wanted: WantedChannel, *, dry_run: bool) -> Change:
+    """Alerts go where the file says; whether it is on, and what is sent there, stays where the file does not say it."""
+    from millrace.control import alert_channels, alert_kinds  # which a run of a file seldom needs
+
+    old = next((one for one in alert_channels.listed(home) if one.name == wanted.name), None)
+    if old is not None and old.kind != wanted.kind:
+        raise ConfigError(
+            f"channel {wanted.name!r} is of kind {old.kind!r} and cannot become {wanted.kind!r}",
+            hint="Give the new one another name.",
+            path=wanted.place,
+            code="kind_changed",
+        )
+    with _at(wanted.place):
+        if dry_run:
+            home.actor.must("settings.edit")
+            # Whatever the same file opens is open by then.
+            if not document.settings.get("allow_private_addresses"):
+                alert_channels.must_be_reached(home, alert_kinds.validated(wanted.kind, wanted.config))
+        elif old is None:
+            enabled = wanted.enabled is not False
+            alert_channels.add(home, wanted.name, wanted.kind, wanted.config, wanted.wanted, enabled=enabled)
+    if old is None:
+        return Change("channel", wanted.name, "created")
+    secret = alert_kinds.MODELS[wanted.kind].secret_keys()
+    keys = alert_channels.differences(home, old, wanted.config)
+    fields = [
+        Field(key, HIDDEN, HIDDEN) if key in secret else Field(key, old.config.get(key), wanted.config.get(key))
+        for key in keys
+    ]
+    if wanted.enabled not in (None, old.enabled):
+        fields.append(Field("enabled", old.enabled, wanted.enabled))
+    if wanted.wanted not in (None, old.wanted):
+        fields.append(Field("wanted", old.wanted.to_json(), wanted.wanted.to_json()))
+    if fields and not dry_run:
+        with _at(wanted.place):
+            alert_channels.change(
+                home,
+                wanted.name,
+                config=wanted.config if keys else None,
+                wanted=wanted.wanted,
+                enabled=wanted.enabled,
+                keep_secrets=False,
+            )
+    return Change("channel", wanted.name, "changed" if fields else "unchanged", tuple(fields))
 
 
 def _loads(home: Home, wanted: WantedConnection, old: JSON, *, dry_run: bool) -> tuple[Field, ...]:

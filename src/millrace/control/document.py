@@ -16,10 +16,13 @@ from typing import Literal
 from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.connect.source import Context
-from millrace.control import query_modes
+from millrace.control import alert_kinds, alert_wanted, query_modes
 from millrace.control import schedule as schedules
+from millrace.control.alert_kinds import ChannelKind
+from millrace.control.alert_wanted import Wanted
 from millrace.control.document_fit import fitted, rest
 from millrace.control.document_schema import (
+    ChannelPart,
     ConnectionPart,
     DestinationPart,
     DocumentPart,
@@ -87,6 +90,20 @@ class WantedPipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedChannel:
+    """A channel of alerts as the file wants it. ``config`` holds secrets in the clear (I7)."""
+
+    name: str
+    kind: ChannelKind
+    config: dict[str, JSON]
+    place: str
+    enabled: bool | None = None
+    """None: as it is."""
+    wanted: Wanted | None = None
+    """None: as it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """What a file wants. Everything in it has been checked as far as that is possible without the connections."""
 
@@ -95,6 +112,7 @@ class Document:
     usage: JSON
     """Limits of the team; None: as they are."""
     connections: tuple[WantedConnection, ...]
+    channels: tuple[WantedChannel, ...]
     pipelines: tuple[WantedPipeline, ...]
     warnings: tuple[Problem, ...] = ()
 
@@ -170,10 +188,17 @@ class _Reading:
             if isinstance(part.source, ConnectionPart)
         ]
         connections = [one for one in (*sources, *targets, *inline) if one]
+        channels = [one for name, part in shape.alert_channels.items() if (one := self._channel(name, part))]
         pipelines = [self._pipeline(name, part, connections) for name, part in shape.pipelines.items()]
         settings = shape.settings.model_dump(exclude_none=True)
         return Document(
-            self.file, settings, _limits(shape.usage), tuple(connections), tuple(pipelines), tuple(self.warnings)
+            self.file,
+            settings,
+            _limits(shape.usage),
+            tuple(connections),
+            tuple(channels),
+            tuple(pipelines),
+            tuple(self.warnings),
         )
 
     def _connection(
@@ -197,6 +222,30 @@ class _Reading:
         config = fitted(model, self.tree, below, absolute(model, part.config, self.file.absolute().parent))
         if config is None:
             return None
+        self._in_the_clear(model, name, config, below)
+        places = {key: self.tree.place((*below, key)) for key in config}
+        loads = part.load_schedule if isinstance(part, DestinationPart) else None
+        planned = None if loads is None else self._schedule(loads, None, (*at, "load_schedule"))
+        return WantedConnection(name, kind, part.type, config, self.tree.place(at), places, planned)
+
+    def _channel(self, name: str, part: ChannelPart) -> WantedChannel | None:
+        """The channel with its settings checked by its kind; problems go to the tree."""
+        at: Keys = ("alert_channels", name)
+        wanted: Wanted | None = None
+        with _Told(self.tree, (*at, "wanted")):
+            if part.wanted is not None:
+                wanted = alert_wanted.checked(alert_wanted.from_json(part.wanted.model_dump()))
+        with _Told(self.tree, (*at, "kind")):
+            kind = alert_kinds.known_kind(part.kind)
+            config = fitted(alert_kinds.MODELS[kind], self.tree, (*at, "config"), part.config)
+            if config is not None:
+                self._in_the_clear(alert_kinds.MODELS[kind], name, config, (*at, "config"))
+                said = {key: value for key, value in config.items() if value is not None}
+                return WantedChannel(name, kind, said, self.tree.place(at), part.enabled, wanted)
+        return None
+
+    def _in_the_clear(self, model: type[Settings], name: str, config: Mapping[str, JSON], below: Keys) -> None:
+        """A secret that stands in the file is warned of."""
         for key in sorted(model.secret_keys() & config.keys()):
             if self.tree.in_the_clear((*below, key)):
                 self.warnings.append(
@@ -207,10 +256,6 @@ class _Reading:
                         self.tree.place((*below, key)),
                     )
                 )
-        places = {key: self.tree.place((*below, key)) for key in config}
-        loads = part.load_schedule if isinstance(part, DestinationPart) else None
-        planned = None if loads is None else self._schedule(loads, None, (*at, "load_schedule"))
-        return WantedConnection(name, kind, part.type, config, self.tree.place(at), places, planned)
 
     def _pipeline(self, name: str, part: PipelinePart, connections: list[WantedConnection]) -> WantedPipeline:
         at: Keys = ("pipelines", name)

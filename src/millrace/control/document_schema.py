@@ -17,6 +17,7 @@ from pydantic import (
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
+from millrace.control.alert_events import Category, Severity
 from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
 from millrace.engine.failures import FailurePolicy
@@ -142,6 +143,33 @@ class WatchPart(Part):
         if self.pause and self.unusual_times is None:
             raise ValueError("what pauses is an unusual day: 'pause' needs 'unusual_times'")
         return self
+
+
+class QuietPart(Part):
+    """Hours of every day in which only CRITICAL alerts are sent; others wait until they end."""
+
+    start: str = Field(description="Time of the day: 22:00.", examples=["22:00"])
+    end: str = Field(description="Time of the day; before the start, it is that of the next day.", examples=["07:00"])
+    time_zone: str = Field("UTC", description="Whose clocks, as an IANA name.")
+
+
+class WantedPart(Part):
+    """Which alerts go to a channel, and when not."""
+
+    categories: list[Category] | None = Field(
+        None, description="Of what they are; left out: of everything but every load."
+    )
+    least: Severity = Field("INFO", description="How bad they are, at least.")
+    quiet: QuietPart | None = Field(None, description="Hours in which nothing is sent but what is CRITICAL.")
+
+
+class ChannelPart(Part):
+    """A channel: where alerts of the team go, and which of them."""
+
+    kind: str = Field(description="Kind of the channel, for example slack or webhook.")
+    config: dict[str, Any] = Field(default_factory=dict, description="Settings of this kind.")
+    enabled: bool | None = Field(None, description="Whether anything is sent; left out: stays, at first true.")
+    wanted: WantedPart | None = Field(None, description="What is sent; left out: stays. {}: all but every load.")
 
 
 class ObjectPart(Part):
@@ -355,6 +383,9 @@ class DocumentPart(Part):
     destinations: dict[str, DestinationPart] = Field(
         default_factory=dict[str, DestinationPart], description="Destinations by name."
     )
+    alert_channels: dict[str, ChannelPart] = Field(
+        default_factory=dict[str, ChannelPart], description="Channels of alerts by name."
+    )
     pipelines: dict[str, PipelinePart] = Field(
         default_factory=dict[str, PipelinePart], description="Pipelines by name."
     )
@@ -396,12 +427,31 @@ def schema() -> dict[str, JSON]:
         if kind == "destination":
             parts[kind]["properties"]["load_schedule"] = parts["DestinationPart"]["properties"]["load_schedule"]
         whole["properties"][f"{kind}s"]["additionalProperties"] = {"$ref": f"#/$defs/{kind}"}
+    _channels(parts)
     inline = parts["PipelinePart"]["properties"]["source"]
     inline.pop("oneOf", None)
     inline["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/source"}]
     parts.pop("ConnectionPart", None)
     parts.pop("DestinationPart", None)
     return {"$schema": DIALECT, "title": "Millrace pipelines", **{k: v for k, v in whole.items() if k != "title"}}
+
+
+def _channels(parts: dict[str, JSON]) -> None:
+    """The settings of a channel are those of its kind."""
+    from millrace.control.alert_kinds import KINDS, MODELS
+
+    branches: list[JSON] = []
+    for kind in KINDS:
+        parts[f"channel_{kind}"] = _settings(MODELS[kind], kind, parts)
+        branches.append(
+            {
+                "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+                "then": {"properties": {"config": {"$ref": f"#/$defs/channel_{kind}"}}, "required": ["config"]},
+            }
+        )
+    channel = parts["ChannelPart"]
+    channel["properties"]["kind"] = {"enum": [*KINDS], "description": channel["properties"]["kind"]["description"]}
+    channel["allOf"] = branches
 
 
 def _settings(model: type[Settings], title: str, parts: dict[str, JSON]) -> dict[str, JSON]:

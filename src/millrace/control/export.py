@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import yaml
 
 from millrace.control import (
+    alert_channels,
     connections,
     document_limits,
     object_queries,
@@ -19,17 +20,24 @@ from millrace.control import (
     settings,
     transformations,
 )
+from millrace.control.alert_channels import Channel
+from millrace.control.alert_wanted import EVERYTHING
 from millrace.control.connections import Connection
 from millrace.control.document import ALL, variable
+from millrace.control.findings import nearest
 from millrace.control.pipelines import Pipeline
 from millrace.control.places import BROKEN, WHOLE, WORDS
 from millrace.control.transformations import Transformation
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
-from millrace.errors import EnvironmentProblem
+from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+
+
+Section: TypeAlias = Literal["settings", "usage", "sources", "destinations", "alert_channels", "pipelines"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +49,17 @@ class Exported:
     variables: tuple[str, ...]
 
 
-def export(home: Home, names: Sequence[str] | None = None) -> Exported:
-    """All pipelines and connections of the home as a file, or those of the named pipelines.
+def export(home: Home, names: Sequence[str] | None = None, sections: Sequence[Section] = ()) -> Exported:
+    """All that a file can say of the home, or the named pipelines with their connections; of that, those sections.
 
     A source that one pipeline alone uses, under its own name, stands inside of it. Raises ConfigError for an unknown
-    name.
+    name or section.
     """
     home.actor.must("view")
+    for one in sections:
+        if one not in SECTIONS:
+            hint = nearest(one, SECTIONS, what="There are")
+            raise ConfigError(f"the file has no section {one!r}", hint=hint, path="section", code="unknown_section")
     found = [pipelines.find(home, name) for name in names] if names else pipelines.listed(home)
     used = {one.source_id for one in found} | {one.destination_id for one in found}
     kept = [one for one in connections.listed(home) if not names or one.id in used]
@@ -65,16 +77,19 @@ def export(home: Home, names: Sequence[str] | None = None) -> Exported:
         for field in fields(workspace)
         if (value := getattr(workspace, field.name)) != field.default and field.name != "stage_url"
     }
-    whole: dict[str, JSON] = {
-        "settings": changed if not names else {},
-        "usage": document_limits.team(home) if not names else {},
-        "sources": {one.name: writing.connection(one) for one in kept if writing.stands_alone(one)},
-        "destinations": {one.name: writing.connection(one) for one in kept if one.kind == "destination"},
-        "pipelines": {one.name: writing.pipeline(one) for one in found},
+    channels = alert_channels.listed(home) if not names else []
+    # Each is asked for its variables only where it is written.
+    whole: dict[Section, Callable[[], JSON]] = {
+        "settings": lambda: changed if not names else {},
+        "usage": lambda: document_limits.team(home) if not names else {},
+        "sources": lambda: {one.name: writing.connection(one) for one in kept if writing.stands_alone(one)},
+        "destinations": lambda: {one.name: writing.connection(one) for one in kept if one.kind == "destination"},
+        "alert_channels": lambda: {one.name: writing.channel(one) for one in channels},
+        "pipelines": lambda: {one.name: writing.pipeline(one) for one in found},
     }
-    shown = {key: value for key, value in whole.items() if value}
+    shown = {key: value for key, said in whole.items() if (not sections or key in sections) and (value := said())}
     text = yaml.dump(shown, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100) if shown else ""
-    return Exported(text, len(found), tuple(sorted(writing.variables.values())))
+    return Exported(text, len(shown.get("pipelines", ())), tuple(sorted(writing.variables.values())))
 
 
 def write(file: Path, text: str) -> None:
@@ -116,6 +131,16 @@ class _Writing:
             whole["config"] = config | secret
         if (loads := self.loads.get(one.id)) is not None:
             whole["load_schedule"] = _schedule(loads)
+        return whole
+
+    def channel(self, one: Channel) -> JSON:
+        config = {key: _escaped(value) for key, value in one.config.items()}
+        secret = {key: f"${{{self._variable(one, key)}}}" for key in one.secrets}
+        whole: dict[str, JSON] = {"kind": one.kind, "config": config | secret}
+        if not one.enabled:
+            whole["enabled"] = False
+        if one.wanted != EVERYTHING:
+            whole["wanted"] = {key: value for key, value in one.wanted.to_json().items() if value is not None}
         return whole
 
     def pipeline(self, one: Pipeline) -> JSON:
@@ -162,8 +187,8 @@ class _Writing:
             whole["objects"] = {ALL: {}} | {name: _object(said) for name, said in decided.items()}
         return whole
 
-    def _variable(self, one: Connection, key: str) -> str:
-        """A variable of its own for each secret, named after connection and key."""
+    def _variable(self, one: Connection | Channel, key: str) -> str:
+        """A variable of its own for each secret, named after connection or channel, and key."""
         name = variable(one.name, key)
         taken = {other for where, other in self.variables.items() if where != (one.id, key)}
         while name in taken:

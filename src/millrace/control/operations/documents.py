@@ -18,7 +18,7 @@ from millrace.control.connections import config_class
 from millrace.control.desk import Content, operation
 from millrace.control.document import parse
 from millrace.control.document_schema import schema as schema_of
-from millrace.control.export import Exported
+from millrace.control.export import Exported, Section
 from millrace.control.files import Stored
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
@@ -49,7 +49,7 @@ def apply(
     known = applying.saved(home)
     with files.laid_out(home, sent) as folder:
         document = parse(text, folder / _last(file), env=variables, saved=known)
-    if document.settings:
+    if document.settings or document.channels:
         home.actor.must("settings.edit")
     there = tuple(
         replace(one, config=files.settled(home, config_class(one.kind, one.type), one.config, folder, sent))
@@ -59,9 +59,15 @@ def apply(
 
 
 @operation("GET", "/export")
-def export(home: Home, pipeline: Annotated[Sequence[Name], Field(max_length=1000)] = ()) -> Exported:
-    """Write pipelines as the YAML that `apply` reads. Secrets become ${VARIABLES}."""
-    return exporting.export(home, pipeline or None)
+def export(
+    home: Home,
+    pipeline: Annotated[Sequence[Name], Field(max_length=1000)] = (),
+    section: Annotated[
+        Sequence[Section], Field(max_length=20, description="Only these parts of the file; left out: all.")
+    ] = (),
+) -> Exported:
+    """Write pipelines as the YAML that `apply` reads, and what else a file can say. Secrets become ${VARIABLES}."""
+    return exporting.export(home, pipeline or None, section)
 
 
 @operation("GET", "/schema")

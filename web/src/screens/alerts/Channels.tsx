@@ -1,29 +1,18 @@
-import {
-  ActionIcon,
-  Button,
-  Group,
-  Menu,
-  Paper,
-  Select,
-  Stack,
-  Switch,
-  Text,
-  TextInput,
-} from '@mantine/core';
-import { IconDots } from '@tabler/icons-react';
+import { ActionIcon, Button, Group, Menu, Paper, Stack, Switch, Text } from '@mantine/core';
+import { IconDots, IconFileCode } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { api, body, type Schemas } from '~/api/client';
+import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { useSeen } from '~/parts/reversible';
-import { SchemaForm } from '~/parts/SchemaForm';
 import { Side } from '~/parts/Side';
-import type { Settings } from '~/parts/schema';
+import { Yaml } from '~/parts/Yaml';
 import { sentence } from '~/words/statuses';
+import { Change, NewChannel } from './Channel';
 import { channelsQuery } from './questions';
 
 type Channel = Schemas['Channel'];
@@ -55,14 +44,28 @@ export function Component() {
       body(api.POST('/api/millrace/v1/alert-channels/{name}/test', { params: { path: { name } }, body: {} })),
     onSuccess: (told) =>
       told.problem
-        ? failed(new Error(`${told.problem} ${told.hint ?? ''}`))
+        ? failed(new Problem(0, { code: 'NOT_SENT', message: told.problem, hint: told.hint }))
         : done(`${told.channel} took the test`),
     onError: failed,
   });
   const [removing, remove] = useState<string | null>(null);
+  const [changing, alter] = useState<string | null>(null);
+  const [text, showText] = useState(false);
   const editable = may('settings.edit');
   return (
-    <Side title="Channels" told="Where alerts of the team go" back={at.alerts}>
+    <Side
+      title="Channels"
+      told="Where alerts of the team go"
+      back={at.alerts}
+      actions={
+        channels.data &&
+        channels.data.length > 0 && (
+          <Button variant="default" leftSection={<IconFileCode size={16} />} onClick={() => showText(true)}>
+            As YAML
+          </Button>
+        )
+      }
+    >
       <Stack>
         <ErrorNote error={channels.error} again={() => void channels.refetch()} />
         {channels.data?.length === 0 && <Text c="dimmed">None yet: alerts are only shown here.</Text>}
@@ -92,6 +95,7 @@ export function Component() {
                     </Menu.Target>
                     <Menu.Dropdown>
                       <Menu.Item onClick={() => test.mutate(one.name)}>Send a test</Menu.Item>
+                      <Menu.Item onClick={() => alter(one.name)}>Change its settings</Menu.Item>
                       <Menu.Item color="red" onClick={() => remove(one.name)}>
                         Remove
                       </Menu.Item>
@@ -100,6 +104,7 @@ export function Component() {
                 </Group>
               )}
             </Group>
+            {changing === one.name && <Change channel={one} close={() => alter(null)} />}
           </Paper>
         ))}
         {editable && <NewChannel made={settled} />}
@@ -120,67 +125,7 @@ export function Component() {
           Its settings are lost, secrets too. Alerts still stand here, and go to the other channels.
         </Confirm>
       )}
+      {text && <Yaml title="Channels as YAML" sections={['alert_channels']} close={() => showText(false)} />}
     </Side>
-  );
-}
-
-function NewChannel({ made }: { made: () => Promise<unknown> }) {
-  const kinds = useQuery({
-    queryKey: ['channels', 'kinds'],
-    queryFn: () => body(api.GET('/api/millrace/v1/alert-channel-kinds')),
-    staleTime: Number.POSITIVE_INFINITY,
-  });
-  const [kind, setKind] = useState<Channel['kind'] | null>(null);
-  const [name, setName] = useState('');
-  const [config, setConfig] = useState<Settings>({});
-  const form = kinds.data?.find((one) => one.kind === kind);
-  const add = useMutation({
-    mutationFn: () =>
-      body(api.POST('/api/millrace/v1/alert-channels', { body: { kind: kind ?? 'email', name, config } })),
-    onSuccess: async () => {
-      done(`${name} is a channel now`);
-      setKind(null);
-      setName('');
-      setConfig({});
-      await made();
-    },
-  });
-  return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        add.mutate();
-      }}
-    >
-      <Stack>
-        <Select
-          label="Add a channel"
-          placeholder="Choose what kind"
-          data={kinds.data?.map((one) => ({ value: one.kind, label: one.title })) ?? []}
-          value={kind}
-          onChange={(value) => {
-            setKind(value as Channel['kind'] | null);
-            setConfig({});
-          }}
-        />
-        {form && (
-          <>
-            <TextInput
-              label="Name"
-              required
-              value={name}
-              onChange={(event) => setName(event.currentTarget.value)}
-            />
-            <SchemaForm schema={form.config} secrets={form.secrets} value={config} change={setConfig} />
-            <ErrorNote error={add.error} />
-            <Group justify="flex-end">
-              <Button type="submit" loading={add.isPending}>
-                Add channel
-              </Button>
-            </Group>
-          </>
-        )}
-      </Stack>
-    </form>
   );
 }

@@ -6,6 +6,12 @@ export const channelsQuery = queryOptions({
   queryFn: () => body(api.GET('/api/millrace/v1/alert-channels')),
 });
 
+export const kindsQuery = queryOptions({
+  queryKey: ['channel-kinds'],
+  queryFn: () => body(api.GET('/api/millrace/v1/alert-channel-kinds')),
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
 /** What a user gets mail about; null: whoever asks. */
 export const preferencesQuery = (email: string | null) =>
   queryOptions({

@@ -10,6 +10,7 @@ import {
   TextInput,
   Title,
 } from '@mantine/core';
+import { IconFileCode } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
@@ -17,6 +18,7 @@ import { useMay } from '~/api/session';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
 import { useReversible } from '~/parts/reversible';
+import { Yaml } from '~/parts/Yaml';
 import { changedOf, GROUPS, type Key, type Setting } from './known';
 
 type Workspace = Schemas['Workspace'];
@@ -24,16 +26,33 @@ type Workspace = Schemas['Workspace'];
 /** What holds for all of this server. */
 export function Component() {
   const may = useMay();
+  const [text, showText] = useState(false);
   const settings = useQuery({
     queryKey: ['settings'],
     queryFn: () => body(api.GET('/api/millrace/v1/settings')),
   });
   return (
     <div className="content" data-narrow>
-      <PageHead title="Settings" told="What holds for all pipelines of this server." />
+      <PageHead
+        title="Settings"
+        told="What holds for all pipelines of this server."
+        actions={
+          <Button variant="default" leftSection={<IconFileCode size={16} />} onClick={() => showText(true)}>
+            As YAML
+          </Button>
+        }
+      />
       <ErrorNote error={settings.error} again={() => void settings.refetch()} />
       {settings.data && (
         <Form key={JSON.stringify(settings.data)} saved={settings.data} editable={may('settings.edit')} />
+      )}
+      {text && (
+        <Yaml
+          title="Settings as YAML"
+          sections={['settings', 'usage']}
+          nothing="All settings are as they are at first, and no limits are set: the file says nothing of them."
+          close={() => showText(false)}
+        />
       )}
     </div>
   );
