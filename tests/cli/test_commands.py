@@ -485,6 +485,14 @@ def test_simulate_serves_until_ctrl_c(tmp_path: Path):
     assert ask("simulate", "clevertap", "--now", "yesterday", "--json").json["error"]["code"] == "usage"
 
 
+@pytest.mark.parametrize("statement", ["DROP TABLE events", "SELEKT 1", "SELECT 1; SELECT 2"])
+def test_a_statement_that_is_no_query_is_told_with_what_is_one(shop: Shop, statement: str):
+    asked = shop.ask("query", statement)
+    assert asked.code == 2, asked
+    assert "→ Write one statement that reads" in asked.err
+    assert shop.ask("query", "SELECT count(*) > 0 FROM events", "--json").json["rows"] == [[True]]
+
+
 def test_a_query_whose_values_cannot_be_read_is_told(shop: Shop):
     asked = shop.ask("query", "SELECT 'a'::INT")
     assert asked.code == 2
