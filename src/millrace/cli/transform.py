@@ -8,26 +8,25 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from millrace.cli import trials
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.paging import LIMIT, newest_first
+from millrace.cli.pipelines import PIPELINE
 from millrace.cli.progress import interruptible
-from millrace.cli.text import ago, bold, count, dim, mark, say, table
+from millrace.cli.text import ago, count, dim, mark, say, table
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.desk import Desk
-    from millrace.control.operations.transformations import Tried
     from millrace.control.transformations import Transformation
-    from millrace.control.trial_events import Event
-    from millrace.control.trials import DryRun, Effect, Outcome, Personal
+    from millrace.control.trials import Personal
 
-PIPELINE = typer.Argument(metavar="PIPELINE", help="Name of a pipeline.")
 SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
 BLOCKS = typer.Option("--blocks", metavar="FILE", help="JSON file with a chain of blocks.")
 REASON = typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept with the version.")
@@ -110,7 +109,7 @@ def sample(
     if not found:
         what = "no event that a transformation could not let pass" if failed else "no samples yet: run it first"
         face.remark(f"{pipeline} has {what}.")
-    face.answer([_plain(one) for one in found], (_written(_plain(one)) for one in found))
+    face.answer([trials.plain(one) for one in found], (trials.written(trials.plain(one)) for one in found))
 
 
 @command(
@@ -161,11 +160,11 @@ def test(
                 )
     if face.json:
         for outcome in trial.outcomes:
-            say(_written(_outcome(outcome)))
+            say(trials.written(trials.outcome_of(outcome)))
         if pipeline is not None:
-            say(_written({"tables": [asdict(effect) for effect in trial.effects]}))
+            say(trials.written({"tables": [asdict(effect) for effect in trial.effects]}))
     else:
-        for line in _trial(trial):
+        for line in trials.told(trial):
             say(line)
 
 
@@ -190,7 +189,7 @@ def dry_run(
         text = _text(desk, pipeline, script, blocks, drafted=True)
         with text.placed():
             done = desk.send(transformations.dry_run, watch, pipeline, text.kind, text.text, last)
-    face.answer(done, _dry_run(done))
+    face.answer(done, trials.compared(done))
 
 
 @command(
@@ -416,99 +415,6 @@ def _text(desk: Desk, pipeline: str | None, script: Path | None, blocks: Path | 
 
 def _called(one: Transformation) -> str:
     return "the draft" if one.version == 0 else f"version {one.version}"
-
-
-def _written(value: object) -> str:
-    """Compact JSON, numbers with all their digits."""
-    from millrace.data import json_text
-
-    return json_text.dumps(value)
-
-
-def _plain(event: Event) -> dict[str, Any]:
-    return {"event_name": event.event_name, "properties": event.properties}
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    error = outcome.error and asdict(outcome.error)
-    return {"output": [_plain(one) for one in outcome.output], "error": error}
-
-
-def _trial(trial: Tried) -> Iterator[str]:
-    for event, outcome in zip(trial.events, trial.outcomes, strict=True):
-        yield f"{bold(event.event_name)} {_written(event.properties)}"
-        yield from _became(outcome)
-    for line in trial.printed:
-        yield dim(f"printed: {line}")
-    yield from _effects(trial.effects)
-    bad = sum(outcome.error is not None for outcome in trial.outcomes)
-    dropped = sum(outcome.error is None and not outcome.output for outcome in trial.outcomes)
-    made = sum(len(outcome.output) for outcome in trial.outcomes)
-    state = mark("bad" if bad else "good")
-    yield f"{state} {count(len(trial.events), 'event')} in, {made:,} out, {dropped:,} dropped, {bad:,} failed"
-
-
-def _became(outcome: Outcome) -> Iterator[str]:
-    if outcome.error is not None:
-        head, *more = outcome.error.message.splitlines() or [""]
-        yield f"  {mark('bad')} {outcome.error.code}: {head}"
-        yield from (f"    {line}" for line in more)
-        yield from (dim(f"    {frame}") for frame in outcome.error.frames)
-    elif not outcome.output:
-        yield f"  {mark('idle')} dropped"
-    for after in outcome.output:
-        yield f"  → {after.event_name} {_written(after.properties)}"
-
-
-def _effects(effects: Sequence[Effect]) -> Iterator[str]:
-    for effect in effects:
-        yield f"  {mark('look')} table {effect.table}: {effect.change}"
-
-
-def _dry_run(done: DryRun) -> Iterator[str]:
-    if done.through:
-        yield dim(f"These rows went through version {done.through} when they were read.")
-    for difference in done.differences:
-        before = difference.before
-        yield f"{bold(before.event_name)} {_written(before.properties)}"
-        if len(difference.after) > 1:
-            yield from _split(before, difference.after)
-        else:
-            for after in difference.after:
-                yield from _changes(before, after)
-        if difference.error is not None:
-            yield f"  {mark('bad')} {difference.error.message.splitlines()[0]}"
-        elif not difference.after:
-            yield f"  {mark('idle')} dropped"
-    yield from _effects(done.effects)
-    for reason, rows in sorted(done.failures.items(), key=lambda pair: -pair[1]):
-        yield f"  {mark('bad')} {count(rows, 'row')}: {reason.splitlines()[0]}"
-    parts = ", ".join(f"{rows:,} {word}" for word, rows in done.counts.items() if rows)
-    yield f"{mark('bad' if done.failures else 'good')} {count(done.rows, 'row')}: {parts}. Nothing was written."
-
-
-def _split(before: Event, outputs: Sequence[Event]) -> Iterator[str]:
-    """What one event became, each by its own name: told as changes of the first, a new one would seem to replace it."""
-    for after in outputs:
-        if after.event_name != before.event_name:
-            yield f"  → {after.event_name} {_written(after.properties)}"
-            continue
-        changes = list(_changes(before, after))
-        yield f"  → {after.event_name}" + ("" if changes else ", unchanged")
-        yield from (f"  {change}" for change in changes)
-
-
-def _changes(before: Event, after: Event) -> Iterator[str]:
-    if before.event_name != after.event_name:
-        yield f"  ~ event type {before.event_name} → {after.event_name}"
-    for name in dict.fromkeys([*before.properties, *after.properties]):
-        was, is_ = before.properties.get(name), after.properties.get(name)
-        if name not in after.properties:
-            yield f"  - {name}: {_written(was)}"
-        elif name not in before.properties:
-            yield f"  + {name}: {_written(is_)}"
-        elif was != is_:
-            yield f"  ~ {name}: {_written(was)} → {_written(is_)}"
 
 
 def _personal(found: Sequence[Personal], events: int) -> Iterator[str]:
