@@ -17,8 +17,8 @@ from millrace.connect.destination import Load
 from millrace.connect.source import Note, Reading
 from millrace.control import leases, mappings, positions, rejects
 from millrace.data.batch import Checkpoint, Mark, Passed
-from millrace.engine.load import StagedRows
 from millrace.engine.stage import Draft
+from millrace.engine.staged_rows import StagedRows
 from millrace.errors import MillraceError, SchemaError, Stale, Transient
 
 __all__ = ["desk", "rig", "types"]

@@ -150,7 +150,7 @@ MUTATIONS = {
         "tests/engine/test_sync.py::test_without_auto_mapping_what_does_not_fit_is_rejected",
     ),
     "I6 staged values not asked": Mutation(
-        "engine/load.py",
+        "engine/staged_rows.py",
         "if casted.bad is not None:",
         "if False:",
         INVARIANTS + "test_i6_staged_values_that_do_not_fit_are_not_loaded_as_something_else",

@@ -15,7 +15,7 @@ from millrace.control import retention
 from millrace.control.settings import change
 from millrace.data.batch import Batch, Checkpoint
 from millrace.engine import load as loading
-from millrace.engine.load import fresh_name
+from millrace.engine.fresh import fresh_name
 from millrace.errors import EnvironmentProblem, SchemaError
 
 __all__ = ["desk", "rig", "types"]

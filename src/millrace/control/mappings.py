@@ -17,7 +17,7 @@ from millrace.control import commits, leases, mapping_edits, pipelines, shelving
 from millrace.control.activity import Entity, wrote
 from millrace.control.mapping_plans import ME, By, Edit, Plan, around, edit, keep, leased
 from millrace.control.mapping_versions import Difference, Kept, diff, differences, kept, latest, named, versions
-from millrace.engine.load import drop_fresh
+from millrace.engine.fresh import drop_fresh
 from millrace.engine.mapping import Mapping, policy_of
 from millrace.engine.policy import Policy
 from millrace.errors import ConfigError

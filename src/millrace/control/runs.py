@@ -16,7 +16,7 @@ from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
 from millrace.control.records import RunKind, RunRecord
 from millrace.data.batch import Lane
-from millrace.engine.load import drop_fresh
+from millrace.engine.fresh import drop_fresh
 from millrace.engine.meter import Meter
 from millrace.engine.sync import Sync
 from millrace.errors import ConfigError, MillraceError

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from collections.abc import Mapping as Dict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -24,131 +22,21 @@ from millrace.connect.destination import (
 )
 from millrace.connect.source import Clock, Note
 from millrace.data.batch import Segment
-from millrace.data.cast import cast
-from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix, is_measured
+from millrace.data.columns import BEFORE, INGESTED_AT, UNCHANGED, Prefix
 from millrace.engine.entering import rejects
 from millrace.engine.failures import ObjectFailed
+from millrace.engine.fresh import fresh_name, must_be_ours
 from millrace.engine.ledger import RejectFile, Shelf, Shelved
 from millrace.engine.mapping import Around, Mapping, policy_of
 from millrace.engine.meter import Meter
-from millrace.engine.naming import FRESH
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Stage, stage_rejects
+from millrace.engine.staged_rows import StagedRows
 from millrace.errors import ConfigError, EnvironmentProblem, SchemaError
 
 # One load takes at most so many segments and rows (loading.md 7: files per load).
 MOST_SEGMENTS = 500
 MOST_ROWS = 1_000_000
-
-
-def fresh_name(table: str, limits: Limits) -> str:
-    """Name of the table in which a full reload gathers. Never that of the table itself, however short names must be."""
-    name = table + FRESH
-    size = len(name.encode() if limits.count_bytes else name)
-    if size <= limits.table_name:
-        return name
-    tail = f"_{hashlib.sha256(table.encode()).hexdigest()[:8]}{FRESH}"
-    room = limits.table_name - len(tail)
-    return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
-
-
-def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix, pipeline: str) -> None:
-    """What a full reload of the table that never came to its end has left is gone; never a table of somebody else's.
-
-    ``pipeline``: whose reload (`Shelf.feed`).
-    """
-    name = fresh_name(table, destination.limits)
-    if _is_ours(destination, name, prefix, pipeline):
-        destination.drop(name)
-
-
-def _is_ours(destination: Destination[Any], fresh: str, prefix: Prefix, pipeline: str) -> bool:
-    """Whether a table that has the name of a fresh one was made by a full reload of the pipeline, or there is none.
-
-    Rows that were loaded there have a note beside them (I3), which says whose they are. Before its first load it has no
-    row, but our columns.
-    """
-    there = destination.schema(fresh)
-    if there is None:
-        return True
-    if feeds := destination.feeds(fresh):
-        return all(feed.startswith(f"{pipeline}:") for feed in feeds)
-    return prefix.outside(INGESTED_AT) in there and destination.sizes(fresh, "", [(None, None)], {})[1] == [0]
-
-
-def _must_be_ours(destination: Destination[Any], fresh: str, table: str, prefix: Prefix, pipeline: str) -> None:
-    if not _is_ours(destination, fresh, prefix, pipeline):
-        raise SchemaError(
-            f"the table {fresh} at the destination was not made by this pipeline, and a full reload of {table} fills a "
-            "table of that name before it takes its place",
-            hint=f"Rename {fresh}, or drop it if nobody needs it; then run the pipeline again.",
-            code="fresh_taken",
-        )
-
-
-class StagedRows(Rereadable):
-    """The rows of segments as one table shape; every reading starts again. Files are verified at the first one, and
-    again when they were touched since.
-
-    ``formerly``: names that a column had when older segments were staged.
-    """
-
-    def __init__(
-        self,
-        stage: Stage,
-        segments: Sequence[Segment],
-        schema: pa.Schema,
-        formerly: Dict[str, Sequence[str]] | None = None,
-    ) -> None:
-        self._stage = stage
-        self._segments = segments
-        self._schema = schema
-        self._formerly = formerly or {}
-        self._verified: set[tuple[str, object]] = set()
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self._schema
-
-    @property
-    def count(self) -> int:
-        return sum(segment.rows for segment in self._segments)
-
-    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
-        schema, wanted = self._schema, None
-        # A batch without columns would have no rows either.
-        if columns is not None and any(field.name in columns for field in schema):
-            schema = pa.schema([field for field in schema if field.name in columns])
-            wanted = frozenset(name for own in schema.names for name in (own, *self._formerly.get(own, ())))
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema, wanted))
-
-    def _batches(self, schema: pa.Schema, wanted: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-        for segment in self._segments:
-            for batch in self._stage.read(segment.path, segment.checksum, wanted, verified=self._verified):
-                yield self._fitted(batch, schema)
-
-    def _fitted(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """The batch in the shape of today: columns that came later are null, types that widened are cast, columns
-        that were renamed are found by the name that they had."""
-        if batch.schema.equals(schema):
-            return batch
-        arrays: list[pa.Array] = []
-        for field in schema:
-            names = (field.name, *reversed(self._formerly.get(field.name, ())))
-            index = next((at for name in names if (at := batch.schema.get_field_index(name)) >= 0), -1)
-            if index < 0:
-                arrays.append(pa.nulls(batch.num_rows, field.type))
-                continue
-            casted = cast(batch.column(index), field.type, strict=True, measured=is_measured(batch.schema.field(index)))
-            # A type of the mapping only widens (I6), so this holds; it is asked because a wrong row would be silent.
-            if casted.bad is not None:
-                raise SchemaError(
-                    f"staged values of column {field.name} do not fit {field.type}",
-                    hint="Run `millrace resync --mode drop-and-load` on this pipeline.",
-                    code="staged_type",
-                )
-            arrays.append(casted.values)
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def load(
@@ -182,7 +70,7 @@ def load(
     around = _around(mapping, family, destination.limits)
     table = _target(mapping, name, destination, prefix, around=around)
     feed = f"{shelf.feed}:{shelved.generation}"
-    held = _held(shelved, table, feed, destination, shelf, note, prefix)
+    held = _held(shelved, table, feed, destination, shelf, stage, note, prefix)
     moved = False
     while held < shelved.last:
         segments = _next(shelf.segments(mapping.table, shelved.generation, held), held, mapping.table)
@@ -304,6 +192,7 @@ def _held(
     feed: str,
     destination: Destination[Any],
     shelf: Shelf,
+    stage: Stage,
     note: Callable[[Note], None],
     prefix: Prefix,
 ) -> int:
@@ -315,7 +204,7 @@ def _held(
     held = holding.segment if holding else None  # I3
     gone = destination.schema(table.name) is None
     if shelved.fresh and held is None and not gone:
-        _must_be_ours(destination, table.name, shelved.mapping.table, prefix, shelf.feed)
+        must_be_ours(destination, table.name, shelved.mapping.table, prefix, shelf.feed)
     if gone and shelved.loaded and not shelved.fresh:
         if not shelved.mapping.auto:
             raise _dropped_by_hand(shelved.mapping)
@@ -359,7 +248,7 @@ def _held(
         )
         to = lost
         known = shelf.segment(shelved.mapping.table, shelved.generation, to)
-        _skip(destination, feed, table, to, known.file if known else None)
+        _skip(destination, stage, feed, table, to, known.file if known else None)
     shelf.rewind(shelved.mapping.table, shelved.generation, to)
     return to
 
@@ -397,35 +286,14 @@ def _dropped_by_hand(mapping: Mapping) -> ObjectFailed:
 
 
 def _skip(
-    destination: Destination[Any],
-    feed: str,
-    table: Table,
-    to: int,
-    staged_file: str | None,
+    destination: Destination[Any], stage: Stage, feed: str, table: Table, to: int, staged_file: str | None
 ) -> None:
     """The destination takes the next segment after ``to`` although it never saw the ones before."""
     destination.ensure(table)
-    empty = pa.schema([pa.field(column.name, column.type) for column in table.columns]).empty_table()
+    schema = pa.schema([pa.field(column.name, column.type) for column in table.columns])
     held = destination.held(feed, table.name) or 0
-    load = Load(feed=feed, after=held, upto=to, at_ms=0, rows=_Empty(empty), staged_file=staged_file)
+    load = Load(feed=feed, after=held, upto=to, at_ms=0, rows=StagedRows(stage, (), schema), staged_file=staged_file)
     destination.load(table, load)
-
-
-class _Empty(Rereadable):
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self._table.schema
-
-    @property
-    def count(self) -> int:
-        return 0
-
-    def reader(self, columns: Collection[str] | None = None) -> pa.RecordBatchReader:
-        del columns
-        return self._table.to_reader()
 
 
 def _next(segments: Sequence[Segment], held: int, table: str) -> list[Segment]:
@@ -477,7 +345,7 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
             return False
         if not shelved.last:
             # Nothing was read: what lies there is of an earlier reload that never came to its end.
-            _must_be_ours(destination, fresh, mapping.table, prefix, shelf.feed)
+            must_be_ours(destination, fresh, mapping.table, prefix, shelf.feed)
             destination.drop(fresh)
             destination.ensure(_target(mapping, fresh, destination, prefix))
         destination.swap(fresh, mapping.table)
