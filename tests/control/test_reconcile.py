@@ -91,6 +91,14 @@ def test_rows_that_the_source_no_longer_counts_are_a_cause():
     assert row.unexplained == 0
 
 
+def test_copies_that_the_source_does_not_count_are_duplicates_in_append():
+    row = one(6, 10, Seen("Charged", DAY, 7, 10), mode="append")
+    assert causes(row) == {"duplicates": -3, "gone_at_source": -1}
+    assert row.unexplained == 0 and not row.wants_reading
+    assert row.causes[0].message == "3 rows are exact copies that the source serves and does not count"
+    assert causes(one(9, 10, Seen("Charged", DAY, 7, 10), mode="append")) == {"duplicates": -1}
+
+
 def test_a_table_with_less_than_was_read_is_unexplained():
     row = one(10, 6, Seen("Charged", DAY, 10, 10))
     assert row.unexplained == 4

@@ -358,6 +358,10 @@ def compare(
 FAILED = ("waits among the failed events", "wait among the failed events")
 STAGED = ("is staged and not loaded yet", "are staged and not loaded yet")
 LATE = ("arrived after this day was last read", "arrived after this day was last read")
+DOUBLED = (
+    "is an exact copy that the source serves and does not count",
+    "are exact copies that the source serves and does not count",
+)
 GONE = ("that was read is no longer counted by the source", "that were read are no longer counted by the source")
 
 
@@ -406,6 +410,10 @@ def _causes(
     if missing > 0 and counted > copies:
         late = min(missing, counted - copies)
         causes.append(Cause("late", late, rows_that(late, *LATE)))
+    if missing < 0 and mode == "append" and seen and copies > seen.distinct:
+        doubled = min(-missing, copies - seen.distinct)
+        causes.append(Cause("duplicates", -doubled, rows_that(doubled, *DOUBLED)))
+        missing += doubled
     if missing < 0 and counted < copies:
         gone = min(-missing, copies - counted)
         causes.append(Cause("gone_at_source", -gone, rows_that(gone, *GONE)))
