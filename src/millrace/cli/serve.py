@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from millrace.cli.face import Face, command
-from millrace.cli.text import bold, warn
+from millrace.cli.text import bold, count, warn
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def serve(
         proxies = _checked(trusted_proxy or ())
         placed = _executor(home, executor, workers, ray_address)
         with _listening(home, host, port, proxies) as where:
-            face.remark(f"Millrace serves at {bold(where)} with {placed.workers} workers. Ctrl-C ends it.")
+            face.remark(f"Millrace serves at {bold(where)} with {count(placed.workers, 'worker')}. Ctrl-C ends it.")
             from millrace.rest import screens  # beside the web application, which is imported by now
 
             if not screens.built():
