@@ -173,7 +173,7 @@ function UserMenu({ keys }: { keys: () => void }) {
           </Text>
         </Menu.Label>
         <Menu.Item component={Link} to={at.security} leftSection={<IconShieldLock size={16} />}>
-          Password and sessions
+          Name, password and sessions
         </Menu.Item>
         <Menu.Item
           leftSection={<IconKeyboard size={16} />}

@@ -1,9 +1,9 @@
-import { Button, Modal, Stack, Text, TextInput } from '@mantine/core';
+import { Button, Modal, MultiSelect, Select, Stack, Text, TextInput } from '@mantine/core';
 import { IconKey, IconPlus } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
-import { whoQuery } from '~/api/session';
+import { type Who, whoQuery } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { Confirm } from '~/parts/Confirm';
 import { Copyable } from '~/parts/Copy';
@@ -15,6 +15,14 @@ import { PageHead } from '~/parts/PageHead';
 import { paged } from '~/parts/paged';
 
 type Key = Schemas['Key'];
+
+const DAY_MS = 86_400_000;
+const ENDS = [
+  { value: '', label: 'Never' },
+  { value: '30', label: 'In 30 days' },
+  { value: '90', label: 'In 90 days' },
+  { value: '365', label: 'In a year' },
+];
 
 /** Keys with which programs ask in somebody's name. */
 export function Component() {
@@ -60,7 +68,14 @@ export function Component() {
         hide: 'tablet',
         cell: (row) => (row.scope === null ? 'all that they may' : row.scope.join(', ')),
       },
-      { id: 'used', header: 'Last used', width: 130, hide: 'phone', cell: (row) => <Ago at={row.used_at} /> },
+      { id: 'used', header: 'Last used', width: 110, hide: 'phone', cell: (row) => <Ago at={row.used_at} /> },
+      {
+        id: 'ends',
+        header: 'Ends',
+        width: 110,
+        hide: 'tablet',
+        cell: (row) => <Ago at={row.expires_at} none="never" />,
+      },
       {
         id: 'do',
         header: '',
@@ -100,7 +115,7 @@ export function Component() {
       </div>
       {making && who && (
         <NewKey
-          email={who.user.email}
+          who={who}
           close={() => make(false)}
           made={(key) => {
             make(false);
@@ -144,17 +159,29 @@ export function Component() {
 }
 
 function NewKey({
-  email,
+  who,
   close,
   made,
 }: {
-  email: string;
+  who: Who;
   close: () => void;
   made: (key: Schemas['NewKey']) => void;
 }) {
   const [name, setName] = useState('');
+  const [scope, setScope] = useState<string[]>([]);
+  const [days, setDays] = useState('');
   const create = useMutation({
-    mutationFn: () => body(api.POST('/api/millrace/v1/keys', { body: { email, name } })),
+    mutationFn: () =>
+      body(
+        api.POST('/api/millrace/v1/keys', {
+          body: {
+            email: who.user.email,
+            name,
+            scope: scope.length > 0 ? scope : null,
+            expires_at: days === '' ? null : new Date(Date.now() + Number(days) * DAY_MS).toISOString(),
+          },
+        }),
+      ),
     onSuccess: made,
   });
   return (
@@ -177,6 +204,21 @@ function NewKey({
             data-autofocus
             value={name}
             onChange={(event) => setName(event.currentTarget.value)}
+          />
+          <MultiSelect
+            label="May"
+            description="Permissions that it is held to; none chosen: all that you have, now and later"
+            searchable
+            data={[...who.permissions].sort()}
+            value={scope}
+            onChange={setScope}
+          />
+          <Select
+            label="Ends"
+            data={ENDS}
+            allowDeselect={false}
+            value={days}
+            onChange={(value) => setDays(value ?? '')}
           />
           <ErrorNote error={create.error} />
           <Button type="submit" loading={create.isPending}>

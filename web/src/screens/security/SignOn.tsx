@@ -12,7 +12,9 @@ import {
 } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
+import { Link } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
+import { at } from '~/app/places';
 import { Copyable } from '~/parts/Copy';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
@@ -134,8 +136,8 @@ function Form({ saved, service }: { saved: Settings | null; service: Service | n
               </>
             ) : (
               <Text c="dimmed">
-                Set <span className="mono">public_url</span> of the workspace first: your provider must know
-                where people reach this server.
+                Say first in the <Link to={at.settings}>settings</Link> what the address of this server is:
+                your provider must know it.
               </Text>
             )}
             {before && (

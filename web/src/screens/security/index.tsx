@@ -21,16 +21,22 @@ import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
 import { useReversible, useSeen } from '~/parts/reversible';
 import { agent } from '~/words/agents';
+import { some } from '~/words/numbers';
 import { SetUp } from '../sign-in/Enrol';
 import { SignOn } from './SignOn';
+import { You } from './You';
 
 /** How one signs in oneself, and what holds for the team. */
 export function Component() {
   const may = useMay();
   return (
     <div className="content" data-narrow>
-      <PageHead title="Security" told="How you sign in, and what holds for everybody of the team." />
+      <PageHead
+        title="Security"
+        told="Who you are here, how you sign in, and what holds for everybody of the team."
+      />
       <Stack gap="md">
+        <You />
         <Password />
         <SecondFactor />
         <Sessions />
@@ -212,7 +218,7 @@ function Sessions() {
   });
   const others = useMutation({
     mutationFn: () => body(api.DELETE('/api/millrace/v1/me/sessions')),
-    onSuccess: ({ ended }) => done(`${ended} other sessions have ended`),
+    onSuccess: ({ ended }) => done(`Signed out of ${some(ended, 'other session')}`),
     onError: failed,
     onSettled: settled,
   });

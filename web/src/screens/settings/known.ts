@@ -47,12 +47,27 @@ export const GROUPS: readonly { title: string; settings: readonly Setting[] }[] 
   {
     title: 'Scripts',
     settings: [
-      { key: 'script_seconds', label: 'A script may take for one batch', unit: 'seconds' },
+      { key: 'script_seconds', label: 'A script may take for one event', unit: 'seconds' },
       { key: 'script_memory_mib', label: 'Memory of a script', unit: 'MiB' },
       {
         key: 'allow_unsandboxed_python',
         label: 'Run scripts without a sandbox',
         told: 'Only where you trust everybody who writes one: they read what this server reads',
+      },
+    ],
+  },
+  {
+    title: 'Links to and from other systems',
+    settings: [
+      {
+        key: 'public_url',
+        label: 'Address of this server',
+        told: 'Where people reach it, like https://millrace.example.com: links in mail begin so, and SAML needs it',
+      },
+      {
+        key: 'lineage_url',
+        label: 'OpenLineage',
+        told: 'An address that takes events of runs and data sets; empty: nothing is told',
       },
     ],
   },

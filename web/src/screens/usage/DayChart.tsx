@@ -1,16 +1,15 @@
 import type { Schemas } from '~/api/client';
 import { Chart } from '~/parts/Chart';
 import { day } from '~/words/times';
+import type { Month } from './months';
 
 const DAY_MS = 86_400_000;
 
-/** Rows by day of this month, those without any too, the oldest first. */
-export default function DayChart({ lines }: { lines: readonly Schemas['UsageLine'][] }) {
-  const now = new Date();
+/** Rows by day of the month, as far as it has come, those without any too, the oldest first. */
+export default function DayChart({ lines, month }: { lines: readonly Schemas['UsageLine'][]; month: Month }) {
   const known = new Map(lines.map((line) => [new Date(line.at ?? 0).getTime(), line]));
-  const first = Math.min(Date.UTC(now.getUTCFullYear(), now.getUTCMonth()), ...known.keys());
   const days: { at: Date; line?: Schemas['UsageLine'] | undefined }[] = [];
-  for (let at = first; at <= now.getTime(); at += DAY_MS)
+  for (let at = month.since.getTime(); at < Math.min(month.until.getTime(), Date.now()); at += DAY_MS)
     days.push({ at: new Date(at), line: known.get(at) });
   return (
     <Chart

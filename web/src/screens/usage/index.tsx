@@ -1,16 +1,18 @@
-import { Group, Paper, SegmentedControl, SimpleGrid, Skeleton, Text } from '@mantine/core';
+import { Group, Paper, SegmentedControl, Select, SimpleGrid, Skeleton, Text } from '@mantine/core';
 import { IconChartBar } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense } from 'react';
-import { Link, useSearchParams } from 'react-router';
+import { Link } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { at } from '~/app/places';
+import { useAddress } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
 import { kind } from '~/words/jobs';
 import { count } from '~/words/numbers';
+import { monthOf, offered, told } from './months';
 
 const Chart = lazy(() => import('./DayChart'));
 
@@ -48,26 +50,41 @@ const columns = (by: By): Column<Line>[] => [
   },
 ];
 
-/** How many rows moved this month, and by what. */
+/** How many rows moved in a month, and by what. */
 export function Component() {
-  const [search, setSearch] = useSearchParams();
+  const [search, set] = useAddress();
   const by = (search.get('by') ?? 'pipeline') as By;
+  const now = monthOf(null, new Date());
+  const month = monthOf(search.get('month'), new Date());
+  const within = { since: month.since.toISOString(), until: month.until.toISOString() };
   const usage = useQuery({
-    queryKey: ['usage', 'report', by],
-    queryFn: () => body(api.GET('/api/millrace/v1/usage', { params: { query: { by, limit: 500 } } })),
+    queryKey: ['usage', 'report', by, month.name],
+    queryFn: () =>
+      body(api.GET('/api/millrace/v1/usage', { params: { query: { by, ...within, limit: 500 } } })),
   });
   const days = useQuery({
-    queryKey: ['usage', 'report', 'day'],
-    queryFn: () => body(api.GET('/api/millrace/v1/usage', { params: { query: { by: 'day', limit: 100 } } })),
+    queryKey: ['usage', 'report', 'day', month.name],
+    queryFn: () =>
+      body(api.GET('/api/millrace/v1/usage', { params: { query: { by: 'day', ...within, limit: 100 } } })),
   });
   const all = usage.data;
   return (
     <div className="content">
       <PageHead
         title="Usage"
-        told="Rows of this month, UTC. They cost nothing here; the last column says what services of this kind would count."
+        told="Rows of a month, UTC. They cost nothing here; the last column says what services of this kind would count."
+        actions={
+          <Select
+            aria-label="Month"
+            w={170}
+            allowDeselect={false}
+            data={offered(month, new Date()).map((name) => ({ value: name, label: told(name) }))}
+            value={month.name}
+            onChange={(name) => set({ month: name === now.name ? null : name })}
+          />
+        }
       />
-      <ErrorNote error={usage.error ?? days.error} again={() => void usage.refetch()} />
+      <ErrorNote error={days.error} again={() => void days.refetch()} />
       <SimpleGrid cols={{ base: 1, xs: 3 }} mb="md">
         {(
           [
@@ -91,7 +108,7 @@ export function Component() {
           Day by day
         </Text>
         <Suspense fallback={<Skeleton height={220} />}>
-          <Chart lines={days.data?.lines ?? []} />
+          <Chart lines={days.data?.lines ?? []} month={month} />
         </Suspense>
       </Paper>
       <Group mb="sm">
@@ -99,7 +116,7 @@ export function Component() {
           size="xs"
           aria-label="By what"
           value={by}
-          onChange={(value) => setSearch(value === 'pipeline' ? {} : { by: value }, { replace: true })}
+          onChange={(value) => set({ by: value === 'pipeline' ? null : value })}
           data={BY}
         />
       </Group>
@@ -109,10 +126,16 @@ export function Component() {
           columns={columns(by)}
           rows={all?.lines}
           id={(row) => [row.pipeline, row.object, row.table, row.kind].join('/')}
+          error={usage.error}
+          again={() => void usage.refetch()}
           empty={
-            <Empty icon={IconChartBar} title="Nothing moved this month yet">
-              As soon as a pipeline loads rows, they are counted here.
-            </Empty>
+            month.name === now.name ? (
+              <Empty icon={IconChartBar} title="Nothing moved this month yet">
+                As soon as a pipeline loads rows, they are counted here.
+              </Empty>
+            ) : (
+              <Empty icon={IconChartBar} title="Nothing moved in that month" />
+            )
           }
         />
       </div>
