@@ -7,14 +7,18 @@ import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 from tests.control.people import cheap
+from tests.control.receivers import Mailbox, Receiver, http_server, mail_server
 from tests.ports import free_port
 from tests.postgres import Database, Server, binaries
 
 from millrace.control import (
+    alert_channels,
+    alerts,
     connections,
     drafts,
     jobs,
@@ -26,6 +30,7 @@ from millrace.control import (
     transformations,
     users,
 )
+from millrace.control.alert_wanted import Quiet, Wanted
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.data.batch import JSON
@@ -80,9 +85,18 @@ def prepare(path: Path) -> None:
     (path / simulation.FILE).write_text(json.dumps(plan), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Around:
+    """What the home speaks to: a database with the customers of the shop, and where its alerts go."""
+
+    database: Database
+    hook: Receiver
+    box: Mailbox
+
+
 @contextmanager
-def database() -> Generator[Database]:
-    """A real PostgreSQL with the customers of the shop."""
+def around() -> Generator[Around]:
+    """A real PostgreSQL, and real receivers of this machine; the first message to each of these is not taken."""
     server = Server(binaries())
     try:
         found = server.start()
@@ -91,21 +105,25 @@ def database() -> Generator[Database]:
             "INSERT INTO customers SELECT g, 'Customer ' || g,"
             " (ARRAY['Lagos', 'Lima', 'Leeds'])[1 + g % 3], g % 7 FROM generate_series(1, 2400) g",
         )
-        yield found
+        with http_server() as hook, mail_server() as box:
+            hook.answers += [404]
+            box.answers += ["451 Come again later"]
+            yield Around(found, hook, box)
     finally:
         server.stop()
 
 
-def fill(path: Path, email: str, database: Database) -> None:
+def fill(path: Path, email: str, around: Around) -> None:
     """The shop has run twice, the second time with a script that some events cannot pass; others stand beside it."""
     with Home.open(path, env={}) as home:
         until_idle(home)
         transformations.deploy(home, simulation.PIPELINE, "python", SCRIPT)
-        _beside(home, database)
+        _beside(home, around)
         time.sleep(NEW_EVENTS_S)
         jobs.start(home, simulation.PIPELINE)
         jobs.start(home, WITH_BLOCKS)
         until_idle(home)
+        until_told(home)
         lifecycle.pause(home, WITH_BLOCKS)
         _meddle(home)
         users.create(home, "grace@example.com", ("OBSERVER",), name="Grace")
@@ -113,7 +131,7 @@ def fill(path: Path, email: str, database: Database) -> None:
         keys.create(home, email, name="Airflow")
 
 
-def _beside(home: Home, database: Database) -> None:
+def _beside(home: Home, around: Around) -> None:
     """A pipeline from a database, one that cannot reach its source, one that is paused, one that has not run yet."""
     nowhere = {
         "db_host": "orders.invalid",
@@ -124,9 +142,10 @@ def _beside(home: Home, database: Database) -> None:
     }
     connections.create(home, "source", "Orders database", "postgres", nowhere)
     connections.create(home, "destination", "BI", "duckdb", {"path": str(_bi(home))})
-    # Who looks at the screens may compare what this machine holds.
+    # Who looks at the screens may compare what this machine holds, and alerts go to it.
     settings.change(home, allow_private_addresses=True)
-    here = database.settings(ingestion_mode="table")
+    _told(home, around)
+    here = around.database.settings(ingestion_mode="table")
     connections.create(home, "source", "Customers database", "postgres", here)
     pipelines.create(home, Wish(FROM_DATABASE, "Customers database", "BI", schedule={"every_s": 3600}))
     jobs.start(home, FROM_DATABASE)
@@ -146,6 +165,13 @@ def _beside(home: Home, database: Database) -> None:
     chosen: dict[str, JSON] = {"step": "objects", "destination": "BI"}
     draft = drafts.save(home, name="Shop → BI", source_type=found.type, config=config, chosen=chosen)
     assert draft.number == DRAFT
+
+
+def _told(home: Home, around: Around) -> None:
+    """Alerts go to those who are on call, and to everybody by mail."""
+    alert_channels.add(home, "On call", "webhook", {"url": f"{around.hook.url}/alerts"})
+    mail = {"host": "127.0.0.1", "port": around.box.port, "security": "none", "sender": "millrace@example.com"}
+    alert_channels.add(home, "Data team", "email", mail | {"to": ["data@example.com"]})
 
 
 def _bi(home: Home) -> Path:
@@ -169,6 +195,18 @@ def _meddle(home: Home) -> None:
     with duckdb.connect(str(_bi(home))) as connection:
         connection.execute("UPDATE customers SET city = 'Paris' WHERE id IN (7, 8)")
         connection.execute("DELETE FROM customers WHERE id BETWEEN 520 AND 523")
+
+
+def until_told(home: Home) -> None:
+    """Each message was sent at least once; from now on it is quiet at night, when pictures may be taken too."""
+    until = time.monotonic() + PATIENCE_S
+    while not (sent := alerts.deliveries(home).items) or any(one.attempts == 0 for one in sent):
+        if time.monotonic() > until:
+            raise TimeoutError("nobody is told of the pipelines that fail")
+        time.sleep(0.5)
+    categories = ("pipeline", "destination", "failed_events")
+    wanted = Wanted(categories, "WARNING", Quiet("22:00", "07:00", "Europe/Berlin"))
+    alert_channels.change(home, "Data team", wanted=wanted)
 
 
 def until_idle(home: Home) -> None:

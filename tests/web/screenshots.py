@@ -22,7 +22,6 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, ViewportSize
 from tests.chromium import browser as chromium
 from tests.control.people import PASSWORD
-from tests.postgres import Database
 from tests.web import axe, pictured
 
 from millrace.control import simulation
@@ -98,7 +97,7 @@ SCREENS = (
     Screen("alerts", "/alerts", phone=True),
     Screen("channels", "/alerts/channels"),
     Screen("alert-preferences", "/alerts/preferences", phone=True),
-    Screen("alert-deliveries", "/alerts/deliveries"),
+    Screen("alert-deliveries", "/alerts/deliveries", phone=True),
     Screen("activity", "/activity"),
     Screen("usage", "/usage"),
     Screen("team", "/team"),
@@ -164,7 +163,7 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(DRAWN_MS)
 
 
-def begun(page: Page, link: str, home: Path, database: Database, folder: Path) -> None:
+def begun(page: Page, link: str, home: Path, around: pictured.Around, folder: Path) -> None:
     """The first administrator comes in and tries it with simulated data; some events fail."""
     page.goto(link)
     page.get_by_label("E-mail address").fill(EMAIL)
@@ -176,7 +175,7 @@ def begun(page: Page, link: str, home: Path, database: Database, folder: Path) -
     shot(page, folder, "start-light")
     page.get_by_role("button", name="Try it").click()
     page.wait_for_url(f"**{PIPELINE}")
-    pictured.fill(home, EMAIL, database)
+    pictured.fill(home, EMAIL, around)
     # Whoever asks first for what connectors are called waits until all are imported, which nothing on a screen tells.
     page.goto("/pipelines/new")
     settled(page)
@@ -203,7 +202,7 @@ def shown(page: Page, screen: Screen) -> None:
 
 
 def take(
-    browser: Browser, home: Path, database: Database, link: str, folder: Path, wanted: argparse.Namespace
+    browser: Browser, home: Path, around: pictured.Around, link: str, folder: Path, wanted: argparse.Namespace
 ) -> list[str]:
     """Pictures of all screens in that folder; what was found wrong. Each is opened once, and then seen in each view."""
     look, url = Look(), link.partition("/welcome")[0]
@@ -212,7 +211,7 @@ def take(
         browser.new_context(reduced_motion="reduce", base_url=url, viewport=WIDE) as stranger,
     ):
         page, outside = look.page(signed_in), look.page(stranger)
-        begun(page, link, home, database, folder)
+        begun(page, link, home, around, folder)
         for screen in SCREENS:
             if wanted.only and screen.name not in wanted.only:
                 continue
@@ -249,8 +248,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         home = Path(work) / "home"
         pictured.prepare(home)
-        with pictured.database() as database, serving(home) as link, chromium() as browser:
-            wrong = take(browser, home, database, link, folder, given)
+        with pictured.around() as around, serving(home) as link, chromium() as browser:
+            wrong = take(browser, home, around, link, folder, given)
         OUT.mkdir(parents=True, exist_ok=True)
         narrow = {screen.name for screen in SCREENS if screen.phone}
         for picture in sorted(folder.glob("*.png")):
