@@ -180,10 +180,19 @@ function Fact({
 function Objects({ name, streams }: { name: string; streams: readonly Schemas['StreamStatus'][] }) {
   if (streams.length === 0) return null;
   const shown = streams.slice(0, 10);
+  const historical = streams.filter((one) => typeof one.history === 'number');
+  const whole = historical.filter((one) => one.history === 1).length;
   return (
     <Paper className="card">
       <Group justify="space-between" p="md" pb={4}>
-        <Text fw={600}>Objects</Text>
+        <div>
+          <Text fw={600}>Objects</Text>
+          {historical.length > 0 && (
+            <Text size="sm" c="dimmed">
+              History of {count(whole)} of {some(historical.length, 'object')} read
+            </Text>
+          )}
+        </div>
         <Button component={Link} to={at.pipeline(name, 'objects')} variant="subtle" size="compact-sm">
           {streams.length > shown.length ? `All ${count(streams.length)}` : 'Details'}
         </Button>
