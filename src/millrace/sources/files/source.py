@@ -15,6 +15,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from millrace.connect.files.wishes import digest, wishes
+from millrace.connect.refused import refused
 from millrace.connect.source import Context, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns, json_text, types
@@ -298,19 +299,15 @@ class Source(AnySource[Config]):
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
     def _refused(self, file: _File, bad: Sequence[Bad]) -> pa.RecordBatch:
-        path, at = file.found.path, self.context.clock.now()
-        said = {"stream": file.stream, "stage": "source", "code": "UNREADABLE_RECORD", "rejected_at": at}
-        return pa.RecordBatch.from_pylist(
-            [
-                said
-                | {
-                    "message": f"row {one.number} of {path}: {one.message}",
-                    "row": json_text.dumps({"file": path, "row": one.number, "text": one.text}),
-                }
-                for one in bad
-            ],
-            schema=columns.REJECTS,
+        path = file.found.path
+        told = (
+            (
+                f"row {one.number} of {path}: {one.message}",
+                json_text.dumps({"file": path, "row": one.number, "text": one.text}),
+            )
+            for one in bad
         )
+        return refused(file.stream, "UNREADABLE_RECORD", told, self.context.clock.now())
 
     def _note(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
+from millrace.connect.refused import refused
 from millrace.data import columns, json_text, types
 from millrace.data.batch import Batch, Item, Refused
 from millrace.data.dataclass import dataclass
@@ -23,7 +24,6 @@ from millrace.sources.mongodb import values
 from millrace.sources.mongodb.catalog import ID
 from millrace.sources.mongodb.values import DECODING, PLAIN, Special
 
-CODE = "INCOMPATIBLE_TYPE"
 _OURS = frozenset((columns.OP_TYPE, columns.DATABASE_NAME))
 # In the text of a refused document that is no BSON: its bytes.
 _BYTES = "$bson"
@@ -52,32 +52,32 @@ class Rows:
     def of(self, documents: Sequence[Document]) -> Iterator[Item]:
         """Rows of all documents, in their order, and what is refused of them."""
         found: list[dict[str, Any]] = []
-        refused: list[tuple[str, str]] = []
+        bad: list[tuple[str, str]] = []
         longs: set[str] = set()
         for one in documents:
             try:
                 found.append(self._row(_read(one.data), one, longs))
             except _Refusal as why:
-                refused.append((str(why), _shown(one)))
+                bad.append((str(why), _shown(one)))
         if found:
             yield Batch(self.stream, self._batch(found, longs))
-        if refused:
-            yield Refused(refusals(self.stream, refused, self.now()))
+        if bad:
+            yield Refused(refused(self.stream, "INCOMPATIBLE_TYPE", bad, self.now()))
 
     def again(self, texts: Sequence[str]) -> Iterator[Item]:
         """Refused documents, from their text, tried once more."""
         found: list[dict[str, Any]] = []
-        refused: list[tuple[str, str]] = []
+        bad: list[tuple[str, str]] = []
         longs: set[str] = set()
         for text in texts:
             try:
                 found.append(self._row(*_of_text(text), longs))
             except _Refusal as why:
-                refused.append((str(why), text))
+                bad.append((str(why), text))
         if found:
             yield Batch(self.stream, self._batch(found, longs))
-        if refused:
-            yield Refused(refusals(self.stream, refused, self.now()))
+        if bad:
+            yield Refused(refused(self.stream, "INCOMPATIBLE_TYPE", bad, self.now()))
 
     def _row(self, document: dict[str, Any], about: Document, longs: set[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
@@ -123,21 +123,6 @@ class Rows:
 
 class _Refusal(Exception):
     """Why a document cannot be a row."""
-
-
-def refusals(stream: str, refused: Iterable[tuple[str, str]], at: datetime) -> pa.RecordBatch:
-    """Messages and documents as text, as `columns.REJECTS`."""
-    pairs = [*refused]
-    made: dict[str, list[Any]] = {
-        "stream": [stream] * len(pairs),
-        "stage": ["source"] * len(pairs),
-        "code": [CODE] * len(pairs),
-        "message": [message for message, _ in pairs],
-        "row": [row for _, row in pairs],
-        "rejected_at": [at] * len(pairs),
-    }
-    absent = {name: [None] * len(pairs) for name in columns.REJECTS.names if name not in made}
-    return pa.RecordBatch.from_pydict(made | absent, schema=columns.REJECTS)
 
 
 def split(data: bytes) -> Iterator[bytes]:

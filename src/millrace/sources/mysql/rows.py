@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 from millrace.connect.mysql.parts import Part
-from millrace.data import columns, json_text
+from millrace.connect.refused import refused
+from millrace.data import json_text
 from millrace.data.compute import pc
 from millrace.data.rows import to_rows
 from millrace.sources.mysql.decoding import mask, of_part
 from millrace.sources.mysql.types import Type
-
-CODE = "INCOMPATIBLE_TYPE"
 
 
 class Rows:
@@ -57,23 +56,9 @@ class Rows:
             words = {name: some[place] for name, some in shown.items() if place in some}
             row.update(words)
             messages.append("; ".join(f"{name} is {value}, which its type cannot say" for name, value in words.items()))
-        texts = [json_text.dumps(row) for row in told]
-        return refusals(self._stream, messages, texts, self._now())
+        texts = map(json_text.dumps, told)
+        return refused(self._stream, "INCOMPATIBLE_TYPE", zip(messages, texts, strict=True), self._now())
 
 
 def _shown(value: bytes | None) -> str:
     return (value or b"").decode(errors="backslashreplace")
-
-
-def refusals(stream: str, messages: Sequence[str], rows: Sequence[str], at: datetime) -> pa.RecordBatch:
-    """Rows with a value that no logical type has, as `columns.REJECTS`."""
-    made: dict[str, list[Any]] = {
-        "stream": [stream] * len(rows),
-        "stage": ["source"] * len(rows),
-        "code": [CODE] * len(rows),
-        "message": list(messages),
-        "row": list(rows),
-        "rejected_at": [at] * len(rows),
-    }
-    absent = {name: [None] * len(rows) for name in columns.REJECTS.names if name not in made}
-    return pa.RecordBatch.from_pydict(made | absent, schema=columns.REJECTS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from millrace.connect.refused import refused
 from millrace.connect.source import Context, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, objects, reader, totals
@@ -21,7 +22,6 @@ from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.custom import custom
 from millrace.sources.mysql.database import MySQL, connected
-from millrace.sources.mysql.rows import refusals
 from millrace.sources.mysql.services import VARIANTS
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ class Source(AnySource[Config]):
         if good:
             yield to_batch(good, schema)
         if bad:
-            messages, texts = zip(*bad, strict=True)
-            yield Refused(refusals(name, messages, texts, self.context.clock.now()))
+            yield Refused(refused(name, "INCOMPATIBLE_TYPE", bad, self.context.clock.now()))
 
     def totals(self, stream: Stream, *, above: int | None = None) -> Sequence[Total]:
         described = self._one(stream.name)

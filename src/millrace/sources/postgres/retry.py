@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from millrace.connect.refused import refused
 from millrace.data import columns
 from millrace.data.batch import Item, Refused
 from millrace.data.rows import to_batch
 from millrace.sources.postgres.decoding import read
-from millrace.sources.postgres.rows import refusals
 from millrace.sources.postgres.types import Form, Type
 
 # What a value of these forms looks like that has a place in its logical type.
@@ -42,7 +42,7 @@ def retried(
     if good:
         yield _batch(good, types)
     if bad:
-        yield Refused(refusals(stream, [message for message, _ in bad], [text for _, text in bad], now))
+        yield Refused(refused(stream, "INCOMPATIBLE_TYPE", bad, now))
 
 
 def _batch(rows: list[dict[str, Any]], types: Mapping[str, Type]) -> pa.RecordBatch:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
+from millrace.connect.refused import refused
 from millrace.data import columns, json_text
 from millrace.data.compute import pc
 from millrace.data.exact import either
 from millrace.data.rows import to_rows
 from millrace.sources.postgres.decoding import decoded, shown
 from millrace.sources.postgres.types import Type
-
-CODE = "INCOMPATIBLE_TYPE"
 
 
 class Rows:
@@ -67,19 +66,5 @@ class Rows:
                 value = shown(raw.column(name).slice(row, 1), self._types[name])
                 told[row][name] = value
                 messages[row].append(f"{name} is {value}, which no type of a warehouse has")
-        texts = [json_text.dumps(row) for row in told]
-        return refusals(self._stream, ["; ".join(words) for words in messages], texts, self._now())
-
-
-def refusals(stream: str, messages: Sequence[str], rows: Sequence[str], at: datetime) -> pa.RecordBatch:
-    """Rows with a value that no logical type has, as `columns.REJECTS`."""
-    made: dict[str, list[Any]] = {
-        "stream": [stream] * len(rows),
-        "stage": ["source"] * len(rows),
-        "code": [CODE] * len(rows),
-        "message": list(messages),
-        "row": list(rows),
-        "rejected_at": [at] * len(rows),
-    }
-    absent = {name: [None] * len(rows) for name in columns.REJECTS.names if name not in made}
-    return pa.RecordBatch.from_pydict(made | absent, schema=columns.REJECTS)
+        pairs = (("; ".join(words), json_text.dumps(row)) for words, row in zip(messages, told, strict=True))
+        return refused(self._stream, "INCOMPATIBLE_TYPE", pairs, self._now())

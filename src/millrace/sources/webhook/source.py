@@ -13,6 +13,7 @@ import pyarrow as pa
 from millrace.connect.frequency import HOUR_S, MINUTE_S, Frequency
 from millrace.connect.intake.frames import Entry, Kind
 from millrace.connect.intake.reading import Intake, Lost, Position, Taken
+from millrace.connect.refused import refused
 from millrace.connect.source import Memory, Note, Reading, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns, json_text
@@ -138,12 +139,8 @@ class Source(AnySource[Config]):
 
     def _refused(self, kept: list[str], reasons: Sequence[str] = ()) -> pa.RecordBatch:
         """Whole requests as rejects. Without reasons all of them nest too deep."""
-        at = self.context.clock.now()
-        said = {"stream": STREAM, "stage": "source", "code": "UNREADABLE_RECORD", "rejected_at": at}
-        each = zip(kept, reasons or [_TOO_DEEP] * len(kept), strict=True)
-        return pa.RecordBatch.from_pylist(
-            [said | {"row": text, "message": message} for text, message in each], schema=columns.REJECTS
-        )
+        each = zip(reasons or [_TOO_DEEP] * len(kept), kept, strict=True)
+        return refused(STREAM, "UNREADABLE_RECORD", each, self.context.clock.now())
 
     def _hour(self, back: timedelta = timedelta()) -> str:
         return (self.context.clock.now() - back).strftime("%Y%m%d%H")

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connect.log import Followed
+from millrace.connect.refused import refused
 from millrace.data import columns, json_text
 from millrace.data.batch import IN_HISTORY, Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
@@ -25,7 +26,6 @@ from millrace.sources.mysql.log.moments import Moments
 from millrace.sources.mysql.log.past import of_now
 from millrace.sources.mysql.log.place import Place
 from millrace.sources.mysql.log.values import Column, decoded
-from millrace.sources.mysql.rows import refusals
 
 _LETTERS = np.array([b"I", b"U", b"D"])
 
@@ -244,7 +244,8 @@ class Changes:
             row.update(words)
             row[columns.OP_TYPE] = "IUD"[kinds[place]]
             messages.append("; ".join(f"{name} is {value}, which its type cannot say" for name, value in words.items()))
-        return refusals(self.name, messages, [json_text.dumps(row) for row in told], self.now())
+        texts = map(json_text.dumps, told)
+        return refused(self.name, "INCOMPATIBLE_TYPE", zip(messages, texts, strict=True), self.now())
 
 
 def _either(ended: Flags, old: Places, told: Places, *, whole: bool) -> Places:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connect.log import Followed
+from millrace.connect.refused import refused
 from millrace.data import columns, json_text
 from millrace.data.batch import IN_HISTORY, Batch, Item, Passed, Refused, Truncated
 from millrace.data.compute import pc
@@ -23,8 +24,6 @@ from millrace.sources.postgres.log.snapshots import Snapshot
 from millrace.sources.postgres.log.tuples import Column, Tuple, parsed, written
 from millrace.sources.postgres.log.tuples import columns as columns_of
 from millrace.sources.postgres.types import Type
-
-CODE = "INCOMPATIBLE_TYPE"
 
 _INSERT, _UPDATE, _DELETE = b"IUD"
 _NEW, _WHOLE = b"NO"
@@ -243,18 +242,8 @@ class Changes:
             )
             for row in rows
         ]
-        at, count = self.now(), len(rows)
-        made: dict[str, list[Any]] = {
-            "stream": [self.followed.stream.name] * count,
-            "stage": ["source"] * count,
-            "code": [CODE] * count,
-            "message": messages,
-            "row": [json_text.dumps(row) for row in told],
-            "rejected_at": [at] * count,
-        }
-        return pa.RecordBatch.from_pydict(
-            {name: made.get(name, [None] * count) for name in columns.REJECTS.names}, schema=columns.REJECTS
-        )
+        each = zip(messages, map(json_text.dumps, told), strict=True)
+        return refused(self.followed.stream.name, "INCOMPATIBLE_TYPE", each, self.now())
 
 
 def _key(values: Tuple, places: Sequence[int]) -> Key:
