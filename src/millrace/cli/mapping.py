@@ -197,77 +197,60 @@ def set_(
     _edit(face, change, dry_run=dry_run, yes=yes)
 
 
-@command(group, "skip", examples=["millrace mapping skip shop visits", "millrace mapping skip shop a b --reason noise"])
-def skip(
-    face: Face,
-    pipeline: Annotated[str, PIPELINE],
-    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
-    all_: Annotated[bool, ALL] = False,
-    reason: Annotated[str | None, REASON] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    yes: Annotated[bool, NOT_ASKED] = False,
-) -> None:
-    """Leave event types out. Rows that are staged already are still loaded."""
-    del yes
-    _bulk(face, pipeline, "skip", event_types, all_, reason, dry_run=dry_run, yes=True)
+# What is done with many at once, whether somebody is asked first (the others can be taken back), and in which words.
+BULK: tuple[tuple[Bulk, bool, str, Sequence[str]], ...] = (
+    (
+        "skip", False, "Leave event types out. Rows that are staged already are still loaded.",
+        ["millrace mapping skip shop visits", "millrace mapping skip shop a b --reason noise"],
+    ),
+    ("include", False, "Load event types again that were skipped.", ["millrace mapping include shop visits"]),
+    (
+        "reset", True,
+        "Forget what was learned and chosen; the rows to come say anew which columns there are. Tables stay.",
+        ["millrace mapping reset shop visits --yes", "millrace mapping reset shop --all"],
+    ),
+    (
+        "auto", False, "Map event types automatically that are mapped by hand, or not at all.",
+        ["millrace mapping auto shop visits", "millrace mapping auto shop --all"],
+    ),
+    (
+        "unmap", True,
+        "Take event types that are mapped by hand from their tables: rows wait as rejects. The tables stay.",
+        ["millrace mapping unmap shop visits", "millrace mapping unmap shop --all --dry-run"],
+    ),
+)  # fmt: skip
 
 
-@command(group, "include", examples=["millrace mapping include shop visits"])
-def include(
-    face: Face,
-    pipeline: Annotated[str, PIPELINE],
-    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
-    all_: Annotated[bool, ALL] = False,
-    reason: Annotated[str | None, REASON] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    yes: Annotated[bool, NOT_ASKED] = False,
-) -> None:
-    """Load event types again that were skipped."""
-    del yes
-    _bulk(face, pipeline, "include", event_types, all_, reason, dry_run=dry_run, yes=True)
+def _bulk(what: Bulk, asks: bool, says: str, examples: Sequence[str]) -> None:
+    """The command that does one thing with many event types."""
+
+    def act(
+        face: Face,
+        pipeline: Annotated[str, PIPELINE],
+        event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
+        all_: Annotated[bool, ALL] = False,
+        reason: Annotated[str | None, REASON] = None,
+        dry_run: Annotated[bool, DRY_RUN] = False,
+        yes: Annotated[bool, YES] = False,
+    ) -> None:
+        from millrace.control.operations import mappings
+
+        if bool(event_types) == all_:
+            raise ConfigError("no event type is named", hint="Name some, or say --all.", code="usage")
+
+        def change(desk: Desk, dry: bool) -> list[Plan]:
+            return desk.ask(mappings.bulk, pipeline, what, event_types or None, reason, dry)
+
+        nothing = "Nothing to do: there is no event type whose status allows that."
+        _edit(face, change, dry_run=dry_run, yes=yes or not asks, nothing=nothing)
+
+    act.__doc__ = says
+    act.__annotations__["yes"] = Annotated[bool, YES if asks else NOT_ASKED]
+    command(group, what, examples=examples)(act)
 
 
-@command(group, "reset", examples=["millrace mapping reset shop visits --yes", "millrace mapping reset shop --all"])
-def reset(
-    face: Face,
-    pipeline: Annotated[str, PIPELINE],
-    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
-    all_: Annotated[bool, ALL] = False,
-    reason: Annotated[str | None, REASON] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    yes: Annotated[bool, YES] = False,
-) -> None:
-    """Forget what was learned and chosen; the rows to come say anew which columns there are. Tables stay."""
-    _bulk(face, pipeline, "reset", event_types, all_, reason, dry_run=dry_run, yes=yes)
-
-
-@command(group, "auto", examples=["millrace mapping auto shop visits", "millrace mapping auto shop --all"])
-def auto_(
-    face: Face,
-    pipeline: Annotated[str, PIPELINE],
-    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
-    all_: Annotated[bool, ALL] = False,
-    reason: Annotated[str | None, REASON] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    yes: Annotated[bool, NOT_ASKED] = False,
-) -> None:
-    """Map event types automatically that are mapped by hand, or not at all."""
-    del yes
-    _bulk(face, pipeline, "auto", event_types, all_, reason, dry_run=dry_run, yes=True)
-
-
-@command(group, "unmap", examples=["millrace mapping unmap shop visits", "millrace mapping unmap shop --all --dry-run"])
-def unmap_(
-    face: Face,
-    pipeline: Annotated[str, PIPELINE],
-    event_types: Annotated[list[str] | None, EVENT_TYPES] = None,
-    all_: Annotated[bool, ALL] = False,
-    reason: Annotated[str | None, REASON] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    yes: Annotated[bool, YES] = False,
-) -> None:
-    """Take event types that are mapped by hand from their tables: rows wait as rejects. The tables stay."""
-    _bulk(face, pipeline, "unmap", event_types, all_, reason, dry_run=dry_run, yes=yes)
+for _one in BULK:
+    _bulk(*_one)
 
 
 @command(group, "restore", examples=["millrace mapping restore shop orders 4 --reason 'the new types were wrong'"])
@@ -374,29 +357,6 @@ def _edit(
                 confirmed(face, "\n".join(line for plan in planned for line in _plan(plan)), yes)
         plans = change(desk, dry_run)
     face.answer(plans, [line for plan in plans for line in _plan(plan)] or [nothing])
-
-
-def _bulk(
-    face: Face,
-    pipeline: str,
-    what: Bulk,
-    event_types: list[str] | None,
-    every: bool,
-    reason: str | None,
-    *,
-    dry_run: bool,
-    yes: bool,
-) -> None:
-    from millrace.control.operations import mappings
-
-    if bool(event_types) == every:
-        raise ConfigError("no event type is named", hint="Name some, or say --all.", code="usage")
-
-    def change(desk: Desk, dry: bool) -> list[Plan]:
-        return desk.ask(mappings.bulk, pipeline, what, event_types or None, reason, dry)
-
-    nothing = "Nothing to do: there is no event type whose status allows that."
-    _edit(face, change, dry_run=dry_run, yes=yes, nothing=nothing)
 
 
 def _policy(said: str) -> str | dict[str, str]:
