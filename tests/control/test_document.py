@@ -461,3 +461,13 @@ def test_days_that_no_setting_can_be_are_refused_where_the_file_says_them(key: s
     for days in (least - 1, most + 1):
         with pytest.raises(DocumentError, match=rf"'{key}' cannot be {days}: "):
             document(f"settings: {{{key}: {days}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("", "empty: it should be a valid integer"), ("[1]", "this value: it should be a valid integer")],
+)
+def test_a_value_that_is_none_or_no_single_one_is_told_in_words(value: str, told: str):
+    config = f"{{db_host: h, db_name: d, db_user: u, db_password: p, db_port: {value}}}"
+    with pytest.raises(DocumentError, match=f"'db_port' cannot be {told}"):
+        document(f"destinations:\n  warehouse: {{type: postgres, config: {config}}}\n")

@@ -48,7 +48,8 @@ def _finding(
     field = owner.model_fields.get(key) if owner else None
     about = field.description if field else None
     secret = bool(owner and issubclass(owner, Settings) and key in owner.secret_keys())
-    shown = "the value" if secret or not isinstance(value, (str, int, float, bool)) else repr(value)
+    shown = "this value" if secret or not isinstance(value, (str, int, float, bool)) else repr(value)
+    shown = "empty" if value is None else shown
     match kind:
         case "extra_forbidden":
             return Finding("unknown_key", f"unknown key {key!r}", path, nearest(key, _keys(owner)))
