@@ -130,6 +130,8 @@ def test_session_source_is_read_at_the_top_first_and_in_the_session_else() -> No
         (b'{"profile":{"objectId":"__a"},"ts":20260314091502,"event_props":{"bad":"\xff"}}', "UNREADABLE_RECORD"),
         (b'{"profile":{"objectId":"__a"},"ts":20260314091502,"event_props":{"bad":"\\ud800"}}', "UNREADABLE_RECORD"),
         (b'{"profile":{"objectId":"__a"},"ts":20260314091502,"event_props":{"bad":NaN}}', "UNREADABLE_RECORD"),
+        (b'{"profile":{"objectId":"__a"},"ts":00010314091502,"event_props":{"a":"}]"}}', "UNREADABLE_RECORD"),
+        (b'{"profile":{"objectId":"__a"},"ts":20260314091502,"event_props":{"bad":tru,"b":[{}]}}', "UNREADABLE_RECORD"),
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_a_row_is_rejected_and_its_neighbours_are_not(record: Any, code: str) -> None:

@@ -246,10 +246,12 @@ def _apart(body: bytes) -> tuple[Envelope, list[bytes]]:
 
 
 def _end(decoder: json.JSONDecoder, text: str, at: int) -> int:
-    """The place behind the value that begins at ``at``; one that is nested too deeply to be read ends all the same."""
+    """The place behind the value that begins at ``at``; an object that cannot be read ends where its brackets do."""
     try:
         return decoder.raw_decode(text, at)[1]
-    except RecursionError:
+    except (RecursionError, ValueError):
+        if text[at] != "{":
+            raise
         depth = 0
         for token in _TOKEN.finditer(text, at):
             if token[0] in "{[":
