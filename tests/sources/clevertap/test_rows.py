@@ -153,6 +153,23 @@ def test_odd_but_usable_records_become_rows() -> None:
     assert one[columns.ID] == hashlib.sha256(expected).hexdigest()
 
 
+@pytest.mark.parametrize("digits", [4_000, 4_301, 150_000])
+@pytest.mark.parametrize("by_record", [False, True])
+def test_an_integer_of_any_length_is_kept_by_its_digits(digits: int, by_record: bool) -> None:
+    """Also where another record of the page is odd, so that Python maps all of it."""
+    long = b"9" * digits
+    props = b'{"b":%b,"a":[-%b]}' % (long, long)
+    record = b'{"profile":{"objectId":"__a"},"ts":20260314091502,"event_props":%b,"session_props":%b}' % (props, props)
+    found = shaped(page(GOOD, record, {**GOOD, "ts": "odd"}), by_record=by_record)
+    assert [reject.code for reject in found.rejects] == ["BAD_TIMESTAMP"]
+    row = found.rows.to_pylist()[1]
+    assert row["event_props"].encode() == row["session_props"].encode() == props
+    if not by_record:
+        sorted_ = b'{"a":[-%b],"b":%b}' % (long, long)
+        text = b'{"event_name":"Charged","event_props":%b,"objectId":"__a","session_props":%b,"ts":20260314091502}'
+        assert row[columns.ID] == hashlib.sha256(text % (sorted_, sorted_)).hexdigest()
+
+
 def test_a_record_over_the_size_limit_is_rejected() -> None:
     found = shaped(page(GOOD, {**GOOD, "event_props": {"huge": "x" * 5000}}), largest=1000)
     assert [reject.code for reject in found.rejects] == ["ROW_TOO_LARGE"] and found.rows.num_rows == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -34,7 +35,10 @@ def canonical(raw: bytes) -> bytes:
     """The canonical bytes of one JSON value. Raises msgspec.DecodeError and RecursionError."""
     if has_minus_zero([raw]):
         return _piecewise(raw)
-    return _encode(_decode(raw))
+    try:
+        return _encode(_decode(raw))
+    except msgspec.ValidationError:  # an integer of thousands of digits
+        return _piecewise(raw)
 
 
 def has_minus_zero(raws: Iterable[Raw | bytes]) -> bool:
@@ -45,9 +49,10 @@ def has_minus_zero(raws: Iterable[Raw | bytes]) -> bool:
 def all_canonical(raws: list[bytes]) -> list[bytes]:
     """The canonical bytes of each of many values."""
     encode, decode = _encode, _decode
-    if has_minus_zero(raws):
-        return [canonical(raw) for raw in raws]
-    return [encode(decode(raw)) for raw in raws]
+    if not has_minus_zero(raws):
+        with suppress(msgspec.ValidationError):
+            return [encode(decode(raw)) for raw in raws]
+    return [canonical(raw) for raw in raws]
 
 
 class Shape:
