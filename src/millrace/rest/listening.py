@@ -166,7 +166,7 @@ class Impatient(HttpToolsProtocol):
             self._look_after(left)
         elif (cycle := self._taking()) is not None and not cycle.response_complete:
             self._wait(HEAD_TIMEOUT_S)  # it waits for an answer; what comes after that has its time then
-        elif self._idle and self._reader is not None:
+        elif self._idle and self._unread():
             self._wait(self.timeout_keep_alive)  # it reads the last answer still
             self._idle = True
         else:
