@@ -431,7 +431,7 @@ def reject_codes() -> set[str]:
 _CAPITALS = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 # Words in capitals that are something else.
-_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME", "LC_ALL"}) | {
+_NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELINE_NAME", "LC_ALL", "KW_ONLY"}) | {
     # Of the environment.
     "MILLRACE_HTTP_HOSTS", "MILLRACE_NATIVE", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "SC_PAGE_SIZE",
     "SC_PHYS_PAGES", "SSL_CERT_DIR", "SSL_CERT_FILE",

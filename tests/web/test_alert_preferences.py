@@ -247,8 +247,9 @@ def test_both_are_for_everybody_and_on_a_phone(page: Page, told: Home, hook: Rec
     alert_channels.change(told, "pager", wanted=Wanted(quiet=Quiet("00:00", "00:01", "Europe/Berlin")))
     hook.answers += [404]
     happens(told, "LOG_EXPIRED", "The log of a database went on without us")
-    arrive(page, told, "/alerts/preferences", "axa@example.com")
-    expect(card(page, "pager")).to_be_visible()
+    arrive(page, told, "/alerts/deliveries", "axa@example.com")
+    page.set_viewport_size({"width": 390, "height": 900})
+    expect(page.get_by_role("table").get_by_text("To pager").first).to_be_visible()
     found: dict[str, list[str]] = {}
     for path, there in (
         ("/alerts/preferences", card(page, "pager")),

@@ -34,6 +34,9 @@ const COLUMNS: Column<Delivery>[] = [
         <Text fw={500} size="sm">
           {row.title}
         </Text>
+        <Text size="xs" hiddenFrom="sm" style={{ overflowWrap: 'anywhere' }}>
+          To {row.recipient || row.channel}
+        </Text>
         {row.occasion === 'recovered' && (
           <Text size="xs" c="dimmed">
             That it is over

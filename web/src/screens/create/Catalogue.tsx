@@ -10,18 +10,19 @@ import {
 } from '@mantine/core';
 import { IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
-import { Link, useSearchParams } from 'react-router';
+import { Link } from 'react-router';
 import { api, body } from '~/api/client';
 import { at } from '~/app/places';
+import { useAddress, useSought } from '~/parts/address';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { CATEGORIES, type Category, categoryOf, iconOf } from './categories';
 
 /** All sources that there are, by what kind of system they are. */
 export function Catalogue() {
-  const destination = useSearchParams()[0].get('destination');
-  const [search, setSearch] = useState('');
-  const [category, choose] = useState<Category | 'all'>('all');
+  const [asked, set] = useAddress();
+  const [search, type] = useSought();
+  const destination = asked.get('destination');
+  const category = (asked.get('kind') ?? 'all') as Category | 'all';
   const types = useQuery({
     queryKey: ['connectors', 'sources'],
     queryFn: () => body(api.GET('/api/millrace/v1/connectors/sources')),
@@ -44,14 +45,14 @@ export function Catalogue() {
           data-search
           value={search}
           autoFocus
-          onChange={(event) => setSearch(event.currentTarget.value)}
+          onChange={(event) => type(event.currentTarget.value)}
         />
         {present.size > 1 && (
           <SegmentedControl
             size="xs"
             aria-label="Kind of source"
             value={category}
-            onChange={(value) => choose(value as Category)}
+            onChange={(value) => set({ kind: value === 'all' ? null : value })}
             data={[
               { value: 'all', label: 'All' },
               ...CATEGORIES.filter(({ category }) => present.has(category)).map(({ category, label }) => ({

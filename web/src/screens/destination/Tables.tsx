@@ -1,13 +1,12 @@
 import { Button, TextInput } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
 import { IconSearch, IconTable, IconTerminal2 } from '@tabler/icons-react';
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
-import { useState } from 'react';
 import { Link, useParams } from 'react-router';
 import type { Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
+import { useSought } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { paged } from '~/parts/paged';
@@ -21,8 +20,7 @@ type Table = Schemas['Filled'];
 export function Component() {
   const destination = useParams().destination ?? '';
   const may = useMay();
-  const [text, setText] = useState('');
-  const [search] = useDebouncedValue(text, 250);
+  const [text, type, search] = useSought();
   const tables = useInfiniteQuery({
     ...tablesQuery(destination, search),
     placeholderData: keepPreviousData,
@@ -81,7 +79,7 @@ export function Component() {
         placeholder="Table or pipeline"
         leftSection={<IconSearch size={14} />}
         value={text}
-        onChange={(event) => setText(event.currentTarget.value)}
+        onChange={(event) => type(event.currentTarget.value)}
       />
       <div className="card">
         <DataTable

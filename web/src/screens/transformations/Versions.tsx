@@ -115,23 +115,25 @@ export function Component() {
             ))}
           </div>
           <Group justify="space-between">
-            <Select
-              aria-label="Compared with"
-              size="xs"
-              w={220}
-              value={before >= 0 ? String(before) : null}
-              placeholder="Compare with"
-              onChange={(against) => set({ against })}
-              data={[
-                ...(draft ? [{ value: '0', label: 'Compared with the draft' }] : []),
-                ...(versions.data ?? [])
-                  .filter((one) => one.version !== chosen.version)
-                  .map((one) => ({
-                    value: String(one.version),
-                    label: `Compared with version ${one.version}`,
-                  })),
-              ]}
-            />
+            {(versions.data?.length ?? 0) + (draft ? 1 : 0) > 1 && (
+              <Select
+                aria-label="Compared with"
+                size="xs"
+                w={220}
+                value={before >= 0 ? String(before) : null}
+                placeholder="Compare with"
+                onChange={(against) => set({ against })}
+                data={[
+                  ...(draft ? [{ value: '0', label: 'Compared with the draft' }] : []),
+                  ...(versions.data ?? [])
+                    .filter((one) => one.version !== chosen.version)
+                    .map((one) => ({
+                      value: String(one.version),
+                      label: `Compared with version ${one.version}`,
+                    })),
+                ]}
+              />
+            )}
             {chosen !== newest && may('transformations.edit') && (
               <Button size="xs" variant="default" onClick={() => ask(true)}>
                 Go back to version {chosen.version}
