@@ -225,7 +225,7 @@ def test_channels_of_alerts_are_written_without_their_secrets_and_read_back(home
     assert exported.variables == ("OPS_URL", "POST_PASSWORD")
     assert "alert_channels:" in export(home).text
     with pytest.raises(ConfigError, match="no section 'alerts'"):
-        export(home, sections=["alerts"])  # type: ignore[list-item]  # as somebody types it
+        export(home, sections=["alerts"])  # pyright: ignore[reportArgumentType]  as typed
     assert export(home, sections=["settings"]).text == "settings:\n  allow_private_addresses: true\n"
     env = {"OPS_URL": "http://127.0.0.1:1/SECRET", "POST_PASSWORD": "SECRET ${A}"}
 
