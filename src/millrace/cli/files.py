@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -114,7 +114,7 @@ def export(
     from millrace.control.operations import documents
 
     with face.desk() as desk:
-        exported = desk.ask(documents.export, pipeline or (), section or ())
+        exported = desk.ask(documents.export, pipeline or (), cast("list[exporting.Section]", section or []))
     if file is not None:
         exporting.write(file, exported.text)
         variables = f"; set {', '.join(exported.variables)} before you apply it" if exported.variables else ""
