@@ -44,6 +44,7 @@ from millrace.control import (
     tables,
     tasks,
     usage_limits,
+    users,
     worker,
 )
 from millrace.control import telling_tables as told
@@ -459,6 +460,35 @@ def test_users_get_mail_about_what_they_may_see_and_want(home: Home, saved: Desk
         assert sorted(one for each in box.recipients for one in each) == [
             "ada@example.com", "bill@example.com", "ops@example.com",
         ]  # fmt: skip
+
+
+def test_who_is_removed_is_told_nothing_that_waited_but_where_a_channel_names_the_address(
+    home: Home, saved: Desk
+) -> None:
+    cheap(home)
+    for email, role in (
+        ("ada@example.com", "OBSERVER"),
+        ("eve@example.com", "OBSERVER"),
+        ("bob@example.com", "TEAM_ADMIN"),
+    ):
+        joined(home, email, role)
+    alert_preferences.change(acting(home, "bob@example.com"), Wanted(("schema",)))
+    now = home.database.now()
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "m@example.com"}
+        settings.change(home, allow_private_addresses=True)
+        alert_channels.add(home, "mail", "email", config | {"to": ["eve@example.com"]})
+        box.refused |= {"ada@example.com": "450 later", "eve@example.com": "450 later"}
+        happened(home, trouble(saved), now)
+        go(home, now)
+        for email in ("ada@example.com", "eve@example.com"):
+            users.remove(home, email)
+        assert {one.recipient: one.state for one in alerts.deliveries(home).items} == {
+            "ada@example.com": "dropped", "eve@example.com": "waiting",
+        }  # fmt: skip
+        box.refused.clear()
+        go(home, now + alert_outbox.WAITS[0])
+        assert box.recipients == [["eve@example.com"]]
 
 
 def test_preferences_of_others_are_for_whoever_looks_after_users(home: Home) -> None:

@@ -60,6 +60,15 @@ def serve(home: Home, stopping: threading.Event, *, poll_s: float = POLL_S) -> N
         stopping.wait(poll_s)
 
 
+def drop(connection: sa.Connection, email: str, now: datetime) -> None:
+    """What waits for somebody who is gone is not sent, but where a channel names their address itself."""
+    d = alert_deliveries.c
+    query = sa.select(d.id, channels.c.config).join_from(alert_deliveries, channels)
+    waiting = connection.execute(query.where(d.state == "waiting", d.recipient == email)).all()
+    gone = [row.id for row in waiting if email not in row.config.get("to", ())]
+    connection.execute(sa.update(alert_deliveries).where(d.id.in_(gone)).values(state="dropped", ended_at=now))
+
+
 def _taken(home: Home, now: datetime) -> Any:
     """A message that is ours for a while; None when nothing is due."""
     d = alert_deliveries.c
