@@ -45,7 +45,10 @@ def clevertap(
     now: Annotated[
         str | None, typer.Option(metavar="MOMENT", help="Where its clock starts, in UTC: 2026-01-31T12:00.")
     ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="New rows appear while it runs, and a page shows them.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="New rows appear while it runs, a page shows them, and no answer lets one wait."),
+    ] = False,
 ) -> None:
     """Serve a stand-in for the CleverTap API with invented users and events.
 

@@ -36,12 +36,6 @@ DESTINATION = "Warehouse (simulated)"
 USERS = 300
 DAYS = 10
 EVERY_S = 3600
-# CleverTap lets its clients wait for pages and counts; who tries things out for the first time need not.
-AT_ONCE: Mapping[str, Any] = {
-    "page_not_ready": {"probability": 0},
-    "partial": {"probability": 0},
-    "latency_ms": {"open": [1, 5], "page": [1, 10], "report_ms_per_day": 0},
-}
 # A server looks every second whether the stand-in shall run; it needs a second or two to invent its data.
 PATIENCE_S = 30.0
 HOST = "127.0.0.1"
@@ -110,6 +104,8 @@ class Keeper:
 
 def _planned(home: Home) -> dict[str, Any]:
     """What shall be simulated, from now on."""
+    from millrace.simulators.clevertap.config import AT_ONCE
+
     known = _read(home.path)
     if known is not None:
         return known

@@ -90,6 +90,8 @@ def test_what_is_given_by_hand_wins(tmp_path: Path):
     settings = settled(path, seed=9, now=moment, users=3, days=2)
     assert (settings.seed, settings.now, settings.accounts[0].users, settings.accounts[0].days) == (9, moment, 3, 2)
     assert settled(None, demo=True).clock == settled(None).clock == "real"
+    assert settled(None, demo=True).page_not_ready.probability == 0 < settled(None).page_not_ready.probability
+    assert settled(path, demo=True).page_not_ready.probability == 0.2
     assert settled(None, now=moment).clock == settled(path).clock == "frozen"
     with pytest.raises(ConfigError, match="time zone"):
         settled(None, now=datetime(2026, 5, 1))

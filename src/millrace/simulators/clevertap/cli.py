@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from millrace.errors import ConfigError, EnvironmentProblem
-from millrace.simulators.clevertap.config import Account, Settings, read
+from millrace.simulators.clevertap.config import AT_ONCE, Account, Settings, read
 from millrace.simulators.clevertap.simulator import Simulator
 
 PORT = 8741
@@ -32,7 +32,7 @@ def serve(
 
     Without ``host`` only this machine can connect. What is given here wins over ``config``; ``users`` and ``days`` hold
     for every account. Without ``config`` and ``now`` the clock runs with the real time; with ``demo`` it does so in any
-    case, and new events keep coming.
+    case, nobody waits unless ``config`` says so, and new events keep coming.
     Raises ConfigError for bad settings and EnvironmentProblem when the address is taken.
     """
     settings = settled(config, seed=seed, now=now, users=users, days=days, demo=demo)
@@ -75,6 +75,9 @@ def settled(
     if demo or (now is None and "now" not in settings.model_fields_set):
         # A client's today must be the simulator's, or its requests are about the future.
         changes |= {"clock": "real", "now": datetime.now(UTC)}
+    if demo:
+        calm = Settings.model_validate(AT_ONCE)
+        changes |= {name: getattr(calm, name) for name in AT_ONCE.keys() - settings.model_fields_set}
     if now is not None:
         if now.tzinfo is None:
             raise ConfigError("--now needs a time zone", hint="For example 2026-03-14T10:00:00Z.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -92,6 +93,14 @@ class Late(Part):
 
 class Drift(Part):
     enabled: bool = True
+
+
+# CleverTap lets its clients wait for pages and counts; who tries things out for the first time need not.
+AT_ONCE: Mapping[str, Any] = {
+    "page_not_ready": {"probability": 0},
+    "partial": {"probability": 0},
+    "latency_ms": {"open": [1, 5], "page": [1, 10], "report_ms_per_day": 0},
+}
 
 
 class Settings(Part):
