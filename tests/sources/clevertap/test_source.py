@@ -14,7 +14,7 @@ import pytest
 from tests.sources.clevertap.driver import PASSCODE, PROJECT, Kept, Pipeline, events
 
 from millrace.connect.source import Context, Reading, Slice
-from millrace.data.batch import Checkpoint, Passed
+from millrace.data.batch import Checkpoint, LoadMode, Passed
 from millrace.errors import AuthError, ConfigError, Transient
 from millrace.simulators.clevertap import counts as simulated
 from millrace.sources.clevertap.client import CleverTap
@@ -100,7 +100,22 @@ def test_an_invalid_name_is_tried_each_run_and_loads_whole_once_it_exists(make: 
     pipeline.run()
     assert len(pipeline.log) == 7 and not pipeline.notes
     assert "Refund" not in pipeline.kept.cursors["historical"]["events"]
-    assert pipeline.kept.cursors["historical"]["historical"]["ranges"]["Refund"] == [20260215, 20260317]
+    assert pipeline.kept.cursors["historical"]["historical"]["ranges"]["Refund"] == [20260212, 20260314]
+
+
+@pytest.mark.parametrize("effect", ["invalid_event", "not_allowed"])
+def test_a_name_that_is_refused_at_first_has_the_days_before_its_first_run(make: Make, effect: str) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260212") + events("Charged", 4, day="20260314"))
+    pipeline.simulator.faults.set([{"effect": effect, "step": "open"}])
+    pipeline.run()
+    assert not pipeline.log
+    pipeline.simulator.faults.clear()
+    pipeline.simulator.clock.advance(days=40)
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260323"))
+    pipeline.run()
+    assert len(pipeline.log) == len(pipeline.table) == 12
+    assert pipeline.kept.cursors["historical"]["historical"]["complete"]
 
 
 @pytest.mark.parametrize("effect", ["invalid_event", "not_allowed"])
@@ -407,6 +422,24 @@ def test_a_vanished_name_stops_and_keeps_its_place(make: Make) -> None:
     since = len(pipeline.asked("open"))
     pipeline.run()
     assert min(first for name, first, _ in froms(pipeline, since) if name == "App Launched") == 20260308
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_a_name_that_comes_back_has_the_days_in_between_whole(make: Make, mode: LoadMode) -> None:
+    pipeline = make("Charged", "App Launched")
+    pipeline.mode = mode
+    pipeline.simulator.add_events(PROJECT, events("App Launched", 3, copies=2))
+    pipeline.run()
+    pipeline.names("Charged")
+    for day in ("20260320", "20260420", "20260520"):
+        pipeline.simulator.clock.advance(days=30)
+        pipeline.simulator.add_events(PROJECT, events("App Launched", 4, day=day))
+        pipeline.run()
+    pipeline.names("Charged", "App Launched")
+    pipeline.run()
+    pipeline.run()
+    assert not pipeline.notes
+    assert len(pipeline.table) == 15 and len(pipeline.log) == (18 if mode == "append" else 15)
 
 
 def test_a_today_that_the_server_takes_for_the_future_is_left_out_and_read_later(make: Make) -> None:

@@ -215,8 +215,7 @@ class Source(AnySource[Config]):
             gone: dict[date, list[str]] = {}
             for name in names:
                 past = position.events.get(name)
-                if past is None or (name in position.standings.names and not past.done):
-                    # Where CleverTap has served nothing yet, the past is the one before this run.
+                if past is None:
                     past = position.events[name] = state.Past(days)
                 oldest = forgetting.oldest(reading, name)
                 if past.days[0] < oldest:
