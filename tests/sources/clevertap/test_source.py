@@ -397,6 +397,7 @@ def test_names_come_from_the_schema_and_new_ones_are_told(make: Make) -> None:
     pipeline.simulator.add_events(PROJECT, events("Brand New", 2))
     pipeline.run()
     assert [(note.code, note.level) for note in pipeline.notes] == [("new_events", "info")]
+    assert "read from 2026-02-12 on: 'Brand New'" in pipeline.notes[0].message
     assert len(pipeline.log) == 5
 
 
@@ -422,6 +423,24 @@ def test_a_vanished_name_stops_and_keeps_its_place(make: Make) -> None:
     since = len(pipeline.asked("open"))
     pipeline.run()
     assert min(first for name, first, _ in froms(pipeline, since) if name == "App Launched") == 20260308
+
+
+def test_a_name_that_a_fresh_start_went_without_is_told_as_new_with_its_first_day(make: Make) -> None:
+    pipeline = make("Charged", "App Launched")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1) + events("Charged", 1, day="20260422"))
+    pipeline.run()
+    assert not pipeline.notes
+    pipeline.names("Charged")
+    pipeline.kept.cursors.clear()
+    pipeline.run()
+    assert not pipeline.notes
+    pipeline.names("Charged", "App Launched")
+    pipeline.simulator.clock.advance(days=40)
+    pipeline.run()
+    assert [note.code for note in pipeline.notes] == ["new_events"]
+    assert "read from 2026-03-24 on: 'App Launched'" in pipeline.notes[0].message
+    pipeline.run()
+    assert not pipeline.notes
 
 
 @pytest.mark.parametrize("mode", ["merge", "append"])

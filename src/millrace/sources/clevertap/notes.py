@@ -44,6 +44,16 @@ class Notes:
                 "is no longer known, so rows would be doubled in append mode",
             )
 
+    def new(self, names: Sequence[str], first: date) -> None:
+        """Says which events the pipeline does not know yet, or not any more, and from which day on they are read."""
+        if names:
+            self.say(
+                "new_events",
+                f"event names that are new to this pipeline, read from {first} on: {some(names)}. After a resync or a "
+                "run with --full that is also a name that was not in the file then; `--since DAY` reads earlier days",
+                level="info",
+            )
+
     def another_zone(self, cursor: JSON) -> None:
         """Says that the time zone is another than that of the cursor, if it is."""
         if cursor is not None and cursor.get("tz") != self._config.timezone:

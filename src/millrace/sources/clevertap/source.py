@@ -146,13 +146,11 @@ class Source(AnySource[Config]):
             self._client = client
             names = self._names(client, warn=cursor is not None)
             units: list[Unit] = []
-            fresh: list[str] = []
             tiers: dict[str, tuple[bool, bool]] = {}
             gone: dict[date, list[str]] = {}
             for name in names:
                 known = position.events.get(name)
                 if known is None:
-                    fresh.append(name)
                     # Its history, which reaches up to now, is read by the other lane.
                     position.events[name] = state.Followed(now, now, today)
                 elif not position.standings.rests(name, now):
@@ -173,8 +171,6 @@ class Source(AnySource[Config]):
                         first = oldest
                     units += [Unit(name, *days) for days in windows(first, today, self.config.window_days)]
             self._notes.gone(gone)
-            if fresh and cursor is not None:
-                self._notes.say("new_events", f"event names that are new to this pipeline: {some(fresh)}", level="info")
             marks = {name: position.events[name].mark for name in tiers}
             left = _tally(units)
 
@@ -211,11 +207,13 @@ class Source(AnySource[Config]):
             names = self._names(client)
             days = history(now, self.config.zone, self.config.historical_days)
             units: list[Unit] = []
+            fresh: list[str] = []
             done = 0
             gone: dict[date, list[str]] = {}
             for name in names:
                 past = position.events.get(name)
                 if past is None:
+                    fresh.append(name)
                     past = position.events[name] = state.Past(days)
                 oldest = forgetting.oldest(reading, name)
                 if past.days[0] < oldest:
@@ -229,6 +227,8 @@ class Source(AnySource[Config]):
                     for stretch in without(past.days, past.done):
                         units += [Unit(name, *window) for window in windows(*stretch, length)]
             self._notes.gone(gone)
+            if cursor is not None:
+                self._notes.new(fresh, days[0])
             if not units:
                 if cursor is None or not cursor["historical"]["complete"]:
                     yield Checkpoint(self._cursor(position), progress=1.0)
