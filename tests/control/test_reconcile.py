@@ -58,6 +58,14 @@ def test_rows_that_came_after_the_last_read_are_late_and_want_reading():
     assert row.wants_reading
 
 
+def test_rows_of_a_day_without_any_may_be_late_or_were_never_read():
+    row = one(2, 0, None)
+    assert [(cause.code, cause.message) for cause in row.causes] == [
+        ("late", "2 rows are of a day that had none when it was last read, or that was never read")
+    ]
+    assert row.wants_reading
+
+
 def test_rejects_are_a_cause_once():
     rows = compare(
         [Count("Charged", DAY, 5), Count("Charged", date(2026, 3, 15), 5)],

@@ -309,6 +309,17 @@ def test_reconcile_names_the_causes_and_reads_late_days_again(build: Callable[..
     assert len(world.rows()) == 4
 
 
+def test_days_between_those_that_a_fix_reads_again_stay_as_they_were_compared(build: Callable[..., World]):
+    world = build("Charged")
+    put(world, *(event("Charged", START - timedelta(days=days)) for days in (9, 6, 3)))
+    world.run()
+    put(world, *(event("Charged", START - timedelta(days=days), "__late") for days in (9, 3)))
+    (fixed,) = reconcile(world.home, "clevertap", fix=True, clock=world.clock)
+    assert [each.first for each in fixed.again] == [date(2026, 3, 5), date(2026, 3, 11)]
+    counted = {row.day.day: (row.source_rows, row.table_rows) for row in fixed.compared if row.source_rows}
+    assert fixed.equal and counted == {5: (2, 2), 8: (1, 1), 11: (2, 2)}
+
+
 def test_names_known_to_be_unreadable_are_told_and_not_counted(build: Callable[..., World]):
     world = build("Charged", "Notification Sent")
     put(world, event("Charged", START - timedelta(days=2)))

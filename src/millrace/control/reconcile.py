@@ -231,7 +231,9 @@ def go_on(stopping: threading.Event | None) -> None:
 
 def _renewed(before: Reconciliation, after: Reconciliation, again: tuple[Slice, ...]) -> Reconciliation:
     """The comparison with the rows of the days that were read once more taken from the later one."""
-    later = {(row.name, row.day): row for row in after.compared}
+    # Days between them were not counted the second time, though the table has rows of them.
+    asked = {(each.name, each.first) for each in again}
+    later = {(row.name, row.day): row for row in after.compared if (row.name, row.day) in asked}
     rows = tuple(later.get((row.name, row.day), row) for row in before.compared)
     return replace(before, compared=rows, rejected=after.rejected, again=again)
 
@@ -358,6 +360,10 @@ def compare(
 FAILED = ("waits among the failed events", "wait among the failed events")
 STAGED = ("is staged and not loaded yet", "are staged and not loaded yet")
 LATE = ("arrived after this day was last read", "arrived after this day was last read")
+UNREAD = (
+    "is of a day that had none when it was last read, or that was never read",
+    "are of a day that had none when it was last read, or that was never read",
+)
 DOUBLED = (
     "is an exact copy that the source serves and does not count",
     "are exact copies that the source serves and does not count",
@@ -409,7 +415,7 @@ def _causes(
         missing -= parted
     if missing > 0 and counted > copies:
         late = min(missing, counted - copies)
-        causes.append(Cause("late", late, rows_that(late, *LATE)))
+        causes.append(Cause("late", late, rows_that(late, *(LATE if copies else UNREAD))))
     if missing < 0 and mode == "append" and seen and copies > seen.distinct:
         doubled = min(-missing, copies - seen.distinct)
         causes.append(Cause("duplicates", -doubled, rows_that(doubled, *DOUBLED)))
