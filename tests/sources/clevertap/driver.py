@@ -63,6 +63,22 @@ class Kept:
         return list(self.marks.get(part, ()))
 
 
+class Recall:
+    """A lane's view of what is kept: parts that come into being while it reads are listed, and recalled as empty."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._held: set[str] | None = None
+
+    def parts(self) -> list[str]:
+        return self._kept.parts()
+
+    def recall(self, part: str) -> list[bytes]:
+        if self._held is None:
+            self._held = set(self.parts())
+        return self._kept.recall(part) if part in self._held else []
+
+
 class Crash(Exception):
     """The process died here."""
 
@@ -82,6 +98,8 @@ class Pipeline:
     passed: Counter[str] = field(default_factory=Counter)
     read: int = 0
     mode: LoadMode = "merge"
+    late: bool = False
+    """Nothing is committed before a lane ends."""
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -112,10 +130,11 @@ class Pipeline:
     def _lane(self, source: Source, lane: Lane, crash_at: int | None, slices: tuple[Slice, ...]) -> None:
         stream = source.streams()[0]
         cursor = None if lane == "again" else self.kept.cursors.get(lane)
-        reading = Reading(stream, lane, cursor, self.kept, self.mode, slices)
+        reading = Reading(stream, lane, cursor, Recall(self.kept), self.mode, slices)
         rows: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
         passed: Counter[str] = Counter()
+        checkpoints: list[Checkpoint] = []
         items = source.read(reading)
         for number, item in enumerate(items):
             if crash_at is not None and number >= crash_at:
@@ -129,12 +148,9 @@ class Pipeline:
             elif isinstance(item, Passed):
                 passed[item.reason] += item.count
             elif isinstance(item, Checkpoint):
-                self.kept.cursors[lane] = json.loads(json.dumps(item.cursor))
-                for mark in item.marks:
-                    if mark.replace:
-                        self.kept.marks.pop(mark.part, None)
-                    if mark.data is not None:
-                        self.kept.marks.setdefault(mark.part, []).append(mark.data)
+                checkpoints.append(item)
+                if not self.late:
+                    self._commit(lane, checkpoints)
                 self.read += len(rows) + len(rejects) + sum(passed.values())
                 self.log += rows
                 self.rejects += rejects
@@ -142,6 +158,17 @@ class Pipeline:
                 self.counts.update(item.counts)
                 rows, rejects, passed = [], [], Counter()
         assert not rows and not rejects, "rows without a checkpoint behind them"
+        self._commit(lane, checkpoints)
+
+    def _commit(self, lane: Lane, checkpoints: list[Checkpoint]) -> None:
+        for checkpoint in checkpoints:
+            self.kept.cursors[lane] = json.loads(json.dumps(checkpoint.cursor))
+            for mark in checkpoint.marks:
+                if mark.replace:
+                    self.kept.marks.pop(mark.part, None)
+                if mark.data is not None:
+                    self.kept.marks.setdefault(mark.part, []).append(mark.data)
+        checkpoints.clear()
 
     @property
     def table(self) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from millrace.simulators.clevertap import counts as simulated
 from millrace.sources.clevertap.client import CleverTap
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting_part, strays_part
-from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part
+from millrace.sources.clevertap.known import day_of, entries, forgotten_before, forgotten_part, history_part, part_of
 from millrace.sources.clevertap.source import Source
 
 Make = Callable[..., Pipeline]
@@ -237,6 +237,27 @@ def test_rows_whose_clock_was_wrong_come_once_however_often_their_days_are_read(
     known = [found[1] for part in pipeline.kept.parts() if (found := day_of(part))]
     assert known == [20270101]
     assert not pipeline.kept.recall(strays_part("Charged"))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_rows_whose_clock_was_some_days_off_come_once_though_their_day_is_put_together(
+    make: Make, mode: Any, late: bool
+) -> None:
+    """The day that they say is one of another unit, which puts the many marks of its days together at its end."""
+    pipeline = make("Charged", shards=1)
+    pipeline.mode, pipeline.late = mode, late
+    pipeline.settings |= {"batch_size": 23, "window_days": 3, "max_concurrency": 1}
+    pipeline.simulator.add_events(PROJECT, events("Charged", 60, day="20260310"))
+    strays = events("Charged", 5, day="20260310", start=1000)
+    pipeline.simulator.add_events(PROJECT, [each | {"served_on": "20260314"} for each in strays])
+    pipeline.run()
+    assert len(pipeline.log) == len(pipeline.table) == 65
+    for hours in (7, 24, 24):
+        pipeline.simulator.clock.advance(hours=hours)
+        pipeline.run()
+        assert len(pipeline.log) == 65
+    assert len(entries(pipeline.kept.recall(part_of("Charged", 20260310)))) == 65
 
 
 @pytest.mark.parametrize("cursor", ["a b", "a\r\nX-Evil: 1", "é", "a\x7f"])

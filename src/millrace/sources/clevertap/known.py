@@ -6,7 +6,7 @@ entries of a part overrule earlier ones. All of it lives in arrays: some 40 byte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -41,6 +41,11 @@ def day_of(part: str) -> tuple[str, int] | None:
     """Event and day of a part; None when it holds something else than rows."""
     event, _, day = part.rpartition(SEPARATOR)
     return (event, int(day)) if len(day) == 8 and day.isdecimal() and day.isascii() else None
+
+
+def days_of(marks: Iterable[Mark]) -> set[int]:
+    """The days whose rows the marks tell of."""
+    return {found[1] for mark in marks if (found := day_of(mark.part))}
 
 
 def rejected_part(event: str) -> str:
@@ -166,9 +171,12 @@ class Known:
             return first, [Mark(part, b"".join(fresh), replace=True)]
         return first, [Mark(part, b"".join(fresh))]
 
-    def compacted(self, first: int, last: int) -> list[Mark]:
-        """Marks that put one in the place of the many that a day has gathered, of the days that nobody else reads."""
-        many = [day for day, marks in self._days.items() if marks > 1 and first <= day <= last]
+    def compacted(self, first: int, last: int, *, without: Collection[int] = ()) -> list[Mark]:
+        """Marks that put one in the place of the many that a day has gathered, of the days that nobody else reads.
+
+        Days ``without`` have marks of others, which are not known here.
+        """
+        many = [day for day, marks in self._days.items() if marks > 1 and first <= day <= last and day not in without]
         marks: list[Mark] = []
         days = self._day[: self._size]
         for day in sorted(many):

@@ -21,7 +21,7 @@ from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting, strays
-from millrace.sources.clevertap.known import Known, Mode
+from millrace.sources.clevertap.known import Known, Mode, days_of
 from millrace.sources.clevertap.planner import Unit, number
 from millrace.sources.clevertap.rows import refused, reject_id, rows_of
 from millrace.sources.clevertap.times import microseconds
@@ -92,6 +92,8 @@ class Sweep:
         self._ends = ends
         self._cursor = cursor
         self._skipped: set[str] = set()
+        # Days of which rows came with other units than their own, by event.
+        self._strayed: dict[str, set[int]] = {}
         self._done_before = 0
         self._all = 0
 
@@ -162,7 +164,10 @@ class Sweep:
                 yield Refused(refused(unit.event, rejects, self._context.clock.now()))
         goes, new, row_marks = walk.known.judge(shaped)
         marks += row_marks
-        stray = shaped.day[new & ((shaped.day < number(unit.first)) | (shaped.day > number(unit.last)))]
+        first_day, last_day = number(unit.first), number(unit.last)
+        outside = {day for day in days_of(row_marks) if not first_day <= day <= last_day}
+        self._strayed.setdefault(unit.event, set()).update(outside)
+        stray = shaped.day[new & ((shaped.day < first_day) | (shaped.day > last_day))]
         if len(stray):
             marks.append(strays(unit.event, set(stray.tolist()), self._today))
         going = int(np.count_nonzero(goes))
@@ -198,7 +203,8 @@ class Sweep:
             self.tally.unknown.add(unit.event)
         marks: list[Mark] = []
         if walk is not None and outcome == "done":
-            marks += walk.known.compacted(number(unit.first), number(unit.last))
+            strayed = self._strayed.get(unit.event, ())
+            marks += walk.known.compacted(number(unit.first), number(unit.last), without=strayed)
         return [*marks, *self._ends(unit, outcome, text)]
 
     def _outcome(self, unit: Unit, walk: _Walk | None, end: Ended) -> tuple[Outcome, str]:
