@@ -240,6 +240,39 @@ def test_rows_whose_clock_was_wrong_come_once_however_often_their_days_are_read(
 
 
 @pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_the_run_that_reads_rows_with_old_times_does_not_forget_them(
+    make: Make, mode: Any, older: bool, late: bool
+) -> None:
+    """Forgetting ends that run, which may have committed nothing before. ``older``: others of that day end with it."""
+    pipeline = make("Charged", shards=1)
+    pipeline.mode, pipeline.late = mode, late
+    pipeline.settings |= {"historical_days": 1, "deep_lookback_days": 1, "lookback_days": 1}
+
+    def come(said: str, served: str, start: int) -> None:
+        rows = events("Charged", 5, day=said, start=start)
+        pipeline.simulator.add_events(PROJECT, [each | {"served_on": served} for each in rows])
+
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260314"))
+    if older:
+        come("20000101", "20260314", 100)
+    pipeline.run()
+    loaded = len(pipeline.log)
+    pipeline.simulator.clock.advance(days=5)
+    come("20000101", "20260319", 200)
+    come("20030303", "20260319", 300)
+    for hours in (0, 1, 7, 16):
+        pipeline.simulator.clock.advance(hours=hours)
+        pipeline.run()
+        assert len(pipeline.log) == loaded + 10
+    pipeline.simulator.clock.advance(days=5)
+    pipeline.run()
+    assert not pipeline.kept.recall(strays_part("Charged")), "once the days that they came with are not read again"
+    assert not [found for part in pipeline.kept.parts() if (found := day_of(part)) and found[1] < 20260101]
+
+
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("mode", ["merge", "append"])
 def test_rows_whose_clock_was_some_days_off_come_once_though_their_day_is_put_together(
     make: Make, mode: Any, late: bool
@@ -376,6 +409,26 @@ def test_a_reject_that_was_read_well_later_is_not_doubled_by_a_replay_however_la
     other["event_props"] = {"n": 99}
     (rows,) = _replayed(pipeline, json.dumps(other))
     assert rows.num_rows == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_reject_stays_known_though_an_older_one_ends_with_its_run(make: Make, late: bool) -> None:
+    pipeline, _ = _with_a_reject_that_was_read_well_later(make)
+    pipeline.late = late
+    pipeline.settings["max_concurrency"] = 1
+    pipeline.simulator.clock.advance(days=79)
+    today = f"{pipeline.clock.now():%Y%m%d}"
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day=today, start=20))
+    pipeline.simulator.faults.set([{"step": "page", "times": 1, "effect": "bad_ts", "form": "null", "records": 1}])
+    pipeline.run()
+    assert len(pipeline.rejects) == 2
+    pipeline.simulator.clock.advance(hours=7)
+    pipeline.run()
+    mended = json.loads(pipeline.rejects[1]["row"]) | {"ts": int(pipeline.log[-1]["ts_raw"])}
+    assert mended["event_props"] == json.loads(pipeline.log[-1]["event_props"])
+    pipeline.simulator.clock.advance(days=30)
+    pipeline.run()
+    assert _replayed(pipeline, json.dumps(mended)) == [Passed(1, "repeated")]
 
 
 @pytest.mark.parametrize("why", ["later than rejects are kept", "rejected by an earlier version"])

@@ -6,7 +6,7 @@ are neither read again nor entered again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -80,15 +80,18 @@ class Days:
         return day >= self._begins or bool(((self._stretches["first"] <= day) & (day <= self._stretches["last"])).any())
 
 
-def pruned(config: Config, memory: Memory, position: state.Incremental, now: datetime) -> Iterator[Mark]:
+def pruned(
+    config: Config, memory: Memory, position: state.Incremental, now: datetime, added: Mapping[str, bytes | bytearray]
+) -> Iterator[Mark]:
     """Marks that forget days which no read and no replay will see again. Days of a history not yet complete are kept.
 
     With them goes, for each event, the day before which they are gone: changed settings may ask for those days.
+    ``added``: by part, the entries of `rejecting` and `strays` of this run, which the memory may not have yet.
     """
     today = local_day(now, config.zone)
     most = today - timedelta(days=kept_days(config))
     deepest = timedelta(days=max(config.lookback_days, config.deep_lookback_days) + 1)
-    parts = memory.parts()
+    parts = sorted({*memory.parts(), *added})
     complete = set(parts)
     limits: dict[str, int] = {}
     held: dict[str, list[Days]] = {}
@@ -99,9 +102,9 @@ def pruned(config: Config, memory: Memory, position: state.Incremental, now: dat
 
     def still(part: str, since: int) -> Iterator[Mark]:
         found = _stretches(part, memory)
-        left = found[found["on"] >= since]
-        if len(left) < len(found):
-            yield Mark(part, left.tobytes() or None, replace=True)
+        left = np.append(found[found["on"] >= since], np.frombuffer(added.get(part, b""), _STRETCH))
+        if (found["on"] < since).any():
+            yield Mark(part, np.unique(left).tobytes() or None, replace=True)
         held.setdefault(part.rpartition(SEPARATOR)[0], []).append(Days(number(date.max), left))
 
     for part in parts:

@@ -80,6 +80,8 @@ class Sweep:
         cursor: Callable[[], JSON],
     ) -> None:
         self.tally = Tally()
+        self.holding: dict[str, bytearray] = {}
+        """What was added to parts that hold days whose marks would be forgotten else."""
         self._client = client
         self._config = config
         self._context = context
@@ -159,7 +161,7 @@ class Sweep:
             repeated += len(shaped.rejects) - len(rejects)
             if rejects and self._mode == "copies" and not walk.rejecting:
                 walk.rejecting = True
-                marks.append(rejecting(unit, self._today))
+                marks.append(self._hold(rejecting(unit, self._today)))
             if rejects:
                 yield Refused(refused(unit.event, rejects, self._context.clock.now()))
         goes, new, row_marks = walk.known.judge(shaped)
@@ -169,7 +171,7 @@ class Sweep:
         self._strayed.setdefault(unit.event, set()).update(outside)
         stray = shaped.day[new & ((shaped.day < first_day) | (shaped.day > last_day))]
         if len(stray):
-            marks.append(strays(unit.event, set(stray.tolist()), self._today))
+            marks.append(self._hold(strays(unit.event, set(stray.tolist()), self._today)))
         going = int(np.count_nonzero(goes))
         repeated += len(goes) - going
         if repeated:
@@ -187,6 +189,10 @@ class Sweep:
         }
         if marks or going or repeated:
             yield self._checkpoint(marks, {name: count for name, count in counts.items() if count})
+
+    def _hold(self, mark: Mark) -> Mark:
+        self.holding.setdefault(mark.part, bytearray()).extend(mark.data or b"")
+        return mark
 
     def _end(self, unit: Unit, walk: _Walk | None, end: Ended) -> list[Mark]:
         outcome, text = self._outcome(unit, walk, end)
