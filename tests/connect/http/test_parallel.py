@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -177,6 +179,20 @@ def test_where_the_folder_is_not_ours_the_process_counts_alone(
         folder.symlink_to(tmp_path / "elsewhere")
     with limiter("host", "account", "events", 1).slot(lambda: 0.0, lambda: None):
         assert not list(tmp_path.glob("*/*"))
+
+
+def test_where_files_cannot_be_locked_none_is_left_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(limits, "_limiters", {})
+    monkeypatch.setattr(fcntl, "flock", refused)
+    limit = limiter("host", "account", "events", 3)
+    with limit.slot(lambda: 0.0, lambda: None):
+        opened = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+        assert not [path for path in opened if path.is_relative_to(tmp_path)]
+    assert list(tmp_path.glob("*/*.0")), "it was tried"
 
 
 def test_waits_double_up_to_their_cap_and_listed_ones_end_with_their_total() -> None:

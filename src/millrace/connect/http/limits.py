@@ -27,8 +27,10 @@ class Places:
             file = os.open(f"{self._files}.{number}", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 os.close(file)
+                if not isinstance(error, BlockingIOError):
+                    raise
             else:
                 return file
         return None
