@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -179,6 +180,20 @@ def test_where_the_folder_is_not_ours_the_process_counts_alone(
         folder.symlink_to(tmp_path / "elsewhere")
     with limiter("host", "account", "events", 1).slot(lambda: 0.0, lambda: None):
         assert not list(tmp_path.glob("*/*"))
+
+
+def test_places_are_shared_again_after_temporary_files_were_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(limits, "_limiters", {})
+    limit = limiter("host", "account", "events", 3)
+    shutil.rmtree(tmp_path / f"millrace-{os.geteuid()}")
+    with limit.slot(lambda: 0.0, lambda: None):
+        (place,) = tmp_path.glob("*/*.0")
+        os.utime(place, (0, 0))
+    with limit.slot(lambda: 0.0, lambda: None):
+        assert time.time() - place.stat().st_mtime < 3600, "a place that is held is no old file"
 
 
 def test_where_files_cannot_be_locked_none_is_left_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

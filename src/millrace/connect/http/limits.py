@@ -24,9 +24,10 @@ class Places:
     def take(self, width: int) -> int | None:
         """An open file that holds one of the first ``width`` places until it is closed; None when all are held."""
         for number in range(width):
-            file = os.open(f"{self._files}.{number}", os.O_RDWR | os.O_CREAT, 0o600)
+            file = self._opened(number)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.utime(file)  # what removes old temporary files leaves it
             except OSError as error:
                 os.close(file)
                 if not isinstance(error, BlockingIOError):
@@ -34,6 +35,15 @@ class Places:
             else:
                 return file
         return None
+
+    def _opened(self, number: int) -> int:
+        path, how = f"{self._files}.{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        try:
+            return os.open(path, how, 0o600)
+        except FileNotFoundError:  # the folder was removed with other temporary files
+            if _folder() is None:
+                raise
+            return os.open(path, how, 0o600)
 
 
 class Limiter:
