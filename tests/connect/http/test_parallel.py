@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from millrace.connect.http import limits
-from millrace.connect.http.limits import Limiter, limiter
+from millrace.connect.http.limits import Limiter, Places, limiter
 from millrace.connect.http.parallel import Ended, Got, interleaved
 from millrace.connect.http.waits import Patience, Stopped, doubling, listed
 from millrace.connect.source import Context
@@ -121,9 +121,9 @@ def test_waiting_for_a_place_can_be_called_off() -> None:
 
 
 def test_one_limiter_serves_an_api_of_an_account_in_the_whole_process() -> None:
-    one = limiter("host", "account", "events", 3)
-    assert limiter("host", "account", "events", 2) is one and one.width(0.0) == 2
-    assert limiter("host", "account", "counts", 3) is not one
+    one = limiter("host", "account", "events", 3, most=3)
+    assert limiter("host", "account", "events", 2, most=3) is one and one.width(0.0) == 2
+    assert limiter("host", "account", "counts", 3, most=3) is not one
 
 
 HOLDER = """
@@ -132,7 +132,7 @@ from contextlib import ExitStack
 from millrace.connect.http.limits import limiter
 with ExitStack() as held:
     for _ in range(int(sys.argv[1])):
-        held.enter_context(limiter("host", "shared", "events", 3).slot(lambda: 0.0, lambda: None))
+        held.enter_context(limiter("host", "shared", "events", 3, most=3).slot(lambda: 0.0, lambda: None))
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -144,7 +144,7 @@ def test_processes_share_the_places_and_those_of_a_killed_one_are_free(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(limits, "_limiters", {})
-    limit = limiter("host", "shared", "events", 3)
+    limit = limiter("host", "shared", "events", 3, most=3)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -163,6 +163,23 @@ def test_processes_share_the_places_and_those_of_a_killed_one_are_free(
                 assert limit.held == 3
 
 
+def test_who_may_have_one_place_gets_any_that_is_left_and_those_who_may_have_one_share_it(tmp_path: Path) -> None:
+    def full() -> None:
+        raise Stopped
+
+    places = Places(tmp_path, "project", 3)
+    wide, one, another = Limiter(3, places), Limiter(1, places), Limiter(1, places)  # as in three processes
+    with wide.slot(lambda: 0.0, full), wide.slot(lambda: 0.0, full), one.slot(lambda: 0.0, full):
+        for limit in (wide, another):
+            with pytest.raises(Stopped), limit.slot(lambda: 0.0, full):
+                raise AssertionError("a fourth request")
+    with one.slot(lambda: 0.0, full):
+        with pytest.raises(Stopped), another.slot(lambda: 0.0, full):
+            raise AssertionError("two where one is wanted")
+        with wide.slot(lambda: 0.0, full), wide.slot(lambda: 0.0, full):
+            pass
+
+
 @pytest.mark.parametrize("way", ["a file", "of others", "a link"])
 def test_where_the_folder_is_not_ours_the_process_counts_alone(
     way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -178,7 +195,7 @@ def test_where_the_folder_is_not_ours_the_process_counts_alone(
     else:
         (tmp_path / "elsewhere").mkdir()
         folder.symlink_to(tmp_path / "elsewhere")
-    with limiter("host", "account", "events", 1).slot(lambda: 0.0, lambda: None):
+    with limiter("host", "account", "events", 1, most=3).slot(lambda: 0.0, lambda: None):
         assert not list(tmp_path.glob("*/*"))
 
 
@@ -187,7 +204,7 @@ def test_places_are_shared_again_after_temporary_files_were_removed(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(limits, "_limiters", {})
-    limit = limiter("host", "account", "events", 3)
+    limit = limiter("host", "account", "events", 3, most=3)
     shutil.rmtree(tmp_path / f"millrace-{os.geteuid()}")
     with limit.slot(lambda: 0.0, lambda: None):
         (place,) = tmp_path.glob("*/*.0")
@@ -203,7 +220,7 @@ def test_where_files_cannot_be_locked_none_is_left_open(monkeypatch: pytest.Monk
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(limits, "_limiters", {})
     monkeypatch.setattr(fcntl, "flock", refused)
-    limit = limiter("host", "account", "events", 3)
+    limit = limiter("host", "account", "events", 3, most=3)
     with limit.slot(lambda: 0.0, lambda: None):
         opened = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
         assert not [path for path in opened if path.is_relative_to(tmp_path)]

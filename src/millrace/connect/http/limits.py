@@ -18,12 +18,16 @@ _LOOK_S = 0.05
 class Places:
     """Numbered places that processes hold by turns: a lock on a file each, which the kernel frees with its process."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, most: int) -> None:
+        self._most = most
         self._files = str(folder / hashlib.blake2b(name.encode(), digest_size=12).hexdigest())
 
     def take(self, width: int) -> int | None:
-        """An open file that holds one of the first ``width`` places until it is closed; None when all are held."""
-        for number in range(width):
+        """An open file that holds one of the last ``width`` places until it is closed; None when all are held.
+
+        Whoever may have more places begins with the others.
+        """
+        for number in range(self._most - width, self._most):
             file = self._opened(number)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,13 +118,16 @@ _limiters: dict[tuple[str, str, str], Limiter] = {}
 _guard = threading.Lock()
 
 
-def limiter(host: str, account: str, api: str, width: int) -> Limiter:
-    """The one limiter of this process for an API of an account. The width asked for last holds."""
+def limiter(host: str, account: str, api: str, width: int, *, most: int) -> Limiter:
+    """The one limiter of this process for an API of an account. The width asked for last holds.
+
+    ``most``: how many the API allows at a time, from all processes; no width is more.
+    """
     with _guard:
         found = _limiters.get((host, account, api))
         if found is None:
             folder = _folder()
-            places = None if folder is None else Places(folder, "\n".join((host, account, api)))
+            places = None if folder is None else Places(folder, "\n".join((host, account, api)), most)
             found = _limiters[(host, account, api)] = Limiter(width, places)
     found.resize(width)
     return found

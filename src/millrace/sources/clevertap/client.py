@@ -21,7 +21,7 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError, MillraceError
 from millrace.sources.clevertap import wire
 from millrace.sources.clevertap.answers import NARROW_S, Meaning, Persistence, Read, Reading, meaning
-from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.config import MOST_AT_ONCE, Config
 from millrace.sources.clevertap.mapper import Columns
 from millrace.sources.clevertap.mappers import Mapped, Mappers, Settings
 from millrace.sources.clevertap.planner import number
@@ -298,7 +298,8 @@ class CleverTap:
 
     def _limiter(self, api: str) -> Any:
         # The first address stands for the region, so that a fallback shares the limit.
-        return limiter(self._config.base_urls[0], self._config.project_id, api, self._config.max_concurrency)
+        base, config = self._config.base_urls[0], self._config
+        return limiter(base, config.project_id, api, config.max_concurrency, most=MOST_AT_ONCE)
 
 
 def denied_hint(config: Config) -> str:

@@ -41,6 +41,8 @@ _BY_NAME = {
     for name in (region.code, region.label, *(alias for alias, code in _ALIASES.items() if code == region.code))
 }
 
+MOST_AT_ONCE = 3
+
 _PROJECT_ID = re.compile(r"(TEST-)?[A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{3,4}")
 _PASSCODE = re.compile(r"[A-Za-z0-9]{3}-[A-Za-z0-9]{3}-[A-Za-z0-9]{3,4}|[0-9a-fA-F]{32}")
 
@@ -86,7 +88,9 @@ class Config(SourceConfig):
     on_invalid_event: Literal["skip", "fail"] = Field(
         "skip", description="What to do when CleverTap does not know an event name."
     )
-    max_concurrency: int = Field(3, ge=1, le=3, description="Requests in flight at a time. CleverTap allows 3.")
+    max_concurrency: int = Field(
+        MOST_AT_ONCE, ge=1, le=MOST_AT_ONCE, description="Requests in flight at a time. CleverTap allows 3."
+    )
     base_url: str | None = Field(
         None, description="Address of the API instead of the region's: a simulator on this machine, or a proxy."
     )
