@@ -379,6 +379,36 @@ def test_a_resync_that_merges_keeps_the_table_and_doubles_nothing(build: Callabl
     assert world.rows() == before
 
 
+ROADS: dict[str, Callable[[World], object]] = {
+    "run": lambda world: world.run(),
+    "since": lambda world: world.run(since=(START - timedelta(days=3)).date()),
+    "resync": lambda world: runs.resync(world.home, "clevertap", mode="evolve-and-merge", clock=world.clock),
+    "forget": lambda world: world.run(only=["Events"], forget=("incremental", "historical")),
+    "replay": lambda world: replay(world.home, rejects.Choice(pipeline="clevertap"), clock=world.clock),
+    "reset": lambda world: runs.reset(world.home, "clevertap"),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_rows_with_another_identity_are_put_into_the_same_table_on_no_road(build: Callable[..., World], road: str):
+    world = build("Charged")
+    put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(4)))
+    world.simulator.faults.set([{"effect": "bad_ts", "event": "Charged", "form": "string", "records": 1}])
+    world.run()
+    world.simulator.faults.clear()
+    before = world.rows()
+    assert len(before) == 3
+    saved = connections.find(world.home, "source", "project").config
+    config = {**saved, "row_identity": "record"}
+    connections.change(world.home, "source", "project", config=config, keep_secrets=True)
+    with pytest.raises(ConfigError, match="row_identity was event"):
+        ROADS[road](world)
+    assert world.rows() == before
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert len(world.rows()) == 4 and not {*world.ids()} & {row["__hevo_id"] for row in before}
+    assert world.run().balance.loaded == 0
+
+
 def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[..., World]):
     world = build("Charged", mode="append")
     put(world, event("Charged", START - timedelta(days=1)))

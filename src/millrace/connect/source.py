@@ -147,7 +147,8 @@ class Reading:
     lane only takes the position from which it will follow; the engine reads incremental before historical. In the
     lane "again", ``slices`` are read once more, or the rows with these ``keys`` (values of the stream's key as text),
     and the checkpoints' cursors are not kept. ``log``: where the source follows a log, the position up to which
-    changes of the stream were taken from it; older rows must not come.
+    changes of the stream were taken from it; older rows must not come. ``followed``: in the lane "again", and where
+    refused rows are tried once more, the incremental lane's cursor.
     """
 
     stream: Stream
@@ -158,6 +159,7 @@ class Reading:
     slices: tuple[Slice, ...] = ()
     log: JSON = None
     keys: tuple[tuple[str, ...], ...] = ()
+    followed: JSON = None
 
     def checked_keys(self) -> tuple[tuple[str, ...], ...]:
         """The keys, each with a value for every column of the stream's key. Raises ObjectRefused "cannot_reread"."""
@@ -314,6 +316,11 @@ class Source(ABC, Generic[C]):
         With a log, `read` is asked for the historical lane alone.
         """
         return None
+
+    def must_match(self, stream: Stream, cursor: JSON) -> None:  # noqa: ARG002  for those whose keys may change
+        """Raises ConfigError where rows that are read now do not take the places of those that a read with this cursor
+        of the incremental lane brought: in one table, they would stand beside them."""
+        return
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:  # noqa: ARG002  for those that refuse
         """Rows that this source refused, as JSON text in the form of its `Refused`, tried once more.

@@ -172,7 +172,11 @@ def _again(
         mappings = sync.mappings()
         mapping = mappings.of(name)
         reading = Reading(
-            streams.get(name, Stream(name)), "again", memory=ours.books.memory(name), load_mode=mapping.mode
+            streams.get(name, Stream(name)),
+            "again",
+            memory=ours.books.memory(name),
+            load_mode=mapping.mode,
+            followed=ours.books.cursor(name, "incremental"),
         )
         back = Return(
             sync.source,

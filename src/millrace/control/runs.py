@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.log import LOG
-from millrace.connect.source import Clock, Slice
+from millrace.connect.source import Clock, Slice, Source, Stream
 from millrace.control import file_notes, log_watch, pipelines, records, retention
 from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
@@ -205,6 +205,8 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
                 hint="Use --mode drop-and-load.",
                 code="would_double",
             )
+        if mode == "evolve-and-merge":
+            _must_match(ours, sync.source, stream)
     if sync.following and {*sync.following} <= {*sync.streams}:
         # All histories are read anew, so the log may begin anew too: this mends one that was cut.
         ours.books.forget_lane(LOG, "incremental", marks=False)
@@ -236,6 +238,10 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
                 hint="Use --drop-tables, or `millrace resync --mode drop-and-load`, which fills a new table first.",
                 code="would_double",
             )
+        if not drop_tables:
+            source = ours.source()
+            for each in shelved:
+                _must_match(ours, source, Stream(each.mapping.source or each.mapping.stream))
         with closing(ours.destination()) as destination:
             for name in names:
                 drop_fresh(destination, name, ours.naming.prefix, ours.books.feed)
@@ -256,9 +262,15 @@ def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> 
                 hint="Use a resync with drop-and-load.",
                 code="would_double",
             )
+        _must_match(ours, sync.source, stream)
     for stream in sync.streams:
         ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=None)
     _have_begun(ours, order)
+
+
+def _must_match(ours: Crew, source: Source[Any], stream: Stream) -> None:
+    """Before the cursor is gone that says how rows were told apart which stay in the table."""
+    source.must_match(stream, ours.books.cursor(stream.name, "incremental"))
 
 
 def _have_begun(ours: Crew, order: Order) -> None:

@@ -250,6 +250,7 @@ class Sync:
             load_mode=mappings.of(stream.name).mode,
             slices=slices,
             keys=tuple(self.keys.get(stream.name, ())),
+            followed=self.ledger.cursor(stream.name, "incremental") if lane == "again" else None,
         )
         if (stream.historical or self.keys) and (place := Place.of(self.ledger.cursor(LOG, "incremental"))) is not None:
             reading = replace(reading, log=place.position)

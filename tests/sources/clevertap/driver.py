@@ -130,7 +130,8 @@ class Pipeline:
     def _lane(self, source: Source, lane: Lane, crash_at: int | None, slices: tuple[Slice, ...]) -> None:
         stream = source.streams()[0]
         cursor = None if lane == "again" else self.kept.cursors.get(lane)
-        reading = Reading(stream, lane, cursor, Recall(self.kept), self.mode, slices)
+        followed = self.kept.cursors.get("incremental") if lane == "again" else None
+        reading = Reading(stream, lane, cursor, Recall(self.kept), self.mode, slices, followed=followed)
         rows: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
         passed: Counter[str] = Counter()

@@ -579,9 +579,9 @@ def test_another_row_identity_is_refused_since_it_would_double_rows(make: Make) 
     pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260314"))
     pipeline.run()
     pipeline.settings["row_identity"] = "record"
-    for lane in ("incremental", "historical"):
+    for lane in ("incremental", "historical", "again"):
         with pytest.raises(ConfigError, match="row_identity was event") as refused:
-            pipeline.run(lane)
+            pipeline.run(lane, slices=(Slice(date(2026, 3, 14), date(2026, 3, 14)),))
         assert "--full" in (refused.value.hint or "")
     pipeline.kept.cursors.clear()
     pipeline.kept.marks.clear()

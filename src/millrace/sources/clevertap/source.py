@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from millrace.connect.frequency import Frequency
 from millrace.connect.http.waits import Stopped
@@ -86,9 +87,23 @@ class Source(AnySource[Config]):
         }
         return lanes[reading.lane](reading)
 
+    def must_match(self, stream: Stream, cursor: JSON) -> None:
+        del stream
+        if not isinstance(cursor, dict) or self._of_another_project(cursor):
+            return
+        identity = self.config.row_identity
+        if (was := cursor.get("row_identity", identity)) != identity:
+            raise ConfigError(
+                f"row_identity was {was} and is {identity} now: rows that are read again would get other keys, and "
+                "stand in the table twice",
+                hint=f"Set row_identity: {was} again, or fill the table anew: millrace run PIPELINE --full.",
+                path="row_identity",
+            )
+
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
         from millrace.sources.clevertap.retry import retried
 
+        self.must_match(reading.stream, reading.followed)
         mode = _mode(reading.lane, reading.load_mode)
         return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
@@ -139,7 +154,7 @@ class Source(AnySource[Config]):
         """The incremental lane: since the last mark and somewhat before, up to now."""
         now = self.context.clock.now()
         today, zone = local_day(now, self.config.zone), self.config.zone
-        cursor = self._begun(reading.cursor)
+        cursor = self._begun(reading)
         position = state.incremental(cursor, self.config.timezone)
         self._notes.another_zone(cursor)
         with closing(CleverTap(self.config, self.context)) as client:
@@ -200,7 +215,7 @@ class Source(AnySource[Config]):
         """The historical lane: the days before the pipeline began, window by window."""
         now = self.context.clock.now()
         today = local_day(now, self.config.zone)
-        cursor = self._begun(reading.cursor)
+        cursor = self._begun(reading)
         position = state.historical(cursor, self.config.timezone)
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
@@ -253,6 +268,7 @@ class Source(AnySource[Config]):
 
     def _repeat(self, reading: Reading) -> Iterator[Item]:
         """The lane "again": days that a person wants to have read once more."""
+        self.must_match(reading.stream, reading.followed)
         now = self.context.clock.now()
         today = local_day(now, self.config.zone)
         kept = today - timedelta(days=forgetting.kept_days(self.config)) if reading.load_mode == "append" else date.min
@@ -291,22 +307,17 @@ class Source(AnySource[Config]):
             if told:
                 yield Checkpoint(None, tuple(told))
 
-    def _begun(self, cursor: JSON) -> JSON:
+    def _begun(self, reading: Reading) -> JSON:
         """The cursor to go on from; None where it tells of another project, whose past says nothing of this one's."""
-        if not isinstance(cursor, dict):
-            return cursor
-        project, identity = self.config.project_id, self.config.row_identity
-        if cursor.get("project", project) != project:
+        cursor = reading.cursor
+        if isinstance(cursor, dict) and self._of_another_project(cursor):
             self._notes.another_project(cursor["project"])
             return None
-        if (was := cursor.get("row_identity", identity)) != identity:
-            raise ConfigError(
-                f"row_identity was {was} and is {identity} now: rows that are read again would get other keys, and "
-                "stand in the table twice",
-                hint=f"Set row_identity: {was} again, or fill the table anew: millrace run PIPELINE --full.",
-                path="row_identity",
-            )
+        self.must_match(reading.stream, cursor)
         return cursor
+
+    def _of_another_project(self, cursor: dict[str, Any]) -> bool:
+        return cursor.get("project", self.config.project_id) != self.config.project_id
 
     def _cursor(self, position: state.Incremental | state.Historical) -> JSON:
         return position.as_json() | {"project": self.config.project_id, "row_identity": self.config.row_identity}
