@@ -574,6 +574,19 @@ def test_a_project_id_that_is_corrected_brings_the_whole_history_of_the_right_pr
     assert not pipeline.run()["new"] and not pipeline.notes and len(pipeline.log) == 7
 
 
+def test_a_project_id_is_corrected_though_the_cursors_of_an_earlier_version_do_not_name_it(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260212"))
+    pipeline.settings["project_id"] = "ABC-DEF-GHIJ"
+    pipeline.run()
+    for cursor in pipeline.kept.cursors.values():
+        del cursor["project"], cursor["row_identity"]
+    pipeline.run()
+    del pipeline.settings["project_id"]
+    pipeline.run()
+    assert pipeline.codes() == ["project_changed"] and len(pipeline.log) == 3
+
+
 def test_another_row_identity_is_refused_since_it_would_double_rows(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.simulator.add_events(PROJECT, events("Charged", 3, day="20260314"))

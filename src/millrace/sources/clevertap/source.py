@@ -245,7 +245,8 @@ class Source(AnySource[Config]):
             if cursor is not None:
                 self._notes.new(fresh, days[0])
             if not units:
-                if cursor is None or not cursor["historical"]["complete"]:
+                # A cursor of an earlier version does not name its project yet.
+                if cursor is None or not cursor["historical"]["complete"] or "project" not in cursor:
                     yield Checkpoint(self._cursor(position), progress=1.0)
                 return
 
