@@ -293,6 +293,26 @@ def test_rows_whose_clock_was_some_days_off_come_once_though_their_day_is_put_to
     assert len(entries(pipeline.kept.recall(part_of("Charged", 20260310)))) == 65
 
 
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_a_row_that_says_a_day_before_its_own_is_known_as_long_as_its_own_may_be_read(make: Make, mode: Any) -> None:
+    """Read with both of the days in one window, it looks like a row of the first."""
+    pipeline = make("Charged")
+    pipeline.mode = mode
+    pipeline.settings |= {"historical_days": 5, "deep_lookback_days": 1, "lookback_days": 1}
+    (row,) = events("Charged", 1, day="20260311")
+    pipeline.simulator.add_events(PROJECT, [row | {"served_on": "20260314"}])
+    pipeline.run()
+    pipeline.simulator.clock.advance(days=8)
+    pipeline.run()
+    asked = len(pipeline.asked("open"))
+    pipeline.run("again", slices=(Slice(date(2026, 3, 14), date(2026, 3, 14)),))
+    assert len(pipeline.asked("open")) > asked and not pipeline.notes
+    assert len(pipeline.log) == (2 if mode == "merge" else 1), "where the key keeps it from being doubled, it goes on"
+    pipeline.simulator.clock.advance(days=35)
+    pipeline.run()
+    assert not [part for part in pipeline.kept.parts() if day_of(part)]
+
+
 @pytest.mark.parametrize("cursor", ["a b", "a\r\nX-Evil: 1", "é", "a\x7f"])
 def test_a_cursor_that_cannot_be_sent_fails_its_unit_and_no_other(
     make: Make, cursor: str, monkeypatch: pytest.MonkeyPatch
@@ -324,13 +344,13 @@ def _aged(make: Make, mode: Any = "append") -> Pipeline:
     pipeline.settings |= {"historical_days": 1, "deep_lookback_days": 1, "lookback_days": 1}
     pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260314"))
     pipeline.run()
-    pipeline.simulator.clock.advance(days=14)
-    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260328", start=5))
+    pipeline.simulator.clock.advance(days=45)
+    pipeline.simulator.add_events(PROJECT, events("Charged", 5, day="20260428", start=5))
     pipeline.run()
     pipeline.simulator.clock.advance(days=1)
     pipeline.run()
     assert len(pipeline.log) == 10 and not pipeline.notes
-    assert [found for part in pipeline.kept.parts() if (found := day_of(part))] == [("Charged", 20260328)]
+    assert [found for part in pipeline.kept.parts() if (found := day_of(part))] == [("Charged", 20260428)]
     assert day_of(forgotten_part("Charged")) is None and forgotten_before("Charged", pipeline.kept) > 20260314
     return pipeline
 
@@ -338,7 +358,7 @@ def _aged(make: Make, mode: Any = "append") -> Pipeline:
 def _grown(pipeline: Pipeline, way: str) -> None:
     if way == "again":
         pipeline.settings["historical_days"] = 30
-        pipeline.run("again", slices=(Slice(date(2026, 3, 9), date(2026, 3, 29)),))
+        pipeline.run("again", slices=(Slice(date(2026, 3, 9), date(2026, 4, 29)),))
     elif way == "historical":
         pipeline.settings["historical_days"] = 30
         pipeline.kept.cursors.pop("historical")
@@ -356,8 +376,8 @@ def test_forgotten_days_are_not_read_again_in_append_mode_when_settings_grow(mak
     before = forgotten_before("Charged", pipeline.kept)
     asked = len(pipeline.asked("open"))
     pipeline.names("Charged", "Refund")
-    pipeline.simulator.add_events(PROJECT, events("Refund", 3, day="20260312"))
-    pipeline.simulator.add_events(PROJECT, events("Charged", 2, day="20260328", start=10))
+    pipeline.simulator.add_events(PROJECT, events("Refund", 3, day="20260412"))
+    pipeline.simulator.add_events(PROJECT, events("Charged", 2, day="20260428", start=10))
     _grown(pipeline, way)
     assert "too_old_to_repeat" in pipeline.codes()
     assert min(first for name, first, _ in froms(pipeline, asked) if name == "Charged") == before
@@ -436,7 +456,7 @@ def test_a_reject_of_a_forgotten_day_stays_one_in_append_mode(make: Make, why: s
     pipeline, mended = _with_a_reject_that_was_read_well_later(make)
     if why == "rejected by an earlier version":
         pipeline.kept.marks.pop(rejecting_part("Charged"))
-    pipeline.simulator.clock.advance(days=1 if why == "rejected by an earlier version" else 79)
+    pipeline.simulator.clock.advance(days=35 if why == "rejected by an earlier version" else 79)
     pipeline.run()
     assert not pipeline.kept.recall(rejecting_part("Charged"))
     (refused,) = _replayed(pipeline, mended)

@@ -42,6 +42,7 @@ _BY_NAME = {
 }
 
 MOST_AT_ONCE = 3
+LONGEST_WINDOW_DAYS = 31
 
 _PROJECT_ID = re.compile(r"(TEST-)?[A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{3,4}")
 _PASSCODE = re.compile(r"[A-Za-z0-9]{3}-[A-Za-z0-9]{3}-[A-Za-z0-9]{3,4}|[0-9a-fA-F]{32}")
@@ -75,7 +76,7 @@ class Config(SourceConfig):
     deep_lookback_days: int = Field(
         6, ge=0, le=30, description="Days that are read again once a day, after midnight of the project; 0 is off."
     )
-    window_days: int = Field(5, ge=1, le=31, description="Days that are read with one cursor.")
+    window_days: int = Field(5, ge=1, le=LONGEST_WINDOW_DAYS, description="Days that are read with one cursor.")
     batch_size: int = Field(5000, ge=23, le=5000, description="Events in a page, at most.")
     include_profile_fields: bool = Field(
         False, description="Add e-mail, phone, name, device and other profile fields as columns (personal data)."

@@ -14,7 +14,7 @@ import numpy as np
 from millrace.connect.source import Memory, Reading
 from millrace.data.batch import Mark
 from millrace.sources.clevertap import state
-from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.config import LONGEST_WINDOW_DAYS, Config
 from millrace.sources.clevertap.known import SEPARATOR, day_of, forgotten_before, forgotten_part, history_part
 from millrace.sources.clevertap.planner import Unit, day_from, local_day, number
 
@@ -81,24 +81,28 @@ class Days:
 
 
 def pruned(
-    config: Config, memory: Memory, position: state.Incremental, now: datetime, added: Mapping[str, bytes | bytearray]
+    config: Config, reading: Reading, position: state.Incremental, now: datetime, added: Mapping[str, bytes | bytearray]
 ) -> Iterator[Mark]:
     """Marks that forget days which no read and no replay will see again. Days of a history not yet complete are kept.
 
-    With them goes, for each event, the day before which they are gone: changed settings may ask for those days.
+    With them goes, for each event, the day before which they are gone: changed settings may ask for those days. A row
+    that says an earlier day than its own, within one window, has no entry of `strays`: in append mode, where it would
+    be doubled, marks stay for the longest window more.
     ``added``: by part, the entries of `rejecting` and `strays` of this run, which the memory may not have yet.
     """
+    memory = reading.memory
     today = local_day(now, config.zone)
+    window = timedelta(days=LONGEST_WINDOW_DAYS if reading.load_mode == "append" else 0)
     most = today - timedelta(days=kept_days(config))
     deepest = timedelta(days=max(config.lookback_days, config.deep_lookback_days) + 1)
     parts = sorted({*memory.parts(), *added})
     complete = set(parts)
-    limits: dict[str, int] = {}
+    limits: dict[str, date] = {}
     held: dict[str, list[Days]] = {}
 
-    def limit_of(event: str) -> int:
+    def limit_of(event: str) -> date:
         known = position.events.get(event)
-        return number(min(most, local_day(known.mark, config.zone) - deepest) if known else most)
+        return min(most, local_day(known.mark, config.zone) - deepest) if known else most
 
     def still(part: str, since: int) -> Iterator[Mark]:
         found = _stretches(part, memory)
@@ -111,19 +115,19 @@ def pruned(
         if part.endswith(SEPARATOR + _REJECTING):
             yield from still(part, number(today - timedelta(days=_REJECTS_DAYS)))
         elif part.endswith(SEPARATOR + _STRAYS):
-            yield from still(part, limit_of(part.rpartition(SEPARATOR)[0]))
+            yield from still(part, number(limit_of(part.rpartition(SEPARATOR)[0])))
     for part in parts:
         found_day = day_of(part)
         if found_day is None or history_part(found_day[0]) not in complete:
             continue
         event, day = found_day
         limit = limit_of(event)
-        if day < limit and not any(day in days for days in held.get(event, ())):
+        if day < number(limit - window) and not any(day in days for days in held.get(event, ())):
             limits[event] = limit
             yield Mark(part, None, replace=True)
 
-    for event, day in limits.items():
-        if day > forgotten_before(event, memory):
+    for event, limit in limits.items():
+        if (day := number(limit)) > forgotten_before(event, memory):
             yield Mark(forgotten_part(event), b"%08d" % day, replace=True)
 
 

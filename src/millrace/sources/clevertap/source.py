@@ -208,7 +208,7 @@ class Source(AnySource[Config]):
             sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(position), marks.get)
             yield from sweep.run(newest_first(units, names))
             told = self._notes.report(position.standings, sweep, today, reading.memory)
-            pruned = forgetting.pruned(self.config, reading.memory, position, now, sweep.holding)
+            pruned = forgetting.pruned(self.config, reading, position, now, sweep.holding)
             yield Checkpoint(self._cursor(position), (*told, *pruned))
 
     def _catch_up(self, reading: Reading) -> Iterator[Item]:
