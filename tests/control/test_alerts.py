@@ -462,6 +462,19 @@ def test_users_get_mail_about_what_they_may_see_and_want(home: Home, saved: Desk
         ]  # fmt: skip
 
 
+def test_who_gets_mail_is_read_alike_as_text_and_as_lists(home: Home, saved: Desk) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    settings.change(home, allow_private_addresses=True)
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": str(box.port), "security": "none", "sender": "m@example.com"}
+        typed = {"to": "a@x.org, b@x.org", "members": "false"}
+        alert_channels.add(home, "mail", "email", config | typed)
+        happened(home, trouble(saved))
+        go(home)
+        assert box.recipients == [["a@x.org"], ["b@x.org"]]
+
+
 def test_who_is_removed_is_told_nothing_that_waited_but_where_a_channel_names_the_address(
     home: Home, saved: Desk
 ) -> None:

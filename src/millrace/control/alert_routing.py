@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from millrace.control import alert_wanted, roles
 from millrace.control.alert_events import KINDS, SEVERITIES, Category, Severity
+from millrace.control.alert_kinds import EmailSettings
 from millrace.control.alert_messages import Message, Occasion
 from millrace.control.alert_wanted import EVERYTHING, Wanted
 from millrace.control.people_tables import user_roles, users
@@ -220,8 +221,10 @@ def _hearers(connection: sa.Connection, team_id: str, category: Category) -> Ite
         if row.kind != "email":
             yield Hearer(row.id, "", wanted)
             continue
-        yield from (Hearer(row.id, address, wanted) for address in row.config.get("to", ()))
-        if row.config.get("members", True):
+        # Settings are kept as they were typed; the password is not among them, and not needed.
+        mail = EmailSettings.model_validate(row.config)
+        yield from (Hearer(row.id, address, wanted) for address in mail.to)
+        if mail.members:
             for email, own in _members(connection, team_id, category):
                 yield Hearer(row.id, email, own)
 
