@@ -475,6 +475,20 @@ def test_who_gets_mail_is_read_alike_as_text_and_as_lists(home: Home, saved: Des
         assert box.recipients == [["a@x.org"], ["b@x.org"]]
 
 
+def test_an_address_in_other_letters_gets_one_mail(home: Home, saved: Desk) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    settings.change(home, allow_private_addresses=True)
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "m@example.com"}
+        alert_channels.add(home, "mail", "email", config | {"to": ["Ada@example.com"]})
+        happened(home, trouble(saved))
+        go(home)
+        over(home, saved)
+        go(home)
+        assert box.recipients == [["Ada@example.com"], ["Ada@example.com"]]
+
+
 def test_who_is_removed_is_told_nothing_that_waited_but_where_a_channel_names_the_address(
     home: Home, saved: Desk
 ) -> None:

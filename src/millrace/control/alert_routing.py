@@ -48,6 +48,7 @@ KEPT_FOR = timedelta(days=90)
 _CHUNK = 100
 
 Row: TypeAlias = Any
+Who: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,15 @@ class Hearer:
     channel: str
     recipient: str
     wanted: Wanted
+
+    @property
+    def who(self) -> Who:
+        return who(self.channel, self.recipient)
+
+
+def who(channel: str, recipient: str) -> Who:
+    """What hearers are told apart by: mail servers take an address for the same in other letters."""
+    return channel, recipient.casefold()
 
 
 def route(home: Home, now: datetime | None = None) -> int:
@@ -151,19 +161,18 @@ def resolved(connection: sa.Connection, alert: Row, now: datetime) -> None:
     gone = {"state": "dropped", "ended_at": now}
     connection.execute(sa.update(alert_deliveries).where(*waiting).values(gone))
     heard = sa.select(d.channel_id, d.recipient).where(d.alert_id == alert.id, d.state.in_(("sending", "sent")))
-    told = {(row.channel_id, row.recipient) for row in connection.execute(heard)}
+    told = {who(row.channel_id, row.recipient) for row in connection.execute(heard)}
     for hearer in _hearers(connection, alert.team_id, alert.category):
-        if (hearer.channel, hearer.recipient) in told:
-            told.remove((hearer.channel, hearer.recipient))
+        if hearer.who in told:
+            told.remove(hearer.who)
             _put(connection, alert, hearer, "recovered", now)
 
 
 def _tell(connection: sa.Connection, alert: Row, now: datetime) -> None:
-    told: set[tuple[str, str]] = set()
+    told: set[Who] = set()
     for hearer in _hearers(connection, alert.team_id, alert.category):
-        who = (hearer.channel, hearer.recipient)
-        if who not in told and hearer.wanted.wants(alert.category, alert.severity):
-            told.add(who)
+        if hearer.who not in told and hearer.wanted.wants(alert.category, alert.severity):
+            told.add(hearer.who)
             _put(connection, alert, hearer, "raised", now)
 
 
