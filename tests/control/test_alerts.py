@@ -510,12 +510,43 @@ def test_who_is_removed_is_told_nothing_that_waited_but_where_a_channel_names_th
         go(home, now)
         for email in ("ada@example.com", "eve@example.com"):
             users.remove(home, email)
-        assert {one.recipient: one.state for one in alerts.deliveries(home).items} == {
-            "ada@example.com": "dropped", "eve@example.com": "waiting",
-        }  # fmt: skip
         box.refused.clear()
         go(home, now + alert_outbox.WAITS[0])
         assert box.recipients == [["eve@example.com"]]
+        states = {one.recipient: (one.state, one.attempts) for one in alerts.deliveries(home).items}
+        assert states == {"ada@example.com": ("dropped", 1), "eve@example.com": ("sent", 2)}
+
+
+def test_what_failed_is_not_sent_again_to_who_was_removed(home: Home, saved: Desk) -> None:
+    cheap(home)
+    joined(home, "ada@example.com", "OBSERVER")
+    settings.change(home, allow_private_addresses=True)
+    with mail_server() as box:
+        config = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "m@example.com"}
+        alert_channels.add(home, "mail", "email", config)
+        box.refused |= {"ada@example.com": "550 unknown"}
+        happened(home, trouble(saved))
+        go(home)
+        users.remove(home, "ada@example.com")
+        (alert,) = found(home)
+        with pytest.raises(ConfigError) as caught:
+            alerts.resend(home, alert.id)
+        assert caught.value.code == "wrong_state"
+
+
+def test_what_was_on_its_way_when_a_channel_was_switched_off_is_not_tried_again(
+    home: Home, saved: Desk, hook: Receiver
+) -> None:
+    now = home.database.now()
+    happened(home, trouble(saved), now)
+    alert_routing.route(home, now)
+    taken = alert_outbox._taken(home, now)
+    alert_channels.change(home, "hook", enabled=False)
+    hook.answers += [503]
+    assert not alert_outbox._attempt(home, taken, now)
+    go(home, now + alert_outbox.WAITS[0])
+    assert [(one.state, one.attempts) for one in alerts.deliveries(home).items] == [("dropped", 1)]
+    assert len(hook.received) == 1
 
 
 def test_preferences_of_others_are_for_whoever_looks_after_users(home: Home) -> None:

@@ -18,7 +18,7 @@ from millrace.connect.reach import Walled
 from millrace.control import alert_channels, alert_messages, alert_routing, alert_sending, reach, secrets
 from millrace.control.actors import SYSTEM
 from millrace.control.telling_tables import alert_channels as channels
-from millrace.control.telling_tables import alert_deliveries
+from millrace.control.telling_tables import alert_deliveries, alerts
 from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
@@ -60,17 +60,9 @@ def serve(home: Home, stopping: threading.Event, *, poll_s: float = POLL_S) -> N
         stopping.wait(poll_s)
 
 
-def drop(connection: sa.Connection, email: str, now: datetime) -> None:
-    """What waits for somebody who is gone is not sent, but where a channel names their address itself."""
-    d = alert_deliveries.c
-    query = sa.select(d.id, channels.c.config).join_from(alert_deliveries, channels)
-    waiting = connection.execute(query.where(d.state == "waiting", d.recipient == email)).all()
-    gone = [row.id for row in waiting if email not in row.config.get("to", ())]
-    connection.execute(sa.update(alert_deliveries).where(d.id.in_(gone)).values(state="dropped", ended_at=now))
-
-
 def _taken(home: Home, now: datetime) -> Any:
-    """A message that is ours for a while; None when nothing is due."""
+    """A message that is ours for a while; None when nothing is due. What waits for somebody who hears no more of it,
+    since the channel is off or does not lead there, is not sent."""
     d = alert_deliveries.c
     due = sa.or_(
         sa.and_(d.state == "waiting", d.due_at <= now),
@@ -86,8 +78,14 @@ def _taken(home: Home, now: datetime) -> Any:
             mine = sa.update(alert_deliveries).where(d.id == first, due).values(values)
             if connection.execute(mine).rowcount == 1:
                 joined = alert_deliveries.join(channels, channels.c.id == d.channel_id)
-                query = sa.select(alert_deliveries, channels.c.kind, channels.c.config, channels.c.name)
-                return connection.execute(query.select_from(joined).where(d.id == first)).one()
+                joined = joined.join(alerts, alerts.c.id == d.alert_id)
+                more = (channels.c.kind, channels.c.config, channels.c.name, alerts.c.category)
+                query = sa.select(alert_deliveries, *more)
+                row = connection.execute(query.select_from(joined).where(d.id == first)).one()
+                if alert_routing.hears(connection, row, row.category):
+                    return row
+                gone = {"state": "dropped", "ended_at": now, "attempts": row.attempts - 1}
+                connection.execute(_ours(row, gone))
         # Another process was quicker.
 
 
@@ -118,7 +116,11 @@ def _failed(home: Home, row: Any, error: MillraceError, hidden: list[str], now: 
 
 
 def _end(home: Home, row: Any, values: dict[str, Any]) -> None:
-    d = alert_deliveries.c
     with home.database.transaction() as connection:
-        mine = sa.update(alert_deliveries).where(d.id == row.id, d.token == row.token)
-        connection.execute(mine.values(values | {"token": None, "expires_at": None}))
+        connection.execute(_ours(row, values))
+
+
+def _ours(row: Any, values: dict[str, Any]) -> sa.Update:
+    """What becomes of a message, as long as it is ours."""
+    mine = sa.update(alert_deliveries).where(alert_deliveries.c.id == row.id, alert_deliveries.c.token == row.token)
+    return mine.values(values | {"token": None, "expires_at": None})

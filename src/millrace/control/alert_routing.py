@@ -221,6 +221,12 @@ def message(alert: Row, team: str, occasion: Occasion, key: str) -> Message:
     )
 
 
+def hears(connection: sa.Connection, delivery: Row, category: Category) -> bool:
+    """Whether what a row of `alert_deliveries` leads to hears of such things now."""
+    mine = who(delivery.channel_id, delivery.recipient)
+    return any(hearer.who == mine for hearer in _hearers(connection, delivery.team_id, category))
+
+
 def _hearers(connection: sa.Connection, team_id: str, category: Category) -> Iterator[Hearer]:
     """Channels of the team; of those that send mail each address, so that one that the mail server does not take now is
     tried again alone, and the users of the team. Who is both comes twice."""

@@ -135,7 +135,7 @@ def resolve(home: Home, alert: int) -> Alert:
 
 def resend(home: Home, alert: int) -> tuple[Delivery, ...]:
     """Messages about the alert that failed for good wait to be sent as if they were new: of those to the same hearer
-    the latest, where it failed and the channel is on. They are the same messages, so a receiver that has one knows it.
+    the latest, where it failed and would be told now. They are the same messages, so a receiver that has one knows it.
 
     Raises ConfigError "wrong_state" where there is none. That it began is not told of an alert that is over: nobody
     would tell its hearers that it ended.
@@ -149,18 +149,19 @@ def resend(home: Home, alert: int) -> tuple[Delivery, ...]:
         later.c.recipient == d.recipient,
         later.c.id > d.id,
     )
-    on = sa.select(channels.c.id).where(channels.c.enabled)
     with home.database.transaction() as connection:
         row = _row(home, connection, alert)
-        mine = [d.alert_id == alert, d.state == "failed", ~outdated, d.channel_id.in_(on)]
+        mine = [d.alert_id == alert, d.state == "failed", ~outdated]
         mine += [d.occasion == "recovered"] if row.state == "RESOLVED" else []
+        failed = connection.execute(sa.select(alert_deliveries).where(*mine)).all()
+        heard = [one.id for one in failed if alert_routing.hears(connection, one, row.category)]
         values = {"state": "waiting", "attempts": 0, "due_at": now, "ended_at": None}
-        again = sa.update(alert_deliveries).where(*mine).values(values).returning(d.id)
+        again = sa.update(alert_deliveries).where(*mine, d.id.in_(heard)).values(values).returning(d.id)
         sent = list(connection.execute(again).scalars())
         if not sent:
             raise ConfigError(
                 f"no message about alert {alert} is to be sent again",
-                hint="The latest to each hearer can be, where it failed, its channel is on, and the alert is not over.",
+                hint="The latest to each hearer can be, where it failed, they hear of it still, and it is not over.",
                 code="wrong_state",
             )
         wrote(home, "MEDIUM", _entity(row), "resend", f"alert {alert} is sent again: {row.title}")

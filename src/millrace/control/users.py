@@ -193,9 +193,7 @@ def rename(home: Home, email: str, *, name: str | None = None, time_zone: str | 
 
 
 def remove(home: Home, email: str) -> None:
-    """The user is gone, with keys and sessions, and what waited to be told to them. Raises as `set_roles` does."""
-    from millrace.control import alert_outbox
-
+    """The user is gone, with keys and sessions. Raises as `set_roles` does."""
     home.actor.must("users.edit")
     old = of_team(home, email)
     must_reach(home.actor, old.roles)
@@ -204,7 +202,6 @@ def remove(home: Home, email: str) -> None:
         connection.execute(sa.delete(users).where(users.c.id == old.id))
         connection.execute(sa.delete(departures).where(departures.c.email == old.email))
         connection.execute(sa.insert(departures).values(email=old.email, left_at=datetime.now(UTC)))
-        alert_outbox.drop(connection, old.email, datetime.now(UTC))
         told = {"status": old.status, "roles": list(old.roles)}
         wrote(home, "HIGH", old.entity, "delete", f"user {old.email} was removed", before=told)
 
