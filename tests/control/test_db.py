@@ -353,6 +353,59 @@ def test_pipelines_and_runs_of_before_the_service_have_schedules_and_job_ids_aft
     assert jobs == 3
 
 
+def test_mail_to_all_addresses_of_a_channel_is_one_to_each_after_the_upgrade(url: str) -> None:
+    from millrace.control.migrations.upgrade import upgrade
+
+    def put(connection: sa.Connection, table: str, **values: Any) -> None:
+        names = [f":{name}" for name in values]
+        connection.execute(sa.text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(names)})"), values)
+
+    older = Database(url)
+    with older.transaction() as connection:
+        if not older.is_sqlite:
+            connection.exec_driver_sql(f"CREATE SCHEMA {db.SCHEMA}")
+        upgrade(connection, "0050")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0050'")
+        team = connection.exec_driver_sql("SELECT id FROM teams").scalar_one()
+        said = {"team_id": team, "code": "X", "severity": "ERROR", "entity": "pipeline", "entity_name": "p"}
+        said |= {"title": "t", "body": "b", "facts": "{}", "fingerprint": "f", "category": "pipeline", "state": "OPEN"}
+        put(connection, "alerts", id=1, times=1, first_at=0, last_at=0, **said)
+        row = {"team_id": team, "secret_keys": "[]", "enabled": True, "wanted": "{}", "created_at": 0, "changed_at": 0}
+        for name, kind, config in (
+            ("list", "email", {"to": ["a@x.org", "b@x.org"]}),
+            ("text", "email", {"to": "c@x.org, d@x.org"}),
+            ("hook", "webhook", {}),
+        ):
+            put(connection, "alert_channels", id=name, name=name, kind=kind, config=json.dumps(config), **row)
+        sent = {"team_id": team, "alert_id": 1, "occasion": "raised", "attempts": 3, "due_at": 7, "created_at": 0}
+        for key, channel, recipient, state, nth in (
+            ("k1", "list", "", "sent", 1),
+            ("k2", "list", "b@x.org", "failed", 1),
+            ("k3", "list", "", "waiting", 2),
+            ("k4", "text", "", "failed", 1),
+            ("k5", "hook", "", "sent", 1),
+        ):
+            own = {"key": key, "message": json.dumps({"key": key}), "recipient": recipient, "state": state, "nth": nth}
+            put(connection, "alert_deliveries", channel_id=channel, **sent, **own)
+    older.close()
+    opened = open_database(url)
+    with opened.reading() as connection:
+        query = "SELECT channel_id, recipient, state, nth, attempts, due_at, key, message FROM alert_deliveries"
+        found = connection.execute(sa.text(f"{query} ORDER BY channel_id, nth, recipient")).all()
+    opened.close()
+    assert [tuple(row)[:6] for row in found] == [
+        ("hook", "", "sent", 1, 3, 7),
+        ("list", "a@x.org", "sent", 1, 3, 7),
+        ("list", "b@x.org", "failed", 1, 3, 7),
+        ("list", "a@x.org", "waiting", 2, 3, 7),
+        ("list", "b@x.org", "waiting", 2, 3, 7),
+        ("text", "c@x.org", "failed", 1, 3, 7),
+        ("text", "d@x.org", "failed", 1, 3, 7),
+    ]
+    assert [json.loads(row.message)["key"] for row in found] == [row.key for row in found]
+    assert len({row.key for row in found}) == 7 and {"k2", "k5"} < {row.key for row in found}
+
+
 @pytest.mark.parametrize(("query", "timeout_ms"), [("", 60_000), ("?tcp_user_timeout=20000", 20_000)])
 def test_a_server_that_is_gone_without_a_word_is_found_out_in_a_minute_or_as_the_url_says(
     server_url: str, query: str, timeout_ms: int

@@ -159,7 +159,7 @@ alert_deliveries = Table(
     _team(),
     Column("alert_id", BigInteger, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
     Column("channel_id", String(36), ForeignKey("alert_channels.id", ondelete="CASCADE"), nullable=False),
-    # The address of a user; empty: wherever the channel leads.
+    # An address of the channel or of a user; empty: wherever a channel leads that sends no mail.
     Column("recipient", String(254), nullable=False),
     # raised, recovered; and the count that the alert had then.
     Column("occasion", String(16), nullable=False),
