@@ -527,7 +527,9 @@ def test_what_failed_is_not_sent_again_to_who_was_removed(home: Home, saved: Des
         box.refused |= {"ada@example.com": "550 unknown"}
         happened(home, trouble(saved))
         go(home)
+        assert [one.again for one in alerts.deliveries(home).items] == [True]
         users.remove(home, "ada@example.com")
+        assert [one.again for one in alerts.deliveries(home).items] == [False]
         (alert,) = found(home)
         with pytest.raises(ConfigError) as caught:
             alerts.resend(home, alert.id)
@@ -607,6 +609,7 @@ def test_what_failed_for_good_is_sent_again_to_whom_it_did_not_reach_when_somebo
     go(home, now + HOUR)
     lost = alerts.deliveries(home, state="failed").items
     assert [one.channel for one in lost] == ["other", "hook", "hook"]
+    assert [one.again for one in lost] == [True, True, False], "the last one tells what another told since"
     (alert,) = found(home)
     hook.received.clear()
     hook.answers += [503]
@@ -632,8 +635,11 @@ def test_of_an_alert_that_is_over_only_that_is_sent_again(home: Home, saved: Des
     go(home)
     (alert,) = found(home)
     hook.received.clear()
+    listed = alerts.deliveries(home, state="failed").items
+    assert [(one.occasion, one.again) for one in listed] == [("recovered", True), ("raised", False)]
     (again,) = alerts.resend(home, alert.id)
     assert (again.channel, again.occasion) == ("hook", "recovered")
+    assert not again.again
     alert_channels.change(home, "hook", enabled=False)
     with pytest.raises(ConfigError):
         alerts.resend(home, alert.id)

@@ -215,6 +215,7 @@ def test_deliveries_tell_what_arrived_and_why_not(page: Page, told: Home, hook: 
     expect(rows).to_contain_text("It is refused")
     assert [one.title for one in alerts.deliveries(told, state="failed").items] == ["It is refused"]
     page.get_by_role("button", name="Send again: It is refused").click()
+    expect(page.get_by_text("1 message of the alert will be sent again.")).to_be_visible()
     expect(rows).to_have_count(0)
     alert_outbox.deliver(told)
     page.get_by_role("radiogroup", name="Which deliveries").get_by_text("Arrived", exact=True).click()
@@ -226,6 +227,13 @@ def test_deliveries_tell_what_arrived_and_why_not(page: Page, told: Home, hook: 
     expect(rows).to_have_count(1)
     page.get_by_role("button", name="Show all").click()
     expect(rows).to_have_count(3)
+
+    hook.answers += [404]
+    happens(told, "SOURCE_FAILED", "Nobody hears of it")
+    alert_channels.change(told, "pager", enabled=False)
+    page.goto("/alerts/deliveries?state=failed")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("button", name="Send again")).to_have_count(0)
     page.goto("/alerts/deliveries?alert=none")
     expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("alert")
 

@@ -82,7 +82,8 @@ def _taken(home: Home, now: datetime) -> Any:
                 more = (channels.c.kind, channels.c.config, channels.c.name, alerts.c.category)
                 query = sa.select(alert_deliveries, *more)
                 row = connection.execute(query.select_from(joined).where(d.id == first)).one()
-                if alert_routing.hears(connection, row, row.category):
+                hearing = alert_routing.hearing(connection, row.team_id, row.category)
+                if alert_routing.who(row.channel_id, row.recipient) in hearing:
                     return row
                 gone = {"state": "dropped", "ended_at": now, "attempts": row.attempts - 1}
                 connection.execute(_ours(row, gone))

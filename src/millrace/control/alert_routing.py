@@ -221,10 +221,9 @@ def message(alert: Row, team: str, occasion: Occasion, key: str) -> Message:
     )
 
 
-def hears(connection: sa.Connection, delivery: Row, category: Category) -> bool:
-    """Whether what a row of `alert_deliveries` leads to hears of such things now."""
-    mine = who(delivery.channel_id, delivery.recipient)
-    return any(hearer.who == mine for hearer in _hearers(connection, delivery.team_id, category))
+def hearing(connection: sa.Connection, team_id: str, category: Category) -> set[Who]:
+    """Who hears of such things now, whatever they want to hear."""
+    return {hearer.who for hearer in _hearers(connection, team_id, category)}
 
 
 def _hearers(connection: sa.Connection, team_id: str, category: Category) -> Iterator[Hearer]:

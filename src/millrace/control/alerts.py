@@ -68,6 +68,8 @@ class Delivery:
     due_at: datetime
     ended_at: datetime | None
     error: str | None
+    again: bool
+    """Whether it is sent again where somebody says so of the alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +144,15 @@ def resend(home: Home, alert: int) -> tuple[Delivery, ...]:
     """
     home.actor.must("settings.edit")
     now = home.database.now()
-    d, later = alert_deliveries.c, alert_deliveries.alias("later")
-    outdated = sa.exists().where(
-        later.c.alert_id == d.alert_id,
-        later.c.channel_id == d.channel_id,
-        later.c.recipient == d.recipient,
-        later.c.id > d.id,
-    )
+    d = alert_deliveries.c
     with home.database.transaction() as connection:
         row = _row(home, connection, alert)
-        mine = [d.alert_id == alert, d.state == "failed", ~outdated]
-        mine += [d.occasion == "recovered"] if row.state == "RESOLVED" else []
-        failed = connection.execute(sa.select(alert_deliveries).where(*mine)).all()
-        heard = [one.id for one in failed if alert_routing.hears(connection, one, row.category)]
+        failed = _found(connection, _deliveries().where(d.alert_id == alert, d.state == "failed"))
+        mine = (d.state == "failed", d.id.in_([one.id for one in failed if one.again]))
         values = {"state": "waiting", "attempts": 0, "due_at": now, "ended_at": None}
-        again = sa.update(alert_deliveries).where(*mine, d.id.in_(heard)).values(values).returning(d.id)
-        sent = list(connection.execute(again).scalars())
+        sent = (
+            connection.execute(sa.update(alert_deliveries).where(*mine).values(values).returning(d.id)).scalars().all()
+        )
         if not sent:
             raise ConfigError(
                 f"no message about alert {alert} is to be sent again",
@@ -165,8 +160,7 @@ def resend(home: Home, alert: int) -> tuple[Delivery, ...]:
                 code="wrong_state",
             )
         wrote(home, "MEDIUM", _entity(row), "resend", f"alert {alert} is sent again: {row.title}")
-        found = connection.execute(_deliveries().where(d.id.in_(sent))).all()
-    return tuple(_delivery(one) for one in found)
+        return tuple(_found(connection, _deliveries().where(d.id.in_(sent))))
 
 
 def deliveries(
@@ -186,7 +180,7 @@ def deliveries(
     where += [d.state == state] if state else []
     where += [d.id < pages.number(after)] if after else []
     with home.database.reading() as connection:
-        found = [_delivery(row) for row in connection.execute(_deliveries().where(*where).limit(limit + 1))]
+        found = _found(connection, _deliveries().where(*where).limit(limit + 1))
     return pages.cut(found, limit, lambda one: str(one.id))
 
 
@@ -233,10 +227,28 @@ def _row(home: Home, connection: sa.Connection, alert: int) -> Any:
 
 def _deliveries() -> sa.Select[Any]:
     """All messages, the newest first."""
-    d = alert_deliveries.c
-    return (
-        sa.select(alert_deliveries, channels.c.name).join(channels, channels.c.id == d.channel_id).order_by(d.id.desc())
+    d, later = alert_deliveries.c, alert_deliveries.alias("later")
+    outdated = sa.exists().where(
+        later.c.alert_id == d.alert_id,
+        later.c.channel_id == d.channel_id,
+        later.c.recipient == d.recipient,
+        later.c.id > d.id,
     )
+    over = sa.and_(table.c.state == "RESOLVED", d.occasion == "raised")
+    late = sa.or_(d.state != "failed", outdated, over).label("late")
+    return (
+        sa.select(alert_deliveries, channels.c.name, table.c.category, late)
+        .join(channels, channels.c.id == d.channel_id)
+        .join(table, table.c.id == d.alert_id)
+        .order_by(d.id.desc())
+    )
+
+
+def _found(connection: sa.Connection, query: sa.Select[Any]) -> list[Delivery]:
+    rows = connection.execute(query).all()
+    about = {(row.team_id, row.category) for row in rows if not row.late}
+    hearing = {one: alert_routing.hearing(connection, *one) for one in about}
+    return [_delivery(row, hearing.get((row.team_id, row.category), set())) for row in rows]
 
 
 def _entity(row: Any) -> Entity:
@@ -263,7 +275,7 @@ def _alert(row: Any) -> Alert:
     )
 
 
-def _delivery(row: Any) -> Delivery:
+def _delivery(row: Any, hearing: set[alert_routing.Who]) -> Delivery:
     return Delivery(
         id=row.id,
         alert=row.alert_id,
@@ -277,4 +289,5 @@ def _delivery(row: Any) -> Delivery:
         due_at=row.due_at,
         ended_at=row.ended_at,
         error=row.error,
+        again=not row.late and alert_routing.who(row.channel_id, row.recipient) in hearing,
     )

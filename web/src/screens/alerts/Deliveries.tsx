@@ -10,10 +10,11 @@ import { Ago } from '~/parts/Ago';
 import { useAddress } from '~/parts/address';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
-import { failed } from '~/parts/notices';
+import { done, failed } from '~/parts/notices';
 import { paged } from '~/parts/paged';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
+import { some } from '~/words/numbers';
 
 type Delivery = Schemas['Delivery'];
 
@@ -115,6 +116,7 @@ export function Component() {
   const { mutate } = useMutation({
     mutationFn: (of: number) =>
       body(api.POST('/api/millrace/v1/alerts/{alert}/resend', { params: { path: { alert: of } } })),
+    onSuccess: (again) => done(`${some(again.length, 'message')} of the alert will be sent again.`),
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['alert-deliveries'] }),
   });
@@ -129,7 +131,7 @@ export function Component() {
               header: '',
               width: 120,
               cell: (row: Delivery) =>
-                row.state === 'failed' && (
+                row.again && (
                   <Button
                     size="compact-sm"
                     variant="default"
@@ -145,7 +147,7 @@ export function Component() {
     ],
     [editable, mutate],
   );
-  const some = state !== 'all' || alert !== null;
+  const narrowed = state !== 'all' || alert !== null;
   return (
     <>
       <Group mb="sm" gap="sm">
@@ -174,8 +176,8 @@ export function Component() {
           empty={
             <Empty
               icon={IconMailForward}
-              title={some ? 'No such deliveries' : 'Nothing was sent yet'}
-              action={!some && <Link to={at.told()}>See who is told</Link>}
+              title={narrowed ? 'No such deliveries' : 'Nothing was sent yet'}
+              action={!narrowed && <Link to={at.told()}>See who is told</Link>}
             >
               Each message about an alert stands here: where it went, whether it arrived, and why not.
             </Empty>
