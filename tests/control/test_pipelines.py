@@ -156,6 +156,16 @@ def test_a_pipeline_can_be_paused(home: Home, saved: Desk) -> None:
     assert pipelines.find(home, "events").state == "PAUSED"
 
 
+def test_no_state_brings_back_a_pipeline_that_was_deleted(home: Home, saved: Desk) -> None:
+    saved.books()
+    assert not lifecycle.delete(home, "events")
+    for state in ("PAUSED", "ACTIVE"):
+        with pytest.raises(ConfigError, match="was deleted"):
+            pipelines.set_state(home, "events", state)
+    leases._ours.clear()
+    assert (pipelines.find(home, "events").state, lifecycle.bury(home)) == ("DELETING", 1)
+
+
 def test_settings_are_kept_and_checked(home: Home) -> None:
     assert settings.workspace(home.database) == settings.Workspace()
     changed = settings.change(home, metadata_prefix="__mr_", naming="classic", retention_days=0)

@@ -219,14 +219,19 @@ def must_bear(home: Home, old: Pipeline, wish: Wish, written: Written) -> None:
 
 
 def set_state(home: Home, name: str, state: State) -> Pipeline:
-    """The pipeline is active, or nothing starts it by itself. Who wants the effects of that: `lifecycle`."""
+    """The pipeline is active, or nothing starts it by itself. Who wants the effects of that: `lifecycle`.
+
+    Raises ConfigError "wrong_state" for one that is being deleted: nothing brings that back.
+    """
     home.actor.must("pipelines.edit")
     found = find(home, name)
     now = home.database.now()
     with home.database.transaction() as connection:
-        connection.execute(
-            sa.update(pipelines).where(pipelines.c.id == found.id).values(state=state, changed_at=datetime.now(UTC))
-        )
+        staying = sa.update(pipelines).where(pipelines.c.id == found.id, pipelines.c.state != "DELETING")
+        if connection.execute(staying.values(state=state, changed_at=datetime.now(UTC))).rowcount != 1:
+            raise ConfigError(
+                f"pipeline {name} was deleted", hint="Nothing brings it back: make a new one.", code="wrong_state"
+            )
         if state == "ACTIVE":
             slots.wake(connection, found.id, now)
         else:
