@@ -380,6 +380,39 @@ def test_callers_who_do_not_take_their_answer_are_cut_off(tmp_path: Path, monkey
                 assert caller.result()
 
 
+def test_a_caller_who_took_one_answer_has_the_whole_time_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "READER_TIMEOUT_S", 4.0)
+    made = listening.Impatient.connection_made
+
+    def narrow(connection: listening.Impatient, transport: asyncio.Transport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        made(connection, transport)
+
+    monkeypatch.setattr(listening.Impatient, "connection_made", narrow)
+
+    async def zeros(asked: Request) -> Response:
+        return Response(bytes(asked.path_params["size"]))
+
+    with Home.open(tmp_path / "home", create=True, env={}) as home:
+        app = application(home)
+        app.router.routes.insert(0, Route("/zeros/{size:int}", zeros))
+        with served(app) as url, socket.socket() as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.settimeout(30)
+            parts = urlsplit(url)
+            caller.connect((parts.hostname, parts.port))
+            for size, waiting in ((40_000, 1.0), (60_000, 4.5)):  # less than what a server pauses for
+                caller.sendall(f"GET /zeros/{size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                time.sleep(waiting)
+                found = caller.recv(65536)
+                end = found.index(b"\r\n\r\n") + 4 + size
+                while len(found) < end and (part := caller.recv(65536)):
+                    found += part
+                assert len(found) == end
+
+
 def test_the_time_that_the_server_takes_for_itself_is_not_the_callers(tmp_path: Path) -> None:
     with Home.open(tmp_path / "home", create=True, env={}) as home:
         app = application(home, limits=Limits(body_timeout_s=0.3))

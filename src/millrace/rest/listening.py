@@ -44,7 +44,7 @@ class Impatient(HttpToolsProtocol):
     _reader: asyncio.TimerHandle | None = None
     """While an answer waits that the caller does not take."""
     _drained = False
-    """Nearly all that waited was taken since the timer began, and more came."""
+    """Nearly all that waited was taken since the timer began; what waits now came later."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  the base class takes any transport
         super().connection_made(transport)
@@ -72,6 +72,7 @@ class Impatient(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_bytes = None
         self._until, self._idle = None, False
+        self._drained |= not self._unread()
         # RFC 9112, 3.2; the parser does not look. What is raised here is answered with 400.
         if [name for name, _ in self.headers].count(b"host") != 1 and self._version() == "1.1":
             raise ValueError("one header Host is needed")
