@@ -114,6 +114,16 @@ def test_a_secret_that_is_kept_does_not_go_elsewhere(
     connections.change(there, "source", "app", config=without | near, keep_secrets=True)
 
 
+def test_what_is_no_url_is_refused(home: Home, saved: Desk, clevertap: dict[str, Any]) -> None:
+    there = home.acting(Actor("user", "editor@example.com", permissions=frozenset({"view", "pipelines.edit"})))
+    broken = clevertap | {"base_url": "https://[x"}
+    without = {key: value for key, value in broken.items() if key != "passcode"}
+    with pytest.raises(ConfigError, match="would lead elsewhere by base_url"):
+        connections.change(there, "source", "project", config=without, keep_secrets=True)
+    with pytest.raises(ConfigError, match="Invalid IPv6 URL"):
+        connections.change(there, "source", "project", config=broken)
+
+
 def test_a_connection_in_use_stays(home: Home, saved: Desk) -> None:
     with pytest.raises(ConfigError, match="used by events"):
         connections.remove(home, "source", "project")

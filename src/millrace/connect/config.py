@@ -51,7 +51,10 @@ class Settings(BaseModel):
             if key not in _AIMS or key in cls.secret_keys():
                 continue
             value = str(config.get(key, field.default))
-            parts = urlsplit(value) if "://" in value else None
+            try:
+                parts = urlsplit(value) if "://" in value else None
+            except ValueError:
+                parts = None  # no URL at all, as whoever checks the settings will say
             found[key] = value if parts is None else (parts.scheme, parts.netloc) if parts.scheme in _TOLD else None
         return found | {key: config[key] for key in ("connection_string",) if config.get(key) is not None}
 
