@@ -242,7 +242,7 @@ def test_channels_of_alerts_are_written_without_their_secrets_and_read_back(home
         applied(other, whole)
         assert export(other, sections=["alert_channels"]).text == exported.text
         post = alert_channels.find(other, "post")
-        sends = alert_channels.settings(other, "email", post.id, post.config)
+        sends = alert_channels.settings(other, post.id)
         assert isinstance(sends, EmailSettings) and sends.password
         assert sends.password.get_secret_value() == "SECRET ${A}"
 

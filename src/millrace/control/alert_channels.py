@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel. ``config`` is without its secrets; ``secrets`` names those that are set."""
+    """A channel. ``config`` is without its secrets; ``secrets`` names those that are set, ``sealed`` are they."""
 
     id: str
     name: str
@@ -38,6 +39,7 @@ class Channel:
     wanted: Wanted
     created_at: datetime
     changed_at: datetime
+    sealed: bytes | None = field(repr=False, compare=False)
 
     @property
     def entity(self) -> Entity:
@@ -91,7 +93,7 @@ def change(
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     hidden: Mapping[str, Any] | None = None
     if config is not None:
-        kept = {key: value for key, value in _secrets(home, old.id).items() if key not in config and keep_secrets}
+        kept = {key: value for key, value in _secrets(home, old).items() if key not in config and keep_secrets}
         aims.must_stay(home, alert_kinds.MODELS[old.kind], old.config, config, kept, f"channel {name}")
         whole = kept | dict(config)
         must_be_reached(home, alert_kinds.validated(old.kind, whole))
@@ -144,14 +146,17 @@ def find(home: Home, name: str) -> Channel:
     raise ConfigError(f"there is no channel {name[:80]!r}", hint=hint, code="unknown_channel")
 
 
-def settings(home: Home, kind: ChannelKind, channel_id: str, config: Mapping[str, Any]) -> Settings:
-    """The settings of a channel with its secrets, to send something."""
-    return alert_kinds.validated(kind, dict(config) | _secrets(home, channel_id))
+def settings(home: Home, channel_id: str) -> Settings:
+    """The settings of a channel with its secrets, both as they are now, to send something."""
+    with home.database.reading() as connection:
+        query = sa.select(alert_channels).where(alert_channels.c.id == channel_id)
+        found = _channel(connection.execute(query).one())
+    return alert_kinds.validated(found.kind, dict(found.config) | _secrets(home, found))
 
 
 def differences(home: Home, old: Channel, config: Mapping[str, Any]) -> list[str]:
     """Keys whose value in ``config`` is another than the saved one, secrets among them."""
-    saved = dict(old.config) | _secrets(home, old.id)
+    saved = dict(old.config) | _secrets(home, old)
     return sorted(
         key
         for key in saved.keys() | config.keys()
@@ -164,10 +169,8 @@ def must_be_reached(home: Home, settings: Settings) -> None:
     alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM)))
 
 
-def _secrets(home: Home, id_: str) -> dict[str, Any]:
-    with home.database.reading() as connection:
-        sealed = connection.execute(sa.select(alert_channels.c.sealed).where(alert_channels.c.id == id_)).scalar_one()
-    return sealing.unseal(home, alert_channels.c.sealed, id_, sealed)
+def _secrets(home: Home, channel: Channel) -> dict[str, Any]:
+    return sealing.unseal(home, alert_channels.c.sealed, channel.id, channel.sealed)
 
 
 def _channel(row: Any) -> Channel:
@@ -181,4 +184,5 @@ def _channel(row: Any) -> Channel:
         wanted=alert_wanted.from_json(row.wanted),
         created_at=row.created_at,
         changed_at=row.changed_at,
+        sealed=row.sealed,
     )

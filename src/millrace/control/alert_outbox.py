@@ -94,7 +94,7 @@ def _attempt(home: Home, row: Any, now: datetime) -> bool:
     """Whether it was sent."""
     hidden: list[str] = []
     try:
-        settings = alert_channels.settings(home, row.kind, row.channel_id, row.config)
+        settings = alert_channels.settings(home, row.channel_id)
         hidden = alert_sending.secrets_of(settings)
         alert_sending.send(settings, alert_messages.from_json(row.message), row.recipient, reach=reach.of(home))
     except MillraceError as error:

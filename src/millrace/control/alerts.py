@@ -189,7 +189,7 @@ def test(home: Home, channel: str, recipient: str | None = None) -> Tested:
     ``recipient``: an address for mail."""
     home.actor.must("settings.edit")
     found = alert_channels.find(home, channel)
-    settings = alert_channels.settings(home, found.kind, found.id, found.config)
+    settings = alert_channels.settings(home, found.id)
     key = str(uuid.uuid4())
     message = Message(
         key=key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -44,7 +44,11 @@ FIXED_AFTER_LOAD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A saved connection. ``config`` is as it was given but without the secrets; ``secret_keys`` are those set."""
+    """A saved connection. ``config`` is as it was given but without the secrets; ``secret_keys`` are those set.
+
+    ``sealed`` are the secrets of this very config: read at another time, they could be those of a config that leads
+    elsewhere.
+    """
 
     id: str
     kind: Kind
@@ -55,6 +59,7 @@ class Connection:
     secret_keys: tuple[str, ...]
     created_at: datetime
     changed_at: datetime
+    sealed: bytes | None = field(repr=False, compare=False)
 
     @property
     def entity(self) -> Entity:
@@ -139,7 +144,7 @@ def change(
     if config is not None:
         plain = _plain(config)
         if keep_secrets:
-            kept = {key: value for key, value in _secrets(home, old.id).items() if key not in plain}
+            kept = {key: value for key, value in _secrets(home, old).items() if key not in plain}
             aims.must_stay(home, config_class(kind, old.type), old.config, plain, kept, f"{kind} {name}")
             plain = kept | plain
         validated(kind, old.type, plain, where=name).inspect()
@@ -158,7 +163,7 @@ def change(
 
 def differences(home: Home, old: Connection, config: Mapping[str, Any]) -> list[str]:
     """Keys whose value in ``config`` is another than the saved one, secrets among them."""
-    saved = dict(old.config) | _secrets(home, old.id)
+    saved = dict(old.config) | _secrets(home, old)
     new = _plain(config)
     return sorted(
         key for key in saved.keys() | new.keys() if saved.get(key) != new.get(key) or (key in saved) != (key in new)
@@ -271,7 +276,7 @@ def by_id(home: Home, id_: str) -> Connection:
 
 def settings_of(home: Home, connection: Connection) -> Settings:
     """The connector's Config with its secrets opened: only to build a connector (I7)."""
-    plain = dict(connection.config) | _secrets(home, connection.id)
+    plain = dict(connection.config) | _secrets(home, connection)
     return validated(connection.kind, connection.type, plain, where=connection.name)
 
 
@@ -298,8 +303,8 @@ def destination_of(home: Home, destination_id: str) -> tuple[type[Destination[An
 
 def secrets_of(home: Home, pipeline: Pipeline) -> list[str]:
     """Every secret text of the pipeline's two connections, to take them out of what is shown (`secrets.redact`)."""
-    found = (_secrets(home, id_) for id_ in (pipeline.source_id, pipeline.destination_id))
-    return [text for values in found for value in values.values() for text in secrets.texts(value)]
+    found = by_ids(home, (pipeline.source_id, pipeline.destination_id)).values()
+    return [text for one in found for value in _secrets(home, one).values() for text in secrets.texts(value)]
 
 
 def discover(home: Home, name: str) -> list[Offer]:
@@ -397,14 +402,13 @@ def _connection(row: Any) -> Connection:
         config=row.config,
         created_at=row.created_at,
         changed_at=row.changed_at,
+        sealed=row.sealed,
     )
 
 
-def _secrets(home: Home, id_: str) -> dict[str, Any]:
-    with home.database.reading() as connection:
-        sealed = connection.execute(sa.select(connections.c.sealed).where(connections.c.id == id_)).scalar_one()
+def _secrets(home: Home, connection: Connection) -> dict[str, Any]:
     # The key is read only when there is something to open.
-    return sealing.unseal(home, connections.c.sealed, id_, sealed)
+    return sealing.unseal(home, connections.c.sealed, connection.id, connection.sealed)
 
 
 def _secret_names(model: type[Settings]) -> frozenset[str]:

@@ -106,11 +106,7 @@ def save(
 def find(home: Home, number: int) -> Draft:
     """The draft of that number. Raises ConfigError when the team has none."""
     home.actor.must("view")
-    with home.database.reading() as connection:
-        row = connection.execute(_one(home, number)).one_or_none()
-    if row is None:
-        raise _unknown(number)
-    return _draft(row)
+    return _draft(_row(home, number))
 
 
 def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Draft]:
@@ -186,9 +182,8 @@ def discover(home: Home, number: int) -> list[connections.Offer]:
 
 def _settings(home: Home, number: int) -> tuple[Draft, dict[str, Any]]:
     """The draft with all its settings, secrets opened: only to build a source (I7)."""
-    draft = find(home, number)
-    with home.database.reading() as connection:
-        row = connection.execute(_one(home, number)).one()
+    row = _row(home, number)
+    draft = _draft(row)
     return draft, {**draft.config, **sealing.unseal(home, drafts.c.sealed, row.id, row.sealed)}
 
 
@@ -196,6 +191,14 @@ def _opened(home: Home, draft: Draft, settings: Mapping[str, Any]) -> Source[Any
     config = connections.validated("source", draft.source_type, settings, where=draft.name)
     context = Context(clock=clock(), reach=reach.of_source(home, draft.source_type, settings))
     return registry.source(draft.source_type)(config, context)
+
+
+def _row(home: Home, number: int) -> Any:
+    with home.database.reading() as connection:
+        row = connection.execute(_one(home, number)).one_or_none()
+    if row is None:
+        raise _unknown(number)
+    return row
 
 
 def _one(home: Home, number: int) -> sa.Select[Any]:

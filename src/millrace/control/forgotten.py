@@ -51,7 +51,7 @@ def send(home: Home, email: str) -> None:
 def _mail(home: Home) -> EmailSettings | None:
     for one in alert_channels.listed(home):
         if one.kind == "email" and one.enabled:
-            found = alert_channels.settings(home, one.kind, one.id, one.config)
+            found = alert_channels.settings(home, one.id)
             assert isinstance(found, EmailSettings)
             return found
     return None
