@@ -19,6 +19,7 @@ from millrace.control import (
     jobs,
     leases,
     lifecycle,
+    mapping_copies,
     mappings,
     object_actions,
     objects,
@@ -461,6 +462,21 @@ def test_a_copy_maps_rows_as_people_decided_for_the_original_and_reads_objects_b
         assert shown.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'copy_users'").fetchone() == (0,)
     kept = mappings.kept(home, "copy", "Orders", 1)
     assert kept.reason == "copied from pipeline events"
+
+
+def test_a_copy_is_whole_or_is_not_there(home: Home, script: Script, monkeypatch: pytest.MonkeyPatch):
+    objects.ensure_known(home, "events")
+    object_actions.skip(home, "events", "Users")
+
+    def broken(*_: object) -> None:
+        raise EnvironmentProblem("the database went away", code="gone")
+
+    with monkeypatch.context() as patched, pytest.raises(EnvironmentProblem):
+        patched.setattr(mapping_copies, "keep", broken)
+        lifecycle.clone(home, "events", new_name="copy", table_prefix="copy")
+    assert [one.name for one in pipelines.listed(home)] == ["events"]
+    lifecycle.clone(home, "events", new_name="copy", table_prefix="copy")
+    assert {one.name: one.state for one in objects.listed(home, "copy")}["Users"] == "SKIPPED"
 
 
 @pytest.mark.parametrize("second", [lifecycle.pause, lifecycle.delete])

@@ -215,10 +215,9 @@ def clone(home: Home, name: str, *, new_name: str | None = None, table_prefix: s
     wish = replace(found.wish, name=new_name or _free_name(home, name), table_prefix=table_prefix)
     from millrace.control import mapping_copies  # which needs Arrow
 
-    made = pipelines.create(home, wish, state="PAUSED")
-    mapped = mapping_copies.copied(home, found, made)
     now = home.database.now()
-    with home.database.transaction() as connection:
+
+    def rest(connection: sa.Connection, made: Pipeline) -> None:
         for one in (object_settings, transformations):
             rows = connection.execute(sa.select(one).where(one.c.pipeline_id == found.id)).mappings().all()
             if rows:
@@ -227,8 +226,9 @@ def clone(home: Home, name: str, *, new_name: str | None = None, table_prefix: s
             if slot.part == "object":
                 saved = schedule.to_json(slot.schedule)
                 slots.begin(connection, made.id, "object", saved, now, stream=slot.stream, active=False)
-        mapping_copies.keep(home, connection, found, made, mapped)
-    return pipelines.find(home, made.name)
+        mapping_copies.keep(home, connection, found, made, mapping_copies.copied(home, found, made))
+
+    return pipelines.create(home, wish, state="PAUSED", also=rest)
 
 
 def _free_name(home: Home, name: str) -> str:

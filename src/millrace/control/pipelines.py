@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -128,8 +128,17 @@ def lease_name(pipeline_id: str) -> str:
     return f"pipeline {pipeline_id}"
 
 
-def create(home: Home, wish: Wish, *, number: int | None = None, state: State = "ACTIVE") -> Pipeline:
+def create(
+    home: Home,
+    wish: Wish,
+    *,
+    number: int | None = None,
+    state: State = "ACTIVE",
+    also: Callable[[sa.Connection, Pipeline], None] | None = None,
+) -> Pipeline:
     """The pipeline is saved, under the ``number`` of its draft where it had one. Nothing starts one that is PAUSED.
+
+    ``also``: what is done in the same transaction, so that the pipeline is never there without it.
 
     Raises ConfigError when its name is taken or something in it cannot be.
     """
@@ -149,6 +158,8 @@ def create(home: Home, wish: Wish, *, number: int | None = None, state: State = 
             _choose(connection, id_, wish)
             made = _read(connection, pipelines.c.id == id_)[0]
             keep_time(home, connection, made, now)
+            if also is not None:
+                also(connection, made)
             entity = Entity("pipeline", id_, wish.name)
             wrote(home, "HIGH", entity, "create", f"pipeline {wish.name} was created", after=asdict(wish))
     except IntegrityError as cause:
