@@ -153,6 +153,14 @@ def test_a_connection_is_added_changed_and_removed(tmp_path: Path):
     assert b"SECRET-7f3-zz" not in b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
 
 
+def test_a_secret_that_is_of_no_use_any_more_is_let_go_of(tmp_path: Path):
+    words = ["url=s3://bucket/in", "format=csv", "access_key_id=A", "secret_access_key=SECRET-7f3-zz"]
+    assert ask("sources", "add", "in", "files", *words, home=tmp_path / "home").out
+    gone = ["format=", "access_key_id=", "secret_access_key="]
+    changed = ask("sources", "change", "in", *gone, "--json", home=tmp_path / "home")
+    assert (changed.json["config"], changed.json["secrets"]) == ({"url": "s3://bucket/in"}, [])
+
+
 def test_a_connection_that_cannot_be_is_told(tmp_path: Path):
     def add(*words: str) -> tuple[int, str]:
         asked = ask("sources", "add", "ct", *words, "--json", home=tmp_path / "home")

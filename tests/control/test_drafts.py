@@ -76,6 +76,17 @@ def test_a_draft_that_is_given_up_is_gone_and_its_number_is_never_given_again(ho
     assert again.number > started.number
 
 
+def test_a_secret_of_a_draft_that_is_none_goes(home: Home, started: drafts.Draft):
+    there = home.acting(Actor("user", "other@example.com", permissions=EVERYTHING))
+    elsewhere = dict(started.config) | {"base_url": "https://elsewhere.example.com"}
+    with pytest.raises(ConfigError) as refused:
+        drafts.save(there, number=started.number, name="o", source_type="clevertap", config=elsewhere)
+    assert "Forget on the screen, null by API" in str(refused.value.hint)
+    without = elsewhere | {"passcode": None}
+    changed = drafts.save(there, number=started.number, name="o", source_type="clevertap", config=without)
+    assert (changed.config, changed.secret_keys) == (elsewhere, ())
+
+
 def test_the_secret_of_a_draft_does_not_go_elsewhere(home: Home, started: drafts.Draft, tmp_path: Any):
     connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
     there = home.acting(Actor("user", "other@example.com", permissions=EVERYTHING))

@@ -305,6 +305,15 @@ def test_a_channel_is_changed_with_its_secrets_kept_and_written_as_yaml(page: Pa
     expect(said.get_by_role("button", name="Undo")).to_have_count(0)
     now = alert_channels.find(told, "pager")
     assert (before.secrets, now.secrets) == (("url",), ("secret", "url"))
+    # One that is of no use any more goes, if the channel can do without it.
+    drawer.get_by_role("button", name="Actions of pager").click()
+    page.get_by_role("menuitem", name="Change its settings").click()
+    expect(form.get_by_role("button", name="Forget URL")).to_have_count(0)
+    form.get_by_role("button", name="Forget Secret").click()
+    expect(form.get_by_role("button", name="Keep Secret")).to_be_visible()
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_have_count(0)
+    assert alert_channels.find(told, "pager").secrets == ("url",)
 
     drawer.get_by_role("button", name="As YAML").click()
     written = page.get_by_role("dialog", name="Channels as YAML")

@@ -95,7 +95,8 @@ def _nouns(kind: Kind) -> typer.Typer:
             old = desk.ask(_of(kind).find, name)
             new = desk.settings(kind, old.type, {key: value for key, value in words.items() if value})
             stay = {key: value for key, value in old.config.items() if key not in words}
-            kept = desk.ask(_of(kind).put, name, stay | new)
+            gone = dict.fromkeys(key for key in old.secrets if words.get(key) == "")
+            kept = desk.ask(_of(kind).put, name, stay | new | gone)
         face.answer(kept, [f"Changed the {kind} {bold(name)}. Test it: {dim(as_typed('check', name))}"])
 
     def remove(face: Face, name: Annotated[str, NAME]) -> None:

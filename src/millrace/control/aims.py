@@ -29,7 +29,8 @@ def must_stay(
     if moved:
         raise ConfigError(
             f"{what} would lead elsewhere by {', '.join(moved)}, and what is secret would go there with it",
-            hint=f"Give {', '.join(names)} again.",
+            hint=f"Give {', '.join(names)} again, or let go of what is of no use there: Forget on the screen, null by "
+            "API, KEY= on a command line.",
             path=names[0],
             code="secret_needed",
         )

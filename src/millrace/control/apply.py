@@ -510,20 +510,3 @@ def typed(words: Mapping[str, str], env: Mapping[str, str]) -> dict[str, JSON]:
     if tree.problems:
         raise DocumentError([replace(one, path=(one.path or "").partition(" ")[2] or None) for one in tree.problems])
     return {key: value(text) for key, text in tree.value.items()}
-
-
-def add(
-    home: Home, kind: connections.Kind, name: str, type_: str, words: Mapping[str, str], env: Mapping[str, str]
-) -> connections.Connection:
-    """The connection is saved with settings as typed on a command line."""
-    return connections.create(home, kind, name, type_, given(kind, type_, words, env))
-
-
-def change(
-    home: Home, kind: connections.Kind, name: str, words: Mapping[str, str], env: Mapping[str, str]
-) -> connections.Connection:
-    """Settings that are named have their new values, or none (``KEY=``); the others stay."""
-    old = connections.find(home, kind, name)
-    new = given(kind, old.type, {key: value for key, value in words.items() if value}, env)
-    kept = {key: value for key, value in old.config.items() if key not in words}
-    return connections.change(home, kind, name, config=kept | new, keep_secrets=True)

@@ -67,7 +67,8 @@ def save(
     chosen: Mapping[str, JSON] | None = None,
     number: int | None = None,
 ) -> Draft:
-    """The draft is kept, or, by its ``number``, changed; secrets that are not named stay as they are.
+    """The draft is kept, or, by its ``number``, changed; secrets that are not named stay as they are,
+    those that are None go.
 
     Raises ConfigError "empty_draft" unless at least one setting of the source was entered.
     """
@@ -81,7 +82,7 @@ def save(
             raise _unknown(number)
         known = {} if old is None else sealing.unseal(home, drafts.c.sealed, old.id, old.sealed)
         id_ = str(uuid.uuid4()) if old is None else old.id
-        kept = {key: value for key, value in known.items() if key not in hidden}
+        kept = {key: value for key, value in known.items() if key not in config}
         if old is not None:
             was = old.chosen["config"] if source_type == old.chosen["source_type"] else {}
             aims.must_stay(home, connections.config_class("source", source_type), was, config, kept, f"draft #{number}")

@@ -107,13 +107,31 @@ function Input({ field, kept, value, error, change }: InputProps) {
   switch (field.kind) {
     case 'secret':
       return (
-        <PasswordInput
-          {...common}
-          autoComplete="new-password"
-          placeholder={kept ? 'Kept; leave empty to keep it' : field.example}
-          value={text}
-          onChange={(event) => typed(event.currentTarget.value)}
-        />
+        <div>
+          <PasswordInput
+            {...common}
+            autoComplete="new-password"
+            placeholder={
+              !kept
+                ? field.example
+                : value === null
+                  ? 'Forgotten, once this is saved'
+                  : 'Kept; leave empty to keep it'
+            }
+            value={text}
+            onChange={(event) => typed(event.currentTarget.value)}
+          />
+          {kept && !field.required && (
+            <Anchor
+              component="button"
+              type="button"
+              size="xs"
+              onClick={() => change(value === null ? undefined : null)}
+            >
+              {value === null ? 'Keep' : 'Forget'} {field.label}
+            </Anchor>
+          )}
+        </div>
       );
     case 'choice':
       return (
