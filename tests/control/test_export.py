@@ -307,3 +307,17 @@ def test_a_channel_does_not_become_one_of_another_kind_and_goes_nowhere_that_the
                 apply(home, parse(f"alert_channels:\n  {said}\n", tmp_path / "f.yaml", env={}), dry_run=dry_run)
             assert (caught.value.code, (caught.value.path or "")[:26]) == (code, f"f.yaml:2 alert_channels.{said[0]}")
     assert [one.kind for one in alert_channels.listed(home)] == ["slack"]
+
+    # A dry run says what applying does: what stays as it is is not looked at, and the file's own settings hold.
+    said = "alert_channels:\n  d: {kind: teams, config: {url: 'http://127.0.0.1:9/c'}}\n"
+    settings.change(home, allow_private_addresses=True)
+    for dry_run in (True, False):
+        with pytest.raises(MillraceError, match="own machine"):
+            closing = "settings: {allow_private_addresses: false}\n" + said
+            apply(home, parse(closing, tmp_path / "f.yaml", env={}), dry_run=dry_run)
+        settings.change(home, allow_private_addresses=True)
+    apply(home, parse(said, tmp_path / "f.yaml", env={}))
+    settings.change(home, allow_private_addresses=False)
+    for dry_run in (True, False):
+        [change] = apply(home, parse(said, tmp_path / "f.yaml", env={}), dry_run=dry_run).changes
+        assert change.state == "unchanged"

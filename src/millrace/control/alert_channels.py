@@ -164,9 +164,10 @@ def differences(home: Home, old: Channel, config: Mapping[str, Any]) -> list[str
     )
 
 
-def must_be_reached(home: Home, settings: Settings) -> None:
-    """Whoever asks may reach more than the service, which sends; it has to reach the channel. Raises Walled."""
-    alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM)))
+def must_be_reached(home: Home, settings: Settings, *, private: bool | None = None) -> None:
+    """Whoever asks may reach more than the service, which sends; it has to reach the channel. ``private``: as of
+    `reach.of`. Raises Walled."""
+    alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM), private=private))
 
 
 def _secrets(home: Home, channel: Channel) -> dict[str, Any]:

@@ -220,19 +220,21 @@ def _channel(home: Home, document: Document, wanted: WantedChannel, *, dry_run: 
             path=wanted.place,
             code="kind_changed",
         )
+    keys = [] if old is None else alert_channels.differences(home, old, wanted.config)
     with _at(wanted.place):
         if dry_run:
             home.actor.must("settings.edit")
-            # Whatever the same file opens is open by then.
-            if not document.settings.get("allow_private_addresses"):
-                alert_channels.must_be_reached(home, alert_kinds.validated(wanted.kind, wanted.config))
+            if old is None or keys:
+                # By then the settings of the same file hold.
+                private = document.settings.get("allow_private_addresses")
+                aimed = alert_kinds.validated(wanted.kind, wanted.config)
+                alert_channels.must_be_reached(home, aimed, private=private)
         elif old is None:
             enabled = wanted.enabled is not False
             alert_channels.add(home, wanted.name, wanted.kind, wanted.config, wanted.wanted, enabled=enabled)
     if old is None:
         return Change("channel", wanted.name, "created")
     secret = alert_kinds.MODELS[wanted.kind].secret_keys()
-    keys = alert_channels.differences(home, old, wanted.config)
     fields = [
         Field(key, HIDDEN, HIDDEN) if key in secret else Field(key, old.config.get(key), wanted.config.get(key))
         for key in keys

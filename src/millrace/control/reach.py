@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
 
 
-def of(home: Home) -> Reach:
+def of(home: Home, *, private: bool | None = None) -> Reach:
     """All of them for the operator, who is at the machine; for people, keys and the service those that the settings
-    ``allow_private_addresses`` and ``allow_server_credentials`` of the workspace leave."""
+    ``allow_private_addresses`` and ``allow_server_credentials`` of the workspace leave. ``private``: what the first of
+    them will be, where it is about to change."""
     if home.actor.kind == "operator":
         return ANYWHERE
     settings = workspace(home.database)
-    found = NETWORK if settings.allow_private_addresses else WORLD
+    found = NETWORK if (settings.allow_private_addresses if private is None else private) else WORLD
     return replace(found, credentials=True) if settings.allow_server_credentials else found
 
 
