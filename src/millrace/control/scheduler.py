@@ -73,7 +73,8 @@ class Ticked:
 def tick(home: Home, now: datetime | None = None, *, lease: Lease | None = None) -> Ticked:
     """All that is due is queued or on record as skipped, and tasks of dead workers wait again.
 
-    However long that takes, the scheduler's ``lease`` is renewed meanwhile. Raises Stale where another process has it.
+    Each part of what is due is kept only under the scheduler's ``lease``, which is renewed with it. Raises Stale where
+    another process has that.
     """
     moment, began = now or home.database.now(), time.monotonic()
     recovered = len(tasks.recover(home.database))
