@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from millrace.control import (
     leases,
     lifecycle,
     mapping_copies,
+    mapping_versions,
     mappings,
     object_actions,
     objects,
@@ -462,6 +464,16 @@ def test_a_copy_maps_rows_as_people_decided_for_the_original_and_reads_objects_b
         assert shown.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'copy_users'").fetchone() == (0,)
     kept = mappings.kept(home, "copy", "Orders", 1)
     assert kept.reason == "copied from pipeline events"
+
+
+def test_tables_of_a_copy_have_its_prefix_in_place_of_the_one_before(home: Home, script: Script):
+    wish = replace(pipelines.find(home, "events").wish, name="raw", table_prefix="RawData2")
+    pipelines.create(home, wish)
+    jobs.start(home, "raw")
+    perform(home)
+    copy = lifecycle.clone(home, "raw", table_prefix="copy")
+    found = [mapping_versions.latest(home, one)["Orders"].table for one in (pipelines.find(home, "raw"), copy)]
+    assert found == ["raw_data_2_orders", "copy_orders"]
 
 
 def test_a_copy_is_whole_or_is_not_there(home: Home, script: Script, monkeypatch: pytest.MonkeyPatch):

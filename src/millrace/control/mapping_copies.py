@@ -21,7 +21,7 @@ def copied(home: Home, original: Pipeline, copy: Pipeline) -> list[Mapping]:
     """The latest mapping of every event type, as the first one of the copy; what only rows of the original had is left
     out. Event types that share a table share one again."""
     naming = fittings.naming_of(home, copy)
-    before = original.table_prefix.rstrip("_") + "_" if original.table_prefix else ""
+    before = fittings.naming_of(home, original).table(Stream("x"))[:-1]  # the prefix as it stands in names
     tables: dict[str, str] = {}
     found: list[Mapping] = []
     for mapping in mapping_versions.latest(home, original).values():
