@@ -68,7 +68,7 @@ VALUES = {
 # Addresses that answer with something else than what they are for, and with what: there is none of it in this home, or
 # none at all; a database that cannot be reached is told in its driver's words; others lead elsewhere.
 NOT_OK = {
-    f"{API}/alerts/{{alert}}": 400,
+    f"{API}/alerts/{{alert}}": 404,
     f"{API}/destinations/{{destination}}/columns": 503,
     f"{API}/errands/{{errand}}": 404,
     f"{API}/pipelines/{{pipeline}}/log-position": 400,

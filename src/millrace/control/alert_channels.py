@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel. ``config`` is without its secrets; ``secrets`` names those that are set, ``sealed`` are they."""
+    """A channel. ``config`` is without its secrets; ``secrets`` names those that are set."""
 
     id: str
     name: str
@@ -39,7 +38,6 @@ class Channel:
     wanted: Wanted
     created_at: datetime
     changed_at: datetime
-    sealed: bytes | None = field(repr=False, compare=False)
 
     @property
     def entity(self) -> Entity:
@@ -93,7 +91,8 @@ def change(
     values: dict[str, Any] = {"changed_at": datetime.now(UTC)}
     hidden: Mapping[str, Any] | None = None
     if config is not None:
-        kept = {key: value for key, value in _secrets(home, old).items() if key not in config and keep_secrets}
+        old, secrets = _opened(home, old.id)
+        kept = {key: value for key, value in secrets.items() if key not in config and keep_secrets}
         aims.must_stay(home, alert_kinds.MODELS[old.kind], old.config, config, kept, f"channel {name}")
         whole = kept | dict(config)
         must_be_reached(home, alert_kinds.validated(old.kind, whole))
@@ -148,15 +147,14 @@ def find(home: Home, name: str) -> Channel:
 
 def settings(home: Home, channel_id: str) -> Settings:
     """The settings of a channel with its secrets, both as they are now, to send something."""
-    with home.database.reading() as connection:
-        query = sa.select(alert_channels).where(alert_channels.c.id == channel_id)
-        found = _channel(connection.execute(query).one())
-    return alert_kinds.validated(found.kind, dict(found.config) | _secrets(home, found))
+    found, secrets = _opened(home, channel_id)
+    return alert_kinds.validated(found.kind, dict(found.config) | secrets)
 
 
 def differences(home: Home, old: Channel, config: Mapping[str, Any]) -> list[str]:
     """Keys whose value in ``config`` is another than the saved one, secrets among them."""
-    saved = dict(old.config) | _secrets(home, old)
+    old, secrets = _opened(home, old.id)
+    saved = dict(old.config) | secrets
     return sorted(
         key
         for key in saved.keys() | config.keys()
@@ -170,8 +168,11 @@ def must_be_reached(home: Home, settings: Settings, *, private: bool | None = No
     alert_sending.check_reach(settings, reach.of(home.acting(SYSTEM), private=private))
 
 
-def _secrets(home: Home, channel: Channel) -> dict[str, Any]:
-    return sealing.unseal(home, alert_channels.c.sealed, channel.id, channel.sealed)
+def _opened(home: Home, id_: str) -> tuple[Channel, dict[str, Any]]:
+    """The channel and the secrets of its very config: those of another moment could be meant for another place."""
+    with home.database.reading() as connection:
+        row = connection.execute(sa.select(alert_channels).where(alert_channels.c.id == id_)).one()
+    return _channel(row), sealing.unseal(home, alert_channels.c.sealed, id_, row.sealed)
 
 
 def _channel(row: Any) -> Channel:
@@ -185,5 +186,4 @@ def _channel(row: Any) -> Channel:
         wanted=alert_wanted.from_json(row.wanted),
         created_at=row.created_at,
         changed_at=row.changed_at,
-        sealed=row.sealed,
     )
