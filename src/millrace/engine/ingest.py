@@ -233,13 +233,14 @@ def ingest(
 
 
 def _truncate(item: Truncated, mappings: Mappings, draft: Draft, ingested_at_ms: int, pending: _Pending) -> None:
-    """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5)."""
+    """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5). Where
+    no row ever passed, nothing is deleted: a table made now would lack the key's columns."""
     stream = item.stream
     pending.others[stream] += 1
     own = mappings.of(stream)
     made = [one for one in mappings.by_stream.values() if one.source == stream]
     for mapping in (own, *made):
-        if mapping.mode != "append" and mapping.mapped and not mapping.skipped:
+        if mapping.mode != "append" and mapping.mapped and not mapping.skipped and not mapping.lacking:
             draft.truncate(mapping.stream, mapping.table, ingested_at_ms, mapping.version, before_ms=item.before_ms)
             pending.created[mapping.stream] += mapping is not own
         elif mapping is own:

@@ -347,6 +347,10 @@ def settle(shelved: Shelved, *, destination: Destination[Any], shelf: Shelf, pre
             # Nothing was read: what lies there is of an earlier reload that never came to its end.
             must_be_ours(destination, fresh, mapping.table, prefix, shelf.feed)
             destination.drop(fresh)
+            if mapping.lacking:
+                # Nor was any row before; the first one brings the key's columns, and they the table.
+                shelf.swapped(mapping.table, shelved.generation)
+                return True
             destination.ensure(_target(mapping, fresh, destination, prefix))
         destination.swap(fresh, mapping.table)
     shelf.swapped(mapping.table, shelved.generation)

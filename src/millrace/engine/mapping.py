@@ -117,6 +117,11 @@ class Mapping:
         return next((column for column in self.columns if column.source == source), None)
 
     @property
+    def lacking(self) -> list[str]:
+        """Fields of the key that have no column yet: until then no row passes, so there is no table either."""
+        return [name for name in self.key if self.of(name) is None] if self.mode != "append" else []
+
+    @property
     def names(self) -> frozenset[str]:
         """Names that no new column may have: those of the columns, now and formerly."""
         return frozenset(name for column in self.columns for name in column.names)

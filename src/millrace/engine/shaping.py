@@ -156,9 +156,7 @@ class _Shaping:
 
     def turn_away_keyless(self) -> None:
         """No row passes of a batch that lacks a field of the key for which there is no column yet."""
-        mapping = self.mapping
-        lacking = [name for name in mapping.key if mapping.of(name) is None]
-        if lacking and mapping.mode != "append":
+        if lacking := self.mapping.lacking:
             for row in range(self.batch.num_rows):
                 self.misfits[row] = ("NULL_PRIMARY_KEY", f"the key field {lacking[0]} has no value")
 

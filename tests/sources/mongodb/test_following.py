@@ -11,7 +11,7 @@ from tests.sources.site import PIPELINE
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Reading
-from millrace.control import positions
+from millrace.control import positions, runs
 from millrace.data.batch import Checkpoint, Passed
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import log as following
@@ -71,6 +71,23 @@ def test_collections_that_are_dropped_renamed_or_replaced_are_followed(site: Sit
     assert site.rows("dropped", "_id, n") == [("9", 2)]
     assert site.rows("moved", "_id") == [] and len(site.rows("moved", deleted=True)) == 3
     assert site.rows("replaced", "_id, n") == [("1", 3)] and len(site.rows("replaced", deleted=True)) == 2
+
+
+def test_a_collection_that_never_had_a_document_may_be_dropped_or_read_anew(site: Site, mongo: Deployment) -> None:
+    names = ("dropped", "anew")
+    for name in names:
+        mongo.database.create_collection(name)
+    site.create()
+    site.run()
+    mongo.database.drop_collection("dropped")
+    assert site.run().balance.read == 1
+    mongo.database["dropped"].insert_one({"_id": 1, "n": 1})
+    site.run()
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    mongo.database["anew"].insert_one({"_id": 1, "n": 1})
+    site.run()
+    for name in names:
+        assert site.rows(name, "_id, n") == [("1", 1)]
 
 
 def test_a_database_that_is_dropped_and_made_again_is_followed(site: Site, mongo: Deployment) -> None:
