@@ -121,9 +121,13 @@ def test_what_is_no_answer_is_told(sent: bytes) -> None:
         b"\xfc\x01",
         b"\xfc\x02\0a",
         b"",
+        b"\xff",
+        b"\xff\x25",
+        b"\xff\x25\x05",
+        b"\xff\x25\x05#\xc3\x28000",
     ],
 )
-def test_a_packet_that_is_neither_a_row_nor_an_end_is_told_both_ways(body: bytes) -> None:
+def test_a_packet_that_is_neither_a_row_nor_an_end_nor_an_error_is_told_both_ways(body: bytes) -> None:
     sent = packets(b"\x01a", 5) + packets(body, 6)
     with reading(sent, keeps_open=True) as connection, pytest.raises(pymysql.OperationalError, match="Malformed"):
         taken(connection, 1)

@@ -62,7 +62,8 @@ def reading(*sent: bytes, keeps_open: bool = False, sequence: int = 5) -> Genera
                 theirs.close()
 
     connection: Any = pymysql.Connection(defer_connect=True, ssl_disabled=True)
-    connection._sock, connection._rfile, connection._next_seq_id = ours, ours.makefile("rb"), sequence
+    file = ours.makefile("rb")
+    connection._sock, connection._rfile, connection._next_seq_id = ours, file, sequence
     connection._result = MySQLResult(connection)
     connection._result.unbuffered_active = True
     sender = threading.Thread(target=send)
@@ -74,7 +75,7 @@ def reading(*sent: bytes, keeps_open: bool = False, sequence: int = 5) -> Genera
     finally:
         # Nothing is to be read by whoever clears away.
         connection._result.unbuffered_active = False
-        connection._rfile.close()
+        file.close()
         ours.close()
         theirs.close()
         if not little:

@@ -6,8 +6,10 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import struct
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import pyarrow as pa
 from pymysql.connections import Connection
@@ -102,7 +104,7 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
         if first == _END and len(data) < 9:
             break
         if first == _ERROR:
-            MysqlPacket(data, "utf8").raise_for_error()
+            refused(connection, data)
         size += _put(data, adds)
         if size >= most_bytes:
             yield columns
@@ -115,6 +117,25 @@ def columns_of(connection: Connection[Any], width: int, most_bytes: int) -> Iter
 
 def malformed() -> OperationalError:
     return OperationalError(2027, "Malformed packet")
+
+
+@contextmanager
+def by_driver(connection: Connection[Any]) -> Generator[None]:
+    """Packets that the driver cannot take apart, such as those that end too early, are malformed ones, behind which
+    nobody knows what comes."""
+    try:
+        yield
+    except (struct.error, IndexError, AssertionError, UnicodeDecodeError) as error:
+        wire: Any = connection
+        wire._force_close()
+        raise malformed() from error
+
+
+def refused(connection: Connection[Any], data: bytes) -> NoReturn:
+    """What the server says in a packet of an error is raised."""
+    with by_driver(connection):
+        MysqlPacket(data, "utf8").raise_for_error()
+    raise malformed()
 
 
 def row(data: bytes, width: int) -> list[bytes | None]:

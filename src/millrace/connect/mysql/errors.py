@@ -37,6 +37,7 @@ _PASSING = (
 )  # fmt: skip
 # The other side went away in the middle of TLS, which tells nothing of the settings.
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_MALFORMED = 2027
 _READ_ONLY = (1290, 1792, 1836)
 _PRIMARY = "Name the primary server."
 _SCHEMA = (
@@ -72,6 +73,9 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
     was being made.
     """
     number, said = _told(error)
+    if isinstance(error, pymysql.InternalError) and not number:
+        # A packet that is another one than the driver awaits.
+        number = _MALFORMED
     cause = _cause(error)
     if isinstance(cause, _ENDED):
         return not_reached(cause, where) if entering else Transient(f"{where} could not go on: {said}.")
@@ -85,6 +89,8 @@ def translated(error: BaseException, where: str, *, rows: bool = False, entering
         )
     if isinstance(cause, TimeoutError):
         return not_reached(cause, where)
+    if entering and number == _MALFORMED:
+        return not_reached(OSError(f"what answers there speaks no protocol of MySQL's ({said})"), where)
     if entering and number in _SAID:
         return _not_let_in(number, said, where)
     if rows and number in _ROWS and not (number == 1030 and "139" not in said):

@@ -14,9 +14,8 @@ from typing import Any
 import pyarrow as pa
 from pymysql.connections import Connection
 from pymysql.err import OperationalError
-from pymysql.protocol import MysqlPacket
 
-from millrace.connect.mysql.answers import LONGEST, malformed, packet, row
+from millrace.connect.mysql.answers import LONGEST, malformed, packet, refused, row
 from millrace.connect.mysql.parts import Kind, Listed, Made, Part, Wanted
 
 _PIECE = 1 << 20
@@ -153,7 +152,7 @@ def pieces(library: ctypes.CDLL, connection: Connection[Any], width: int, most_b
             if state in (_END, _ERROR):
                 data = packet(tap.take)
                 if state == _ERROR:
-                    MysqlPacket(data, "utf8").raise_for_error()
+                    refused(connection, data)
             if state != _END or tap.back:
                 raise malformed()
             break

@@ -16,6 +16,7 @@ from pymysql.constants import CLIENT
 
 from millrace.connect.config import Secret, Settings
 from millrace.connect.hosts import Hosts, placed
+from millrace.connect.mysql.answers import by_driver
 from millrace.connect.mysql.errors import not_reached, translated
 from millrace.connect.reach import Reach, Walled, resolved
 from millrace.connect.sql import strings
@@ -111,7 +112,8 @@ def opened(settings: ServerSettings, reach: Reach, where: str, **more: Any) -> p
     )
     plug = _plugged(settings, reach, where)
     try:
-        connection.connect(plug)
+        with by_driver(connection):
+            connection.connect(plug)
     except (pymysql.Error, OSError) as error:
         plug.close()
         raise translated(error, where, entering=True) from error

@@ -15,7 +15,7 @@ from pymysql.constants import COMMAND
 from pymysql.converters import escape_string
 from pymysql.protocol import OKPacketWrapper
 
-from millrace.connect.mysql.answers import Field, columns_of, fields_of
+from millrace.connect.mysql.answers import Field, by_driver, columns_of, fields_of
 from millrace.connect.mysql.errors import translated
 from millrace.connect.mysql.parts import Listed, Part
 from millrace.data.dataclass import dataclass
@@ -88,14 +88,14 @@ class Session:
     def execute(self, sql: str | bytes, *values: Any, brings_rows: bool = False) -> int:
         """How many rows the statement changed."""
         text = _bound(sql, values) if isinstance(sql, str) else sql
-        with self._translated(rows=brings_rows):
+        with self._translated(rows=brings_rows), by_driver(self._connection):
             changed = self._connection.query(text)  # pyright: ignore[reportArgumentType]  bytes go as they are
         if isinstance(sql, str) and (made := _TEMPORARY.match(sql)):
             self._temporary.add(made[1])
         return int(changed)
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._translated(), self._connection.cursor() as cursor:
+        with self._translated(), by_driver(self._connection), self._connection.cursor() as cursor:
             cursor.execute(_bound(sql, values))
             return [tuple(row) for row in cursor.fetchall()]
 
@@ -128,7 +128,8 @@ class Session:
         """The columns of an answer whose rows are to be read meanwhile."""
         connection: Any = self._connection
         with self._translated():
-            connection.query(sql, unbuffered=True)
+            with by_driver(connection):
+                connection.query(sql, unbuffered=True)
             result = connection._result
             if not result.unbuffered_active:
                 raise ConfigError(f"{self._where} has no rows to show for this statement.", code="sql")
@@ -151,7 +152,8 @@ class Session:
         failure: BaseException | None = None
         with self._translated(rows=True):
             connection._execute_command(COMMAND.COM_QUERY, sql)
-            packet: Any = connection._read_packet()
+            with by_driver(connection):
+                packet: Any = connection._read_packet()
             if not packet.is_load_local_packet():
                 raise ConfigError(f"{self._where} does not take the rows that it asked for.", code="sql")
             try:
@@ -164,7 +166,8 @@ class Session:
                 failure = error
             # An empty packet says that this was all.
             connection.write_packet(b"")
-            ended = OKPacketWrapper(connection._read_packet())
+            with by_driver(connection):
+                ended = OKPacketWrapper(connection._read_packet())
         if failure is not None:
             raise failure
         return Sent(int(ended.affected_rows), int(ended.warning_count))

@@ -13,9 +13,8 @@ from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
-from pymysql.protocol import MysqlPacket
 
-from millrace.connect.mysql.answers import packet
+from millrace.connect.mysql.answers import by_driver, malformed, packet, refused
 from millrace.connect.mysql.errors import translated
 from millrace.errors import MillraceError, Transient
 from millrace.sources.mysql.log import errors
@@ -66,9 +65,9 @@ class Dump:
         self._connection, self._where = connection, where
         self._server_id = server_id
         try:
-            for statement in (*_PREPARED, f"SET @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"):
-                connection.query(statement)
-            with connection.cursor() as cursor:
+            with by_driver(connection), connection.cursor() as cursor:
+                for statement in (*_PREPARED, f"SET @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"):
+                    cursor.execute(statement)
                 cursor.execute("SELECT @@GLOBAL.binlog_checksum <> 'NONE'")
                 self._checksummed = bool((cursor.fetchone() or (0,))[0])
         except (pymysql.Error, OSError) as error:
@@ -94,10 +93,13 @@ class Dump:
                 data = packet(read)
             except (pymysql.Error, OSError) as error:
                 raise translated(error, self._where) from error
-            if data[0] == _END and len(data) < 9:
+            first = data[0] if data else None
+            if first == _END and len(data) < 9:
                 return
-            if data[0] == _ERROR:
+            if first == _ERROR:
                 raise self._refused(data)
+            if len(data) < HEAD:
+                raise translated(malformed(), self._where)
             if data[KIND] == FORMAT:
                 # Its own checksum is always there, in front of it the way of all others.
                 self._checksummed = data[-_CHECKSUM_BYTES - 1] == 1
@@ -117,7 +119,6 @@ class Dump:
 
     def _refused(self, data: bytes) -> MillraceError | Exception:
         try:
-            MysqlPacket(data, "utf8").raise_for_error()
+            refused(self._connection, data)
         except pymysql.Error as error:
             return errors.of_dump(error, self._where)
-        return Transient(f"{self._where} broke off its log.")
