@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 from tests.sources.site import PIPELINE
 
 from millrace.control import records, runs
+from millrace.sources.postgres.log import untold
 
 __all__ = ["site"]
 
@@ -101,6 +104,89 @@ def test_partitions_of_which_the_log_tells_all_are_no_news(site: Site, shop: Dat
     assert [id_ for id_, _ in site.rows("t", "id, v")] == [1, 11, 21, 31, 41, 51]
 
 
+EMPTIED = "public.a was truncated or written anew by itself"
+
+
+def test_a_partition_that_was_truncated_by_itself_is_told_once(site: Site, shop: Database) -> None:
+    shop.run(*PARTED)
+    site.create()
+    site.run()
+    shop.run("BEGIN; TRUNCATE a; INSERT INTO t VALUES (2, 'new'), (12, 'more'); COMMIT")
+    site.run()
+    assert lost(site) == [EMPTIED]
+    # The row of before is there still, as the note says.
+    assert site.rows("t", "id, v") == [(1, "a"), (2, "new"), (11, "b"), (12, "more")]
+    site.run()
+    assert lost(site) == []
+    shop.run("TRUNCATE a")
+    site.run()
+    assert lost(site) == [EMPTIED]
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    site.run()
+    assert (lost(site), site.rows("t", "id, v")) == ([], [(11, "b"), (12, "more")])
+
+
+def test_a_partition_that_is_truncated_while_a_run_looks_is_told_by_the_next(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.run(*PARTED)
+    site.create()
+    site.run()
+    looked = untold.tables
+
+    def tables(*words: Any) -> Any:
+        found = looked(*words)
+        for sql in happening:
+            shop.run(sql)
+        return found
+
+    monkeypatch.setattr(untold, "tables", tables)
+    happening = ["TRUNCATE a"]
+    site.run()
+    happening = []
+    assert lost(site) == []
+    site.run()
+    assert lost(site) == [EMPTIED]
+    site.run()
+    assert lost(site) == []
+    # Of the whole table the log tells, whichever run sees it first.
+    shop.run("INSERT INTO t VALUES (3, 'x')")
+    site.run()
+    happening = ["TRUNCATE t"]
+    site.run()
+    happening = []
+    assert site.rows("t", "id, v") == []
+    site.run()
+    assert lost(site) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("TRUNCATE t", "INSERT INTO t VALUES (4, 'd')"),
+        ("VACUUM FULL a", "DELETE FROM t WHERE id = 11", "VACUUM FULL c"),
+        ("TRUNCATE c", "INSERT INTO t VALUES (25, 'c')"),
+        ("ALTER TABLE t ALTER v TYPE varchar(9)",),
+        ("ALTER TABLE t ADD n int DEFAULT 7", "UPDATE t SET n = 8"),
+        ("GRANT SELECT ON a TO PUBLIC", "CREATE INDEX ON a (v)", "ANALYZE a"),
+    ],
+    ids=lambda changes: changes[0],
+)
+def test_partitions_whose_rows_are_there_or_whose_end_the_log_tells_are_not_taken_for_truncated(
+    site: Site, shop: Database, changes: tuple[str, ...]
+) -> None:
+    shop.run(*PARTED, "CREATE TABLE c PARTITION OF t FOR VALUES FROM (20) TO (30)")
+    site.create()
+    site.run()
+    for change in changes:
+        shop.run(change)
+    site.run()
+    assert not [one for one in lost(site) if "truncated" in one]
+    assert site.rows("t", "id, v") == shop.run("SELECT id, v FROM t ORDER BY 1")
+    site.run()
+    assert lost(site) == []
+
+
 def test_what_is_read_with_a_history_anew_is_no_news(site: Site, shop: Database) -> None:
     shop.run(*PARTED)
     site.create()
@@ -135,7 +221,7 @@ def test_a_default_of_a_new_column_is_told_where_rows_were_there(site: Site, sho
     shop.run(
         *PARTED[:3], PARTED[4], "CREATE TABLE full_ (id int PRIMARY KEY)", "CREATE TABLE bare (id int PRIMARY KEY)"
     )
-    shop.run("INSERT INTO full_ VALUES (1)")
+    shop.run("INSERT INTO full_ VALUES (1)", "CREATE TABLE empty (id int PRIMARY KEY)")
     site.create()
     site.run()
     for table in ("t", "full_", "bare"):
@@ -143,6 +229,12 @@ def test_a_default_of_a_new_column_is_told_where_rows_were_there(site: Site, sho
         shop.run(f"INSERT INTO {table} (id) VALUES (2)")
     site.run()
     assert sorted(lost(site)) == ["public.full_.n came with a default", "public.t.n came with a default"]
+    # A default that is another for each row has all of them written anew.
+    for table in ("t", "full_", "empty"):
+        shop.run(f"ALTER TABLE {table} ADD COLUMN r float DEFAULT random(), ADD COLUMN s serial, ADD COLUMN o int")
+        shop.run(f"ALTER TABLE {table} ADD COLUMN g int GENERATED ALWAYS AS (id + 1) STORED")
+    site.run()
+    assert sorted(lost(site)) == [f"public.{name} came with a default" for name in ("full_.r", "full_.s", "t.r", "t.s")]
     assert site.rows("full_", "id, n") == [(1, None), (2, 7)]
     site.run()
     assert lost(site) == []

@@ -112,7 +112,8 @@ class Log(AnyLog):
             fresh = (name for name, one in following.streams.items() if one.stream.historical and one.history is None)
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
             seen = untold.kept(now) | untold.awaiting(before, following.streams)
-            yield from Read(self, side, following, described, identities, seen).changes()
+            gone = untold.emptied(side, self._context.clock, before, now, following.streams)
+            yield from Read(self, side, following, described, identities, seen, gone).changes()
 
     def confirm(self, cursor: JSON) -> None:
         wire, self._wire = self._wire, None

@@ -11,10 +11,11 @@ from millrace.connect.source import Note
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
 from millrace.sources.postgres.catalog import Described, quoted
-from millrace.sources.postgres.log import failover
+from millrace.sources.postgres.log import failover, untold
 from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
 from millrace.sources.postgres.log.publishing import Identity, Side
 from millrace.sources.postgres.log.rows import Changes, Key
+from millrace.sources.postgres.log.untold import Emptied
 from millrace.sources.postgres.log.wire import Wire, lsn, lsn_text
 from millrace.sources.postgres.types import Type, typed
 
@@ -57,9 +58,12 @@ class Read:
     identities: Mapping[str, Identity]
     seen: JSON
     """The tables in the catalogue, as the position recalls them (`untold.kept`)."""
+    emptied: Sequence[Emptied]
+    """Partitions that were emptied: by themselves, where the log does not tell of it up to its end."""
     messages: Messages = field(default_factory=Messages)
     tables: dict[int, Changes | None] = field(default_factory=dict[int, "Changes | None"])
     bases: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
+    truncated: set[int] = field(default_factory=set[int])
     touched: set[int] = field(default_factory=set[int])
     """Tables of the open transaction."""
     transaction: int = 0
@@ -78,6 +82,9 @@ class Read:
         self.over = list(self.following.cursor["unseen"])
         target = self.side.end_of_log(self.log.context.clock)
         if self.at >= target:
+            if self.emptied:
+                self.timeline = self.following.cursor.get("timeline")
+                yield from self._last()
             return
         try:
             wire, self.timeline = self.log.opened(self.at, self.following.cursor.get("timeline"))
@@ -132,6 +139,14 @@ class Read:
             if now - told > CHECKPOINT_S:
                 yield from self._checkpoint()
                 told = now
+        yield from self._last() if self.at >= target else self._checkpoint()
+
+    def _last(self) -> Iterator[Item]:
+        """The log has told all; a person hears of partitions whose end it did not tell."""
+        for one in self.emptied:
+            if one.root not in self.truncated:
+                self.log.context.note(untold.note_of(one))
+        self.emptied = ()
         yield from self._checkpoint()
 
     def _await_standbys(self, target: int) -> None:
@@ -172,6 +187,7 @@ class Read:
             self.touched.discard(message.id)
             self.tables[message.id] = self._changes_of(message)
             return
+        self.truncated.update(message.tables)
         for id_ in message.tables:
             table = self.tables.get(id_)
             if table is not None:
@@ -191,9 +207,8 @@ class Read:
         if self.over:
             now = self.side.snapshot()
             self.over = [one for one in self.over if not now.sees(one)]
-        yield Checkpoint(
-            {"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline, "tables": self.seen}
-        )
+        seen = untold.settled(self.seen, self.following.cursor.get("tables", {}), self.emptied, self.truncated)
+        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline, "tables": seen})
 
     def _changes_of(self, told: Told) -> Changes | None:
         """The table as it is from here on; None for one that is not followed."""
