@@ -40,7 +40,8 @@ def rows(*row: bytes) -> Sequence[bytes]:
 
 def settings_of(port: int, **more: Any) -> ServerSettings:
     login: dict[str, Any] = {"db_name": "shop", "db_user": "a", "db_password": "x", "connect_timeout_s": 2}
-    return ServerSettings(**login | {"db_host": "127.0.0.1", "db_port": port} | more)
+    login |= {"db_host": "127.0.0.1", "db_port": port}
+    return ServerSettings(**login | more)
 
 
 @contextmanager
