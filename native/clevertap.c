@@ -296,7 +296,9 @@ static Span text_of(const Texts *texts, int64_t row) {
 static void add_state(Mapping *mapping, const Record *record) {
     ClevertapPage *page = mapping->page;
     int64_t row = mapping->rows;
-    uint8_t *to = put(page->spare, text_of(&page->identities, row));
+    Span identity = text_of(&page->identities, row);
+    uint8_t *to = put(page->spare, identity);
+    if (record->identity.from && identity.from == identity.to) *to++ = 0xff;
     *to++ = '\x1f';
     to = put(to, text_of(&page->profiles, row));
     *to++ = '\x1f';

@@ -73,6 +73,7 @@ def test_what_a_record_may_have_or_lack_is_mapped() -> None:
         written(session_props=["no", "object"], session_source='Di"rect'),
         written(profile={"identity": 17, "objectId": 'q"ß', "profileData": {"plan": "gold"}, "email": "a@example.org"}),
         written(profile={"identity": None, "objectId": "__b", "profileData": None}),
+        written(profile={"identity": "", "objectId": "__c"}),
         written(
             profile={"objectId": "a", "phone": 4915550011269, "name": 'Rh"ea', "events": {"a": [1]}, "df": {"0": 65}}
         ),

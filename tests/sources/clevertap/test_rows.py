@@ -86,6 +86,14 @@ def test_profile_and_identity_change_the_state_of_a_row_and_not_its_id() -> None
     assert bytes.fromhex(before.rows.column(columns.ID)[0].as_py())[:8] == int(before.high[0]).to_bytes(8, "big")
 
 
+def test_an_empty_identity_is_another_state_than_none() -> None:
+    none, null, empty = (
+        int(shaped(page({**GOOD, "profile": {**profile}})).state[0])
+        for profile in (PROFILE, {**PROFILE, "identity": None}, {**PROFILE, "identity": ""})
+    )
+    assert none == null != empty
+
+
 def test_identity_by_record_makes_a_change_of_the_profile_a_row_of_its_own() -> None:
     record = {**GOOD, "profile": {**PROFILE, "identity": "cust-1"}}
     one, other = (shaped(page(each), by_record=True).rows.column(columns.ID)[0].as_py() for each in (GOOD, record))

@@ -517,6 +517,20 @@ def test_10_22_a_changed_profile_keeps_the_id_updates_in_merge_and_is_not_repeat
         assert json.loads(row["profileData"]) == {"plan": "b"} and row["identity"] == "cust-9"
 
 
+def test_an_identity_that_becomes_an_empty_text_updates_the_row_in_merge(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.simulator.add_events(PROJECT, events("Charged", 1, day="20260314"))
+    for identity in (None, "", None):
+        if identity is not None:
+            pipeline.simulator.set_profile(PROJECT, f"__{0:032x}", {"identity": identity})
+        elif pipeline.table:
+            pipeline.simulator.set_profile(PROJECT, f"__{0:032x}", {"identity": None})
+        pipeline.run()
+        (row,) = pipeline.table.values()
+        assert row["identity"] == identity
+    assert len(pipeline.log) == 3
+
+
 @pytest.mark.spec("10.25")
 def test_10_25_one_and_a_half_hours_is_refused_and_five_minutes_needs_the_legacy_flag() -> None:
     with pytest.raises(ConfigError, match=r"1\.5 hours"):

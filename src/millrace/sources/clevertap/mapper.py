@@ -34,6 +34,7 @@ _MOST_BYTES = 2**31 - 1
 _BACKSLASH = b"\\"
 _NULL = b"null"
 _EMPTY = Raw(b"{}")
+_NO_TEXT = b"\xff"
 # Copying one that is begun costs less than to begin one.
 _state = hashlib.blake2b(digest_size=8)
 
@@ -363,9 +364,8 @@ def _states(
     extras: list[list[bytes | None]],
 ) -> bytes:
     """A short hash of each row's values that its identity leaves out."""
-    parts: Iterable[bytes] = map(
-        b"\x1f".join, zip(map(_or_empty, identities), data, map(_or_empty, sources), strict=True)
-    )
+    known = map(_told_apart, identities)
+    parts: Iterable[bytes] = map(b"\x1f".join, zip(known, data, map(_or_empty, sources), strict=True))
     if extras:
         marked = [[b"\x1e" if value is None else b"\x1f" + value for value in values] for values in extras]
         parts = map(b"".join, zip(parts, *marked, strict=True))
@@ -379,3 +379,8 @@ def _states(
 
 def _or_empty(value: bytes | None) -> bytes:
     return value or b""
+
+
+def _told_apart(identity: bytes | None) -> bytes:
+    """An empty identity is another state than none. No text has that byte."""
+    return _NO_TEXT if identity == b"" else identity or b""
