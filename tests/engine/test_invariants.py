@@ -15,7 +15,7 @@ from tests.engine.kit import PIPELINE, Desk, Killed, Rig, Shaky, Word, desk, ite
 
 from millrace.connect.destination import Load
 from millrace.connect.source import Note, Reading
-from millrace.control import leases, mappings, positions, rejects
+from millrace.control import leases, mappings, positions, rejects, runs
 from millrace.data.batch import Checkpoint, Mark, Passed
 from millrace.engine.stage import Draft
 from millrace.engine.staged_rows import StagedRows
@@ -127,6 +127,17 @@ def losing(desk: Desk, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leases, "held", held)
 
 
+def dropping(desk: Desk, patch: pytest.MonkeyPatch) -> None:
+    """From here on whoever drops a table loses the lease to another worker meanwhile."""
+    real = Shaky.drop
+
+    def drop(destination: Shaky, table: str) -> None:
+        real(destination, table)
+        desk.rig.meddle("UPDATE leases SET token = 'another worker'")
+
+    patch.setattr(Shaky, "drop", drop)
+
+
 def test_i4_who_lost_the_lease_sets_no_position(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     desk.ingest(items(1), Checkpoint("kept"))
     losing(desk, monkeypatch)
@@ -144,7 +155,7 @@ def test_i4_who_lost_the_lease_edits_no_mapping(desk: Desk, monkeypatch: pytest.
     assert desk.crew.books.mappings() == before
 
 
-def test_i4_who_lost_the_lease_deletes_no_table_from_the_books(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_i4_who_lost_the_lease_deletes_no_table(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     desk.segments_of(items(1))
     desk.load()
     before = desk.crew.books.tables(), desk.crew.books.mappings()
@@ -152,6 +163,31 @@ def test_i4_who_lost_the_lease_deletes_no_table_from_the_books(desk: Desk, monke
     with pytest.raises(Stale):
         mappings.delete_table(desk.rig.home, PIPELINE, "items")
     assert (desk.crew.books.tables(), desk.crew.books.mappings()) == before
+    assert desk.rig.rows("items", "id") == [1]
+
+
+def test_i4_who_loses_the_lease_while_a_table_goes_deletes_none_from_the_books(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    desk.segments_of(items(1))
+    desk.load()
+    before = desk.crew.books.tables(), desk.crew.books.mappings()
+    desk.rig.meddle("DELETE FROM leases")
+    dropping(desk, monkeypatch)
+    with pytest.raises(Stale):
+        mappings.delete_table(desk.rig.home, PIPELINE, "items")
+    assert (desk.crew.books.tables(), desk.crew.books.mappings()) == before
+
+
+def test_i4_who_lost_the_lease_drops_no_table_in_a_reset(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    desk.segments_of(items(1))
+    desk.load()
+    before = desk.crew.books.tables(), desk.crew.books.mappings()
+    losing(desk, monkeypatch)
+    with pytest.raises(Stale):
+        runs.reset(desk.rig.home, PIPELINE, drop_tables=True)
+    assert (desk.crew.books.tables(), desk.crew.books.mappings()) == before
+    assert desk.rig.rows("items", "id") == [1]
 
 
 @append

@@ -101,11 +101,23 @@ MUTATIONS = {
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_edits_no_mapping",
     ),
-    "I4 lease not asked at the end of a table": Mutation(
+    "I4 lease not asked before the end of a table": Mutation(
+        "control/mappings.py",
+        "lease.renew()  # I4",
+        "pass",
+        INVARIANTS + "test_i4_who_lost_the_lease_deletes_no_table",
+    ),
+    "I4 lease not asked behind the end of a table": Mutation(
         "control/mappings.py",
         "leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4",
         "pass",
-        INVARIANTS + "test_i4_who_lost_the_lease_deletes_no_table_from_the_books",
+        INVARIANTS + "test_i4_who_loses_the_lease_while_a_table_goes_deletes_none_from_the_books",
+    ),
+    "I4 lease not asked before a reset": Mutation(
+        "control/runs.py",
+        "ours.books.confirm()  # I4",
+        "pass",
+        INVARIANTS + "test_i4_who_lost_the_lease_drops_no_table_in_a_reset",
     ),
     "I4 lease not asked when a clock is set back": Mutation(
         "control/set_back.py",

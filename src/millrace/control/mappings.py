@@ -137,6 +137,8 @@ def delete_table(home: Home, pipeline: str, event_type: str, by: By = ME, *, dis
         destination = at.destination()
         statements = tuple(change.statement for change in destination.dropping(made.table))
         if not by.dry_run:
+            # What is dropped does not come back.
+            lease.renew()  # I4
             drop_fresh(destination, made.table, at.naming.prefix, found.id)
             destination.drop(made.table)
             why = replace(by.signed(home), reason=by.reason or f"the table {made.table} was deleted")

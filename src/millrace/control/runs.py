@@ -242,6 +242,8 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
             source = ours.source()
             for each in shelved:
                 _must_match(ours, source, Stream(each.mapping.source or each.mapping.stream))
+        # What is dropped does not come back.
+        ours.books.confirm()  # I4
         with closing(ours.destination()) as destination:
             for name in names:
                 drop_fresh(destination, name, ours.naming.prefix, ours.books.feed)
