@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
-from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from millrace.data import columns
 from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from millrace.connect.local_days import LocalDays
 
 D = TypeVar("D", bound=DestinationConfig)
 
@@ -347,8 +350,9 @@ class Destination(ABC, Generic[D]):
         raise ConfigError(f"{self.title} cannot be asked for single rows of {table}", code="cannot_look_up")
 
     @abstractmethod
-    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
-        """(name, local day `YYYY-MM-DD`, rows) for every group in the table; ``at`` is a TIMESTAMPTZ column."""
+    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+        """(name, local day `YYYY-MM-DD`, rows) for every group of these days in the table; of those before and behind
+        them there may be some too. ``at`` is a TIMESTAMPTZ column."""
 
     def sizes(
         self, table: str, key: str, ranges: Sequence[tuple[int | None, int | None]], only: Mapping[str, bool]

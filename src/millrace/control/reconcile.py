@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import orjson
 
+from millrace.connect.local_days import LocalDays
 from millrace.connect.source import Clock, Count, Seen, Slice, Stream
 from millrace.control import crews, runs
 from millrace.control import rejects as rejected_rows
@@ -290,8 +291,11 @@ def _stream(
     # A name that was refused once and read since is compared like any other.
     counts = list(source.counts(stream, days, unreadable.keys() - {item.name for item in seen}))
     go_on(ours.stopping)
-    with closing(ours.destination()) as destination:
-        tally = list(destination.tally(shelved.mapping.table, name.name, at.name, countable.timezone))
+    tally: Sequence[tuple[str, str, int]] = ()
+    if counts:
+        wanted = LocalDays(min(one.day for one in counts), max(one.day for one in counts), countable.timezone)
+        with closing(ours.destination()) as destination:
+            tally = destination.tally(shelved.mapping.table, name.name, at.name, wanted)
     rejected = _rejected(ours, stage, stream.name, countable.name_column)
     compared = compare(
         counts,

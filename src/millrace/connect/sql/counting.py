@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.connect.sql.dialect import Dialect
+
+if TYPE_CHECKING:
+    from millrace.connect.local_days import LocalDays
 
 Ends = tuple[int | None, int | None]
 
@@ -22,6 +29,28 @@ def statement(
 def rows(quoted: Callable[[str], str], target: str, names: Sequence[str], only: Mapping[str, bool]) -> str:
     """SQL for these columns of the rows of a table."""
     return f"SELECT {', '.join(map(quoted, names))} FROM {target}{_where(quoted, only)}"
+
+
+def tally(dialect: Dialect, target: str, name: str, at: str, days: LocalDays, *, text: str) -> str:
+    """SQL for the rows of each name and local day, in their order. ``text``: SQL that makes a text of the name ``{c}``.
+
+    What the server holds for the offsets of the zone is not asked.
+    """
+    group, moment = dialect.quoted(name), dialect.quoted(at)
+
+    def written(one: datetime) -> str:
+        return dialect.utc.format(t=one.replace(tzinfo=None).isoformat(" "))
+
+    begin, end = map(written, days.span)
+    offsets = days.offsets()
+    until = [written(changed) for changed, _ in offsets[1:]]
+    cases = "".join(f" WHEN {moment} < {then} THEN {s}" for then, (_, s) in zip(until, offsets, strict=False))
+    seconds = f"CASE{cases} ELSE {offsets[-1][1]} END" if cases else str(offsets[-1][1])
+    return (
+        f"SELECT {text.format(c=group)} AS n, {dialect.local_day.format(c=moment, s=seconds)} AS d, count(*) AS c "
+        f"FROM {target} WHERE {group} IS NOT NULL AND {moment} >= {begin} AND {moment} < {end} "
+        "GROUP BY 1, 2 ORDER BY 1, 2"
+    )
 
 
 def _where(quoted: Callable[[str], str], only: Mapping[str, bool]) -> str:

@@ -36,6 +36,7 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, SchemaError, Stale
 
 if TYPE_CHECKING:
+    from millrace.connect.local_days import LocalDays
     from millrace.connect.sql.history import Record
 
 D = TypeVar("D", bound=DestinationConfig)
@@ -526,16 +527,10 @@ class SqlDestination(Destination[D]):
         where = finding.condition(self.dialect, self.schema(table) or {}, values)
         return None if where is None else self.query(f"SELECT * FROM {self.target(table)} WHERE {where}", limit=limit)
 
-    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
-        d = self.dialect
-        text = d.types["VARCHAR"]
-        day = d.local_day.format(c=d.quoted(at), tz=self.marker(1))
+    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+        text = f"CAST({{c}} AS {self.dialect.types['VARCHAR']})"
         with self.connected():
-            found = self.rows(
-                f"SELECT CAST({d.quoted(name)} AS {text}) AS n, {day} AS d, count(*) FROM {self.target(table)} "
-                f"WHERE {d.quoted(name)} IS NOT NULL AND {d.quoted(at)} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2",
-                timezone,
-            )
+            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, text=text))
         return [(str(group), str(day), int(rows)) for group, day, rows in found]
 
     def sizes(

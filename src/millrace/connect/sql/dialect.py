@@ -63,7 +63,8 @@ class Dialect:
     differs: str = "{a} IS DISTINCT FROM {b}"
     joined_update: bool = False
     backslashes: bool = False
-    local_day: str = "CAST(CAST({c} AT TIME ZONE {tz} AS DATE) AS VARCHAR)"
+    utc: str = "TIMESTAMPTZ '{t}+00'"
+    local_day: str = "CAST(CAST(({c} AT TIME ZONE 'UTC') + INTERVAL '1 second' * {s} AS DATE) AS VARCHAR)"
 
     def quoted(self, name: str) -> str:
         return self.mark + name.replace(self.mark, self.mark * 2) + self.mark

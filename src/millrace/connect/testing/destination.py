@@ -10,15 +10,17 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 
 from millrace.connect import registry
 from millrace.connect.destination import Destination, Held, Load, Loaded, Rereadable, Table, Unloadable
+from millrace.connect.local_days import LocalDays
 from millrace.connect.testing.extremes import EXTREMES, back, finite
 from millrace.connect.testing.rows import PLAIN, Rows, counted, rows, shuffled, table
 from millrace.data import columns, types
@@ -370,12 +372,30 @@ class DestinationContract(ABC):
         destination.ensure(made)
         evening = 1_700_000_000_000_000 - 1_700_000_000_000_000 % 86_400_000_000 + 20 * 3_600_000_000
         schema = {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, columns.INGESTED_AT: types.LONG}
-        given = rows(schema, ("a", evening, 1), ("a", evening + 3_600_000_000, 1), ("b", evening, 1), ("a", None, 1))
+        given = rows(schema, ("a", evening, 1), ("a", evening + 3_600_000_000, 1), ("A", evening, 1), ("a", None, 1))
         destination.load(made, Load(FEED, 0, 1, 1, given))
-        utc = destination.tally("tallied", "name", "at", "UTC")
-        assert list(utc) == [("a", "2023-11-14", 2), ("b", "2023-11-14", 1)]
-        india = destination.tally("tallied", "name", "at", "Asia/Kolkata")
-        assert list(india) == [("a", "2023-11-15", 2), ("b", "2023-11-15", 1)]
+        days = LocalDays(date(2023, 11, 1), date(2023, 11, 30), "UTC")
+        utc = destination.tally("tallied", "name", "at", days)
+        assert sorted(utc) == [("A", "2023-11-14", 1), ("a", "2023-11-14", 2)]
+        india = destination.tally("tallied", "name", "at", replace(days, timezone="Asia/Kolkata"))
+        assert sorted(india) == [("A", "2023-11-15", 1), ("a", "2023-11-15", 2)]
+
+    @pytest.mark.parametrize("zone", ["America/Vancouver", "Africa/Casablanca", "America/Sao_Paulo", "Europe/Dublin"])
+    def test_a_tally_takes_days_as_python_has_them(self, destination: Destination[Any], zone: str) -> None:
+        """Whichever table of time zones the system has; those of Morocco and British Columbia have changed of late."""
+        made = table("days", {"name": types.VARCHAR, "at": types.TIMESTAMPTZ}, mode="append")
+        destination.ensure(made)
+        first = datetime(2026, 2, 1, tzinfo=UTC)
+        moments = [first + timedelta(hours=half / 2, microseconds=half % 2) for half in range(2 * 24 * 300)]
+        schema = {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, columns.INGESTED_AT: types.LONG}
+        micros = [(one - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for one in moments]
+        destination.load(made, Load(FEED, 0, 1, 1, rows(schema, *(("a", one, 1) for one in micros))))
+        days = LocalDays(date(2026, 2, 10), date(2026, 11, 20), zone)
+        found = {day: count for _, day, count in destination.tally("days", "name", "at", days)}
+        truth = Counter(one.astimezone(ZoneInfo(zone)).date() for one in moments)
+        for day, count in truth.items():
+            if days.first <= day <= days.last:
+                assert found[day.isoformat()] == count, day
 
     def test_rows_are_counted_by_ranges_of_a_key(self, destination: Destination[Any]) -> None:
         made = table("sized", {"k": types.LONG, "kept": types.BOOLEAN}, mode="append")

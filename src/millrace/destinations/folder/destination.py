@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -45,6 +45,9 @@ from millrace.connect.sql.statements import Found, columns
 from millrace.data import types
 from millrace.destinations.folder.catalog import ROOT, Catalog, LoadNote, State, fresh_id
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, SchemaError, Stale
+
+if TYPE_CHECKING:
+    from millrace.connect.local_days import LocalDays
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 128 * 1024 * 1024
@@ -350,14 +353,8 @@ class Destination(Contract[Config]):
         where = finding.condition(DUCKDB, self.schema(table) or {}, values)
         return None if where is None else self.query(f"SELECT * FROM {DUCKDB.quoted(table)} WHERE {where}", limit=limit)
 
-    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
-        named, moment = DUCKDB.quoted(name), DUCKDB.quoted(at)
-        zone = "'" + timezone.replace("'", "''") + "'"
-        found = self.query(
-            f"SELECT CAST({named} AS VARCHAR) AS n, {DUCKDB.local_day.format(c=moment, tz=zone)} AS d, count(*) AS c "
-            f"FROM {DUCKDB.quoted(table)} WHERE {named} IS NOT NULL AND {moment} IS NOT NULL "
-            f"GROUP BY ALL ORDER BY ALL"
-        )
+    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+        found = self.query(counting.tally(DUCKDB, DUCKDB.quoted(table), name, at, days, text="CAST({c} AS VARCHAR)"))
         return [(str(row["n"]), str(row["d"]), int(row["c"])) for row in found.to_pylist()]
 
     def sizes(

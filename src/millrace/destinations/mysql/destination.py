@@ -7,14 +7,11 @@ another's place, what shall happen is noted first, and whoever comes next brings
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field
@@ -38,6 +35,9 @@ from millrace.destinations.mysql.dialect import LIMITS, MYSQL, ON_MARIADB, ON_MY
 from millrace.destinations.mysql.whole import Whole
 from millrace.errors import ConfigError, MillraceError
 
+if TYPE_CHECKING:
+    from millrace.connect.local_days import LocalDays
+
 _ROWS_IN = "rows_in"
 # Waits for a lock that somebody else holds end after this; the load is tried again later.
 _LOCK_TIMEOUT_S = 600
@@ -45,8 +45,6 @@ _LOCK_TIMEOUT_S = 600
 _STATEMENT_BYTES = 4 << 20
 # What a statement has beside the values, at most.
 _SPARE_BYTES = 256 << 10
-# Any offset from UTC that a time zone has today is a multiple of it.
-_QUARTER_S = 900
 
 _SETTINGS = (
     # Values that do not fit are errors, 0 is 0, and names may stand in double quotes as elsewhere.
@@ -470,18 +468,9 @@ class Destination(SqlDestination[Config]):
         }
         return [replace(field, utc=field.origin in zoned) for field in fields]
 
-    def tally(self, table: str, name: str, at: str, timezone: str) -> Sequence[tuple[str, str, int]]:
-        """The days are counted here: few servers know the time zones."""
-        group, moment = self.dialect.quoted(name), self.dialect.quoted(at)
-        quarter = f"floor(timestampdiff(SECOND, CAST('1970-01-01' AS DATETIME), {moment}) / {_QUARTER_S})"
+    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+        # As bytes: texts that differ in case, accents or spaces at the end are the same to the server, and are not.
+        text = "CAST(CONVERT({c} USING utf8mb4) AS BINARY)"
         with self.connected():
-            found = self.rows(
-                f"SELECT CAST({group} AS CHAR) AS n, {quarter} AS q, count(*) FROM {self.target(table)} "
-                f"WHERE {group} IS NOT NULL AND {moment} IS NOT NULL GROUP BY 1, 2"
-            )
-        zone, start = ZoneInfo(timezone), datetime(1970, 1, 1, tzinfo=UTC)
-        days: Counter[tuple[str, str]] = Counter()
-        for value, quarters, rows in found:
-            day = (start + timedelta(seconds=int(quarters) * _QUARTER_S)).astimezone(zone).date().isoformat()
-            days[str(value), day] += int(rows)
-        return [(value, day, rows) for (value, day), rows in sorted(days.items())]
+            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, text=text))
+        return [(bytes(group).decode(), str(day), int(rows)) for group, day, rows in found]

@@ -71,6 +71,8 @@ MYSQL = Dialect(
     wide="LONGTEXT",  # decimals end at 65 digits, 30 of them behind the point; text keeps them all
     bounded="VARCHAR({n})",
     widen="ALTER TABLE {table} MODIFY COLUMN {column} {type}",
+    utc="TIMESTAMP '{t}'",
+    local_day="CAST(CAST(TIMESTAMPADD(SECOND, {s}, {c}) AS DATE) AS CHAR)",
     text={
         "BOOLEAN": "CASE WHEN {c} IS NULL THEN NULL WHEN {c} = 0 THEN 'false' ELSE 'true' END",
         "BYTE": "CAST({c} AS CHAR)",

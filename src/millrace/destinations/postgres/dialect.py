@@ -74,5 +74,5 @@ POSTGRES = Dialect(
     temp="pg_temp.",
     primary_key=True,
     moment="to_timestamp({ms} / 1000.0)",
-    local_day="to_char({c} AT TIME ZONE {tz}, 'YYYY-MM-DD')",
+    local_day="to_char(({c} AT TIME ZONE 'UTC') + INTERVAL '1 second' * {s}, 'YYYY-MM-DD')",
 )
