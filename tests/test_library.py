@@ -64,6 +64,14 @@ def test_all_rows_of_a_source_are_an_arrow_table(config: dict[str, object]):
     assert columns.ID in rows.column_names
 
 
+def test_rows_for_tables_of_their_own_are_rows_of_the_object(config: dict[str, object]):
+    one, each = (
+        millrace.read("clevertap", {**settings(config), "tables": tables}, context=Context(clock=Frozen())).arrow()
+        for tables in ("one", "each")
+    )
+    assert one.num_rows and each.sort_by(columns.ID).equals(one.sort_by(columns.ID))
+
+
 def test_batches_come_one_by_one_and_objects_are_known_by_name(config: dict[str, object]):
     reader = millrace.read("clevertap", settings(config), context=Context(clock=Frozen()))
     assert [stream.name for stream in reader.streams()] == ["Events"]

@@ -200,8 +200,7 @@ class StreamReader:
         elif isinstance(item, list):
             yield to_batch(item, self.stream.schema)
         elif isinstance(item, Batch):
-            if item.stream == self.stream.name:
-                yield item.rows
+            yield item.rows
         elif isinstance(item, Refused):
             refused.append(item.rows)
         elif isinstance(item, Checkpoint):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date, timedelta
@@ -22,8 +23,9 @@ from millrace.connect.source import Slice
 from millrace.control import connections, rejects, runs
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
-from millrace.control.replay import replay
+from millrace.control.replay import mend, replay
 from millrace.engine.meter import Meter
+from millrace.engine.stage import Stage
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
 
 NAMES = ("App Launched", "Charged", "Product Viewed", "Session Concluded", "Search")
@@ -351,6 +353,103 @@ def test_a_reconciliation_that_is_stopped_compares_nothing_and_reads_nothing(bui
     assert (stopped.value.code, stopped.value.exit_code) == ("cancelled", 130)
     assert len(world.rows()) == 1
     assert [record.kind for record in run_records(world.home, "clevertap")] == ["HISTORICAL"]
+
+
+EACH = ("App Launched", "Tutorial Complete", "tutorial complete", "Charged", "Search")
+
+
+def tables(world: World) -> dict[str, str]:
+    """The tables that the pipeline has filled, by the event names in them."""
+    destination = world.destination()
+    try:
+        names = destination.query(
+            "SELECT table_name FROM information_schema.tables WHERE table_name NOT LIKE '\\_\\_%' ESCAPE '\\'"
+        )
+        listed = [str(name) for name in names.column(0).to_pylist()]
+        found = {name: destination.query(f'SELECT DISTINCT event_name FROM "{name}"').to_pylist() for name in listed}
+        assert all(len(rows) == 1 for name, rows in found.items() if name != "events"), found
+        assert not found.get("events")
+        return {rows[0]["event_name"]: name for name, rows in found.items() if rows}
+    finally:
+        destination.close()
+
+
+def apart(world: World) -> Counter[str]:
+    """Identities of the rows in all of the tables."""
+    return sum((world.ids(table) for table in tables(world).values()), Counter[str]())
+
+
+def served(world: World) -> Counter[str]:
+    """What the last 31 days hold of the names in the file."""
+    first = START.date() - timedelta(days=30)
+    rows = world.simulator.ledger(PROJECT, first, START.date() + timedelta(days=9))
+    return Counter({row.hevo_id: row.copies for row in rows if row.event_name in EACH})
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_each_event_name_may_have_a_table_of_its_own(build: Callable[..., World], mode: Any):
+    world = build(
+        *EACH,
+        account={"users": 40, "days": 40},
+        sim={"duplicates": {"probability": 0.05}},
+        mode=mode,
+        source_config={"tables": "each"},
+    )
+    put(world, *(event(name, START - timedelta(days=3), name, n=1) for name in EACH))
+    first = world.run()
+    balanced(world, first)
+    made = tables(world)
+    assert {*made} == {*EACH} and made["App Launched"] == "app_launched"
+    assert {made["Tutorial Complete"], made["tutorial complete"]} == {"tutorial_complete", "tutorial_complete_1"}
+    truth = served(world)
+    assert apart(world) == (truth if mode == "append" else Counter(dict.fromkeys(truth, 1))) and len(truth) > 200
+    assert world.run().balance.loaded == 0
+    put(world, event("Search", START - timedelta(days=2), "__late"))
+    world.simulator.clock.advance(days=1)
+    assert world.run().balance.loaded >= 1
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    assert found.equal and found.table == "5 tables" and {row.name for row in found.compared} >= {*EACH}
+    assert {cause.code for row in found.compared for cause in row.causes} <= {"duplicates"}
+    before = apart(world)
+    full = world.run(full=True)
+    balanced(world, full)
+    assert tables(world) == made
+    # The first of the days is no longer among the last 31.
+    assert not apart(world) - before and len(apart(world)) > 200
+    assert world.run().balance.loaded == 0
+
+
+def test_an_event_that_was_refused_goes_to_the_table_of_its_name(build: Callable[..., World]):
+    world = build("Charged", "Search", source_config={"tables": "each"})
+    put(world, *(event(name, START - timedelta(days=1), f"__{n}") for name in ("Charged", "Search") for n in range(3)))
+    world.simulator.faults.set([{"effect": "bad_ts", "event": "Charged", "form": "string", "records": 1}])
+    world.run()
+    world.simulator.faults.clear()
+    assert (len(world.rows("charged")), len(world.rows("search"))) == (2, 3)
+    file = world.folder / "rejects.jsonl"
+    rejects.export_to(world.home, Stage(world.home.stage_url), rejects.Choice(pipeline="clevertap"), file)
+    line = json.loads(file.read_text())
+    line["row"] |= {"ts": 20260313100000}
+    file.write_text(json.dumps(line))
+    balanced(world, mend(world.home, "clevertap", file, clock=world.clock))
+    assert (len(world.rows("charged")), len(world.rows("search"))) == (3, 3)
+    assert world.rows() == [] and not rejects.listed(world.home)
+
+
+def test_events_that_were_loaded_into_one_table_do_not_go_on_in_others(build: Callable[..., World]):
+    world = build("Charged", "Search")
+    put(world, *(event(name, START - timedelta(days=1)) for name in ("Charged", "Search")))
+    world.run()
+    before = world.rows()
+    saved = connections.find(world.home, "source", "project").config
+    connections.change(world.home, "source", "project", config={**saved, "tables": "each"}, keep_secrets=True)
+    for road in ("run", "since", "resync", "forget", "reset"):
+        with pytest.raises(ConfigError, match="tables was one and is each now"):
+            ROADS[road](world)
+    assert world.rows() == before
+    world.run(full=True)
+    assert len(world.rows("charged")) == len(world.rows("search")) == 1 and world.rows() == []
+    assert world.run().balance.loaded == 0
 
 
 def test_a_full_run_replaces_the_table_by_a_whole_new_one(build: Callable[..., World]):

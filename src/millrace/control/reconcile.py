@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import orjson
 
 from millrace.connect.local_days import LocalDays
-from millrace.connect.source import Clock, Count, Seen, Slice, Stream
+from millrace.connect.source import Clock, Count, Countable, Seen, Slice, Stream
 from millrace.control import crews, runs
 from millrace.control import rejects as rejected_rows
 from millrace.control.clock import clock as machine_clock
 from millrace.control.rejects import Choice
 from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
+from millrace.engine.ledger import Shelved
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, MillraceError, as_typed
@@ -273,16 +274,17 @@ def _stream(
 ) -> Reconciliation | None:
     source, stage = sync.source, sync.stage
     countable = source.countable(stream)
-    shelved = next((each for each in ours.books.tables() if each.mapping.stream == stream.name), None)
-    if shelved is None:
-        return None
+    books = ours.books.tables()
     if countable is None:
+        shelved = next((each for each in books if each.mapping.stream == stream.name), None)
+        if shelved is None:
+            return None
         # Imported here: it builds on this module.
         from millrace.control import reconcile_totals
 
         return reconcile_totals.compared(ours, sync, stream, shelved, today, keys)
-    name, at = shelved.mapping.of(countable.name_column), shelved.mapping.of(countable.time_column)
-    if name is None or at is None:
+    tables = _tables(books, stream, countable)
+    if not tables:
         return None
     memory = ours.books.memory(stream.name)
     cursor = ours.books.cursor(stream.name, "historical") or ours.books.cursor(stream.name, "incremental")
@@ -291,25 +293,34 @@ def _stream(
     # A name that was refused once and read since is compared like any other.
     counts = list(source.counts(stream, days, unreadable.keys() - {item.name for item in seen}))
     go_on(ours.stopping)
-    tally: Sequence[tuple[str, str, int]] = ()
+    tally: list[tuple[str, str, int]] = []
+    counted: list[Shelved] = []
     if counts:
         wanted = LocalDays(min(one.day for one in counts), max(one.day for one in counts), countable.timezone)
         with closing(ours.destination()) as destination:
-            tally = destination.tally(shelved.mapping.table, name.name, at.name, wanted)
-    rejected = _rejected(ours, stage, stream.name, countable.name_column)
+            for each, name, at in tables:
+                if destination.schema(each.mapping.table) is None:
+                    continue
+                rows = destination.tally(each.mapping.table, name, at, wanted)
+                if each.mapping.stream != stream.name:
+                    rows = [row for row in rows if row[0] == each.mapping.stream]
+                counted += [each] if rows else []
+                tally += rows
+    counted = counted or [tables[0][0]]
+    rejected = _rejected(ours, stage, {stream.name, *(each.mapping.stream for each in counted)}, countable.name_column)
     compared = compare(
         counts,
         tally,
         seen,
-        mode=shelved.mapping.mode,
+        mode=counted[0].mapping.mode,
         rejected=rejected,
         unreadable=unreadable,
-        waiting=shelved.loaded < shelved.last,
+        waiting=any(each.loaded < each.last for each, _, _ in tables),
     )
     return Reconciliation(
         pipeline=ours.pipeline.name,
         stream=stream.name,
-        table=shelved.mapping.table,
+        table=counted[0].mapping.table if len(counted) == 1 else f"{len(counted):,} tables",
         timezone=countable.timezone,
         compared=tuple(compared),
         unreadable=unreadable,
@@ -317,14 +328,31 @@ def _stream(
     )
 
 
-def _rejected(ours: crews.Crew, stage: Stage, stream: str, name_column: str) -> dict[str, int]:
-    """Open rejects of a stream by the name in their row."""
-    found: Counter[str] = Counter()
-    for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
-        try:
-            found[str(orjson.loads(rejected.row).get(name_column))] += 1
-        except (orjson.JSONDecodeError, AttributeError):
+def _tables(books: Sequence[Shelved], stream: Stream, countable: Countable) -> list[tuple[Shelved, str, str]]:
+    """The tables that rows of the stream are in, its own first, each with the columns of their names and times.
+
+    Rows whose event type is their name stand in tables of their own; others that code made of rows are not counted.
+    """
+    found: list[tuple[Shelved, str, str]] = []
+    for each in sorted(books, key=lambda each: each.mapping.stream != stream.name):
+        mapping = each.mapping
+        name, at = mapping.of(countable.name_column), mapping.of(countable.time_column)
+        if stream.name not in (mapping.stream, mapping.source) or mapping.parent is not None:
             continue
+        if name is not None and at is not None:
+            found.append((each, name.name, at.name))
+    return found
+
+
+def _rejected(ours: crews.Crew, stage: Stage, streams: Iterable[str], name_column: str) -> dict[str, int]:
+    """Open rejects of event types by the name in their row."""
+    found: Counter[str] = Counter()
+    for stream in streams:
+        for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
+            try:
+                found[str(orjson.loads(rejected.row).get(name_column))] += 1
+            except (orjson.JSONDecodeError, AttributeError):
+                continue
     return dict(found)
 
 

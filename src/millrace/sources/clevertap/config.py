@@ -86,6 +86,9 @@ class Config(SourceConfig):
         description="What makes a row one row: the event (name, device, time, properties), or the whole record, so "
         "that each change of the profile becomes a row of its own.",
     )
+    tables: Literal["one", "each"] = Field(
+        "one", description="Whether all events go to one table, or each event name has a table of its own."
+    )
     on_invalid_event: Literal["skip", "fail"] = Field(
         "skip", description="What to do when CleverTap does not know an event name."
     )

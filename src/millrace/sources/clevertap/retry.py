@@ -18,7 +18,7 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import known_days
 from millrace.sources.clevertap.known import Known, Mode
 from millrace.sources.clevertap.mapper import Mapper, Reject
-from millrace.sources.clevertap.rows import Shaped, refused, rows_of
+from millrace.sources.clevertap.rows import Shaped, bound, refused, rows_of
 from millrace.sources.clevertap.times import Moments
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -45,7 +45,7 @@ def retried(rows: Sequence[str], config: Config, *, memory: Memory, mode: Mode, 
         # A person ordered these rows: they go on even where an equal one did before, unless that would double it.
         chosen = shaped.rows.filter(pa.array(goes)) if mode == "copies" else shaped.rows
         if chosen.num_rows:
-            yield chosen
+            yield bound(event, chosen, config)
         if passed := shaped.rows.num_rows - chosen.num_rows:
             yield Passed(passed, REPEATED)
         yield Checkpoint(None, tuple(marks))

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.data import columns
+from millrace.data.batch import Batch
 from millrace.data.dataclass import dataclass
 from millrace.data.numbers import integers
+from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.mapper import JSON_FIELDS, TEXT_FIELDS, Columns, Reject, Texts
 from millrace.sources.clevertap.times import Ints
 
@@ -95,6 +97,11 @@ def rows_of(event: str, found: Columns) -> Shaped:
         moment=moment,
         rejects=found.rejects,
     )
+
+
+def bound(event: str, rows: pa.RecordBatch, config: Config) -> pa.RecordBatch | Batch:
+    """The rows, bound for the table where the settings want them."""
+    return Batch(event, rows) if config.tables == "each" else rows
 
 
 def refused(event: str, rejects: Sequence[Reject], now: datetime) -> pa.RecordBatch:

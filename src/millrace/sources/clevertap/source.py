@@ -91,6 +91,13 @@ class Source(AnySource[Config]):
         del stream
         if not isinstance(cursor, dict) or self._of_another_project(cursor):
             return
+        if (was := cursor.get("tables", "one")) != self.config.tables:
+            raise ConfigError(
+                f"tables was {was} and is {self.config.tables} now: what was loaded would stay where it is, and what "
+                "is read from now on would go elsewhere",
+                hint=f"Set tables: {was} again, or fill the tables anew: millrace run PIPELINE --full.",
+                path="tables",
+            )
         identity = self.config.row_identity
         if (was := cursor.get("row_identity", identity)) != identity:
             raise ConfigError(
@@ -321,7 +328,9 @@ class Source(AnySource[Config]):
         return cursor.get("project", self.config.project_id) != self.config.project_id
 
     def _cursor(self, position: state.Incremental | state.Historical) -> JSON:
-        return position.as_json() | {"project": self.config.project_id, "row_identity": self.config.row_identity}
+        settings = {"project": self.config.project_id, "row_identity": self.config.row_identity}
+        # Cursors of earlier versions do not say it.
+        return position.as_json() | settings | ({"tables": "each"} if self.config.tables == "each" else {})
 
     def _sweep(
         self,

@@ -23,7 +23,7 @@ from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting, strays
 from millrace.sources.clevertap.known import Known, Mode, days_of
 from millrace.sources.clevertap.planner import Unit, number
-from millrace.sources.clevertap.rows import refused, reject_id, rows_of
+from millrace.sources.clevertap.rows import bound, refused, reject_id, rows_of
 from millrace.sources.clevertap.times import microseconds
 
 Outcome = Literal["done", "shortened", "failed", "invalid", "not_exportable", "skipped", "stopped"]
@@ -177,7 +177,9 @@ class Sweep:
         if repeated:
             yield Passed(repeated, REPEATED)
         if going:
-            yield shaped.rows if going == len(goes) else shaped.rows.filter(flags(goes))
+            yield bound(
+                unit.event, shaped.rows if going == len(goes) else shaped.rows.filter(flags(goes)), self._config
+            )
         moments = shaped.moment[new]
         since = self._since(unit.event)
         counts = {
