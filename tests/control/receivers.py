@@ -121,11 +121,13 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Where an HTTP server listens, and what it took. ``answers``: the next statuses; after them, 200."""
+    """Where an HTTP server listens, and what it took. ``answers``: the next statuses; after them, 200. ``held``: paths
+    at which it does not answer before that happens."""
 
     url: str
     received: list[Received] = field(default_factory=list[Received])
     answers: list[int] = field(default_factory=list[int])
+    held: dict[str, threading.Event] = field(default_factory=dict[str, threading.Event])
 
     def bodies(self) -> list[Any]:
         return [one.json for one in self.received]
@@ -140,6 +142,8 @@ def http_server() -> Generator[Receiver]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             heads = {name.lower(): value for name, value in self.headers.items()}
             receiver.received.append(Received("POST", self.path, heads, body))
+            if self.path in receiver.held:
+                receiver.held[self.path].wait(60)
             self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
             self.send_header("content-length", "0")
             self.end_headers()

@@ -110,6 +110,13 @@ def test_a_wrong_password_is_for_a_person_to_mend_and_not_told(trusted: Path) ->
     assert "wr0ng-one" not in caught.value.message
 
 
+def test_a_password_that_the_protocol_cannot_carry_is_for_a_person_to_mend_and_not_told(trusted: Path) -> None:
+    with mail_server(login=("millrace", "pässwörd"), certificate=trusted) as box, pytest.raises(ConfigError) as caught:
+        mail(box.port, username="millrace", password="pässwörd")
+    assert caught.value.code == "channel_refused" and "plain ASCII" in caught.value.message
+    assert "pässwörd" not in str(caught.value)
+
+
 def test_a_mail_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() -> None:
     with mail_server() as box:
         box.answers += ["451 later", "554 no"]

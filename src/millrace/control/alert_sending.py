@@ -179,6 +179,13 @@ def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach
             hint="Check the port and `security` of the channel.",
             code="channel_refused",
         ) from None
+    except UnicodeEncodeError:
+        # Of the library: what it could not write may be the password (I7).
+        raise ConfigError(
+            f"the mail server {where} cannot be told this: a user name, password or address is not plain ASCII",
+            hint="Give the channel another.",
+            code="channel_refused",
+        ) from None
     except ssl.SSLError as error:
         raise Undelivered(
             f"no trusted TLS connection to the mail server {where}: {error.reason or 'it failed'}",
