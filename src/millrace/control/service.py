@@ -27,27 +27,26 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
     """
     sealing.check(home)
     sealing.renew(home)
-    thread = threading.Thread(target=scheduler.serve, args=(home, stopping), name="scheduler", daemon=True)
-    thread.start()
-    telling = threading.Thread(target=alert_outbox.serve, args=(home, stopping), name="alerts", daemon=True)
-    telling.start()
-    pushed = threading.Thread(target=pushing.serve, args=(home, stopping), name="pushing", daemon=True)
-    pushed.start()
+    working = [
+        threading.Thread(target=serve, args=(home, stopping), name=name, daemon=True)
+        for name, serve in (("scheduler", scheduler.serve), ("alerts", alert_outbox.serve), ("pushing", pushing.serve))
+    ]
+    for thread in working:
+        thread.start()
     simulator = simulation.Keeper(home.path)
     try:
         while not stopping.is_set():
             executor.tend()
             simulator.tend()
-            if not thread.is_alive():
-                # It lets no other error of ours through; what it met is a fault, and somebody must see it.
+            if ended := [thread.name for thread in working if not thread.is_alive()]:
+                # They let no other error of ours through; what one met is a fault, and somebody must see it.
                 home.database.check()
-                _log.error("the scheduler ended; the service ends too")
+                _log.error("the thread %r ended; the service ends too", ended[0])
                 stopping.set()
             stopping.wait(1.0)
     finally:
         stopping.set()
         executor.stop(patience_s=patience_s)
         simulator.stop()
-        thread.join(timeout=patience_s)
-        telling.join(timeout=patience_s)
-        pushed.join(timeout=patience_s)
+        for thread in working:
+            thread.join(timeout=patience_s)
