@@ -182,12 +182,18 @@ def test_requests_are_taken_only_from_allowed_addresses(team: Home) -> None:
         for attempt in (
             lambda address=address: sessions.authenticate(team, session.token, address=address),
             lambda address=address: keys.authenticate(team, pair.key, pair.secret, address=address),
-            lambda address=address: sessions.sign_in(team, ADA, PASSWORD, address=address),
         ):
             assert refused(attempt).code == "address"
-    # From elsewhere nobody learns whether a password is right, or locks its user out.
+    # From elsewhere nobody learns who is here or whether a password is right, or locks its user out.
     for _ in range(2 * sessions.FAILURES):
-        assert refused(lambda: sessions.sign_in(team, ADA, "wrong", address="10.2.0.1")).code == "address"
+        said = {
+            (one.code, one.message, one.hint)
+            for email in (ADA, "obs@example.com", "nobody@example.com", "no address")
+            for password in (PASSWORD, "wrong")
+            if (one := refused(lambda e=email, p=password: sessions.sign_in(team, e, p, address="10.2.0.1")))
+        }
+        ((code, _, hint),) = said
+        assert code == "sign_in" and "take nobody from 10.2.0.1" in (hint or "")
     sessions.sign_in(team, ADA, PASSWORD, address="10.1.2.3")
     with pytest.raises(ConfigError):
         security.change(team, allowed_addresses=["10.1.0.0/99"])

@@ -25,8 +25,8 @@ from millrace.engine import ingest
 from millrace.rest.app import Limits, application
 from millrace.rest.listening import config
 
-# Nobody of these tests is told to slow down, but where that is tested.
-MANY = Limits(requests_a_minute=1_000_000, failures_a_minute=1_000_000)
+# Nobody of these tests is told to slow down or to wait, but where that is tested.
+MANY = Limits(requests_a_minute=1_000_000, failures_a_minute=1_000_000, refusal_s=0.0)
 
 
 @pytest.fixture(autouse=True)

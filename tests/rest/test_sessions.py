@@ -170,6 +170,33 @@ def test_a_wrong_password_an_unknown_user_and_a_locked_one_get_the_same_answer(
     assert sign_in(page).status_code == 201
 
 
+def test_a_sign_in_from_where_a_team_takes_nobody_tells_nobody_who_has_an_address(
+    page: httpx.Client, home: Home, ada: str
+) -> None:
+    security.change(home, allowed_addresses=["192.0.2.0/24"])
+    answers = [
+        sign_in(page, email, password)
+        for email in (ada, "nobody@example.com", "no address")
+        for password in (PASSWORD, "wrong")
+    ]
+    security.change(home, allowed_addresses=[])
+    said = {(one.status_code, *[one.json()["error"][key] for key in ("code", "message", "hint")]) for one in answers}
+    ((status, code, _, hint),) = said
+    assert (status, code) == (401, "SIGN_IN") and "nobody from 127.0.0.1" in hint
+    assert sign_in(page).status_code == 201
+
+
+def test_no_sign_in_is_refused_sooner_than_another(home: Home, ada: str) -> None:
+    """Where nothing is to be noted, and where a failure is, or that somebody is locked out."""
+    took: list[float] = []
+    with served(application(home, limits=Limits(refusal_s=1.0))) as url, httpx.Client(base_url=url) as page:
+        for email in ("nobody@example.com", *[ada] * 6):
+            began = time.monotonic()
+            assert sign_in(page, email, "wrong").status_code == 401
+            took.append(time.monotonic() - began)
+    assert min(took) >= 1.0
+
+
 def test_passwords_cannot_be_guessed_at_leisure_from_one_address(home: Home) -> None:
     few = application(home, limits=Limits(failures_a_minute=2))
     with served(few) as url, httpx.Client(base_url=url) as page:
@@ -284,7 +311,7 @@ def test_only_allowed_addresses_come_in_and_stay_in(page: httpx.Client, home: Ho
     security.change(home, allowed_addresses=["192.0.2.0/24"])
     try:
         assert code_of(page.get(f"{API}/me")) == (403, "ADDRESS")
-        assert code_of(sign_in(page)) == (403, "ADDRESS")
+        assert code_of(sign_in(page)) == (401, "SIGN_IN")
     finally:
         security.change(home, allowed_addresses=[])
     assert page.get(f"{API}/me").status_code == 200

@@ -76,9 +76,14 @@ def of_team(home: Home, team_id: str) -> Security:
     return Security(**held)
 
 
+def takes(home: Home, team_id: str, address: str | None) -> bool:
+    """Whether the team takes requests from there; None: from this machine's operator."""
+    return address is None or _allows(of_team(home, team_id), address)
+
+
 def must_come_from(home: Home, team_id: str, address: str | None) -> None:
-    """Raises AuthError "address" for a request from where the team takes none; None: from this machine's operator."""
-    if address is None or _allows(of_team(home, team_id), address):
+    """Raises AuthError "address" for a request from where the team takes none."""
+    if takes(home, team_id, address):
         return
     raise AuthError(f"requests from {address} are not taken", hint="Ask an administrator of the team to allow it.",
                     code="address")  # fmt: skip

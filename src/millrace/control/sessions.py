@@ -53,22 +53,22 @@ class Session:
 def sign_in(home: Home, email: str, password: str, *, address: str | None = None, agent: str | None = None) -> Session:
     """A session for whoever knows the password.
 
-    Raises AuthError: in the same words and time for an address that nobody has, a wrong password, and a user who
-    failed five times and must wait 15 minutes. AuthError "address" from where the user's team takes nobody.
+    Raises AuthError: in the same words, and after hashing as much, for an e-mail address that nobody has, a wrong
+    password, a user who failed five times and must wait 15 minutes, and one whose team takes nobody from ``address``.
     """
     settings = workspace(home.database)
     row = _row(home, email)
-    if row is not None:
-        # Before the password is looked at: from elsewhere nobody finds out what it is, or locks its user out.
-        security.must_come_from(home, row.team_id, address)
+    if row is not None and not security.takes(home, row.team_id, address):
+        # From elsewhere nobody finds out who is here or what a password is, or locks somebody out.
+        row = None
     right = passwords.fits(row.password if row is not None and row.status == "active" else None, password, settings)
     now = datetime.now(UTC)
     if row is not None and row.locked_until is not None and row.locked_until > now:
-        raise _refused()
+        raise _refused(address)
     if row is None or not right:
         if row is not None:
             failed(home, row.id, address)
-        raise _refused()
+        raise _refused(address)
     if passwords.is_dated(row.password, settings):
         with home.database.transaction() as connection:
             hash_ = passwords.hashed(password, settings)
@@ -209,9 +209,10 @@ def _row(home: Home, email: str) -> Any:
         return connection.execute(sa.select(people).where(people.c.email == address)).one_or_none()
 
 
-def _refused() -> AuthError:
+def _refused(address: str | None = None) -> AuthError:
+    hint = f"After {FAILURES} failures wait {LOCKED_FOR.seconds // 60} minutes, or ask for a link that resets it."
+    if address is not None:
+        hint += f" Some teams take nobody from {address}, where you are: their administrators can allow it."
     return AuthError(
-        "the e-mail address or the password is wrong, or there were too many tries",
-        hint=f"After {FAILURES} failures wait {LOCKED_FOR.seconds // 60} minutes, or ask for a link that resets it.",
-        code="sign_in",
+        "the e-mail address or the password is wrong, or there were too many tries", hint=hint, code="sign_in"
     )

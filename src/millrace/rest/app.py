@@ -44,7 +44,8 @@ class Limits:
 
     ``requests_a_minute``: of a user by keys, ``page_requests_a_minute``: of a user who is signed in.
     ``threads``: requests that are worked on at once; SQLAlchemy keeps fifteen connections to the control database.
-    ``hashings``: passwords that are hashed at once, each with as much memory as a setting says.
+    ``hashings``: passwords that are hashed at once, each with as much memory as a setting says. ``refusal_s``: no
+    sign-in is refused sooner, whatever there was to hash, to look up and to note of it.
     """
 
     requests_a_minute: int = 100
@@ -54,6 +55,7 @@ class Limits:
     body_timeout_s: float = 30.0
     threads: int = 12
     hashings: int = 2
+    refusal_s: float = 0.5
 
 
 def application(home: Home, *, limits: Limits | None = None, room: Room | None = None) -> FastAPI:
@@ -87,6 +89,7 @@ def application(home: Home, *, limits: Limits | None = None, room: Room | None =
     app.state.rates = Rates(limits.requests_a_minute)
     app.state.page_rates = Rates(limits.page_requests_a_minute)
     app.state.hashings = CapacityLimiter(limits.hashings)
+    app.state.refusal_s = limits.refusal_s
     app.state.streams = Streams()
     app.state.receiving = receiving
     app.state.errands = errands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import anyio
 from fastapi import Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,7 @@ from millrace.control.passwords import LONGEST
 from millrace.control.people_tables import EMAIL_LENGTH
 from millrace.control.sessions import Session, State
 from millrace.data.dataclass import dataclass
+from millrace.errors import AuthError
 from millrace.rest import cookies
 from millrace.rest.asking import AtDoor, Entering, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, nothing, told
@@ -57,12 +59,17 @@ class SignedIn:
 async def begin(request: Request, home: AtDoor, body: Password) -> Response:
     """Sign in with e-mail address and password.
 
-    After five failures in a row a user waits 15 minutes; the answer is the same as for a wrong password.
+    After five failures in a row a user waits 15 minutes. The answer is the same for a wrong password, an e-mail address
+    that nobody has, and a request from where the user's team takes nobody.
     """
-    agent = request.headers.get("user-agent")
-    session = await hashing(
-        request, sessions.sign_in, home, body.email, body.password, address=address(request), agent=agent
-    )
+    agent, began = request.headers.get("user-agent"), anyio.current_time()
+    try:
+        session = await hashing(
+            request, sessions.sign_in, home, body.email, body.password, address=address(request), agent=agent
+        )
+    except AuthError:
+        await anyio.sleep_until(began + request.app.state.refusal_s)
+        raise
     if former := cookies.token(request):
         await run_in_threadpool(sessions.sign_out, home, former)
     return let_in(request, session, told(SignedIn.of(session), 201))
