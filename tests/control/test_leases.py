@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -174,6 +174,31 @@ def test_of_many_that_try_at_once_one_gets_it(control: Database) -> None:
     for thread in threads:
         thread.join()
     assert (len(got), len(refused)) == (1, 7)
+
+
+def test_a_thread_that_comes_before_the_first_has_its_lease_in_hand_is_refused(
+    control: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the database, and `acquire` has not returned."""
+    transaction, refused = Database.transaction, list[AlreadyRunning]()
+
+    @contextmanager
+    def followed_by_another(database: Database) -> Generator[sa.Connection]:
+        with transaction(database) as connection:
+            yield connection
+        with monkeypatch.context() as without:
+            without.setattr(Database, "transaction", transaction)
+            with pytest.raises(AlreadyRunning) as busy:
+                leases.acquire(control, "pipeline x")
+            refused.append(busy.value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "transaction", followed_by_another)
+        lease = leases.acquire(control, "pipeline x")
+    assert len(refused) == 1
+    lease.renew()
+    lease.release()
+    leases.acquire(control, "pipeline x").release()
 
 
 def test_what_was_released_is_free_by_its_time_too_and_says_when_it_was_seen(control: Database):

@@ -120,6 +120,19 @@ def acquire(
         "acquired_at": moment,
         "expires_at": expires_at,
     }
+    # Before anybody can see it: another thread of ours would take it for one that was left.
+    _ours.add(token)
+    try:
+        _take(database, mine, moment, what or name, silent)
+    except BaseException:
+        _ours.discard(token)
+        raise
+    return Lease(database, name, token)
+
+
+def _take(database: Database, mine: dict[str, Any], moment: datetime, what: str, silent: datetime | None) -> None:
+    """The row of the lease is as in ``mine``. Raises AlreadyRunning."""
+    name = mine["name"]
     with database.transaction() as connection:
         held_by = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
         if held_by is None:
@@ -127,20 +140,16 @@ def acquire(
                 with connection.begin_nested():
                     connection.execute(sa.insert(leases).values(mine))
             except IntegrityError:
-                raise AlreadyRunning(
-                    f"{what or name} was taken by another process in this moment", hint="Try again."
-                ) from None
+                raise AlreadyRunning(f"{what} was taken by another process in this moment", hint="Try again.") from None
         else:
             if _holds(held_by, moment, silent=silent):
-                raise _already(what or name, held_by)
+                raise _already(what, held_by)
             # The token in the condition: of two that found the same dead holder, one wins.
             taken = connection.execute(
                 sa.update(leases).where(leases.c.name == name, leases.c.token == held_by.token).values(mine)
             )
             if taken.rowcount != 1:
-                raise AlreadyRunning(f"{what or name} was taken by another process in this moment", hint="Try again.")
-    _ours.add(token)
-    return Lease(database, name, token)
+                raise AlreadyRunning(f"{what} was taken by another process in this moment", hint="Try again.")
 
 
 def last_seen(database: Database, name: str) -> datetime | None:
