@@ -29,12 +29,12 @@ class Postgres:
     def __init__(
         self, server: Server, described: Mapping[str, Described], left_out: Callable[[str, int], None]
     ) -> None:
-        self._server, self._described, self._left_out = server, described, left_out
+        self.server, self._described, self._left_out = server, described, left_out
 
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Session]:
         (name,) = self._described
-        with self._server.session() as session:
+        with self.server.session() as session:
             with objects.asked(name):
                 session.begin([*self._described.values()], snapshot)
             yield session.described(self._described, self._left_out)

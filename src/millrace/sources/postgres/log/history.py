@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import field, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
 from millrace.errors import Transient
 from millrace.sources.postgres.database import Postgres
-from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
+from millrace.sources.postgres.log.snapshots import CURRENT, END, Snapshot
 from millrace.sources.postgres.session import Session
 
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.05
+# A standby shows a commit a moment before it says that it is so far.
+_AHEAD_BYTES = 1 << 30
 
 
 def read(plan: Plan) -> Iterator[Item]:
@@ -38,7 +40,7 @@ def read(plan: Plan) -> Iterator[Item]:
     database = _seeing(plan)
 
     def place(**more: JSON) -> JSON:
-        begun = {"snapshot": database.first, "begun_ms": database.begun_ms}
+        begun = {"snapshot": database.first, "begun_ms": database.begun_ms, "lsn": database.upto}
         return {"v": 1, **(begun if "snapshot" not in cursor else {name: cursor.get(name) for name in begun}), **more}
 
     yield from ranges.read(
@@ -55,7 +57,8 @@ def _seeing(plan: Plan) -> Seeing:
 
 @dataclass
 class Seeing:
-    """The database in snapshots that see all transactions whose changes were taken from the log."""
+    """The database in snapshots that see all transactions whose changes were taken from the log, and nothing that a
+    crash of the server would take back."""
 
     database: Postgres
     unseen: list[int]
@@ -64,6 +67,8 @@ class Seeing:
     first: str | None = None
     begun_ms: int | None = None
     """When the first snapshot was taken; no row of the history is ingested before."""
+    upto: str | None = None
+    """In front of this place of the log is all that the first snapshot sees."""
     rows_compare: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,10 +85,34 @@ class Seeing:
                 text = session.value(CURRENT.removeprefix("SELECT ").removesuffix("::text"))
                 assert text is not None
                 if all(Snapshot.of(text).sees(one) for one in self.unseen):
-                    if snapshot is None and self.first is None:
-                        self.first, self.begun_ms = text, int(self.clock.now().timestamp() * 1000)
+                    if snapshot is None:
+                        upto = self._on_disk(session)
+                        if self.first is None:
+                            self.first, self.upto = text, upto
+                            self.begun_ms = int(self.clock.now().timestamp() * 1000)
                     yield session
                     return
             if self.stopping() or self.clock.monotonic() > until:
                 raise Transient("the server does not show changes yet that its log has told of")
             self.clock.sleep(_PAUSE_S)
+
+    def _on_disk(self, session: Session) -> str:
+        """In front of this place of the log is all that the session sees, and it is on the server's disk.
+
+        What is taken back, or does not wait for the disk, is over in a snapshot before it is there: a crash gives its
+        numbers to others, whose changes would be taken for those in the history.
+        """
+        # Imported here: they bring another driver, which whoever follows a log has.
+        from millrace.sources.postgres.log.log import errors_of
+        from millrace.sources.postgres.log.publishing import Side
+        from millrace.sources.postgres.log.wire import lsn, lsn_text
+
+        for end, missing, _ in session.rows(END):
+            if missing:
+                server = self.database.server
+                with closing(Side(server.uri(), errors_of(server.config))) as side:
+                    if not side.flush(self.clock):
+                        raise Transient("the server does not bring to its disk what it shows")
+            return end
+        ((replayed,),) = session.rows("SELECT pg_last_wal_replay_lsn()::text")
+        return lsn_text(lsn(replayed) + _AHEAD_BYTES)

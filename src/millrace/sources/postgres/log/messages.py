@@ -35,7 +35,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
+    """A transaction that was committed ``at`` this place of the log."""
+
     transaction: int
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Messages:
         match chr(data[0]):
             case "B":
                 self._transaction = _number(data, 17)
-                return Begin(self._transaction)
+                return Begin(self._transaction, _number(data, 1, 8))
             case "C":
                 return Commit(self._transaction, _number(data, 10, 8))
             case "R":
@@ -123,7 +126,7 @@ class Messages:
                     self._streamed[top].aborted.add(sub)
             case _:
                 transaction = _number(data, 1)
-                yield Begin(transaction)
+                yield Begin(transaction, _number(data, 6, 8))
                 with self._streamed.pop(transaction) as spool:
                     yield from spool.messages()
                 yield Commit(transaction, _number(data, 14, 8))

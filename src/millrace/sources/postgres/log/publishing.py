@@ -21,7 +21,7 @@ from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import PARTS, literal, quoted
 from millrace.sources.postgres.errors import FAILOVER_HINT, STANDBY_HINT, no_failover, no_log_of_standby
 from millrace.sources.postgres.locks import WAIT_MS, lock
-from millrace.sources.postgres.log.snapshots import CURRENT, Snapshot
+from millrace.sources.postgres.log.snapshots import CURRENT, END, Snapshot
 from millrace.sources.postgres.log.wire import lsn
 from millrace.sources.postgres.types import SESSION
 
@@ -85,15 +85,6 @@ FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
 JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE p.pubname = %s"""
 
 
-# Where the log ends in memory, when the disk has not all of it. Behind the head of a new page nothing is written yet.
-_NOT_FLUSHED = """
-SELECT inserted::text, delay_ms FROM (
-  SELECT pg_current_wal_insert_lsn() AS inserted, pg_current_wal_flush_lsn() AS flushed,
-    (SELECT setting::int4 FROM pg_settings WHERE name = 'wal_writer_delay') AS delay_ms,
-    current_setting('wal_block_size')::int4 AS page WHERE NOT pg_is_in_recovery()) AS ends
-WHERE inserted > flushed AND NOT ((inserted - '0/0') % page = 24 AND inserted - flushed = 24)"""
-
-
 class Side:
     """A connection for questions beside the log."""
 
@@ -152,17 +143,24 @@ class Side:
         Commits with ``synchronous_commit = off`` come to the disk later, and are not sent before. A small commit of
         ours that waits for the disk takes them with it; where the user may make none, the server is waited for.
         """
-        missing = self.rows(_NOT_FLUSHED)
-        if missing:
-            ((behind, delay_ms),) = missing
+        self.flush(clock)
+        return self.flushed()
+
+    def flush(self, clock: Clock) -> bool:
+        """All that was written to the log until now is on the server's disk; False where that takes long."""
+        for behind, missing, delay_ms in self.rows(END):
+            if not missing:
+                break
             with suppress(MillraceError), self._waiting_for_disk():
                 self.rows("SELECT pg_logical_emit_message(true, 'millrace', '')")
             # After three delays at most every commit is on the disk
             # (https://www.postgresql.org/docs/current/wal-async-commit.html); the rest is for a busy machine.
             until = clock.monotonic() + 3 * delay_ms / 1000 + _FLUSH_S
-            while self.flushed() < lsn(behind) and clock.monotonic() < until:
+            while self.flushed() < lsn(behind):
+                if clock.monotonic() > until:
+                    return False
                 clock.sleep(_FLUSH_PAUSE_S)
-        return self.flushed()
+        return True
 
     @contextmanager
     def _waiting_for_disk(self) -> Generator[None]:

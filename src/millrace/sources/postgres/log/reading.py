@@ -66,7 +66,7 @@ class Read:
     truncated: set[int] = field(default_factory=set[int])
     touched: set[int] = field(default_factory=set[int])
     """Tables of the open transaction."""
-    transaction: int = 0
+    begun: Begin = Begin(0, 0)
     over: list[int] = field(default_factory=list[int])
     """Transactions that are over, and that not everybody may see yet."""
     count: int = 0
@@ -110,7 +110,7 @@ class Read:
                         if self.add(message):
                             yield from self._taken()
                     elif isinstance(message, Begin):
-                        inside, self.transaction = True, message.transaction
+                        inside, self.begun = True, message
                         self.touched.clear()
                     elif isinstance(message, Commit):
                         inside, self.at = False, message.end
@@ -173,7 +173,7 @@ class Read:
             return False
         if change.table not in self.touched:
             self.touched.add(change.table)
-            table.begin(self.transaction)
+            table.begin(self.begun)
         table.add(change)
         self.count += 1
         self.size_bytes += len(change.rows)
@@ -193,7 +193,7 @@ class Read:
             if table is not None:
                 if id_ not in self.touched:
                     self.touched.add(id_)
-                    table.begin(self.transaction)
+                    table.begin(self.begun)
                 yield from table.truncate()
 
     def _taken(self) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
@@ -18,11 +19,12 @@ from millrace.data.compute import pc
 from millrace.data.dataclass import dataclass
 from millrace.data.exact import Casted, either
 from millrace.sources.postgres.decoding import read, sound
-from millrace.sources.postgres.log.messages import Change, Told
+from millrace.sources.postgres.log.messages import Begin, Change, Told
 from millrace.sources.postgres.log.publishing import Identity
 from millrace.sources.postgres.log.snapshots import Snapshot
 from millrace.sources.postgres.log.tuples import Column, Tuple, parsed, written
 from millrace.sources.postgres.log.tuples import columns as columns_of
+from millrace.sources.postgres.log.wire import lsn
 from millrace.sources.postgres.types import Type
 
 _INSERT, _UPDATE, _DELETE = b"IUD"
@@ -60,6 +62,8 @@ class Changes:
     """Keys that were deleted before the history was read, which does not tell of them."""
     _passed: int = 0
     _snapshot: Snapshot | None = None
+    _upto: float = math.inf
+    """In front of this place of the log is all that the snapshot sees."""
     _skips: bool | None = None
     _keys: list[int] = field(default_factory=list[int])
 
@@ -67,12 +71,17 @@ class Changes:
         names = [one.name for one in self.told.fields]
         self._keys = [names.index(name) for name in self.identity.key if name in names]
         history = self.followed.history
-        self._snapshot = Snapshot.of(history["snapshot"]) if history else None
+        if history:
+            self._snapshot = Snapshot.of(history["snapshot"])
+            self._upto = lsn(history["lsn"]) if history.get("lsn") else math.inf
 
-    def begin(self, transaction: int) -> None:
-        """What comes is of this transaction. What it did is in the history already, or will be, where it is skipped."""
+    def begin(self, begun: Begin) -> None:
+        """What comes is of this transaction. What it did is in the history already, or will be, where it is skipped.
+
+        A number alone says too little: the server gives it again, after a crash and when the numbers have gone round.
+        """
         if self._snapshot is not None:
-            self._skips = self._snapshot.sees(transaction)
+            self._skips = begun.at < self._upto and self._snapshot.sees(begun.transaction)
         else:
             # Rows that are appended must not come twice; others may: the history that is read later is newer.
             self._skips = self.followed.load_mode == "append" and self.followed.stream.historical

@@ -1,0 +1,68 @@
+"""The server ends without a word between a history and the changes behind it: what it showed, and did not have on its
+disk, is gone, and numbers of transactions come again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.postgres import Server, binaries
+from tests.sources.postgres.log.site import Site
+
+from millrace.errors import MillraceError
+from millrace.sources.postgres.log import history
+from millrace.sources.postgres.log.log import Log
+
+ASKED = "SELECT id, name FROM pets ORDER BY id"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that brings nothing to its disk for which nobody waits, until it is killed."""
+    made = Server(binaries())
+    try:
+        made.start(wal_writer_delay="10s", synchronous_commit="on", autovacuum="off")
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+@pytest.mark.parametrize("taken_back", [True, False], ids=["taken back", "not waited for"])
+def test_what_a_history_has_seen_is_not_taken_back_by_a_crash(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any, taken_back: bool
+) -> None:
+    shop = server.database
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name text)", "INSERT INTO pets VALUES (1, 'Rex')")
+
+    def behind_a_change(plan: Any) -> Iterator[Any]:
+        with shop.connect() as connection, connection.transaction(force_rollback=taken_back):
+            connection.execute("SET LOCAL synchronous_commit = off")
+            connection.execute("UPDATE pets SET name = 'Tom'")
+        yield from read(plan)
+
+    def before_a_crash(log: Log, following: Any) -> Iterator[Any]:
+        if following.cursor is not None:
+            server.kill()
+        return follow(log, following)
+
+    read, follow = history.read, Log.follow
+    with closing(Site(tmp_path, shop)) as site:
+        site.create(mode)
+        with monkeypatch.context() as patched, suppress(MillraceError):
+            patched.setattr(history, "read", behind_a_change)
+            patched.setattr(Log, "follow", before_a_crash)
+            site.run()
+        server.again()
+        history_read = [name for _, name in site.rows("pets", "id, name")]
+        # Nobody wrote meanwhile: a number that the server has forgotten is given again.
+        shop.run("UPDATE pets SET name = name || '!'", "INSERT INTO pets VALUES (2, 'Bob')")
+        assert history_read == ["Rex" if taken_back else "Tom"]
+        site.run()
+        wanted = shop.run(ASKED)
+        if mode == "append":
+            wanted = sorted([(1, *history_read), *wanted])
+        assert site.rows("pets", "id, name") == wanted
