@@ -22,7 +22,7 @@ from millrace.control.records import RunRecord
 from millrace.engine.meter import Meter
 from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.log import log, reading
+from millrace.sources.postgres.log import history, log, reading
 from millrace.sources.postgres.log.log import errors_of
 from millrace.sources.postgres.log.wire import Wire
 
@@ -133,6 +133,14 @@ class Pair:
             self.shop.run("UPDATE orders SET updated_at = now() WHERE id = 1", "SELECT pg_log_standby_snapshot()")
             self.site.run()
 
+    def cut(self) -> None:
+        """The standby hears no more of the primary."""
+        self.replica.run("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        until = time.monotonic() + 60
+        while self.shop.run("SELECT 1 FROM pg_stat_replication WHERE application_name = 'walreceiver'"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
     def fail(self) -> None:
         """The primary is gone, and the pipeline is led to the standby, which is none yet that could be read."""
         self.primary.kill()
@@ -189,11 +197,7 @@ def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log
     site.run()
     pair.copied()
     caught_up(shop, replica)
-    replica.run("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
-    until = time.monotonic() + 60
-    while shop.run("SELECT 1 FROM pg_stat_replication WHERE application_name = 'walreceiver'"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    pair.cut()
     shop.run("INSERT INTO orders SELECT g FROM generate_series(10001, 20000) AS g")
     assert site.run().balance.read == 10_000
     ((read_to,),) = shop.run("SELECT pg_current_wal_flush_lsn()::text")
@@ -207,6 +211,44 @@ def test_a_standby_that_lacks_what_was_read_is_not_followed_however_long_its_log
     runs.resync(site.home, PIPELINE, mode="drop-and-load")
     site.run()
     assert site.query("SELECT count(*) FROM orders") == [(33_001,)]
+
+
+def test_a_standby_that_lacks_what_a_history_has_seen_is_not_followed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history was read behind the place of the log, and the primary went before that was read on."""
+    shop, replica, site = pair.shop, pair.replica, pair.site
+    shop.run("CREATE TABLE others (id int PRIMARY KEY)")
+    site.create(objects={"public.orders": None, "public.others": None}, failover_slot=True)
+    site.run()
+    pair.copied()
+    caught_up(shop, replica)
+
+    def behind_a_change(plan: Any) -> Iterator[Any]:
+        pair.cut()
+        shop.run("INSERT INTO orders VALUES (4000)")
+        yield from read(plan)
+
+    def before_a_failure(followed: log.Log, following: Any) -> Iterator[Any]:
+        one = following.streams["public.orders"]
+        if one.history and one.history.get("done"):
+            pair.fail()
+            raise Transient("the primary is gone")
+        return follow(followed, following)
+
+    read, follow = history.read, log.Log.follow
+    with monkeypatch.context() as patched, pytest.raises(Transient):
+        patched.setattr(history, "read", behind_a_change)
+        patched.setattr(log.Log, "follow", before_a_failure)
+        runs.resync(site.home, PIPELINE, only=["public.orders"])
+    assert site.query("SELECT count(*) FROM orders WHERE id = 4000") == [(1,)]
+    replica.run("SELECT pg_promote()", "INSERT INTO orders SELECT g FROM generate_series(30001, 60000) AS g")
+    with pytest.raises(ConfigError, match="did not have all that was read") as raised:
+        site.run()
+    assert raised.value.code == "log_expired"
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    site.run()
+    assert site.query("SELECT count(*) FROM orders") == [(33_000,)]
 
 
 def test_a_server_that_cannot_tell_where_its_timeline_began_is_not_followed(pair: Pair) -> None:

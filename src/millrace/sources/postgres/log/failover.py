@@ -35,8 +35,9 @@ def behind(side: Side, names: Names, at: int) -> list[str]:
     return [one for (one,) in side.rows(_BEHIND, lsn_text(at))] if goes_on(side, names) else []
 
 
-def reached(wire: Wire, at: int, known: int | None) -> int | None:
-    """The timeline of the server's log, which has all in front of ``at``, a place of the timeline ``known``.
+def reached(wire: Wire, *places: tuple[int, int | None]) -> int | None:
+    """The timeline of the server's log, which has all in front of these places, each with its timeline where that is
+    known.
 
     A server that takes another's place begins a timeline where its own log ended. What was read behind that, it does
     not have; and the same places are other changes of its own. None at a standby, whose timeline may change while it
@@ -45,7 +46,8 @@ def reached(wire: Wire, at: int, known: int | None) -> int | None:
     """
     ((standby,),) = wire.ask("SELECT pg_is_in_recovery()")
     ((_, now, *_),) = wire.ask("IDENTIFY_SYSTEM")
-    if known is not None and now != str(known):
+    others = [(at, known) for at, known in places if known is not None and now != str(known)]
+    if others:
         try:
             ((_, history),) = wire.ask(f"TIMELINE_HISTORY {now}")
         except ConfigError as error:
@@ -53,6 +55,6 @@ def reached(wire: Wire, at: int, known: int | None) -> int | None:
                 "a server took the place of the one that was followed, and cannot tell whether it had all that was read"
             ) from error
         ends = {int(timeline): lsn(end) for timeline, end in _SWITCH.findall(history or "")}
-        if ends.get(known, 0) < at:
+        if any(ends.get(known, 0) < at for at, known in others):
             raise expired("a server took the place of the one that was followed, and did not have all that was read")
     return None if standby == "t" else int(now or 0)

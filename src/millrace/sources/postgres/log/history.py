@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import field, replace
 from typing import Any
 
+from millrace.connect.log import Following
 from millrace.connect.source import Clock
 from millrace.connect.sql.reading import ranges, reader
 from millrace.connect.sql.reading.plan import Plan
@@ -40,13 +41,26 @@ def read(plan: Plan) -> Iterator[Item]:
     database = _seeing(plan)
 
     def place(**more: JSON) -> JSON:
-        begun = {"snapshot": database.first, "begun_ms": database.begun_ms, "lsn": database.upto}
+        end, timeline = database.upto
+        begun = {"snapshot": database.first, "begun_ms": database.begun_ms, "lsn": end, "timeline": timeline}
         return {"v": 1, **(begun if "snapshot" not in cursor else {name: cursor.get(name) for name in begun}), **more}
 
     yield from ranges.read(
         replace(plan, database=database), cursor.get("ranges"), (), lambda known: place(ranges=known)
     )
     yield Checkpoint(place(done=True), progress=1.0)
+
+
+def seen(following: Following) -> list[tuple[int, int]]:
+    """Places behind that of the log up to which histories have seen what it tells of, each with its timeline; none
+    where a person has said from where the log is read."""
+    from millrace.sources.postgres.log.wire import lsn
+
+    if following.cursor.get("timeline") is None:
+        return []
+    histories: list[Any] = [one.history for one in following.streams.values() if one.history]
+    places = [(lsn(one["lsn"]), one["timeline"]) for one in histories if one.get("timeline")]
+    return [place for place in places if place[0] > lsn(following.cursor["lsn"])]
 
 
 def _seeing(plan: Plan) -> Seeing:
@@ -67,8 +81,8 @@ class Seeing:
     first: str | None = None
     begun_ms: int | None = None
     """When the first snapshot was taken; no row of the history is ingested before."""
-    upto: str | None = None
-    """In front of this place of the log is all that the first snapshot sees."""
+    upto: tuple[str | None, int | None] = (None, None)
+    """In front of this place of the log is all that the first snapshot sees; with the timeline of a primary."""
     rows_compare: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,8 +110,9 @@ class Seeing:
                 raise Transient("the server does not show changes yet that its log has told of")
             self.clock.sleep(_PAUSE_S)
 
-    def _on_disk(self, session: Session) -> str:
-        """In front of this place of the log is all that the session sees, and it is on the server's disk.
+    def _on_disk(self, session: Session) -> tuple[str, int | None]:
+        """In front of this place of the log is all that the session sees, and it is on the server's disk; with the
+        timeline of a primary.
 
         What is taken back, or does not wait for the disk, is over in a snapshot before it is there: a crash gives its
         numbers to others, whose changes would be taken for those in the history.
@@ -107,12 +122,12 @@ class Seeing:
         from millrace.sources.postgres.log.publishing import Side
         from millrace.sources.postgres.log.wire import lsn, lsn_text
 
-        for end, missing, _ in session.rows(END):
+        for end, missing, _, timeline in session.rows(END):
             if missing:
                 server = self.database.server
                 with closing(Side(server.uri(), errors_of(server.config))) as side:
                     if not side.flush(self.clock):
                         raise Transient("the server does not bring to its disk what it shows")
-            return end
+            return end, timeline
         ((replayed,),) = session.rows("SELECT pg_last_wal_replay_lsn()::text")
-        return lsn_text(lsn(replayed) + _AHEAD_BYTES)
+        return lsn_text(lsn(replayed) + _AHEAD_BYTES), None

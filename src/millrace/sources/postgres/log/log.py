@@ -15,7 +15,7 @@ from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.postgres.catalog import Described, quoted
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.errors import translated
-from millrace.sources.postgres.log import failover, publishing, untold
+from millrace.sources.postgres.log import failover, history, publishing, untold
 from millrace.sources.postgres.log.publishing import Identity, Names, Side
 from millrace.sources.postgres.log.reading import Read
 from millrace.sources.postgres.log.wire import Patience, Wire, lsn, lsn_text
@@ -96,7 +96,7 @@ class Log(AnyLog):
             }
             publishing.followable(side, self._names, failover=bool(self._config.failover_slot))
             if following.cursor is not None:
-                publishing.reachable(side, self._names, lsn(following.cursor["lsn"]))
+                publishing.reachable(side, self._names, lsn(following.cursor["lsn"]), history.seen(following))
             publishing.publish(side, self._names, tables)
             now = untold.tables(side, [*tables])
             if following.cursor is None:
@@ -172,7 +172,7 @@ class Log(AnyLog):
             )
             assert point is not None and exported is not None
             seen = side.snapshot(exported)
-            timeline = failover.reached(wire, 0, None)
+            timeline = failover.reached(wire)
             return {"lsn": point, "unseen": side.snapshot().missing(seen), "timeline": timeline}
 
     def _wished(self, side: Side) -> bool:
@@ -206,8 +206,9 @@ class Log(AnyLog):
     def _wired(self) -> Wire:
         return Wire(self._server.uri(), errors_of_log(self._config), self._config.connect_timeout_s)
 
-    def opened(self, at: int, known: int | None) -> tuple[Wire, int | None]:
-        """The server sends what was committed behind ``at``, of the timeline ``known``; with it the server's own.
+    def opened(self, at: int, *places: tuple[int, int | None]) -> tuple[Wire, int | None]:
+        """The server, which has all in front of the ``places``, sends what was committed behind ``at``; with it the
+        server's timeline.
 
         One that is just ending a connection of ours is waited for."""
         self.close()
@@ -216,7 +217,7 @@ class Log(AnyLog):
         while True:
             wire = self._wired()
             try:
-                timeline = failover.reached(wire, at, known)
+                timeline = failover.reached(wire, *places)
                 wire.start(self._names.slot, at, self._options(wire))
             except Transient as error:
                 wire.close()

@@ -148,7 +148,7 @@ class Side:
 
     def flush(self, clock: Clock) -> bool:
         """All that was written to the log until now is on the server's disk; False where that takes long."""
-        for behind, missing, delay_ms in self.rows(END):
+        for behind, missing, delay_ms, _ in self.rows(END):
             if not missing:
                 break
             with suppress(MillraceError), self._waiting_for_disk():
@@ -336,11 +336,12 @@ def await_writers(side: Side, tables: Collection[str], context: Context) -> None
         left &= {one for (one,) in side.rows(holders)}
 
 
-def reachable(side: Side, names: Names, at: int) -> None:
-    """The log still has all that lies behind ``at``. Raises ConfigError "log_expired" where it has not."""
+def reachable(side: Side, names: Names, at: int, seen: Sequence[tuple[int, int]]) -> None:
+    """The log still has all that lies behind ``at``, and all in front of that and of the places that are ``seen``.
+    Raises ConfigError "log_expired" where it has not."""
     if kept_from(side, names) > at:
         raise expired(f"the replication slot {names.slot} was moved on behind our back")
-    if side.flushed() < at:
+    if side.flushed() < max([at, *(place for place, _ in seen)]):
         raise expired("the server is another one, or was restored from a copy of earlier")
 
 

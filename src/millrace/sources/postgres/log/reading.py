@@ -11,7 +11,7 @@ from millrace.connect.source import Note
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
 from millrace.sources.postgres.catalog import Described, quoted
-from millrace.sources.postgres.log import failover, untold
+from millrace.sources.postgres.log import failover, history, untold
 from millrace.sources.postgres.log.messages import Begin, Change, Commit, Messages, Told, Truncate
 from millrace.sources.postgres.log.publishing import Identity, Side
 from millrace.sources.postgres.log.rows import Changes, Key
@@ -87,7 +87,8 @@ class Read:
                 yield from self._last()
             return
         try:
-            wire, self.timeline = self.log.opened(self.at, self.following.cursor.get("timeline"))
+            place = (self.at, self.following.cursor.get("timeline"))
+            wire, self.timeline = self.log.opened(self.at, place, *history.seen(self.following))
             yield from self._until(target, wire)
         finally:
             self._nobody()

@@ -7,13 +7,15 @@ from millrace.data.dataclass import dataclass
 # Works on every version that has logical replication; newer ones have another name for it beside.
 CURRENT = "SELECT txid_current_snapshot()::text"
 
-# Where the log ends in memory, and whether the disk lacks some of it. Behind the head of a new page nothing is written
-# yet. A standby writes none.
+# Where the log ends in memory, whether the disk lacks some of it, how often it is brought there, and the timeline.
+# Behind the head of a new page nothing is written yet. A standby writes none.
 END = """
-SELECT (CASE WHEN begun THEN flushed ELSE inserted END)::text, inserted > flushed AND NOT begun, delay_ms FROM (
+SELECT (CASE WHEN begun THEN flushed ELSE inserted END)::text, inserted > flushed AND NOT begun, delay_ms, timeline
+FROM (
   SELECT *, (inserted - '0/0') % page = 24 AND inserted - flushed = 24 AS begun FROM (
     SELECT pg_current_wal_insert_lsn() AS inserted, pg_current_wal_flush_lsn() AS flushed,
       (SELECT setting::int4 FROM pg_settings WHERE name = 'wal_writer_delay') AS delay_ms,
+      ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int4 AS timeline,
       current_setting('wal_block_size')::int4 AS page WHERE NOT pg_is_in_recovery()) AS ends) AS ends"""
 
 
