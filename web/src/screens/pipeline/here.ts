@@ -18,3 +18,14 @@ export const statusQuery = (pipeline: string) =>
 
 /** How far the pipeline is whose screens are shown. */
 export const usePipeline = () => useQuery(statusQuery(usePipelineName()));
+
+/** Whether systems send to it by themselves, so that it asks for nothing and cannot be paused. */
+export const isPushed = (sourceType: string | undefined): boolean => sourceType === 'webhook';
+
+/** Whether such a pipeline has an address, without its token. */
+export const hookQuery = (pipeline: string) =>
+  queryOptions({
+    queryKey: ['pipelines', 'hook', pipeline],
+    queryFn: () =>
+      body(api.GET('/api/millrace/v1/pipelines/{pipeline}/hook', { params: { path: { pipeline } } })),
+  });

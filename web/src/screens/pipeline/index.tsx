@@ -22,7 +22,7 @@ import { told } from '~/words/schedules';
 import { Asked, type Question } from './Asked';
 import { useActions } from './actions';
 import { health } from './health';
-import { usePipeline, usePipelineName } from './here';
+import { isPushed, usePipeline, usePipelineName } from './here';
 import { tabs } from './tabs';
 
 /** What all screens of one pipeline have above them: its name, how it is, what can be done, and the tabs. */
@@ -80,23 +80,24 @@ export function Component() {
                   Run now
                 </Button>
               )}
-              {may('pipelines.edit') && (found.state === 'ACTIVE' || found.state === 'PAUSED') && (
-                // One button, so that it keeps the focus. What it did is seen at once, and asked for one by one.
-                <Button
-                  variant={found.state === 'ACTIVE' ? 'default' : 'filled'}
-                  leftSection={
-                    found.state === 'ACTIVE' ? <IconPlayerPause size={16} /> : <IconPlayerPlay size={16} />
-                  }
-                  aria-disabled={actions.state.isPending}
-                  onClick={() => {
-                    if (actions.state.isPending) return;
-                    const to = found.state === 'ACTIVE' ? 'PAUSED' : 'ACTIVE';
-                    actions.state.mutate({ to, from: found.state }, { onError: failed });
-                  }}
-                >
-                  {found.state === 'ACTIVE' ? 'Pause' : 'Resume'}
-                </Button>
-              )}
+              {may('pipelines.edit') &&
+                (found.state === 'PAUSED' || (found.state === 'ACTIVE' && !isPushed(found.source_type))) && (
+                  // One button, so that it keeps the focus. What it did is seen at once, and asked for one by one.
+                  <Button
+                    variant={found.state === 'ACTIVE' ? 'default' : 'filled'}
+                    leftSection={
+                      found.state === 'ACTIVE' ? <IconPlayerPause size={16} /> : <IconPlayerPlay size={16} />
+                    }
+                    aria-disabled={actions.state.isPending}
+                    onClick={() => {
+                      if (actions.state.isPending) return;
+                      const to = found.state === 'ACTIVE' ? 'PAUSED' : 'ACTIVE';
+                      actions.state.mutate({ to, from: found.state }, { onError: failed });
+                    }}
+                  >
+                    {found.state === 'ACTIVE' ? 'Pause' : 'Resume'}
+                  </Button>
+                )}
               <Menu>
                 <Menu.Target>
                   <ActionIcon variant="default" size={36} aria-label="More actions">
@@ -112,7 +113,7 @@ export function Component() {
                       Make a copy
                     </Menu.Item>
                   )}
-                  {may('pipelines.edit') && (
+                  {may('pipelines.edit') && !isPushed(found.source_type) && (
                     <Menu.Item leftSection={<IconRefresh size={16} />} onClick={() => ask('resync')}>
                       Read history again
                     </Menu.Item>

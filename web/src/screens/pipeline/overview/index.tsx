@@ -11,7 +11,7 @@ import { Scroll } from '~/parts/Scroll';
 import { StatusBadge, ToneIcon } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 import { count, share, some } from '~/words/numbers';
-import { usePipeline, usePipelineName } from '../here';
+import { hookQuery, isPushed, usePipeline, usePipelineName } from '../here';
 import { isGoing, useLiveJob } from '../jobs/live';
 import { Now } from '../jobs/Now';
 import { SPANS, type Span, since } from './spans';
@@ -57,6 +57,7 @@ export function Component() {
           <Now job={job.data} />
         </Paper>
       )}
+      {isPushed(pipeline.source_type) && <Unreached name={name} />}
       <SimpleGrid cols={{ base: 2, md: 4 }} spacing={{ base: 'xs', xs: 'md' }}>
         <Fact label="Rows loaded" value={count(pipeline.rows_loaded)} told={`in ${pipeline.destination}`} />
         <Fact
@@ -127,6 +128,22 @@ export function Component() {
       </Paper>
       <Objects name={name} streams={pipeline.streams} />
     </Stack>
+  );
+}
+
+/** The next step of a pipeline to which nobody can send anything. */
+function Unreached({ name }: { name: string }) {
+  const hook = useQuery(hookQuery(name));
+  if (!hook.data || hook.data.created_at !== null) return null;
+  return (
+    <Paper className="card" p="md">
+      <Group gap="xs">
+        <ToneIcon tone="look" />
+        <Text size="sm">
+          Nothing can be sent to it yet. <Link to={at.pipeline(name, 'settings')}>Make its address</Link>
+        </Text>
+      </Group>
+    </Paper>
   );
 }
 

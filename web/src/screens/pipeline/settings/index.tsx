@@ -9,7 +9,8 @@ import { failed } from '~/parts/notices';
 import { useReversible, useSeen } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
 import { count, some } from '~/words/numbers';
-import { usePipeline, usePipelineName } from '../here';
+import { isPushed, usePipeline, usePipelineName } from '../here';
+import { Address } from './Address';
 
 /** When a pipeline runs, how urgent it is, and when people are told about it. */
 export function Component() {
@@ -20,6 +21,11 @@ export function Component() {
   return (
     <Stack gap="md" maw={760}>
       {!editable && <Text c="dimmed">Your roles let you see these settings, not change them.</Text>}
+      {isPushed(pipeline.source_type) && (
+        <Part title="Address" told="Where other systems send what it loads, seconds after it came.">
+          <Address key={pipeline.name} pipeline={pipeline.name} edits={editable} />
+        </Part>
+      )}
       <fieldset disabled={!editable} className="plain">
         <Stack gap="md">
           <Schedule key={JSON.stringify(pipeline.schedule)} saved={pipeline.schedule} />
