@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from tests.control.sources import Script
 from tests.rest.conftest import script as script  # a fixture
 from tests.web import axe
@@ -15,6 +15,10 @@ from tests.web.shops import opened
 from millrace.control import preview, runs, transformations
 from millrace.control.home import Home
 from millrace.control.status import statuses
+from millrace.engine.blocks import signatures
+
+# More than a page of them.
+VERSIONS = 103
 
 
 def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, script: Script, tmp_path: Path) -> None:
@@ -96,6 +100,85 @@ def test_blocks_are_dragged_tried_deployed_and_cured(page: Page, home: Home, scr
     deployed = transformations.standing(home, "shop").deployed
     assert deployed is not None
     assert "STRING_TO_NUMBER" in deployed.text
+
+
+def test_a_branch_is_for_events_in_a_range_or_of_a_value_and_formulas_are_helped(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    script.pages = {"Orders": [[{"id": 1, "price": 5}, {"id": 2, "price": 50}, {"id": 3, "price": 500}]]}
+    opened(home, tmp_path, "deals", warehouse="of deals")
+    runs.run(home, "deals")
+    arrive(page, home, "/pipelines/deals/transformations", "dee@example.com")
+    page.get_by_text("Blocks", exact=True).click()
+
+    def add(block: str, place: int) -> Locator:
+        page.get_by_role("button", name="Add a block here").nth(place).click()
+        page.get_by_role("menuitem", name=block, exact=True).click()
+        return page.get_by_role("dialog", name=block)
+
+    # One of two conditions is enough; a range has two ends. What does not go with names is not offered for them.
+    settings = add("If-Else", 0)
+    condition = settings.get_by_role("group", name="Condition")
+    for _ in range(2):
+        condition.get_by_role("button", name="Add").click()
+    condition.get_by_role("combobox", name="How it compares").first.click()
+    expect(page.get_by_role("option", name="In range", exact=True)).to_have_count(0)
+    page.keyboard.press("Escape")
+    for index in range(2):
+        condition.get_by_role("combobox", name="Looks at").nth(index).click()
+        page.get_by_role("option", name="Event field").click()
+        condition.get_by_label("Field", exact=True).nth(index).fill("price")
+    condition.get_by_role("combobox", name="How it compares").first.click()
+    page.get_by_role("option", name="In range", exact=True).click()
+    condition.get_by_label("From").fill("1")
+    condition.get_by_label("To", exact=True).fill("10")
+    condition.get_by_label("Value").fill("500")
+    condition.get_by_role("radiogroup", name="How many must hold").get_by_text("one", exact=True).click()
+    assert axe.faults(page) == []
+    settings.get_by_role("button", name="Done").click()
+    expect(page.get_by_role("button", name="If-Else")).to_contain_text("price in range 1 … 10 or price equals 500")
+
+    # What a formula may say is said beside it.
+    settings = add("Add field", 1)
+    settings.get_by_role("textbox", name="Name", exact=True).fill("cheap")
+    settings.get_by_role("button", name="What a formula may say").click()
+    functions = settings.get_by_role("table", name="What a formula may say")
+    expect(functions.get_by_role("row", name="STRING_TO_NUMBER")).to_be_visible()
+    said = " ".join(functions.locator("td.mono").all_inner_texts())
+    assert set(re.findall(r"([A-Z_]+)\(", said)) == set(signatures.FUNCTIONS)
+    settings.get_by_role("textbox", name="Value", exact=True).fill("true")
+    settings.get_by_role("button", name="Done").click()
+    result = page.get_by_role("region", name="Sample and result")
+    added = result.get_by_role("row", name=re.compile("added cheap"))
+    for event, marked in ((1, True), (2, False), (3, True)):
+        expect(result.get_by_text(f"{event} of 3")).to_be_visible()
+        expect(added).to_have_count(int(marked))
+        if event < 3:
+            result.get_by_role("button", name="Next event").click()
+
+    # All blocks go with one click, and come back with another.
+    page.get_by_role("button", name="Remove all blocks").click()
+    expect(page.locator(".canvas-block")).to_have_count(0)
+    page.get_by_role("button", name="Undo", exact=True).click()
+    expect(page.locator(".canvas-block")).to_have_count(2)
+
+
+def test_versions_beyond_the_first_page_are_reached(page: Page, home: Home, script: Script, tmp_path: Path) -> None:
+    opened(home, tmp_path, "old", warehouse="of old")
+    for number in range(1, VERSIONS + 1):
+        text = f"def transform(event):\n    return event  # {number}\n"
+        transformations.deploy(home, "old", "python", text, reason=f"the {number}th")
+    arrive(page, home, "/pipelines/old/transformations/versions", "vic@example.com")
+    options = page.get_by_role("listbox", name="Versions").get_by_role("option")
+    expect(options).to_have_count(100)
+    page.get_by_role("button", name="Show more").click()
+    expect(options).to_have_count(VERSIONS)
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+    page.goto("/pipelines/old/transformations/versions?version=3")
+    expect(page.get_by_role("dialog").get_by_text("+    return event  # 3")).to_be_visible()
+    page.get_by_role("button", name="Go back to version 3").click()
+    page.get_by_role("dialog", name="Go back to version 3?").get_by_role("button", name="Go back").click()
+    expect(options.first).to_contain_text(f"Version {VERSIONS + 1}")
 
 
 def _drawn_anew(page: Page) -> None:

@@ -1,6 +1,6 @@
 import { Button, Group, Select, Stack, Text } from '@mantine/core';
 import { IconHistory } from '@tabler/icons-react';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useParams } from 'react-router';
 import { api, body } from '~/api/client';
@@ -16,6 +16,7 @@ import { done } from '~/parts/notices';
 import { Side } from '~/parts/Side';
 import { standingQuery } from './questions';
 
+const PAGE = 100;
 const KINDS = { python: 'Python', blocks: 'Blocks', none: 'No transformation' } as const;
 
 /** All versions that were deployed; two of them beside each other, and the way back to one. */
@@ -24,25 +25,38 @@ export function Component() {
   const client = useQueryClient();
   const may = useMay();
   const path = { pipeline };
-  const versions = useQuery({
+  const versions = useInfiniteQuery({
     queryKey: ['transformation', pipeline, 'versions'],
-    queryFn: () =>
+    initialPageParam: null as number | null,
+    queryFn: ({ pageParam }) =>
       body(
         api.GET('/api/millrace/v1/pipelines/{pipeline}/transformation/versions', {
-          params: { path, query: { limit: 200 } },
+          params: { path, query: { limit: PAGE, before: pageParam } },
+        }),
+      ),
+    getNextPageParam: (page) => (page.length < PAGE ? null : page.at(-1)?.version),
+  });
+  const all = versions.data?.pages.flat();
+  const draft = useQuery(standingQuery(pipeline)).data?.draft;
+  const newest = all?.[0];
+  const [asked, set] = useAddress();
+  const [asking, ask] = useState(false);
+  const wanted = Number(asked.get('version'));
+  const near = all?.find((one) => one.version === wanted);
+  // An address may name one that is further back than what the list shows so far.
+  const far = useQuery({
+    queryKey: ['transformation', pipeline, 'version', wanted],
+    enabled: wanted > 0 && newest !== undefined && wanted < newest.version && near === undefined,
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/transformation/versions/{version}', {
+          params: { path: { pipeline, version: wanted } },
         }),
       ),
   });
-  const draft = useQuery(standingQuery(pipeline)).data?.draft;
-  const newest = versions.data?.[0];
-  const [asked, set] = useAddress();
-  const [asking, ask] = useState(false);
-  const chosen = versions.data?.find((one) => one.version === Number(asked.get('version'))) ?? newest;
-  const before = Number(
-    asked.get('against') ??
-      (chosen && versions.data?.find((one) => one.version < chosen.version)?.version) ??
-      -1,
-  );
+  const chosen = near ?? far.data ?? (far.isFetching ? undefined : newest);
+  // Versions are numbered one after the other.
+  const before = Number(asked.get('against') ?? (chosen && chosen.version > 1 ? chosen.version - 1 : -1));
   const difference = useQuery({
     queryKey: ['transformation', pipeline, 'difference', before, chosen?.version],
     enabled: chosen !== undefined && before >= 0,
@@ -74,8 +88,8 @@ export function Component() {
       back={at.pipeline(pipeline, 'transformations')}
       own={['version', 'against']}
     >
-      <ErrorNote error={versions.error} again={() => void versions.refetch()} />
-      {versions.data?.length === 0 && (
+      <ErrorNote error={versions.error ?? far.error} again={() => void versions.refetch()} />
+      {all?.length === 0 && (
         <Empty icon={IconHistory} title="Nothing was deployed yet">
           Each time that a draft is deployed, a version is kept here, with who did it and why.
         </Empty>
@@ -88,7 +102,7 @@ export function Component() {
             aria-label="Versions"
             style={{ maxHeight: 260, overflow: 'auto' }}
           >
-            {versions.data?.map((one) => (
+            {all?.map((one) => (
               <button
                 key={one.version}
                 type="button"
@@ -114,8 +128,19 @@ export function Component() {
               </button>
             ))}
           </div>
+          {versions.hasNextPage && (
+            <Button
+              variant="default"
+              size="compact-sm"
+              style={{ alignSelf: 'start' }}
+              loading={versions.isFetchingNextPage}
+              onClick={() => void versions.fetchNextPage()}
+            >
+              Show more
+            </Button>
+          )}
           <Group justify="space-between">
-            {(versions.data?.length ?? 0) + (draft ? 1 : 0) > 1 && (
+            {(all?.length ?? 0) + (draft ? 1 : 0) > 1 && (
               <Select
                 aria-label="Compared with"
                 size="xs"
@@ -125,12 +150,9 @@ export function Component() {
                 onChange={(against) => set({ against })}
                 data={[
                   ...(draft ? [{ value: '0', label: 'Compared with the draft' }] : []),
-                  ...(versions.data ?? [])
-                    .filter((one) => one.version !== chosen.version)
-                    .map((one) => ({
-                      value: String(one.version),
-                      label: `Compared with version ${one.version}`,
-                    })),
+                  ...[...new Set([...(all ?? []).map((one) => one.version), ...(before > 0 ? [before] : [])])]
+                    .filter((one) => one !== chosen.version)
+                    .map((one) => ({ value: String(one), label: `Compared with version ${one}` })),
                 ]}
               />
             )}

@@ -1,6 +1,8 @@
 /** What a script may ask of events, dates and values, for the editor (docs/guides/transformations-python.md). */
 import type { Completion, CompletionContext, CompletionResult } from '@codemirror/autocomplete';
-import { syntaxTree } from '@codemirror/language';
+import { ensureSyntaxTree, syntaxTree } from '@codemirror/language';
+
+const PATIENCE_MS = 500;
 
 type Line = readonly [name: string, detail: string, info: string];
 
@@ -145,7 +147,9 @@ function members(owner: string, script: string): Completion[] {
 /** A source of completions that knows the fields of the samples too: within quotes it offers their names. */
 export function completing(fields: readonly string[]) {
   return (context: CompletionContext): CompletionResult | null => {
-    const inside = syntaxTree(context.state).resolveInner(context.pos, -1).name;
+    // On a busy machine the script may not have been read as far as here yet.
+    const tree = ensureSyntaxTree(context.state, context.pos, PATIENCE_MS) ?? syntaxTree(context.state);
+    const inside = tree.resolveInner(context.pos, -1).name;
     if (inside === 'Comment') return null;
     const quoted = context.matchBefore(/["'][\w .$-]*$/);
     // Behind a text that has ended stands a name.

@@ -3,7 +3,13 @@ import '@xyflow/react/dist/style.css';
 import './canvas.css';
 import { ActionIcon, Group, Menu, Skeleton, Text, Tooltip } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
-import { IconArrowBackUp, IconArrowForwardUp, IconGripVertical, IconPlus } from '@tabler/icons-react';
+import {
+  IconArrowBackUp,
+  IconArrowForwardUp,
+  IconEraser,
+  IconGripVertical,
+  IconPlus,
+} from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import {
   Background,
@@ -18,7 +24,7 @@ import {
 } from '@xyflow/react';
 import { createContext, type DragEvent, useContext, useEffect, useMemo, useRef, useState } from 'react';
 import { ErrorNote } from '~/parts/ErrorNote';
-import { type Catalogue, catalogueQuery, fresh, GROUPS, summary } from './catalogue';
+import { type Catalogue, catalogueQuery, fresh, GROUPS } from './catalogue';
 import {
   type Block,
   blockAt,
@@ -32,6 +38,7 @@ import {
   type Spot,
   textOf,
 } from './chain';
+import { summary } from './filters';
 import { Settings } from './Settings';
 
 interface Props {
@@ -148,6 +155,19 @@ export default function Canvas({ chain, fields, change }: Props) {
                     onClick={redo}
                   >
                     <IconArrowForwardUp size={16} />
+                  </ActionIcon>
+                </Tooltip>
+                <Tooltip label="Remove all blocks">
+                  <ActionIcon
+                    size={26}
+                    aria-label="Remove all blocks"
+                    disabled={chain.blocks.length === 0}
+                    onClick={() => {
+                      open(null);
+                      become({ ...chain, blocks: [] });
+                    }}
+                  >
+                    <IconEraser size={16} />
                   </ActionIcon>
                 </Tooltip>
               </Group>

@@ -1,9 +1,14 @@
 import {
   ActionIcon,
+  Anchor,
+  Autocomplete,
   Button,
+  Checkbox,
+  Collapse,
   Drawer,
   Group,
   NumberInput,
+  SegmentedControl,
   Select,
   Stack,
   Switch,
@@ -11,9 +16,12 @@ import {
   TextInput,
 } from '@mantine/core';
 import { IconPlus, IconTrash } from '@tabler/icons-react';
+import { type ReactNode, useState } from 'react';
 import { sentence } from '~/words/statuses';
 import type { Catalogue, Property } from './catalogue';
-import type { Block, Filter } from './chain';
+import { type Block, type Filter, isFilter, type Part, partsOf } from './chain';
+import { about, compared, isBare, isRange, operatorsOf } from './filters';
+import { FUNCTIONS, SIGNS } from './functions';
 
 interface Props {
   block: Block;
@@ -24,21 +32,10 @@ interface Props {
   close: () => void;
 }
 
-const ALONE = [
-  'IS_NULL',
-  'IS_NOT_NULL',
-  'IS_TRUE',
-  'IS_FALSE',
-  'HAS_FIELD',
-  'DOES_NOT_HAVE_FIELD',
-  'IS_EMPTY',
-  'IS_NOT_EMPTY',
-];
-
 /** What a block is told, drawn from its JSON Schema: which events and fields it is for, and its settings. */
 export function Settings({ block, catalogue, fields, change, remove, close }: Props) {
   const kind = catalogue.kinds[block.type];
-  const condition = Array.isArray(block.condition) ? { all: block.condition } : block.condition;
+  const { parts, how } = partsOf(block.condition);
   return (
     <Drawer
       opened
@@ -76,14 +73,27 @@ export function Settings({ block, catalogue, fields, change, remove, close }: Pr
         {block.type === 'IF_ELSE' && (
           <Filters
             label="Condition"
-            told={`Events for which ${condition?.any ? 'one' : 'all'} of these hold go through the first branch.`}
+            told={
+              <Group gap={6}>
+                Events go through the first branch where
+                <SegmentedControl
+                  size="xs"
+                  aria-label="How many must hold"
+                  value={how}
+                  onChange={(value) => change({ ...block, condition: { [value]: parts } })}
+                  data={[
+                    { value: 'all', label: 'all' },
+                    { value: 'any', label: 'one' },
+                  ]}
+                />
+                of these {how === 'all' ? 'hold' : 'holds'}.
+              </Group>
+            }
             ons={['EVENT_TYPE', 'EVENT_FIELD']}
             operators={catalogue.operators}
             fields={fields}
-            filters={condition?.any ?? condition?.all ?? []}
-            change={(filters) =>
-              change({ ...block, condition: condition?.any ? { any: filters } : { all: filters } })
-            }
+            filters={parts}
+            change={(filters) => change({ ...block, condition: { [how]: filters } })}
           />
         )}
         <Filters
@@ -93,7 +103,7 @@ export function Settings({ block, catalogue, fields, change, remove, close }: Pr
           operators={catalogue.operators}
           fields={fields}
           filters={block.event_filters ?? []}
-          change={(event_filters) => change({ ...block, event_filters })}
+          change={(filters) => change({ ...block, event_filters: filters.filter(isFilter) })}
         />
         {kind?.hasFieldFilters && (
           <Filters
@@ -103,7 +113,7 @@ export function Settings({ block, catalogue, fields, change, remove, close }: Pr
             operators={catalogue.operators}
             fields={fields}
             filters={block.field_filters ?? []}
-            change={(field_filters) => change({ ...block, field_filters })}
+            change={(filters) => change({ ...block, field_filters: filters.filter(isFilter) })}
           />
         )}
         <Group justify="space-between" mt="sm">
@@ -162,14 +172,9 @@ function Setting({ name, property, required, value, change }: SettingProps) {
       />
     );
   }
-  return (
+  const written = (
     <TextInput
       {...shared}
-      description={
-        formula
-          ? `${property.description ?? ''} "text" in quotes, numbers, names of fields, + - * /, UPPER(name), ROUND(price, 2) …`
-          : property.description
-      }
       classNames={formula ? { input: 'mono' } : undefined}
       value={value === undefined || value === null ? '' : String(value)}
       placeholder={usual}
@@ -178,16 +183,47 @@ function Setting({ name, property, required, value, change }: SettingProps) {
       }
     />
   );
+  if (!formula) return written;
+  return (
+    <div>
+      {written}
+      <FormulaHelp />
+    </div>
+  );
+}
+
+/** What a formula may say, folded away. */
+function FormulaHelp() {
+  const [open, show] = useState(false);
+  return (
+    <>
+      <Anchor component="button" type="button" size="xs" aria-expanded={open} onClick={() => show(!open)}>
+        What a formula may say
+      </Anchor>
+      <Collapse expanded={open}>
+        <table className="table" aria-label="What a formula may say">
+          <tbody>
+            {[...SIGNS, ...FUNCTIONS].map(([usage, told]) => (
+              <tr key={usage}>
+                <td className="mono">{usage}</td>
+                <td>{told}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Collapse>
+    </>
+  );
 }
 
 interface FiltersProps {
   label: string;
-  told: string;
+  told: ReactNode;
   ons: string[];
   operators: string[];
   fields: readonly string[];
-  filters: Filter[];
-  change: (filters: Filter[]) => void;
+  filters: readonly Part[];
+  change: (filters: Part[]) => void;
 }
 
 function Filters({ label, told, ons, operators, fields, filters, change }: FiltersProps) {
@@ -208,57 +244,25 @@ function Filters({ label, told, ons, operators, fields, filters, change }: Filte
           Add
         </Button>
       </Group>
-      <Text size="xs" c="dimmed" mb={4}>
+      <Text size="xs" c="dimmed" mb={4} component="div">
         {told}
       </Text>
       <Stack gap={6}>
         {filters.map((one, index) => (
           <Group key={index} gap={4} wrap="nowrap" align="flex-start">
-            <Select
-              size="xs"
-              w={116}
-              aria-label="Looks at"
-              allowDeselect={false}
-              value={one.on}
-              data={ons.map((on) => ({ value: on, label: sentence(on) }))}
-              onChange={(on) =>
-                on && set(index, { ...one, on, field: on === 'EVENT_FIELD' ? (one.field ?? '') : undefined })
-              }
-            />
-            {one.on === 'EVENT_FIELD' && (
-              <TextInput
-                size="xs"
-                flex={1}
-                aria-label="Field"
-                placeholder={fields[0] ?? 'field'}
-                value={one.field ?? ''}
-                onChange={(event) => set(index, { ...one, field: event.currentTarget.value })}
+            {isFilter(one) ? (
+              <One
+                filter={one}
+                ons={ons}
+                operators={operators}
+                fields={fields}
+                change={(filter) => set(index, filter)}
               />
-            )}
-            <Select
-              size="xs"
-              w={110}
-              aria-label="How it compares"
-              searchable
-              allowDeselect={false}
-              value={one.op ?? 'EQUALS'}
-              data={operators
-                .filter((op) => !op.includes('RANGE'))
-                .map((op) => ({ value: op, label: sentence(op) }))}
-              onChange={(op) => {
-                if (!op) return;
-                const { value: _, ...rest } = one;
-                set(index, ALONE.includes(op) ? { ...rest, op } : { ...one, op, value: one.value ?? '' });
-              }}
-            />
-            {!ALONE.includes(one.op ?? '') && (
-              <TextInput
-                size="xs"
-                flex={1}
-                aria-label="Value"
-                value={one.value === undefined || one.value === null ? '' : String(one.value)}
-                onChange={(event) => set(index, { ...one, value: event.currentTarget.value })}
-              />
+            ) : (
+              // Groups in groups are written in files; here they are kept as they are.
+              <Text size="xs" className="mono" flex={1} style={{ overflowWrap: 'anywhere' }}>
+                {JSON.stringify(one)}
+              </Text>
             )}
             <ActionIcon
               size={30}
@@ -271,5 +275,91 @@ function Filters({ label, told, ons, operators, fields, filters, change }: Filte
         ))}
       </Stack>
     </fieldset>
+  );
+}
+
+interface OneProps extends Pick<FiltersProps, 'ons' | 'operators' | 'fields'> {
+  filter: Filter;
+  change: (filter: Filter) => void;
+}
+
+const typed = (value: unknown): string => (value === undefined || value === null ? '' : String(value));
+
+/** One filter: what it looks at, how it compares, and with what. */
+function One({ filter, ons, operators, fields, change }: OneProps) {
+  // A field alone: events that have it.
+  const op = filter.op ?? (filter.on === 'EVENT_FIELD' ? 'HAS_FIELD' : 'EQUALS');
+  const range = isRange(op);
+  return (
+    <Stack gap={4} flex={1}>
+      <Group gap={4} wrap="nowrap" align="flex-start">
+        <Select
+          size="xs"
+          w={116}
+          aria-label="Looks at"
+          allowDeselect={false}
+          value={filter.on}
+          data={ons.map((on) => ({ value: on, label: sentence(on) }))}
+          onChange={(on) => on && change(about(filter, on, operators))}
+        />
+        {filter.on === 'EVENT_FIELD' && (
+          <Autocomplete
+            size="xs"
+            flex={1}
+            aria-label="Field"
+            placeholder={fields[0] ?? 'field'}
+            data={[...fields]}
+            value={filter.field ?? ''}
+            onChange={(field) => change({ ...filter, field })}
+          />
+        )}
+        <Select
+          size="xs"
+          w={110}
+          aria-label="How it compares"
+          searchable
+          allowDeselect={false}
+          value={op}
+          data={operatorsOf(filter.on, operators).map((op) => ({ value: op, label: sentence(op) }))}
+          onChange={(now) => now && change(compared(filter, now))}
+        />
+        {!range && !isBare(op) && (
+          <Autocomplete
+            size="xs"
+            flex={1}
+            aria-label="Value"
+            data={filter.on === 'FIELD_NAME' ? [...fields] : []}
+            value={typed(filter.value)}
+            onChange={(value) => change({ ...filter, value })}
+          />
+        )}
+      </Group>
+      {range && (
+        <Group gap={4} wrap="nowrap">
+          <TextInput
+            size="xs"
+            flex={1}
+            aria-label="From"
+            placeholder="from"
+            value={typed(filter.from)}
+            onChange={(event) => change({ ...filter, from: event.currentTarget.value })}
+          />
+          <TextInput
+            size="xs"
+            flex={1}
+            aria-label="To"
+            placeholder="to"
+            value={typed(filter.to)}
+            onChange={(event) => change({ ...filter, to: event.currentTarget.value })}
+          />
+          <Checkbox
+            size="xs"
+            label="and its ends"
+            checked={filter.inclusive !== false}
+            onChange={(event) => change({ ...filter, inclusive: event.currentTarget.checked })}
+          />
+        </Group>
+      )}
+    </Stack>
   );
 }

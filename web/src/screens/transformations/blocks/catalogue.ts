@@ -1,7 +1,7 @@
 /** Which blocks there are, in the words of the server's JSON Schema, and how they are shown. */
 import { queryOptions } from '@tanstack/react-query';
 import { api, body } from '~/api/client';
-import type { Block, Filter } from './chain';
+import type { Block } from './chain';
 
 export interface Property {
   description?: string;
@@ -89,29 +89,4 @@ export function fresh(kind: Kind): Block {
     ]),
   );
   return Object.keys(kind.settings).length ? { type: kind.type, settings } : { type: kind.type };
-}
-
-const said = (one: Filter): string =>
-  [
-    one.field,
-    one.op?.replaceAll('_', ' ').toLowerCase() ?? '',
-    one.value === undefined || one.value === null ? '' : String(one.value),
-  ]
-    .filter(Boolean)
-    .join(' ');
-
-/** A block in a line: what it is for, and with what. */
-export function summary(block: Block): string {
-  const filters = [
-    ...(block.event_filters ?? []),
-    ...(block.field_filters ?? []),
-    ...(Array.isArray(block.condition)
-      ? block.condition
-      : (block.condition?.all ?? block.condition?.any ?? [])),
-  ];
-  const settings = Object.values(block.settings ?? {}).filter(
-    (one) => one !== '' && one !== null && one !== false,
-  );
-  const parts = [settings.map(String).join(', '), filters.map(said).join(' and ')].filter(Boolean);
-  return parts.join(' · ') || 'all events';
 }

@@ -6,7 +6,18 @@ export interface Filter {
   field?: string | null;
   op?: string | null;
   value?: unknown;
+  /** Of a range alone. */
+  from?: unknown;
+  to?: unknown;
+  inclusive?: boolean | null;
 }
+
+/** What an If-Else asks of an event: all parts hold, or one of them does. A part may be such a group itself. */
+export interface Group {
+  all?: readonly Part[] | null;
+  any?: readonly Part[] | null;
+}
+export type Part = Filter | Group;
 
 export interface Block {
   id?: string;
@@ -14,7 +25,7 @@ export interface Block {
   settings?: Record<string, unknown>;
   event_filters?: Filter[];
   field_filters?: Filter[];
-  condition?: { all?: Filter[] | null; any?: Filter[] | null } | Filter[];
+  condition?: Group | Filter[];
   true?: Block[];
   false?: Block[];
 }
@@ -23,6 +34,15 @@ export interface Chain {
   kind: 'DRAG_DROP';
   version: 1;
   blocks: Block[];
+}
+
+export const isFilter = (part: Part): part is Filter => 'on' in part;
+
+/** The parts of a condition, and whether all of them must hold or any; a list alone is all. */
+export function partsOf(condition: Block['condition']): { parts: readonly Part[]; how: 'all' | 'any' } {
+  if (Array.isArray(condition)) return { parts: condition, how: 'all' };
+  const { all, any } = (condition ?? {}) as Group;
+  return any ? { parts: any, how: 'any' } : { parts: all ?? [], how: 'all' };
 }
 
 /** The way to a list of blocks: of a branch, the numbers and names that lead to it from the first list. */
