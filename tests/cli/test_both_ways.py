@@ -323,9 +323,11 @@ def test_alerts(both: Twins):
     assert "s3ntinel" not in told
     both.done("alert", "show", first)
     assert both.done("alert", "acknowledge", first, "--json").json["state"] == "ACKNOWLEDGED"
+    assert both.done("alert", "reopen", first, "--json").json["state"] == "OPEN"
     assert both.done("alert", "resolve", first, "--json").json["state"] == "RESOLVED"
     both.done("alert", "resolve", second)
     both.refused("unknown_alert", "alert", "acknowledge", "4711")
+    both.refused("unknown_alert", "alert", "reopen", "4711")
     both.refused("unknown_alert", "alert", "resolve", "4711")
     assert both.done("alert", "list", "--state", "OPEN", "--json").json["items"] == []
     both.done("alert", "prefs", "--email", "admin@example.com", "--least", "ERROR", "--only", "pipeline")

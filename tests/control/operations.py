@@ -20,6 +20,7 @@ ASKS: Mapping[str, str] = {
     "alerts.deliveries": "view",
     "alerts.find": "view",
     "alerts.page": "view",
+    "alerts.reopen": "pipelines.edit",
     "alerts.resend": "settings.edit",
     "alerts.resolve": "pipelines.edit",
     "alerts.test": "settings.edit",

@@ -273,6 +273,7 @@ def test_an_alert_that_goes_on_is_told_once_an_hour_unless_somebody_looks_after_
     go(home, now + timedelta(hours=5))
     assert len(hook.received) == 3, "it got worse"
     alerts.resolve(home, alert.id)
+    assert alerts.reopen(home, alert.id).state == "RESOLVED", "what is over stays over"
     go(home, now + timedelta(hours=6))
     assert hook.bodies()[-1]["state"] == "recovered"
     happened(home, trouble(saved), now + timedelta(hours=7))
@@ -280,6 +281,20 @@ def test_an_alert_that_goes_on_is_told_once_an_hour_unless_somebody_looks_after_
     assert [one.state for one in found(home)] == ["OPEN", "RESOLVED"]
     actions = [one.action for one in activity.listed(home).items]
     assert {"acknowledge", "resolve"} <= set(actions)
+
+
+def test_an_alert_that_nobody_looks_after_any_more_is_told_again(home: Home, saved: Desk, hook: Receiver) -> None:
+    now = home.database.now()
+    happened(home, trouble(saved, severity="ERROR"), now)
+    go(home, now)
+    (alert,) = found(home)
+    assert alerts.acknowledge(home, alert.id).author is not None
+    opened = alerts.reopen(home, alert.id)
+    assert (opened.state, opened.author) == ("OPEN", None)
+    happened(home, trouble(saved, severity="ERROR"), now + timedelta(hours=2))
+    go(home, now + timedelta(hours=2))
+    assert len(hook.received) == 2
+    assert "reopen" in [one.action for one in activity.listed(home).items]
 
 
 def test_another_cause_is_another_alert(home: Home, saved: Desk) -> None:
@@ -972,7 +987,7 @@ def test_alerts_of_another_team_are_not_there(home: Home, saved: Desk, hook: Rec
     (alert,) = found(home)
     assert alerts.page(there).items == alerts.deliveries(there).items == ()
     assert alert_channels.listed(there) == []
-    for attempt_ in (alerts.find, alerts.acknowledge, alerts.resolve):
+    for attempt_ in (alerts.find, alerts.acknowledge, alerts.reopen, alerts.resolve):
         with pytest.raises(ConfigError) as caught:
             attempt_(there, alert.id)
         assert caught.value.code == "unknown_alert"

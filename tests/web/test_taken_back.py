@@ -13,7 +13,11 @@ from tests.web.people import arrive, undo
 from tests.web.shops import opened
 
 from millrace.control import (
+    activity,
     alert_channels,
+    alert_events,
+    alert_routing,
+    alerts,
     connections,
     drafts,
     lateness,
@@ -167,3 +171,23 @@ def test_what_has_no_opposite_is_asked_about(page: Page, home: Home, shop: str) 
     page.get_by_role("dialog", name="Remove the pager?").get_by_role("button", name="Remove").click()
     expect(page.get_by_role("dialog", name="Remove the pager?")).to_be_hidden()
     assert alert_channels.listed(home) == []
+
+
+def test_who_looks_after_an_alert(page: Page, home: Home, shop: str) -> None:
+    entity = activity.Entity("pipeline", None, shop)
+    with home.database.transaction() as connection:
+        told = alert_events.Event("SOURCE_FAILED", entity, f"The source of {shop} is gone", cause=shop)
+        alert_events.tell(connection, home.actor.team_id, told, at=home.database.now())
+    alert_routing.route(home)
+    page.goto("/alerts")
+    row = page.get_by_role("table", name="Alerts").get_by_role("row", name=f"The source of {shop} is gone")
+    row.get_by_role("button", name="Acknowledge").click()
+    expect(row).to_have_count(0)
+    [alert] = [one for one in alerts.page(home).items if one.entity.name == shop]
+    assert alert.state == "ACKNOWLEDGED"
+    undo(page, "You look after it")
+    expect(row.get_by_role("button", name="Acknowledge")).to_be_visible()
+    assert alerts.find(home, alert.id).state == "OPEN"
+    row.get_by_role("button", name="Resolve").click()
+    expect(page.get_by_role("alert").filter(has_text="It is over")).to_be_visible()
+    assert alerts.find(home, alert.id).state == "RESOLVED"

@@ -77,6 +77,7 @@ def join(app: typer.Typer) -> None:
     command(alerts, "list", examples=opened)(list_alerts)
     command(alerts, "show", examples=["millrace alert show 17"])(show)
     command(alerts, "acknowledge", examples=["millrace alert acknowledge 17"])(acknowledge)
+    command(alerts, "reopen", examples=["millrace alert reopen 17"])(reopen)
     command(alerts, "resolve", examples=["millrace alert resolve 17"])(resolve)
     command(alerts, "resend", examples=["millrace alert resend 17"])(resend)
     command(alerts, "channels", examples=["millrace alert channels"])(channels)
@@ -128,6 +129,15 @@ def acknowledge(face: Face, alert: NUMBER) -> None:
 
     with face.desk() as desk:
         found = desk.ask(operations.acknowledge, alert)
+    face.answer(found, _shown(found))
+
+
+def reopen(face: Face, alert: NUMBER) -> None:
+    """Take back that somebody looks after it: it is told again while it goes on."""
+    from millrace.control.operations import alerts as operations
+
+    with face.desk() as desk:
+        found = desk.ask(operations.reopen, alert)
     face.answer(found, _shown(found))
 
 

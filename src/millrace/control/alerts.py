@@ -121,6 +121,17 @@ def acknowledge(home: Home, alert: int) -> Alert:
     return find(home, alert)
 
 
+def reopen(home: Home, alert: int) -> Alert:
+    """Nobody looks after it any more: it is told again while it goes on. What is over stays over."""
+    home.actor.must("pipelines.edit")
+    with home.database.transaction() as connection:
+        row = _row(home, connection, alert)
+        if row.state == "ACKNOWLEDGED":
+            connection.execute(sa.update(table).where(table.c.id == alert).values(state="OPEN", author=None))
+            wrote(home, "MEDIUM", _entity(row), "reopen", f"alert {alert} is open again: {row.title}")
+    return find(home, alert)
+
+
 def resolve(home: Home, alert: int) -> Alert:
     """It is over, as somebody says; whoever heard of it is told. When it happens again that is another alert."""
     home.actor.must("pipelines.edit")

@@ -90,6 +90,12 @@ def acknowledge(home: Home, alert: Number) -> Alert:
     return alerts.acknowledge(home, alert)
 
 
+@operation("POST", "/alerts/{alert}/reopen", "pipelines.edit")
+def reopen(home: Home, alert: Number) -> Alert:
+    """Say that nobody looks after an alert any more. It is told again while it goes on."""
+    return alerts.reopen(home, alert)
+
+
 @operation("POST", "/alerts/{alert}/resolve", "pipelines.edit")
 def resolve(home: Home, alert: Number) -> Alert:
     """Say that an alert is over."""
@@ -204,6 +210,7 @@ OPERATIONS = (
     list_,
     find,
     acknowledge,
+    reopen,
     resolve,
     resend,
     history,

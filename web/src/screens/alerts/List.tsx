@@ -1,6 +1,6 @@
 import { Button, Group, SegmentedControl, Text } from '@mantine/core';
 import { IconBellCheck } from '@tabler/icons-react';
-import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { type InfiniteData, useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { Link, Outlet, useSearchParams } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
@@ -9,12 +9,18 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
-import { failed } from '~/parts/notices';
+import { done, failed } from '~/parts/notices';
 import { paged } from '~/parts/paged';
+import { useReversible, useSeen } from '~/parts/reversible';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 
 type Alert = Schemas['Alert'];
+type Page = Schemas['PageAlert'];
+interface Looked {
+  alert: number;
+  state: 'OPEN' | 'ACKNOWLEDGED';
+}
 
 const STATES = [
   { value: 'OPEN', label: 'Open' },
@@ -28,6 +34,7 @@ const STATES = [
 export function Component() {
   const may = useMay();
   const client = useQueryClient();
+  const seen = useSeen();
   const [search, setSearch] = useSearchParams();
   const state = search.get('state') ?? 'OPEN';
   const alerts = useInfiniteQuery({
@@ -44,19 +51,39 @@ export function Component() {
     getNextPageParam: (page) => page.next,
     refetchInterval: 60_000,
   });
-  const act = useMutation({
-    mutationFn: ({ alert, what }: { alert: number; what: 'acknowledge' | 'resolve' }) => {
+  // Somebody looks after it, or nobody any more.
+  const look = useReversible<Looked, unknown>({
+    ask: ({ alert, state }) => {
       const params = { path: { alert } };
       return body(
-        what === 'resolve'
-          ? api.POST('/api/millrace/v1/alerts/{alert}/resolve', { params })
-          : api.POST('/api/millrace/v1/alerts/{alert}/acknowledge', { params }),
+        state === 'ACKNOWLEDGED'
+          ? api.POST('/api/millrace/v1/alerts/{alert}/acknowledge', { params })
+          : api.POST('/api/millrace/v1/alerts/{alert}/reopen', { params }),
       );
     },
+    said: (_, to) =>
+      to.state === 'ACKNOWLEDGED'
+        ? 'You look after it: it is told again only if it gets worse'
+        : 'Nobody looks after it: it is told again while it goes on',
+    seen: (to) =>
+      seen<InfiniteData<Page>>(['alerts', state], (kept) => ({
+        ...kept,
+        pages: kept.pages.map((page) => ({
+          ...page,
+          items: page.items.map((one) => (one.id === to.alert ? { ...one, state: to.state } : one)),
+        })),
+      })),
+    stale: ['alerts'],
+  });
+  const resolve = useMutation({
+    mutationFn: (alert: number) =>
+      body(api.POST('/api/millrace/v1/alerts/{alert}/resolve', { params: { path: { alert } } })),
+    onSuccess: () => done('It is over, and whoever was told of it hears so'),
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['alerts'] }),
   });
-  const { mutate } = act;
+  const { mutate: lookAfter } = look;
+  const { mutate: end } = resolve;
   const editable = may('pipelines.edit');
   const columns = useMemo<Column<Alert>[]>(
     () => [
@@ -128,17 +155,21 @@ export function Component() {
                     <Button
                       size="compact-sm"
                       variant="default"
-                      onClick={() => mutate({ alert: row.id, what: 'acknowledge' })}
+                      onClick={() =>
+                        lookAfter(
+                          {
+                            to: { alert: row.id, state: 'ACKNOWLEDGED' },
+                            from: { alert: row.id, state: 'OPEN' },
+                          },
+                          { onError: failed },
+                        )
+                      }
                     >
                       Acknowledge
                     </Button>
                   )}
                   {(row.state === 'OPEN' || row.state === 'ACKNOWLEDGED') && (
-                    <Button
-                      size="compact-sm"
-                      variant="subtle"
-                      onClick={() => mutate({ alert: row.id, what: 'resolve' })}
-                    >
+                    <Button size="compact-sm" variant="subtle" onClick={() => end(row.id)}>
                       Resolve
                     </Button>
                   )}
@@ -148,7 +179,7 @@ export function Component() {
           ]
         : []),
     ],
-    [editable, mutate],
+    [editable, lookAfter, end],
   );
   return (
     <>
