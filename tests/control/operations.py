@@ -126,6 +126,7 @@ ASKS: Mapping[str, str] = {
     "objects.find": "view",
     "objects.listed": "view",
     "objects.refresh": "pipelines.edit",
+    "overview.by_object": "view",
     "overview.page": "view",
     "overview.throughput": "view",
     "pipelines.change": "pipelines.edit",

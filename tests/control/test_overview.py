@@ -73,6 +73,20 @@ def test_what_a_run_loaded_is_in_its_line_and_in_the_hours(home: Home) -> None:
     assert (one.source_type, one.destination_type, one.schedule) == ("clevertap", "duckdb", "on demand")
 
 
+def test_a_pipeline_is_found_by_its_number_and_by_the_types_of_its_ends(home: Home) -> None:
+    for one in overview.page(home).items:
+        for text in (f"#{one.number}", f" {one.number} "):
+            assert one.name in [found.name for found in overview.page(home, search=text).items]
+    assert len(overview.page(home, search="CleverT").items) == len(overview.page(home, search="duckdb").items) == 6
+    assert overview.page(home, search="#0").items == overview.page(home, search="9" * 40).items == ()
+
+
+def test_rows_of_each_object_are_counted_hour_by_hour(home: Home) -> None:
+    [one] = overview.by_object(home, "Ran well")
+    assert (one.object, len(one.recent), sum(one.recent), sum(one.recent[-2:])) == ("Orders", 24, 2, 2)
+    assert overview.by_object(home, "Never ran") == []
+
+
 def test_the_list_is_cut_into_pages_that_have_each_pipeline_once(home: Home) -> None:
     for order in ("name", "last_run", "failed", "new"):
         names: list[str] = []

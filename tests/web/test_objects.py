@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+import sqlalchemy as sa
 from playwright.sync_api import Locator, Page, expect
 from tests.control.sources import Script
 from tests.rest.conftest import script as script  # a fixture
@@ -11,9 +13,13 @@ from tests.rest.conftest import work
 from tests.web.people import arrive
 from tests.web.shops import opened
 
-from millrace.control import connections, objects, pipelines, runs
+from millrace.connect.log import LOG
+from millrace.control import connections, objects, pipelines, runs, transformations
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.control.status import statuses
+from millrace.control.tables import cursors
+from millrace.errors import MillraceError, Transient
 
 
 def test_objects_are_paused_skipped_scheduled_and_read_again(
@@ -85,6 +91,54 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     expect(page.get_by_role("link", name="Only what operator did")).to_have_count(0)
 
 
+def test_an_object_says_why_it_failed_what_it_read_and_its_failed_events_go_again(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    opened(home, tmp_path, "why", warehouse="of why")
+    transformations.deploy(home, "why", "python", FAILS_FOR_ONE)
+    script.before[("Users", 1)] = _gone
+    with suppress(MillraceError):
+        runs.run(home, "why")
+    arrive(page, home, "/pipelines/why/objects", "wim@example.com")
+    table = page.get_by_role("table", name="Objects")
+    expect(table.get_by_role("row", name="Users")).to_contain_text("The source does not answer", ignore_case=True)
+    orders = table.get_by_role("row", name="Orders")
+    expect(orders.get_by_role("img", name="rows ingested in the last 24 hours")).to_be_visible()
+
+    # From the object to its failed events and its samples, and back.
+    page.get_by_role("button", name="Actions of Orders").click()
+    page.get_by_role("menuitem", name="Failed events", exact=True).click()
+    expect(page).to_have_url("/pipelines/why/failed-events?search=Orders")
+    expect(page.get_by_role("table", name="Groups of failed events").get_by_role("row", name="Orders")).to_be_visible()
+    page.go_back()
+    page.get_by_role("button", name="Actions of Orders").click()
+    page.get_by_role("menuitem", name="Sample events").click()
+    expect(page).to_have_url("/pipelines/why/transformations?object=Orders")
+    page.go_back()
+
+    # Several objects at once: what is cured goes again, and where nothing waits nothing is asked for.
+    transformations.deploy(home, "why", "python", "def transform(event):\n    return event\n")
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Replay failed events").click()
+    expect(page.get_by_role("alert").filter(has_text="on the way")).to_be_visible()
+    [found] = statuses(home, "why")
+    assert found.open_rejects == 0
+    page.get_by_role("button", name="Give up failed events").click()
+    page.get_by_role("dialog", name="Give failed events up?").get_by_role("button", name="Give up").click()
+    expect(page.get_by_role("alert").filter(has_text="No failed events wait")).to_be_visible()
+
+
+FAILS_FOR_ONE = """\
+def transform(event):
+    event.getProperties()["part"] = 1 / (event.getProperties()["id"] - 3)
+    return event
+"""
+
+
+def _gone() -> None:
+    raise Transient("the source does not answer", hint="Try again later.")
+
+
 def test_an_object_of_a_database_is_queried_in_another_way(
     page: Page, home: Home, script: Script, tmp_path: Path
 ) -> None:
@@ -92,7 +146,7 @@ def test_an_object_of_a_database_is_queried_in_another_way(
     connections.create(home, "source", "books", "postgres", database)
     connections.create(home, "destination", "of books", "duckdb", {"path": str(tmp_path / "w.duckdb")})
     pipelines.create(home, Wish("books", "books", "of books"))
-    runs.run(home, "books")
+    number = runs.run(home, "books").id
     arrive(page, home, "/pipelines/books/objects", "cora@example.com")
     page.get_by_role("button", name="Actions of Orders").click()
     page.get_by_role("menuitem", name="Change how it is queried").click()
@@ -106,6 +160,38 @@ def test_an_object_of_a_database_is_queried_in_another_way(
     expect(page.get_by_role("dialog")).to_be_hidden()
     wanted = {"mode": "delta", "timestamp_column_name": "changed"}
     assert objects.find(home, "books", "Orders").query_mode == wanted
+
+    # How far its log was read, where it follows one; what its system says of another place is told with its cure.
+    expect(page.get_by_role("region", name="Log")).to_have_count(0)
+    row = {
+        "pipeline_id": pipelines.find(home, "books").id,
+        "stream": LOG,
+        "lane": "incremental",
+        "cursor": {"position": {"lsn": "0/15D6A88"}},
+        "committed_at": home.database.now(),
+        "run_id": number,
+    }
+    with home.database.transaction() as connection:
+        connection.execute(sa.insert(cursors).values(row))
+    page.reload()
+    log = page.get_by_role("region", name="Log")
+    expect(log).to_contain_text("The log was read up to 0/15D6A88")
+    log.get_by_role("button", name="Change its position").click()
+    moving = page.get_by_role("dialog", name="Where the log is read from")
+    moving.get_by_role("textbox", name="Position").fill("0/1")
+    moving.get_by_role("button", name="Read from there on").click()
+    expect(moving.get_by_role("alert")).to_contain_text("it follows no log of a database")
+    moving.get_by_role("button", name="Keep it as it is").click()
+
+    # Several at once.
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Change how they are queried").click()
+    page.get_by_role("dialog", name="How 2 objects are queried").get_by_role("combobox", name="Query mode").click()
+    page.get_by_role("option", name="The whole table each time").click()
+    ask.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    kept = {name: objects.find(home, "books", name).query_mode for name in ("Orders", "Users")}
+    assert kept == {name: {"mode": "full_load"} for name in kept}
 
 
 def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home: Home, script: Script, tmp_path: Path):

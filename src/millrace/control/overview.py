@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -26,6 +26,8 @@ GOING = ("QUEUED", "IN_PROGRESS", "CANCELLING")
 HOURS = 24
 
 _HOUR = timedelta(hours=1)
+# Of the greatest number that a pipeline may have.
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,14 @@ class Moved:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectLately:
+    """One object of a pipeline: rows staged in each of the last 24 hours, the present one too."""
+
+    object: str
+    recent: tuple[int, ...]
+
+
 def page(
     home: Home,
     *,
@@ -85,7 +95,7 @@ def page(
     after: str | None = None,
     limit: int = 50,
 ) -> Glances:
-    """Pipelines of the team. ``search`` is part of a name, of the pipeline or of one of its ends.
+    """Pipelines of the team. ``search`` is part of a name or type, of the pipeline or one of its ends, or its number.
 
     ``order``: by name; the last run first; most failed events first; the newest pipeline first.
     """
@@ -96,12 +106,10 @@ def page(
     with home.database.reading() as connection:
         found = _every(connection, home.actor.team_id)
         if search:
-            text = f"%{_plain(search)}%"
-            found = found.where(
-                sa.or_(
-                    *(sa.func.lower(c).like(text, escape="\\") for c in (table.c.name, _SOURCE.c.name, _DEST.c.name))
-                )
-            )
+            text, number = f"%{_plain(search)}%", search.strip().removeprefix("#")
+            words = (table.c.name, _SOURCE.c.name, _DEST.c.name, _SOURCE.c.type, _DEST.c.type)
+            same = [table.c.number == int(number)] if number.isdecimal() and len(number) <= _DIGITS else []
+            found = found.where(sa.or_(*same, *(sa.func.lower(c).like(text, escape="\\") for c in words)))
         if destination:
             found = found.where(_DEST.c.name == destination)
         if source_type:
@@ -148,6 +156,21 @@ def throughput(home: Home, pipeline: str, *, by: Literal["hour", "day"] = "hour"
         ):
             moved.setdefault(_start(row.created_at, by), Counter()).update(failed=int(row.rows))
     return [Moved(at, n["ingested"], n["loaded"], n["failed"]) for at, n in sorted(moved.items())]
+
+
+def by_object(home: Home, pipeline: str) -> list[ObjectLately]:
+    """The objects of which something was staged in the last 24 hours, by name."""
+    home.actor.must("view")
+    found, first = pipelines.find(home, pipeline), _first(home.database.now())
+    t = usage_hourly.c
+    query = (
+        sa.select(t.stream, t.hour, sa.func.sum(t.ingested).label("rows"))
+        .where(t.team_id == home.actor.team_id, t.pipeline_id == found.id, t.hour >= first)
+        .group_by(t.stream, t.hour)
+    )
+    with home.database.reading() as connection:
+        recent = _hourly(((row.stream, row.hour, row.rows) for row in connection.execute(query)), first)
+    return [ObjectLately(name, tuple(hours)) for name, hours in sorted(recent.items()) if any(hours)]
 
 
 _SOURCE = connections.alias("source")
@@ -227,16 +250,13 @@ def _told(connection: sa.Connection, rows: Sequence[Any], now: datetime) -> list
         )
     }
     due = slots.next_runs(connection, ids)
-    first = now.replace(minute=0, second=0, microsecond=0) - (HOURS - 1) * _HOUR
-    recent: dict[str, list[int]] = {}
-    for row in connection.execute(
+    first = _first(now)
+    moved = connection.execute(
         sa.select(t.pipeline_id, t.hour, sa.func.sum(t.loaded).label("loaded"))
         .where(t.pipeline_id.in_(ids), t.hour >= first)
         .group_by(t.pipeline_id, t.hour)
-    ):
-        hour = (row.hour - first) // _HOUR
-        if 0 <= hour < HOURS:
-            recent.setdefault(row.pipeline_id, [0] * HOURS)[hour] += int(row.loaded)
+    )
+    recent = _hourly(((row.pipeline_id, row.hour, row.loaded) for row in moved), first)
     found: list[Glance] = []
     for row in rows:
         load = loads.get(row.last_run)
@@ -261,6 +281,21 @@ def _told(connection: sa.Connection, rows: Sequence[Any], now: datetime) -> list
                 recent=tuple(recent.get(row.id, [0] * HOURS)),
             )
         )
+    return found
+
+
+def _first(now: datetime) -> datetime:
+    """Where the first of the last 24 hours began, of which one goes on."""
+    return _start(now, "hour") - (HOURS - 1) * _HOUR
+
+
+def _hourly(rows: Iterable[tuple[str, datetime, int]], first: datetime) -> dict[str, list[int]]:
+    """Rows of each name in each of 24 hours."""
+    found: dict[str, list[int]] = {}
+    for name, at, n in rows:
+        hour = (at - first) // _HOUR
+        if 0 <= hour < HOURS:
+            found.setdefault(name, [0] * HOURS)[hour] += int(n)
     return found
 
 

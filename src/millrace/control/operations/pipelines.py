@@ -12,7 +12,7 @@ from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Moment, Name
-from millrace.control.overview import Glances, Health, Moved, Order
+from millrace.control.overview import Glances, Health, Moved, ObjectLately, Order
 from millrace.control.pipelines import Pipeline, State
 from millrace.control.priority import Priority
 from millrace.control.schedule import Schedule
@@ -69,7 +69,13 @@ def statuses(home: Home) -> list[PipelineStatus]:
 @operation("GET", "/overview")
 def overview_(
     home: Home,
-    search: Annotated[str, Field(max_length=255, description="A part of a name, of a pipeline or one of its ends.")]
+    search: Annotated[
+        str,
+        Field(
+            max_length=255,
+            description="A part of a name or type, of a pipeline or one of its ends; its number, like 12 or #12.",
+        ),
+    ]
     | None = None,
     health: Annotated[Sequence[Health], Field(max_length=10, description="Only those that are so.")] = (),
     destination: Annotated[Name, Field(description="Only into this one.")] | None = None,
@@ -100,6 +106,12 @@ def throughput(
 ) -> list[Moved]:
     """Count the rows of a pipeline that were staged, loaded and refused, hour by hour or day by day, in UTC."""
     return overview.throughput(home, pipeline, by=by, since=since)
+
+
+@operation("GET", "/pipelines/{pipeline}/objects-lately")
+def lately(home: Home, pipeline: Name) -> list[ObjectLately]:
+    """Count the rows of each object that were staged in each of the last 24 hours. Objects without any are left out."""
+    return overview.by_object(home, pipeline)
 
 
 @operation("GET", "/pipelines/{pipeline}/status")
@@ -166,7 +178,7 @@ def reschedule(
 
 
 OPERATIONS = (
-    names, statuses, overview_, throughput, find, reset, pause, resume, delete, clone, prioritize, reschedule,
+    names, statuses, overview_, throughput, lately, find, reset, pause, resume, delete, clone, prioritize, reschedule,
 )  # fmt: skip
 
 

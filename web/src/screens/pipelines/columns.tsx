@@ -1,4 +1,5 @@
-import { Text } from '@mantine/core';
+import { Group, Text, Tooltip } from '@mantine/core';
+import { IconArrowUp } from '@tabler/icons-react';
 import { Link } from 'react-router';
 import type { Schemas } from '~/api/client';
 import { at } from '~/app/places';
@@ -22,11 +23,23 @@ export const columns = (title: (type: string) => string): Column<Row>[] => [
     header: 'Pipeline',
     cell: (row) => (
       <div style={{ minWidth: 0 }}>
-        <Link to={at.pipeline(row.name)} className="strong">
-          {row.name}
-        </Link>
+        <Group gap={4} wrap="nowrap">
+          <Link to={at.pipeline(row.name)} className="strong">
+            {row.name}
+          </Link>
+          {row.priority === 'HIGH' && (
+            <Tooltip label="High priority: it goes before others">
+              <IconArrowUp
+                size={14}
+                color="var(--failed)"
+                style={{ flex: 'none' }}
+                aria-label="High priority"
+              />
+            </Tooltip>
+          )}
+        </Group>
         <Text size="xs" c="dimmed">
-          {title(row.source_type)} → {row.destination}
+          #{row.number} · {title(row.source_type)} → {row.destination}
         </Text>
       </div>
     ),

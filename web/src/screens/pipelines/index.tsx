@@ -94,7 +94,7 @@ export function Component() {
       <Group mb="sm" gap="xs">
         <TextInput
           leftSection={<IconSearch size={16} />}
-          placeholder="Search by name"
+          placeholder="Name, source or #number"
           aria-label="Search pipelines"
           data-search
           value={text}

@@ -9,10 +9,17 @@ import { done } from '~/parts/notices';
 import { askedMode, isWhole, QueryModeInput, queryModeOf } from '~/parts/QueryMode';
 import { useReversible } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
-
-type Row = Schemas['Object'];
+import { some } from '~/words/numbers';
+import type { Row } from './verbs';
 
 export type What = 'position' | 'mode' | 'schedule';
+
+/** What is asked about in a dialog. */
+export const CHANGES: Record<What, string> = {
+  position: 'Change its position',
+  mode: 'Change how it is queried',
+  schedule: 'Give it a schedule',
+};
 
 interface Props {
   pipeline: string;
@@ -21,14 +28,14 @@ interface Props {
 }
 
 /** What is changed of one object, beside pausing and the like. */
-export function Change({ what, ...props }: Props & { what: What }) {
+export function Change({ what, object, ...props }: Props & { what: What }) {
   switch (what) {
     case 'position':
-      return <Position {...props} />;
+      return <Position object={object} {...props} />;
     case 'mode':
-      return <Mode {...props} />;
+      return <Mode names={[object.name]} kept={object.query_mode} {...props} />;
     case 'schedule':
-      return <Own {...props} />;
+      return <Own object={object} {...props} />;
   }
 }
 
@@ -188,23 +195,35 @@ function Position({ pipeline, object, close }: Props) {
   );
 }
 
-/** How an object of a database is asked for what is new. */
-function Mode({ pipeline, object, close }: Props) {
-  const [config, setConfig] = useState(() => queryModeOf(object.query_mode));
+interface ModeProps {
+  pipeline: string;
+  names: readonly string[];
+  /** What is kept of the one object. */
+  kept: unknown;
+  close: () => void;
+}
+
+/** How objects of a database are asked for what is new. */
+export function Mode({ pipeline, names, kept, close }: ModeProps) {
+  const [config, setConfig] = useState(() => queryModeOf(kept));
   const settled = useSettled(pipeline, close);
+  const what = names.length === 1 ? names[0] : some(names.length, 'object');
   const save = useMutation({
-    mutationFn: () =>
-      body(
-        api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
-          params: { path: { pipeline, object: object.name } },
-          body: { config: askedMode(config) },
-        }),
-      ),
-    onSuccess: () => settled(`${object.name} is queried so from the next run on.`),
+    mutationFn: async () => {
+      for (const object of names) {
+        await body(
+          api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
+            params: { path: { pipeline, object } },
+            body: { config: askedMode(config) },
+          }),
+        );
+      }
+    },
+    onSuccess: () => settled(`${what} ${names.length === 1 ? 'is' : 'are'} queried so from the next run on.`),
   });
   return (
     <Ask
-      title={`How ${object.name} is queried`}
+      title={`How ${what} ${names.length === 1 ? 'is' : 'are'} queried`}
       verb="Query it so"
       busy={save.isPending}
       may={isWhole(config)}

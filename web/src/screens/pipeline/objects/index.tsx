@@ -1,8 +1,8 @@
-import { ActionIcon, Button, Group, Menu, SegmentedControl, Text, TextInput } from '@mantine/core';
-import { IconDots, IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
-import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query';
+import { Button, Group, SegmentedControl, Text, TextInput } from '@mantine/core';
+import { IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { api, body, Problem, type Schemas } from '~/api/client';
+import { api, body, Problem } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
@@ -12,43 +12,17 @@ import { Empty } from '~/parts/Empty';
 import { done, failed } from '~/parts/notices';
 import { paged } from '~/parts/paged';
 import { isQueried } from '~/parts/QueryMode';
+import { Sparkline } from '~/parts/Sparkline';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { Told } from '~/parts/Told';
 import { mode } from '~/words/loading';
-import { share, some } from '~/words/numbers';
+import { count, share, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
-import { Change, type What } from './Change';
-
-type Row = Schemas['Object'];
-type Action = Schemas['ObjectsActBody']['action'];
-
-const VERBS: Record<Action, string> = {
-  run_now: 'Run now',
-  pause: 'Pause',
-  resume: 'Resume',
-  skip: 'Skip',
-  include: 'Include',
-  restart: 'Read again from its beginning',
-  restart_historical: 'Read its history again',
-};
-/** What takes an action back. What is included is read at once, so nothing takes that back. */
-const OPPOSITE: Partial<Record<Action, Action>> = { pause: 'resume', resume: 'pause', skip: 'include' };
-/** What is asked about in a dialog. */
-const CHANGES: Record<What, string> = {
-  position: 'Change its position',
-  mode: 'Change how it is queried',
-  schedule: 'Give it a schedule',
-};
-/** What makes rows come twice where there is no key, or leaves them out, is asked about. */
-const WORDS: Partial<Record<Action, string>> = {
-  skip: 'It is no part of the pipeline any more. What was read is loaded first; loaded rows stay.',
-  restart: 'All of it is read again. Rows merge by their key; in a table without one they are there twice.',
-  restart_historical: 'Its history is read again; where it follows what is new stays as it is.',
-};
-const ALLOWED: Record<Row['state'], readonly Action[]> = {
-  ACTIVE: ['run_now', 'pause', 'skip', 'restart', 'restart_historical'],
-  PAUSED: ['resume', 'skip'],
-  SKIPPED: ['include'],
-};
+import { Actions } from './Actions';
+import { Change, Mode, type What } from './Change';
+import { useFailedOf } from './failed';
+import { Log } from './Log';
+import { type Action, OPPOSITE, type Row, VERBS, WORDS } from './verbs';
 
 /** The objects of a pipeline: how far each is, and what can be done with it. */
 export function Component() {
@@ -61,7 +35,19 @@ export function Component() {
   const [selected, select] = useState<Record<string, true>>({});
   const [changing, change] = useState<{ what: What; object: Row } | null>(null);
   const [asking, confirm] = useState<{ action: Action; names: string[] } | null>(null);
+  const [moding, changeModes] = useState(false);
+  const [givingUp, giveUp] = useState<string[] | null>(null);
+  const rejected = useFailedOf(pipeline);
   const category = (asked.get('which') ?? 'ALL') as 'ALL';
+  const lately = useQuery({
+    queryKey: ['objects', pipeline, 'lately'],
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/objects-lately', { params: { path: { pipeline } } }),
+      ),
+    refetchInterval: 60_000,
+  });
+  const recent = useMemo(() => new Map(lately.data?.map((one) => [one.object, one.recent])), [lately.data]);
   const objects = useInfiniteQuery({
     queryKey: ['objects', pipeline, { category, search }],
     initialPageParam: null as string | null,
@@ -117,6 +103,7 @@ export function Component() {
   });
   const editable = may('pipelines.edit');
   const { mutate } = act;
+  const { mutate: goAgain } = rejected.replay;
   const begin = useCallback(
     (action: Action, names: string[]) =>
       WORDS[action] ? confirm({ action, names }) : mutate({ action, names }),
@@ -140,7 +127,24 @@ export function Component() {
           </div>
         ),
       },
-      { id: 'status', header: 'Status', width: 190, cell: (row) => <StatusBadge name={row.status} /> },
+      {
+        id: 'status',
+        header: 'Status',
+        width: 220,
+        cell: (row) => (
+          <div>
+            <StatusBadge name={row.status} />
+            <Why of={row} />
+          </div>
+        ),
+      },
+      {
+        id: 'lately',
+        header: 'Ingested, 24 h',
+        width: 150,
+        hide: 'tablet',
+        cell: (row) => <Lately hours={recent.get(row.name) ?? []} />,
+      },
       {
         id: 'history',
         header: 'History',
@@ -157,45 +161,25 @@ export function Component() {
         hide: 'phone',
         cell: (row) => <Ago at={row.last_ingested_at} none="not yet" />,
       },
-      ...(editable
-        ? [
-            {
-              id: 'do',
-              header: '',
-              width: 48,
-              cell: (row: Row) => (
-                <Menu>
-                  <Menu.Target>
-                    <ActionIcon aria-label={`Actions of ${row.name}`}>
-                      <IconDots size={16} />
-                    </ActionIcon>
-                  </Menu.Target>
-                  <Menu.Dropdown>
-                    {ALLOWED[row.state].map((action) => (
-                      <Menu.Item key={action} onClick={() => begin(action, [row.name])}>
-                        {VERBS[action]}
-                      </Menu.Item>
-                    ))}
-                    {row.state !== 'SKIPPED' && (
-                      <>
-                        <Menu.Divider />
-                        {(Object.keys(CHANGES) as What[])
-                          .filter((what) => what !== 'mode' || queried)
-                          .map((what) => (
-                            <Menu.Item key={what} onClick={() => change({ what, object: row })}>
-                              {CHANGES[what]}
-                            </Menu.Item>
-                          ))}
-                      </>
-                    )}
-                  </Menu.Dropdown>
-                </Menu>
-              ),
-            },
-          ]
-        : []),
+      {
+        id: 'do',
+        header: '',
+        width: 48,
+        cell: (row) => (
+          <Actions
+            pipeline={pipeline}
+            object={row}
+            queried={queried}
+            edits={editable}
+            act={(action) => begin(action, [row.name])}
+            change={(what) => change({ what, object: row })}
+            replay={() => goAgain([row.name])}
+            giveUp={() => giveUp([row.name])}
+          />
+        ),
+      },
     ],
-    [editable, queried, begin],
+    [pipeline, editable, queried, begin, goAgain, recent],
   );
   const names = Object.keys(selected);
   return (
@@ -234,6 +218,7 @@ export function Component() {
           </Button>
         )}
       </Group>
+      {queried && <Log pipeline={pipeline} edits={editable} />}
       {names.length > 0 && (
         <Group className="card" px="md" py={8} mb="sm" gap="xs">
           <Text fw={500} mr="sm">
@@ -251,6 +236,22 @@ export function Component() {
               {VERBS[action]}
             </Button>
           ))}
+          {queried && (
+            <Button size="xs" variant="default" onClick={() => changeModes(true)}>
+              Change how they are queried
+            </Button>
+          )}
+          <Button
+            size="xs"
+            variant="default"
+            loading={rejected.replay.isPending}
+            onClick={() => goAgain(names)}
+          >
+            Replay failed events
+          </Button>
+          <Button size="xs" variant="subtle" color="red" onClick={() => giveUp(names)}>
+            Give up failed events
+          </Button>
         </Group>
       )}
       <div className="card">
@@ -289,6 +290,53 @@ export function Component() {
           {WORDS[asking.action]}
         </Confirm>
       )}
+      {moding && <Mode pipeline={pipeline} names={names} kept={null} close={() => changeModes(false)} />}
+      {givingUp && (
+        <Confirm
+          title="Give failed events up?"
+          verb="Give up"
+          act={() => rejected.giveUp(givingUp)}
+          close={() => giveUp(null)}
+        >
+          All failed events of {givingUp.length === 1 ? givingUp[0] : some(givingUp.length, 'object')} will
+          not reach its tables and cannot be replayed. Loaded rows stay.
+        </Confirm>
+      )}
     </>
+  );
+}
+
+/** Why it failed, or until when it waits. */
+function Why({ of: { last_error: error, held_until: until } }: { of: Row }) {
+  const told = (error as { message?: string } | null)?.message;
+  if (told) {
+    return (
+      <Text size="xs" c="var(--failed)" lineClamp={1} title={told}>
+        <Told text={told} />
+      </Text>
+    );
+  }
+  return until && new Date(until) > new Date() ? (
+    <Text size="xs" c="dimmed" component="div">
+      goes on <Ago at={until} />
+    </Text>
+  ) : null;
+}
+
+/** How many rows were ingested in the last 24 hours, and when. */
+function Lately({ hours }: { hours: readonly number[] }) {
+  const rows = hours.reduce((sum, one) => sum + one, 0);
+  if (rows === 0) {
+    return (
+      <Text span c="dimmed" inherit>
+        0
+      </Text>
+    );
+  }
+  return (
+    <Group gap="xs" wrap="nowrap">
+      <span className="figures">{count(rows)}</span>
+      <Sparkline values={hours} label={`${some(rows, 'row')} ingested in the last 24 hours`} width={56} />
+    </Group>
   );
 }

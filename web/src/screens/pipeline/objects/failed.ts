@@ -1,0 +1,58 @@
+/** Failed events of objects: they go again, or are given up. */
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { api, body, type Schemas } from '~/api/client';
+import { followed } from '~/api/errands';
+import { done, failed } from '~/parts/notices';
+import { count, some } from '~/words/numbers';
+
+type Group = Schemas['Grouped'];
+type Run = Schemas['RunRecord'];
+
+export function useFailedOf(pipeline: string) {
+  const client = useQueryClient();
+  const settled = () => {
+    for (const noun of ['rejects', 'objects', 'pipelines', 'jobs'])
+      void client.invalidateQueries({ queryKey: [noun] });
+  };
+  const waiting = async (object: string): Promise<Group[]> =>
+    body(api.GET('/api/millrace/v1/rejects', { params: { query: { pipeline, object } } }));
+  const replay = useMutation({
+    // One after the other: a pipeline does one thing at a time.
+    mutationFn: async (objects: readonly string[]) => {
+      const sum = { staged: 0, again: 0 };
+      for (const object of objects) {
+        if ((await waiting(object)).length === 0) continue;
+        const path = { pipeline };
+        const run = await followed<Run>(
+          await body(
+            api.POST('/api/millrace/v1/pipelines/{pipeline}/rejects/replay', {
+              params: { path },
+              body: { object },
+            }),
+          ),
+        );
+        sum.staged += run.balance.staged;
+        sum.again += run.balance.rejected_rows;
+      }
+      return sum;
+    },
+    onSuccess: ({ staged, again }) =>
+      done(
+        staged + again === 0
+          ? 'No failed events wait'
+          : `${some(staged, 'event')} ${staged === 1 ? 'is' : 'are'} on the way${again ? `, ${count(again)} failed again` : ''}`,
+      ),
+    onError: failed,
+    onSettled: settled,
+  });
+  const giveUp = async (objects: readonly string[]) => {
+    let gone = 0;
+    for (const object of objects) {
+      if ((await waiting(object)).length === 0) continue;
+      gone += (await body(api.POST('/api/millrace/v1/rejects/discard', { body: { pipeline, object } }))).rows;
+    }
+    done(gone === 0 ? 'No failed events wait' : `${some(gone, 'event')} given up`);
+    settled();
+  };
+  return { replay, giveUp };
+}
