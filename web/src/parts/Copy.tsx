@@ -1,8 +1,9 @@
 import { ActionIcon, Code, CopyButton, Group, Tooltip } from '@mantine/core';
-import { IconCheck, IconCopy } from '@tabler/icons-react';
+import { IconCheck, IconCopy, IconDownload } from '@tabler/icons-react';
+import { save } from './save';
 
-/** A text for elsewhere, with a button that copies it. */
-export function Copyable({ text, label }: { text: string; label: string }) {
+/** A text for elsewhere, with a button that copies it, and one that saves it where a file has a name. */
+export function Copyable({ text, label, file }: { text: string; label: string; file?: string }) {
   return (
     <Group gap={4} wrap="nowrap" align="flex-start">
       <Code block className="mono" style={{ flex: 1, overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}>
@@ -17,6 +18,13 @@ export function Copyable({ text, label }: { text: string; label: string }) {
           </Tooltip>
         )}
       </CopyButton>
+      {file && (
+        <Tooltip label="Save as a file">
+          <ActionIcon onClick={() => save(file, `${text}\n`)} aria-label={`Save ${label} as a file`}>
+            <IconDownload size={16} />
+          </ActionIcon>
+        </Tooltip>
+      )}
     </Group>
   );
 }

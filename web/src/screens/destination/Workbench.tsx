@@ -11,9 +11,10 @@ import { useMay } from '~/api/session';
 import { DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { save } from '~/parts/save';
 import { some } from '~/words/numbers';
 import { duration } from '~/words/times';
-import { csv, save } from './csv';
+import { csv } from './csv';
 import { isNumber } from './series';
 import { columnsQuery, tablesQuery } from './tables';
 
@@ -155,6 +156,7 @@ function Workbench({ destination }: { destination: string }) {
                     found.columns.map((one) => one.name),
                     found.rows,
                   ),
+                  'text/csv',
                 )
               }
             >

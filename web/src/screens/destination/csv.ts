@@ -9,13 +9,3 @@ const cell = (value: unknown): string => {
 
 export const csv = (names: readonly string[], rows: readonly (readonly unknown[])[]): string =>
   [names, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-
-/** The browser saves a text as a file. */
-export function save(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
-}

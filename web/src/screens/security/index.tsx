@@ -149,7 +149,7 @@ function SecondFactor() {
               Keep these recovery codes. Each opens your account once without the app; they are shown this
               once.
             </Text>
-            <Copyable text={codes.join('\n')} label="the recovery codes" />
+            <Copyable text={codes.join('\n')} label="the recovery codes" file="recovery-codes.txt" />
           </div>
         )}
         {!on && !setting && (

@@ -5,6 +5,7 @@ import { api, body, type Schemas } from '~/api/client';
 import type { Session } from '~/api/session';
 import { Copyable } from '~/parts/Copy';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { Qr } from '~/parts/Qr';
 import { Gate } from './Gate';
 
 /** Setting up a second factor, where the team asks for one. */
@@ -16,7 +17,11 @@ export function Enrol({ went }: { went: (session: Session) => void }) {
         title="Keep these codes"
         told="Each opens your account once, without the app. They are shown this once."
       >
-        <Copyable text={done.recovery_codes.join('\n')} label="the recovery codes" />
+        <Copyable
+          text={done.recovery_codes.join('\n')}
+          label="the recovery codes"
+          file="recovery-codes.txt"
+        />
         <Button size="md" fullWidth onClick={() => went(done.session)}>
           I have kept them
         </Button>
@@ -56,8 +61,11 @@ export function SetUp({ done }: { done: (factor: Schemas['SecondFactor']) => voi
         {enrolment.data && (
           <>
             <Text>
-              Add an account to your authenticator app with this key, or{' '}
-              <a href={enrolment.data.uri}>open the app here</a>.
+              Scan this with your authenticator app, or <a href={enrolment.data.uri}>open the app here</a>.
+            </Text>
+            <Qr text={enrolment.data.uri} label="QR code of the key" />
+            <Text size="sm" c="dimmed">
+              Or add an account there with the key:
             </Text>
             <Copyable text={enrolment.data.seed} label="the key" />
             <TextInput

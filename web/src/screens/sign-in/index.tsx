@@ -47,6 +47,9 @@ function Password({ went }: { went: (session: Session) => void }) {
     mutationFn: () => body(api.POST('/api/millrace/v1/session', { body: { email, password } })),
     onSuccess: went,
   });
+  const forgot = useMutation({
+    mutationFn: () => api.POST('/api/millrace/v1/password-resets', { body: { email: email.trim() } }),
+  });
   const company = () =>
     window.location.assign(`/api/millrace/v1/session/single-sign-on?email=${encodeURIComponent(email)}`);
   return (
@@ -65,7 +68,10 @@ function Password({ went }: { went: (session: Session) => void }) {
           required
           autoFocus
           value={email}
-          onChange={(event) => setEmail(event.currentTarget.value)}
+          onChange={(event) => {
+            setEmail(event.currentTarget.value);
+            forgot.reset();
+          }}
         />
         {!withCompany && (
           <PasswordInput
@@ -76,7 +82,7 @@ function Password({ went }: { went: (session: Session) => void }) {
             onChange={(event) => setPassword(event.currentTarget.value)}
           />
         )}
-        <ErrorNote error={enter.error} />
+        <ErrorNote error={enter.error ?? forgot.error} />
         <Button type="submit" fullWidth size="md" loading={enter.isPending}>
           {withCompany ? 'Go on' : 'Sign in'}
         </Button>
@@ -85,9 +91,26 @@ function Password({ went }: { went: (session: Session) => void }) {
             {withCompany ? 'Sign in with a password' : 'Sign in with your company account'}
           </Anchor>
         </Text>
-        <Text size="xs" c="dimmed" ta="center">
-          No password yet, or forgotten? An administrator of your team can give you a link.
-        </Text>
+        {forgot.isSuccess ? (
+          <Text size="sm" ta="center" role="status">
+            If {email.trim()} has an account here, a link to choose another password is on its way by mail.
+            Where none comes, an administrator of your team can give you one.
+          </Text>
+        ) : (
+          <Text size="xs" c="dimmed" ta="center">
+            No password yet, or forgotten?{' '}
+            <Anchor
+              component="button"
+              type="button"
+              size="xs"
+              disabled={!email.includes('@') || forgot.isPending}
+              onClick={() => forgot.mutate()}
+            >
+              Have a link mailed
+            </Anchor>{' '}
+            to the address above, or ask an administrator of your team for one.
+          </Text>
+        )}
       </Stack>
     </form>
   );

@@ -1,12 +1,19 @@
 import { ActionIcon, Button, Menu, Modal, MultiSelect, Stack, Text, TextInput } from '@mantine/core';
-import { IconDots, IconUserPlus, IconUsers } from '@tabler/icons-react';
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { IconDots, IconSearch, IconUserPlus, IconUsers } from '@tabler/icons-react';
+import {
+  keepPreviousData,
+  useInfiniteQuery,
+  useMutation,
+  useQuery,
+  useQueryClient,
+} from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Link } from 'react-router';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay, whoQuery } from '~/api/session';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
+import { useSought } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { Copyable } from '~/parts/Copy';
 import { type Column, DataTable } from '~/parts/DataTable';
@@ -20,7 +27,7 @@ import { sentence } from '~/words/statuses';
 
 type User = Schemas['User'];
 type Role = User['roles'][number];
-type Asked = { what: 'roles' | 'remove'; user: User } | { what: 'invite' };
+type Asked = { what: 'roles' | 'remove' | 'factor'; user: User } | { what: 'invite' | 'name' };
 
 const linkOf = (link: Schemas['Link']) =>
   `${window.location.origin}/${link.purpose === 'invite' ? 'join' : 'reset'}#${link.token}`;
@@ -32,12 +39,18 @@ export function Component() {
   const { data: who } = useQuery(whoQuery);
   const [asked, ask] = useState<Asked | null>(null);
   const [link, setLink] = useState<Schemas['Link'] | null>(null);
+  const [text, type, search] = useSought();
   const users = useInfiniteQuery({
-    queryKey: ['users'],
+    queryKey: ['users', search],
     initialPageParam: null as string | null,
     queryFn: ({ pageParam }) =>
-      body(api.GET('/api/millrace/v1/users', { params: { query: { after: pageParam, limit: 100 } } })),
+      body(
+        api.GET('/api/millrace/v1/users', {
+          params: { query: { search: search || null, after: pageParam, limit: 100 } },
+        }),
+      ),
     getNextPageParam: (page) => page.next,
+    placeholderData: keepPreviousData,
   });
   const renew = useMutation({
     mutationFn: (email: string) =>
@@ -112,6 +125,11 @@ export function Component() {
                     <Menu.Item onClick={() => renewFor(row.email)}>
                       {row.status === 'active' ? 'Link for another password' : 'Another invitation link'}
                     </Menu.Item>
+                    {row.two_factor && (
+                      <Menu.Item onClick={() => ask({ what: 'factor', user: row })}>
+                        Lost their second factor
+                      </Menu.Item>
+                    )}
                     {row.locked_until && <Menu.Item onClick={() => unlockFor(row.email)}>Unlock</Menu.Item>}
                     <Menu.Item color="red" onClick={() => ask({ what: 'remove', user: row })}>
                       Remove
@@ -131,12 +149,29 @@ export function Component() {
         title="Team"
         told={who?.team.name}
         actions={
-          editable && (
-            <Button leftSection={<IconUserPlus size={16} />} onClick={() => ask({ what: 'invite' })}>
-              Invite somebody
-            </Button>
-          )
+          <>
+            {may('settings.edit') && (
+              <Button variant="default" onClick={() => ask({ what: 'name' })}>
+                Rename the team
+              </Button>
+            )}
+            {editable && (
+              <Button leftSection={<IconUserPlus size={16} />} onClick={() => ask({ what: 'invite' })}>
+                Invite somebody
+              </Button>
+            )}
+          </>
         }
+      />
+      <TextInput
+        mb="sm"
+        w={{ base: '100%', xs: 240 }}
+        aria-label="Search people"
+        placeholder="Name or address"
+        leftSection={<IconSearch size={16} />}
+        data-search
+        value={text}
+        onChange={(event) => type(event.currentTarget.value)}
       />
       <div className="card">
         <DataTable
@@ -144,10 +179,27 @@ export function Component() {
           columns={columns}
           {...paged(users)}
           id={(row) => row.email}
-          empty={<Empty icon={IconUsers} title="Nobody is here yet" />}
+          empty={<Empty icon={IconUsers} title={search ? 'Nobody is called so' : 'Nobody is here yet'} />}
         />
       </div>
       {asked?.what === 'invite' && <Invite close={() => ask(null)} made={setLink} />}
+      {asked?.what === 'name' && who && <Rename name={who.team.name} close={() => ask(null)} />}
+      {asked?.what === 'factor' && (
+        <Confirm
+          title={`Let ${asked.user.email} in without a second factor`}
+          verb="Take it away"
+          close={() => ask(null)}
+          act={async () => {
+            const path = { email: asked.user.email };
+            await body(api.POST('/api/millrace/v1/users/{email}/second-factor/reset', { params: { path } }));
+            done(`${asked.user.email} signs in by the password alone`);
+            await client.invalidateQueries({ queryKey: ['users'] });
+          }}
+        >
+          The password alone opens their account then, until they set up another one. Be sure that it is they
+          who ask.
+        </Confirm>
+      )}
       {asked?.what === 'roles' && <Roles user={asked.user} close={() => ask(null)} />}
       {asked?.what === 'remove' && (
         <Confirm
@@ -180,6 +232,33 @@ export function Component() {
   );
 }
 
+/** Another name for the team, which can be taken back. */
+function Rename({ name, close }: { name: string; close: () => void }) {
+  const [now, set] = useState(name);
+  const save = useReversible<string, unknown>({
+    ask: (to) => body(api.PUT('/api/millrace/v1/team', { body: { name: to } })),
+    said: (_, to) => `The team is called ${to} now`,
+    stale: ['who', 'team'],
+  });
+  return (
+    <Confirm
+      title="Rename the team"
+      verb="Rename"
+      harmless
+      close={close}
+      act={() => save.mutateAsync({ to: now.trim(), from: name })}
+    >
+      <TextInput
+        label="Name"
+        required
+        data-autofocus
+        value={now}
+        onChange={(event) => set(event.currentTarget.value)}
+      />
+    </Confirm>
+  );
+}
+
 function useRoles() {
   return useQuery({
     queryKey: ['roles'],
@@ -190,10 +269,21 @@ function useRoles() {
 
 function RolesInput({ value, change }: { value: Role[]; change: (roles: Role[]) => void }) {
   const roles = useRoles();
+  const allows = new Map<string, readonly string[]>(roles.data?.map((one) => [one.role, one.permissions]));
+  const gathered = [...new Set(value.flatMap((role) => allows.get(role) ?? []))].sort();
   return (
     <MultiSelect
       label="Roles"
+      description={gathered.length > 0 && `Together: ${gathered.join(', ')}`}
       required
+      renderOption={({ option }) => (
+        <div>
+          <Text size="sm">{option.label}</Text>
+          <Text size="xs" c="dimmed">
+            {allows.get(option.value)?.join(', ')}
+          </Text>
+        </div>
+      )}
       data={roles.data?.map(({ role }) => ({ value: role, label: sentence(role) })) ?? []}
       value={value}
       onChange={(now) => change(now as Role[])}
