@@ -71,6 +71,7 @@ SCREENS = (
     Screen("overview", PIPELINE, phone=True),
     Screen("jobs", f"{PIPELINE}/jobs", phone=True),
     Screen("job", f"{PIPELINE}/jobs", follow="#", phone=True),
+    Screen("all-jobs", "/jobs"),
     Screen("objects", f"{PIPELINE}/objects"),
     Screen("transformations", f"{PIPELINE}/transformations", press=("Test",)),
     Screen("blocks", f"/pipelines/{quote(pictured.WITH_BLOCKS)}/transformations"),

@@ -44,7 +44,7 @@ SCREENS = (
     *("/destinations", "/destinations/new", "/destinations/nowhere", "/destinations/nowhere/settings"),
     "/destinations/warehouse/workbench",
     *("/alerts", "/alerts/channels", "/alerts/preferences", "/alerts/deliveries", "/activity", "/activity/1"),
-    *("/usage", "/team", "/keys", "/security", "/settings", "/health"),
+    *("/jobs", "/usage", "/team", "/keys", "/security", "/settings", "/health"),
 )
 VALUES = {
     "alert": "1",

@@ -85,6 +85,20 @@ def test_filters_tabs_and_drawers_have_addresses_that_others_can_open(visit: Vis
     expect(page.get_by_role("radio", name="24 h")).to_be_checked()
 
 
+def test_jobs_of_all_pipelines_are_in_one_list_and_open_at_their_pipeline(visit: Visit) -> None:
+    page = visit("/jobs")
+    jobs = page.get_by_role("table", name="Jobs")
+    expect(jobs.get_by_role("row", name="Broken")).to_contain_text("Failed")
+    expect(jobs.get_by_role("link", name=SHOP)).to_be_visible()
+    page.get_by_role("radiogroup", name="Which jobs").get_by_text("Going on").click()
+    expect(page).to_have_url(re.compile(r"/jobs\?status=going$"))
+    expect(page.get_by_text("No such jobs")).to_be_visible()
+    page.get_by_role("radiogroup", name="Which jobs").get_by_text("With failures").click()
+    jobs.get_by_role("row", name="Broken").get_by_role("link", name="#").click()
+    expect(page).to_have_url(re.compile(r"/pipelines/Broken/jobs/\d+$"))
+    expect(page.get_by_role("dialog")).to_contain_text("the source does not answer", ignore_case=True)
+
+
 def test_what_is_sought_chosen_or_picked_has_an_address(visit: Visit) -> None:
     page = visit(f"{AT}/objects?search=nothing")
     expect(page.get_by_text("No such objects")).to_be_visible()

@@ -7,6 +7,7 @@ export const at = {
   draft: (number: number) => `/pipelines/new/${number}`,
   pipeline: (name: string, tab = '') => `/pipelines/${part(name)}${tab && `/${tab}`}`,
   job: (pipeline: string, id: number) => `/pipelines/${part(pipeline)}/jobs/${id}`,
+  jobs: '/jobs',
   destinations: '/destinations',
   newDestination: '/destinations/new',
   destination: (name: string) => `/destinations/${part(name)}`,

@@ -7,6 +7,7 @@ import {
   IconDatabase,
   IconHeartbeat,
   IconKey,
+  IconPlayerPlay,
   IconRipple,
   IconShieldLock,
   IconUrgent,
@@ -28,6 +29,7 @@ export interface Entry {
 
 export const entries: readonly Entry[] = [
   { to: at.pipelines, key: 'p', label: 'Pipelines', icon: IconRipple },
+  { to: at.jobs, key: 'j', label: 'Jobs', icon: IconPlayerPlay },
   { to: at.destinations, key: 'd', label: 'Destinations', icon: IconDatabase },
   { to: at.failed, key: 'f', label: 'Failed events', icon: IconUrgent },
   { to: at.alerts, key: 'a', label: 'Alerts', icon: IconBell },

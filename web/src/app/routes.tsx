@@ -76,6 +76,7 @@ export const router = createBrowserRouter([
           { path: 'deliveries', lazy: () => import('~/screens/alerts/Deliveries') },
         ],
       },
+      { path: 'jobs', lazy: () => import('~/screens/jobs') },
       { path: 'usage', lazy: () => import('~/screens/usage') },
       { path: 'team', lazy: () => import('~/screens/team') },
       { path: 'keys', lazy: () => import('~/screens/keys') },

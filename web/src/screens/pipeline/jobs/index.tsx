@@ -24,11 +24,6 @@ const FILTERS: Record<string, JobStatus[]> = {
 };
 
 const COLUMNS: readonly Column<Job>[] = [
-  {
-    id: 'job',
-    header: 'Job',
-    cell: ({ run }) => <JobLink of={run} />,
-  },
   { id: 'status', header: 'Status', cell: ({ run }) => <StatusBadge name={run.status} /> },
   { id: 'kind', header: 'What', cell: ({ run }) => kind(run.kind), hide: 'phone' },
   {
@@ -63,14 +58,38 @@ const COLUMNS: readonly Column<Job>[] = [
   },
 ];
 
-/** The drawer opens over the list as it is: its filter stays in the address. */
-function JobLink({ of: { pipeline, id } }: { of: Job['run'] }) {
-  return <Link to={{ pathname: at.job(pipeline, id), search: useLocation().search }}>#{id}</Link>;
+/** `aside`: its drawer opens over the list as it is, whose filter stays in the address. */
+function JobLink({ of: { pipeline, id }, aside }: { of: Job['run']; aside: boolean }) {
+  const { search } = useLocation();
+  return <Link to={{ pathname: at.job(pipeline, id), search: aside ? search : '' }}>#{id}</Link>;
 }
+
+const ofOne: readonly Column<Job>[] = [
+  { id: 'job', header: 'Job', cell: ({ run }) => <JobLink of={run} aside /> },
+  ...COLUMNS,
+];
+const ofAll: readonly Column<Job>[] = [
+  { id: 'job', header: 'Job', cell: ({ run }) => <JobLink of={run} aside={false} /> },
+  {
+    id: 'pipeline',
+    header: 'Pipeline',
+    cell: ({ run }) => <Link to={at.pipeline(run.pipeline)}>{run.pipeline}</Link>,
+  },
+  ...COLUMNS,
+];
 
 /** All that the pipeline did, the newest first; each job opens beside the list. */
 export function Component() {
-  const pipeline = usePipelineName();
+  return (
+    <>
+      <Jobs pipeline={usePipelineName()} />
+      <Outlet />
+    </>
+  );
+}
+
+/** Jobs of one pipeline, or (null) of all; those open at their pipeline. */
+export function Jobs({ pipeline }: { pipeline: string | null }) {
   const navigate = useNavigate();
   const { job } = useParams();
   const [search, setSearch] = useSearchParams();
@@ -103,10 +122,15 @@ export function Component() {
       <div className="card">
         <DataTable
           label="Jobs"
-          columns={COLUMNS}
+          columns={pipeline === null ? ofAll : ofOne}
           {...paged(jobs)}
           id={(row) => String(row.run.id)}
-          open={(row) => navigate({ pathname: at.job(pipeline, row.run.id), search: window.location.search })}
+          open={({ run }) =>
+            navigate({
+              pathname: at.job(run.pipeline, run.id),
+              search: pipeline === null ? '' : window.location.search,
+            })
+          }
           current={job}
           empty={
             <Empty icon={IconPlayerPlay} title={filter === 'all' ? 'No jobs yet' : 'No such jobs'}>
@@ -117,7 +141,6 @@ export function Component() {
           }
         />
       </div>
-      <Outlet />
     </>
   );
 }
