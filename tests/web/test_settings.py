@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from playwright.sync_api import Page, expect
 from tests.web import axe
 from tests.web.conftest import Visit
 from tests.web.people import arrive, undo
+from tests.web.stocked import SHOP
 
-from millrace.control import keys, settings
+from millrace.control import keys, settings, usage_limits
 from millrace.control.home import Home
 
 KNOWN = Path(__file__).parents[2] / "web" / "src" / "screens" / "settings" / "known.ts"
@@ -58,6 +60,37 @@ def test_usage_of_another_month_has_an_address(visit: Visit) -> None:
     expect(page.get_by_text("Nothing moved in that month")).to_be_visible()
     again = visit(page.url)
     expect(again.get_by_role("combobox", name="Month")).to_have_value(f"{before:%B %Y}")
+
+
+def test_the_team_has_a_limit_of_a_month_and_lines_of_usage_are_taken_along(page: Page, home: Home) -> None:
+    arrive(page, home, "/usage", "uma@example.com")
+    limit = page.get_by_role("region", name="Limit of the team")
+    limit.get_by_label("At most").fill("5000000")
+    limit.get_by_text("Hold back loads too").click()
+    expect(limit).to_contain_text("wait on the stage until the next month")
+    limit.get_by_role("button", name="Set limit").click()
+    expect(limit).to_contain_text("This month 0 of 5,000,000 so far")
+    [kept] = usage_limits.page(home).items
+    assert (kept.pipeline, kept.rows, kept.sideline, kept.period) == (None, 5_000_000, True, "month")
+    undo(page, "The limit of the team is set")
+    expect(limit).not_to_contain_text("so far")
+    assert usage_limits.page(home).items == ()
+
+
+def test_usage_and_activity_are_taken_along_as_files(visit: Visit) -> None:
+    page = visit("/usage?by=object")
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="As CSV").click()
+    lines = downloading.value.path().read_text().splitlines()
+    assert lines[0] == "pipeline,object,ingested,loaded,billable"
+    assert any(line.startswith(f"{SHOP},Orders,") for line in lines[1:])
+    page.goto("/activity")
+    taken: list[list[str]] = []
+    for name in ("As CSV", "As JSON"):
+        with page.expect_download() as downloading:
+            page.get_by_role("link", name=name).click()
+        taken.append(downloading.value.path().read_text().splitlines())
+    assert "author" in taken[0][0].split(",") and "author" in json.loads(taken[1][0])
 
 
 def test_a_key_may_be_held_to_permissions_and_to_a_day(page: Page, home: Home) -> None:

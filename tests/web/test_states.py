@@ -96,7 +96,10 @@ def test_jobs_of_all_pipelines_are_in_one_list_and_open_at_their_pipeline(visit:
     page.get_by_role("radiogroup", name="Which jobs").get_by_text("With failures").click()
     jobs.get_by_role("row", name="Broken").get_by_role("link", name="#").click()
     expect(page).to_have_url(re.compile(r"/pipelines/Broken/jobs/\d+$"))
-    expect(page.get_by_role("dialog")).to_contain_text("the source does not answer", ignore_case=True)
+    job = page.get_by_role("dialog")
+    expect(job).to_contain_text("the source does not answer", ignore_case=True)
+    # One object of it can be read again by itself.
+    expect(job.get_by_role("button", name="Read Orders again")).to_be_visible()
 
 
 def test_what_is_sought_chosen_or_picked_has_an_address(visit: Visit) -> None:

@@ -24,6 +24,7 @@ from millrace.control import (
     overview,
     pipelines,
     settings,
+    unusual,
     usage_limits,
     users,
 )
@@ -68,6 +69,18 @@ def test_when_people_are_told(page: Page, home: Home, shop: str) -> None:
     expect(minutes).to_have_value("")
     assert lateness.of(home, shop) is None
 
+    # What is not as usual: many more rows than that day of the week has, or none any more.
+    page.get_by_label("Times the usual rows of a day").fill("3")
+    page.get_by_label("Intervals without any row").fill("5")
+    page.get_by_text("Pause it too when a day brings too many").click()
+    page.get_by_role("button", name="Save what is unusual").click()
+    expect(page.get_by_role("alert").filter(has_text="People are told what is unusual")).to_be_visible()
+    assert unusual.of(home, shop) == unusual.Unusual(times=3, pause=True, intervals=5)
+    undo(page, f"People are told what is unusual for {shop}")
+    expect(page.get_by_label("Intervals without any row")).to_have_value("")
+    assert unusual.of(home, shop) == unusual.Unusual()
+
+    expect(page.get_by_text("Loaded in the last 7 days: 0 · 14 days: 0 · 30 days: 0")).to_be_visible()
     usage_limits.limit_pipeline(home, shop, 9000, period="month")
     page.get_by_label("At most").fill("1000")
     page.get_by_role("button", name="Set limit").click()

@@ -6,6 +6,7 @@ import { Link, NavLink } from 'react-router';
 import { useMay } from '~/api/session';
 import { count, short } from '~/words/numbers';
 import { type Entry, entries } from '../rail';
+import { useOpenAlerts } from './alerts';
 import { useFailedRows } from './failed';
 
 /** The way to all screens. It can be made narrow, which this browser remembers. */
@@ -34,6 +35,7 @@ export function Rail() {
 export function Entries({ narrow = false, chosen }: { narrow?: boolean; chosen?: () => void }) {
   const may = useMay();
   const failed = useFailedRows();
+  const alerts = useOpenAlerts();
   const shown = entries.filter((one) => !one.needs || may(one.needs));
   const line = (one: Entry) => (
     <Hint key={one.to} label={narrow ? one.label : null}>
@@ -46,6 +48,12 @@ export function Entries({ narrow = false, chosen }: { narrow?: boolean; chosen?:
               <span className="badge">
                 {failed > 9999 ? short(failed) : count(failed)}
                 <VisuallyHidden> wait for a cure</VisuallyHidden>
+              </span>
+            )}
+            {one.label === 'Alerts' && alerts && (
+              <span className="badge">
+                {alerts}
+                <VisuallyHidden> open</VisuallyHidden>
               </span>
             )}
           </Group>

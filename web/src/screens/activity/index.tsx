@@ -3,6 +3,11 @@ import { IconDownload } from '@tabler/icons-react';
 import { PageHead } from '~/parts/PageHead';
 import { ActivityList } from './ActivityList';
 
+const FORMATS = [
+  ['csv', 'As CSV'],
+  ['jsonl', 'As JSON'],
+] as const;
+
 /** Who did what, and when: all of the team. */
 export function Component() {
   return (
@@ -10,17 +15,18 @@ export function Component() {
       <PageHead
         title="Activity"
         told="Who changed what. These lines are never changed themselves."
-        actions={
+        actions={FORMATS.map(([format, label]) => (
           <Button
+            key={format}
             component="a"
-            href="/api/millrace/v1/activity/export?format=csv"
-            download="activity.csv"
+            href={`/api/millrace/v1/activity/export?format=${format}`}
+            download={`activity.${format}`}
             variant="default"
             leftSection={<IconDownload size={16} />}
           >
-            As CSV
+            {label}
           </Button>
-        }
+        ))}
       />
       <ActivityList />
     </div>

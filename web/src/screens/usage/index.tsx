@@ -1,5 +1,5 @@
-import { Group, Paper, SegmentedControl, Select, SimpleGrid, Skeleton, Text } from '@mantine/core';
-import { IconChartBar } from '@tabler/icons-react';
+import { Button, Group, Paper, SegmentedControl, Select, SimpleGrid, Skeleton, Text } from '@mantine/core';
+import { IconChartBar, IconDownload } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense } from 'react';
 import { Link } from 'react-router';
@@ -10,9 +10,12 @@ import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { PageHead } from '~/parts/PageHead';
+import { save } from '~/parts/save';
+import { csv } from '~/screens/destination/csv';
 import { kind } from '~/words/jobs';
 import { count } from '~/words/numbers';
 import { monthOf, offered, told } from './months';
+import { TeamLimit } from './TeamLimit';
 
 const Chart = lazy(() => import('./DayChart'));
 
@@ -49,6 +52,21 @@ const columns = (by: By): Column<Line>[] => [
     hide: 'phone',
   },
 ];
+
+/** The lines as they are shown, for elsewhere. */
+function written(by: By, lines: readonly Line[]): string {
+  const about =
+    by === 'kind'
+      ? (['kind'] as const)
+      : by === 'pipeline'
+        ? (['pipeline'] as const)
+        : (['pipeline', by] as const);
+  const names = [...about, 'ingested', 'loaded', 'billable'] as const;
+  return csv(
+    names,
+    lines.map((line) => names.map((name) => line[name])),
+  );
+}
 
 /** How many rows moved in a month, and by what. */
 export function Component() {
@@ -103,6 +121,7 @@ export function Component() {
           </Paper>
         ))}
       </SimpleGrid>
+      {month.name === now.name && <TeamLimit />}
       <Paper className="card" p="md" mb="md">
         <Text fw={600} mb="xs">
           Day by day
@@ -119,6 +138,17 @@ export function Component() {
           onChange={(value) => set({ by: value === 'pipeline' ? null : value })}
           data={BY}
         />
+        {all && all.lines.length > 0 && (
+          <Button
+            ml="auto"
+            size="xs"
+            variant="default"
+            leftSection={<IconDownload size={14} />}
+            onClick={() => save(`usage of ${month.name} by ${by}.csv`, written(by, all.lines), 'text/csv')}
+          >
+            As CSV
+          </Button>
+        )}
       </Group>
       <div className="card">
         <DataTable

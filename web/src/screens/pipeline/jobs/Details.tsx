@@ -1,8 +1,8 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { IconInfoCircle } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { Navigate, useLocation, useParams } from 'react-router';
-import { api, body, Problem } from '~/api/client';
+import { Navigate, useLocation, useNavigate, useParams } from 'react-router';
+import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Balance } from '~/parts/Balance';
@@ -25,6 +25,7 @@ export function Component() {
   const may = useMay();
   const client = useQueryClient();
   const { search } = useLocation();
+  const navigate = useNavigate();
   const live = useLiveJob(number);
   const job = live.data;
   const act = useMutation({
@@ -34,6 +35,17 @@ export function Component() {
           ? api.POST('/api/millrace/v1/jobs/{job}/cancel', { params: { path: { job: number } } })
           : api.POST('/api/millrace/v1/jobs/{job}/retry', { params: { path: { job: number } } }),
       ),
+    onError: failed,
+    onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
+  });
+  const again = useMutation({
+    mutationFn: (object: string) =>
+      body(
+        api.POST('/api/millrace/v1/jobs/{job}/objects/{object}/restart', {
+          params: { path: { job: number, object } },
+        }),
+      ),
+    onSuccess: ({ run }) => navigate({ pathname: at.job(run.pipeline, run.id), search }),
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
   });
@@ -109,6 +121,12 @@ export function Component() {
                       <tr key={one.stream}>
                         <td>
                           {one.stream}
+                          {one.tables.length > 0 && (
+                            <Text size="xs" c="dimmed" className="mono">
+                              → {one.tables.join(', ')}
+                            </Text>
+                          )}
+                          <Positions of={one} />
                           {one.error && (
                             <Text size="xs" c="var(--failed)">
                               <Told text={one.error.message} />
@@ -117,6 +135,18 @@ export function Component() {
                         </td>
                         <td>
                           <StatusBadge name={one.status} />
+                          {one.status === 'FAILED' && !isGoing(run.status) && may('pipelines.edit') && (
+                            <Button
+                              size="compact-xs"
+                              variant="default"
+                              mt={4}
+                              aria-label={`Read ${one.stream} again`}
+                              loading={again.isPending && again.variables === one.stream}
+                              onClick={() => again.mutate(one.stream)}
+                            >
+                              Read again
+                            </Button>
+                          )}
                         </td>
                         <td data-align="right">{count(run.streams[one.stream]?.read ?? 0)}</td>
                         <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
@@ -142,4 +172,19 @@ export function Component() {
       )}
     </Side>
   );
+}
+
+/** From where to where the job read an object, as its source says it. */
+function Positions({ of: { before, after } }: { of: Schemas['Job']['objects'][number] }) {
+  const moved = Object.keys(after).filter(
+    (lane) => JSON.stringify(before[lane]) !== JSON.stringify(after[lane]),
+  );
+  return moved.map((lane) => {
+    const told = `${JSON.stringify(before[lane] ?? null)} → ${JSON.stringify(after[lane])}`;
+    return (
+      <Text key={lane} size="xs" c="dimmed" className="mono" truncate maw={240} title={`${lane}: ${told}`}>
+        {told}
+      </Text>
+    );
+  });
 }

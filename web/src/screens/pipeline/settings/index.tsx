@@ -1,10 +1,21 @@
-import { Button, Group, NumberInput, Paper, SegmentedControl, Stack, Text, Title } from '@mantine/core';
+import {
+  Button,
+  Group,
+  NumberInput,
+  Paper,
+  SegmentedControl,
+  Stack,
+  Switch,
+  Text,
+  Title,
+} from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { ConnectionForm } from '~/parts/ConnectionForm';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { LimitForm } from '~/parts/LimitForm';
 import { failed } from '~/parts/notices';
 import { useReversible, useSeen } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
@@ -31,6 +42,7 @@ export function Component() {
           <Schedule key={JSON.stringify(pipeline.schedule)} saved={pipeline.schedule} />
           <Priority />
           <Lateness />
+          <Unusual />
           <Limit />
         </Stack>
       </fieldset>
@@ -188,25 +200,85 @@ function Lateness() {
   );
 }
 
-type Beyond = 'tell' | 'pause' | 'sideline';
+type Odd = Schemas['Unusual'];
 
-const BEYOND: { value: Beyond; label: string }[] = [
-  { value: 'tell', label: 'Tell people' },
-  { value: 'pause', label: 'Pause too' },
-  { value: 'sideline', label: 'Hold back loads too' },
-];
+/** What is not as it usually is, so that people are told. */
+function Unusual() {
+  const pipeline = usePipelineName();
+  const client = useQueryClient();
+  const params = { path: { pipeline } };
+  const queryKey = ['pipelines', 'one', pipeline, 'unusual'];
+  const odd = useQuery({
+    queryKey,
+    queryFn: () => body(api.GET('/api/millrace/v1/pipelines/{pipeline}/unusual', { params })),
+  });
+  // What somebody has in mind; null: nothing yet.
+  const [wanted, want] = useState<Partial<Odd> | null>(null);
+  const now: Partial<Odd> = { ...odd.data, ...wanted };
+  const save = useReversible<Odd, Odd>({
+    ask: (to) => body(api.PUT('/api/millrace/v1/pipelines/{pipeline}/unusual', { params, body: to })),
+    said: ({ times, intervals }) =>
+      times === null && intervals === null
+        ? `Nobody is told what is unusual for ${pipeline}`
+        : `People are told what is unusual for ${pipeline}`,
+    after: (found) => {
+      client.setQueryData(queryKey, found);
+      want(null);
+    },
+    stale: [],
+  });
+  const number = (value: number | string) => (value === '' ? null : Number(value));
+  const whole = (one: Partial<Odd>): Odd => ({
+    times: one.times ?? null,
+    intervals: one.intervals ?? null,
+    pause: one.pause ?? false,
+  });
+  return (
+    <Part
+      title="Unusual"
+      told="An alert is raised when a day brings many more rows than that day of the week does, or when loads bring nothing any more. Empty: nobody is told."
+    >
+      <Stack>
+        <Group align="flex-end">
+          <NumberInput
+            label="Times the usual rows of a day"
+            min={1}
+            value={typeof now.times === 'number' ? now.times : ''}
+            onChange={(value) => want({ ...wanted, times: number(value) })}
+            w={240}
+          />
+          <NumberInput
+            label="Intervals without any row"
+            min={1}
+            value={now.intervals ?? ''}
+            onChange={(value) => want({ ...wanted, intervals: number(value) })}
+            w={240}
+            allowDecimal={false}
+          />
+        </Group>
+        <Switch
+          label="Pause it too when a day brings too many"
+          disabled={now.times == null}
+          checked={now.pause ?? false}
+          onChange={(event) => want({ ...wanted, pause: event.currentTarget.checked })}
+        />
+        <ErrorNote error={save.error ?? odd.error} />
+        <Group>
+          <Button
+            variant="default"
+            disabled={wanted === null || !odd.data}
+            loading={save.isPending}
+            onClick={() => odd.data && save.mutate({ to: whole(now), from: whole(odd.data) })}
+          >
+            Save what is unusual
+          </Button>
+        </Group>
+      </Stack>
+    </Part>
+  );
+}
 
-type Wanted = Schemas['UsageLimitPipelineBody'];
-
-const DONE: Record<Beyond, string> = {
-  tell: 'The pipeline goes on.',
-  pause: 'Nothing is read until somebody resumes the pipeline.',
-  sideline: 'Rows are read, and wait on the stage until the next day.',
-};
-
-// A month: who gives more has no limit.
-const MOST_GRACE = 31 * 24;
-
+/** A limit of a day, and what it is measured by. */
 function Limit() {
   const pipeline = usePipelineName();
   const usual = useQuery({
@@ -214,119 +286,37 @@ function Limit() {
     queryFn: () =>
       body(api.GET('/api/millrace/v1/pipelines/{pipeline}/usual', { params: { path: { pipeline } } })),
   });
-  const kept = usual.data?.limit;
-  // What somebody has in mind; null: nothing yet.
-  const [typed, setRows] = useState<number | string | null>(null);
-  const [picked, setBeyond] = useState<Beyond | null>(null);
-  const [hours, setGrace] = useState<number | string | null>(null);
-  const rows = typed ?? kept?.rows ?? '';
-  const beyond = picked ?? (kept?.pause ? 'pause' : kept?.sideline ? 'sideline' : 'tell');
-  const grace = hours ?? kept?.grace_hours ?? 0;
   const params = { path: { pipeline } };
-  const save = useReversible<Wanted | null, unknown>({
-    ask: (to): Promise<unknown> =>
-      to === null
-        ? api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', {
-            params: { ...params, query: { period: 'day' } },
-          })
-        : api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', { params, body: to }),
-    said: (_, to) => (to === null ? `${pipeline} has no limit now` : `The limit of ${pipeline} is set`),
-    after: () => {
-      setRows(null);
-      setBeyond(null);
-      setGrace(null);
-    },
-    stale: ['usage'],
-  });
-  const before = kept
-    ? {
-        rows: kept.rows,
-        pause: kept.pause,
-        sideline: kept.sideline,
-        grace_hours: kept.grace_hours,
-      }
-    : null;
+  const suggested = usual.data?.suggested;
   return (
     <Part
       title="Rows a day"
       told={
-        usual.data?.suggested
-          ? `A sudden flood of rows raises an alert. By what it moved lately, ${usual.data.suggested.toLocaleString('en')} would be a good limit.`
+        suggested
+          ? `A sudden flood of rows raises an alert. By what it moved lately, ${count(suggested)} would be a good limit.`
           : 'A sudden flood of rows raises an alert.'
       }
     >
       <Stack>
-        {kept && (
+        {usual.data && (
           <Text size="sm">
-            Today {count(kept.used)} of {count(kept.rows)} so far
-            {kept.used <= kept.rows && kept.forecast > kept.rows && '; at this pace it goes beyond'}.
+            Loaded in the last{' '}
+            {usual.data.lately.map(({ days, loaded }) => `${days} days: ${count(loaded)}`).join(' · ')}
           </Text>
         )}
-        <NumberInput
-          label="At most"
-          min={1}
-          value={rows}
-          onChange={setRows}
-          w={220}
-          thousandSeparator=","
-          allowDecimal={false}
-          placeholder={usual.data?.suggested?.toLocaleString('en')}
+        <LimitForm
+          of={pipeline}
+          kept={usual.data?.limit ?? null}
+          period="day"
+          suggested={suggested ?? null}
+          ask={(to): Promise<unknown> =>
+            to === null
+              ? api.DELETE('/api/millrace/v1/pipelines/{pipeline}/limit', {
+                  params: { ...params, query: { period: 'day' } },
+                })
+              : api.PUT('/api/millrace/v1/pipelines/{pipeline}/limit', { params, body: to })
+          }
         />
-        <Stack gap={4}>
-          <SegmentedControl
-            aria-label="Beyond the limit"
-            value={beyond}
-            onChange={(value) => setBeyond(value as Beyond)}
-            data={BEYOND}
-            w="fit-content"
-          />
-          <Text size="sm" c="dimmed">
-            {DONE[beyond]}
-          </Text>
-        </Stack>
-        {beyond !== 'tell' && (
-          <NumberInput
-            label="Hours of grace"
-            description="How long it goes on after the hour in which the limit was passed"
-            min={0}
-            max={MOST_GRACE}
-            value={grace}
-            onChange={setGrace}
-            w={220}
-            allowDecimal={false}
-          />
-        )}
-        <ErrorNote error={save.error} />
-        <Group>
-          <Button
-            variant="default"
-            disabled={rows === '' || grace === '' || [typed, picked, hours].every((one) => one === null)}
-            loading={save.isPending && save.variables.to !== null}
-            onClick={() =>
-              save.mutate({
-                to: {
-                  rows: Number(rows),
-                  pause: beyond === 'pause',
-                  sideline: beyond === 'sideline',
-                  grace_hours: Number(grace),
-                },
-                from: before,
-              })
-            }
-          >
-            Set limit
-          </Button>
-          {kept && (
-            <Button
-              variant="subtle"
-              color="gray"
-              loading={save.isPending && save.variables.to === null}
-              onClick={() => save.mutate({ to: null, from: before })}
-            >
-              No limit
-            </Button>
-          )}
-        </Group>
       </Stack>
     </Part>
   );
