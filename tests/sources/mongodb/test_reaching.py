@@ -20,6 +20,7 @@ from tests.mongodb import Server
 from tests.proxy import Pair, Proxy
 from tests.sshd import SshServer, ssh_server
 
+from millrace.connect.log import Followed, Following
 from millrace.connect.reach import WORLD
 from millrace.connect.source import Context, Verdict
 from millrace.errors import MillraceError, Transient
@@ -240,8 +241,28 @@ def test_a_server_that_is_alone_has_no_change_streams_and_is_read_by_queries() -
         verdict = checked(**settings)[-1]
         assert (verdict.step, verdict.state) == ("log", "fail") and "replica set" in verdict.message
         assert [one.state for one in checked(**settings, ingestion_mode="table")] == ["pass"] * 3
+        with closing(Source(Config(**settings), Context())) as source:
+            log, streams = source.log(), {one.name: Followed(one, "merge") for one in source.streams()}
+            assert log is not None
+            with pytest.raises(MillraceError) as refused:
+                list(log.follow(Following(streams)))
+        assert refused.value.code == "mongodb_standalone" and "rs.initiate" in str(refused.value.hint)
     finally:
         server.stop()
+
+
+def test_a_database_that_is_not_there_has_nothing_to_read(guarded: Guarded) -> None:
+    settings = guarded.settings(db_user="root", db_names=["no_such_database"])
+    assert names(**settings) == []
+    verdict = checked(**settings)[-1]
+    assert (verdict.step, verdict.state) == ("objects", "fail")
+    assert "no_such_database" in verdict.message and "db_names" in str(verdict.hint)
+
+
+def test_a_port_of_another_service_is_no_mongodb(ssh_server: SshServer) -> None:
+    for use_ssl, codes in ((False, ("mongodb_1008", "mongodb_1009", "mongodb_1005")), (True, ("mongodb_1009",))):
+        error = fault(db_host="127.0.0.1", db_port=ssh_server.port, use_ssl=use_ssl, connect_timeout_s=2)
+        assert error.code in codes
 
 
 def test_a_deployment_is_read_through_ssh(guarded: Guarded, ssh_server: SshServer) -> None:

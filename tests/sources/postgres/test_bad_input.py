@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,12 +17,15 @@ from tests.sources.postgres.following import Follow, source
 from tests.sources.postgres.log.site import Site
 from tests.sources.postgres.test_pipeline import pipeline, run
 from tests.sources.site import PIPELINE
+from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import WORLD, Walled
 from millrace.connect.source import Context, Reading
 from millrace.control import object_actions
 from millrace.control.home import Home
-from millrace.errors import ConfigError, MillraceError, ObjectRefused
+from millrace.errors import ConfigError, MillraceError, ObjectRefused, Transient
+
+__all__ = ["ssh_server"]
 
 
 def refused(database: Database, **settings: Any) -> MillraceError:
@@ -30,7 +34,7 @@ def refused(database: Database, **settings: Any) -> MillraceError:
         reader.streams()
     (*_, last) = reader.check()
     assert (last.state, last.message, last.hint) == ("fail", raised.value.message, raised.value.hint)
-    assert database.password not in f"{raised.value.message} {raised.value.hint}"
+    assert raised.value.hint and database.password not in f"{raised.value.message} {raised.value.hint}"
     return raised.value
 
 
@@ -56,6 +60,21 @@ def test_an_unknown_database_is_1014(shop: Database) -> None:
 
 def test_encryption_that_the_server_does_not_have_is_1017(shop: Database) -> None:
     assert refused(shop, use_ssl=True).code == "postgres_1017"
+
+
+def test_a_server_that_says_nothing_is_1017(shop: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = refused(replace(shop, port=silent.getsockname()[1]), connect_timeout_s=2)
+    assert (found.code, isinstance(found, Transient)) == ("postgres_1017", True)
+
+
+def test_a_port_of_another_service_is_no_postgresql(shop: Database, ssh_server: SshServer) -> None:
+    # What it says of encryption depends on how much it has said when it hangs up.
+    for mode, codes in (("disable", ("postgres_1006",)), ("require", ("postgres_1006", "postgres_1017"))):
+        there = source(replace(shop, port=ssh_server.port), connect_timeout_s=2, ssl_mode=mode)
+        with closing(there) as reader, pytest.raises(MillraceError, match=str(ssh_server.port)) as raised:
+            reader.streams()
+        assert raised.value.code in codes and "db_port" in str(raised.value.hint)
 
 
 @pytest.fixture
@@ -98,7 +117,13 @@ def test_a_user_without_a_grant_sees_no_table_and_the_check_says_which_grant(sho
             assert reader.check()[-1].hint == "Grant the user USAGE on the schema and SELECT on its tables."
             shop.run("GRANT SELECT ON t TO reader")
             assert [stream.name for stream in reader.streams()] == ["public.t"]
-            shop.run("REVOKE SELECT ON t FROM reader")
+            # Each right by itself is not enough.
+            shop.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+            assert reader.streams() == []
+            assert reader.check()[-1].hint == "Grant the user USAGE on the schema and SELECT on its tables."
+            shop.run("GRANT USAGE ON SCHEMA public TO reader")
+            assert [stream.name for stream in reader.streams()] == ["public.t"]
+            shop.run("REVOKE SELECT ON t FROM reader", "GRANT USAGE ON SCHEMA public TO PUBLIC")
     finally:
         shop.run("DROP OWNED BY reader", "DROP ROLE reader")
 

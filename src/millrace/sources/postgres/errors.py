@@ -153,7 +153,7 @@ def _unreachable(text: str, where: str, user: str, database: str) -> MillraceErr
     if any(word in besides for word in _ENCRYPTION):
         return ConfigError(
             f"{where} and the settings of encryption do not go together: {said}.",
-            hint="Check ssl_mode and the certificates.",
+            hint="Check ssl_mode and the certificates, and that PostgreSQL answers at db_port and nothing else.",
             path="ssl_mode",
             code="postgres_1017",
         )

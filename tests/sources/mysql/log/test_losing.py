@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Note, Retention, Verdict
 from millrace.control import log_watch, runs
 from millrace.data.batch import Checkpoint
-from millrace.errors import ConfigError, MillraceError
+from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.source import Source
 
@@ -117,13 +118,20 @@ def test_a_transaction_that_may_be_taken_back_later_is_told(following: Site, sho
         ("SELECT, REPLICATION SLAVE, BINLOG MONITOR ON *.*", ""),
     ],
 )
-def test_a_right_that_is_missing_is_1012(shop: Database, grants: str, number: str) -> None:
+def test_a_right_that_is_missing_is_1012(shop: Database, tmp_path: Path, grants: str, number: str) -> None:
     shop.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE USER 'reader'@'%' IDENTIFIED BY 'p'")
     try:
         shop.run(f"GRANT {grants} TO 'reader'@'%'")
         found = finding(replace(shop, user="reader", password="p"))
         assert found.state == ("fail" if number else "pass")
         assert number in found.message
+        made = Site(tmp_path, replace(shop, user="reader", password="p")).create()
+        if number:
+            error = refused(made)
+            assert (error.code, "REPLICATION SLAVE" in str(error.hint)) == (f"mysql_{number}", True)
+        else:
+            made.run()
+        made.close()
     finally:
         shop.run("DROP USER 'reader'@'%'")
 
@@ -132,6 +140,7 @@ def test_a_right_that_is_missing_is_1012(shop: Database, grants: str, number: st
     ("wrong", "code"),
     [
         ({"db_password": "wrong"}, "mysql_1011"),
+        ({"db_user": "nobody_at_all"}, "mysql_1011"),
         ({"db_name": "nowhere"}, "mysql_1026"),
         ({"db_host": "no-such-host.invalid"}, "mysql_1006"),
         ({"db_port": 1}, "mysql_1003"),
@@ -144,7 +153,16 @@ def test_a_connection_that_fails_has_its_number(shop: Database, wrong: dict[str,
         source.streams()
     assert raised.value.code == code
     assert code.removeprefix("mysql_") in raised.value.message
-    assert source.check()[-1].message == raised.value.message
+    found = source.check()[-1]
+    assert (found.message, found.hint) == (raised.value.message, raised.value.hint) and found.hint
+
+
+def test_a_server_that_says_nothing_is_1017(shop: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = shop.settings(ingestion_mode="log", db_port=silent.getsockname()[1], connect_timeout_s=1)
+        with pytest.raises(Transient, match="1017") as raised:
+            Source(Config(**settings)).streams()
+    assert raised.value.code == "mysql_1017" and raised.value.hint
 
 
 def test_a_server_without_a_log_and_a_database_that_is_not_in_it_are_told(
@@ -154,6 +172,9 @@ def test_a_server_without_a_log_and_a_database_that_is_not_in_it_are_told(
     try:
         own.restart(f"--binlog-ignore-db={shop.name}")
         assert finding(shop).message.startswith(f"Schema '{shop.name}' is not tracked via bin logs")
+        with pytest.raises(ConfigError, match="is not tracked") as raised:
+            Site(tmp_path / "first", shop).create().run()
+        assert raised.value.code == "mysql_not_tracked"
         own.restart("--skip-log-bin")
         assert finding(shop).message.startswith("Failed to determine binlog filename/position")
         with pytest.raises(ConfigError) as raised:
