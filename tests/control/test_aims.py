@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from millrace.control import alert_channels, connections, drafts
 from millrace.control.actors import EVERYTHING, Actor
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.errors import ConfigError
 
 COLLECTOR = "https://collector.example.com"
 
@@ -73,9 +75,9 @@ def test_of_a_channel(home: Home) -> None:
     with meanwhile(home, "alert_channels", saved):
         assert sent() == ("1.1.1.1", "real")
     alert_channels.change(editor(home), "mail", config=elsewhere)
-    with meanwhile(home, "alert_channels", saved):
+    with meanwhile(home, "alert_channels", saved), pytest.raises(ConfigError, match="would lead elsewhere"):
         alert_channels.change(editor(home), "mail", config=kept)
-    assert sent() == ("8.8.8.8", "own")
+    assert sent() == ("1.1.1.1", "real")
 
 
 def test_of_a_draft(home: Home, clevertap: dict[str, Any], tmp_path: Path) -> None:
