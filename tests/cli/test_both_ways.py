@@ -316,6 +316,10 @@ def test_alerts(both: Twins):
         assert len(receiver.received) == 8
         both.done("alert", "change", "ops", "--only", "schema", "--off", "--quiet-hours", "22:00-07:00", "--json")
         both.refused("unknown_channel", "alert", "change", "nothing", "--off")
+        both.done(
+            "alert", "add", "signed", "webhook", f"url={receiver.url}/s3ntinel", "secret=s3ntinel", "--only", "schema"
+        )
+        assert both.done("alert", "change", "signed", "secret=", "--json").json["secrets"] == ["url"]
         both.done("alert", "test", "ops")
         receiver.answers += [403, 403]
         assert both.ask("alert", "test", "ops").code == 1

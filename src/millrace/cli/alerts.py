@@ -212,6 +212,8 @@ def change(
     given = apply.typed(apply.pairs(settings or []), os.environ)
     with face.desk() as desk:
         old = next((one for one in desk.ask(operations.channels) if one.name == name), None)
+        if old is not None:
+            given |= dict.fromkeys(key for key in old.secrets if given.get(key) == "")
         whole = {**old.config, **given} if old is not None and given else given or None
         wished = any(value is not None for value in (only or None, least, quiet_hours))
         wanted = _wish(old.wanted, only, least, quiet_hours, time_zone) if old is not None and wished else None

@@ -190,8 +190,7 @@ def _taken(home: Home, now: datetime) -> Any:
             if connection.execute(mine).rowcount == 1:
                 joined = alert_deliveries.join(channels, channels.c.id == d.channel_id)
                 joined = joined.join(alerts, alerts.c.id == d.alert_id)
-                more = (channels.c.kind, channels.c.config, channels.c.name, alerts.c.category)
-                query = sa.select(alert_deliveries, *more)
+                query = sa.select(alert_deliveries, channels.c.name, alerts.c.category)
                 row = connection.execute(query.select_from(joined).where(d.id == first.id)).one()
                 hearing = alert_routing.hearing(connection, row.team_id, row.category)
                 if alert_routing.who(row.channel_id, row.recipient) in hearing:

@@ -32,11 +32,15 @@ def upgrade() -> None:
         for id_ in connection.execute(whole).scalars().all() if addresses else ():
             row = dict(connection.execute(sa.select(deliveries).where(d.id == id_)).mappings().one())
             same = [d[name] == row[name] for name in ONCE]
-            known = set(connection.execute(sa.select(d.recipient).where(*same)).scalars())
+            known = {one.casefold() for one in connection.execute(sa.select(d.recipient).where(*same)).scalars()}
+            fresh = [one for one in dict.fromkeys(addresses) if one.casefold() not in known]
+            if not fresh:
+                connection.execute(sa.delete(deliveries).where(d.id == id_))
+                continue
+            # The message itself goes on as that to the first, so that it keeps its place among all and its key.
+            connection.execute(sa.update(deliveries).where(d.id == id_).values(recipient=fresh[0]))
             del row["id"]
-            for address in dict.fromkeys(addresses):
-                if address not in known:
-                    key = str(uuid.uuid4())
-                    own = {"recipient": address, "key": key, "message": row["message"].replace(row["key"], key)}
-                    connection.execute(sa.insert(deliveries).values(row | own))
-            connection.execute(sa.delete(deliveries).where(d.id == id_))
+            for address in fresh[1:]:
+                key = str(uuid.uuid4())
+                own = {"recipient": address, "key": key, "message": row["message"].replace(row["key"], key)}
+                connection.execute(sa.insert(deliveries).values(row | own))
