@@ -5,16 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.postgres import Server, binaries
+from tests.postgres import Database, Server, binaries
+from tests.proxy import Pair, Proxy
 from tests.sources.postgres.log.site import Site
 
-from millrace.errors import MillraceError
+from millrace.connect.sql import libpq
+from millrace.errors import MillraceError, Transient
+from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.log import history
-from millrace.sources.postgres.log.log import Log
+from millrace.sources.postgres.log.log import Log, errors_of_log
+from millrace.sources.postgres.log.wire import Wire
 
 ASKED = "SELECT id, name FROM pets ORDER BY id"
 
@@ -66,3 +71,12 @@ def test_what_a_history_has_seen_is_not_taken_back_by_a_crash(
         if mode == "append":
             wanted = sorted([(1, *history_read), *wanted])
         assert site.rows("pets", "id, name") == wanted
+
+
+def test_a_server_that_goes_while_it_is_asked_is_waited_for(postgres: Database) -> None:
+    proxy = Proxy(postgres.port)
+    config = Config(**replace(postgres, port=proxy.port).settings())
+    with closing(proxy), closing(Wire(libpq.uri(config), errors_of_log(config))) as wire:
+        assert wire.ask("SHOW server_version_num")
+        with proxy.at(1, Pair.cut), pytest.raises(Transient):
+            wire.ask("IDENTIFY_SYSTEM")

@@ -66,6 +66,10 @@ class Wire:
 
     def ask(self, command: str, patience: Patience | None = None) -> list[tuple[str | None, ...]]:
         """Rows of one command. Raises what the ``patience`` has to say when that ends."""
+        with self._errors():
+            return self._answer(command, patience)
+
+    def _answer(self, command: str, patience: Patience | None) -> list[tuple[str | None, ...]]:
         self._pgconn.send_query(command.encode())
         began = time.monotonic()
         while self._pgconn.is_busy():
@@ -95,24 +99,24 @@ class Wire:
         """Messages as they come; None when nothing came for so long."""
         get, now = self._pgconn.get_copy_data, time.monotonic
         count = 0
-        while True:
-            size, data = get(1)
-            if size > 0:
-                count += 1
-                if not count & 0xFF and now() - self._told_at > _FEEDBACK_S:
+        with self._errors():
+            while True:
+                size, data = get(1)
+                if size > 0:
+                    count += 1
+                    if not count & 0xFF and now() - self._told_at > _FEEDBACK_S:
+                        self.feedback()
+                    yield data
+                    continue
+                if size < 0:
+                    result = self._pgconn.get_result()
+                    if result is not None:
+                        self._checked(result)
+                    raise Transient("the server ended the connection over which it sends its log")
+                if now() - self._told_at > _FEEDBACK_S:
                     self.feedback()
-                yield data
-                continue
-            if size < 0:
-                result = self._pgconn.get_result()
-                if result is not None:
-                    self._checked(result)
-                raise Transient("the server ended the connection over which it sends its log")
-            if now() - self._told_at > _FEEDBACK_S:
-                self.feedback()
-            if not self._wait(pause_s):
-                yield None
-            with self._errors():
+                if not self._wait(pause_s):
+                    yield None
                 self._pgconn.consume_input()
 
     def confirm(self, at: int) -> None:
