@@ -11,9 +11,12 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
+from millrace.connect.source import Reading
+from millrace.control import records, runs
 from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.database import MySQL
 from millrace.sources.mysql.log import history, log, presence, server
+from millrace.sources.mysql.source import Source
 
 __all__ = ["shop", "site"]
 
@@ -85,6 +88,57 @@ def test_tables_are_emptied_and_change_places(site: Site, shop: Database) -> Non
     assert site.rows("anew", "id, v") == [(7, "z")]
     assert site.rows("loose", "id, v") == [(1, "a"), (1, "c"), (2, "b")]
     assert site.rows("loose", "id, v", deleted=True) == [(2, "b")]
+
+
+def lost(site: Site) -> list[str]:
+    """What the run had to say of rows, without the remedy."""
+    notes = records.run_records(site.home)[0].notes
+    return [note.message.partition(":")[0] for note in notes if note.code == "rows_lost"]
+
+
+def test_rows_that_go_or_change_without_a_row_of_the_log_are_told(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.run(
+        "CREATE TABLE parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id) "
+        "(PARTITION a VALUES LESS THAN (10), PARTITION b VALUES LESS THAN (20), PARTITION c VALUES LESS THAN (30))",
+        "CREATE TABLE plain (id int PRIMARY KEY)",
+        "INSERT INTO parted VALUES (1, 1), (11, 11), (21, 21)",
+        "INSERT INTO plain VALUES (1)",
+    )
+    site.create()
+    site.run()
+    shop.run(
+        "ALTER TABLE parted TRUNCATE PARTITION a",
+        "ALTER TABLE plain ADD n int DEFAULT 7, ADD m int",
+        "INSERT INTO plain (id) VALUES (2)",
+    )
+    site.run()
+    gone = "rows of parted went with a part of the table, which does not mark them as deleted"
+    filled = "plain.n came with values"
+    assert lost(site) == [gone, filled]
+    assert site.rows("parted", "id, v") == [(1, 1), (11, 11), (21, 21)]
+    assert site.rows("plain", "id, n, m") == [(1, None, None), (2, 7, None)]
+    shop.run("ALTER TABLE parted DROP PARTITION b")
+    site.run()
+    assert lost(site) == [gone]
+    runs.resync(site.home, "followed", mode="drop-and-load")
+    site.run()
+    assert (lost(site), site.rows("parted", "id, v")) == ([], [(21, 21)])
+    assert site.rows("plain", "id, n, m") == [(1, 7, None), (2, 7, None)]
+    # What a history reads behind the statement it has.
+    read, changes = Source.read, ["ALTER TABLE plain ADD o int NOT NULL"]
+
+    def called(self: Source, reading: Reading) -> Any:
+        if reading.lane == "historical" and changes:
+            shop.run(changes.pop())
+        return read(self, reading)
+
+    monkeypatch.setattr(Source, "read", called)
+    site.run(only=["plain"], forget=("historical",))
+    assert (changes, lost(site)) == ([], [])
+    site.run()
+    assert (lost(site), site.rows("plain", "id, o")) == ([], [(1, 0), (2, 0)])
 
 
 @pytest.mark.parametrize(("image", "mode"), [("MINIMAL", "merge"), ("MINIMAL", "history"), ("NOBLOB", "append")])

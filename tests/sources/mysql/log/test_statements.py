@@ -71,3 +71,11 @@ def test_other_statements_do_what_they_say() -> None:
     assert of("DROP TEMPORARY TABLE t") == of("CREATE INDEX i ON t (a)") == of("ANALYZE TABLE t") == []
     ((altered),) = of("ALTER TABLE t TRUNCATE PARTITION p")
     assert isinstance(altered, Altered) and altered.lost
+    sql = (
+        "ALTER TABLE t ADD a int DEFAULT 7, ADD COLUMN b int NOT NULL AFTER a, ADD (c int, d text DEFAULT NULL, "
+        "e timestamp DEFAULT (now()), KEY (c)), ADD f bigint AUTO_INCREMENT UNIQUE, ADD INDEX (a), ADD g int COMMENT "
+        "'NOT NULL DEFAULT 3', ADD h int GENERATED ALWAYS AS (id + 1), ADD IF NOT EXISTS i serial, ADD `key` int, "
+        "ADD r timestamp(6) GENERATED ALWAYS AS ROW START, ADD PERIOD FOR SYSTEM_TIME (r, q), MODIFY id int NOT NULL"
+    )
+    ((altered),) = of(sql)
+    assert isinstance(altered, Altered) and altered.filled == ("a", "b", "e", "f", "h", "i")

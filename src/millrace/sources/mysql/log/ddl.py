@@ -7,6 +7,7 @@ which order. Source: https://dev.mysql.com/doc/refman/8.4/en/alter-table.html, h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from millrace.data.dataclass import dataclass
@@ -26,6 +27,8 @@ class Altered:
     change: Change
     lost: bool = False
     """Rows went with a part of the table, and no row of the log says so."""
+    filled: tuple[str, ...] = ()
+    """New columns that have a value in rows that were there, and no row of the log says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ _NO_COLUMN = frozenset(
     ("INDEX", "KEY", "UNIQUE", "PRIMARY", "CONSTRAINT", "FOREIGN", "FULLTEXT", "SPATIAL", "CHECK", "PERIOD",
      "PARTITION", "SYSTEM")
 )  # fmt: skip
+_FILLING = frozenset(("AUTO_INCREMENT", "SERIAL", "AS"))
 _LOSING = frozenset(("TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT"))
 
 
@@ -157,8 +161,11 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
     changes: list[Change] = []
     to: Name | None = None
     lost = False
+    filled: list[str] = []
     for part in parts(found):
         word = part.word()
+        if word == "ADD":
+            filled += _filled(Tokens(part.rest()))
         if word == "RENAME" and part.peek() not in ("COLUMN", "INDEX", "KEY"):
             if part.peek() in ("TO", "AS", "="):
                 part.word()
@@ -174,7 +181,7 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
             now = one(now) if now is not None else None
         return now
 
-    yield Altered(table, change, lost)
+    yield Altered(table, change, lost, tuple(filled))
     if to is not None:
         yield Renamed(table, to)
 
@@ -226,6 +233,23 @@ def _added(part: Tokens) -> Change | None:
         return _put(columns, _of_table(column, columns), *where)
 
     return change
+
+
+def _filled(part: Tokens) -> Iterator[str]:
+    """Of columns that are added those with a value in each row: a default, the one of their type where they must not be
+    NULL, a number that rises, or what is computed."""
+    explicit = part.skip("COLUMN")
+    part.skip("IF", "NOT", "EXISTS")
+    inside = part.group()
+    for one in parts(inside) if inside is not None else (part,):
+        if not explicit and one.peek() in (*_NO_COLUMN, ""):
+            continue
+        name, words = one.name(), [word.upper() for word in one.rest()]
+        pairs = {*pairwise(words)}
+        default = any(one == "DEFAULT" and other != "NULL" for one, other in pairs)
+        filling = ("NOT", "NULL") in pairs or not {*words}.isdisjoint(_FILLING)
+        if default or (filling and ("AS", "ROW") not in pairs):
+            yield name
 
 
 def _all(made: Sequence[Known | None]) -> Change:

@@ -35,6 +35,9 @@ FOLLOW_S = 900.0
 _BODY = HEAD + 8
 """Where a table map says which table it is, behind the number that rows call it by."""
 
+_ANEW = "read its history again into a fresh table (`millrace resync --mode drop-and-load`)"
+_AGAIN = "read its history again (`millrace resync`)"
+
 
 @dataclass(slots=True)
 class Position:
@@ -307,8 +310,8 @@ class Read:
         elif isinstance(effect, Dropped) and effect.database == database:
             for name in self.following.streams:
                 yield from self._emptied(name, gone=True)
-        elif isinstance(effect, Altered) and effect.lost and effect.table[0] == database:
-            self._lost(effect.table[1])
+        elif isinstance(effect, Altered) and effect.table[0] == database:
+            self._untold(effect.table[1], effect)
         self.tracking.follow(effect)
         self._tables.clear()
         self._by_number.clear()
@@ -323,10 +326,20 @@ class Read:
         self._touched[name] = table
         yield from table.truncate()
 
-    def _lost(self, name: str) -> None:
-        if name in self.following.streams:
+    def _untold(self, name: str, effect: Altered) -> None:
+        """A person hears what the statement did to rows, of which the log has none."""
+        followed = self.following.streams.get(name)
+        if followed is None:
+            return
+        if effect.lost:
             text = f"rows of {name} went with a part of the table, which does not mark them as deleted"
-            self.log.context.note(Note("rows_lost", text))
+            self.log.context.note(Note("rows_lost", f"{text}: {_ANEW}"))
+        history: Any = followed.history
+        if history and self._start < Place.of(history["snapshot"]):
+            return
+        for column in effect.filled if history else ():
+            text = f"{name}.{column} came with values: rows that were there before have NULL in their place"
+            self.log.context.note(Note("rows_lost", f"{text}: {_AGAIN}"))
 
     def _bare(self, name: str) -> Changes:
         """The table without its columns, which are not needed to say that it has no rows."""
