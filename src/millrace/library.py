@@ -136,7 +136,7 @@ class Reader:
         return self._only().batches()
 
     def _only(self) -> StreamReader:
-        streams = self.streams()
+        streams = [stream for stream in self.streams() if stream.name not in self.kind.extras]
         if len(streams) != 1:
             raise ConfigError(
                 f"{self.kind.title} has {len(streams)} objects",

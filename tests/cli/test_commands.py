@@ -191,7 +191,8 @@ def test_check_tests_connections_and_fails_with_a_code(shop: Shop, tmp_path: Pat
 
 
 def test_discover_lists_what_a_source_offers(shop: Shop):
-    (offer,) = shop.ask("discover", "clevertap", "--json").json
+    offer, *others = shop.ask("discover", "clevertap", "--json").json
+    assert (offer["extra"], {one["extra"] for one in others}) == (False, {True})
     assert (offer["name"], offer["key"], offer["historical"]) == ("Events", ["__hevo_id"], True)
     assert "event_props" in shop.ask("discover", "clevertap").out
 

@@ -53,7 +53,13 @@ def discover(face: Face, source: Annotated[str, typer.Argument(metavar="SOURCE",
 
 def _offered(offers: list[Offer]) -> Iterator[str]:
     rows = [
-        (one.name, ", ".join(one.key) or None, one.cursor_field, one.historical, len(one.columns) or None)
+        (
+            f"{one.name} (if named)" if one.extra else one.name,
+            ", ".join(one.key) or None,
+            one.cursor_field,
+            one.historical,
+            len(one.columns) or None,
+        )
         for one in offers
     ]
     yield from table(("object", "key", "position by", "history", "columns"), rows)

@@ -275,6 +275,9 @@ class Source(ABC, Generic[C]):
     logged: ClassVar[bool] = False
     """With some settings its changes come from a log (`log`)."""
 
+    extras: ClassVar[frozenset[str]] = frozenset()
+    """Names of streams that a pipeline reads only where it names them; who reads all reads the others."""
+
     spreads: ClassVar[bool] = False
     """Several workers may read from one connection at the same time: its limits are not kept in one process."""
 

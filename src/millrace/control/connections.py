@@ -81,7 +81,8 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A stream that a source offers. ``columns`` may be a part of them: others appear with the rows."""
+    """A stream that a source offers. ``columns`` may be a part of them: others appear with the rows. ``extra``: it is
+    read only where a pipeline names it."""
 
     name: str
     key: tuple[str, ...]
@@ -89,6 +90,7 @@ class Offer:
     historical: bool
     deletes: bool
     columns: tuple[Offered, ...]
+    extra: bool
 
 
 def create(home: Home, kind: Kind, name: str, type_: str, config: Mapping[str, Any]) -> Connection:
@@ -330,6 +332,7 @@ def offers(source: Source[Any]) -> list[Offer]:
                 columns=tuple(
                     Offered(field.name, types.name(types.canonical(field.type))) for field in stream.schema or ()
                 ),
+                extra=stream.name in source.extras,
             )
             for stream in source.streams()
         ]

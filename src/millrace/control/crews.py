@@ -261,7 +261,11 @@ class Crew:
         return [
             stream
             for stream in streams
-            if (stream.name.lower() in wanted if only else self._selected(stream) and stream.name not in resting)
+            if (
+                stream.name.lower() in wanted
+                if only
+                else self.pipeline.selects(stream.name) and stream.name not in resting
+            )
         ]
 
     def _tell_missing(self, offered: Sequence[Stream]) -> None:
@@ -274,9 +278,6 @@ class Crew:
             why = "each is gone, cannot be read, or is not in the log"
             text = f"the source does not offer {names}, of which nothing is read: {why}; the source offers {others}"
             self.note(Note("object_missing", text))
-
-    def _selected(self, stream: Stream) -> bool:
-        return self.pipeline.selected is None or stream.name in self.pipeline.selected
 
     def close(self) -> None:
         self._stack.close()

@@ -330,6 +330,8 @@ class _Reading:
         """What the file says of objects, by their names."""
         found: dict[str, dict[str, JSON]] = {}
         every = part.objects if isinstance(part.objects, dict) else {}
+        type_ = source.type if source else self.saved.source_types.get(str(part.source))
+        extras = registry.source(type_).extras if type_ is not None and ALL in every else frozenset[str]()
         for name, one in every.items():
             place = (*at, "objects", name)
             said: dict[str, JSON] = {} if one.state is None else {"state": one.state}
@@ -342,6 +344,13 @@ class _Reading:
             if name == ALL and (said or one.load_mode):
                 self.tree.report(
                     "all_objects", "what holds for all objects is a setting of the pipeline", place, 'Write "*": {}.'
+                )
+            elif ALL in every and name in extras:
+                self.tree.report(
+                    "all_objects",
+                    f"{name} is read only where objects are named one by one",
+                    place,
+                    'Name every object, without "*".',
                 )
             elif one.load_mode and ALL in every:
                 self.tree.report(

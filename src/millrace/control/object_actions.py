@@ -275,9 +275,16 @@ def _settle(home: Home, found: Pipeline, one: Object, values: dict[str, Any]) ->
     row |= {**values, "changed_at": now}
     with home.database.transaction() as connection:
         upsert(connection, object_settings, [row], key=["pipeline_id", "stream"])
-        if row["state"] == "ACTIVE" and found.selected is not None and one.name not in found.selected:
-            own = {"pipeline_id": found.id, "stream": one.name, "load_mode": None}
-            connection.execute(sa.insert(selected).values(own))
+        if row["state"] == "ACTIVE" and not found.selects(one.name):
+            names = {one.name}
+            if found.selected is None:
+                # It is read only where it is named, and then all are named that were read so far.
+                met = sa.select(object_settings.c.stream).where(
+                    object_settings.c.pipeline_id == found.id, object_settings.c.gone_at.is_(None)
+                )
+                names |= {name for name in connection.execute(met).scalars() if found.selects(name)}
+            own = [{"pipeline_id": found.id, "stream": name, "load_mode": None} for name in sorted(names)]
+            connection.execute(sa.insert(selected), own)
         runs_alone = row["schedule"] if row["state"] == "ACTIVE" else None
         active = found.state == "ACTIVE"
         slots.begin(connection, found.id, "object", runs_alone, now, stream=one.name, active=active)

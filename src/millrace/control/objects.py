@@ -197,8 +197,8 @@ def _objects(connection: sa.Connection, pipeline: Pipeline, now: datetime) -> li
     for name in names:
         own, lanes = settings.get(name), at.get(name, {})
         state: ObjectState = own.state if own is not None else "ACTIVE"
-        # Nobody skipped it: it was not chosen, or the source has it since then.
-        included = pipeline.selected is None or name in pipeline.selected or state == "SKIPPED"
+        # Nobody skipped it: it was not chosen, the source has it since then, or it is read only where it is named.
+        included = pipeline.selects(name) or state == "SKIPPED"
         if not included:
             state = "SKIPPED"
         until = held.get(name, held.get("")) if state == "ACTIVE" else None

@@ -22,7 +22,7 @@ from millrace.control.priority import Priority
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, as_typed
+from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -60,7 +60,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A saved pipeline. ``objects`` None: every stream is selected."""
+    """A saved pipeline. ``objects`` None: every stream is selected, but for the extras of its source."""
 
     id: str
     number: int
@@ -90,8 +90,20 @@ class Pipeline:
 
     @property
     def selected(self) -> frozenset[str] | None:
-        """Streams that are read; None for all."""
+        """Streams that are read; None for all but the extras of the source."""
         return None if self.objects is None else frozenset(self.objects)
+
+    def selects(self, stream: str) -> bool:
+        """Whether the stream is read, as far as that was chosen."""
+        return stream not in self.extras if self.objects is None else stream in self.objects
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """Streams that are read only where they are named; none where nobody can say."""
+        try:
+            return connections.registry.source(self.source_type).extras
+        except MillraceError:  # its package is not here, and nothing can be read
+            return frozenset()
 
     @property
     def modes(self) -> dict[str, Mode]:

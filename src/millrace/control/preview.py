@@ -23,13 +23,13 @@ def preview(home: Home, source: str, stream: str | None = None, limit: int = 10)
     """Up to ``limit`` rows of one object as the source gives them. Nothing is staged, loaded or remembered.
 
     Rows that the source itself refuses are left out. Raises ConfigError when the object is not there, or is not named
-    and not the only one.
+    and not the only one that is read without being named.
     """
     home.actor.must("view")
     found = connections.find(home, "source", source)
     opened = connections.build_source(home, found.id, Context(clock=machine_clock()))
     with closing(opened):
-        wanted = _chosen(opened.streams(), stream, source)
+        wanted = _chosen(opened.streams(), stream, source, opened.extras)
         reading = Reading(wanted, "historical" if wanted.historical else "incremental")
         batches: list[pa.RecordBatch] = []
         left = limit
@@ -52,11 +52,12 @@ def preview(home: Home, source: str, stream: str | None = None, limit: int = 10)
     return pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="permissive")
 
 
-def _chosen(streams: list[Stream], name: str | None, source: str) -> Stream:
+def _chosen(streams: list[Stream], name: str | None, source: str, extras: frozenset[str]) -> Stream:
     listed = ", ".join(stream.name for stream in streams)
     if name is None:
-        if len(streams) == 1:
-            return streams[0]
+        usual = [stream for stream in streams if stream.name not in extras]
+        if len(usual) == 1:
+            return usual[0]
         raise ConfigError(f"source {source!r} has several objects", hint=f"Name one of: {listed}.", code="which_object")
     for stream in streams:
         if stream.name.lower() == name.lower():

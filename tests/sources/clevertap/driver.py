@@ -100,6 +100,7 @@ class Pipeline:
     mode: LoadMode = "merge"
     late: bool = False
     """Nothing is committed before a lane ends."""
+    stream: str = "Events"
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -128,7 +129,7 @@ class Pipeline:
         return self.counts - before
 
     def _lane(self, source: Source, lane: Lane, crash_at: int | None, slices: tuple[Slice, ...]) -> None:
-        stream = source.streams()[0]
+        stream = next(one for one in source.streams() if one.name == self.stream)
         cursor = None if lane == "again" else self.kept.cursors.get(lane)
         followed = self.kept.cursors.get("incremental") if lane == "again" else None
         reading = Reading(stream, lane, cursor, Recall(self.kept), self.mode, slices, followed=followed)

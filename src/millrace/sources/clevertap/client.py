@@ -26,6 +26,8 @@ from millrace.sources.clevertap.mapper import Columns
 from millrace.sources.clevertap.mappers import Mapped, Mappers, Settings
 from millrace.sources.clevertap.planner import number
 
+Walked = Literal["events", "profiles"]
+
 _REOPENED_LOST = 3
 _COUNT_FIRST_S = 0.25
 _COUNT_WAIT_S = 3.0
@@ -57,8 +59,14 @@ class Page:
 
     walk: int
     number: int
-    columns: Columns
+    answer: wire.Answer
     upto: date
+
+    @property
+    def columns(self) -> Columns:
+        """The rows of a page of events."""
+        assert isinstance(self.answer, Mapped)
+        return self.answer.columns
 
 
 class CleverTap:
@@ -91,17 +99,17 @@ class CleverTap:
         self.closed.set()
         self._client.close()
 
-    def walk(self, event: str, first: date, last: date, today: date) -> Iterator[Page]:
+    def walk(self, event: str, first: date, last: date, today: date, api: Walked = "events") -> Iterator[Page]:
         """Pages of an event's days, to the end; opened again where the cursor was lost or the connection was bad.
 
-        Raises Unanswered, CursorStuck, AuthError and Stopped.
+        They hold the events, or the people who did them. Raises Unanswered, CursorStuck, AuthError and Stopped.
         """
         lost = walk = 0
         hopeful = True
         upto = last
         while True:
             try:
-                yield from self._walk_once(event, first, upto, walk)
+                yield from self._walk_once(event, first, upto, walk, api)
                 return
             except Unanswered as failure:
                 if failure.meaning == "lost_cursor" and lost < _REOPENED_LOST:
@@ -167,19 +175,18 @@ class CleverTap:
             answer = self._ask(api, "GET", f"{path}?req_id={request}", None, what)
         return answer
 
-    def _walk_once(self, event: str, first: date, last: date, walk: int) -> Iterator[Page]:
-        cursor = self._open(event, first, last)
+    def _walk_once(self, event: str, first: date, last: date, walk: int, api: Walked) -> Iterator[Page]:
+        cursor = self._open(event, first, last, api)
         met: set[bytes] = set()
         page = 0
         retried = False
-        read = partial(self._mappers.read, event)
+        read = partial(self._mappers.read, event) if api == "events" else wire.read_apart
         while True:
             began = self._context.clock.monotonic()
             if not _SENDABLE.fullmatch(cursor):
                 raise Unanswered("failed", f"the cursor for page {page + 1} has characters that no address may have")
-            target = f"/1/events.json?cursor={cursor}"
-            answer = self._ask("events", "GET", target, None, f"page {page + 1} of {event}", read=read)
-            assert isinstance(answer, Mapped)
+            target = f"/1/{api}.json?cursor={cursor}"
+            answer = self._ask(api, "GET", target, None, f"page {page + 1} of {event}", read=read)
             onward = answer.envelope.next_cursor
             if onward == cursor and not retried:
                 retried = True
@@ -192,19 +199,20 @@ class CleverTap:
             taken_ms = (self._context.clock.monotonic() - began) * 1000
             _log.debug(
                 "%s %s..%s page %d (cursor %s…): %d records, %d ms",
-                event, number(first), number(last), page, cursor[:8], answer.columns.rows, taken_ms,
+                event, number(first), number(last), page, cursor[:8], answer.rows, taken_ms,
             )  # fmt: skip
-            yield Page(walk, page, answer.columns, last)
+            yield Page(walk, page, answer, last)
             if not onward:
                 return
             cursor = onward
 
-    def _open(self, event: str, first: date, last: date) -> str:
-        target = f"/1/events.json?batch_size={self._config.batch_size}&{self._flags}"
+    def _open(self, event: str, first: date, last: date, api: Walked) -> str:
+        flags = self._flags if api == "events" else "app=true&events=true&profile=true"
+        target = f"/1/{api}.json?batch_size={self._config.batch_size}&{flags}"
         content = _json({"event_name": event, "from": number(first), "to": number(last)})
         persistence = Persistence()
         while True:
-            answer = self._ask("events", "POST", target, content, f"{event} to be opened", persistence)
+            answer = self._ask(api, "POST", target, content, f"{event} to be opened", persistence)
             if answer.envelope.cursor:
                 return answer.envelope.cursor
             self._hold_on(persistence, "not_ready", "no cursor yet", f"{event} to be opened")

@@ -28,6 +28,10 @@ class Mapped(wire.Answer):
 
     columns: Columns = field(kw_only=True)
 
+    @property
+    def rows(self) -> int:
+        return self.columns.rows
+
 
 class Mappers:
     """Maps the pages of one project. Safe for several threads."""

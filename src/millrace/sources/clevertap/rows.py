@@ -134,8 +134,13 @@ def reject_id(event: str, reject: Reject) -> bytes:
     return hashlib.sha256(b"\x1f".join([event.encode(), *parts])).digest()[:16]
 
 
+def without_tokens(raw: bytes) -> str:
+    """The record as text, without its push tokens."""
+    return _PUSH_TOKEN.sub(r"\1null", raw.decode("utf-8", "replace"))
+
+
 def _shown(event: str, raw: bytes) -> str:
-    text = _PUSH_TOKEN.sub(r"\1null", raw.decode("utf-8", "replace"))
+    text = without_tokens(raw)
     name = msgspec.json.encode(event).decode()
     body = text.lstrip()
     if body.startswith("{"):

@@ -1,4 +1,4 @@
-"""The CleverTap source: one stream, Events, read by name and days."""
+"""The CleverTap source: Events, read by name and days, and what else a project has, where a pipeline names it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import events_file, forgetting, state
+from millrace.sources.clevertap import events_file, forgetting, people, records, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
@@ -45,6 +45,7 @@ class Source(AnySource[Config]):
 
     Config = Config
     title = "CleverTap"
+    extras = frozenset({people.PROFILES})
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -74,12 +75,14 @@ class Source(AnySource[Config]):
                 schema=WHOLE_SCHEMA if self.config.include_profile_fields else SCHEMA,
                 historical=True,
                 table="events",
-            )
+            ),
+            Stream(people.PROFILES, key=(columns.ID,), schema=people.SCHEMA, historical=True),
         ]
 
     def read(self, reading: Reading) -> Iterator[Item]:
-        if reading.stream.name != STREAM:
-            raise ConfigError(f"CleverTap has no stream {reading.stream.name!r}", hint=f"It has one: {STREAM}.")
+        names = [stream.name for stream in self.streams()]
+        if reading.stream.name not in names:
+            raise ConfigError(f"CleverTap has no stream {reading.stream.name!r}", hint=f"It has {', '.join(names)}.")
         lanes: dict[Lane, Callable[[Reading], Iterator[Item]]] = {
             "incremental": self._follow,
             "historical": self._catch_up,
@@ -88,8 +91,7 @@ class Source(AnySource[Config]):
         return lanes[reading.lane](reading)
 
     def must_match(self, stream: Stream, cursor: JSON) -> None:
-        del stream
-        if not isinstance(cursor, dict) or self._of_another_project(cursor):
+        if stream.name != STREAM or not isinstance(cursor, dict) or self._of_another_project(cursor):
             return
         if (was := cursor.get("tables", "one")) != self.config.tables:
             raise ConfigError(
@@ -111,12 +113,14 @@ class Source(AnySource[Config]):
         from millrace.sources.clevertap.retry import retried
 
         self.must_match(reading.stream, reading.followed)
+        if reading.stream.name == people.PROFILES:
+            which = records.mode(reading.lane, reading.load_mode)
+            return people.retried(rows, reading.memory, which, self.context.clock.now())
         mode = _mode(reading.lane, reading.load_mode)
         return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
-    def countable(self, stream: Stream) -> Countable:
-        del stream
-        return Countable("event_name", "ts", self.config.timezone)
+    def countable(self, stream: Stream) -> Countable | None:
+        return Countable("event_name", "ts", self.config.timezone) if stream.name == STREAM else None
 
     def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
         del stream
@@ -212,11 +216,11 @@ class Source(AnySource[Config]):
                         )
                 return ()
 
-            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(position), marks.get)
+            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(reading, position), marks.get)
             yield from sweep.run(newest_first(units, names))
             told = self._notes.report(position.standings, sweep, today, reading.memory)
             pruned = forgetting.pruned(self.config, reading, position, now, sweep.holding)
-            yield Checkpoint(self._cursor(position), (*told, *pruned))
+            yield Checkpoint(self._cursor(reading, position), (*told, *pruned))
 
     def _catch_up(self, reading: Reading) -> Iterator[Item]:
         """The historical lane: the days before the pipeline began, window by window."""
@@ -254,7 +258,7 @@ class Source(AnySource[Config]):
             if not units:
                 # A cursor of an earlier version does not name its project yet.
                 if cursor is None or not cursor["historical"]["complete"] or "project" not in cursor:
-                    yield Checkpoint(self._cursor(position), progress=1.0)
+                    yield Checkpoint(self._cursor(reading, position), progress=1.0)
                 return
 
             def ends(unit: Unit, outcome: Outcome, text: str) -> Sequence[Mark]:
@@ -269,17 +273,18 @@ class Source(AnySource[Config]):
                         return (Mark(history_part(unit.event), b"1", replace=True),)
                 return ()
 
-            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(position), lambda _: None)
+            sweep = self._sweep(client, reading, now, ends, lambda: self._cursor(reading, position), lambda _: None)
             yield from sweep.run(newest_first(units, names), done=done)
             told = self._notes.report(position.standings, sweep, today, reading.memory)
-            yield Checkpoint(self._cursor(position), tuple(told), progress=sweep.progress)
+            yield Checkpoint(self._cursor(reading, position), tuple(told), progress=sweep.progress)
 
     def _repeat(self, reading: Reading) -> Iterator[Item]:
         """The lane "again": days that a person wants to have read once more."""
         self.must_match(reading.stream, reading.followed)
         now = self.context.clock.now()
         today = local_day(now, self.config.zone)
-        kept = today - timedelta(days=forgetting.kept_days(self.config)) if reading.load_mode == "append" else date.min
+        appended = reading.load_mode == "append" and reading.stream.name == STREAM
+        kept = today - timedelta(days=forgetting.kept_days(self.config)) if appended else date.min
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
             wanted: dict[str, set[date]] = {}
@@ -327,10 +332,13 @@ class Source(AnySource[Config]):
     def _of_another_project(self, cursor: dict[str, Any]) -> bool:
         return cursor.get("project", self.config.project_id) != self.config.project_id
 
-    def _cursor(self, position: state.Incremental | state.Historical) -> JSON:
-        settings = {"project": self.config.project_id, "row_identity": self.config.row_identity}
-        # Cursors of earlier versions do not say it.
-        return position.as_json() | settings | ({"tables": "each"} if self.config.tables == "each" else {})
+    def _cursor(self, reading: Reading, position: state.Incremental | state.Historical) -> JSON:
+        own: dict[str, JSON] = {}
+        if reading.stream.name == STREAM:
+            # Cursors of earlier versions do not say it.
+            each: dict[str, JSON] = {"tables": "each"} if self.config.tables == "each" else {}
+            own = {"row_identity": self.config.row_identity} | each
+        return position.as_json() | {"project": self.config.project_id} | own
 
     def _sweep(
         self,
@@ -341,12 +349,14 @@ class Source(AnySource[Config]):
         cursor: Callable[[], JSON],
         since: Callable[[str], datetime | None],
     ) -> Sweep:
-        return Sweep(
+        events = reading.stream.name == STREAM
+        which = _mode if events else records.mode
+        return (Sweep if events else people.PeopleSweep)(
             client,
             self.config,
             self.context,
             memory=reading.memory,
-            mode=_mode(reading.lane, reading.load_mode),
+            mode=which(reading.lane, reading.load_mode),
             now=now,
             today=local_day(now, self.config.zone),
             since=since,

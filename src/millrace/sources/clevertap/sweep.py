@@ -18,7 +18,7 @@ from millrace.data.batch import JSON, REPEATED, Checkpoint, Item, Mark, Passed, 
 from millrace.data.dataclass import dataclass
 from millrace.data.numbers import flags
 from millrace.errors import Transient
-from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered
+from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered, Walked
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting, strays
 from millrace.sources.clevertap.known import Known, Mode, days_of
@@ -33,7 +33,7 @@ _BUNDLE = 25
 
 
 @dataclass(slots=True)
-class _Walk:
+class Walk:
     """What is kept while a unit is walked."""
 
     known: Known
@@ -64,6 +64,8 @@ class Sweep:
     ``since`` says up to when an event had been read before: new rows that are older count as late. ``ends`` is told
     how each unit ended, before the checkpoint that covers it asks ``cursor`` for the position.
     """
+
+    api: Walked = "events"
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class Sweep:
         A unit that fails does not end the others; it is in `tally.failures` afterwards. Raises AuthError at once.
         """
         self._done_before, self._all = done, done + len(units)
-        walks: dict[int, _Walk] = {}
+        walks: dict[int, Walk] = {}
         waiting: list[Mark] = []
         bundled = 0
         jobs = [self._job(unit) for unit in units]
@@ -132,19 +134,24 @@ class Sweep:
         over = self._done_before + self.tally.ended - self.tally.stopped - len(self.tally.failures)
         return over / self._all if self._all else None
 
+    @property
+    def over(self) -> bool:
+        """All units have ended."""
+        return self._done_before + self.tally.ended == self._all
+
     def _job(self, unit: Unit) -> Callable[[], Iterator[Page]]:
         def walk() -> Iterator[Page]:
             if unit.event in self._skipped:
                 return
             self._client.patience.check()
-            yield from self._client.walk(unit.event, unit.first, unit.last, self._today)
+            yield from self._client.walk(unit.event, unit.first, unit.last, self._today, self.api)
 
         return walk
 
-    def _begin(self, unit: Unit) -> _Walk:
-        return _Walk(Known(unit.event, self._memory, self._mode))
+    def _begin(self, unit: Unit) -> Walk:
+        return Walk(Known(unit.event, self._memory, self._mode))
 
-    def _page(self, unit: Unit, walk: _Walk, page: Page) -> Iterator[Item]:
+    def _page(self, unit: Unit, walk: Walk, page: Page) -> Iterator[Item]:
         if page.walk != walk.walk:
             walk.walk = page.walk
             walk.known.restart()
@@ -196,7 +203,7 @@ class Sweep:
         self.holding.setdefault(mark.part, bytearray()).extend(mark.data or b"")
         return mark
 
-    def _end(self, unit: Unit, walk: _Walk | None, end: Ended) -> list[Mark]:
+    def _end(self, unit: Unit, walk: Walk | None, end: Ended) -> list[Mark]:
         outcome, text = self._outcome(unit, walk, end)
         self.tally.ended += 1
         if outcome in ("done", "shortened"):
@@ -211,11 +218,14 @@ class Sweep:
             self.tally.unknown.add(unit.event)
         marks: list[Mark] = []
         if walk is not None and outcome == "done":
-            strayed = self._strayed.get(unit.event, ())
-            marks += walk.known.compacted(number(unit.first), number(unit.last), without=strayed)
+            marks += self._compacted(unit, walk)
         return [*marks, *self._ends(unit, outcome, text)]
 
-    def _outcome(self, unit: Unit, walk: _Walk | None, end: Ended) -> tuple[Outcome, str]:
+    def _compacted(self, unit: Unit, walk: Walk) -> list[Mark]:
+        strayed = self._strayed.get(unit.event, ())
+        return walk.known.compacted(number(unit.first), number(unit.last), without=strayed)
+
+    def _outcome(self, unit: Unit, walk: Walk | None, end: Ended) -> tuple[Outcome, str]:
         error = end.error
         if error is None:
             if walk is None:

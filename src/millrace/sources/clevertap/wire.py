@@ -126,6 +126,10 @@ class Answer:
     def succeeded(self) -> bool:
         return self.envelope.status == "success"
 
+    @property
+    def rows(self) -> int:
+        return len(self.cut or self.records)
+
     def raws(self) -> list[bytes]:
         """The bytes of each of ``records``, in their order."""
         if self.cut is None:
@@ -163,6 +167,18 @@ def read(body: bytes, *, whole: bool = False) -> Answer:
         answer.records.append(record)
         kept.append(raw)
     return answer
+
+
+def read_apart(body: bytes) -> Answer:
+    """The answer in ``body``, whose records are not looked into: they are cut out. Raises NotJson."""
+    if body.isascii() or _is_utf8(body):
+        try:
+            envelope = _raw_page.decode(body)
+            return Answer(envelope, body, [], cut=[bytes(raw) for raw in envelope.records or []])
+        except (msgspec.MsgspecError, RecursionError):
+            pass
+    envelope, raws = _apart(body)
+    return Answer(envelope, body, [], cut=raws)
 
 
 def _one(raw: bytes, *, whole: bool) -> Record:

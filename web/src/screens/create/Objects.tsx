@@ -27,7 +27,7 @@ type Offer = Schemas['Offer'];
 
 /** `leaves`: what was there before is not read, as the settings of the source have it. */
 const columnsOf = (leaves: boolean): readonly Column<Offer>[] => [
-  { id: 'name', header: 'Object', cell: (row) => row.name },
+  { id: 'name', header: 'Object', cell: (row) => (row.extra ? `${row.name} (if chosen)` : row.name) },
   {
     id: 'key',
     header: 'Key',
@@ -108,7 +108,7 @@ export function Objects({ draft, go }: Props) {
             value="all"
             label={
               offers.data
-                ? `All (${some(offers.data.length, 'object')} now), and those to come`
+                ? `All (${some(offers.data.filter((one) => !one.extra).length, 'object')} now), and those to come`
                 : 'All, and those to come'
             }
           />
