@@ -73,6 +73,31 @@ def test_a_pipeline_may_read_people_alone(fresh: Shop) -> None:
     assert count[0] == count[1] > 10, "appended once, since nobody changed"
 
 
+def test_the_schema_is_read_whole_at_each_run_and_what_changed_is_loaded(fresh: Shop) -> None:
+    named(fresh, ["event_schema", "user_properties"])
+    assert fresh.ask("run", fresh.file).code == 0
+    counted = "SELECT (SELECT count(*) FROM event_schema), (SELECT count(*) FROM user_properties)"
+    ((events, properties),) = rows(fresh, counted)
+    assert events > 20 and properties > 5 and tables(fresh).count("events") == 0
+    ((kind, parts),) = rows(
+        fresh, "SELECT status, json_array_length(properties) FROM event_schema WHERE name='Charged'"
+    )
+    assert kind == "Active" and parts > 3
+    (again,) = fresh.ask("run", "clevertap", "--json").json["runs"]
+    assert (again["balance"]["read"], again["balance"]["staged"]) == (events + properties, 0)
+    for words in (
+        ["run", "clevertap", "--only", "event_schema", "--since", "2026-03-10"],
+        ["resync", "clevertap", "--object", "event_schema"],
+        ["run", "clevertap", "--full"],
+    ):
+        assert fresh.ask(*words).code == 0, words
+        assert rows(fresh, counted) == [[events, properties]]
+    assert fresh.ask("reset", "clevertap", "--yes").code == 0
+    assert fresh.ask("run", "clevertap").code == 0
+    assert rows(fresh, counted) == [[events, properties]]
+    assert len(fresh.ask("preview", "clevertap", "user_properties", "-n", "3", "--json").json["rows"]) == 3
+
+
 def test_all_and_one_that_must_be_named_cannot_be_written_together(fresh: Shop) -> None:
     named(fresh, {"*": {}, "profiles": {}})
     refused = fresh.ask("apply", fresh.file)

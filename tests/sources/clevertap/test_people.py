@@ -207,7 +207,8 @@ def test_records_that_are_nobody_are_rejected_without_their_push_tokens_and_can_
     told = records.refused(people.PROFILES, found.rejects, START, by="Charged").to_pylist()
     assert told[0]["stream"] == "profiles" and told[0]["message"].startswith("Charged: ")
     assert told[0]["row"] == '{"platformInfo":[{"push_token":null}]}'
-    items = list(people.retried([told[0]["row"], '{"identity":"mended"}'], NoMemory(), "changed", START))
+    again = people.rows_of([told[0]["row"].encode(), b'{"identity":"mended"}'])
+    items = list(records.retried(again, NoMemory(), "changed", people.PROFILES, START))
     assert [type(item).__name__ for item in items] == ["Refused", "RecordBatch", "Checkpoint"]
     assert isinstance(items[0], Refused) and items[0].rows.num_rows == 1
     assert isinstance(items[2], Checkpoint) and len(items[2].marks) == 1

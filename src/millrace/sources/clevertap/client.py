@@ -27,6 +27,7 @@ from millrace.sources.clevertap.mappers import Mapped, Mappers, Settings
 from millrace.sources.clevertap.planner import number
 
 Walked = Literal["events", "profiles"]
+Catalogue = Literal["events", "userProperties"]
 
 _REOPENED_LOST = 3
 _COUNT_FIRST_S = 0.25
@@ -34,6 +35,8 @@ _COUNT_WAIT_S = 3.0
 _COUNT_TOTAL_S = 600.0
 _COMPUTED = {"counts": "/1/counts/events.json", "trends": "/1/counts/trends.json"}
 _SENDABLE = re.compile(r"[!-~]+")
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_elements = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _log = logging.getLogger("millrace.clevertap")
 
 
@@ -136,6 +139,12 @@ class CleverTap:
                 return found
             self.patience.rest(waits[min(attempt, 1)], "CleverTap to be less busy")
         raise AssertionError("unreachable")
+
+    def catalogue(self, kind: Catalogue) -> list[bytes]:
+        """The entries of one of the project's catalogues, as they came."""
+        what = "events" if kind == "events" else "user properties"
+        answer = self._ask("schema", "GET", f"/getSchema?type={kind}", None, f"its list of {what}")
+        return _listed(answer, kind)
 
     def schema(self) -> list[dict[str, Any]]:
         """The entries of the project's event catalogue; each has a ``name``."""
@@ -322,6 +331,15 @@ def as_error(failure: BaseException) -> MillraceError | None:
     if isinstance(failure, Unanswered | CursorStuck):
         return Broken(f"CleverTap did not answer: {failure}")
     return None
+
+
+def _listed(answer: wire.Answer, name: str) -> list[bytes]:
+    """The elements of a list in an answer, which may be left out where it is empty."""
+    try:
+        found = _members(answer.body).get(name, wire.NULL)
+        return [bytes(raw) for raw in _elements(found) or ()]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unanswered("failed", f"an answer without a readable list of {name}: {str(error)[:200]}") from None
 
 
 def _mark(cursor: str) -> bytes:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 
 import msgspec
 import pyarrow as pa
 from msgspec import Raw
 
-from millrace.connect.source import Memory
 from millrace.data import columns
 from millrace.data.batch import Item, Mark
 from millrace.sources.clevertap import records
 from millrace.sources.clevertap.client import Page, Walked
-from millrace.sources.clevertap.known import Known, Mode
+from millrace.sources.clevertap.known import Known
 from millrace.sources.clevertap.mapper import LARGEST_RECORD, Reject
 from millrace.sources.clevertap.planner import Unit
 from millrace.sources.clevertap.rows import JSON_TYPE, Shaped
@@ -102,11 +100,6 @@ def rows_of(raws: Sequence[bytes]) -> Shaped:
         states.append(state)
     batch = pa.RecordBatch.from_arrays([_column(field, rows) for field in SCHEMA], schema=SCHEMA)
     return records.shaped(batch, keys, states, rejects)
-
-
-def retried(rows: Sequence[str], memory: Memory, which: Mode, now: datetime) -> Iterator[Item]:
-    """Records that were refused, tried once more; each in exactly one item."""
-    return records.retried(rows_of([row.encode() for row in rows]), memory, which, PROFILES, now)
 
 
 def _row(raw: bytes) -> dict[str, str | None]:

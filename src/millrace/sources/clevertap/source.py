@@ -15,7 +15,7 @@ from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import events_file, forgetting, people, records, state
+from millrace.sources.clevertap import events_file, forgetting, listings, people, records, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
@@ -45,7 +45,7 @@ class Source(AnySource[Config]):
 
     Config = Config
     title = "CleverTap"
-    extras = frozenset({people.PROFILES})
+    extras = frozenset({people.PROFILES, *listings.STREAMS})
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -77,12 +77,15 @@ class Source(AnySource[Config]):
                 table="events",
             ),
             Stream(people.PROFILES, key=(columns.ID,), schema=people.SCHEMA, historical=True),
+            *listings.STREAMS.values(),
         ]
 
     def read(self, reading: Reading) -> Iterator[Item]:
         names = [stream.name for stream in self.streams()]
         if reading.stream.name not in names:
             raise ConfigError(f"CleverTap has no stream {reading.stream.name!r}", hint=f"It has {', '.join(names)}.")
+        if reading.stream.name in listings.STREAMS:
+            return self._list(reading)
         lanes: dict[Lane, Callable[[Reading], Iterator[Item]]] = {
             "incremental": self._follow,
             "historical": self._catch_up,
@@ -113,9 +116,11 @@ class Source(AnySource[Config]):
         from millrace.sources.clevertap.retry import retried
 
         self.must_match(reading.stream, reading.followed)
-        if reading.stream.name == people.PROFILES:
+        if (name := reading.stream.name) != STREAM:
+            raws = [row.encode() for row in rows]
+            found = people.rows_of(raws) if name == people.PROFILES else listings.rows_of(listings.STREAMS[name], raws)
             which = records.mode(reading.lane, reading.load_mode)
-            return people.retried(rows, reading.memory, which, self.context.clock.now())
+            return records.retried(found, reading.memory, which, name, self.context.clock.now())
         mode = _mode(reading.lane, reading.load_mode)
         return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
@@ -320,6 +325,19 @@ class Source(AnySource[Config]):
             if told:
                 yield Checkpoint(None, tuple(told))
 
+    def _list(self, reading: Reading) -> Iterator[Item]:
+        """What CleverTap lists as a whole, whichever lane it is."""
+        now = self.context.clock.now()
+        self._begun(reading)
+        with closing(CleverTap(self.config, self.context)) as client:
+            self._client = client
+            try:
+                yield from listings.catalogue(client, reading, now, {"v": state.VERSION} | self._project)
+            except Unanswered as failure:
+                raise (as_error(failure) or failure) from None
+            except Stopped:
+                return
+
     def _begun(self, reading: Reading) -> JSON:
         """The cursor to go on from; None where it tells of another project, whose past says nothing of this one's."""
         cursor = reading.cursor
@@ -338,7 +356,11 @@ class Source(AnySource[Config]):
             # Cursors of earlier versions do not say it.
             each: dict[str, JSON] = {"tables": "each"} if self.config.tables == "each" else {}
             own = {"row_identity": self.config.row_identity} | each
-        return position.as_json() | {"project": self.config.project_id} | own
+        return position.as_json() | self._project | own
+
+    @property
+    def _project(self) -> dict[str, JSON]:
+        return {"project": self.config.project_id}
 
     def _sweep(
         self,
