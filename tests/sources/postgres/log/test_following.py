@@ -12,7 +12,7 @@ from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, site
 
 from millrace.connect.source import Context
-from millrace.control import connections, log_watch, object_actions, runs
+from millrace.control import connections, log_watch, object_actions, records, runs
 from millrace.control.ledger import Books
 from millrace.errors import ConfigError
 from millrace.sources.postgres.log.messages import Messages
@@ -94,6 +94,24 @@ def test_large_values_that_did_not_change_stay_as_they_were(site: Site, shop: Da
         (3, 3, "BB", 6000, 5000),
         (4, 0, "44", 5000, None),
         (20, 0, "22", 5000, 5000),
+    ]
+
+
+def test_a_large_value_that_nobody_can_say_any_more_is_told(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int, big text)",
+        "ALTER TABLE t ALTER big SET STORAGE EXTERNAL",
+        "INSERT INTO t VALUES (1, 1, repeat('x', 9000)), (2, 2, repeat('y', 9000))",
+    )
+    site.create("append")
+    site.run()
+    shop.run("UPDATE t SET v = 10 * v", "DELETE FROM t WHERE id = 1")
+    site.run()
+    changed = "SELECT id, left(big, 1) FROM t WHERE v >= 10 AND NOT __hevo__marked_deleted ORDER BY 1"
+    assert site.query(changed) == [(1, None), (2, "y")]
+    notes = records.run_records(site.home)[0].notes
+    assert [one.message.partition(",")[0] for one in notes if one.code == "value_unknown"] == [
+        "1 changes of public.t left out large values"
     ]
 
 
