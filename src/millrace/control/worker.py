@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 
+# A database that cannot be reached is looked for so often.
+WAIT_S = 1.0
+
 # What a person runs by hand ends at some time; the task is offered again so often meanwhile.
 BUSY_S = 5.0
 
@@ -197,12 +200,25 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_orphaned, args=(stopping,), name="parent", daemon=True).start()
     try:
-        with Home.open(typed.home) as home:
-            work(home, stopping, number=typed.number, workers=typed.workers)
-    except EnvironmentProblem as error:
+        if (home := _opened(typed.home, stopping)) is not None:
+            with home:
+                work(home, stopping, number=typed.number, workers=typed.workers)
+    except (EnvironmentProblem, Transient) as error:
+        # What it had at work is free at once when its process is gone; another one is started in its place.
         _log.error("%s. %s", error.message, error.hint or "")
         return error.exit_code
     return 0
+
+
+def _opened(path: Path, stopping: threading.Event) -> Home | None:
+    """The home, as soon as its database is there; None where the worker shall stop first."""
+    while not stopping.is_set():
+        try:
+            return Home.open(path)
+        except Transient as error:
+            _log.warning("the worker waits: %s", error.message)
+            stopping.wait(WAIT_S)
+    return None
 
 
 def _orphaned(stopping: threading.Event) -> None:
