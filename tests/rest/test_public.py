@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.control.people import joined
 from tests.control.sources import Script
 from tests.rest.conftest import Keys
 
-from millrace.control import alert_events, alert_routing, alerts, connections, objects, transformations
+from millrace.control import alert_events, alert_routing, alerts, connections, objects, pipelines, transformations
 from millrace.control import files as control_files
 from millrace.control import keys as control_keys
 from millrace.control.activity import Entity
@@ -171,13 +172,13 @@ def test_a_pipeline_without_a_name_gets_one(client: httpx.Client, files: Path, d
         ({"destination_id": "5; DROP TABLE"}, (400, "INVALID_PARAMETER", "destination_id")),
         ({"destination_id": -1}, (400, "INVALID_PARAMETER", "destination_id")),
         ({"destination_id": 10**30}, (400, "INVALID_PARAMETER", "destination_id")),
-        ({"source_config": {}}, (400, "MISSING_KEY", "project_id")),
-        ({"source_config": {"nosuch": 1}}, (400, "MISSING_KEY", "project_id")),
+        ({"source_config": {}}, (400, "MISSING_KEY", "source_config.project_id")),
+        ({"source_config": {"nosuch": 1}}, (400, "MISSING_KEY", "source_config.project_id")),
         ({"source_config": "x"}, (400, "INVALID_PARAMETER", "source_config")),
         ({"source_name": "x" * 256}, (400, "INVALID_PARAMETER", "source_name")),
-        ({"source_name": " x "}, (400, "BAD_NAME", "name")),
-        ({"source_name": "nul\0"}, (400, "BAD_NAME", "name")),
-        ({"destination_table_prefix": "a-b"}, (400, "CONFIG", "table_prefix")),
+        ({"source_name": " x "}, (400, "BAD_NAME", "source_name")),
+        ({"source_name": "nul\0"}, (400, "BAD_NAME", "source_name")),
+        ({"destination_table_prefix": "a-b"}, (400, "CONFIG", "destination_table_prefix")),
         ({"auto_mapping": "maybe"}, (400, "INVALID_PARAMETER", "auto_mapping")),
         ({"status": "DRAFT"}, (400, "INVALID_PARAMETER", "status")),
         ({"surprise": 1}, (400, "INVALID_PARAMETER", "surprise")),
@@ -193,6 +194,73 @@ def test_a_pipeline_that_cannot_be_is_refused_whole(
     made = client.post(f"{API}/pipelines", json=new(files, destination, source_name="wrong"))
     assert made.status_code == 201
     client.delete(f"{API}/pipelines/{made.json()['data']['id']}")
+
+
+# What is wrong, and the key that the caller gave it by.
+WRONG: list[tuple[str, str, dict[str, Any], str]] = [
+    ("POST", "/pipelines", {"source_name": " x "}, "source_name"),
+    ("POST", "/pipelines", {"destination_table_prefix": "a-b"}, "destination_table_prefix"),
+    ("POST", "/pipelines", {"source_config": {"nosuch": 1}}, "source_config.project_id"),
+    ("PUT", "/pipelines/{pipeline}/source", {"region": "EU1"}, "project_id"),
+    ("PUT", "/pipelines/{pipeline}/schedule", {"frequency": 1}, "frequency"),
+    ("PUT", "/pipelines/{pipeline}/schedule", {"frequency": 400}, "frequency"),
+    ("POST", "/destinations", {"name": " x ", "type": "DUCKDB", "config": {"path": ":memory:"}}, "name"),
+    ("POST", "/destinations", {"name": "x", "type": "DUCKDB", "config": {"threads": 2}}, "config.path"),
+    ("PUT", "/destinations/{destination}", {"name": " x "}, "name"),
+    ("PUT", "/destinations/{destination}", {"config": {"threads": 2}}, "config.path"),
+    ("POST", "/accounts/users", {"email": "nobody"}, "email"),
+    ("POST", "/accounts/users-with-roles", {"email": "n@example.com", "roles": ["KING"]}, "roles"),
+    ("PATCH", "/api/v1/pipelines/{pipeline}", {"name": " x "}, "name"),
+    ("PATCH", "/api/v1/pipelines/{pipeline}", {"destination_prefix": "a-b"}, "destination_prefix"),
+    (
+        "PATCH",
+        "/api/v1/pipelines/{pipeline}",
+        {"schedule": {"sync_type": "SCHEDULED", "frequency_minutes": 1}},
+        "schedule.frequency_minutes",
+    ),
+    ("PATCH", "/api/v1/pipelines/{pipeline}", {"schedule": {"sync_type": "SCHEDULED"}}, "schedule.frequency_minutes"),
+    (
+        "PATCH",
+        "/api/v1/pipelines/{pipeline}",
+        {"failure_handling_policy": {"object_failure_level": "THRESHOLD"}},
+        "failure_handling_policy.object_failure_threshold",
+    ),
+    (
+        "PATCH",
+        "/api/v1/pipelines/{pipeline}",
+        {"latency_alert": {"enabled": True}},
+        "latency_alert.threshold_minutes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "field"), WRONG)
+def test_an_error_speaks_of_the_keys_of_the_api_that_was_asked(
+    client: httpx.Client,
+    files: Path,
+    destination: int,
+    pipeline: int,
+    method: str,
+    path: str,
+    body: dict[str, Any],
+    field: str,
+) -> None:
+    sent = new(files, destination, source_name="wrong") | body if path == "/pipelines" else body
+    path = path.format(pipeline=pipeline, destination=destination)
+    answer = client.request(method, path if path.startswith("/api") else f"{API}{path}", json=sent)
+    status, _, said = error(answer)
+    assert (status, said) == (400, field)
+    # Words of other faces for the same.
+    assert not {"table_prefix", "max_failed_events"} & set(re.findall(r"\w+", answer.json()["error"]["message"]))
+
+
+def test_what_cannot_change_any_more_is_named_by_the_key_of_the_api(
+    client: httpx.Client, pipeline: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "has_loaded", lambda *_: True)
+    answer = client.patch(f"/api/v1/pipelines/{pipeline}", json={"destination_prefix": "other"})
+    assert error(answer) == (409, "FIXED_AFTER_LOAD", "destination_prefix")
+    assert answer.json()["error"]["message"].startswith("destination_prefix of pipeline ")
 
 
 def test_a_name_that_is_taken_is_a_conflict(client: httpx.Client, files: Path, destination: int, pipeline: int) -> None:

@@ -27,6 +27,7 @@ from millrace.rest.later import Addresses
 from millrace.rest.orchestration.shapes import Accepted, Cursor, Limit, Listed
 from millrace.rest.permits import EditingPipelines, Viewing
 from millrace.rest.public.shapes import Asked, PipelineId, Told, moment
+from millrace.rest.public.wording import worded
 
 router = Addresses(prefix="/pipelines", tags=["orchestration: pipelines"], route_class=KeyRoute)
 
@@ -201,7 +202,8 @@ def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineI
     if body.schedule is not None:
         wanted = _schedule(body.schedule)
         legacy = workspace(home.database).legacy_frequency
-        schedule.check(wanted, registry.source(found.source_type), legacy=legacy)
+        with worded({"schedule": "schedule.frequency_minutes"}):
+            schedule.check(wanted, registry.source(found.source_type), legacy=legacy)
         wish = replace(wish, schedule=schedule.to_json(wanted))
     wish = replace(
         wish,
@@ -211,7 +213,8 @@ def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineI
         options=options,
     )
     if wish != found.wish:
-        pipelines.change(home, found.name, wish)
+        with worded({"table_prefix": "destination_prefix"}):
+            pipelines.change(home, found.name, wish)
     return _one(home, pipeline_id)
 
 

@@ -12,6 +12,7 @@ from millrace.control.home import Home
 from millrace.control.objects import Object
 from millrace.errors import ConfigError
 from millrace.rest.public.shapes import Asked
+from millrace.rest.public.wording import worded
 
 
 class ObjectConfiguration(Asked):
@@ -31,7 +32,8 @@ def configure(home: Home, pipeline: str, wanted: Sequence[ObjectConfiguration]) 
     for place, one in enumerate(wanted):
         found = _named(known, one, f"object_configurations.{place}.id")
         if one.config:
-            object_actions.set_query_mode(home, pipeline, found.name, query_modes.checked(one.config))
+            with worded({}, below=f"object_configurations.{place}"):
+                object_actions.set_query_mode(home, pipeline, found.name, query_modes.checked(one.config))
         if one.status == "SKIPPED" and found.state != "SKIPPED":
             object_actions.skip(home, pipeline, found.name)
         elif one.status == "PAUSED" and found.state == "ACTIVE":

@@ -20,8 +20,12 @@ from millrace.rest.permits import CreatingDestinations, EditingDestinations, Vie
 from millrace.rest.public import kinds
 from millrace.rest.public.kinds import TypeTold
 from millrace.rest.public.shapes import Asked, Data, DestinationId, Limit, Listed, StartingAfter, Told, listed, moment
+from millrace.rest.public.wording import worded
 
 router = Addresses(prefix="/destinations", tags=["destinations"], route_class=KeyRoute)
+
+# The one key that does not stand in `config`.
+WORDS = {"name": "name"}
 
 
 class DestinationTold(Told):
@@ -76,8 +80,10 @@ def destinations_listed(
 def destination_created(home: CreatingDestinations, body: NewDestination) -> Data[DestinationTold]:
     """A destination that pipelines can load into."""
     type_ = kinds.ours(body.type)
-    config = files.placed(home, connections.config_class("destination", type_), body.config)
-    return Data(data=_one(home, connections.create(home, "destination", body.name, type_, config)))
+    with worded(WORDS, below="config"):
+        config = files.placed(home, connections.config_class("destination", type_), body.config)
+        made = connections.create(home, "destination", body.name, type_, config)
+    return Data(data=_one(home, made))
 
 
 @router.get("/{destination_id}")
@@ -100,9 +106,12 @@ def destination_changed(
             code="invalid_parameter",
         )
     config = body.config
-    if config is not None:
-        config = files.placed(home, connections.config_class("destination", found.type), config)
-    changed = connections.change(home, "destination", found.name, new_name=body.name, config=config, keep_secrets=True)
+    with worded(WORDS, below="config"):
+        if config is not None:
+            config = files.placed(home, connections.config_class("destination", found.type), config)
+        changed = connections.change(
+            home, "destination", found.name, new_name=body.name, config=config, keep_secrets=True
+        )
     return Data(data=_one(home, changed))
 
 

@@ -46,8 +46,12 @@ from millrace.rest.public.shapes import (
     listed,
     moment,
 )
+from millrace.rest.public.wording import worded
 
 router = Addresses(prefix="/pipelines", tags=["pipelines"], route_class=KeyRoute)
+
+# Keys of a wish that the API calls otherwise.
+WORDS = {"table_prefix": "destination_table_prefix", "name": "source_name"}
 
 
 class SourceTold(Told):
@@ -173,8 +177,9 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
     if body.json_parsing_strategy is not None:
         options["json_parsing_strategy"] = body.json_parsing_strategy
     type_ = kinds.ours(body.source_type)
-    config = files.placed(home, connections.config_class("source", type_), body.source_config)
-    source = connections.create(home, "source", name, type_, config)
+    with worded({"name": "source_name"}, below="source_config"):
+        config = files.placed(home, connections.config_class("source", type_), body.source_config)
+        source = connections.create(home, "source", name, type_, config)
     wish = Wish(
         name=name,
         source=source.name,
@@ -189,7 +194,8 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
     rests = resting or bool(body.object_configurations)
     made: Pipeline | None = None
     try:
-        made = pipelines.create(home, wish, state="PAUSED" if rests else "ACTIVE")
+        with worded(WORDS):
+            made = pipelines.create(home, wish, state="PAUSED" if rests else "ACTIVE")
         if body.object_configurations:
             configure(home, made.name, body.object_configurations)
     except MillraceError:
@@ -252,7 +258,9 @@ def pipeline_schedule_set(home: EditingPipelines, pipeline_id: PipelineId, body:
     """The pipeline runs every so many minutes from now on."""
     found = pipelines.numbered(home, pipeline_id)
     every_s = schedule.often_enough(body.frequency * 60)
-    return Data(data=_schedule(lifecycle.reschedule(home, found.name, schedule.Schedule(every_s=every_s))))
+    with worded({"schedule": "frequency"}):
+        changed = lifecycle.reschedule(home, found.name, schedule.Schedule(every_s=every_s))
+    return Data(data=_schedule(changed))
 
 
 @router.post("/{pipeline_id}/run-now", status_code=204)
