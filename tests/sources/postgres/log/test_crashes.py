@@ -19,6 +19,7 @@ from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.log import history
 from millrace.sources.postgres.log.log import Log, errors_of_log
+from millrace.sources.postgres.log.reading import Read
 from millrace.sources.postgres.log.wire import Wire
 
 ASKED = "SELECT id, name FROM pets ORDER BY id"
@@ -71,6 +72,35 @@ def test_what_a_history_has_seen_is_not_taken_back_by_a_crash(
         if mode == "append":
             wanted = sorted([(1, *history_read), *wanted])
         assert site.rows("pets", "id, name") == wanted
+
+
+def test_a_value_that_was_asked_for_is_not_taken_back_by_a_crash(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = server.database
+    shop.run(
+        "CREATE TABLE docs (id int PRIMARY KEY, body text)",
+        "ALTER TABLE docs ALTER body SET STORAGE EXTERNAL",
+        "INSERT INTO docs VALUES (1, repeat('a', 5000))",
+    )
+
+    def behind_a_change(read: Read, *asked: Any) -> Any:
+        shop.run("SET synchronous_commit = off", "UPDATE docs SET body = repeat('b', 5000)")
+        return present(read, *asked)
+
+    present = Read._present  # pyright: ignore[reportPrivateUsage]
+    with closing(Site(tmp_path, shop)) as site:
+        site.create()
+        site.run()
+        shop.run("UPDATE docs SET id = 2")
+        with monkeypatch.context() as patched:
+            patched.setattr(Read, "_present", behind_a_change)
+            site.run()
+        assert site.rows("docs", "id, left(body, 1)") == [(2, "b")]
+        server.kill()
+        server.again()
+        site.run()
+        assert site.rows("docs", "id, left(body, 1)") == shop.run("SELECT id, left(body, 1) FROM docs")
 
 
 def test_a_server_that_goes_while_it_is_asked_is_waited_for(postgres: Database) -> None:

@@ -126,8 +126,7 @@ class Seeing:
             if missing:
                 server = self.database.server
                 with closing(Side(server.uri(), errors_of(server.config))) as side:
-                    if not side.flush(self.clock):
-                        raise Transient("the server does not bring to its disk what it shows")
+                    side.must_flush(self.clock)
             return end, timeline
         ((replayed,),) = session.rows("SELECT pg_last_wal_replay_lsn()::text")
         return lsn_text(lsn(replayed) + _AHEAD_BYTES), None

@@ -162,6 +162,11 @@ class Side:
                 clock.sleep(_FLUSH_PAUSE_S)
         return True
 
+    def must_flush(self, clock: Clock) -> None:
+        """All that the server shows until now outlasts a crash. Raises Transient where that takes long."""
+        if not self.flush(clock):
+            raise Transient("the server does not bring to its disk what it shows")
+
     @contextmanager
     def _waiting_for_disk(self) -> Generator[None]:
         """A transaction that may write, and whose commit waits for the server's own disk, and no standby's."""

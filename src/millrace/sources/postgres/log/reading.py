@@ -267,6 +267,8 @@ class Read:
         values = [[_text(one[place]) for one in keys] for place in range(len(key))]
         with self.side.reading(described.relation.source, self.log.context.clock):
             rows = self.side.rows(f"{front}{arrays}{behind}", *values)
+        # The log does not tell of what a crash takes back.
+        self.side.must_flush(self.log.context.clock)
         return {tuple(_bytes(one) for one in row[: len(key)]): [_bytes(one) for one in row[len(key) :]] for row in rows}
 
     def _unknown(self, table: str, count: int) -> None:
