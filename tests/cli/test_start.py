@@ -63,6 +63,16 @@ registry.destination("duckdb").Config(path="a.duckdb")
 print("duckdb" in sys.modules)
 """
 
+WRITTEN = """
+import sys
+from datetime import UTC, date, datetime
+import pyarrow as pa
+from millrace.data import writing
+print(writing.text(pa.array([datetime(2026, 1, 2, tzinfo=UTC)], pa.timestamp("us", "UTC"))).values)
+print(writing.text(pa.array([date(2026, 1, 2)], pa.date32())).values)
+print("dateutil" in sys.modules)
+"""
+
 END = """
 import atexit, sys, threading, time
 from millrace.control import process
@@ -98,6 +108,12 @@ def test_a_run_imports_nothing_that_it_has_no_use_for(fresh: Shop) -> None:
 def test_duckdb_is_left_to_the_thread_that_loads() -> None:
     done = subprocess.run([sys.executable, "-c", APPLIED], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_arrow_is_told_the_types_of_numbers_that_times_are_compared_with() -> None:
+    done = subprocess.run([sys.executable, "-c", WRITTEN], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "2026-01-02T00:00:00" in done.stdout and done.stdout.endswith("False\n")
 
 
 def test_a_process_ends_with_its_code_after_its_threads_and_exit_handlers() -> None:

@@ -177,7 +177,9 @@ def _float_text(values: pa.Array) -> pa.Array:
 
 
 def _between(counts: pa.Array, first: int, last: int) -> pa.BooleanArray:
-    return pc.and_(pc.greater_equal(counts, first), pc.less_equal(counts, last))
+    # Where Arrow has to find out what a number is, it imports dateutil and looks for pandas.
+    least, most = (pa.scalar(count, counts.type) for count in (first, last))
+    return pc.and_(pc.greater_equal(counts, least), pc.less_equal(counts, most))
 
 
 def _base64(values: pa.Array) -> pa.Array:
