@@ -63,6 +63,12 @@ registry.destination("duckdb").Config(path="a.duckdb")
 print("duckdb" in sys.modules)
 """
 
+READ = """
+import sys
+from millrace.control import document
+print("millrace.control.alert_kinds" in sys.modules)
+"""
+
 WRITTEN = """
 import sys
 from datetime import UTC, date, datetime
@@ -107,6 +113,11 @@ def test_a_run_imports_nothing_that_it_has_no_use_for(fresh: Shop) -> None:
 
 def test_duckdb_is_left_to_the_thread_that_loads() -> None:
     done = subprocess.run([sys.executable, "-c", APPLIED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_a_file_without_channels_needs_none_of_their_settings() -> None:
+    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 

@@ -11,14 +11,13 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from millrace.connect import registry
 from millrace.connect.config import Settings
 from millrace.connect.source import Context
-from millrace.control import alert_kinds, alert_wanted, query_modes
+from millrace.control import alert_wanted, query_modes
 from millrace.control import schedule as schedules
-from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_wanted import Wanted
 from millrace.control.document_fit import fitted, rest
 from millrace.control.document_schema import (
@@ -40,6 +39,9 @@ from millrace.control.priority import Priority
 from millrace.data.batch import JSON, LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, Problem
+
+if TYPE_CHECKING:
+    from millrace.control.alert_kinds import ChannelKind
 
 ALL = "*"
 """As the name of an object: all that the source has."""
@@ -230,6 +232,8 @@ class _Reading:
 
     def _channel(self, name: str, part: ChannelPart) -> WantedChannel | None:
         """The channel with its settings checked by its kind; problems go to the tree."""
+        from millrace.control import alert_kinds  # which a run of a file seldom needs
+
         at: Keys = ("alert_channels", name)
         wanted: Wanted | None = None
         with _Told(self.tree, (*at, "wanted")):
