@@ -374,7 +374,7 @@ class DocumentPart(Part):
     """Pipelines as code for Millrace."""
 
     settings: SettingsPart = Field(
-        default_factory=lambda: SettingsPart.model_validate({}), description="Settings of the whole workspace."
+        default_factory=lambda: SettingsPart.model_construct(), description="Settings of the whole workspace."
     )
     usage: UsagePart | None = Field(None, description="Limits of the team; left out: stay. {}: no limits.")
     sources: dict[str, ConnectionPart] = Field(

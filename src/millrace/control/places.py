@@ -46,7 +46,7 @@ class DocumentError(ConfigError):
             self.code = first.code
 
 
-@dataclass
+@dataclass(slots=True)
 class Tree:
     """The values of a YAML file and where they stand."""
 
@@ -134,7 +134,7 @@ def plant(text: str, file: str, env: Mapping[str, str]) -> Tree:
     return tree
 
 
-@dataclass
+@dataclass(slots=True)
 class _Planting:
     tree: Tree
     env: Mapping[str, str]
