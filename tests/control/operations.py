@@ -344,6 +344,7 @@ INSIDE: Mapping[str, str] = {
     "second_factor.confirm": "who holds the session",
     "second_factor.show": "who holds the session",
     "security.must_come_from": "sessions and keys",
+    "security.takes": "sessions",
     "security.of_team": "sessions and keys",
     "service.run": "the server",
     "set_back.follow": "the scheduler",
