@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import Literal, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +14,7 @@ from millrace.connect.files.bucket import BucketSettings, asked_where
 from millrace.connect.files.store import SCHEMES
 from millrace.connect.ssh import SshSettings
 
-Format: TypeAlias = Literal["csv", "tsv", "json", "parquet", "avro", "xml"]
+Format: TypeAlias = Literal["csv", "tsv", "json", "parquet", "avro", "xml", "clevertap"]
 
 # Formats by the ending of a name, in front of that of a compression.
 ENDINGS: dict[str, Format] = {
@@ -42,7 +43,9 @@ class Config(SourceConfig, BucketSettings):
         "alone. Names that begin with _ or . are never read.",
     )
     format: Format | None = Field(
-        None, description="What is in the files; left out: by the ending of each (.csv, .jsonl.gz …)."
+        None,
+        description="What is in the files; left out: by the ending of each (.csv, .jsonl.gz …). clevertap: exports of "
+        "events in JSON.",
     )
     objects: Literal["folders", "one"] = Field(
         "folders", description="Each folder below the URL is an object (folders), or all files together are one (one)."
@@ -66,6 +69,7 @@ class Config(SourceConfig, BucketSettings):
         "values",
         description="CSV, TSV and XML: columns have the type that their values say (values), or all are text (text).",
     )
+    timezone: str = Field("UTC", description="CleverTap: time zone of the project (IANA name); times are local to it.")
     ssh_password: Secret | None = Field(None, description="SFTP: password of the user.", json_schema_extra=_SFTP)
     ssh_private_key: Secret | None = Field(
         None, description="SFTP: private key of the user, the text of the file.", json_schema_extra=_SFTP
@@ -88,6 +92,15 @@ class Config(SourceConfig, BucketSettings):
         except (LookupError, UnicodeError):
             raise ValueError(f"there is no encoding {name!r} of text; use utf-8, latin-1, cp1252 or utf-16") from None
         return found.name
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"there is no time zone {name!r}; use an IANA name such as Europe/Berlin") from None
+        return name
 
     @field_validator("delimiter", "quote")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from millrace.data import json_text
 from millrace.data.batch import JSON
@@ -23,15 +24,24 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},"]', re.DOTALL)
 
 
-def read(stream: BinaryIO, check: Callable[[], None]) -> Iterator[Part]:
+def read(
+    stream: BinaryIO,
+    check: Callable[[], None],
+    row_of: Callable[[bytes], dict[str, JSON] | None] | None = None,
+    schema: pa.Schema | None = None,
+) -> Iterator[Part]:
     """The rows of a file. The number of a row is that of its line, or of its place in the array. ``check`` raises where
-    the stream ended too early."""
+    the stream ended too early.
+
+    ``row_of`` makes a row of a line in a way of its own, or none, and raises ValueError and RecursionError; ``schema``:
+    of its rows.
+    """
     head = b""
     while not head.strip() and (more := stream.read(_PIECE)):
         head += more
         if len(head) == len(more):
             head = head.removeprefix(codecs.BOM_UTF8)
-    texts = _elements(head, stream) if head.lstrip()[:1] == b"[" else _lines(head, stream, check)
+    texts = _elements(head, stream) if not row_of and head.lstrip()[:1] == b"[" else _lines(head, stream, check)
     rows: list[dict[str, JSON]] = []
     numbers: list[int] = []
     bad: list[Bad] = []
@@ -41,35 +51,36 @@ def read(stream: BinaryIO, check: Callable[[], None]) -> Iterator[Part]:
         for upto, text in texts:
             size += len(text)
             try:
-                rows.append(_row(text))
-                numbers.append(upto)
+                if (row := (row_of or _row)(text)) is not None:
+                    rows.append(row)
+                    numbers.append(upto)
             except (ValueError, RecursionError) as error:
                 bad.append(Bad(upto, text.decode("utf-8", "backslashreplace"), str(error)))
             if len(rows) + len(bad) >= ROWS or size >= BYTES:
-                yield _part(rows, numbers, bad, upto)
+                yield _part(rows, numbers, bad, upto, schema)
                 rows, numbers, bad, size = [], [], [], 0
     except Exception as error:
         broken = error
     if rows or bad:
-        yield _part(rows, numbers, bad, upto)
+        yield _part(rows, numbers, bad, upto, schema)
     if broken is not None:
         raise broken
 
 
-def _part(rows: list[dict[str, JSON]], numbers: list[int], bad: list[Bad], upto: int) -> Part:
+def _part(rows: list[dict[str, JSON]], numbers: list[int], bad: list[Bad], upto: int, schema: pa.Schema | None) -> Part:
     try:
-        return Part(to_batch(rows, None), np.array(numbers, np.int64), bad, upto)
+        return Part(to_batch(rows, schema), np.array(numbers, np.int64), bad, upto)
     except DataError:
         pass
     # A text that is no Unicode, which only an escape can say. Whose it is shows when each stands alone.
     good: list[int] = []
     for place, row in enumerate(rows):
         try:
-            to_batch([row], None)
+            to_batch([row], schema)
             good.append(place)
         except DataError as error:
             bad.append(Bad(numbers[place], json_text.dumps(row), error.message))
-    kept = to_batch([rows[place] for place in good], None)
+    kept = to_batch([rows[place] for place in good], schema)
     bad.sort(key=lambda one: one.number)
     return Part(kept, np.array([numbers[place] for place in good], np.int64), bad, upto)
 

@@ -55,6 +55,10 @@ def _read(stream: BinaryIO, check: Callable[[], None], kind: Kind, config: Confi
             from millrace.sources.files import lines
 
             return lines.read(recoded(stream, config.encoding, marked=False), check)
+        case "clevertap":
+            from millrace.sources.files import clevertap
+
+            return clevertap.read(recoded(stream, config.encoding, marked=False), check, config.timezone)
         case "avro":
             from millrace.sources.files import avro
 

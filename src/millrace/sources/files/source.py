@@ -222,6 +222,7 @@ class Source(AnySource[Config]):
         """A short name of all settings that say what a row of a file is."""
         said = self.config.model_dump_json(
             include={"format", "delimiter", "quote", "header", "encoding", "types", "key"}
+            | ({"timezone"} if self.config.format == "clevertap" else set[str]())
         )
         return digest(said)[:16]
 
