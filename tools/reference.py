@@ -441,6 +441,8 @@ _NO_REJECTS = frozenset({"CURSOR_INVALIDATED", "JOB_ID", "OBJECT_NAME", "PIPELIN
     "NOT_STARTED",
     # A command of PostgreSQL's replication.
     "IDENTIFY_SYSTEM",
+    # Of MySQL's columns.
+    "AUTO_INCREMENT",
     # Policies, statuses and warnings of mappings.
     "ALLOW_ALL", "ALLOW_COLUMN_LEVEL", "BLOCK_ALL", "AUTO_MAPPED", "CREATING_TABLE", "MAPPING_IN_PROGRESS",
     "COLUMNS_NEARLY_FULL", "INCOMPATIBLE_MAPPING", "KEY_CHANGED",

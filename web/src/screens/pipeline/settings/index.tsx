@@ -216,7 +216,13 @@ function Unusual() {
   const [wanted, want] = useState<Partial<Odd> | null>(null);
   const now: Partial<Odd> = { ...odd.data, ...wanted };
   const save = useReversible<Odd, Odd>({
-    ask: (to) => body(api.PUT('/api/millrace/v1/pipelines/{pipeline}/unusual', { params, body: to })),
+    ask: ({ times, ...rest }) =>
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/unusual', {
+          params,
+          body: { times: typeof times === 'number' ? times : null, ...rest },
+        }),
+      ),
     said: ({ times, intervals }) =>
       times === null && intervals === null
         ? `Nobody is told what is unusual for ${pipeline}`
