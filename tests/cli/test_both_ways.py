@@ -200,7 +200,7 @@ def test_files(both: Twins):
 
 def test_objects(both: Twins):
     both.done("objects", "list", "clevertap")
-    (found,) = both.done("objects", "list", "clevertap", "--search", "vent", "--json").json
+    (found,) = both.done("objects", "list", "clevertap", "--search", "vents", "--json").json
     assert (found["name"], found["state"]) == ("Events", "ACTIVE")
     assert both.done("objects", "list", "clevertap", "--category", "PAUSED", "--json").json == []
     both.done("objects", "show", "clevertap", "events", "--json")

@@ -20,7 +20,7 @@ from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
 from millrace.connect.source import Slice
-from millrace.control import connections, rejects, runs
+from millrace.control import connections, positions, rejects, runs, transformations
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
@@ -485,6 +485,8 @@ ROADS: dict[str, Callable[[World], object]] = {
     "forget": lambda world: world.run(only=["Events"], forget=("incremental", "historical")),
     "replay": lambda world: replay(world.home, rejects.Choice(pipeline="clevertap"), clock=world.clock),
     "reset": lambda world: runs.reset(world.home, "clevertap"),
+    "position": lambda world: positions.put(world.home, "clevertap", "Events", "incremental", None),
+    "back": lambda world: positions.back_to(world.home, "clevertap", 1),
 }
 
 
@@ -506,6 +508,60 @@ def test_rows_with_another_identity_are_put_into_the_same_table_on_no_road(build
     runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
     assert len(world.rows()) == 4 and not {*world.ids()} & {row["__hevo_id"] for row in before}
     assert world.run().balance.loaded == 0
+
+
+def test_a_position_of_rows_with_another_identity_is_not_gone_back_to(build: Callable[..., World]):
+    world = build("Charged")
+    put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(3)))
+    world.run()
+    saved = connections.find(world.home, "source", "project").config
+    config = {**saved, "row_identity": "record"}
+    connections.change(world.home, "source", "project", config=config, keep_secrets=True)
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    for settings in (config, saved):
+        connections.change(world.home, "source", "project", config=settings, keep_secrets=True)
+        with pytest.raises(ConfigError, match="row_identity was"):
+            positions.back_to(world.home, "clevertap", 1)
+
+
+def test_rows_that_are_appended_are_not_read_from_their_beginning_into_the_same_table(build: Callable[..., World]):
+    world = build("Charged", mode="append")
+    put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(3)))
+    world.run()
+    for lane in ("incremental", "historical"):
+        with pytest.raises(ConfigError, match="double"):
+            positions.put(world.home, "clevertap", "Events", lane, None)
+    # From an earlier place on it is read again, and what is known is not put there twice.
+    positions.back_to(world.home, "clevertap", 1)
+    world.run()
+    assert len(world.rows()) == 3
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_events_that_failed_before_a_table_was_filled_anew_do_not_come_beside_those_read_since(
+    build: Callable[..., World], mode: str
+):
+    world = build("Charged", mode=mode)
+    put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(3)))
+    whole = "def transform(event):\n    return event\n"
+    broken = whole.replace(
+        "    return", "    if '__1' in str(event.getProperties()):\n        raise ValueError('bad')\n    return"
+    )
+    transformations.deploy(world.home, "clevertap", "python", broken)
+    world.run()
+    assert len(world.rows()) == 2
+    saved = connections.find(world.home, "source", "project").config
+    if mode == "merge":
+        config = {**saved, "row_identity": "record"}
+        connections.change(world.home, "source", "project", config=config, keep_secrets=True)
+    transformations.deploy(world.home, "clevertap", "python", whole)
+    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert [note.message for note in record.notes if note.code == "rejects_discarded"] == [
+        "1 failed events of before are discarded, as all is read anew; `millrace rejects` still lists them"
+    ]
+    world.run()
+    replay(world.home, rejects.Choice(pipeline="clevertap"), clock=world.clock)
+    assert len(world.rows()) == 3
 
 
 def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[..., World]):

@@ -72,7 +72,7 @@ def test_when_people_are_told(page: Page, home: Home, shop: str) -> None:
     # What is not as usual: many more rows than that day of the week has, or none any more.
     page.get_by_label("Times the usual rows of a day").fill("3")
     page.get_by_label("Intervals without any row").fill("5")
-    page.get_by_text("Pause it too when a day brings too many").click()
+    page.get_by_role("switch", name="Pause it too when a day brings too many").click()
     page.get_by_role("button", name="Save what is unusual").click()
     expect(page.get_by_role("alert").filter(has_text="People are told what is unusual")).to_be_visible()
     assert unusual.of(home, shop) == unusual.Unusual(times=3, pause=True, intervals=5)

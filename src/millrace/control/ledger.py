@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -259,7 +259,8 @@ class Books:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
-        generation, beside the old table (True) or in it (False). Answers each table's generation.
+        generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
+        are read anew. Answers each table's generation.
         """
         with self._entry() as entry:
             for lane in lanes:
@@ -269,6 +270,8 @@ class Books:
             mine = commits.tables_of(entry, stream)
             if fresh is None:
                 return {row.name: row.generation for row in mine}
+            # Their rows come again with what is read anew: in a fresh table they would stand twice.
+            self._give_up_rejects(entry, {stream, *(row.stream for row in mine)})
             return {row.name: shelving.renew(entry, row.name, fresh=fresh) for row in mine}
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
@@ -281,14 +284,17 @@ class Books:
             file_notes.forget(entry.connection, self.feed)
             for table in (cursors, cursor_history, mappings):
                 entry.connection.execute(sa.delete(table).where(table.c.pipeline_id == self.feed))
-            mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
-            entry.connection.execute(
-                sa.update(reject_groups)
-                .where(reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open")
-                .values(state="discarded", closed_at=entry.now)
-            )
+            self._give_up_rejects(entry)
             names = list(current_tables(entry.connection, self.feed))
             return {name: shelving.renew(entry, name, fresh=fresh) for name in names}
+
+    def _give_up_rejects(self, entry: Entry, streams: Collection[str] | None = None) -> None:
+        """Open rejects of the streams, or of all, are discarded."""
+        mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
+        open_ = [reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open"]
+        open_ += [] if streams is None else [reject_groups.c.stream.in_(streams)]
+        gone = {"state": "discarded", "closed_at": entry.now}
+        entry.connection.execute(sa.update(reject_groups).where(*open_).values(gone))
 
     @contextmanager
     def _entry(self) -> Generator[Entry]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from millrace.connect.log import LOG
+from millrace.connect.source import Stream
 from millrace.control import file_notes, leases
 from millrace.control.activity import Entity, wrote
 from millrace.control.pipelines import find, lease_name
@@ -90,7 +91,8 @@ def put(
     """The lane is at ``cursor`` (None: at its beginning), and the next run reads from there.
 
     With ``memory`` False the source forgets what it marked as read, so that rows read again count as new; a table
-    with a key takes them without doubling. Raises AlreadyRunning while the pipeline runs.
+    with a key takes them without doubling, and one that is appended to keeps the marks. Raises ConfigError where rows
+    that are there would be doubled, and AlreadyRunning while the pipeline runs.
     """
     home.actor.must("pipelines.edit")
     position = Position(stream, lane, cursor, progress, datetime.now(UTC), None)
@@ -168,8 +170,8 @@ def log_text(place: JSON) -> str:
 def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, memory: bool = False) -> list[Position]:
     """Every lane that the run committed, of one stream or of all, is where that run left it.
 
-    Raises ConfigError when the run committed nothing, or its history is no longer kept; and where a log does not reach
-    back to it.
+    Raises ConfigError when the run committed nothing, or its history is no longer kept; where a log does not reach
+    back to it; and where rows that are there would be doubled.
     """
     home.actor.must("pipelines.edit")
     id_ = find(home, pipeline).id
@@ -201,6 +203,7 @@ def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, m
     id_ = find(home, pipeline).id
     with leases.held(home.database, lease_name(id_), what=f"pipeline {pipeline}") as lease:
         positions = made()
+        appended = _appended(home, pipeline, positions)
         expires_at = home.database.now() + timedelta(seconds=leases.LEASE_S)
         with home.database.transaction() as connection:
             leases.confirm(connection, lease, expires_at)  # I4
@@ -221,6 +224,30 @@ def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, m
                 if one.cursor is not None:
                     connection.execute(sa.insert(cursors).values(row))
                 connection.execute(sa.insert(cursor_history).values(row))
-                if not memory:
+                if not memory and one.stream not in appended:
                     file_notes.forget(connection, id_, one.stream)
     return positions
+
+
+def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[str]:
+    """The streams whose rows are in tables that are appended to.
+
+    Raises ConfigError where rows that come again would stand beside those that are in the tables.
+    """
+    from millrace.control import crews
+
+    with crews.visit(home, pipeline) as ours:
+        modes = {one.mapping.source or one.mapping.stream: one.mapping.mode for one in ours.books.tables() if one.last}
+        filled = [one for one in positions if one.stream in modes]
+        source = ours.source() if filled else None
+        for one in filled:
+            assert source is not None
+            for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
+                source.must_match(Stream(one.stream), cursor)
+            if one.cursor is None and modes[one.stream] == "append":
+                raise ConfigError(
+                    f"{one.stream} is appended: read from its beginning into the same table, its rows would be doubled",
+                    hint="Use `millrace resync --mode drop-and-load`.",
+                    code="would_double",
+                )
+    return {name for name, mode in modes.items() if mode == "append"}

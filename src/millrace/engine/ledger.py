@@ -166,7 +166,8 @@ class Shelf(Protocol):
     def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> Dict[str, int]:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
-        ``fresh`` None leaves the tables as they are; True gives each a new generation beside the old table.
+        ``fresh`` None leaves the tables as they are; True gives each a new generation beside the old table, and rejects
+        of before do not come back.
         """
         ...
 

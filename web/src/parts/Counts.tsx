@@ -29,7 +29,7 @@ export function Counts<T extends string>({ counts, order, chosen, choose }: Prop
           >
             <ToneIcon tone={tone} size={14} />
             <Text size="sm">
-              {count(counts[name] ?? 0)} {word.toLowerCase()}
+              {count(counts[name] ?? 0)} {told(word, counts[name] ?? 0)}
             </Text>
           </UnstyledButton>
         );
@@ -37,3 +37,7 @@ export function Counts<T extends string>({ counts, order, chosen, choose }: Prop
     </Group>
   );
 }
+
+/** "1 needs a look", "2 need a look". */
+const told = (word: string, n: number): string =>
+  n === 1 ? word.toLowerCase() : word.toLowerCase().replace(/^needs /, 'need ');

@@ -160,7 +160,7 @@ def _unreachable(
     said = _said(error)
     if any(isinstance(one, socket.gaierror) for one in causes) or "Name or service not known" in said:
         return _no_host(where, said)
-    if any(isinstance(one, _ENDED) for one in causes) or "EOF occurred" in said:
+    if any(isinstance(one, _ENDED) for one in causes) or "EOF occurred" in said or "closed (EOF)" in said:
         # So does a server that has no encryption; one that goes away does it too.
         passing = Transient(
             f"{where} ended the connection in the middle of TLS: {said}.",

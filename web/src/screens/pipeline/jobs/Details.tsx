@@ -174,17 +174,20 @@ export function Component() {
   );
 }
 
-/** From where to where the job read an object, as its source says it. */
+/** From where to where the job read an object, as its source says it, folded away. */
 function Positions({ of: { before, after } }: { of: Schemas['Job']['objects'][number] }) {
   const moved = Object.keys(after).filter(
     (lane) => JSON.stringify(before[lane]) !== JSON.stringify(after[lane]),
   );
-  return moved.map((lane) => {
-    const told = `${JSON.stringify(before[lane] ?? null)} → ${JSON.stringify(after[lane])}`;
-    return (
-      <Text key={lane} size="xs" c="dimmed" className="mono" truncate maw={240} title={`${lane}: ${told}`}>
-        {told}
-      </Text>
-    );
-  });
+  if (moved.length === 0) return null;
+  return (
+    <Text size="xs" c="dimmed" component="details" maw={150}>
+      <summary style={{ cursor: 'pointer' }}>Position</summary>
+      {moved.map((lane) => (
+        <div key={lane} className="mono" style={{ overflowWrap: 'anywhere' }}>
+          {JSON.stringify(before[lane] ?? null)} → {JSON.stringify(after[lane])}
+        </div>
+      ))}
+    </Text>
+  );
 }
