@@ -98,6 +98,36 @@ def test_the_schema_is_read_whole_at_each_run_and_what_changed_is_loaded(fresh: 
     assert len(fresh.ask("preview", "clevertap", "user_properties", "-n", "3", "--json").json["rows"]) == 3
 
 
+def test_campaigns_and_their_reports_are_read_into_tables_and_joined(fresh: Shop) -> None:
+    names = ["message_reports", "campaigns", "campaign_reports"]
+    named(fresh, names)
+    assert fresh.ask("run", fresh.file).code == 0
+    counted = "SELECT " + ", ".join(f"(SELECT count(*) FROM {name})" for name in names)
+    ((reports, planned, done),) = rows(fresh, counted)
+    assert reports >= 4 and planned == 31 + 31 and done == 30, "of each day, of those to come, and without today's"
+    joined = "SELECT count(*), min(sent) > 0 FROM campaigns JOIN campaign_reports USING (id) WHERE status = 'completed'"
+    assert rows(fresh, joined) == [[30, True]]
+    (types,) = rows(fresh, "SELECT typeof(message_id), typeof(sent), typeof(message_name) FROM message_reports LIMIT 1")
+    assert types[0] == "BIGINT" and types[1] in ("INTEGER", "BIGINT") and types[2] == "VARCHAR"
+    (again,) = fresh.ask("run", "clevertap", "--json").json["runs"]
+    assert again["balance"]["staged"] == 0 and again["balance"]["read"] > 0
+    for words in (
+        ["run", "clevertap", "--only", "campaigns", "--since", "2026-03-10"],
+        ["run", "clevertap", "--since", "2026-03-01"],
+        ["resync", "clevertap", "--object", "message_reports"],
+        ["run", "clevertap", "--full"],
+    ):
+        assert fresh.ask(*words).code == 0, words
+        assert rows(fresh, counted) == [[reports, planned, done]]
+    compared = fresh.ask("reconcile", "clevertap", "--json")
+    assert "campaign" not in compared.out, "they are no matter of it"
+    assert fresh.ask("reset", "clevertap", "--yes").code == 0
+    assert fresh.ask("run", "clevertap").code == 0
+    assert rows(fresh, counted) == [[reports, planned, done]]
+    for name in names:
+        assert len(fresh.ask("preview", "clevertap", name, "-n", "3", "--json").json["rows"]) == 3
+
+
 def test_all_and_one_that_must_be_named_cannot_be_written_together(fresh: Shop) -> None:
     named(fresh, {"*": {}, "profiles": {}})
     refused = fresh.ask("apply", fresh.file)

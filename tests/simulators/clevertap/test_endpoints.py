@@ -8,6 +8,7 @@ import http.server
 import io
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,32 @@ def test_campaigns_have_three_ways_not_to_be_finished(peopled: tuple[Simulator, 
     ).json
     assert none["messages"] == []
     assert talk.ask("GET", "/v1/connect?partner=Acme").json["status"] == "success"
+
+
+def test_numbers_of_campaigns_grow_for_three_days_and_none_is_older_than_the_project():
+    account = Account(id=ID, passcode=PASSCODE, users=80, days=20)
+    with Simulator(Settings.plain(account)) as sim:
+        talk = Talk(sim)
+        whole = {"from": 20260101, "to": 20260314}
+        assert len(talk.ask("POST", "/1/targets/list.json", whole).json["targets"]) == 21
+        reports = talk.ask("POST", "/1/message/report.json", whole).json["messages"]
+        assert reports and all(report["start_date"] >= "20260222" for report in reports)
+        sim.clock.advance(days=7)
+        later = talk.ask("POST", "/1/message/report.json", whole | {"to": 20260321}).json["messages"]
+        newest = int(later[-1]["start_date"])
+        day = {"from": newest, "to": newest}
+        begun = datetime.strptime(str(newest), "%Y%m%d").replace(hour=12, tzinfo=UTC)
+        viewed: list[int] = []
+        for age in range(5):
+            sim.clock.set(begun + timedelta(days=age))
+            viewed.append(talk.ask("POST", "/1/message/report.json", day).json["messages"][0]["viewed"])
+        assert 0 < viewed[0] < viewed[1] < viewed[2] == viewed[3] == viewed[4]
+        made = talk.ask("POST", "/1/targets/list.json", day).json["targets"][0]["id"]
+        clicked: list[int] = []
+        for age in range(1, 5):
+            sim.clock.set(begun + timedelta(days=age))
+            clicked.append(talk.ask("POST", "/1/targets/result.json", {"id": made}).json["result"]["clicked"])
+        assert clicked[0] < clicked[1] == clicked[2] == clicked[3]
 
 
 def test_uploads_take_what_is_right_and_return_the_rest_with_its_code():

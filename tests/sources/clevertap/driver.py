@@ -21,6 +21,8 @@ from millrace.sources.clevertap.source import Source
 
 PROJECT = "SIM-EU1-0001"
 PASSCODE = "demo-pass-eu"
+# Streams whose further columns appear with the rows.
+OPEN = ("message_reports", "campaign_reports")
 START = datetime(2026, 3, 14, 10, tzinfo=UTC)
 
 
@@ -143,7 +145,8 @@ class Pipeline:
                 items.close()
                 raise Crash
             if isinstance(item, pa.RecordBatch):
-                assert item.schema.equals(stream.schema)
+                assert [*item.schema][: len(stream.schema)] == [*stream.schema]
+                assert len(item.schema) == len(stream.schema) or stream.name in OPEN
                 rows += item.to_pylist()
             elif isinstance(item, Refused):
                 rejects += item.rows.to_pylist()

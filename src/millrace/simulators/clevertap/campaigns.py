@@ -14,6 +14,8 @@ from millrace.simulators.server import Response
 FIRST_ID = 1773470000
 CHANNELS = ("push", "email", "sms", "inapp", "whatsapp")
 FILTERS = ("channel", "delivery", "status", "message_type")
+# Days in which people go on opening and clicking.
+GROWING_DAYS = 3
 
 
 def listed(call: Call) -> Response:
@@ -26,6 +28,8 @@ def listed(call: Call) -> Response:
     if project is None or not len(project.people):
         return answer({"status": "success", "targets": targets})
     for day in days:
+        if day < project.first_day:
+            continue
         scheduled = int(date.fromordinal(day).strftime("%Y%m%d")) * 10000 + 1000
         targets.append(
             {
@@ -52,12 +56,13 @@ def result(call: Call) -> Response:
             return failure(500, "This target has no result as of yet", 500)
         return answer({"status": "success", "error": "This target hasn't been completed", "code": 200})
     sent = 40 + int(call.world.draw("sent", call.account, number) * project.account.users)
-    clicked = int(sent * call.world.draw("clicked", call.account, number) / 3)
+    clicked = int(_grown(call, project, day, sent) * call.world.draw("clicked", call.account, number) / 3)
     return answer({"status": "success", "result": {"sent": sent, "clicked": clicked, "failed": sent // 20}})
 
 
 def report(call: Call) -> Response:
-    """`/1/message/report.json`: dashboard campaigns by start day; it takes longer the longer the range is."""
+    """`/1/message/report.json`: dashboard campaigns by start day; it takes longer the longer the range is. Numbers grow
+    for some days."""
     days = _days(call)
     if isinstance(days, Response):
         return days
@@ -67,7 +72,7 @@ def report(call: Call) -> Response:
     if project is None or not len(project.people):
         return answer({"status": "success", "total_results": 0, "messages": messages})
     for day in days:
-        if day % 7 or day > project.local_day(call.now_s):
+        if day % 7 or not project.first_day <= day <= project.local_day(call.now_s):
             continue
         channel = CHANNELS[day // 7 % len(CHANNELS)]
         about = {"channel": channel, "delivery": "one_time", "status": "completed", "message_type": "single"}
@@ -81,8 +86,8 @@ def report(call: Call) -> Response:
                 **about,
                 "start_date": date.fromordinal(day).strftime("%Y%m%d"),
                 "sent": sent,
-                "viewed": sent // 2,
-                "clicked": sent // 9,
+                "viewed": _grown(call, project, day, sent) // 2,
+                "clicked": _grown(call, project, day, sent) // 9,
             }
         )
     return answer({"status": "success", "total_results": len(messages), "messages": messages})
@@ -94,6 +99,11 @@ def _days(call: Call) -> range | Response:
     if first is None or last is None or first > last:
         return failure(400, "invalid date range", 4002)
     return range(first.toordinal(), last.toordinal() + 1)
+
+
+def _grown(call: Call, project: Project, day: int, sent: int) -> int:
+    """How many of those to whom a campaign of that day was sent have looked at it by now."""
+    return sent * min(1 + project.local_day(call.now_s) - day, GROWING_DAYS) // GROWING_DAYS
 
 
 def _id(project: Project, day: int) -> int:

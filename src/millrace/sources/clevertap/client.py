@@ -152,6 +152,30 @@ class CleverTap:
         found = msgspec.json.decode(answer.body).get("events")
         return [entry for entry in found or [] if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
 
+    def campaigns(self, first: date, last: date) -> list[bytes]:
+        """The campaigns that were made by the API and are scheduled for these days, as they came."""
+        asked = {"from": number(first), "to": number(last)}
+        what = f"its campaigns from {first} to {last}"
+        return _listed(self._ask("targets_list", "POST", "/1/targets/list.json", _json(asked), what), "targets")
+
+    def reports(self, first: date, last: date) -> list[bytes]:
+        """The reports of messages that began on these days, as they came."""
+        asked = {"from": str(number(first)), "to": str(number(last))}
+        what = f"its reports of messages from {first} to {last}"
+        return _listed(self._ask("message_report", "POST", "/1/message/report.json", _json(asked), what), "messages")
+
+    def result(self, campaign: str) -> bytes | None:
+        """What became of the campaign with this id (as JSON); None as long as that is not known. Raises Unanswered."""
+        asked, what = b'{"id":%b}' % campaign.encode(), f"the result of campaign {campaign}"
+        try:
+            answer = self._ask("targets_result", "POST", "/1/targets/result.json", asked, what)
+        except Unanswered as failure:
+            if failure.meaning == "unfinished":
+                return None
+            raise
+        found = bytes(_members(answer.body).get("result", wire.NULL))
+        return None if found == b"null" else found
+
     def count(self, event: str, first: date, last: date) -> int:
         """How many events of that name and those days CleverTap counts. Raises Unanswered."""
         answer = self._computed("counts", {"event_name": event, "from": number(first), "to": number(last)})

@@ -15,7 +15,7 @@ from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import events_file, forgetting, listings, people, records, state
+from millrace.sources.clevertap import campaigns, events_file, forgetting, listings, people, records, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
@@ -35,6 +35,8 @@ from millrace.sources.clevertap.planner import (
 from millrace.sources.clevertap.rows import SCHEMA, STREAM, WHOLE_SCHEMA
 from millrace.sources.clevertap.sweep import Outcome, Sweep
 
+_LISTED = listings.STREAMS | campaigns.STREAMS
+
 
 class Source(AnySource[Config]):
     """Events of a CleverTap project, as its Get Events API serves them.
@@ -45,7 +47,7 @@ class Source(AnySource[Config]):
 
     Config = Config
     title = "CleverTap"
-    extras = frozenset({people.PROFILES, *listings.STREAMS})
+    extras = frozenset({people.PROFILES, *_LISTED})
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -77,14 +79,14 @@ class Source(AnySource[Config]):
                 table="events",
             ),
             Stream(people.PROFILES, key=(columns.ID,), schema=people.SCHEMA, historical=True),
-            *listings.STREAMS.values(),
+            *_LISTED.values(),
         ]
 
     def read(self, reading: Reading) -> Iterator[Item]:
         names = [stream.name for stream in self.streams()]
         if reading.stream.name not in names:
             raise ConfigError(f"CleverTap has no stream {reading.stream.name!r}", hint=f"It has {', '.join(names)}.")
-        if reading.stream.name in listings.STREAMS:
+        if reading.stream.name in _LISTED:
             return self._list(reading)
         lanes: dict[Lane, Callable[[Reading], Iterator[Item]]] = {
             "incremental": self._follow,
@@ -118,7 +120,7 @@ class Source(AnySource[Config]):
         self.must_match(reading.stream, reading.followed)
         if (name := reading.stream.name) != STREAM:
             raws = [row.encode() for row in rows]
-            found = people.rows_of(raws) if name == people.PROFILES else listings.rows_of(listings.STREAMS[name], raws)
+            found = people.rows_of(raws) if name == people.PROFILES else listings.rows_of(_LISTED[name], raws)
             which = records.mode(reading.lane, reading.load_mode)
             return records.retried(found, reading.memory, which, name, self.context.clock.now())
         mode = _mode(reading.lane, reading.load_mode)
@@ -326,13 +328,23 @@ class Source(AnySource[Config]):
                 yield Checkpoint(None, tuple(told))
 
     def _list(self, reading: Reading) -> Iterator[Item]:
-        """What CleverTap lists as a whole, whichever lane it is."""
-        now = self.context.clock.now()
-        self._begun(reading)
+        """What CleverTap lists: as a whole, or by days."""
+        now, begun = self.context.clock.now(), self._begun(reading)
         with closing(CleverTap(self.config, self.context)) as client:
             self._client = client
             try:
-                yield from listings.catalogue(client, reading, now, {"v": state.VERSION} | self._project)
+                if reading.stream.name in listings.STREAMS:
+                    yield from listings.catalogue(client, reading, now, {"v": state.VERSION} | self._project)
+                else:
+                    yield from campaigns.Campaigns(
+                        client,
+                        self.config,
+                        reading,
+                        now,
+                        begun,
+                        cursor=lambda position: self._cursor(reading, position),
+                        say=self._notes.say,
+                    ).read()
             except Unanswered as failure:
                 raise (as_error(failure) or failure) from None
             except Stopped:
@@ -350,7 +362,7 @@ class Source(AnySource[Config]):
     def _of_another_project(self, cursor: dict[str, Any]) -> bool:
         return cursor.get("project", self.config.project_id) != self.config.project_id
 
-    def _cursor(self, reading: Reading, position: state.Incremental | state.Historical) -> JSON:
+    def _cursor(self, reading: Reading, position: state.Incremental | state.Historical | campaigns.Position) -> JSON:
         own: dict[str, JSON] = {}
         if reading.stream.name == STREAM:
             # Cursors of earlier versions do not say it.

@@ -140,7 +140,7 @@ def incremental(cursor: JSON, timezone: str) -> Incremental:
     if cursor is None:
         return Incremental(timezone)
     try:
-        _same_version(cursor)
+        same_version(cursor)
         return Incremental(
             timezone,
             {
@@ -155,7 +155,7 @@ def incremental(cursor: JSON, timezone: str) -> Incremental:
             _standings(cursor["events"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
 
 
 def historical(cursor: JSON, timezone: str) -> Historical:
@@ -163,7 +163,7 @@ def historical(cursor: JSON, timezone: str) -> Historical:
     if cursor is None:
         return Historical(timezone)
     try:
-        _same_version(cursor)
+        same_version(cursor)
         done = cursor["historical"]["done_units"]
         return Historical(
             timezone,
@@ -174,7 +174,7 @@ def historical(cursor: JSON, timezone: str) -> Historical:
             _standings(cursor["events"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
 
 
 def _standings(written: JSON) -> Standings:
@@ -188,12 +188,12 @@ def _standings(written: JSON) -> Standings:
     )
 
 
-def _same_version(cursor: JSON) -> None:
+def same_version(cursor: JSON) -> None:
     if cursor["v"] != VERSION:
         raise ValueError(f"version {cursor['v']}")
 
 
-def _unreadable(error: Exception) -> ConfigError:
+def unreadable(error: Exception) -> ConfigError:
     return ConfigError(
         f"the saved position of this CleverTap pipeline cannot be read ({type(error).__name__}: {error})",
         hint="It was written by another version of Millrace. Use that one, or resync the pipeline.",
