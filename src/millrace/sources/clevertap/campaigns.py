@@ -23,6 +23,7 @@ from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import records
 from millrace.sources.clevertap.client import CleverTap, Unanswered
 from millrace.sources.clevertap.config import Config
+from millrace.sources.clevertap.known import Mode
 from millrace.sources.clevertap.listings import rows_of
 from millrace.sources.clevertap.notes import some
 from millrace.sources.clevertap.planner import Days, day_from, joined, local_day, number, windows
@@ -118,7 +119,7 @@ class Campaigns:
         self._at = position(begun)
         self._cursor = cursor
         self._say = say
-        self._mode = records.mode(reading.lane, reading.load_mode)
+        self._mode: Mode = records.mode(reading.lane, reading.load_mode)
         self._known = records.known_of(reading.memory, self._mode)
 
     def read(self) -> Iterator[Item]:
