@@ -557,8 +557,10 @@ def test_events_that_failed_before_a_table_was_filled_anew_do_not_come_beside_th
     transformations.deploy(world.home, "clevertap", "python", whole)
     record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
     assert [note.message for note in record.notes if note.code == "rejects_discarded"] == [
-        "1 failed events of before are discarded, as all is read anew; `millrace rejects` still lists them"
+        "1 failed events of Events are discarded, as its rows are read anew into a fresh table; of these, "
+        "what the source does not give any more is gone. `millrace rejects list --all` has their groups"
     ]
+    assert [group.state for group in rejects.listed(world.home, state=None)] == ["discarded"]
     world.run()
     replay(world.home, rejects.Choice(pipeline="clevertap"), clock=world.clock)
     assert len(world.rows()) == 3

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.engine.kit import Killed, Rig, Word, changes, rig, types
+from tests.engine.kit import START, Killed, Rig, Word, changes, rig, types
 from tests.postgres import Database
 
-from millrace.control import object_actions, runs
+from millrace.control import object_actions, rejects, runs
 from millrace.control.ledger import Books
-from millrace.data.batch import Batch, Checkpoint, Passed, Truncated
-from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, UNCHANGED, ours
+from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
+from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, REJECTS, UNCHANGED, ours
 from millrace.errors import Transient
 
 __all__ = ["rig", "types"]
@@ -24,6 +24,12 @@ def changed(stream: str, *rows: tuple[Any, ...]) -> Batch:
     """Changes (operation, id, value) of one stream."""
     names, types = (OP_TYPE, "id", "v"), (pa.string(), pa.int64(), pa.string())
     return Batch(stream, changes(*rows, names=names, types=types))
+
+
+def refused(stream: str, row: str) -> Refused:
+    """A row that the source could not make of a change."""
+    same = {"stream": stream, "stage": "source", "code": "BAD", "message": "it is bad", "rejected_at": START}
+    return Refused(pa.RecordBatch.from_pylist([same | {"row": row}], schema=REJECTS))
 
 
 def partial(stream: str, *rows: tuple[Any, ...]) -> Batch:
@@ -213,21 +219,28 @@ def test_rows_are_asked_for_whole_where_nobody_can_keep_the_rest(logged: Rig) ->
 def test_a_stream_that_was_away_gets_its_history_again_and_the_others_go_on(logged: Rig) -> None:
     logged.create()
     logged.run()
+    assert logged.script.changes is not None
+    logged.script.changes.append([refused("loose", '{"id": 2, "v": "y"}'), Checkpoint(4)])
+    logged.run()
     object_actions.pause(logged.home, "scripted", "a")
     object_actions.pause(logged.home, "scripted", "loose")
-    assert logged.script.changes is not None
     logged.script.changes.append([changed("b", ("I", 9, "on")), Checkpoint(5)])
     logged.run()
     assert set(logged.script.followed[-1].streams) == {"b"} and logged.rows("b", "id") == [1, 9]
+    assert len(rejects.listed(logged.home)) == 1
     object_actions.resume(logged.home, "scripted", "a")
     object_actions.resume(logged.home, "scripted", "loose")
     logged.script.tales["a", "historical"] = [history({"id": 1, "v": "seen again"}), ()]
     logged.script.tales["loose", "historical"] = [history({"id": 1, "v": "x"}, {"id": 2, "v": "y"}), ()]
-    logged.run()
+    record = logged.run()
     assert logged.rows("a", "v") == ["seen again"]
     assert logged.rows("loose", "v") == ["x", "y"], (
         "appended rows came into a fresh table, not beside those from before"
     )
+    assert [note.message[:30] for note in record.notes if note.code == "rejects_discarded"] == [
+        "1 failed events of loose are d"
+    ]
+    assert [one.state for one in rejects.listed(logged.home, state=None)] == ["discarded"]
 
 
 def test_a_run_of_one_object_loses_no_change_of_the_others(logged: Rig) -> None:

@@ -93,12 +93,16 @@ def current_tables(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
     return {row.name: row for row in connection.execute(query)}
 
 
+def event_types_of(entry: Entry, stream: str) -> set[str]:
+    """The event types that rows of a source's stream are: the stream itself, and those that were made of it."""
+    latest = latest_mappings(entry.connection, entry.pipeline)
+    return {stream, *(name for name, row in latest.items() if row.mapping.get("source") == stream)}
+
+
 def tables_of(entry: Entry, stream: str) -> list[Any]:
     """The latest generation of every table that rows of a source's stream go to, also as another event type."""
-    latest = latest_mappings(entry.connection, entry.pipeline)
-    made = {name for name, row in latest.items() if row.mapping.get("source") == stream}
-    found = current_tables(entry.connection, entry.pipeline)
-    return [row for row in found.values() if row.stream == stream or row.stream in made]
+    mine = event_types_of(entry, stream)
+    return [row for row in current_tables(entry.connection, entry.pipeline).values() if row.stream in mine]
 
 
 def keep_mappings(entry: Entry, changed: Sequence[Mapping]) -> None:

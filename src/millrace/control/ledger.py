@@ -255,24 +255,24 @@ class Books:
         with self._entry() as entry:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
-    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
+    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> int:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
         generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
-        are read anew. Answers each table's generation.
+        are read anew. Answers how many rows these were.
         """
         with self._entry() as entry:
             for lane in lanes:
                 commits.forget(entry, stream, lane)
             if marks:
                 commits.forget_marks(entry, stream)
-            mine = commits.tables_of(entry, stream)
             if fresh is None:
-                return {row.name: row.generation for row in mine}
+                return 0
+            for row in commits.tables_of(entry, stream):
+                shelving.renew(entry, row.name, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
-            self._give_up_rejects(entry, {stream, *(row.stream for row in mine)})
-            return {row.name: shelving.renew(entry, row.name, fresh=fresh) for row in mine}
+            return self._give_up_rejects(entry, commits.event_types_of(entry, stream))
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
         """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.
@@ -288,13 +288,14 @@ class Books:
             names = list(current_tables(entry.connection, self.feed))
             return {name: shelving.renew(entry, name, fresh=fresh) for name in names}
 
-    def _give_up_rejects(self, entry: Entry, streams: Collection[str] | None = None) -> None:
-        """Open rejects of the streams, or of all, are discarded."""
+    def _give_up_rejects(self, entry: Entry, streams: Collection[str] | None = None) -> int:
+        """Open rejects of the streams, or of all, are discarded; how many rows."""
         mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
         open_ = [reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open"]
         open_ += [] if streams is None else [reject_groups.c.stream.in_(streams)]
         gone = {"state": "discarded", "closed_at": entry.now}
-        entry.connection.execute(sa.update(reject_groups).where(*open_).values(gone))
+        closing = sa.update(reject_groups).where(*open_).values(gone).returning(reject_groups.c.rows)
+        return sum(entry.connection.execute(closing).scalars())
 
     @contextmanager
     def _entry(self) -> Generator[Entry]:

@@ -10,13 +10,13 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.connect.log import LOG
-from millrace.connect.source import Clock, Note, Slice, Source, Stream
+from millrace.connect.source import Clock, Slice, Source, Stream
 from millrace.control import file_notes, log_watch, pipelines, records, retention
 from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
 from millrace.control.records import RunKind, RunRecord
 from millrace.data.batch import Lane
-from millrace.engine.fresh import drop_fresh
+from millrace.engine.fresh import discarded, drop_fresh
 from millrace.engine.meter import Meter
 from millrace.engine.sync import Sync
 from millrace.errors import ConfigError, MillraceError
@@ -210,27 +210,15 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
     if sync.following and {*sync.following} <= {*sync.streams}:
         # All histories are read anew, so the log may begin anew too: this mends one that was cut.
         ours.books.forget_lane(LOG, "incremental", marks=False)
-    if mode == "drop-and-load":
-        _note_given_up(ours, sync)
+    lanes: tuple[Lane, ...] = ("incremental", "historical")
+    fresh = None if mode == "evolve-and-merge" else True
     for stream in sync.streams:
-        lanes: tuple[Lane, ...] = ("incremental", "historical")
-        fresh = None if mode == "evolve-and-merge" else True
-        ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)
+        if rows := ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh):
+            ours.note(discarded(stream.name, rows))
     if mode == "evolve-and-merge":
         from millrace.control import damage  # seldom needed
 
         damage.give_up(ours, sync)
-
-
-def _note_given_up(ours: Crew, sync: Sync) -> None:
-    from millrace.control import rejects  # seldom needed
-
-    names = {stream.name for stream in sync.streams}
-    if count := sum(row.rows for row in rejects.waiting(ours.home, ours.pipeline.name) if row.stream in names):
-        text = (
-            f"{count:,} failed events of before are discarded, as all is read anew; `millrace rejects` still lists them"
-        )
-        ours.note(Note("rejects_discarded", text, level="info"))
 
 
 def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from millrace.connect.source import Note, Reading, Slice, Stream
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
 from millrace.data.dataclass import dataclass
 from millrace.engine.failures import ObjectFailed
+from millrace.engine.fresh import discarded
 from millrace.engine.ingest import ingest
 from millrace.engine.mappings import Mappings
 from millrace.engine.stage import Draft
@@ -148,7 +149,8 @@ class _Follow:
                 continue
             # Nothing tells appended rows from those that come again, so they go into a fresh table.
             fresh = True if self.mappings.of(stream.name).mode == "append" else None
-            self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh)
+            if rows := self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh):
+                self.sync.note(discarded(stream.name, rows))
             self.sync.note(
                 Note(
                     "history_again",

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from millrace.connect.destination import Destination, Limits
+from millrace.connect.source import Note
 from millrace.data.columns import INGESTED_AT, Prefix
 from millrace.engine.naming import FRESH
 from millrace.errors import SchemaError
@@ -20,6 +21,15 @@ def fresh_name(table: str, limits: Limits) -> str:
     tail = f"_{hashlib.sha256(table.encode()).hexdigest()[:8]}{FRESH}"
     room = limits.table_name - len(tail)
     return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
+
+
+def discarded(stream: str, rows: int) -> Note:
+    """What failed before the stream is read into a fresh table does not come back beside what is read then."""
+    return Note(
+        "rejects_discarded",
+        f"{rows:,} failed events of {stream} are discarded, as its rows are read anew into a fresh table; of these, "
+        "what the source does not give any more is gone. `millrace rejects list --all` has their groups",
+    )
 
 
 def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix, pipeline: str) -> None:
