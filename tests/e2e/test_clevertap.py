@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.duckdb_files import staying_open
 from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
@@ -24,6 +25,7 @@ from millrace.control import connections, positions, rejects, runs, transformati
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
+from millrace.control.tables import connections as connection_table
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
@@ -781,6 +783,26 @@ def test_a_reset_that_would_double_appended_rows_is_refused(build: Callable[...,
     assert runs.reset(world.home, "clevertap", drop_tables=True) == ["events"]
     world.run()
     assert len(world.rows()) == 1
+
+
+def test_a_reset_whose_source_cannot_say_how_it_tells_rows_apart_drops_tables_or_changes_nothing(
+    build: Callable[..., World],
+):
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    saved = connections.find(world.home, "source", "project").config
+    table = connection_table.c
+    with world.home.database.transaction() as connection:
+        # As a version that took more has left it.
+        wrong = sa.update(connection_table).values(config={**saved, "historical_days": 9999})
+        connection.execute(wrong.where(table.name == "project"))
+    before = positions.listed(world.home, "clevertap")
+    with pytest.raises(ConfigError, match="'historical_days' cannot be 9999"):
+        runs.reset(world.home, "clevertap")
+    assert positions.listed(world.home, "clevertap") == before and len(world.rows()) == 1
+    assert runs.reset(world.home, "clevertap", drop_tables=True) == ["events"]
+    assert positions.listed(world.home, "clevertap") == []
 
 
 def test_a_reset_leaves_no_half_made_table_behind(build: Callable[..., World]):

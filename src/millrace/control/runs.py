@@ -225,7 +225,8 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
     """The pipeline knows nothing of what it read; the next run starts with the whole history. Its tables' names.
 
     Tables stay, with their rows, unless ``drop_tables``. Raises ConfigError where rows that stay would then be
-    doubled, because nothing tells them from those that come again (append).
+    doubled, because nothing tells them from those that come again (append), and where the
+    source's settings do not hold: then it cannot say whether its rows would take the places of those that stay.
     """
     home.actor.must("pipelines.delete")
     _must_ask(home, pipeline)
