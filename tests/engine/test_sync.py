@@ -13,7 +13,7 @@ from tests.engine.kit import PIPELINE, Duck, Killed, Rig, Shaky, items, log, rig
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.control import pipelines, retention, runs
+from millrace.control import pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Passed
@@ -21,7 +21,7 @@ from millrace.engine import sync as syncing
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ledger import Commit
 from millrace.engine.stage import Stage
-from millrace.errors import DataError, EnvironmentProblem, SchemaError, Transient
+from millrace.errors import ConfigError, DataError, EnvironmentProblem, SchemaError, Transient
 
 __all__ = ["rig", "types"]
 
@@ -432,6 +432,21 @@ def test_a_table_that_another_pipeline_fills_is_not_taken_for_the_fresh_one(rig:
     rig.change(f"UPDATE __hevo__loads SET feed = '{own}:9' WHERE table_name = 'items__fresh'")
     runs.reset(rig.home, PIPELINE, drop_tables=True)
     assert not rig.exists("items__fresh")
+
+
+def test_an_appended_stream_without_marks_is_not_set_back_to_where_it_was(rig: Rig):
+    tales = ([items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(3), Checkpoint(3)])
+    rig.script.stream("items", *tales, key=("id",))
+    rig.create("append")
+    first, second = rig.run(), rig.run()
+    with pytest.raises(ConfigError, match="where it was before"):
+        positions.back_to(rig.home, PIPELINE, first.id)
+    # Where it is already, and where it never was, nothing comes again.
+    positions.back_to(rig.home, PIPELINE, second.id)
+    positions.put(rig.home, PIPELINE, "items", "incremental", 7)
+    positions.put(rig.home, PIPELINE, "items", "incremental", 2)
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 3]
 
 
 def reloaded(rig: Rig, mode: str = "append") -> Rig:

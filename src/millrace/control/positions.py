@@ -21,6 +21,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.control.ledger import Books
 
 
 # So many earlier places of a log are known to whoever looks for another one.
@@ -244,10 +245,25 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[s
             assert source is not None
             for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
                 source.must_match(Stream(one.stream), cursor)
-            if one.cursor is None and modes[one.stream] == "append":
+            if modes[one.stream] == "append" and _comes_again(home, pipeline, ours.books, one):
+                since = "its beginning" if one.cursor is None else "where it was before"
                 raise ConfigError(
-                    f"{one.stream} is appended: read from its beginning into the same table, its rows would be doubled",
+                    f"{one.stream} is appended: read from {since} into the same table, its rows would be doubled",
                     hint="Use `millrace resync --mode drop-and-load`.",
                     code="would_double",
                 )
     return {name for name, mode in modes.items() if mode == "append"}
+
+
+def _comes_again(home: Home, pipeline: str, books: Books, one: Position) -> bool:
+    """From that position on, rows are read that were read before, and no mark tells which ones they are.
+
+    A place where the lane never was is taken for a later one: nobody but the source can compare two.
+    """
+    if one.cursor is None:
+        return True
+    if one.cursor == books.cursor(one.stream, one.lane) or books.memory(one.stream).parts():
+        return False
+    ended = [each for each in history(home, pipeline, one.stream, one.lane, limit=_KNOWN) if each.run is not None]
+    # Where the last run left it, it may be put again, whoever put it elsewhere since.
+    return one.cursor in [each.cursor for each in ended] and one.cursor != ended[0].cursor
