@@ -55,7 +55,7 @@ demo: $(STAMP) $(NATIVE)  ## The main job: a CleverTap project into a DuckDB fil
 # Whether generated pages are up to date is among the tests.
 test:  ## All checks and tests (about half an hour on 2 cores)
 	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),-O) setup packages types lint screens
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 15
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 packages: $(STAMP)
 	@$(BIN)/python -m tests.debian
@@ -86,7 +86,7 @@ crash: setup  ## kill -9 of the real process at 50 points, and an end at every p
 	@$(BIN)/python -m pytest tests/crash $(LAWS_OF_LOGS) --long --kills 50 --every-point
 
 long: setup  ## The tests that `make test` leaves out because they take long and it shows the same with less
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --long -m long
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --long -m long
 
 native-fuzz: setup  ## Mutated input through the native library, which ends at the first wrong access; needs gcc
 	@CC=gcc $(BIN)/python tools/native.py --sanitize

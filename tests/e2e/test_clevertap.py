@@ -568,6 +568,29 @@ def test_events_that_failed_before_a_table_was_filled_anew_do_not_come_beside_th
     assert len(world.rows()) == 3
 
 
+def test_an_event_of_which_all_rows_failed_is_not_doubled_when_all_is_filled_anew(build: Callable[..., World]):
+    world = build("Charged", "Lonely", mode="append", source_config={"tables": "each"})
+    put(world, event("Charged", START - timedelta(days=1)), event("Lonely", START - timedelta(days=1), "__9"))
+    whole = "def transform(event):\n    return event\n"
+    broken = whole.replace(
+        "    return", "    if '__9' in str(event.getProperties()):\n        raise ValueError('bad')\n    return"
+    )
+    transformations.deploy(world.home, "clevertap", "python", broken)
+    world.run()
+    transformations.deploy(world.home, "clevertap", "python", whole)
+    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert [note.code for note in record.notes if note.code == "rejects_discarded"] == ["rejects_discarded"]
+    world.run()
+    assert (len(world.rows("charged")), len(world.rows("lonely"))) == (1, 1)
+
+
+def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Callable[..., World]):
+    world = build("profiles", source_config={"tables": "each"})
+    put(world, event("profiles", START - timedelta(days=1)))
+    world.run()
+    assert tables(world) == {"profiles": "profiles_event_"}
+
+
 def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[..., World]):
     world = build("Charged", mode="append")
     put(world, event("Charged", START - timedelta(days=1)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -255,12 +255,15 @@ class Books:
         with self._entry() as entry:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
-    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> int:
+    def restart(
+        self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None, homeless: bool = False
+    ) -> int:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
         generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
-        are read anew. Answers how many rows these were.
+        are read anew. With ``homeless``, so are rejects of event types that have no table, all of whose rows failed:
+        nobody knows of which stream they are. Answers how many rows these were.
         """
         with self._entry() as entry:
             for lane in lanes:
@@ -272,7 +275,11 @@ class Books:
             for row in commits.tables_of(entry, stream):
                 shelving.renew(entry, row.name, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
-            return self._give_up_rejects(entry, commits.event_types_of(entry, stream))
+            count = self._give_up_rejects(entry, reject_groups.c.stream.in_(commits.event_types_of(entry, stream)))
+            if homeless:
+                known = latest_mappings(entry.connection, self.feed)
+                count += self._give_up_rejects(entry, reject_groups.c.stream.not_in(known))
+            return count
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
         """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.
@@ -288,11 +295,10 @@ class Books:
             names = list(current_tables(entry.connection, self.feed))
             return {name: shelving.renew(entry, name, fresh=fresh) for name in names}
 
-    def _give_up_rejects(self, entry: Entry, streams: Collection[str] | None = None) -> int:
-        """Open rejects of the streams, or of all, are discarded; how many rows."""
+    def _give_up_rejects(self, entry: Entry, *chosen: sa.ColumnElement[bool]) -> int:
+        """Open rejects that are chosen are discarded; how many rows."""
         mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
-        open_ = [reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open"]
-        open_ += [] if streams is None else [reject_groups.c.stream.in_(streams)]
+        open_ = (reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open", *chosen)
         gone = {"state": "discarded", "closed_at": entry.now}
         closing = sa.update(reject_groups).where(*open_).values(gone).returning(reject_groups.c.rows)
         return sum(entry.connection.execute(closing).scalars())

@@ -170,7 +170,7 @@ def resync(
         ours.ready()
         sync = ours.sync(only)
         if not order.begun:
-            _resync(ours, sync, mode)
+            _resync(ours, sync, mode, whole=not only)
             _have_begun(ours, order)
         _finish(ours, sync)
     return records.run_record(home, ours.run_id)
@@ -195,7 +195,8 @@ def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
             ours.chosen(streams, only)
 
 
-def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
+def _resync(ours: Crew, sync: Sync, mode: ResyncMode, *, whole: bool) -> None:
+    """``whole``: every object is read again."""
     ours.must_ask()
     mappings = sync.mappings()
     for stream in sync.streams:
@@ -213,7 +214,7 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
     lanes: tuple[Lane, ...] = ("incremental", "historical")
     fresh = None if mode == "evolve-and-merge" else True
     for stream in sync.streams:
-        if rows := ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh):
+        if rows := ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh, homeless=whole):
             ours.note(discarded(stream.name, rows))
     if mode == "evolve-and-merge":
         from millrace.control import damage  # seldom needed

@@ -43,6 +43,8 @@ from millrace.sources.clevertap.answers import Persistence, meaning
         (200, {"status": "fail", "error": "something new"}, "failed"),
         (200, {"status": "partial", "req_id": 7}, "partial"),
         (302, None, "failed"),
+        (409, {"status": "fail", "error": "Request still in progress", "code": 2}, "not_ready"),
+        (409, {"status": "fail", "error": '["Invalid event : App Lunched"]', "code": 400}, "invalid_event"),
     ],
 )  # fmt: skip
 def test_what_an_answer_means(status: int, body: object, expected: str) -> None:

@@ -102,6 +102,11 @@ def test_a_line_that_is_no_event_is_refused_and_others_are_not(tmp_path: Path, s
     assert [number for number, _ in rows] == [2, 4] and [one.number for one in bad] == [3]
 
 
+def test_a_list_of_events_is_refused_and_not_taken_for_a_name(tmp_path: Path) -> None:
+    rows, bad = read(tmp_path, "a.json", b"[" + line() + b"]", format="clevertap")
+    assert (len(rows), [one.number for one in bad]) == (0, [1])
+
+
 def test_reading_goes_on_behind_the_rows_that_came(tmp_path: Path) -> None:
     content = b"Sent\n" + b"\n".join(line(eventName=None, n=number) for number in range(5))
     rows, _ = read(tmp_path, "a.json", content, begun=3, format="clevertap")

@@ -26,7 +26,6 @@ Meaning = Literal[
     "not_exportable",
     "bad_dates",
     "not_clevertap",
-    "unfinished",
     "failed",
 ]
 
@@ -38,8 +37,6 @@ _BUSY_TRIES, _BUSY_CAP_S = 10, 60
 _AGAIN_TRIES, _AGAIN_CAP_S = 5, 60
 NARROW_S = 600.0
 _SHOWN = 300
-# What CleverTap says, as a fault of its own, of a campaign that is not over.
-_NO_RESULT = b"no result as of yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +59,6 @@ def meaning(status: int, body: bytes, read: Read = wire.read) -> Reading:
         return Reading("denied", None, _told(status, body))
     if status == 429:
         return Reading("busy", None, "HTTP 429")
-    if status == 409 or (status == 500 and _NO_RESULT in body):
-        return Reading("unfinished", None, _told(status, body))
     if status >= 500 or status in (408, 425):
         return Reading("again", None, _told(status, body))
     if 200 <= status < 300 and not body:

@@ -30,6 +30,8 @@ Walked = Literal["events", "profiles"]
 Catalogue = Literal["events", "userProperties"]
 
 _REOPENED_LOST = 3
+# What CleverTap says, as a fault of its own, of a campaign that is not over.
+_NO_RESULT = b"no result as of yet"
 _COUNT_FIRST_S = 0.25
 _COUNT_WAIT_S = 3.0
 _COUNT_TOTAL_S = 600.0
@@ -47,6 +49,10 @@ class Unanswered(Exception):
         super().__init__(text)
         self.meaning: Meaning = met
         self.text = text
+
+
+class _Unfinished(Exception):
+    """A campaign is not over yet, so that it has no result."""
 
 
 class CursorStuck(Exception):
@@ -169,10 +175,8 @@ class CleverTap:
         asked, what = b'{"id":%b}' % campaign.encode(), f"the result of campaign {campaign}"
         try:
             answer = self._ask("targets_result", "POST", "/1/targets/result.json", asked, what)
-        except Unanswered as failure:
-            if failure.meaning == "unfinished":
-                return None
-            raise
+        except _Unfinished:
+            return None
         found = bytes(_members(answer.body).get("result", wire.NULL))
         return None if found == b"null" else found
 
@@ -279,6 +283,8 @@ class CleverTap:
                     raise
                 self.patience.rest(wait, f"{self.host} to be reachable; then {what}")
                 continue
+            if api == "targets_result" and (reply.status == 409 or (reply.status == 500 and _NO_RESULT in reply.body)):
+                raise _Unfinished
             found = meaning(reply.status, reply.body, read)
             if found.answer is not None and (
                 found.meaning == "success"

@@ -23,6 +23,8 @@ from millrace.sources.clevertap.times import Ints
 
 JSON_TYPE = pa.json_()
 STREAM = "Events"
+# What a source has beside events.
+OBJECTS = frozenset({"profiles", "event_schema", "user_properties", "message_reports", "campaigns", "campaign_reports"})
 
 SCHEMA = pa.schema(
     [
@@ -100,8 +102,10 @@ def rows_of(event: str, found: Columns) -> Shaped:
 
 
 def bound(event: str, rows: pa.RecordBatch, config: Config) -> pa.RecordBatch | Batch:
-    """The rows, bound for the table where the settings want them."""
-    return Batch(event, rows) if config.tables == "each" else rows
+    """The rows, bound for the table where the settings want them; never for that of an object which is no event."""
+    if config.tables == "one":
+        return rows
+    return Batch(f"{event} (event)" if event in OBJECTS else event, rows)
 
 
 def refused(event: str, rejects: Sequence[Reject], now: datetime) -> pa.RecordBatch:

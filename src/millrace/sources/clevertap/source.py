@@ -32,7 +32,7 @@ from millrace.sources.clevertap.planner import (
     windows,
     without,
 )
-from millrace.sources.clevertap.rows import SCHEMA, STREAM, WHOLE_SCHEMA
+from millrace.sources.clevertap.rows import OBJECTS, SCHEMA, STREAM, WHOLE_SCHEMA
 from millrace.sources.clevertap.sweep import Outcome, Sweep
 
 _LISTED = listings.STREAMS | campaigns.STREAMS
@@ -47,7 +47,7 @@ class Source(AnySource[Config]):
 
     Config = Config
     title = "CleverTap"
-    extras = frozenset({people.PROFILES, *_LISTED})
+    extras = OBJECTS
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)

@@ -63,13 +63,15 @@ class _Rows:
 
     def __call__(self, text: bytes) -> dict[str, JSON] | None:
         first, self._begun = not self._begun, True
+        if first and text[:1] == b"[":
+            raise ValueError("it is a list; an export has the name of the event, then an object in each line")
         if first and text[:1] != b"{":
             self._name = text.decode()
             return None
         if json_text.too_deep(text):
             raise ValueError(f"it nests deeper than {json_text.DEEPEST} levels")
         row = _object(text)
-        profile, session = _object(row.get("profile")), _whole(row.get("sessionProps"))
+        profile, session = _object(_whole(row.get("profile"))), _whole(row.get("sessionProps"))
         digits = _value(row.get("ts"))
         return {
             "event_name": _text(row.get("eventName")) or self._name,
