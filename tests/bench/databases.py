@@ -208,7 +208,8 @@ class Bench:
         )
         for peer, most in sizes.items():
             few, many = _party(peer, SMALL), _party(peer, most)
-            self.lines.append(beside(way, PEERS[peer], ours, most, ran[few], ran[many], failed[few] or failed[many]))
+            why = failed[few] or failed[many]
+            self.lines.append(beside(way, PEERS[peer], rows, ours, most, ran[few], ran[many], why))
 
     def memory(self, name: str, sizes: Sequence[int]) -> None:
         """Peak memory does not grow with the number of rows."""
@@ -238,14 +239,17 @@ def _party(peer: str, rows: int) -> str:
     return f"{PEERS[peer].title}, {rows:,} rows"
 
 
-def beside(way: Way, peer: Peer, ours: float, rows: int, few: Sequence[Ran], many: Sequence[Ran], failed: str) -> Line:
-    """Millrace beside a peer, or why that did not run. What the peer needs to start is not counted against it;
-    Millrace's start is counted."""
+def beside(
+    way: Way, peer: Peer, rows: int, ours: float, most: int, few: Sequence[Ran], many: Sequence[Ran], failed: str
+) -> Line:
+    """Millrace beside a peer, or why that did not run: as many rows, each from its start to its end. A peer that got
+    ``most`` rows needs as long for each further one as for each beyond the small load."""
     what = f"The same beside {peer.title}"
     if failed:
         say(f"  {peer.title} did not run: {failed}")
         return Line(what, f"{ours:,.0f} rows/s", f"did not run: {_reason(failed)}")
-    theirs = (rows - SMALL) / max(measure.seconds(many) - measure.seconds(few), 0.01)
+    start, longer = measure.seconds(few), max(measure.seconds(many) - measure.seconds(few), 0.01)
+    theirs = rows / (start + (rows - SMALL) * longer / (most - SMALL))
     return Line(
         what,
         f"{ours:,.0f} rows/s",
@@ -296,7 +300,8 @@ NOTES = (
     "(drivers that make rows of Python take twice as long). Each does none of what Millrace does beside.",
     "**dlt**: its `sql_database` with the backends pyarrow and ConnectorX (a stream), pieces of 50,000 rows, "
     "replacing. **Sling**: the newest program of its own that PyPI has, full refresh, into DuckDB by files. Each gets "
-    f"fewer rows, as said below, and is not charged the time that it needs for {SMALL:,} rows, which is its start.",
+    "fewer rows, as said below. For as many as Millrace it is charged the time that it needs for "
+    f"{SMALL:,} rows, its start among that, and for each row more as long as for each between the two loads below.",
     "**Peak memory**: the most that the process had resident, DuckDB inside it included, and the most that each of its "
     "processes had, added up. What they share, Python and libraries, counts once.",
 )

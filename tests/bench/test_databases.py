@@ -1,4 +1,4 @@
-"""A peer's speed is without its start, and one that cannot run is told in the table."""
+"""A peer's speed is that of a whole load, start and all, and one that cannot run is told in the table."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ except ImportError as error:
 WAY, PEER = WAYS["postgres-duckdb"], PEERS["sling"]
 
 
-def test_what_a_peer_needs_to_start_is_not_counted() -> None:
+def test_a_peer_is_charged_its_start_once_and_each_row_of_a_whole_load() -> None:
     few, many = [Ran(2, 1, 1, "")], [Ran(4, 1, 1, "")]
-    line = databases.beside(WAY, PEER, 250_000, 201_000, few, many, "")
-    assert (line.beside, line.ratio, line.met) == ("100,000 rows/s", "2.5 ×", True)
+    line = databases.beside(WAY, PEER, 801_000, 200_250, 201_000, few, many, "")
+    # 2 s for 1,000 rows, and 8 s for 800,000 more.
+    assert (line.beside, line.ratio, line.met) == ("80,100 rows/s", "2.5 ×", True)
 
 
 def test_a_peer_that_cannot_run_stands_in_the_table_with_the_reason() -> None:
     with pytest.raises(measure.Failed) as told:
         measure.run([sys.executable, "-c", CHAIN])
-    line = databases.beside(WAY, PEER, 250_000, 200_000, [], [], str(told.value))
+    line = databases.beside(WAY, PEER, 2_000_000, 250_000, 200_000, [], [], str(told.value))
     assert line.met is None
     assert (
         "| The same beside Sling | 250,000 rows/s "
