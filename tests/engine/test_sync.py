@@ -17,6 +17,7 @@ from millrace.control import pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Passed
+from millrace.destinations.postgres.destination import Destination as Postgres
 from millrace.engine import sync as syncing
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ledger import Commit
@@ -169,6 +170,36 @@ def test_what_was_opened_for_a_load_is_free_again_where_reading_goes_on(rig: Rig
     del told[:]
     rig.run()
     assert told[0] == "all is read"  # rows that are there already open nothing
+
+
+def test_a_table_that_was_filled_has_its_key_where_a_later_one_is_read_for_long(
+    rig: Rig, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(syncing, "EXPECTED_S", 0.05)
+    loaded, freed = threading.Event(), threading.Event()
+    load, close = Postgres.load, Postgres.close
+
+    def loading(self: Postgres, table: Table, load_: Load) -> Loaded:
+        done = load(self, table, load_)
+        loaded.set()
+        return done
+
+    def closing(self: Postgres) -> None:
+        close(self)
+        if loaded.is_set():
+            freed.set()
+
+    monkeypatch.setattr(Postgres, "load", loading)
+    monkeypatch.setattr(Postgres, "close", closing)
+    waits = [lambda: loaded.wait(10), lambda: freed.wait(10)]
+    rig.destination_type, rig.destination_config = "postgres", database.settings()
+    rig.script.stream("one", [items(1), Checkpoint(1)], key=("id",))
+    rig.script.stream("two", [waits[0], items(2), waits[1], Checkpoint(2)], key=("id",))
+    rig.create()
+    rig.run()
+    assert freed.is_set()
+    keys = "SELECT tablename FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+    assert database.run(keys) == [("one",), ("two",)]
 
 
 def test_what_is_old_leaves_the_stage_while_the_last_rows_load(rig: Rig, monkeypatch: pytest.MonkeyPatch):

@@ -424,6 +424,8 @@ class _Loader(threading.Thread):
                 left = None if until is None else max(until - self._sync.clock.monotonic(), 0)
                 if not self._work.wait(left):
                     if destination is not None:
+                        # Only it knows what its loads have put off.
+                        destination.completed()
                         destination.close()
                     destination = until = None
                     continue
