@@ -212,6 +212,34 @@ class TestPostgres(SqlDestinationContract):
         destination.load(made, Load(FEED, 2, 3, 1, rows(VALUES, (3, "d", 2), (4, "e", 2))))
         assert self.database.run("SELECT k, v FROM filled ORDER BY k") == [(1, "a"), (2, "b"), (3, "d"), (4, "e")]
 
+    @pytest.mark.parametrize(("gives", "takes"), [("16MB", "256MB"), ("1GB", "1GB")])
+    def test_keys_are_sorted_in_enough_memory_or_in_what_the_server_gives(self, gives: str, takes: str) -> None:
+        self.behind(
+            f"ALTER DATABASE {self.database.name} SET maintenance_work_mem = '{gives}'",
+            "CREATE TABLE seen (memory text)",
+            "CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO seen SELECT current_setting('maintenance_work_mem'); END $$",
+            "CREATE EVENT TRIGGER sees ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION see()",
+        )
+        destination = self.made()
+        self._filling(destination, "sorted")
+        destination.completed()
+        assert self.database.run("SELECT memory FROM seen") == [(takes,)]
+        with destination.connected():
+            assert destination.rows("SELECT current_setting('maintenance_work_mem')") == [(gives,)]
+        destination.close()
+
+    def test_a_connection_stands_when_a_load_is_expected(self, destination: Destination) -> None:
+        open_ = (
+            "SELECT count(*) FROM pg_stat_activity "
+            f"WHERE application_name = 'millrace' AND datname = '{self.database.name}'"
+        )
+        assert self.database.run(open_) == [(0,)]
+        destination.expect()
+        assert self.database.run(open_) == [(1,)]
+        self._filling(destination, "expected")
+        assert self.database.run(open_) == [(1,)]
+
     def test_a_table_of_very_many_numbers_that_rise_has_no_key_until_it_is_filled(
         self, destination: Destination, monkeypatch: pytest.MonkeyPatch
     ) -> None:

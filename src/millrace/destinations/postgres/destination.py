@@ -102,6 +102,10 @@ class Destination(SqlDestination[Config]):
         if not schema and not may_create:
             raise translated("42501", f"permission denied to make the schema {self.config.schema_name}", self._where)
 
+    def expect(self) -> None:
+        if self._session is None:
+            self._open()
+
     @property
     def eager(self) -> bool:
         return not self._straight.merges

@@ -16,6 +16,9 @@ from millrace.errors import MillraceError
 KEY_DUE = "Millrace makes the primary key of this table once its first rows are in."
 # Readers that come while a primary key waits for older ones wait as long.
 _PRIMARY_TIMEOUT = "2s"
+# At least so much memory sorts the keys of a new index, those of a few million rows without files. With a quarter of
+# it, which servers give by themselves, 2,000,000 keys take 1.0 s in place of 0.8.
+_SORTING_KB = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,11 @@ class Indexes:
 
     def _create(self, table: Table, columns: Sequence[str], *, unique: bool) -> None:
         target, names = self._destination.target(table.name), self._dialect.names(tuple(columns))
+        # For this transaction alone.
+        self._destination.rows(
+            "SELECT set_config('maintenance_work_mem', "
+            f"greatest(pg_size_bytes(current_setting('maintenance_work_mem')) / 1024, {_SORTING_KB}) || 'kB', true)"
+        )
         self._destination.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX ON {target} ({names})")
 
     def _twice(self, table: Table, columns: Sequence[str]) -> bool:
