@@ -34,6 +34,15 @@ EVENTS = """\
 {"event_name": "deals", "properties": {"id": 1, "price": 9007199254740993, "total": 12345678901234567890}}
 {"event_name": "deals", "properties": {"id": 2, "price": 100000000000000000000.5, "in": {"n": 1.10}}}
 """
+NAMES = """\
+Event name,Type,Status
+Charged,Defined,Active
+Notification Sent,Defined,Active
+Charged,Defined,Active
+Tutorial Complete,Defined,Active
+tutorial complete,Undefined,Inactive
+Old Banner Shown,Undefined,Discarded
+"""
 HOOKS = """\
 pipelines:
   told:
@@ -397,6 +406,28 @@ def test_how_much_is_read_and_loaded(both: Twins):
     both.done("usage", "watch", "clevertap", "--times", "3", "--intervals", "4")
     both.done("usage", "watch", "clevertap", "--json")
     both.refused("unknown_pipeline", "usage", "watch", "nothing")
+
+
+def test_what_becomes_of_the_names_in_a_file_is_told_before_anything_is_saved(both: Twins):
+    file = both.here.folder / "names.csv"
+    both.there.folder.joinpath(file.name).write_text(NAMES)
+    file.write_text(NAMES)
+    said = both.done("sources", "names", "clevertap", file)
+    assert "4 names will be read; 1 cannot be exported; 1 row with a name that is in the file before." in said.out
+    told = both.done("sources", "names", "clevertap", file, "--json").json
+    assert [row["fate"] for row in told["rows"]] == ["read", "not_exportable", "twice", "read", "read", "read"]
+    assert (told["read"], told["not_exportable"], told["twice"], len(told["warnings"])) == (4, 1, 1, 4)
+    rest = both.done("sources", "names", "clevertap", file, "--not-read", "--json").json
+    assert [(row["name"], row["fate"]) for row in rest["rows"]] == [
+        ("Notification Sent", "not_exportable"),
+        ("Charged", "twice"),
+    ]
+    both.refused("no_names", "sources", "names", "postgres", file)
+    both.refused("unknown_type", "sources", "names", "clevertab", file)
+    both.refused("usage", "sources", "names", "clevertap", both.here.folder / "nowhere.csv")
+    both.there.folder.joinpath(file.name).write_text("<html>")
+    file.write_text("<html>")
+    both.refused("events_file", "sources", "names", "clevertap", file)
 
 
 def test_connections(both: Twins):

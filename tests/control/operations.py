@@ -72,6 +72,7 @@ ASKS: Mapping[str, str] = {
     "file_log.read_again": "pipelines.edit",
     "file_log.skip_files": "pipelines.edit",
     "file_log.unskip_files": "pipelines.edit",
+    "files.names": "pipelines.edit",
     "files.put": "pipelines.edit",
     "hooks.find": "view",
     "hooks.revoke": "pipelines.edit",

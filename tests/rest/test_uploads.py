@@ -57,3 +57,47 @@ def test_what_was_sent_for_an_errand_goes_with_its_end(client: httpx.Client, pas
     with client.stream("GET", f"{API}/errands/{begun.json()['id']}/events") as events:
         assert "event: failed" in events.read().decode()
     assert list(passing.iterdir()) == []
+
+
+def names(client: httpx.Client, file: str, type_: str = "clevertap") -> httpx.Response:
+    return client.get(f"{API}/connectors/sources/{type_}/names", params={"file": file})
+
+
+def test_what_becomes_of_names_in_a_file_that_was_sent_is_told(home: Home, client: httpx.Client):
+    client.put(f"{API}/files/names.csv", content=b"Event name\nCharged\nNotification Sent\nCharged\n")
+    told = names(client, "names.csv").json()
+    assert [(row["name"], row["line"], row["fate"]) for row in told["rows"]] == [
+        ("Charged", 2, "read"),
+        ("Notification Sent", 3, "not_exportable"),
+        ("Charged", 4, "twice"),
+    ]
+    assert (told["read"], told["not_exportable"], told["twice"]) == (1, 1, 1)
+    assert any("S3 export" in text for text in told["warnings"])
+    # A saved source names it by where it lies.
+    (stored,) = (home.path / files.FOLDER).rglob("names.csv")
+    assert names(client, str(stored)).json() == told
+    client.put(f"{API}/files/names.csv", content=b"<html>")
+    wrong = names(client, "names.csv")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "EVENTS_FILE")
+    assert wrong.json()["error"]["field"] == "events_file" and wrong.json()["error"]["hint"]
+
+
+def test_names_are_shown_of_the_teams_own_files_alone(
+    home: Home, client: httpx.Client, url: str, keys: Keys, tmp_path: Path
+):
+    client.put(f"{API}/files/own.csv", content=b"Event name\nCharged\n")
+    (stored,) = (home.path / files.FOLDER).rglob("own.csv")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("hunter2\n")
+    (stored.parent / "link.csv").symlink_to(secret)
+    # Administrators may name any file in settings; what is in it is not theirs to see.
+    for file in (str(secret), "../../secret.txt", "link.csv", "/etc/passwd"):
+        answer = names(client, file)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "FOREIGN_FILE"), file
+        assert "hunter2" not in answer.text
+    with httpx.Client(base_url=url, auth=keys.stranger, timeout=30) as stranger:
+        assert names(stranger, str(stored)).json()["error"]["code"] == "FOREIGN_FILE"
+    with httpx.Client(base_url=url, auth=keys.observer, timeout=30) as observer:
+        assert names(observer, "own.csv").status_code == 403
+    assert names(client, "own.csv", "postgres").json()["error"]["code"] == "NO_NAMES"
+    assert names(client, "nowhere.csv").status_code == 400

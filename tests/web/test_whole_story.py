@@ -100,8 +100,8 @@ def _connect(page: Page, simulator: Simulator) -> None:
             "buffer": b"Event name,Type\nCharged,Custom\nApp Launched,System\n",
         }
     )
-    preview_ = page.get_by_role("table", name="First lines of the file")
-    expect(preview_.get_by_role("cell", name="App Launched")).to_be_visible()
+    names = page.get_by_role("table", name="Names in the file")
+    expect(names.get_by_role("row", name="App Launched")).to_contain_text("Will be read")
     page.get_by_role("button", name=re.compile("More settings")).click()
     page.get_by_label("Base URL").fill(simulator.url("eu1"))
     page.get_by_role("button", name="Test connection").click()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
-from millrace.cli.text import State, ago, bold, dim, mark, table
+from millrace.cli.text import State, ago, bold, count, dim, mark, table
 from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
+    from millrace.connect.listed_names import Fate, ListedNames
     from millrace.control.checks import Checked
     from millrace.control.operations.connections import Connections, Saved
 
@@ -129,7 +132,39 @@ def _nouns(kind: Kind) -> typer.Typer:
     for verb, (function, help_, examples) in said.items():
         function.__doc__ = help_
         command(group, verb, examples=examples)(function)
+    if kind == "source":
+        examples = ["millrace sources names clevertap events.csv --not-read"]
+        command(group, "names", examples=examples)(names)
     return group
+
+
+def names(
+    face: Face,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the source: clevertap.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV of event names.", exists=True, dir_okay=False, readable=True)
+    ],
+    not_read: Annotated[
+        bool, typer.Option("--not-read", help="Only names that cannot be exported, or are in the file before.")
+    ] = False,
+) -> None:
+    """Show what becomes of each name in a file of event names, before a source is saved.
+
+    Which will be read, which cannot be exported, which are in the file twice; and what is odd about them.
+    """
+    from millrace.control import files
+
+    model, key = files.named(type)
+    if face.server is None:
+        found = model.names_in(str(file))
+    else:
+        from millrace.control.operations import connections
+
+        with face.desk() as desk:
+            found = desk.ask(connections.names, type, desk.settings("source", type, {key: str(file)})[key])
+    if not_read:
+        found = replace(found, rows=tuple(row for row in found.rows if row.fate != "read"))
+    face.answer(found, _named(found))
 
 
 def load(face: Face, name: Annotated[str, NAME]) -> None:
@@ -208,6 +243,27 @@ def _shown(kept: Saved) -> Iterator[str]:
         yield f"  {key}: {dim('(secret, set)')}"
     if kept.pipelines:
         yield dim(f"  used by {', '.join(kept.pipelines)}")
+
+
+FATES: dict[Fate, tuple[State, str]] = {
+    "read": ("good", "will be read"),
+    "not_exportable": ("look", "cannot be exported"),
+    "twice": ("idle", "twice in the file"),
+}
+
+
+def _named(found: ListedNames) -> Iterator[str]:
+    if found.rows:
+        yield from table(
+            ("name", "line", "becomes", "note"),
+            [(row.name, row.line, f"{mark(FATES[row.fate][0])} {FATES[row.fate][1]}", row.note) for row in found.rows],
+        )
+    yield (
+        f"{count(found.read, 'name')} will be read; {found.not_exportable:,} cannot be exported; "
+        f"{count(found.twice, 'row')} with a name that is in the file before."
+    )
+    for text in found.warnings:
+        yield f"  {mark('look')} {text}"
 
 
 def _verdicts(checked: list[Checked]) -> Iterator[str]:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
 
+from millrace.connect.listed_names import ListedNames
+
 # A value that is sealed at rest and never shown. `json_schema_extra` lets forms draw a password field.
 Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})]
 
@@ -42,6 +44,21 @@ class Settings(BaseModel):
             if Path in _types(field.annotation)
             or (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("format") in _PATHS)
         )
+
+    @classmethod
+    def names_key(cls) -> str | None:
+        """The field that names a file of names, marked `x-names` so that forms show them; `names_in` reads it."""
+        marked = (
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-names")
+        )
+        return next(marked, None)
+
+    @classmethod
+    def names_in(cls, path: str) -> ListedNames:
+        """What the file at ``path`` says, before anything is saved. Raises ConfigError with the key as its path."""
+        raise NotImplementedError(f"{cls.__module__} names a file of names, and does not read it")
 
     @classmethod
     def aims(cls, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def test_10_24_the_status_of_a_property_is_not_the_status_of_its_event() -> None
     found = parse((FIXTURES / "events_with_properties.csv").read_bytes())
     assert found.names == ("Charged", "Product Viewed")
     assert not found.discarded
-    assert [row.fate for row in found.rows].count("duplicate") == 2
+    # An event stands there once for each of its properties, which is no mistake.
+    assert [row.fate for row in found.rows] == ["read", "read"]
 
 
 @pytest.mark.spec("10.24")
@@ -115,7 +116,47 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_what_cannot_be_exported_and_system_events_alone_are_warned_about() -> None:
     found = parse(b"Event name\nNotification Sent\nApp Launched\n")
-    assert [row.fate for row in found.rows] == ["cannot be exported", "will ingest"]
+    assert [row.fate for row in found.rows] == ["not_exportable", "read"]
     assert any("S3" in text and "'Notification Sent'" in text for text in found.warnings)
     assert any("system events only" in text for text in found.warnings)
     assert not parse(b"Event name\nMy Event\n").warnings
+
+
+def test_a_preview_says_of_each_row_what_becomes_of_its_name() -> None:
+    rows = [
+        "Charged,Active", "Notification Sent,Active", "Charged,Active", "Tutorial Complete,",
+        "tutorialcomplete,inactive", "Old Banner Shown,Discarded", "Notification Sent,Active", " My Event ,Active",
+        "my event,Active", "MY EVENT,Active",
+    ]  # fmt: skip
+    found = parse("\n".join(["Event name,Status", *rows]).encode()).preview()
+    assert [(row.line, row.name, row.fate, row.status, row.note) for row in found.rows] == [
+        (2, "Charged", "read", "Active", None),
+        (3, "Notification Sent", "not_exportable", "Active", "CleverTap has it in its S3 export alone"),
+        (4, "Charged", "twice", "Active", "read once, as in line 2"),
+        (5, "Tutorial Complete", "read", None, "not the same event as 'tutorialcomplete'"),
+        (
+            6, "tutorialcomplete", "read", "Inactive",
+            "not the same event as 'Tutorial Complete'; inactive in CleverTap",
+        ),
+        (7, "Old Banner Shown", "read", "Discarded", "discarded in CleverTap"),
+        (8, "Notification Sent", "twice", "Active", "listed in line 3 already"),
+        (9, "My Event", "read", "Active", "not the same event as 'my event', 'MY EVENT'"),
+        (10, "my event", "read", "Active", "not the same event as 'My Event', 'MY EVENT'"),
+        (11, "MY EVENT", "read", "Active", "not the same event as 'My Event', 'my event'"),
+    ]  # fmt: skip
+    assert (found.read, found.not_exportable, found.twice) == (7, 1, 2)
+    assert [text.partition(":")[0] for text in found.warnings] == [
+        "names that differ only in case or spaces are different events",
+        "names that differ only in case or spaces are different events",
+        "CleverTap does not export these by its API; use its S3 export and an S3 source",
+        "discarded in CleverTap, so new events may never come",
+        "inactive in CleverTap, so new events may never come",
+    ]
+
+
+def test_a_preview_has_every_name_and_counts_what_is_listed_again_beyond_what_it_shows() -> None:
+    again = events_file.MOST_REPEATED + 50
+    found = parse("\n".join(["Event name", *["Charged"] * (again + 1), "Last"]).encode()).preview()
+    assert (found.read, found.twice) == (2, again)
+    assert len(found.rows) == events_file.MOST_REPEATED + 2
+    assert (found.rows[0].name, found.rows[-1].name, found.rows[-1].line) == ("Charged", "Last", again + 3)

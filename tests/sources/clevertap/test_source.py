@@ -804,6 +804,14 @@ def test_verdicts_on_what_the_server_says(make: Make, fault: dict[str, Any], sta
     assert verdict.state == state and says in verdict.message
 
 
+def test_verdicts_say_how_many_names_are_in_the_file_again(make: Make) -> None:
+    pipeline = make("Charged")
+    for names, says in ((("Charged",), "1 event names to ingest"), (("Charged",) * 3, "2 rows name one")):
+        pipeline.names(*names)
+        verdict = next(each for each in pipeline.source().check() if each.step == "events file")
+        assert verdict.state == "pass" and says in verdict.message
+
+
 def test_verdicts_name_what_is_wrong_with_file_and_names(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.names("Chargd", "Nope", "Nah")

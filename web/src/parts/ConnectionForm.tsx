@@ -71,7 +71,7 @@ export function ConnectionForm({ kind, name, edits }: Props) {
           schema={connector.data.config}
           secrets={connector.data.secrets}
           kept={found.secrets}
-          uploads={kind === 'source'}
+          sends={kind === 'source' ? type : undefined}
           value={shown}
           change={setConfig}
           wrong={wrongOf(save.error)}

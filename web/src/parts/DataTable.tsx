@@ -34,6 +34,8 @@ interface Props<T> {
   select?: (selected: Record<string, true>) => void;
   /** Whether and how there is a next page. */
   more?: { next: boolean; loading: boolean; load: () => void };
+  /** The largest height of the table in px, within which its rows are scrolled. */
+  height?: number;
   /** The height of a row in px: with it, and more than VIRTUAL rows, only those in sight are drawn. */
   rowHeight?: number;
 }
@@ -42,8 +44,22 @@ const VIRTUAL = 100;
 
 /** Rows under headers; what is asked for in pages goes on with a button below. */
 export function DataTable<T>(props: Props<T>) {
-  const { label, columns, rows, id, error, again, empty, open, current, selected, select, more, rowHeight } =
-    props;
+  const {
+    label,
+    columns,
+    rows,
+    id,
+    error,
+    again,
+    empty,
+    open,
+    current,
+    selected,
+    select,
+    more,
+    height,
+    rowHeight,
+  } = props;
   const data = useMemo(() => [...(rows ?? [])], [rows]);
   const defs = useMemo(
     () =>
@@ -93,7 +109,8 @@ export function DataTable<T>(props: Props<T>) {
     <Scroll
       place={scroll}
       label={label}
-      style={virtual ? { maxHeight: '70vh', overflowY: 'auto' } : undefined}
+      className={height ? 'headed card' : ''}
+      style={virtual || height ? { maxHeight: height ?? '70vh', overflowY: 'auto' } : undefined}
     >
       <table className="table" aria-label={label} data-clickable={open ? '' : undefined} aria-busy={!rows}>
         <thead>

@@ -1,12 +1,13 @@
 import { Button, FileButton, Group, Input, Text } from '@mantine/core';
 import { IconFile, IconUpload } from '@tabler/icons-react';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import type { Schemas } from '~/api/client';
 import { segment, send } from '~/api/client';
 import { bytes } from '~/words/numbers';
 import { rowsOf } from './csv';
 import { ErrorNote } from './ErrorNote';
+import { NamesInFile } from './NamesInFile';
 import { Scroll } from './Scroll';
 
 interface Props {
@@ -14,6 +15,8 @@ interface Props {
   description?: ReactNode;
   withAsterisk?: boolean;
   error?: string | null;
+  /** The type of sources whose settings name it, where it is a file of names. */
+  namesOf?: string | undefined;
   /** The name under which the server keeps the file. */
   value: string;
   change: (name: string) => void;
@@ -21,8 +24,9 @@ interface Props {
 
 const SHOWN = 6;
 
-/** A file that settings name: sent to the server, with its first lines shown. */
-export function FileField({ label, description, withAsterisk, error, value, change }: Props) {
+/** A file that settings name: sent to the server, with what becomes of its names, or its first lines, shown. */
+export function FileField({ label, description, withAsterisk, error, namesOf, value, change }: Props) {
+  const client = useQueryClient();
   const [rows, setRows] = useState<string[][] | null>(null);
   const sent = useMutation({
     mutationFn: async (file: File) => {
@@ -31,7 +35,8 @@ export function FileField({ label, description, withAsterisk, error, value, chan
         'PUT',
         file,
       );
-      setRows(rowsOf(await file.slice(0, 64_000).text()).slice(0, SHOWN + 1));
+      if (namesOf !== undefined) client.removeQueries({ queryKey: ['names', namesOf] });
+      else setRows(rowsOf(await file.slice(0, 64_000).text()).slice(0, SHOWN + 1));
       return stored;
     },
     onSuccess: (stored) => change(stored.name),
@@ -62,6 +67,7 @@ export function FileField({ label, description, withAsterisk, error, value, chan
         )}
       </Group>
       <ErrorNote error={sent.error} />
+      {namesOf !== undefined && value && !sent.isPending && <NamesInFile type={namesOf} file={value} />}
       {rows && rows.length > 1 && (
         <Scroll label="The file" className="card" style={{ marginTop: 8 }}>
           <table className="table" aria-label="First lines of the file">

@@ -22,8 +22,8 @@ interface Props {
   secrets: readonly string[];
   /** Secrets that are kept already: they may be left empty. */
   kept?: readonly string[];
-  /** Whether files that settings name are sent to the server; else their paths are typed. */
-  uploads?: boolean;
+  /** The type of the source: files that its settings name are sent to the server. Else their paths are typed. */
+  sends?: string | undefined;
   value: Settings;
   change: (value: Settings) => void;
   /** The key that the server complained of, and its words. */
@@ -31,17 +31,9 @@ interface Props {
 }
 
 /** A form drawn from a JSON Schema: what must be said first, the rest folded away. */
-export function SchemaForm({
-  schema,
-  secrets,
-  kept = [],
-  uploads = false,
-  value,
-  change,
-  wrong = null,
-}: Props) {
+export function SchemaForm({ schema, secrets, kept = [], sends, value, change, wrong = null }: Props) {
   const [all, showAll] = useState(false);
-  const fields = fieldsOf(schema, secrets, uploads).filter(
+  const fields = fieldsOf(schema, secrets, sends !== undefined).filter(
     (one) => isAsked(one, value) || one.key === wrong?.field || kept.includes(one.key),
   );
   const first = fields.filter((field) => field.first);
@@ -52,6 +44,7 @@ export function SchemaForm({
       key={field.key}
       field={field}
       kept={kept.includes(field.key)}
+      type={sends}
       value={value[field.key]}
       error={wrong?.field === field.key ? wrong.message : null}
       change={(now) => {
@@ -89,12 +82,13 @@ export function SchemaForm({
 interface InputProps {
   field: Field;
   kept: boolean;
+  type: string | undefined;
   value: unknown;
   error: string | null;
   change: (value: unknown) => void;
 }
 
-function Input({ field, kept, value, error, change }: InputProps) {
+function Input({ field, kept, type, value, error, change }: InputProps) {
   const told = field.told ? <Told text={field.told} /> : undefined;
   const common = {
     label: field.label,
@@ -176,7 +170,7 @@ function Input({ field, kept, value, error, change }: InputProps) {
         />
       );
     case 'file':
-      return <FileField {...common} value={text} change={typed} />;
+      return <FileField {...common} namesOf={field.names ? type : undefined} value={text} change={typed} />;
     case 'json':
       return (
         <Textarea

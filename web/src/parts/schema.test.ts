@@ -15,6 +15,18 @@ test('a setting that may be on, off or left out is chosen, and one that is alway
   ]);
 });
 
+test('a file of names is told from other files', () => {
+  const properties = {
+    events_file: { anyOf: [{ type: 'string' }, { type: 'null' }], format: 'path', 'x-names': true },
+    key_file: { type: 'string', format: 'path' },
+  };
+  const found = fieldsOf({ properties }, [], true).map(({ key, kind, names }) => [key, kind, names]);
+  expect(found).toEqual([
+    ['events_file', 'file', true],
+    ['key_file', 'file', false],
+  ]);
+});
+
 test('a setting that another one calls for is asked for where that is so, and stays where it says something', () => {
   const properties = {
     url: { type: 'string' },

@@ -18,6 +18,8 @@ export interface Field {
   least?: number | undefined;
   most?: number | undefined;
   whole?: boolean | undefined;
+  /** It names a file of names, of which the server says what becomes of each. */
+  names: boolean;
 }
 
 interface Schema {
@@ -32,6 +34,7 @@ interface Schema {
   minimum?: number;
   maximum?: number;
   'x-when'?: Record<string, string>;
+  'x-names'?: boolean;
   anyOf?: Schema[];
   items?: Schema;
   $ref?: string;
@@ -69,6 +72,7 @@ export function fieldsOf(
       least: one.minimum,
       most: one.maximum,
       whole: one.type === 'integer',
+      names: raw['x-names'] === true,
     };
   });
   return found.sort((a, b) => Number(b.required) - Number(a.required));

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from millrace.connect import registry
+from millrace.connect.listed_names import ListedNames
 from millrace.control import checks, connections, files, freshness, pipelines
 from millrace.control.actors import Permission
 from millrace.control.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
 from millrace.control.freshness import Freshness
 from millrace.control.home import Home
-from millrace.control.operations.names import Name
+from millrace.control.operations.names import FileName, Name
 from millrace.data.dataclass import dataclass
 
 Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]
@@ -164,7 +165,14 @@ def check(home: Home, name: Name | None = None) -> list[checks.Checked]:
     return checks.check(home, name)
 
 
-OPERATIONS = (*SOURCES.all, *DESTINATIONS.all, check)
+@operation("GET", "/connectors/sources/{type}/names", "pipelines.edit", noun="sources")
+def names(home: Home, type: Type, file: FileName) -> ListedNames:
+    """Show what a file of names says that was sent, such as CleverTap's CSV of event names, before a source is saved:
+    which names will be read, which cannot be exported, and which are in it twice."""
+    return files.names(home, type, file)
+
+
+OPERATIONS = (*SOURCES.all, *DESTINATIONS.all, check, names)
 
 
 def _saved(home: Home, found: list[Connection]) -> list[Saved]:

@@ -21,9 +21,7 @@ from millrace.control.document_schema import schema as schema_of
 from millrace.control.export import Exported, Section
 from millrace.control.files import Stored
 from millrace.control.home import Home
-from millrace.control.operations.names import Name
-
-FileName = Annotated[str, Field(min_length=1, max_length=500, description="A relative path, like events.csv.")]
+from millrace.control.operations.names import FileName, Name
 
 NONE: Mapping[str, str] = MappingProxyType({})
 

@@ -1,4 +1,4 @@
-"""How the operations take a name, and a moment."""
+"""How the operations take a name, of a thing or a file, and a moment."""
 
 from __future__ import annotations
 
@@ -16,4 +16,5 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=255, description="Name that it is saved under.")]
+FileName = Annotated[str, Field(min_length=1, max_length=500, description="A relative path, like events.csv.")]
 Moment = Annotated[datetime, AfterValidator(_in_utc), Field(description="Without an offset it is UTC.")]

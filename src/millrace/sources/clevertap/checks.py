@@ -29,8 +29,10 @@ def verdicts(config: Config, client: CleverTap, today: date) -> list[Verdict]:
             listed = events_file.load(config.events_file)
         except MillraceError as error:
             return [*found, Verdict("events file", "fail", error.message, error.hint)]
-        count = sum(row.fate == "will ingest" for row in listed.rows)
-        found.append(Verdict("events file", "pass", f"{count} event names to ingest"))
+        text = f"{listed.count('read')} event names to ingest"
+        if listed.twice:
+            text += f"; {listed.twice} rows name one that is in the file before"
+        found.append(Verdict("events file", "pass", text))
         found += [Verdict("events file", "warn", text) for text in listed.warnings]
     names = [name for name in listed.names if name not in events_file.NOT_EXPORTABLE] if listed else []
     tried = names[0] if names else _FALLBACK

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.http.client import may_be_plain
+from millrace.connect.listed_names import ListedNames
 from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import events_file
 
@@ -64,7 +65,7 @@ class Config(SourceConfig):
     events_file: str | None = Field(
         None,
         description="CSV with the event names (Settings > Schema > Events > Download as CSV).",
-        json_schema_extra={"format": "path"},
+        json_schema_extra={"format": "path", "x-names": True},
     )
     event_source: Literal["file", "schema", "both"] = Field(
         "file", description="Where event names come from: the file, the project's schema (read at each run), or both."
@@ -118,6 +119,10 @@ class Config(SourceConfig):
     def inspect(self) -> None:
         if self.event_source != "schema" and self.events_file:
             events_file.load(self.events_file)
+
+    @classmethod
+    def names_in(cls, path: str) -> ListedNames:
+        return events_file.load(path).preview()
 
     def oddities(self) -> list[str]:
         """What looks unlike a real project ID or passcode. Values of the passcode are not in it."""

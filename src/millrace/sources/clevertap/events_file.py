@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from millrace.connect.listed_names import Fate, ListedName, ListedNames
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 LARGEST_BYTES = 5 * 2**20
 MOST_NAMES = 2_000
+# Rows that name one again, of which no more than these are kept.
+MOST_REPEATED = 1_000
 PATH = "events_file"
 _DELIMITERS = ",;\t"
 HEADERS = ("event_name", "eventname", "event", "name")
@@ -40,34 +44,40 @@ SYSTEM = NOT_EXPORTABLE | {
     "Geocluster Entered", "Geocluster Exited", "State Transitioned", "Partner Sync",
 }  # fmt: skip
 
-Fate = Literal["will ingest", "cannot be exported", "duplicate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One row of the file: a name, the line where it stands, what will become of it, and its status there."""
-
-    name: str
-    line: int
-    fate: Fate
-    status: str | None = None
+# Of what has one of these statuses in CleverTap, nothing new comes.
+_GONE = ("Discarded", "Inactive")
 
 
 @dataclass(frozen=True, slots=True)
 class EventsFile:
-    """What a file says: its rows in order, and what a person should look at."""
+    """What a file says: its rows in order, how many name one again, and what a person should look at."""
 
-    rows: tuple[Listed, ...]
+    rows: tuple[ListedName, ...]
+    twice: int
     warnings: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Each name once, as spelled, in the order of the file; those that cannot be exported too."""
-        return tuple(row.name for row in self.rows if row.fate != "duplicate")
+        return tuple(row.name for row in self.rows if row.fate != "twice")
 
     @property
     def discarded(self) -> tuple[str, ...]:
-        return tuple(row.name for row in self.rows if row.fate != "duplicate" and row.status == "Discarded")
+        return tuple(row.name for row in self.rows if row.fate != "twice" and row.status == "Discarded")
+
+    def count(self, fate: Literal["read", "not_exportable"]) -> int:
+        """How many names have that fate."""
+        return sum(row.fate == fate for row in self.rows)
+
+    def preview(self) -> ListedNames:
+        """What a person is shown: each name, and the first of those that are listed again."""
+        return ListedNames(
+            rows=self.rows,
+            read=self.count("read"),
+            not_exportable=self.count("not_exportable"),
+            twice=self.twice,
+            warnings=self.warnings,
+        )
 
 
 def load(path: str) -> EventsFile:
@@ -99,23 +109,31 @@ def parse(content: bytes) -> EventsFile:
     else:
         kinds = {name: place for place, name in enumerate(header)}
         body = rows[1:]
-    # In "Events with properties" the status belongs to the property, not to the event.
-    status_at = None if "property_name" in kinds else kinds.get("status")
-    listed: list[Listed] = []
-    met: set[str] = set()
+    # In "Events with properties" an event has a row for each property, whose status is not that of the event.
+    by_property = "property_name" in kinds
+    status_at = None if by_property else kinds.get("status")
+    listed: list[ListedName] = []
+    met: dict[str, int] = {}
+    twice = 0
     for line, cells in body:
         name = cells[column].strip() if column < len(cells) else ""
         if not name:
             continue
         status = cells[status_at].strip() or None if status_at is not None and status_at < len(cells) else None
-        fate: Fate = "duplicate" if name in met else "cannot be exported" if name in NOT_EXPORTABLE else "will ingest"
-        met.add(name)
-        listed.append(Listed(name, line, fate, status.capitalize() if status else None))
+        status = status.capitalize() if status else None
+        if name not in met:
+            met[name] = line
+            fate: Fate = "not_exportable" if name in NOT_EXPORTABLE else "read"
+            listed.append(ListedName(name, line, fate, status))
+        elif not by_property and (twice := twice + 1) <= MOST_REPEATED:
+            note = "listed in line {} already" if name in NOT_EXPORTABLE else "read once, as in line {}"
+            listed.append(ListedName(name, line, "twice", status, note.format(met[name])))
     if not met:
         raise _refused("it has no event names", "Download it again; the project needs at least one event.")
     if len(met) > MOST_NAMES:
         raise _refused(f"it has {len(met):,} names; {MOST_NAMES:,} are the most", "Remove names that you do not need.")
-    return EventsFile(tuple(listed), tuple(_warnings(listed)))
+    alike = _alike(met)
+    return EventsFile(tuple(_noted(row, alike) for row in listed), twice, tuple(_warnings(listed, alike)))
 
 
 def _text(content: bytes) -> str:
@@ -193,17 +211,36 @@ def _normal(cell: str) -> str:
     return re.sub(r"\W+", "_", cell.strip().lower()).strip("_")
 
 
-def _warnings(listed: Iterable[Listed]) -> Iterable[str]:
-    rows = [row for row in listed if row.fate != "duplicate"]
-    alike: dict[str, list[str]] = {}
-    for row in rows:
-        alike.setdefault(re.sub(r"\s+", "", row.name).casefold(), []).append(row.name)
-    for names in alike.values():
-        if len(names) > 1:
+def _alike(names: Iterable[str]) -> dict[str, list[str]]:
+    """Those that differ only in case or spaces from others, by name, in order."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"\s+", "", name).casefold(), []).append(name)
+    return {name: group for group in groups.values() if len(group) > 1 for name in group}
+
+
+def _noted(row: ListedName, alike: Mapping[str, Sequence[str]]) -> ListedName:
+    """The row with what a person should know of the name."""
+    if row.fate == "twice":
+        return row
+    notes: list[str] = []
+    if row.fate == "not_exportable":
+        notes.append("CleverTap has it in its S3 export alone")
+    if others := [name for name in alike.get(row.name, ()) if name != row.name]:
+        notes.append(f"not the same event as {_quoted(others)}")
+    if row.status and row.status in _GONE:
+        notes.append(f"{row.status.lower()} in CleverTap")
+    return replace(row, note="; ".join(notes)) if notes else row
+
+
+def _warnings(listed: Iterable[ListedName], alike: Mapping[str, list[str]]) -> Iterator[str]:
+    rows = [row for row in listed if row.fate != "twice"]
+    for name, names in alike.items():
+        if name == names[0]:
             yield f"names that differ only in case or spaces are different events: {_quoted(names)}"
-    if refused := [row.name for row in rows if row.fate == "cannot be exported"]:
+    if refused := [row.name for row in rows if row.fate == "not_exportable"]:
         yield f"CleverTap does not export these by its API; use its S3 export and an S3 source: {_quoted(refused)}"
-    for status in ("Discarded", "Inactive"):
+    for status in _GONE:
         if marked := [row.name for row in rows if row.status == status]:
             yield f"{status.lower()} in CleverTap, so new events may never come: {_quoted(marked)}"
     if all(row.name in SYSTEM for row in rows):

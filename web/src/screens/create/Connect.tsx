@@ -96,7 +96,7 @@ export function Connect({ type, draft }: Props) {
                   schema={connector.data.config}
                   secrets={connector.data.secrets}
                   kept={draft?.secret_keys ?? []}
-                  uploads
+                  sends={type}
                   value={config}
                   change={setConfig}
                   wrong={wrongOf(error)}
