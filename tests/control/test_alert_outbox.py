@@ -149,6 +149,22 @@ def test_that_something_is_over_is_told_after_it_was_told(home: Home, saved: Des
     assert [one.json["state"] for one in hooks.received] == ["raised", "raised", "recovered"]
 
 
+def test_what_has_begun_anew_is_not_closed_by_a_late_word_of_its_end(home: Home, saved: Desk, hooks: Receiver) -> None:
+    alert_channels.add(home, "on call", "opsgenie", {"url": hooks.url, "api_key": "k"})
+    moment = home.database.now()
+    for told, answers in ((happened, []), (over, [503]), (happened, [])):
+        told(home, saved, "x") if told is happened else over(home, saved)
+        alert_routing.route(home)
+        hooks.answers += answers
+        moment += timedelta(seconds=5)
+        alert_outbox.deliver(home, moment)
+    before = len(hooks.received)
+    alert_outbox.deliver(home, moment + timedelta(minutes=2))
+    assert len(hooks.received) == before
+    assert [one.state for one in alerts.deliveries(home).items if one.occasion == "recovered"] == ["dropped"]
+    assert [one.state for one in alerts.page(home).items] == ["OPEN", "RESOLVED"]
+
+
 def test_a_stop_waits_for_no_receiver_and_what_it_did_not_take_goes_out_again(
     home: Home, saved: Desk, hooks: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,7 +372,7 @@ def test_mail_to_all_addresses_of_a_channel_is_one_to_each_after_the_upgrade(url
         put(connection, "alerts", id=1, times=1, first_at=0, last_at=0, **said)
         row = {"team_id": team, "secret_keys": "[]", "enabled": True, "wanted": "{}", "created_at": 0, "changed_at": 0}
         for name, kind, config in (
-            ("list", "email", {"to": ["a@x.org", "B@x.org"]}),
+            ("list", "email", {"to": ["a@x.org", "B@x.org", "A@x.org"]}),
             ("text", "email", {"to": "c@x.org, d@x.org"}),
             ("hook", "webhook", {}),
         ):

@@ -341,11 +341,11 @@ def test_a_restart_is_one_transaction_over_lanes_memory_and_tables(desk: Desk, s
     books, _ = desk.books()
     books.commit(commit(read=10, segments=[segment()], marks=[Mark("p", b"1")]))
     books.commit(commit(lane="historical", cursor="h", progress=1.0))
-    assert books.restart("Events", lanes=["historical"], marks=False, fresh=None) == 0
+    assert books.restart("Events", lanes=["historical"], marks=False, fresh=None) == {}
     assert books.cursor("Events", "historical") is None
     assert books.cursor("Events", "incremental") == "c1"
     assert books.memory("Events").parts() == ["p"]
-    assert books.restart("Events", lanes=["incremental", "historical"], marks=True, fresh=True) == 0
+    assert books.restart("Events", lanes=["incremental", "historical"], marks=True, fresh=True) == {}
     assert [(one.generation, one.fresh) for one in books.tables()] == [(2, True)]
     assert books.cursor("Events", "incremental") is None
     assert books.memory("Events").parts() == []

@@ -136,6 +136,10 @@ def test_it_is_turned_off_with_a_code_or_by_an_administrator(team: Home) -> None
         second_factor.reset(acting(team, "obs@example.com"), ADA)
     second_factor.reset(acting(team, ADA), "obs@example.com")
     assert sessions.sign_in(team, "obs@example.com", PASSWORD).state == "open"
+    # Nobody takes away their own without showing a code.
+    enrolled(team)
+    with pytest.raises(ConfigError, match="one's own"):
+        second_factor.reset(acting(team, ADA), ADA)
 
 
 def test_the_seed_is_kept_sealed(team: Home) -> None:

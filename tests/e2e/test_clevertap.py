@@ -21,7 +21,7 @@ from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
 from millrace.connect.source import Slice
-from millrace.control import connections, positions, rejects, runs, transformations
+from millrace.control import connections, object_actions, positions, rejects, runs, transformations
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
@@ -568,20 +568,60 @@ def test_events_that_failed_before_a_table_was_filled_anew_do_not_come_beside_th
     assert len(world.rows()) == 3
 
 
-def test_an_event_of_which_all_rows_failed_is_not_doubled_when_all_is_filled_anew(build: Callable[..., World]):
-    world = build("Charged", "Lonely", mode="append", source_config={"tables": "each"})
+LET_PASS = "def transform(event):\n    return event\n"
+REFUSE_9 = LET_PASS.replace(
+    "    return", "    if '__9' in str(event.getProperties()):\n        raise ValueError('bad')\n    return"
+)
+
+
+def lonely(build: Callable[..., World], **options: Any) -> World:
+    """A world with an event of which all rows failed, so that it has no table, and whose cause is cured."""
+    world = build("Charged", "Lonely", mode="append", source_config={"tables": "each"}, **options)
     put(world, event("Charged", START - timedelta(days=1)), event("Lonely", START - timedelta(days=1), "__9"))
-    whole = "def transform(event):\n    return event\n"
-    broken = whole.replace(
-        "    return", "    if '__9' in str(event.getProperties()):\n        raise ValueError('bad')\n    return"
-    )
-    transformations.deploy(world.home, "clevertap", "python", broken)
+    transformations.deploy(world.home, "clevertap", "python", REFUSE_9)
     world.run()
-    transformations.deploy(world.home, "clevertap", "python", whole)
-    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
-    assert [note.code for note in record.notes if note.code == "rejects_discarded"] == ["rejects_discarded"]
+    transformations.deploy(world.home, "clevertap", "python", LET_PASS)
+    return world
+
+
+@pytest.mark.parametrize("only", [[], ["Events"]])
+def test_an_event_of_which_all_rows_failed_is_not_doubled_when_all_is_filled_anew(
+    build: Callable[..., World], only: list[str]
+):
+    world = lonely(build)
+    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock, only=only)
+    assert ["Lonely" in note.message for note in record.notes if note.code == "rejects_discarded"] == [True]
     world.run()
     assert (len(world.rows("charged")), len(world.rows("lonely"))) == (1, 1)
+
+
+def test_failed_events_of_a_paused_object_stay_when_others_are_filled_anew(build: Callable[..., World]):
+    world = lonely(build, objects={"Events": None, "event_schema": None})
+    object_actions.pause(world.home, "clevertap", "Events")
+    record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert "rejects_discarded" not in {note.code for note in record.notes}
+    object_actions.resume(world.home, "clevertap", "Events")
+    world.run()
+    world.run()
+    assert (len(world.rows("charged")), len(world.rows("lonely"))) == (1, 1)
+
+
+@pytest.mark.parametrize(("mode", "own"), [("append", "merge"), ("merge", "append")])
+def test_tables_of_event_names_are_loaded_as_the_object_is(build: Callable[..., World], mode: str, own: str):
+    world = build("Charged", mode=mode, source_config={"tables": "each"}, objects={"Events": own})
+    put(world, *(event("Charged", START - timedelta(days=1)) for _ in range(2)))
+    world.run()
+    count = 1 if own == "merge" else 2
+    assert len(world.rows("charged")) == count
+    world.run(since=(START - timedelta(days=3)).date())
+    assert len(world.rows("charged")) == count
+    if own == "append":
+        for again in (
+            ROADS["resync"],
+            lambda world: positions.put(world.home, "clevertap", "Events", "historical", None),
+        ):
+            with pytest.raises(ConfigError, match="double"):
+                again(world)
 
 
 def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Callable[..., World]):
@@ -589,6 +629,8 @@ def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Calla
     put(world, event("profiles", START - timedelta(days=1)))
     world.run()
     assert tables(world) == {"profiles": "profiles_event_"}
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    assert found.equal
 
 
 def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[..., World]):

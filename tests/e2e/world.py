@@ -64,6 +64,7 @@ class World:
     source_config: Mapping[str, Any] = field(default_factory=dict)
     home_folder: str = ".millrace"
     env: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         limits._limiters.clear()
@@ -88,7 +89,9 @@ class World:
         }
         connections.create(self.home, "source", "project", "clevertap", source)
         connections.create(self.home, "destination", "warehouse", self.destination_type, self.config)
-        pipelines.create(self.home, Wish("clevertap", "project", "warehouse", load_mode=self.mode))
+        pipelines.create(
+            self.home, Wish("clevertap", "project", "warehouse", load_mode=self.mode, objects=self.objects)
+        )
         return self
 
     def run(self, **options: Any) -> RunRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -202,6 +203,22 @@ def test_passwords_cannot_be_guessed_at_leisure_from_one_address(home: Home) -> 
     with served(few) as url, httpx.Client(base_url=url) as page:
         statuses = [sign_in(page, f"nobody{n}@example.com", "wrong").status_code for n in range(3)]
     assert statuses == [401, 401, 429]
+
+
+def test_guesses_that_come_together_are_counted_before_they_are_looked_at(home: Home, ada: str) -> None:
+    with served(application(home, limits=Limits(failures_a_minute=3))) as url:
+
+        def guess(number: int) -> int:
+            with httpx.Client(base_url=url, timeout=60) as page:
+                return sign_in(page, f"nobody{number}@example.com", "wrong").status_code
+
+        with ThreadPoolExecutor(12) as many:
+            assert sorted(many.map(guess, range(12))) == [401] * 3 + [429] * 9
+
+
+def test_who_signs_in_often_is_taken_for_no_guesser(home: Home, ada: str) -> None:
+    with served(application(home, limits=Limits(failures_a_minute=2))) as url, httpx.Client(base_url=url) as page:
+        assert [sign_in(page).status_code for _ in range(5)] == [201] * 5
 
 
 def test_somebody_who_is_signed_in_is_told_to_slow_down_too(home: Home, ada: str) -> None:

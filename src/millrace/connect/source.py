@@ -216,11 +216,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Countable:
-    """How rows of a stream are grouped when counts are compared: a name column, a time column, and the zone of days."""
+    """How rows of a stream are grouped when counts are compared: a name column, a time column, and the zone of days.
+
+    ``event_type``: the one of rows with a name, where they are not of the stream's own.
+    """
 
     name_column: str
     time_column: str
     timezone: str
+    event_type: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)

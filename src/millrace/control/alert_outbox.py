@@ -190,14 +190,24 @@ def _taken(home: Home, now: datetime) -> Any:
             if connection.execute(mine).rowcount == 1:
                 joined = alert_deliveries.join(channels, channels.c.id == d.channel_id)
                 joined = joined.join(alerts, alerts.c.id == d.alert_id)
-                query = sa.select(alert_deliveries, channels.c.name, alerts.c.category)
+                query = sa.select(alert_deliveries, channels.c.name, alerts.c.category, alerts.c.fingerprint)
                 row = connection.execute(query.select_from(joined).where(d.id == first.id)).one()
                 hearing = alert_routing.hearing(connection, row.team_id, row.category)
-                if alert_routing.who(row.channel_id, row.recipient) in hearing:
+                if alert_routing.who(row.channel_id, row.recipient) in hearing and not _overtaken(connection, row):
                     return row
                 gone = {"state": "dropped", "ended_at": now, "attempts": row.attempts - 1}
                 connection.execute(_ours(row, gone))
         # Another process was quicker.
+
+
+def _overtaken(connection: sa.Connection, row: Any) -> bool:
+    """Whether it says that something is over which has begun anew: under one key for both, that would close the new."""
+    if row.occasion != "recovered":
+        return False
+    later = sa.select(alerts.c.id).where(
+        alerts.c.team_id == row.team_id, alerts.c.fingerprint == row.fingerprint, alerts.c.id > row.alert_id
+    )
+    return connection.execute(later.where(alerts.c.state != "RESOLVED").limit(1)).first() is not None
 
 
 def _attempt(home: Home, row: Any, now: datetime) -> bool:

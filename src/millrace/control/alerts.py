@@ -246,7 +246,15 @@ def _deliveries() -> sa.Select[Any]:
         later.c.id > d.id,
     )
     over = sa.and_(table.c.state == "RESOLVED", d.occasion == "raised")
-    late = sa.or_(d.state != "failed", outdated, over).label("late")
+    newer = table.alias("newer")
+    anew = sa.exists().where(
+        d.occasion == "recovered",
+        newer.c.team_id == table.c.team_id,
+        newer.c.fingerprint == table.c.fingerprint,
+        newer.c.id > table.c.id,
+        newer.c.state != "RESOLVED",
+    )
+    late = sa.or_(d.state != "failed", outdated, over, anew).label("late")
     return (
         sa.select(alert_deliveries, channels.c.name, table.c.category, late)
         .join(channels, channels.c.id == d.channel_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -132,6 +132,11 @@ class Books:
                 commits.replay(entry, group.file, group.stream, group.stage, group.code, asked=asked, mended=mended)
             self._keep(entry, commit, replayed=next((group.file for group in replayed), None))
 
+    def appended(self) -> set[str]:
+        """The source's streams of which rows are in a table that is appended to."""
+        filled = (each.mapping for each in self.tables() if each.last)
+        return {one.source or one.stream for one in filled if one.mode == "append"}
+
     def commit_all(self, kept: Sequence[Commit], *, fresh: Sequence[str] = (), replayed: Sequence[Group] = ()) -> None:
         """All of the commits are kept, in their order, or none of them (I1).
 
@@ -256,14 +261,20 @@ class Books:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
     def restart(
-        self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None, homeless: bool = False
-    ) -> int:
+        self,
+        stream: str,
+        *,
+        lanes: Sequence[Lane],
+        marks: bool,
+        fresh: bool | None,
+        known: Collection[str] | None = None,
+    ) -> dict[str, int]:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
         generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
-        are read anew. With ``homeless``, so are rejects of event types that have no table, all of whose rows failed:
-        nobody knows of which stream they are. Answers how many rows these were.
+        are read anew. So are those of event types that have no table and are none of the ``known`` streams: all of
+        their rows failed, and nobody knows of which stream they are. Answers how many rows these were, by event type.
         """
         with self._entry() as entry:
             for lane in lanes:
@@ -271,14 +282,14 @@ class Books:
             if marks:
                 commits.forget_marks(entry, stream)
             if fresh is None:
-                return 0
+                return {}
             for row in commits.tables_of(entry, stream):
                 shelving.renew(entry, row.name, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
             count = self._give_up_rejects(entry, reject_groups.c.stream.in_(commits.event_types_of(entry, stream)))
-            if homeless:
-                known = latest_mappings(entry.connection, self.feed)
-                count += self._give_up_rejects(entry, reject_groups.c.stream.not_in(known))
+            if known is not None:
+                others = {*known, *latest_mappings(entry.connection, self.feed)}
+                count |= self._give_up_rejects(entry, reject_groups.c.stream.not_in(others))
             return count
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
@@ -295,13 +306,18 @@ class Books:
             names = list(current_tables(entry.connection, self.feed))
             return {name: shelving.renew(entry, name, fresh=fresh) for name in names}
 
-    def _give_up_rejects(self, entry: Entry, *chosen: sa.ColumnElement[bool]) -> int:
-        """Open rejects that are chosen are discarded; how many rows."""
+    def _give_up_rejects(self, entry: Entry, *chosen: sa.ColumnElement[bool]) -> dict[str, int]:
+        """Open rejects that are chosen are discarded; how many rows, by event type."""
         mine = sa.select(reject_files.c.id).where(reject_files.c.pipeline_id == self.feed)
         open_ = (reject_groups.c.file_id.in_(mine), reject_groups.c.state == "open", *chosen)
         gone = {"state": "discarded", "closed_at": entry.now}
-        closing = sa.update(reject_groups).where(*open_).values(gone).returning(reject_groups.c.rows)
-        return sum(entry.connection.execute(closing).scalars())
+        closing = (
+            sa.update(reject_groups).where(*open_).values(gone).returning(reject_groups.c.stream, reject_groups.c.rows)
+        )
+        count: dict[str, int] = {}
+        for row in entry.connection.execute(closing).all():
+            count[row.stream] = count.get(row.stream, 0) + row.rows
+        return count
 
     @contextmanager
     def _entry(self) -> Generator[Entry]:

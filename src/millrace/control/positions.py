@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -191,9 +191,12 @@ def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, m
     positions = [Position(r.stream, r.lane, r.cursor, r.progress, now, None) for r in found]
 
     def made() -> list[Position]:
+        now_at = in_log(home, pipeline)
         for one in positions:
             if one.stream == LOG and one.cursor is not None:
                 _in_log(home, pipeline, log_text(one.cursor["position"]))
+                if now_at is None or one.cursor["position"] != now_at.cursor["position"]:
+                    _must_merge(home, pipeline, one.cursor["streams"])
         return positions
 
     return [*_put(home, pipeline, made, memory=memory)]
@@ -230,6 +233,20 @@ def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, m
     return positions
 
 
+def _must_merge(home: Home, pipeline: str, streams: Iterable[str]) -> None:
+    """Raises ConfigError where changes of these streams that come again would be appended once more."""
+    from millrace.control import crews
+
+    with crews.visit(home, pipeline) as ours:
+        doubled = sorted(ours.books.appended().intersection(streams))
+    if doubled:
+        raise ConfigError(
+            f"{', '.join(doubled)} is appended: changes that are read again would be appended a second time",
+            hint="Use `millrace resync --mode drop-and-load`, or move the log alone: `millrace objects log-position`.",
+            code="would_double",
+        )
+
+
 def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[str]:
     """The streams whose rows are in tables that are appended to.
 
@@ -238,21 +255,24 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[s
     from millrace.control import crews
 
     with crews.visit(home, pipeline) as ours:
-        modes = {one.mapping.source or one.mapping.stream: one.mapping.mode for one in ours.books.tables() if one.last}
-        filled = [one for one in positions if one.stream in modes]
+        known, appended = (
+            {one.mapping.source or one.mapping.stream for one in ours.books.tables() if one.last},
+            ours.books.appended(),
+        )
+        filled = [one for one in positions if one.stream in known]
         source = ours.source() if filled else None
         for one in filled:
             assert source is not None
             for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
                 source.must_match(Stream(one.stream), cursor)
-            if modes[one.stream] == "append" and _comes_again(home, pipeline, ours.books, one):
+            if one.stream in appended and _comes_again(home, pipeline, ours.books, one):
                 since = "its beginning" if one.cursor is None else "where it was before"
                 raise ConfigError(
                     f"{one.stream} is appended: read from {since} into the same table, its rows would be doubled",
                     hint="Use `millrace resync --mode drop-and-load`.",
                     code="would_double",
                 )
-    return {name for name, mode in modes.items() if mode == "append"}
+    return appended
 
 
 def _comes_again(home: Home, pipeline: str, books: Books, one: Position) -> bool:

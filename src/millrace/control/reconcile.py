@@ -303,7 +303,7 @@ def _stream(
                     continue
                 rows = destination.tally(each.mapping.table, name, at, wanted)
                 if each.mapping.stream != stream.name:
-                    rows = [row for row in rows if row[0] == each.mapping.stream]
+                    rows = [row for row in rows if countable.event_type(row[0]) == each.mapping.stream]
                 counted += [each] if rows else []
                 tally += rows
     counted = counted or [tables[0][0]]

@@ -170,7 +170,7 @@ def resync(
         ours.ready()
         sync = ours.sync(only)
         if not order.begun:
-            _resync(ours, sync, mode, whole=not only)
+            _resync(ours, sync, mode)
             _have_begun(ours, order)
         _finish(ours, sync)
     return records.run_record(home, ours.run_id)
@@ -195,27 +195,22 @@ def _known(home: Home, pipeline: str, only: Sequence[str]) -> None:
             ours.chosen(streams, only)
 
 
-def _resync(ours: Crew, sync: Sync, mode: ResyncMode, *, whole: bool) -> None:
-    """``whole``: every object is read again."""
+def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
     ours.must_ask()
-    mappings = sync.mappings()
-    for stream in sync.streams:
-        if mode == "evolve-and-merge" and mappings.of(stream.name).mode == "append":
-            raise ConfigError(
-                f"{stream.name} is appended: reading its history again into the same table would double its rows",
-                hint="Use --mode drop-and-load.",
-                code="would_double",
-            )
-        if mode == "evolve-and-merge":
-            _must_match(ours, sync.source, stream)
+    if mode == "evolve-and-merge":
+        _must_merge(ours, sync, "reading its history again", "Use --mode drop-and-load.")
     if sync.following and {*sync.following} <= {*sync.streams}:
         # All histories are read anew, so the log may begin anew too: this mends one that was cut.
         ours.books.forget_lane(LOG, "incremental", marks=False)
     lanes: tuple[Lane, ...] = ("incremental", "historical")
     fresh = None if mode == "evolve-and-merge" else True
+    offered = {stream.name for stream in sync.source.streams()}
+    # Only where every object is read again, paused ones too, do all failed events come again.
+    whole = {*filter(ours.pipeline.selects, offered)} <= {stream.name for stream in sync.streams}
     for stream in sync.streams:
-        if rows := ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh, homeless=whole):
-            ours.note(discarded(stream.name, rows))
+        count = ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh, known=offered if whole else None)
+        for note in discarded(count):
+            ours.note(note)
     if mode == "evolve-and-merge":
         from millrace.control import damage  # seldom needed
 
@@ -259,18 +254,23 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
 def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> None:
     """Lanes of the streams begin anew. Raises ConfigError where rows that come again would be doubled."""
     ours.must_ask()
-    mappings = sync.mappings()
-    for stream in sync.streams:
-        if mappings.of(stream.name).mode == "append":
-            raise ConfigError(
-                f"{stream.name} is appended: reading it again into the same table would double its rows",
-                hint="Use a resync with drop-and-load.",
-                code="would_double",
-            )
-        _must_match(ours, sync.source, stream)
+    _must_merge(ours, sync, "reading it again", "Use a resync with drop-and-load.")
     for stream in sync.streams:
         ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=None)
     _have_begun(ours, order)
+
+
+def _must_merge(ours: Crew, sync: Sync, what: str, hint: str) -> None:
+    """Raises ConfigError where rows of a stream that come again would stand in a table beside those that are there."""
+    mappings, appended = sync.mappings(), ours.books.appended()
+    for stream in sync.streams:
+        if stream.name in appended or mappings.of(stream.name).mode == "append":
+            raise ConfigError(
+                f"{stream.name} is appended: {what} into the same table would double its rows",
+                hint=hint,
+                code="would_double",
+            )
+        _must_match(ours, sync.source, stream)
 
 
 def _must_match(ours: Crew, source: Source[Any], stream: Stream) -> None:

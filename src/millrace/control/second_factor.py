@@ -118,6 +118,10 @@ def reset(home: Home, email: str) -> None:
     home.actor.must("users.edit")
     user = users.of_team(home, email)
     users.must_reach(home.actor, user.roles)
+    if user.id == home.actor.user_id:
+        raise ConfigError(
+            "one's own second factor is not taken away like this", hint="Turn it off with a code.", code="wrong_state"
+        )
     _off(home, user.id, "has no second factor any more")
 
 

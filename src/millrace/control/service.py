@@ -38,7 +38,7 @@ def run(home: Home, executor: Executor, stopping: threading.Event, *, patience_s
         while not stopping.is_set():
             executor.tend()
             simulator.tend()
-            if ended := [thread.name for thread in working if not thread.is_alive()]:
+            if (ended := [thread.name for thread in working if not thread.is_alive()]) and not stopping.is_set():
                 # They let no other error of ours through; what one met is a fault, and somebody must see it.
                 home.database.check()
                 _log.error("the thread %r ended; the service ends too", ended[0])

@@ -300,8 +300,8 @@ def _mappings(home: Home, pipeline: str) -> Mappings:
     with crews.visit(home, pipeline) as ours:
         known = {mapping.stream: mapping for mapping in _books(ours).mappings()}
 
-    def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
-        mode = found.modes.get(stream.name, found.load_mode)
+    def fresh(stream: Stream, taken: frozenset[str], source: str) -> Mapping:
+        mode = found.modes.get(stream.name) or found.modes.get(source, found.load_mode)
         return first(stream, naming, mode, auto=found.auto_mapping, taken=taken, policy=found.schema_policy)
 
     return Mappings(naming, known, {}, fresh, policy=found.schema_policy)

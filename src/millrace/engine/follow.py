@@ -149,8 +149,10 @@ class _Follow:
                 continue
             # Nothing tells appended rows from those that come again, so they go into a fresh table.
             fresh = True if self.mappings.of(stream.name).mode == "append" else None
-            if rows := self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh):
-                self.sync.note(discarded(stream.name, rows))
+            for note in discarded(
+                self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh)
+            ):
+                self.sync.note(note)
             self.sync.note(
                 Note(
                     "history_again",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from millrace.connect.destination import Destination, Limits
@@ -23,13 +24,14 @@ def fresh_name(table: str, limits: Limits) -> str:
     return (table.encode()[:room].decode(errors="ignore") if limits.count_bytes else table[:room]) + tail
 
 
-def discarded(stream: str, rows: int) -> Note:
-    """What failed before the stream is read into a fresh table does not come back beside what is read then."""
-    return Note(
-        "rejects_discarded",
-        f"{rows:,} failed events of {stream} are discarded, as its rows are read anew into a fresh table; of these, "
-        "what the source does not give any more is gone. `millrace rejects list --all` has their groups",
-    )
+def discarded(count: Mapping[str, int]) -> Iterator[Note]:
+    """What failed, by event type, before it is read into a fresh table does not come back beside what is read then."""
+    for event_type, rows in count.items():
+        yield Note(
+            "rejects_discarded",
+            f"{rows:,} failed events of {event_type} are discarded, as its rows are read anew into a fresh table; of "
+            "these, what the source does not give any more is gone. `millrace rejects list --all` has their groups",
+        )
 
 
 def drop_fresh(destination: Destination[Any], table: str, prefix: Prefix, pipeline: str) -> None:

@@ -26,7 +26,8 @@ class Mappings:
     naming: Naming
     by_stream: dict[str, Mapping]
     streams: dict[str, Stream]
-    first: Callable[[Stream, frozenset[str]], Mapping]
+    first: Callable[[Stream, frozenset[str], str], Mapping]
+    """Makes the mapping of an event type, given the names of tables that are taken and the source's stream."""
     changed: set[str] = field(default_factory=set[str])
     policy: Policy | None = None
     origins: dict[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
@@ -53,8 +54,8 @@ class Mappings:
         if (known := self.by_stream.get(stream)) is not None:
             return known
         taken = frozenset(mapping.table for mapping in self.by_stream.values())
-        made = self.first(self.streams.get(stream, Stream(stream)), taken)
         source, parent = self.origins.get(stream, (None, None))
+        made = self.first(self.streams.get(stream, Stream(stream)), taken, source or stream)
         self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 

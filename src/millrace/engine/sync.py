@@ -220,8 +220,9 @@ class Sync:
     def mappings(self) -> Mappings:
         """The mappings as committed last, open for what this run will find."""
 
-        def fresh(stream: Stream, taken: frozenset[str]) -> Mapping:
-            mode = self.modes.get(stream.name, self.mode)
+        def fresh(stream: Stream, taken: frozenset[str], source: str) -> Mapping:
+            # What rows of an object become is loaded as the object, whose source reads for that.
+            mode = self.modes.get(stream.name) or self.modes.get(source, self.mode)
             known = not self.grown or stream.name in self.selected
             return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
 

@@ -70,16 +70,20 @@ class OpenRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             failures: Rates = request.app.state.failures
-            if (count := failures.look(address(request))).over:
+            # Counted at once, since a guess takes its time: of many that come together only so many are looked at.
+            if (count := failures.count(address(request))).over:
                 return too_many(request, count.headers)
-            if request.method not in cookies.SAFE:
-                cookies.must_be_ours(request)
+            guessed = False
             try:
+                if request.method not in cookies.SAFE:
+                    cookies.must_be_ours(request)
                 return await handle(Asked(request.scope, request.receive))
             except AuthError as error:
-                if error.code in _GUESSES:
-                    failures.count(address(request))
+                guessed = error.code in _GUESSES
                 raise
+            finally:
+                if not guessed:
+                    failures.take_back(address(request))
 
         return guarded
 

@@ -107,6 +107,12 @@ def test_a_list_of_events_is_refused_and_not_taken_for_a_name(tmp_path: Path) ->
     assert (len(rows), [one.number for one in bad]) == (0, [1])
 
 
+def test_rows_whose_event_nobody_can_name_are_refused(tmp_path: Path) -> None:
+    content = b"\xff\xfeN\n" + line(eventName=None) + b"\n" + line(eventName="Sent")
+    rows, bad = read(tmp_path, "a.json", content, format="clevertap")
+    assert ([row["event_name"] for _, row in rows], [one.number for one in bad]) == (["Sent"], [1, 2])
+
+
 def test_reading_goes_on_behind_the_rows_that_came(tmp_path: Path) -> None:
     content = b"Sent\n" + b"\n".join(line(eventName=None, n=number) for number in range(5))
     rows, _ = read(tmp_path, "a.json", content, begun=3, format="clevertap")

@@ -103,9 +103,12 @@ def rows_of(event: str, found: Columns) -> Shaped:
 
 def bound(event: str, rows: pa.RecordBatch, config: Config) -> pa.RecordBatch | Batch:
     """The rows, bound for the table where the settings want them; never for that of an object which is no event."""
-    if config.tables == "one":
-        return rows
-    return Batch(f"{event} (event)" if event in OBJECTS else event, rows)
+    return rows if config.tables == "one" else Batch(event_type(event), rows)
+
+
+def event_type(event: str) -> str:
+    """The event type of an event that has a table of its own."""
+    return f"{event} (event)" if event in OBJECTS else event
 
 
 def refused(event: str, rejects: Sequence[Reject], now: datetime) -> pa.RecordBatch:

@@ -32,7 +32,7 @@ from millrace.sources.clevertap.planner import (
     windows,
     without,
 )
-from millrace.sources.clevertap.rows import OBJECTS, SCHEMA, STREAM, WHOLE_SCHEMA
+from millrace.sources.clevertap.rows import OBJECTS, SCHEMA, STREAM, WHOLE_SCHEMA, event_type
 from millrace.sources.clevertap.sweep import Outcome, Sweep
 
 _LISTED = listings.STREAMS | campaigns.STREAMS
@@ -127,7 +127,7 @@ class Source(AnySource[Config]):
         return retried(rows, self.config, memory=reading.memory, mode=mode, now=self.context.clock.now())
 
     def countable(self, stream: Stream) -> Countable | None:
-        return Countable("event_name", "ts", self.config.timezone) if stream.name == STREAM else None
+        return Countable("event_name", "ts", self.config.timezone, event_type) if stream.name == STREAM else None
 
     def counts(self, stream: Stream, slices: Sequence[Slice], without: Collection[str] = ()) -> Iterator[Count]:
         del stream

@@ -60,21 +60,26 @@ class _Rows:
         self._zone = zone
         self._name: str | None = None
         self._begun = False
+        self._named = True
 
     def __call__(self, text: bytes) -> dict[str, JSON] | None:
         first, self._begun = not self._begun, True
         if first and text[:1] == b"[":
             raise ValueError("it is a list; an export has the name of the event, then an object in each line")
         if first and text[:1] != b"{":
+            self._named = False
             self._name = text.decode()
+            self._named = True
             return None
         if json_text.too_deep(text):
             raise ValueError(f"it nests deeper than {json_text.DEEPEST} levels")
         row = _object(text)
         profile, session = _object(_whole(row.get("profile"))), _whole(row.get("sessionProps"))
-        digits = _value(row.get("ts"))
+        digits, name = _value(row.get("ts")), _text(row.get("eventName")) or self._name
+        if name is None and not self._named:
+            raise ValueError("the name of its event, on the first line, cannot be read; set `encoding`")
         return {
-            "event_name": _text(row.get("eventName")) or self._name,
+            "event_name": name,
             "ts": self._moment(digits),
             "objectId": _text(profile.get("objectId")),
             "identity": _text(profile.get("identity")),

@@ -17,7 +17,7 @@ from tests.sources.postgres.log.site import Site
 from millrace.connect.sql import libpq
 from millrace.errors import MillraceError, Transient
 from millrace.sources.postgres.config import Config
-from millrace.sources.postgres.log import history
+from millrace.sources.postgres.log import history, snapshots
 from millrace.sources.postgres.log.log import Log, errors_of_log
 from millrace.sources.postgres.log.reading import Read
 from millrace.sources.postgres.log.wire import Wire
@@ -110,3 +110,13 @@ def test_a_server_that_goes_while_it_is_asked_is_waited_for(postgres: Database) 
         assert wire.ask("SHOW server_version_num")
         with proxy.at(1, Pair.cut), pytest.raises(Transient):
             wire.ask("IDENTIFY_SYSTEM")
+
+
+def test_behind_the_head_of_a_new_file_of_the_log_nothing_is_missing_from_the_disk(server: Server) -> None:
+    with server.database.connect() as connection:
+        connection.execute("SELECT pg_switch_wal()")
+        ((end, missing, *_),) = connection.execute(snapshots.END).fetchall()
+        ((at, behind),) = connection.execute(
+            "SELECT %s::pg_lsn - '0/0', pg_current_wal_insert_lsn() - %s", (end, end)
+        ).fetchall()
+    assert not missing and (at % (1 << 24), behind) == (0, 40), "the log stands right behind the head of a new file"

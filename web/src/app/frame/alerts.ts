@@ -7,7 +7,7 @@ const COUNTED = 99;
 /** How many alerts are open, in words; nothing where none is, or while it is not known. */
 export function useOpenAlerts(): string {
   const { data } = useQuery({
-    queryKey: ['alerts', 'count'],
+    queryKey: ['alerts', 'open', 'count'],
     queryFn: () =>
       body(api.GET('/api/millrace/v1/alerts', { params: { query: { state: 'OPEN', limit: COUNTED } } })),
     refetchInterval: 60_000,

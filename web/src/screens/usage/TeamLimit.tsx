@@ -10,10 +10,19 @@ export function TeamLimit() {
   const may = useMay();
   const limits = useQuery({
     queryKey: ['usage', 'limits'],
-    queryFn: () => body(api.GET('/api/millrace/v1/usage/limits', { params: { query: { limit: 100 } } })),
+    queryFn: async () => {
+      // That of the team may stand behind those of many pipelines.
+      for (let after: string | undefined; ; ) {
+        const query = { limit: 100, after };
+        const page = await body(api.GET('/api/millrace/v1/usage/limits', { params: { query } }));
+        const kept = page.items.find((one) => one.pipeline === null);
+        if (kept || !page.next) return { kept: kept ?? null };
+        after = page.next;
+      }
+    },
   });
   if (!limits.data) return null;
-  const kept = limits.data.items.find((one) => one.pipeline === null) ?? null;
+  const { kept } = limits.data;
   const edits = may('settings.edit');
   if (!edits && kept === null) return null;
   return (

@@ -33,7 +33,11 @@ def upgrade() -> None:
             row = dict(connection.execute(sa.select(deliveries).where(d.id == id_)).mappings().one())
             same = [d[name] == row[name] for name in ONCE]
             known = {one.casefold() for one in connection.execute(sa.select(d.recipient).where(*same)).scalars()}
-            fresh = [one for one in dict.fromkeys(addresses) if one.casefold() not in known]
+            fresh: list[str] = []
+            for address in addresses:
+                if address.casefold() not in known:
+                    known.add(address.casefold())
+                    fresh.append(address)
             if not fresh:
                 connection.execute(sa.delete(deliveries).where(d.id == id_))
                 continue

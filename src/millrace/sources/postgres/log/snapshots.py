@@ -8,11 +8,11 @@ from millrace.data.dataclass import dataclass
 CURRENT = "SELECT txid_current_snapshot()::text"
 
 # Where the log ends in memory, whether the disk lacks some of it, how often it is brought there, and the timeline.
-# Behind the head of a new page nothing is written yet. A standby writes none.
+# Behind the head of a new page, or of a new file of the log, nothing is written yet. A standby writes none.
 END = """
 SELECT (CASE WHEN begun THEN flushed ELSE inserted END)::text, inserted > flushed AND NOT begun, delay_ms, timeline
 FROM (
-  SELECT *, (inserted - '0/0') % page = 24 AND inserted - flushed = 24 AS begun FROM (
+  SELECT *, (inserted - '0/0') % page IN (24, 40) AND inserted - flushed = (inserted - '0/0') % page AS begun FROM (
     SELECT pg_current_wal_insert_lsn() AS inserted, pg_current_wal_flush_lsn() AS flushed,
       (SELECT setting::int4 FROM pg_settings WHERE name = 'wal_writer_delay') AS delay_ms,
       ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int4 AS timeline,

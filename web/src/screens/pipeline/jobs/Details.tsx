@@ -1,11 +1,13 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { IconInfoCircle } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 import { Navigate, useLocation, useNavigate, useParams } from 'react-router';
 import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { at } from '~/app/places';
 import { Balance } from '~/parts/Balance';
+import { Confirm } from '~/parts/Confirm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { failed } from '~/parts/notices';
 import { Scroll } from '~/parts/Scroll';
@@ -14,6 +16,7 @@ import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 import { count } from '~/words/numbers';
 import { usePipelineName } from '../here';
+import { WORDS } from '../objects/verbs';
 import { isGoing, useLiveJob } from './live';
 import { Now } from './Now';
 import { Timeline } from './Timeline';
@@ -38,17 +41,19 @@ export function Component() {
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
   });
-  const again = useMutation({
-    mutationFn: (object: string) =>
-      body(
-        api.POST('/api/millrace/v1/jobs/{job}/objects/{object}/restart', {
-          params: { path: { job: number, object } },
-        }),
-      ),
-    onSuccess: ({ run }) => navigate({ pathname: at.job(run.pipeline, run.id), search }),
-    onError: failed,
-    onSettled: () => client.invalidateQueries({ queryKey: ['jobs'] }),
-  });
+  // An object that may be read from its beginning, once that was confirmed.
+  const [asked, ask] = useState<string | null>(null);
+  const again = async (object: string) => {
+    const params = { path: { job: number, object } };
+    try {
+      const { run } = await body(
+        api.POST('/api/millrace/v1/jobs/{job}/objects/{object}/restart', { params }),
+      );
+      navigate({ pathname: at.job(run.pipeline, run.id), search });
+    } finally {
+      client.invalidateQueries({ queryKey: ['jobs'] });
+    }
+  };
   const run = job?.run;
   // Numbers of jobs are those of the whole server: an address may name one of another pipeline.
   if (run && run.pipeline !== pipeline) {
@@ -141,8 +146,7 @@ export function Component() {
                               variant="default"
                               mt={4}
                               aria-label={`Read ${one.stream} again`}
-                              loading={again.isPending && again.variables === one.stream}
-                              onClick={() => again.mutate(one.stream)}
+                              onClick={() => ask(one.stream)}
                             >
                               Read again
                             </Button>
@@ -169,6 +173,17 @@ export function Component() {
             </Alert>
           ))}
         </Stack>
+      )}
+      {asked && (
+        <Confirm
+          title={`Read ${asked} again from its beginning?`}
+          verb="Read again"
+          harmless
+          act={() => again(asked)}
+          close={() => ask(null)}
+        >
+          {WORDS.restart}
+        </Confirm>
       )}
     </Side>
   );

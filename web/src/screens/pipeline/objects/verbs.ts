@@ -22,7 +22,7 @@ export const OPPOSITE: Partial<Record<Action, Action>> = {
 /** What makes rows come twice where there is no key, or leaves them out, is asked about. */
 export const WORDS: Partial<Record<Action, string>> = {
   skip: 'It is no part of the pipeline any more. What was read is loaded first; loaded rows stay.',
-  restart: 'All of it is read again. Rows merge by their key; in a table without one they are there twice.',
+  restart: 'All of it is read again. Rows merge by their key; one that is appended is refused.',
   restart_historical: 'Its history is read again; where it follows what is new stays as it is.',
 };
 export const ALLOWED: Record<Row['state'], readonly Action[]> = {
