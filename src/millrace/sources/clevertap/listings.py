@@ -20,7 +20,6 @@ from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.rows import to_batch
 from millrace.sources.clevertap import records
 from millrace.sources.clevertap.client import Catalogue, CleverTap
-from millrace.sources.clevertap.mapper import LARGEST_RECORD, Reject
 from millrace.sources.clevertap.rows import JSON_TYPE, Shaped
 
 EVENT_SCHEMA = Stream(
@@ -50,33 +49,19 @@ def catalogue(client: CleverTap, reading: Reading, now: datetime, cursor: JSON) 
 
 def rows_of(stream: Stream, raws: Sequence[bytes]) -> Shaped:
     """The records as rows, and rejects for what cannot be one."""
-    rows: list[dict[str, JSON]] = []
-    keys: list[bytes] = []
-    states: list[bytes] = []
-    rejects: list[Reject] = []
     (key,) = stream.key
-    for raw in raws:
-        if len(raw) > LARGEST_RECORD:
-            why = f"the record has {len(raw):,} bytes, more than {LARGEST_RECORD:,}"
-            rejects.append(Reject("ROW_TOO_LARGE", why, raw))
-            continue
-        try:
-            raw.decode()
-            row = {name: _value(value) for name, value in _members(raw).items()}
-            state = records.state_of(raw)
-        except RecursionError:
-            rejects.append(Reject("TOO_DEEP", "the record's values are nested too deeply", raw))
-            continue
-        except (ValueError, msgspec.MsgspecError) as error:
-            rejects.append(Reject("UNREADABLE_RECORD", f"not readable as a record: {str(error)[:200]}", raw))
-            continue
-        if (told := row.get(key)) in (None, "") or isinstance(told, Raw):
-            rejects.append(Reject("NULL_PRIMARY_KEY", f"the record has no {key!r}", raw))
-            continue
-        rows.append(row)
-        keys.append(hashlib.sha256(str(told).encode()).digest())
-        states.append(state)
-    return records.shaped(to_batch(rows, stream.schema), keys, states, rejects)
+
+    def row_of(raw: bytes) -> dict[str, JSON]:
+        return {name: _value(value) for name, value in _members(raw).items()}
+
+    def key_of(row: dict[str, JSON]) -> bytes | None:
+        told = row.get(key)
+        return None if told in (None, "") or isinstance(told, Raw) else hashlib.sha256(str(told).encode()).digest()
+
+    found = records.read(
+        raws, row_of, key_of, what="record", keyless=("NULL_PRIMARY_KEY", f"the record has no {key!r}")
+    )
+    return records.shaped(to_batch(found.rows, stream.schema), found.keys, found.states, found.rejects)
 
 
 def _value(raw: Raw) -> JSON:

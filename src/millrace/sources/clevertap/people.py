@@ -20,7 +20,6 @@ from millrace.data.batch import Item, Mark
 from millrace.sources.clevertap import records
 from millrace.sources.clevertap.client import Page, Walked
 from millrace.sources.clevertap.known import Known
-from millrace.sources.clevertap.mapper import LARGEST_RECORD, Reject
 from millrace.sources.clevertap.planner import Unit
 from millrace.sources.clevertap.rows import JSON_TYPE, Shaped
 from millrace.sources.clevertap.sweep import Sweep, Walk
@@ -73,33 +72,11 @@ class PeopleSweep(Sweep):
 
 def rows_of(raws: Sequence[bytes]) -> Shaped:
     """The people as rows, and rejects for what cannot be one."""
-    rows: list[dict[str, str | None]] = []
-    keys: list[bytes] = []
-    states: list[bytes] = []
-    rejects: list[Reject] = []
-    for raw in raws:
-        if len(raw) > LARGEST_RECORD:
-            why = f"the record has {len(raw):,} bytes, more than {LARGEST_RECORD:,}"
-            rejects.append(Reject("ROW_TOO_LARGE", why, raw))
-            continue
-        try:
-            raw.decode()
-            row = _row(raw)
-            state = records.state_of(raw)
-        except RecursionError:
-            rejects.append(Reject("TOO_DEEP", "the record's values are nested too deeply", raw))
-            continue
-        except (UnicodeDecodeError, msgspec.MsgspecError) as error:
-            rejects.append(Reject("UNREADABLE_RECORD", f"not readable as a person: {str(error)[:200]}", raw))
-            continue
-        if (key := _key(row)) is None:
-            rejects.append(Reject("MISSING_OBJECT_ID", "the record has neither identity nor objectId", raw))
-            continue
-        rows.append(row | {columns.ID: key.hex()})
-        keys.append(key)
-        states.append(state)
+    keyless = ("MISSING_OBJECT_ID", "the record has neither identity nor objectId")
+    found = records.read(raws, _row, _key, what="person", keyless=keyless)
+    rows = [row | {columns.ID: key.hex()} for row, key in zip(found.rows, found.keys, strict=True)]
     batch = pa.RecordBatch.from_arrays([_column(field, rows) for field in SCHEMA], schema=SCHEMA)
-    return records.shaped(batch, keys, states, rejects)
+    return records.shaped(batch, found.keys, found.states, found.rejects)
 
 
 def _row(raw: bytes) -> dict[str, str | None]:

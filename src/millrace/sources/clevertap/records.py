@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime
+from typing import Generic, TypeVar
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -16,12 +18,14 @@ from millrace.data.dataclass import dataclass
 from millrace.data.numbers import flags
 from millrace.sources.clevertap.canonical import canonical
 from millrace.sources.clevertap.known import Known, Mode
-from millrace.sources.clevertap.mapper import Reject
+from millrace.sources.clevertap.mapper import LARGEST_RECORD, Reject
 from millrace.sources.clevertap.rows import Shaped, without_tokens
 
 # What is known of such records is of no event; it is kept in as many parts.
 _NO_EVENT = ""
 PARTS = 256
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,56 @@ def known_of(memory: Memory, which: Mode) -> Known:
 def state_of(raw: bytes) -> bytes:
     """8 bytes that are the same for the same record, in whatever order its members stand. Raises RecursionError."""
     return hashlib.blake2b(canonical(raw), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[R]):
+    """Records as rows, with 32 bytes each that say which it is and 8 that say how it is; and what cannot be a row."""
+
+    rows: list[R]
+    keys: Sequence[bytes]
+    states: Sequence[bytes]
+    rejects: list[Reject]
+
+
+def read(
+    raws: Sequence[bytes],
+    row_of: Callable[[bytes], R],
+    key_of: Callable[[R], bytes | None],
+    *,
+    what: str,
+    keyless: tuple[str, str],
+) -> Read[R]:
+    """The records, each in one place or the other. ``row_of`` raises RecursionError and ValueError for what is none.
+
+    ``what``: a word for one; ``keyless``: code and text for one without a key.
+    """
+    rows: list[R] = []
+    keys: list[bytes] = []
+    states: list[bytes] = []
+    rejects: list[Reject] = []
+    for raw in raws:
+        if len(raw) > LARGEST_RECORD:
+            why = f"the record has {len(raw):,} bytes, more than {LARGEST_RECORD:,}"
+            rejects.append(Reject("ROW_TOO_LARGE", why, raw))
+            continue
+        try:
+            raw.decode()
+            row = row_of(raw)
+            state = state_of(raw)
+        except RecursionError:
+            rejects.append(Reject("TOO_DEEP", "the record's values are nested too deeply", raw))
+            continue
+        except (ValueError, msgspec.MsgspecError) as error:
+            rejects.append(Reject("UNREADABLE_RECORD", f"not readable as a {what}: {str(error)[:200]}", raw))
+            continue
+        if (key := key_of(row)) is None:
+            rejects.append(Reject(*keyless, raw))
+            continue
+        rows.append(row)
+        keys.append(key)
+        states.append(state)
+    return Read(rows, keys, states, rejects)
 
 
 def shaped(rows: pa.RecordBatch, keys: Sequence[bytes], states: Sequence[bytes], rejects: list[Reject]) -> Shaped:
