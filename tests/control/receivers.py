@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -161,3 +162,38 @@ def http_server() -> Generator[Receiver]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def dripping(first: bytes, drop: bytes, *, certificate: Path | None = None) -> Generator[int]:
+    """A server, by its port, that begins an answer and then lets a drop of it fall ten times a second, without end.
+    Encrypts with ``certificate``."""
+    over = threading.Event()
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+
+    def drip(held: socket.socket) -> None:
+        with suppress(OSError), held if context is None else context.wrap_socket(held, server_side=True) as there:
+            there.sendall(first)
+            while not over.wait(0.1):
+                there.sendall(drop)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                held, _ = listener.accept()
+                threads.append(threading.Thread(target=drip, args=(held,)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=accept)]
+        threads[0].start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()

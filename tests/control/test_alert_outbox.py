@@ -10,9 +10,21 @@ from datetime import timedelta
 
 import pytest
 from tests.control.conftest import Desk
-from tests.control.receivers import Receiver, http_server
+from tests.control.people import PASSWORD, cheap
+from tests.control.receivers import Receiver, dripping, http_server
 
-from millrace.control import activity, alert_channels, alert_events, alert_outbox, alert_routing, alerts, settings
+from millrace.control import (
+    activity,
+    alert_channels,
+    alert_events,
+    alert_outbox,
+    alert_routing,
+    alert_sending,
+    alerts,
+    settings,
+    teams,
+)
+from millrace.control.actors import SYSTEM
 from millrace.control.alert_events import Event
 from millrace.control.home import Home
 
@@ -102,8 +114,10 @@ def test_a_receiver_that_hangs_holds_up_its_own_channel_alone(home: Home, saved:
     assert heard(hooks, "slow") == heard(hooks, "quick")
 
 
-def test_as_many_receivers_may_hang_as_there_are_places_but_one(home: Home, saved: Desk, hooks: Receiver) -> None:
-    for number in range(alert_outbox.PLACES - 1):
+def test_as_many_receivers_of_a_team_may_hang_as_it_has_places_but_one(
+    home: Home, saved: Desk, hooks: Receiver
+) -> None:
+    for number in range(alert_outbox.TEAM_PLACES - 1):
         channel(home, hooks, f"a{number}", hangs=True)
     channel(home, hooks, "quick")
     with serving(home):
@@ -112,7 +126,36 @@ def test_as_many_receivers_may_hang_as_there_are_places_but_one(home: Home, save
         until(lambda: len(heard(hooks, "quick")) == 3)
         for held in hooks.held.values():
             held.set()
-        until(lambda: len(alerts.deliveries(home, state="sent").items) == 3 * alert_outbox.PLACES)
+        until(lambda: len(alerts.deliveries(home, state="sent").items) == 3 * alert_outbox.TEAM_PLACES)
+
+
+def test_a_team_all_of_whose_receivers_hang_leaves_places_to_others(
+    home: Home, saved: Desk, hooks: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receivers let their answers drip, by mail and by HTTP, as slowly as they like."""
+    monkeypatch.setattr(alert_sending, "WHOLE_S", 600.0)
+    others = home.acting(SYSTEM.of(teams.create(cheap(home), "Others", "zoe@elsewhere.example", PASSWORD).id))
+    with dripping(b"220 here\r\n", b"2") as mails, dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x") as hook, serving(home):
+        for number in range(alert_outbox.PLACES):
+            mail = {"host": "127.0.0.1", "port": mails, "security": "none", "sender": "m@example.com", "to": ["a@b.c"]}
+            kind, config = ("email", mail) if number % 2 else ("webhook", {"url": f"http://127.0.0.1:{hook}/"})
+            alert_channels.add(home, f"a{number}", kind, config)
+        happened(home, saved, "broken")
+        until(lambda: sending(home) == alert_outbox.TEAM_PLACES)
+        channel(others, hooks, "quick")
+        for number in range(3):
+            happened(others, saved, f"cause {number}")
+        until(lambda: len(heard(hooks, "quick")) == 3)
+        assert sending(home) == alert_outbox.TEAM_PLACES
+    until(nobody_sends)
+
+
+def nobody_sends() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("alert ")]
+
+
+def sending(home: Home) -> int:
+    return len(alerts.deliveries(home, state="sending").items)
 
 
 def test_messages_of_a_channel_arrive_in_the_order_of_what_happened_whoever_sends(
@@ -182,7 +225,7 @@ def test_a_stop_waits_for_no_receiver_and_what_it_did_not_take_goes_out_again(
     assert alert_outbox.deliver(home) == 1
     first, second = hooks.received
     assert first.json["id"] == second.json["id"]
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("alert ")])
+    until(nobody_sends)
     assert [one.state for one in alerts.deliveries(home).items] == ["sent"]
 
 

@@ -7,19 +7,21 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.control.receivers import Receiver, certificate, http_server, mail_server
+from tests.control.receivers import Receiver, certificate, dripping, http_server, mail_server
 
 from millrace.connect.reach import ANYWHERE, NETWORK, WORLD, Reach, Walled
-from millrace.control import alert_kinds
+from millrace.control import alert_kinds, alert_sending
 from millrace.control.alert_kinds import ChannelKind
 from millrace.control.alert_messages import Message, from_json
-from millrace.control.alert_sending import send
+from millrace.control.alert_sending import Undelivered, send
 from millrace.errors import AuthError, ConfigError, Transient
 
 MESSAGE = Message(
@@ -279,6 +281,54 @@ def test_settings_that_cannot_be_are_refused_with_their_key(kind: ChannelKind, c
     with pytest.raises(ConfigError) as caught:
         alert_kinds.validated(kind, config)
     assert (caught.value.path or "").startswith(key)
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_a_receiver_that_lets_its_answer_drip_is_given_up(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_sending, "WHOLE_S", 0.5)
+    began = time.monotonic()
+    with dripping(first, b"x") as port, pytest.raises(Undelivered) as caught:
+        post("slack", url=f"http://127.0.0.1:{port}/services/s3cret")
+    assert 0.5 <= time.monotonic() - began < 5.0
+    assert "did not take it within" in caught.value.message and "s3cret" not in str(caught.value)
+
+
+def test_a_receiver_that_has_said_that_it_took_it_may_let_the_rest_of_its_answer_drip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alert_sending, "WHOLE_S", 0.5)
+    began = time.monotonic()
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x") as port:
+        post("slack", url=f"http://127.0.0.1:{port}/services/s3cret")
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("reach", [ANYWHERE, NETWORK], ids=["anywhere", "looked at"])
+@pytest.mark.parametrize("security", ["none", "tls"])
+@pytest.mark.parametrize("first", [b"", b"220 here\r\n", b"220 here\r\n250-a\r\n"])
+def test_a_mail_server_that_lets_its_answer_drip_is_given_up(
+    first: bytes, security: str, reach: Reach, trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_sending, "WHOLE_S", 0.5)
+    began = time.monotonic()
+    there = dripping(first, b"2", certificate=trusted if security == "tls" else None)
+    with there as port, pytest.raises(Undelivered) as caught:
+        mail(port, security=security, reach=reach)
+    assert 0.5 <= time.monotonic() - began < 5.0
+    assert "did not take it within" in caught.value.message
+    assert not [one for one in threading.enumerate() if one.name.startswith("in time ") and lives(one)]
+
+
+def lives(thread: threading.Thread) -> bool:
+    thread.join(5.0)
+    return thread.is_alive()
+
+
+def test_a_mail_that_was_taken_is_sent_however_slowly_its_server_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_sending, "WHOLE_S", 0.5)
+    answers = b"220 here\r\n" + b"250 well\r\n" * 3 + b"354 go on\r\n250 taken\r\n"
+    with dripping(answers, b"2") as port:
+        mail(port, security="none")
 
 
 def test_a_refused_secret_is_not_repeated() -> None:

@@ -1,6 +1,7 @@
 """Messages on their way: each is taken by one process, sent, and tried again with growing waits for a day.
 
-Several are sent at a time, of each channel one: a receiver that hangs holds up what goes to it, and nothing else.
+Several are sent at a time, of each channel one: a receiver that hangs holds up what goes to it, and nothing else. A
+team leaves places to others, however many of its receivers hang.
 A process that dies between the answer of a receiver and its note of that sends the message once more, under the same
 key, by which mail servers and receivers know it.
 """
@@ -12,6 +13,8 @@ import threading
 import time
 import traceback
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +38,9 @@ WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 60, 120, 240,
 LEASE = timedelta(minutes=2)
 RENEW_S = 30.0
 
-# So many messages one process sends at a time.
+# So many messages one process sends at a time, and so many of one team.
 PLACES = 8
+TEAM_PLACES = PLACES // 2
 
 # What was sent is noted as soon as the database is there again, which may be away for so long.
 PATIENCE_S = 90.0
@@ -91,16 +95,19 @@ class Senders:
         self._home = home
         self._now = now
         self._turn = threading.Lock()
+        # Held while a message is chosen, so that no two threads choose by the same count of their team's.
+        self._choosing = threading.Lock()
         self._rows: dict[threading.Thread, Any] = {}
         self._leaving = threading.Event()
 
     def fill(self) -> None:
         """As many threads send as there are messages that may go now, and places."""
-        while len(self._rows) < PLACES and (row := _taken(self._home, self._moment())) is not None:
+        while len(self._rows) < PLACES:
             # Nobody waits for a receiver that hangs when the process ends.
-            thread = threading.Thread(target=self._send, args=(row,), name=f"alert {row.alert_id}", daemon=True)
-            with self._turn:
-                self._rows[thread] = row
+            thread = threading.Thread(target=self._send, daemon=True)
+            if (row := self._next(thread)) is None:
+                return
+            thread.name = f"alert {row.alert_id}"
             thread.start()
 
     def joined(self, seconds: float) -> bool:
@@ -135,17 +142,25 @@ class Senders:
         with self._turn:
             return dict(self._rows)
 
-    def _send(self, row: Any) -> None:
+    def _next(self, thread: threading.Thread) -> Any:
+        """What the thread sends from now on; None where there is nothing that may go."""
+        with self._choosing:
+            teams = Counter(row.team_id for other, row in self._at_work().items() if other is not thread)
+            full = [team for team, count in teams.items() if count >= TEAM_PLACES]
+            if (row := _taken(self._home, self._moment(), full)) is not None:
+                with self._turn:
+                    self._rows[thread] = row
+            return row
+
+    def _send(self) -> None:
         here = threading.current_thread()
+        row = self._at_work()[here]
         try:
             while row is not None:
                 arrived = _attempt(self._home, row, self._moment())
                 with self._turn:
                     self.sent += arrived
-                row = None if self._leaving.is_set() else _taken(self._home, self._moment())
-                if row is not None:
-                    with self._turn:
-                        self._rows[here] = row
+                row = None if self._leaving.is_set() else self._next(here)
         except MillraceError as error:
             self.error = error
             _log.warning("alerts wait: %s", error.message)
@@ -154,9 +169,10 @@ class Senders:
                 del self._rows[here]
 
 
-def _taken(home: Home, now: datetime) -> Any:
-    """A message that is ours for a while; None when there is none that may go now. What waits for somebody who hears no
-    more of it, since the channel is off or does not lead there, is not sent."""
+def _taken(home: Home, now: datetime, full: Sequence[str] = ()) -> Any:
+    """A message that is ours for a while; None when there is none that may go now, but for those of the teams that are
+    ``full``. What waits for somebody who hears no more of it, since the channel is off or does not lead there, is not
+    sent."""
     d, other = alert_deliveries.c, alert_deliveries.alias().c
     due = sa.or_(
         sa.and_(d.state == "waiting", d.due_at <= now),
@@ -174,7 +190,7 @@ def _taken(home: Home, now: datetime) -> Any:
         other.recipient == d.recipient,
         other.state.in_(("waiting", "sending")),
     )
-    free = (due, ~beside, ~raised)
+    free = (due, d.team_id.not_in(full), ~beside, ~raised)
     while True:
         with home.database.reading() as connection:
             query = sa.select(d.id, d.channel_id).where(*free).order_by(d.due_at, d.id).limit(1)

@@ -4,11 +4,15 @@ mend. No secret is in an error (I7)."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import smtplib
+import socket
 import ssl
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from urllib.parse import quote, urlsplit
@@ -26,9 +30,12 @@ from millrace.control.alert_kinds import (
     WebhookSettings,
 )
 from millrace.control.alert_messages import Message
-from millrace.errors import AuthError, ConfigError, Transient
+from millrace.errors import AuthError, ConfigError, MillraceError, Transient
 
+# A receiver may be silent for that long, and take so long for all that a message needs: one that lets its answer drip
+# is never silent.
 TIMEOUT_S = 30.0
+WHOLE_S = 60.0
 
 # Receivers that were written for the reference look for these (api.md D).
 WEBHOOK_AGENT = "HevoWebhookEvent"
@@ -107,10 +114,8 @@ def _post(url: str, body: bytes, reach: Reach, *, headers: Mapping[str, str] | N
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     client = Client(f"{parts.scheme}://{parts.netloc}", headers, connections=1, reach=reach, proxied=True)
-    try:
+    with contextlib.closing(client), _in_time(client.host, client.abort):
         reply = client.send("POST", target, content=body)
-    finally:
-        client.close()
     _judge(reply, client.host)
 
 
@@ -132,6 +137,31 @@ def _judge(reply: Reply, host: str) -> None:
     )
 
 
+@contextmanager
+def _in_time(where: str, end: Callable[[], None]) -> Generator[threading.Event]:
+    """What is done within takes WHOLE_S: then the event is set, and ``end`` called from another thread, again and
+    again, until it has failed by that. Raises Undelivered in place of its error."""
+    done, late = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        wait_s = WHOLE_S
+        # What was just being connected is only there the next time.
+        while not done.wait(wait_s):
+            late.set()
+            end()
+            wait_s = 1.0
+
+    threading.Thread(target=watch, name=f"in time {where}", daemon=True).start()
+    try:
+        yield late
+    except MillraceError:
+        if late.is_set():
+            raise Undelivered(f"{where} did not take it within {WHOLE_S:.0f} s") from None
+        raise
+    finally:
+        done.set()
+
+
 def _encrypted(url: str) -> None:
     """Raises ConfigError where a key would travel in the clear."""
     parts = urlsplit(url)
@@ -146,14 +176,29 @@ def _mail(settings: EmailSettings, message: Message, to: list[str], reach: Reach
 
 def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach: Reach) -> None:
     """The mail is with the mail server, for each address. Raises as `send` does, also where it is only for some."""
+    server = _server(settings)
     where = f"{settings.host}:{settings.port}"
+    with (
+        contextlib.closing(server),
+        _in_time(f"the mail server {where}", lambda: _cut(server)) as late,
+        _told(where, settings),
+    ):
+        _connect(server, settings, reach, late)
+        if settings.username is not None and settings.password is not None:
+            server.login(settings.username, settings.password.get_secret_value())
+        # It raises only where all are refused.
+        if refused := server.send_message(written, settings.sender, to):
+            raise smtplib.SMTPRecipientsRefused(refused)
+        # It has the mail, however it says goodbye.
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            server.quit()
+
+
+@contextmanager
+def _told(where: str, settings: EmailSettings) -> Generator[None]:
+    """What a mail server says, and what becomes of the connection, in our errors."""
     try:
-        with _connected(settings, reach) as server:
-            if settings.username is not None and settings.password is not None:
-                server.login(settings.username, settings.password.get_secret_value())
-            # It raises only where all are refused.
-            if refused := server.send_message(written, settings.sender, to):
-                raise smtplib.SMTPRecipientsRefused(refused)
+        yield
     except smtplib.SMTPAuthenticationError as error:
         raise AuthError(
             f"the mail server {where} does not let {settings.username} in ({error.smtp_code})",
@@ -195,8 +240,8 @@ def deliver(settings: EmailSettings, written: EmailMessage, to: list[str], reach
         raise Undelivered(f"the mail server {where} cannot be reached: {type(error).__name__}") from None
 
 
-def _connected(settings: EmailSettings, reach: Reach) -> smtplib.SMTP:
-    """Raises ConfigError where a password would travel in the clear, and what `smtplib` and `resolved` raise."""
+def _server(settings: EmailSettings) -> smtplib.SMTP:
+    """What will talk to the mail server. Raises ConfigError where a password would travel in the clear."""
     if settings.security == "none" and settings.password is not None and not is_loopback(settings.host):
         raise ConfigError(
             "a password must not travel without encryption",
@@ -204,31 +249,38 @@ def _connected(settings: EmailSettings, reach: Reach) -> smtplib.SMTP:
             path="security",
             code="insecure",
         )
-    # A mail server is usually in the network of whoever runs this, like a database.
-    places = [settings.host] if reach.everywhere else resolved(settings.host, settings.port, reach.stores)
-    secured = ssl.create_default_context() if settings.security != "none" else None
     if settings.security == "tls":
-        server = smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=secured)
+        server = smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=ssl.create_default_context())
     else:
         server = smtplib.SMTP(timeout=TIMEOUT_S)
     server._host = settings.host  # pyright: ignore  # whose certificate it must be, whatever address is connected to
-    try:
-        _greeted(server, places, settings.port)
-        if settings.security == "starttls":
-            server.starttls(context=secured)
-    except BaseException:
-        server.close()
-        raise
     return server
 
 
-def _greeted(server: smtplib.SMTP, places: Sequence[str], port: int) -> None:
+def _connect(server: smtplib.SMTP, settings: EmailSettings, reach: Reach, late: threading.Event) -> None:
+    """Raises what `smtplib` and `resolved` raise."""
+    # A mail server is usually in the network of whoever runs this, like a database.
+    places = [settings.host] if reach.everywhere else resolved(settings.host, settings.port, reach.stores)
+    _greeted(server, places, settings.port, late)
+    if settings.security == "starttls":
+        server.starttls(context=ssl.create_default_context())
+
+
+def _cut(server: smtplib.SMTP) -> None:
+    """Whoever waits for an answer of the server gets none any more."""
+    if (held := server.sock) is not None:
+        with contextlib.suppress(OSError):
+            # Not TLS's own, after which what is being said would go on in the clear (I7).
+            socket.socket.shutdown(held, socket.SHUT_RDWR)
+
+
+def _greeted(server: smtplib.SMTP, places: Sequence[str], port: int, late: threading.Event) -> None:
     """The server at the first of the addresses that answers has said that it is there."""
     for left, place in enumerate(places, 1 - len(places)):
         try:
             code, said = server.connect(place, port)
         except OSError:
-            if left == 0:
+            if left == 0 or late.is_set():
                 raise
         else:
             if code != 220:

@@ -132,8 +132,7 @@ class Client:
         """Requests in flight end at once, in whatever thread they are; none can be sent any more."""
         self._closed.set()
         for held in list(self._sockets):
-            with contextlib.suppress(OSError):
-                held.shutdown(socket.SHUT_RDWR)
+            _shut(held)
 
     def close(self) -> None:
         """Connections end. May be called twice."""
@@ -155,13 +154,13 @@ class Client:
             if time.monotonic() - since < _IDLE_S and not _has_ended(connection):
                 return connection
             connection.close()
-        return self._route.dialled(self._opened)
+        return self._route.dialled(self._opened, self._closed)
 
     def _opened(self, held: socket.socket) -> None:
         """`abort` can wake threads that wait for this socket."""
         self._sockets.add(held)
         if self._closed.is_set():
-            held.shutdown(socket.SHUT_RDWR)
+            _shut(held)
 
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
         with self._turn:
@@ -211,6 +210,13 @@ class Client:
         if unpacking is not None and came and not unpacking.eof:
             raise zlib.error("it ends too soon")
         return whole.getvalue()
+
+
+def _shut(held: socket.socket) -> None:
+    """Who waits for the socket waits no longer."""
+    with contextlib.suppress(OSError):
+        # Not TLS's own, after which what another thread is just saying would go on in the clear (I7).
+        socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
 def _has_ended(connection: http.client.HTTPConnection) -> bool:

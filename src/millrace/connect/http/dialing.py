@@ -7,6 +7,7 @@ import http.client
 import os
 import socket
 import ssl
+import threading
 from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
@@ -73,13 +74,14 @@ class Route:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    def dialled(self, opened: Callable[[socket.socket], None]) -> http.client.HTTPConnection:
-        """A connection that is open. ``opened`` is told of its socket before anybody waits for an answer.
+    def dialled(self, opened: Callable[[socket.socket], None], unwanted: threading.Event) -> http.client.HTTPConnection:
+        """A connection that is open. ``opened`` is told of its socket before anybody waits for an answer. Once it is
+        ``unwanted``, no other address of the host is tried.
 
         Raises Unreachable, EnvironmentProblem (TLS), and Walled for an address that is not allowed.
         """
         try:
-            return self._dialled(opened)
+            return self._dialled(opened, unwanted)
         except ssl.SSLError as error:
             raise EnvironmentProblem(
                 f"no trusted TLS connection to {self.host}: {_said(error)}",
@@ -100,14 +102,16 @@ class Route:
                 f"no connection to {self.host}: {_said(error)}", hint="Check the host name, network and firewall."
             ) from None
 
-    def _dialled(self, opened: Callable[[socket.socket], None]) -> http.client.HTTPConnection:
+    def _dialled(
+        self, opened: Callable[[socket.socket], None], unwanted: threading.Event
+    ) -> http.client.HTTPConnection:
         if self.secure:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(self.host, self.port, context=tls())
         else:
             connection = http.client.HTTPConnection(self.host, self.port)
         # Where this one has ended, another is dialled here, not by the library, which looks at no address.
         connection.auto_open = 0
-        plain = self._socket()
+        plain = self._socket(unwanted)
         try:
             opened(plain)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -124,7 +128,7 @@ class Route:
         connection.sock = plain
         return connection
 
-    def _socket(self) -> socket.socket:
+    def _socket(self, unwanted: threading.Event) -> socket.socket:
         if self.proxy is not None:
             if self.allowed is not None:
                 check(self.host, self.port, self.allowed)
@@ -134,6 +138,8 @@ class Route:
         # The address that was looked at is the one that is connected to, whatever the name means a moment later.
         last: OSError = OSError(f"{self.host} has no address")
         for address in resolved(self.host, self.port, self.allowed):
+            if unwanted.is_set():
+                break
             try:
                 return socket.create_connection((address, self.port), self.connect_s)
             except OSError as error:
