@@ -9,7 +9,7 @@ from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 from tests.sources.site import PIPELINE
 
-from millrace.control import records, runs
+from millrace.control import positions, records, runs
 from millrace.sources.postgres.log import untold
 
 __all__ = ["site"]
@@ -238,3 +238,89 @@ def test_a_default_of_a_new_column_is_told_where_rows_were_there(site: Site, sho
     assert site.rows("full_", "id, n") == [(1, None), (2, 7)]
     site.run()
     assert lost(site) == []
+
+
+def changed(site: Site) -> list[str]:
+    """What the run had to say of columns whose rows were all written anew, up to the reason."""
+    notes = records.run_records(site.home)[0].notes
+    return sorted(note.message.partition(" since ")[0] for note in notes if note.code == "column_changed")
+
+
+def test_a_column_that_using_gave_other_values_is_told_once(site: Site, shop: Database) -> None:
+    shop.run(
+        *PARTED[:3],
+        PARTED[4],
+        "CREATE TABLE cents (id int PRIMARY KEY, price numeric(9, 2), n int, note varchar(5), u text)",
+        "INSERT INTO cents VALUES (1, 1.50, 2, 'abc', 'x'), (2, 2.25, 3, 'def', 'y')",
+        "CREATE TABLE empty (id int PRIMARY KEY, v text)",
+    )
+    site.create()
+    site.run()
+    assert changed(site) == []
+    shop.run(
+        "ALTER TABLE cents ALTER price TYPE bigint USING price * 100, ALTER u SET DEFAULT 'z'",
+        "INSERT INTO cents VALUES (3, 375, 4, 'ghi', 'z')",
+        "ALTER TABLE empty ALTER v TYPE int USING length(v)",
+        "INSERT INTO empty VALUES (1, 1)",
+        "ALTER TABLE t ALTER v TYPE int USING length(v)",
+        # It is changed once more, which writes nothing.
+        "ALTER TABLE t ALTER v SET NOT NULL",
+    )
+    site.run()
+    assert changed(site) == ["public.cents.price is bigint", "public.t.v is integer"]
+    # As the note says: the log tells of the new row alone.
+    assert [str(price) for (price,) in site.rows("cents", "price")] == ["1.50", "2.25", "375.00"]
+    site.run()
+    assert changed(site) == []
+    # Another value of the same type, and two after one another.
+    shop.run("ALTER TABLE cents ALTER n TYPE int USING n * 2")
+    site.run()
+    assert changed(site) == ["public.cents.n is integer"]
+    shop.run("ALTER TABLE cents ALTER n TYPE bigint USING n * 2", "ALTER TABLE cents ALTER note TYPE varchar(4)")
+    site.run()
+    assert changed(site) == ["public.cents.n is bigint", "public.cents.note is character varying(4)"]
+    runs.resync(site.home, PIPELINE)
+    site.run()
+    assert changed(site) == []
+    assert site.rows("cents", "id, price, n") == shop.run("SELECT id, price, n FROM cents ORDER BY 1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("ALTER TABLE x ALTER v TYPE text", "VACUUM FULL x"),
+        ("ALTER TABLE x ALTER v SET NOT NULL", "VACUUM FULL x"),
+        ("ALTER TABLE x ALTER v TYPE varchar(50)",),
+        ("ALTER TABLE x ADD r float DEFAULT random(), ALTER v SET DEFAULT 'a'",),
+        ("TRUNCATE x", "ALTER TABLE x ALTER v TYPE int USING length(v)", "INSERT INTO x VALUES (2, 5)"),
+        ("ALTER TABLE x DROP v", "VACUUM FULL x", "INSERT INTO x VALUES (2)"),
+    ],
+    ids=lambda changes: changes[0],
+)
+def test_columns_whose_rows_have_the_values_of_before_are_no_news(
+    site: Site, shop: Database, changes: tuple[str, ...]
+) -> None:
+    shop.run("CREATE TABLE x (id int PRIMARY KEY, v varchar(9))", "INSERT INTO x VALUES (1, 'a')")
+    site.create()
+    site.run()
+    for change in changes:
+        shop.run(change)
+    site.run()
+    assert changed(site) == []
+    site.run()
+    assert changed(site) == []
+
+
+def test_what_an_earlier_version_recalled_of_columns_is_understood(site: Site, shop: Database) -> None:
+    shop.run("CREATE TABLE x (id int PRIMARY KEY, v text)", "INSERT INTO x VALUES (1, 'a')")
+    site.create()
+    site.run()
+    found = positions.in_log(site.home, PIPELINE)
+    assert found is not None
+    types = found.cursor["position"]["tables"]["public.x"][1]
+    assert len(types) == 2
+    found.cursor["position"]["tables"]["public.x"][1] = 2
+    positions.put(site.home, PIPELINE, found.stream, found.lane, found.cursor, memory=True)
+    shop.run("ALTER TABLE x ALTER v TYPE int USING length(v)", "ALTER TABLE x ADD n int DEFAULT 7")
+    site.run()
+    assert (changed(site), lost(site)) == (["public.x.v is integer"], ["public.x.n came with a default"])

@@ -1,8 +1,8 @@
 """What became of followed tables that the log does not tell of, seen by the catalogue as it was at an earlier run.
 
 A partition that is attached, detached or dropped takes rows with it that were written when it was no part, or that
-nobody deletes, and so does one that is truncated by itself; a column with a default fills rows that nobody writes. Only
-what is sure is said.
+nobody deletes, and so does one that is truncated by itself; a column with a default fills rows that nobody writes, and
+one of another type gives them other values. Only what is sure is said.
 Sources: https://www.postgresql.org/docs/current/logical-replication-restrictions.html, catalog-pg-inherits.html
 """
 
@@ -26,7 +26,8 @@ _SHORT = 3
 
 _TABLES = """
 SELECT n.nspname || '.' || c.relname, c.oid::int8, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-  (SELECT max(attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid)::int4, y.xmin::text::int8, c.relfilenode::int8
+  ARRAY(SELECT atttypid::int8 FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
+  y.xmin::text::int8, c.relfilenode::int8
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_type AS y ON y.oid = c.reltype
 WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname = ANY (%s::text[])"""
 
@@ -66,6 +67,12 @@ SELECT a.attname::text, a.xmin::text::int8, EXISTS (
   (a.atthasdef OR a.attidentity <> '') AND COALESCE(to_jsonb(a) ->> 'attgenerated', '') = ''
 FROM pg_attribute AS a WHERE a.attrelid = %s::oid AND a.attnum > %s AND NOT a.attisdropped ORDER BY a.attnum"""
 
+# Columns, the transaction that changed each last, and whether they are in the log.
+_COLUMNS = """
+SELECT a.attnum::int4, a.attname::text, format_type(a.atttypid, a.atttypmod), a.xmin::text::int8,
+  COALESCE(to_jsonb(a) ->> 'attgenerated', '') = ''
+FROM pg_attribute AS a WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+
 _ALTERED = "SELECT DISTINCT xmin::text::int8 FROM pg_attribute WHERE attrelid = %s::oid AND attnum > 0"
 
 _ANEW = "read its history again into a fresh table (`millrace resync --mode drop-and-load`)"
@@ -88,12 +95,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A followed table in the catalogue. ``columns``: the highest number that a column of it ever had; ``made``: the
-    transaction that made it; ``file``: as of a part; ``next``: no earlier transaction than this came later."""
+    """A followed table in the catalogue. ``types``: numbers of those of all columns that it ever had, 0 where one went;
+    ``made``: the transaction that made it; ``file``: as of a part; ``next``: no earlier transaction than this came
+    later."""
 
     id: int
     sql: str
-    columns: int
+    types: Sequence[int]
     made: int
     file: int
     next: int
@@ -121,7 +129,8 @@ def tables(side: Side, names: list[str]) -> dict[str, Table]:
     for root, id_, *about in told:
         parts.setdefault(root, {})[id_] = Part(*about, filled=id_ in filled)
     return {
-        name: Table(id_, sql, most, made, file, next_, parts.get(id_, {})) for name, id_, sql, most, made, file in found
+        name: Table(id_, sql, types, made, file, next_, parts.get(id_, {}))
+        for name, id_, sql, types, made, file in found
     }
 
 
@@ -143,7 +152,7 @@ def kept(now: Mapping[str, Table]) -> JSON:
     return {
         name: [
             one.id,
-            one.columns,
+            [*one.types],
             {str(id_): [part.name, part.since, part.file, part.filled] for id_, part in one.parts.items()},
             one.file,
             one.next,
@@ -172,7 +181,7 @@ def notes(
                 f"{name} is called {new} now: rows that were read before stay in the table of {name}, and those of "
                 f"{new} are the rows of another object",
             )
-    for name, (id_, columns, parts, *files) in before.items():
+    for name, (id_, types, parts, *files) in before.items():
         history: Any = streams[name].history if name in streams else None
         if name not in now or not (history and history.get("done") and history.get("snapshot")):
             continue
@@ -183,7 +192,12 @@ def notes(
                 yield Note("rows_lost", f"{text} that the new one came with are not in the log: {_ANEW}")
             continue
         yield from _of_parts(_Look(side, clock), name, table, parts, read)
-        yield from _of_columns(_Look(side, clock), name, table, columns, _rewritten(table, parts, files), read)
+        rewritten = _rewritten(table, parts, files)
+        # An earlier version recalled how many columns there were, and not their types.
+        many, types = (types, []) if isinstance(types, int) else (len(types), types)
+        yield from _of_columns(_Look(side, clock), name, table, many, rewritten, read)
+        if rewritten:
+            yield from _of_types(_Look(side, clock), name, table, many, types, files[1], read)
 
 
 def emptied(
@@ -259,7 +273,7 @@ def _of_parts(look: _Look, name: str, table: Table, before: JSON, read: Snapshot
 
 
 def _of_columns(look: _Look, name: str, table: Table, before: int, rewritten: bool, read: Snapshot) -> Iterator[Note]:
-    if table.columns <= before:
+    if len(table.types) <= before:
         return
     for column, since, filled, fills in look.side.rows(_FILLED, [*table.parts], table.id, before):
         if read.sees(since):
@@ -267,6 +281,30 @@ def _of_columns(look: _Look, name: str, table: Table, before: int, rewritten: bo
         if (filled and look.has_older(table.sql, since)) or (rewritten and fills and look.altered(table, read)):
             text = f"{name}.{column} came with a default: rows that were there before have NULL in its place"
             yield Note("rows_lost", f"{text}: {_AGAIN}")
+
+
+def _of_types(
+    look: _Look, name: str, table: Table, many: int, before: Sequence[int], next_: int, read: Snapshot
+) -> Iterator[Note]:
+    """The ``many`` columns that were there ``before`` and whose change wrote all rows anew; ``next_``: of then."""
+    changed = [one for one in look.side.rows(_COLUMNS, table.id) if not read.sees(one[3])]
+    retyped = {
+        number for number, *_ in changed if number <= len(before) and before[number - 1] != table.types[number - 1]
+    }
+    # What wrote rows anew for another column may have changed no more of this one than its default.
+    others = {since for number, _, _, since, _ in changed if number > many or number in retyped}
+    altered = bool(changed) and look.altered(table, read)
+    for number, column, type_, since, logged in changed:
+        if number > many or not logged:
+            continue
+        if number in retyped:
+            # It may have been changed once more since, without that: then no row is of before, and some of in between.
+            anew = altered or (look.has_older(table.sql, since) and not look.has_older(table.sql, next_))
+        else:
+            anew = altered and since not in others and look.has_of(table.sql, [since])
+        if anew:
+            text = f"{name}.{column} is {type_} since all rows were written anew: where USING gave them other values"
+            yield Note("column_changed", f"{text}, rows that were read before have the old ones: {_AGAIN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +322,12 @@ class _Look:
         """Whether it has rows that were written when a column was added or changed, and a history did not see that: all
         are written anew then."""
         since = [one for (one,) in self.side.rows(_ALTERED, table.id) if not read.sees(one)]
-        listed = ", ".join(f"'{one}'::xid" for one in since)
-        return bool(since) and self._has(table.sql, f"xmin IN ({listed})", part)
+        return bool(since) and self.has_of(table.sql, since, part)
+
+    def has_of(self, source: str, transactions: Sequence[int], part: int | None = None) -> bool:
+        """Whether it has rows that one of the transactions wrote."""
+        listed = ", ".join(f"'{one}'::xid" for one in transactions)
+        return self._has(source, f"xmin IN ({listed})", part)
 
     def _has(self, source: str, condition: str, part: int | None) -> bool:
         within = ""
