@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
 from millrace.connect.source import Slice
-from millrace.control import connections, object_actions, positions, rejects, runs, transformations
+from millrace.control import connections, object_actions, pipelines, positions, rejects, runs, transformations
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
@@ -622,6 +623,21 @@ def test_tables_of_event_names_are_loaded_as_the_object_is(build: Callable[..., 
         ):
             with pytest.raises(ConfigError, match="double"):
                 again(world)
+
+
+def test_names_that_come_after_the_load_mode_was_changed_are_loaded_as_those_before(build: Callable[..., World]):
+    world = build("Charged", source_config={"tables": "each"})
+    put(world, *(event(name, START - timedelta(days=1)) for name in ("Charged", "Search") for _ in range(2)))
+    world.run()
+    wish = replace(pipelines.find(world.home, "clevertap").wish, load_mode="append")
+    pipelines.change(world.home, "clevertap", wish)
+    world.events("Charged", "Search")
+    world.run()
+    # The source reads for tables whose rows have keys.
+    world.run(since=(START - timedelta(days=3)).date())
+    assert (len(world.rows("charged")), len(world.rows("search"))) == (1, 1)
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    assert found.equal
 
 
 def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Callable[..., World]):

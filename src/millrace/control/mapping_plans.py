@@ -96,8 +96,11 @@ class Around:
 
     @property
     def mode(self) -> LoadMode:
-        """The load mode that the pipeline has for the event type."""
-        return self.pipeline.modes.get(self.mapping.stream, self.pipeline.load_mode)
+        """The load mode that the pipeline has for the event type: that of the object whose rows became it."""
+        modes, source = self.pipeline.modes, self.mapping.source
+        if source is not None and (read := self.known.get(source)) is not None and read.key:
+            return read.mode
+        return modes.get(self.mapping.stream, self.pipeline.load_mode)
 
     def destination(self) -> Destination[Any]:
         """The destination, opened at first use; `close` ends it."""

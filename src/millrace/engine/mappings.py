@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from millrace.connect.source import Stream
+from millrace.data.batch import Lane, LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.engine.mapping import Mapping, Naming
 from millrace.engine.policy import Policy
@@ -56,6 +57,9 @@ class Mappings:
         taken = frozenset(mapping.table for mapping in self.by_stream.values())
         source, parent = self.origins.get(stream, (None, None))
         made = self.first(self.streams.get(stream, Stream(stream)), taken, source or stream)
+        if source is not None and (read := self.by_stream.get(source)) is not None and read.key and made.key:
+            # What rows of an object become is loaded as the object's are, whose source reads for that.
+            made = replace(made, mode=read.mode)
         self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 
@@ -63,6 +67,15 @@ class Mappings:
         """The fields that identify rows of a stream, without making a mapping for one that has none yet."""
         known = self.by_stream.get(stream)
         return known.key if known is not None else self.streams.get(stream, Stream(stream)).key
+
+    def read_for(self, stream: str, lane: Lane) -> LoadMode:
+        """The load mode for which a source's stream is read.
+
+        What is read once more may stand in no table twice, and a person may have taken the key of one.
+        """
+        mode = self.of(stream).mode
+        tables = (one for one in self.by_stream.values() if stream in (one.stream, one.source))
+        return "append" if lane == "again" and any(one.mode == "append" for one in tables) else mode
 
     def source_of(self, stream: str) -> str:
         """The source's stream whose rows became those of this event type: often itself."""

@@ -221,7 +221,6 @@ class Sync:
         """The mappings as committed last, open for what this run will find."""
 
         def fresh(stream: Stream, taken: frozenset[str], source: str) -> Mapping:
-            # What rows of an object become is loaded as the object, whose source reads for that.
             mode = self.modes.get(stream.name) or self.modes.get(source, self.mode)
             known = not self.grown or stream.name in self.selected
             return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
@@ -248,7 +247,7 @@ class Sync:
             lane=lane,
             cursor=None if lane == "again" else self.ledger.cursor(stream.name, lane),
             memory=self.ledger.memory(stream.name),
-            load_mode=mappings.of(stream.name).mode,
+            load_mode=mappings.read_for(stream.name, lane),
             slices=slices,
             keys=tuple(self.keys.get(stream.name, ())),
             followed=self.ledger.cursor(stream.name, "incremental") if lane == "again" else None,
