@@ -3,8 +3,7 @@ from __future__ import annotations
 from datetime import date
 
 from millrace.connect.source import Count, Seen
-from millrace.control.reconcile import Compared, compare
-from millrace.data.batch import LoadMode
+from millrace.control.reconcile import Compared, Kept, compare
 
 DAY = date(2026, 3, 14)
 
@@ -14,7 +13,7 @@ def one(
     held: int,
     seen: Seen | None,
     *,
-    mode: LoadMode = "merge",
+    every_copy: bool = False,
     rejected: int = 0,
     unreadable: str = "",
     waiting: bool = False,
@@ -23,10 +22,9 @@ def one(
         [Count("Charged", DAY, counted)],
         [("Charged", DAY.isoformat(), held)],
         [seen] if seen else [],
-        mode=mode,
+        kept=lambda _: Kept(every_copy, waiting),
         rejected={"Charged": rejected} if rejected else {},
         unreadable={"Charged": unreadable} if unreadable else {},
-        waiting=waiting,
     )
     return row
 
@@ -47,7 +45,7 @@ def test_copies_that_became_one_row_are_duplicates_in_merge():
 
 
 def test_append_keeps_copies_so_they_explain_nothing():
-    row = one(10, 8, Seen("Charged", DAY, 8, 10), mode="append")
+    row = one(10, 8, Seen("Charged", DAY, 8, 10), every_copy=True)
     assert row.unexplained == 2
     assert row.wants_reading
 
@@ -71,10 +69,9 @@ def test_rejects_are_a_cause_once():
         [Count("Charged", DAY, 5), Count("Charged", date(2026, 3, 15), 5)],
         [("Charged", "2026-03-14", 4), ("Charged", "2026-03-15", 4)],
         [Seen("Charged", DAY, 5, 5), Seen("Charged", date(2026, 3, 15), 5, 5)],
-        mode="merge",
+        kept=lambda _: Kept(),
         rejected={"Charged": 1},
         unreadable={},
-        waiting=False,
     )
     assert [causes(row) for row in rows] == [{"rejected": 1}, {}]
     assert [row.unexplained for row in rows] == [0, 1]
@@ -93,6 +90,19 @@ def test_staged_rows_that_wait_are_a_cause():
     assert row.causes[0].message == "6 rows are staged and not loaded yet"
 
 
+def test_rows_that_wait_for_one_table_explain_nothing_of_another():
+    rows = compare(
+        [Count("Charged", DAY, 5), Count("Search", DAY, 5)],
+        [("Charged", "2026-03-14", 3), ("Search", "2026-03-14", 3)],
+        [Seen("Charged", DAY, 5, 5), Seen("Search", DAY, 4, 5)],
+        kept=lambda name: Kept(waiting=True) if name == "Charged" else Kept(),
+        rejected={},
+        unreadable={},
+    )
+    assert [causes(row) for row in rows] == [{"not_loaded": 2}, {"duplicates": 1}]
+    assert [row.unexplained for row in rows] == [0, 1]
+
+
 def test_rows_that_the_source_no_longer_counts_are_a_cause():
     row = one(6, 10, Seen("Charged", DAY, 10, 10))
     assert causes(row) == {"gone_at_source": -4}
@@ -100,11 +110,11 @@ def test_rows_that_the_source_no_longer_counts_are_a_cause():
 
 
 def test_copies_that_the_source_does_not_count_are_duplicates_in_append():
-    row = one(6, 10, Seen("Charged", DAY, 7, 10), mode="append")
+    row = one(6, 10, Seen("Charged", DAY, 7, 10), every_copy=True)
     assert causes(row) == {"duplicates": -3, "gone_at_source": -1}
     assert row.unexplained == 0 and not row.wants_reading
     assert row.causes[0].message == "3 rows are exact copies that the source serves and does not count"
-    assert causes(one(9, 10, Seen("Charged", DAY, 7, 10), mode="append")) == {"duplicates": -1}
+    assert causes(one(9, 10, Seen("Charged", DAY, 7, 10), every_copy=True)) == {"duplicates": -1}
 
 
 def test_a_table_with_less_than_was_read_is_unexplained():
@@ -118,9 +128,8 @@ def test_days_and_names_that_were_not_counted_are_left_out():
         [Count("Charged", DAY, 1)],
         [("Charged", "2026-03-14", 1), ("Charged", "2026-01-01", 9), ("Other", "2026-03-14", 9)],
         [],
-        mode="merge",
+        kept=lambda _: Kept(),
         rejected={},
         unreadable={},
-        waiting=False,
     )
     assert [(row.name, row.day) for row in rows] == [("Charged", DAY)]

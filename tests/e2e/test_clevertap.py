@@ -22,7 +22,7 @@ from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
 from millrace.connect.source import Slice
-from millrace.control import connections, object_actions, pipelines, positions, rejects, runs, transformations
+from millrace.control import connections, mappings, object_actions, pipelines, positions, rejects, runs, transformations
 from millrace.control.reconcile import Cancelled, reconcile
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
@@ -638,6 +638,47 @@ def test_names_that_come_after_the_load_mode_was_changed_are_loaded_as_those_bef
     assert (len(world.rows("charged")), len(world.rows("search"))) == (1, 1)
     (found,) = reconcile(world.home, "clevertap", clock=world.clock)
     assert found.equal
+
+
+def test_each_table_is_compared_by_how_it_is_loaded(build: Callable[..., World]):
+    world = build("Charged", "Search", source_config={"tables": "each"})
+    put(world, *(event(name, START - timedelta(days=1)) for name in ("Charged", "Search") for _ in range(2)))
+    world.run()
+    mappings.delete_table(world.home, "clevertap", "Charged")
+    mappings.set_key(world.home, "clevertap", "Charged", [])
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    causes = {(row.name, cause.code): cause.rows for row in found.compared for cause in row.causes}
+    assert found.equal and causes == {("Charged", "duplicates"): 1, ("Search", "duplicates"): 1}
+    # Nothing tells rows of Charged from those that are there already.
+    for _ in range(2):
+        world.run(since=(START - timedelta(days=3)).date())
+        assert (len(world.rows("charged")), len(world.rows("search"))) == (1, 1)
+
+
+@pytest.mark.parametrize("others", [("Charged",), ()])
+def test_rows_of_an_event_without_a_table_are_told_to_wait_among_the_failed_ones(
+    build: Callable[..., World], others: tuple[str, ...]
+):
+    world = build(*others, "Lonely", source_config={"tables": "each"})
+    put(world, event("Charged", START - timedelta(days=1)), event("Lonely", START - timedelta(days=1), "__9"))
+    transformations.deploy(world.home, "clevertap", "python", REFUSE_9)
+    world.run()
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    causes = {(row.name, cause.code): cause.rows for row in found.compared for cause in row.causes}
+    assert causes == {("Lonely", "rejected"): 1} and found.equal and found.rejected == {"Lonely": 1}
+
+
+def test_earlier_versions_of_a_row_are_no_rows_more(build: Callable[..., World]):
+    world = build("Charged", mode="history")
+    put(world, event("Charged", START - timedelta(hours=3)) | {"profile": {"profileData": {"plan": "free"}}})
+    world.run()
+    world.simulator.set_profile(PROJECT, "__d1", {"profileData": {"plan": "gold"}})
+    world.simulator.clock.advance(3600)
+    world.run()
+    assert len(world.rows()) == 2
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    assert (found.source_rows, found.table_rows) == (1, 1)
 
 
 def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Callable[..., World]):

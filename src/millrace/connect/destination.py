@@ -350,9 +350,11 @@ class Destination(ABC, Generic[D]):
         raise ConfigError(f"{self.title} cannot be asked for single rows of {table}", code="cannot_look_up")
 
     @abstractmethod
-    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+    def tally(
+        self, table: str, name: str, at: str, days: LocalDays, only: Mapping[str, bool]
+    ) -> Sequence[tuple[str, str, int]]:
         """(name, local day `YYYY-MM-DD`, rows) for every group of these days in the table; of those before and behind
-        them there may be some too. ``at`` is a TIMESTAMPTZ column."""
+        them there may be some too. ``at`` is a TIMESTAMPTZ column; ``only``: as in `sizes`."""
 
     def sizes(
         self, table: str, key: str, ranges: Sequence[tuple[int | None, int | None]], only: Mapping[str, bool]

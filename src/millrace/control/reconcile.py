@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import field, replace
 from datetime import date, timedelta
@@ -18,7 +18,7 @@ from millrace.control import crews, runs
 from millrace.control import rejects as rejected_rows
 from millrace.control.clock import clock as machine_clock
 from millrace.control.rejects import Choice
-from millrace.data.batch import LoadMode
+from millrace.data import columns
 from millrace.data.dataclass import dataclass
 from millrace.engine.ledger import Shelved
 from millrace.engine.meter import Meter
@@ -27,6 +27,7 @@ from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
+    from millrace.engine.mapping import Mapping as EngineMapping
     from millrace.engine.sync import Sync
 
 # Keys of rows, each value as text.
@@ -295,28 +296,34 @@ def _stream(
     go_on(ours.stopping)
     tally: list[tuple[str, str, int]] = []
     counted: list[Shelved] = []
+    holding: dict[str, list[Shelved]] = {}
     if counts:
         wanted = LocalDays(min(one.day for one in counts), max(one.day for one in counts), countable.timezone)
         with closing(ours.destination()) as destination:
             for each, name, at in tables:
                 if destination.schema(each.mapping.table) is None:
                     continue
-                rows = destination.tally(each.mapping.table, name, at, wanted)
+                rows = destination.tally(each.mapping.table, name, at, wanted, only(ours, each.mapping))
                 if each.mapping.stream != stream.name:
                     rows = [row for row in rows if countable.event_type(row[0]) == each.mapping.stream]
                 counted += [each] if rows else []
+                for found in {row[0] for row in rows}:
+                    holding.setdefault(found, []).append(each)
                 tally += rows
     counted = counted or [tables[0][0]]
-    rejected = _rejected(ours, stage, {stream.name, *(each.mapping.stream for each in counted)}, countable.name_column)
-    compared = compare(
-        counts,
-        tally,
-        seen,
-        mode=counted[0].mapping.mode,
-        rejected=rejected,
-        unreadable=unreadable,
-        waiting=any(each.loaded < each.last for each, _, _ in tables),
-    )
+    by_type = {each.mapping.stream: each for each, _, _ in tables}
+    reads = sync.mappings().of(stream.name).mode
+
+    def kept(name: str) -> Kept:
+        own = by_type.get(countable.event_type(name)) or by_type.get(stream.name)
+        where = holding.get(name) or ([own] if own is not None else [])
+        modes = {reads, *(each.mapping.mode for each in where)}
+        return Kept(every_copy=modes == {"append"}, waiting=any(each.loaded < each.last for each in where))
+
+    # A name of which all rows failed has no table yet.
+    types = {stream.name, *by_type, *(countable.event_type(one.name) for one in counts)}
+    rejected = _rejected(ours, stage, types, countable.name_column)
+    compared = compare(counts, tally, seen, kept=kept, rejected=rejected, unreadable=unreadable)
     return Reconciliation(
         pipeline=ours.pipeline.name,
         stream=stream.name,
@@ -344,11 +351,22 @@ def _tables(books: Sequence[Shelved], stream: Stream, countable: Countable) -> l
     return found
 
 
-def _rejected(ours: crews.Crew, stage: Stage, streams: Iterable[str], name_column: str) -> dict[str, int]:
+def only(ours: crews.Crew, mapping: EngineMapping) -> dict[str, bool]:
+    """Columns with yes or no that say which rows of a table count, and which of them these must have."""
+    outside = ours.naming.prefix.outside
+    kept = {outside(columns.MARKED_DELETED): False} if mapping.deletes else {}
+    if mapping.mode == "history":
+        kept[outside(columns.IS_ACTIVE)] = True
+    return kept
+
+
+def _rejected(ours: crews.Crew, stage: Stage, streams: Collection[str], name_column: str) -> dict[str, int]:
     """Open rejects of event types by the name in their row."""
     found: Counter[str] = Counter()
-    for stream in streams:
-        for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
+    pipeline = ours.pipeline.name
+    failed = {group.stream for group in rejected_rows.listed(ours.home, Choice(pipeline=pipeline))}
+    for stream in sorted(failed.intersection(streams)):
+        for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=pipeline, stream=stream)):
             try:
                 found[str(orjson.loads(rejected.row).get(name_column))] += 1
             except (orjson.JSONDecodeError, AttributeError):
@@ -356,20 +374,25 @@ def _rejected(ours: crews.Crew, stage: Stage, streams: Iterable[str], name_colum
     return dict(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How rows of a name are kept. ``every_copy``: each copy that is read is a row of its own. ``waiting``: rows of
+    their table are staged and not loaded yet, so that missing ones may be among them."""
+
+    every_copy: bool = False
+    waiting: bool = False
+
+
 def compare(
     counts: Iterable[Count],
     tally: Iterable[tuple[str, str, int]],
     seen: Iterable[Seen],
     *,
-    mode: LoadMode,
+    kept: Callable[[str], Kept],
     rejected: Mapping[str, int],
     unreadable: Mapping[str, str],
-    waiting: bool,
 ) -> list[Compared]:
-    """Every name and day that the system counts or the table holds, in order of name and day.
-
-    ``waiting``: rows are staged and not loaded yet, so that missing ones may be among them.
-    """
+    """Every name and day that the system counts or the table holds, in order of name and day."""
     source = {(count.name, count.day): count.rows for count in counts}
     names = {name for name, _ in source}
     days = {day for _, day in source}
@@ -383,7 +406,7 @@ def compare(
     compared: list[Compared] = []
     for name, day in sorted(source.keys() | table.keys()):
         counted, held = source.get((name, day), 0), table.get((name, day), 0)
-        causes = _causes(name, counted, held, known.get((name, day)), mode, left, unreadable, waiting)
+        causes = _causes(name, counted, held, known.get((name, day)), kept(name), left, unreadable)
         compared.append(Compared(name, day, counted, held, tuple(causes)))
     return compared
 
@@ -419,10 +442,9 @@ def _causes(
     counted: int,
     held: int,
     seen: Seen | None,
-    mode: LoadMode,
+    kept: Kept,
     rejected: Counter[str],
     unreadable: Mapping[str, str],
-    waiting: bool,
 ) -> list[Cause]:
     missing = counted - held
     if missing == 0:
@@ -431,7 +453,7 @@ def _causes(
         return [Cause("not_readable", missing, unreadable[name])]
     causes: list[Cause] = []
     copies = seen.copies if seen else 0
-    if mode != "append" and seen and seen.copies > seen.distinct:
+    if not kept.every_copy and seen and seen.copies > seen.distinct:
         collapsed = min(seen.copies - seen.distinct, max(missing, 0))
         if collapsed:
             causes.append(Cause("duplicates", collapsed, _copies(collapsed)))
@@ -441,14 +463,15 @@ def _causes(
         rejected[name] -= parted
         causes.append(Cause("rejected", parted, rows_that(parted, *FAILED)))
         missing -= parted
-    if missing > 0 and seen and waiting and (seen.distinct if mode != "append" else copies) > held:
-        parted = min(missing, (seen.distinct if mode != "append" else copies) - held)
+    staged = copies if kept.every_copy or seen is None else seen.distinct
+    if missing > 0 and kept.waiting and staged > held:
+        parted = min(missing, staged - held)
         causes.append(Cause("not_loaded", parted, rows_that(parted, *STAGED)))
         missing -= parted
     if missing > 0 and counted > copies:
         late = min(missing, counted - copies)
         causes.append(Cause("late", late, rows_that(late, *(LATE if copies else UNREAD))))
-    if missing < 0 and mode == "append" and seen and copies > seen.distinct:
+    if missing < 0 and kept.every_copy and seen and copies > seen.distinct:
         doubled = min(-missing, copies - seen.distinct)
         causes.append(Cause("duplicates", -doubled, rows_that(doubled, *DOUBLED)))
         missing += doubled

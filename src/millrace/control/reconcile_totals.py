@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from millrace.connect.source import Stream, Total
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import FAILED, Cause, Compared, Keys, Reconciliation, rows_that
+from millrace.control.reconcile import FAILED, Cause, Compared, Keys, Reconciliation, only, rows_that
 from millrace.control.rejects import Choice
-from millrace.data import columns
 from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, as_typed
@@ -24,7 +23,6 @@ from millrace.errors import ConfigError, as_typed
 if TYPE_CHECKING:
     from millrace.control.crews import Crew
     from millrace.engine.ledger import Shelved
-    from millrace.engine.mapping import Mapping as EngineMapping
     from millrace.engine.sync import Sync
 
 
@@ -158,15 +156,6 @@ def causes(missing: int, about: About) -> list[Cause]:
     elif missing < 0 and not about.logged:
         found.append(Cause("gone_at_source", missing, rows_that(-missing, *DELETED)))
     return found
-
-
-def only(ours: Crew, mapping: EngineMapping) -> dict[str, bool]:
-    """Columns with yes or no that say which rows of a table count, and which of them these must have."""
-    outside = ours.naming.prefix.outside
-    kept = {outside(columns.MARKED_DELETED): False} if mapping.deletes else {}
-    if mapping.mode == "history":
-        kept[outside(columns.IS_ACTIVE)] = True
-    return kept
 
 
 def again(found: Reconciliation, rows: int) -> Reconciliation:

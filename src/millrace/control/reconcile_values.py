@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from millrace.connect.destination import Destination
 from millrace.connect.source import Stream
-from millrace.control import reconcile_totals
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import MOST_KEYS, Compared, Keys, Reconciliation, Unlike, Values, go_on
+from millrace.control.reconcile import MOST_KEYS, Compared, Keys, Reconciliation, Unlike, Values, go_on, only
 from millrace.control.rejects import Choice
 from millrace.data.batch import Batch
 from millrace.data.columns import REF_ID, own_names
@@ -202,7 +201,7 @@ def _stored(
     for number in sorted(wanted):
         columns, mapping = tables[number].columns, tables[number].mapping
         above = mapping.of(REF_ID) if columns.owner else None
-        stored = destination.stored(mapping.table, [*columns.types], reconcile_totals.only(ours, mapping))
+        stored = destination.stored(mapping.table, [*columns.types], only(ours, mapping))
         with closing(_each(stored)) as batches:
             for batch in batches:
                 go_on(ours.stopping)

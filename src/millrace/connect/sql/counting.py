@@ -31,7 +31,9 @@ def rows(quoted: Callable[[str], str], target: str, names: Sequence[str], only: 
     return f"SELECT {', '.join(map(quoted, names))} FROM {target}{_where(quoted, only)}"
 
 
-def tally(dialect: Dialect, target: str, name: str, at: str, days: LocalDays, *, text: str) -> str:
+def tally(
+    dialect: Dialect, target: str, name: str, at: str, days: LocalDays, only: Mapping[str, bool], *, text: str
+) -> str:
     """SQL for the rows of each name and local day, in their order. ``text``: SQL that makes a text of the name ``{c}``.
 
     What the server holds for the offsets of the zone is not asked.
@@ -46,17 +48,21 @@ def tally(dialect: Dialect, target: str, name: str, at: str, days: LocalDays, *,
     until = [written(changed) for changed, _ in offsets[1:]]
     cases = "".join(f" WHEN {moment} < {then} THEN {s}" for then, (_, s) in zip(until, offsets, strict=False))
     seconds = f"CASE{cases} ELSE {offsets[-1][1]} END" if cases else str(offsets[-1][1])
+    between = f"{group} IS NOT NULL AND {moment} >= {begin} AND {moment} < {end}"
     return (
         f"SELECT {text.format(c=group)} AS n, {dialect.local_day.format(c=moment, s=seconds)} AS d, count(*) AS c "
-        f"FROM {target} WHERE {group} IS NOT NULL AND {moment} >= {begin} AND {moment} < {end} "
+        f"FROM {target}{_where(dialect.quoted, only, between)} "
         "GROUP BY 1, 2 ORDER BY 1, 2"
     )
 
 
-def _where(quoted: Callable[[str], str], only: Mapping[str, bool]) -> str:
+def _where(quoted: Callable[[str], str], only: Mapping[str, bool], *others: str) -> str:
     kept = [
-        f"{quoted(name)} = TRUE" if wanted else f"({quoted(name)} IS NULL OR {quoted(name)} = FALSE)"
-        for name, wanted in only.items()
+        *others,
+        *(
+            f"{quoted(name)} = TRUE" if wanted else f"({quoted(name)} IS NULL OR {quoted(name)} = FALSE)"
+            for name, wanted in only.items()
+        ),
     ]
     return f" WHERE {' AND '.join(kept)}" if kept else ""
 

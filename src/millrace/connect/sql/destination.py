@@ -527,10 +527,12 @@ class SqlDestination(Destination[D]):
         where = finding.condition(self.dialect, self.schema(table) or {}, values)
         return None if where is None else self.query(f"SELECT * FROM {self.target(table)} WHERE {where}", limit=limit)
 
-    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+    def tally(
+        self, table: str, name: str, at: str, days: LocalDays, only: Mapping[str, bool]
+    ) -> Sequence[tuple[str, str, int]]:
         text = f"CAST({{c}} AS {self.dialect.types['VARCHAR']})"
         with self.connected():
-            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, text=text))
+            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, only, text=text))
         return [(str(group), str(day), int(rows)) for group, day, rows in found]
 
     def sizes(

@@ -368,17 +368,23 @@ class DestinationContract(ABC):
     # Reading.
 
     def test_a_tally_counts_local_days(self, destination: Destination[Any]) -> None:
-        made = table("tallied", {"name": types.VARCHAR, "at": types.TIMESTAMPTZ}, mode="append")
+        kept = {"kept": types.BOOLEAN}
+        made = table("tallied", {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, **kept}, mode="append")
         destination.ensure(made)
         evening = 1_700_000_000_000_000 - 1_700_000_000_000_000 % 86_400_000_000 + 20 * 3_600_000_000
-        schema = {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, columns.INGESTED_AT: types.LONG}
-        given = rows(schema, ("a", evening, 1), ("a", evening + 3_600_000_000, 1), ("A", evening, 1), ("a", None, 1))
+        schema = {"name": types.VARCHAR, "at": types.TIMESTAMPTZ, **kept, columns.INGESTED_AT: types.LONG}
+        later = evening + 3_600_000_000
+        values = [("a", evening, True), ("a", later, False), ("A", evening, None), ("a", None, True)]
+        given = rows(schema, *((*row, 1) for row in values))
         destination.load(made, Load(FEED, 0, 1, 1, given))
         days = LocalDays(date(2023, 11, 1), date(2023, 11, 30), "UTC")
-        utc = destination.tally("tallied", "name", "at", days)
+        utc = destination.tally("tallied", "name", "at", days, {})
         assert sorted(utc) == [("A", "2023-11-14", 1), ("a", "2023-11-14", 2)]
-        india = destination.tally("tallied", "name", "at", replace(days, timezone="Asia/Kolkata"))
+        india = destination.tally("tallied", "name", "at", replace(days, timezone="Asia/Kolkata"), {})
         assert sorted(india) == [("A", "2023-11-15", 1), ("a", "2023-11-15", 2)]
+        assert [*destination.tally("tallied", "name", "at", days, {"kept": True})] == [("a", "2023-11-14", 1)]
+        not_kept = destination.tally("tallied", "name", "at", days, {"kept": False})
+        assert sorted(not_kept) == [("A", "2023-11-14", 1), ("a", "2023-11-14", 1)]
 
     @pytest.mark.parametrize("zone", ["America/Vancouver", "Africa/Casablanca", "America/Sao_Paulo", "Europe/Dublin"])
     def test_a_tally_takes_days_as_python_has_them(self, destination: Destination[Any], zone: str) -> None:
@@ -391,7 +397,7 @@ class DestinationContract(ABC):
         micros = [(one - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for one in moments]
         destination.load(made, Load(FEED, 0, 1, 1, rows(schema, *(("a", one, 1) for one in micros))))
         days = LocalDays(date(2026, 2, 10), date(2026, 11, 20), zone)
-        found = {day: count for _, day, count in destination.tally("days", "name", "at", days)}
+        found = {day: count for _, day, count in destination.tally("days", "name", "at", days, {})}
         truth = Counter(one.astimezone(ZoneInfo(zone)).date() for one in moments)
         for day, count in truth.items():
             if days.first <= day <= days.last:

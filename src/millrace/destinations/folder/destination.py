@@ -353,8 +353,12 @@ class Destination(Contract[Config]):
         where = finding.condition(DUCKDB, self.schema(table) or {}, values)
         return None if where is None else self.query(f"SELECT * FROM {DUCKDB.quoted(table)} WHERE {where}", limit=limit)
 
-    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
-        found = self.query(counting.tally(DUCKDB, DUCKDB.quoted(table), name, at, days, text="CAST({c} AS VARCHAR)"))
+    def tally(
+        self, table: str, name: str, at: str, days: LocalDays, only: Mapping[str, bool]
+    ) -> Sequence[tuple[str, str, int]]:
+        found = self.query(
+            counting.tally(DUCKDB, DUCKDB.quoted(table), name, at, days, only, text="CAST({c} AS VARCHAR)")
+        )
         return [(str(row["n"]), str(row["d"]), int(row["c"])) for row in found.to_pylist()]
 
     def sizes(

@@ -468,9 +468,11 @@ class Destination(SqlDestination[Config]):
         }
         return [replace(field, utc=field.origin in zoned) for field in fields]
 
-    def tally(self, table: str, name: str, at: str, days: LocalDays) -> Sequence[tuple[str, str, int]]:
+    def tally(
+        self, table: str, name: str, at: str, days: LocalDays, only: Mapping[str, bool]
+    ) -> Sequence[tuple[str, str, int]]:
         # As bytes: texts that differ in case, accents or spaces at the end are the same to the server, and are not.
         text = "CAST(CONVERT({c} USING utf8mb4) AS BINARY)"
         with self.connected():
-            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, text=text))
+            found = self.rows(counting.tally(self.dialect, self.target(table), name, at, days, only, text=text))
         return [(bytes(group).decode(), str(day), int(rows)) for group, day, rows in found]
