@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import connections, leases, lifecycle, pipelines, records, usage, usage_limits
+from millrace.control import connections, leases, lifecycle, overview, pipelines, records, usage, usage_limits
 from millrace.control.home import Home
 from millrace.control.ledger import Books, Group
 from millrace.control.records import RunKind
@@ -153,6 +153,21 @@ def test_a_refresher_of_a_month_is_as_much_as_the_reference_says_and_free(
     assert billable(desk) == 0
 
 
+def test_of_what_was_loaded_the_billable_rows_and_those_of_history_are_told_wherever_it_is_drawn(
+    home: Home, saved: Desk, segment: Segment
+) -> None:
+    for kind, rows in (("HISTORICAL", 100), ("RESYNC", 40), ("REFRESHER", 7), ("INCREMENTAL", 9)):
+        moved(saved, segment, kind, "historical" if kind == "HISTORICAL" else "incremental", rows)
+    moved(saved, segment, "INCREMENTAL", "incremental", 5, load=False)
+    since = home.database.now() - timedelta(hours=2)
+    for by in ("hour", "day"):
+        lines = overview.throughput(home, "events", by=by, since=since)
+        told = [sum(getattr(one, name) for one in lines) for name in ("ingested", "loaded", "billable", "historical")]
+        assert told == [161, 156, 9, 140]
+    [one] = overview.by_object(home, "events")
+    assert (sum(one.recent), one.loaded, one.billable, one.historical) == (161, 156, 9, 140)
+
+
 def test_usage_is_told_by_pipeline_object_table_kind_day_and_hour(home: Home, saved: Desk, segment: Segment) -> None:
     moved(saved, segment, "HISTORICAL", "historical", 100)
     moved(saved, segment, "INCREMENTAL", "incremental", 9)
@@ -167,7 +182,7 @@ def test_usage_is_told_by_pipeline_object_table_kind_day_and_hour(home: Home, sa
     }.items():
         lines = usage.report(home, by=by).lines
         assert [(one.pipeline, one.object, one.table, one.kind) for one in lines] == expected
-        assert sum(one.billable for one in lines) == 9
+        assert (sum(one.billable for one in lines), sum(one.historical for one in lines)) == (9, 100)
     now = home.database.now()
     (by_day,) = usage.report(home, by="day").lines
     assert by_day.at == usage.day_of(now)

@@ -82,7 +82,7 @@ def test_usage_and_activity_are_taken_along_as_files(visit: Visit) -> None:
     with page.expect_download() as downloading:
         page.get_by_role("button", name="As CSV").click()
     lines = downloading.value.path().read_text().splitlines()
-    assert lines[0] == "pipeline,object,ingested,loaded,billable"
+    assert lines[0] == "pipeline,object,ingested,loaded,historical,billable"
     assert any(line.startswith(f"{SHOP},Orders,") for line in lines[1:])
     page.goto("/activity")
     taken: list[list[str]] = []

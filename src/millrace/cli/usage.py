@@ -226,8 +226,8 @@ def _counted(found: Usage, by: By) -> Iterator[str]:
         at = None if one.at is None else f"{one.at:%Y-%m-%d}" if by == "day" else one.at
         said = {"pipeline": one.pipeline, "object": one.object, "table": one.table, "kind": one.kind}
         named = [said.get(head, at) for head in heads]
-        rows.append((*named, one.ingested, one.loaded, one.billable))
-    yield from table((*heads, "staged", "loaded", "billable"), rows)
+        rows.append((*named, one.ingested, one.loaded, one.historical, one.billable))
+    yield from table((*heads, "staged", "loaded", "history", "billable"), rows)
     span = f"{found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC"
     yield dim(f"{span}: {count(found.loaded, 'row')} loaded, {found.billable:,} of them billable")
     if by != "kind" and found.kinds:

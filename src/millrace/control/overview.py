@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control import file_notes, pages, pipelines, rejects, schedule, slots
+from millrace.control import file_notes, pages, pipelines, rejects, schedule, slots, usage
 from millrace.control.priority import Priority
 from millrace.control.tables import connections, reject_files, reject_groups, runs, segments
 from millrace.control.tables import pipelines as table
@@ -26,6 +26,7 @@ GOING = ("QUEUED", "IN_PROGRESS", "CANCELLING")
 HOURS = 24
 
 _HOUR = timedelta(hours=1)
+_MOVED = ("ingested", "loaded", "failed", "billable", "historical")
 # Of the greatest number that a pipeline may have.
 _DIGITS = 9
 
@@ -68,20 +69,31 @@ class Glances:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows of one pipeline in an hour or a day that began at ``at``; ``failed``: those that were refused then."""
+    """Rows of one pipeline in an hour or a day that began at ``at``; ``failed``: those that were refused then.
+
+    ``billable`` and ``historical`` are parts of ``loaded``.
+    """
 
     at: datetime
     ingested: int
     loaded: int
     failed: int
+    billable: int
+    historical: int
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectLately:
-    """One object of a pipeline: rows staged in each of the last 24 hours, the present one too."""
+    """One object of a pipeline: rows staged in each of the last 24 hours, the present one too.
+
+    ``loaded``: those that were loaded in that time, of which some are ``billable`` and some ``historical``.
+    """
 
     object: str
     recent: tuple[int, ...]
+    loaded: int
+    billable: int
+    historical: int
 
 
 def page(
@@ -138,12 +150,11 @@ def throughput(home: Home, pipeline: str, *, by: Literal["hour", "day"] = "hour"
     moved: dict[datetime, Counter[str]] = {}
     with home.database.reading() as connection:
         for row in connection.execute(
-            sa.select(t.hour, sa.func.sum(t.ingested).label("ingested"), sa.func.sum(t.loaded).label("loaded"))
+            sa.select(t.hour, *usage.sums())
             .where(t.team_id == home.actor.team_id, t.pipeline_id == found.id, t.hour >= since)
             .group_by(t.hour)
         ):
-            into = moved.setdefault(_start(row.hour, by), Counter())
-            into.update(ingested=int(row.ingested), loaded=int(row.loaded))
+            moved.setdefault(_start(row.hour, by), Counter()).update(usage.counts(row))
         for row in connection.execute(
             sa.select(reject_files.c.created_at, sa.func.sum(reject_groups.c.rows).label("rows"))
             .join(reject_groups, reject_groups.c.file_id == reject_files.c.id)
@@ -155,22 +166,30 @@ def throughput(home: Home, pipeline: str, *, by: Literal["hour", "day"] = "hour"
             .group_by(reject_files.c.created_at)
         ):
             moved.setdefault(_start(row.created_at, by), Counter()).update(failed=int(row.rows))
-    return [Moved(at, n["ingested"], n["loaded"], n["failed"]) for at, n in sorted(moved.items())]
+    return [Moved(at, **{name: n[name] for name in _MOVED}) for at, n in sorted(moved.items())]
 
 
 def by_object(home: Home, pipeline: str) -> list[ObjectLately]:
-    """The objects of which something was staged in the last 24 hours, by name."""
+    """The objects of which something was staged or loaded in the last 24 hours, by name."""
     home.actor.must("view")
     found, first = pipelines.find(home, pipeline), _first(home.database.now())
     t = usage_hourly.c
     query = (
-        sa.select(t.stream, t.hour, sa.func.sum(t.ingested).label("rows"))
+        sa.select(t.stream, t.hour, *usage.sums())
         .where(t.team_id == home.actor.team_id, t.pipeline_id == found.id, t.hour >= first)
         .group_by(t.stream, t.hour)
     )
     with home.database.reading() as connection:
-        recent = _hourly(((row.stream, row.hour, row.rows) for row in connection.execute(query)), first)
-    return [ObjectLately(name, tuple(hours)) for name, hours in sorted(recent.items()) if any(hours)]
+        rows = connection.execute(query).all()
+    recent = _hourly(((row.stream, row.hour, row.ingested) for row in rows), first)
+    moved: dict[str, Counter[str]] = {}
+    for row in rows:
+        moved.setdefault(row.stream, Counter()).update(usage.counts(row))
+    return [
+        ObjectLately(name, tuple(hours), moved[name]["loaded"], moved[name]["billable"], moved[name]["historical"])
+        for name, hours in sorted(recent.items())
+        if any(hours) or moved[name]["loaded"]
+    ]
 
 
 _SOURCE = connections.alias("source")

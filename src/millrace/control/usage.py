@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from millrace.control import pages
 from millrace.control.tables import pipelines
 from millrace.control.telling_tables import usage_hourly
-from millrace.control.usage_counts import BILLABLE
+from millrace.control.usage_counts import BILLABLE, HISTORY
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
@@ -29,7 +29,10 @@ _MICROSECONDS_A_DAY = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Rows of one pipeline, object, table, kind, day or hour; what the lines are not told apart by is None."""
+    """Rows of one pipeline, object, table, kind, day or hour; what the lines are not told apart by is None.
+
+    ``billable`` and ``historical`` are parts of ``loaded``.
+    """
 
     pipeline: str | None
     object: str | None
@@ -39,6 +42,7 @@ class UsageLine:
     ingested: int
     loaded: int
     billable: int
+    historical: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,12 @@ def report(
         where.append(t.pipeline_id == _id_of(home, pipeline))
     shown, keys = _columns(by)
     newest_first = [sa.desc(key) if by in ("day", "hour") else key for key in (*shown.values(), *keys)]
-    lines = sa.select(*shown.values(), *_sums()).where(*where).group_by(*keys).order_by(*newest_first)
+    lines = sa.select(*shown.values(), *sums()).where(*where).group_by(*keys).order_by(*newest_first)
     with home.database.reading() as connection:
         found = connection.execute(lines.offset(skipped).limit(limit + 1)).all()
         kinds = {
             row.kind: row
-            for row in connection.execute(sa.select(t.kind, *_sums()).where(*where).group_by(t.kind).order_by(t.kind))
+            for row in connection.execute(sa.select(t.kind, *sums()).where(*where).group_by(t.kind).order_by(t.kind))
         }
     more = len(found) > limit
     return Usage(
@@ -140,19 +144,24 @@ def _columns(by: By) -> tuple[dict[str, Any], list[Any]]:
             return {"at": t.hour.label("at")}, [t.hour]
 
 
-def _sums() -> list[sa.Label[Any]]:
+def sums() -> list[sa.Label[Any]]:
+    """Rows that were ingested and loaded; of the latter, those that are billable and those of a history."""
     t = usage_hourly.c
-    counted = sa.case((t.kind.in_(sorted(BILLABLE)), t.loaded), else_=0)
-    return [
-        sa.func.coalesce(sa.func.sum(amount), 0).label(name)
-        for name, amount in (("ingested", t.ingested), ("loaded", t.loaded), ("billable", counted))
-    ]
+    billable, historical = (sa.case((t.kind.in_(sorted(of)), t.loaded), else_=0) for of in (BILLABLE, HISTORY))
+    counted = {"ingested": t.ingested, "loaded": t.loaded, "billable": billable, "historical": historical}
+    return [sa.func.coalesce(sa.func.sum(amount), 0).label(name) for name, amount in counted.items()]
 
 
 def _line(row: Any, names: list[str]) -> UsageLine:
     said: dict[str, Any] = dict.fromkeys(("pipeline", "object", "table", "kind", "at"))
     said |= {name: getattr(row, name) for name in names}
-    return UsageLine(**said, ingested=int(row.ingested), loaded=int(row.loaded), billable=int(row.billable))
+    said |= counts(row)
+    return UsageLine(**said)
+
+
+def counts(row: Any) -> dict[str, int]:
+    """What `sums` found, by name."""
+    return {name: int(getattr(row, name)) for name in ("ingested", "loaded", "billable", "historical")}
 
 
 def _id_of(home: Home, name: str) -> str:

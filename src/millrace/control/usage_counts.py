@@ -28,6 +28,9 @@ KINDS: tuple[UsageKind, ...] = get_args(UsageKind)
 # What the reference counts for its bill, once it is loaded (pipelines.md 17.1).
 BILLABLE: frozenset[UsageKind] = frozenset({"INCREMENTAL", "REPLAYED"})
 
+# What was there before it was asked for: read once at first, or whole once more.
+HISTORY: frozenset[UsageKind] = frozenset({"HISTORICAL", "RESYNC"})
+
 # The first run is free as a whole (pipelines.md 19.3): sources without a history of their own read it as what is new.
 _OF_RUNS: Mapping[RunKind, UsageKind] = {
     "HISTORICAL": "HISTORICAL",

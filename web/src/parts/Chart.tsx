@@ -14,11 +14,18 @@ interface Series {
   values: readonly number[];
 }
 
+interface Told {
+  name: string;
+  values: readonly number[];
+}
+
 interface Props {
   /** What the chart says, for those who do not see it. */
   label: string;
   categories: readonly string[];
   series: readonly Series[];
+  /** What is not drawn, but said of each category where somebody rests on it. */
+  told?: readonly Told[];
   kind?: 'bar' | 'line';
   height?: number;
 }
@@ -27,11 +34,11 @@ interface Props {
  * Bars or lines over categories. Import it lazily: the library is large. Its tooltip is drawn, not written as HTML: the
  * policy of the pages takes no styles that come as text.
  */
-export function Chart({ label, categories, series, kind = 'bar', height = 220 }: Props) {
+export function Chart({ label, categories, series, told = [], kind = 'bar', height = 220 }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const scheme = useComputedColorScheme('light');
   // Whoever shows it makes its lists anew each time; it is drawn again only when what stands in them is another.
-  const shown = JSON.stringify([categories, series]);
+  const shown = JSON.stringify([categories, series, told]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shown` stands for the lists
   useEffect(() => {
     if (!place.current) return;
@@ -49,11 +56,22 @@ export function Chart({ label, categories, series, kind = 'bar', height = 220 }:
       textStyle: type,
       color: series.map((one) => colour(`--series-${one.colour}`)),
       grid: { left: 8, right: 8, top: 36, bottom: 4, containLabel: true },
-      legend: { top: 0, left: 0, itemWidth: 10, itemHeight: 10, textStyle: type, icon: 'roundRect' },
+      legend: {
+        data: series.map((one) => one.name),
+        top: 0,
+        left: 0,
+        itemWidth: 10,
+        itemHeight: 10,
+        textStyle: type,
+        icon: 'roundRect',
+      },
       tooltip: {
         trigger: 'axis',
         renderMode: 'richText',
         axisPointer: { type: 'shadow' },
+        backgroundColor: colour('--surface'),
+        borderColor: colour('--border'),
+        textStyle: type,
         valueFormatter: (value: unknown) => count(Number(value)),
       },
       xAxis: {
@@ -70,14 +88,23 @@ export function Chart({ label, categories, series, kind = 'bar', height = 220 }:
         splitLine: { lineStyle: { color: colour('--border') } },
         axisPointer: { lineStyle: { color: muted } },
       },
-      series: series.map((one) => ({
-        name: one.name,
-        type: kind,
-        data: [...one.values],
-        barMaxWidth: 18,
-        showSymbol: false,
-        itemStyle: kind === 'bar' ? { borderRadius: [2, 2, 0, 0] } : undefined,
-      })),
+      series: [
+        ...series.map((one) => ({
+          name: one.name,
+          type: kind,
+          data: [...one.values],
+          barMaxWidth: 18,
+          showSymbol: false,
+          itemStyle: kind === 'bar' ? { borderRadius: [2, 2, 0, 0] } : undefined,
+        })),
+        ...told.map((one) => ({
+          name: one.name,
+          type: 'line' as const,
+          data: [...one.values],
+          color: 'transparent',
+          symbol: 'none',
+        })),
+      ],
     });
     const sized = new ResizeObserver(() => chart.resize());
     sized.observe(place.current);
@@ -86,5 +113,7 @@ export function Chart({ label, categories, series, kind = 'bar', height = 220 }:
       chart.dispose();
     };
   }, [shown, kind, scheme]);
-  return <div ref={place} role="img" aria-label={label} style={{ height, width: '100%' }} />;
+  return (
+    <div ref={place} className="chart" role="img" aria-label={label} style={{ height, width: '100%' }} />
+  );
 }

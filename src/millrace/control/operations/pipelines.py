@@ -104,13 +104,17 @@ def throughput(
     since: Annotated[Moment, Field(description="From then on.")],
     by: Literal["hour", "day"] = "hour",
 ) -> list[Moved]:
-    """Count the rows of a pipeline that were staged, loaded and refused, hour by hour or day by day, in UTC."""
+    """Count the rows of a pipeline that were staged, loaded (of these, the billable ones and those of history) and
+    refused, hour by hour or day by day, in UTC."""
     return overview.throughput(home, pipeline, by=by, since=since)
 
 
 @operation("GET", "/pipelines/{pipeline}/objects-lately")
 def lately(home: Home, pipeline: Name) -> list[ObjectLately]:
-    """Count the rows of each object that were staged in each of the last 24 hours. Objects without any are left out."""
+    """Count the rows of each object that were staged in each of the last 24 hours, and all that were loaded since then.
+
+    Objects without any are left out.
+    """
     return overview.by_object(home, pipeline)
 
 

@@ -40,7 +40,8 @@ def report(
     after: Cursor | None = None,
     limit: Most = 100,
 ) -> Usage:
-    """Count loaded rows, and those that the reference would bill, by pipeline, object, table, kind, day or hour."""
+    """Count loaded rows, those of history and those that the reference would bill: by pipeline, object, table, kind,
+    day or hour."""
     return usage.report(home, by=by, since=since, until=until, pipeline=pipeline, after=after, limit=limit)
 
 

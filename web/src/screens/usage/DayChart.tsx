@@ -19,6 +19,10 @@ export default function DayChart({ lines, month }: { lines: readonly Schemas['Us
         { name: 'Ingested', colour: 'ingested', values: days.map(({ line }) => line?.ingested ?? 0) },
         { name: 'Loaded', colour: 'loaded', values: days.map(({ line }) => line?.loaded ?? 0) },
       ]}
+      told={[
+        { name: 'Of history', values: days.map(({ line }) => line?.historical ?? 0) },
+        { name: 'Billable elsewhere', values: days.map(({ line }) => line?.billable ?? 0) },
+      ]}
     />
   );
 }

@@ -45,6 +45,13 @@ const columns = (by: By): Column<Line>[] => [
   { id: 'ingested', header: 'Ingested', align: 'right', cell: (row) => count(row.ingested), hide: 'phone' },
   { id: 'loaded', header: 'Loaded', align: 'right', cell: (row) => count(row.loaded) },
   {
+    id: 'historical',
+    header: 'Of history',
+    align: 'right',
+    cell: (row) => count(row.historical),
+    hide: 'tablet',
+  },
+  {
     id: 'billable',
     header: 'Billable elsewhere',
     align: 'right',
@@ -61,7 +68,7 @@ function written(by: By, lines: readonly Line[]): string {
       : by === 'pipeline'
         ? (['pipeline'] as const)
         : (['pipeline', by] as const);
-  const names = [...about, 'ingested', 'loaded', 'billable'] as const;
+  const names = [...about, 'ingested', 'loaded', 'historical', 'billable'] as const;
   return csv(
     names,
     lines.map((line) => names.map((name) => line[name])),

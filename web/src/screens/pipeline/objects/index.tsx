@@ -1,8 +1,8 @@
-import { Button, Group, SegmentedControl, Text, TextInput } from '@mantine/core';
+import { Button, Group, SegmentedControl, Text, TextInput, Tooltip } from '@mantine/core';
 import { IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { api, body, Problem } from '~/api/client';
+import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
@@ -47,7 +47,7 @@ export function Component() {
       ),
     refetchInterval: 60_000,
   });
-  const recent = useMemo(() => new Map(lately.data?.map((one) => [one.object, one.recent])), [lately.data]);
+  const recent = useMemo(() => new Map(lately.data?.map((one) => [one.object, one])), [lately.data]);
   const objects = useInfiniteQuery({
     queryKey: ['objects', pipeline, { category, search }],
     initialPageParam: null as string | null,
@@ -143,7 +143,7 @@ export function Component() {
         header: 'Ingested, 24 h',
         width: 150,
         hide: 'tablet',
-        cell: (row) => <Lately hours={recent.get(row.name) ?? []} />,
+        cell: (row) => <Lately of={recent.get(row.name)} />,
       },
       {
         id: 'history',
@@ -323,20 +323,27 @@ function Why({ of: { last_error: error, held_until: until } }: { of: Row }) {
   ) : null;
 }
 
-/** How many rows were ingested in the last 24 hours, and when. */
-function Lately({ hours }: { hours: readonly number[] }) {
-  const rows = hours.reduce((sum, one) => sum + one, 0);
-  if (rows === 0) {
+/** How many rows were ingested in the last 24 hours, and when; what was loaded then where somebody rests on it. */
+function Lately({ of }: { of: Schemas['ObjectLately'] | undefined }) {
+  if (!of) {
     return (
       <Text span c="dimmed" inherit>
         0
       </Text>
     );
   }
+  const rows = of.recent.reduce((sum, one) => sum + one, 0);
+  const loaded = `${count(of.loaded)} loaded: ${count(of.historical)} of history, ${count(of.billable)} billable elsewhere`;
   return (
-    <Group gap="xs" wrap="nowrap">
-      <span className="figures">{count(rows)}</span>
-      <Sparkline values={hours} label={`${some(rows, 'row')} ingested in the last 24 hours`} width={56} />
-    </Group>
+    <Tooltip label={loaded} events={{ hover: true, focus: true, touch: true }}>
+      <Group gap="xs" wrap="nowrap" w="max-content" tabIndex={0}>
+        <span className="figures">{count(rows)}</span>
+        <Sparkline
+          values={of.recent}
+          label={`${some(rows, 'row')} ingested in the last 24 hours; ${loaded}`}
+          width={56}
+        />
+      </Group>
+    </Tooltip>
   );
 }

@@ -18,15 +18,21 @@ export default function ActivityChart({ lines, by, from }: Props) {
   const ingested = bars.map(({ line }) => line?.ingested ?? 0);
   const loaded = bars.map(({ line }) => line?.loaded ?? 0);
   const failed = bars.map(({ line }) => line?.failed ?? 0);
+  const billable = bars.map(({ line }) => line?.billable ?? 0);
+  const historical = bars.map(({ line }) => line?.historical ?? 0);
   const sum = (values: number[]) => count(values.reduce((all, one) => all + one, 0));
   return (
     <Chart
-      label={`Rows by ${by}: ${sum(ingested)} ingested, ${sum(loaded)} loaded, ${sum(failed)} failed`}
+      label={`Rows by ${by}: ${sum(ingested)} ingested, ${sum(loaded)} loaded, ${sum(failed)} failed; of those loaded ${sum(historical)} of history, ${sum(billable)} billable elsewhere`}
       categories={bars.map(({ at }) => (by === 'day' ? day(at, 'UTC').slice(0, -5) : brief(at, zone)))}
       series={[
         { name: 'Ingested', colour: 'ingested', values: ingested },
         { name: 'Loaded', colour: 'loaded', values: loaded },
         { name: 'Failed', colour: 'failed', values: failed },
+      ]}
+      told={[
+        { name: 'Of history', values: historical },
+        { name: 'Billable elsewhere', values: billable },
       ]}
     />
   );
