@@ -85,13 +85,20 @@ def page(
     """Jobs of the team, or of one pipeline, the newest first; ``after`` is the cursor of the page before."""
     home.actor.must("view")
     limit = pages.checked_limit(limit)
-    query = _query().where(pipelines_table.c.team_id == home.actor.team_id)
+    mine = [pipelines_table.c.team_id == home.actor.team_id]
     if pipeline is not None:
-        query = query.where(runs.c.pipeline_id == pipelines.find(home, pipeline).id)
-    if statuses:
-        query = query.where(runs.c.status.in_(statuses))
+        mine.append(runs.c.pipeline_id == pipelines.find(home, pipeline).id)
     if after is not None:
-        query = query.where(runs.c.id < pages.number(after))
+        mine.append(runs.c.id < pages.number(after))
+    query = _query().where(*mine)
+    if statuses and pipeline is not None:
+        # Not by the index of statuses, in which the runs of one pipeline are far apart.
+        query = query.where(sa.func.coalesce(runs.c.status, "").in_(statuses))
+    elif statuses:
+        # By that index, the newest of each status: among all runs those of a rare one are far apart.
+        newest = sa.select(runs.c.id).join(pipelines_table).where(*mine).order_by(runs.c.id.desc()).limit(limit + 1)
+        each = (newest.where(runs.c.status == status).subquery() for status in dict.fromkeys(statuses))
+        query = _query().where(runs.c.id.in_(sa.union_all(*(sa.select(one.c.id) for one in each))))
     with home.database.reading() as connection:
         rows = connection.execute(query.order_by(runs.c.id.desc()).limit(limit + 1)).all()
         found = _jobs(connection, rows[:limit])

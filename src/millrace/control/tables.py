@@ -456,6 +456,7 @@ runs = Table(
     Column("meter", Document),
     Column("beat_at", Moment),
     Index("ix_runs_pipeline", "pipeline_id", "id"),
+    Index("ix_runs_status", "status", "id"),
     Index("ix_runs_job", "job_id", unique=True),
     Index("ix_runs_ended", "ended_at"),
     sqlite_autoincrement=True,

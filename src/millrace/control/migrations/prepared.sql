@@ -636,6 +636,8 @@ CREATE INDEX ix_runs_ended ON runs (ended_at)
 
 CREATE INDEX ix_runs_pipeline ON runs (pipeline_id, id)
 
+CREATE INDEX ix_runs_status ON runs (status, id)
+
 CREATE UNIQUE INDEX ix_runs_job ON runs (job_id)
 
 CREATE TABLE hooks (
