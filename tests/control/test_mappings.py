@@ -45,6 +45,11 @@ def overview(rig: Rig) -> Overview:
     return mapping_views.page(rig.home, PIPELINE).items[0]
 
 
+def looked_at(rig: Rig) -> list[str]:
+    """Event types that need a look."""
+    return [one.event_type for one in mapping_views.page(rig.home, PIPELINE, status="look").items]
+
+
 # Versions.
 
 
@@ -207,7 +212,7 @@ def test_a_chosen_type_stays_and_values_that_do_not_fit_are_rejected(rig: Rig):
     rig.run()
     assert [str(value) for value in rig.rows("items", "t", order="id")] == ["5.00", "6.00"]
     assert rig.rejected() == {"INCOMPATIBLE_TYPE": 1}
-    assert overview(rig).status == "INCOMPLETE"
+    assert (overview(rig).status, looked_at(rig)) == ("INCOMPLETE", ["items"])
     mappings.free_type(rig.home, *HERE, "t")
     rig.replay()
     assert rig.rows("items", "t", order="id") == ["5.00", "6.00", "x"]
@@ -238,6 +243,7 @@ def test_a_skipped_event_type_is_left_out_and_what_was_staged_before_is_loaded(r
     given(rig, items(1), items(2), items(3), items(4)).run()
     staged(rig)
     mappings.skip(rig.home, *HERE)
+    assert looked_at(rig) == []
     record = rig.run()
     assert (record.balance.filtered, record.balance.even) == ({"skipped": 1}, True)
     assert rig.rows("items", "id") == [1, 2]
@@ -323,6 +329,7 @@ def test_an_unmapped_event_type_waits_with_its_rows(rig: Rig):
     mappings.unmap(rig.home, *HERE)
     rig.run()
     assert (overview(rig).table, rig.rejected()) == (None, {"UNMAPPED_EVENT_TYPE": 1})
+    assert looked_at(rig) == ["items"]
     mappings.map_to(rig.home, *HERE, "items")
     rig.replay()
     rig.run()
@@ -517,6 +524,8 @@ def test_an_error_of_the_destination_is_shown_at_the_mapping(rig: Rig):
     assert (found.status, found.mapping_status) == ("ERROR", "INCOMPLETE")
     assert found.error is not None and "DATE" in found.error
     assert mapping_views.page(rig.home, PIPELINE, status="incomplete").items == (found,)
+    assert looked_at(rig) == [found.event_type]
+    assert mapping_views.page(rig.home, PIPELINE, status="look", search="nothing").items == ()
     assert mapping_views.page(rig.home, PIPELINE, search="nothing").items == ()
 
 

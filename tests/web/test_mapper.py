@@ -101,6 +101,8 @@ def test_what_does_not_fit_or_has_no_column_is_cured_with_one_click(
     script.pages["Orders"].append([{"id": 81, "name": "odd", "amount": "n/a"}])
     runs.run(home, shop)
     page.reload()
+    tab = page.get_by_role("navigation", name=f"Screens of {shop}").get_by_role("link", name="Schema mapper")
+    expect(tab).to_have_text("Schema mapper1 needs a look")
     page.get_by_text("Need a look 1").click()
     expect(page.get_by_text("amount brings VARCHAR")).to_be_visible()
     change("Let the type follow: amount")
@@ -109,6 +111,7 @@ def test_what_does_not_fit_or_has_no_column_is_cured_with_one_click(
 
     page.reload()
     expect(page.get_by_text("Need a look 0")).to_be_visible()
+    expect(tab).to_have_text("Schema mapper")
 
     # Without auto mapping a new field has no column, until somebody gives it one.
     page.get_by_role("button", name="Auto mapping: on").click()
@@ -176,6 +179,14 @@ def test_an_event_type_is_mapped_elsewhere_unmapped_left_out_and_taken_in(
     expect(page.get_by_role("dialog")).to_contain_text("Auto mapping is switched off")
     _apply(page, "Unmap")
     expect(page.get_by_text("It has no table")).to_be_visible()
+    tab = page.get_by_role("navigation", name=f"Screens of {shop}").get_by_role("link", name="Schema mapper")
+    expect(tab).to_have_text("Schema mapper1 needs a look")
+    tab.click()
+    expect(page.get_by_role("link", name="Users", exact=True)).to_be_visible()
+    page.get_by_role("combobox", name="Status").click()
+    page.get_by_role("option", name="Needs a look").click()
+    expect(page.get_by_role("link", name="Users", exact=True)).to_have_count(0)
+    page.get_by_role("link", name="Orders", exact=True).click()
     script.pages["Orders"].append([{"id": 77, "name": "late"}])
     runs.run(home, shop)
     assert [one.rows for one in rejects.grouped(home, Choice(pipeline=shop))] == [1]

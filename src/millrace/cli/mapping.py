@@ -54,7 +54,9 @@ def join(app: typer.Typer) -> None:
 def list_(
     face: Face,
     pipeline: Annotated[str | None, ANY] = None,
-    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only those of this status.")] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only those of this status; LOOK: that need a look.")
+    ] = None,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names with this text.")] = None,
 ) -> None:
     """List event types with their table, status and warnings."""

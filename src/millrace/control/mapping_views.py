@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from millrace.control.home import Home
     from millrace.control.pipelines import Pipeline
 
+# Beside the statuses themselves: whatever needs a look, as pipelines do.
+LOOK = "LOOK"
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -41,6 +44,11 @@ class Overview:
     auto_mapping: bool
     warnings: tuple[Warned, ...]
     error: str | None = None
+
+    @property
+    def needs_look(self) -> bool:
+        """Something of it will bite: it has a warning, an error or no table. What is left out on purpose needs none."""
+        return self.status != "SKIPPED" and (self.status == "UNMAPPED" or bool(self.warnings) or self.error is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,8 @@ def page(
     limit: int = 100,
 ) -> Page[Overview]:
     """Event types of the pipeline by name, after the cursor; with ``search`` those whose name, or whose table's name,
-    has it, with ``status`` (stored, or of the API) those of that. Raises ConfigError for a status that there is not."""
+    has it, with ``status`` (stored, or of the API, or `LOOK`) those of that. Raises ConfigError for a status that there
+    is not."""
     home.actor.must("view")
     wanted = None if status is None else _status(status)
     found = pipelines.find(home, pipeline)
@@ -103,7 +112,7 @@ def page(
             views += [
                 one
                 for one in some
-                if wanted in (None, one.status, one.mapping_status)
+                if (wanted in (None, one.status, one.mapping_status) or (wanted == LOOK and one.needs_look))
                 and (search is None or _has(search, one.event_type, one.table))
             ]
             if len(views) >= most:
@@ -116,7 +125,7 @@ def _has(search: str, event_type: str, table: str | None) -> bool:
 
 
 def _status(said: str) -> str:
-    known = (*get_args(Status), *get_args(ApiStatus))
+    known = (*get_args(Status), *get_args(ApiStatus), LOOK)
     if said.upper() not in known:
         hint = f"There are: {', '.join(dict.fromkeys(known))}."
         raise ConfigError(f"{said!r} is not the status of a mapping", hint=hint, code="usage", path="status")

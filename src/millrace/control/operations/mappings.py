@@ -65,7 +65,10 @@ class Written:
 def list_(
     home: Home,
     pipeline: Name,
-    status: Annotated[str, Field(max_length=100, description="Only those of this status.")] | None = None,
+    status: Annotated[
+        str, Field(max_length=100, description="Only those of this status; LOOK: those that need a look.")
+    ]
+    | None = None,
     search: Annotated[str, Field(max_length=1000, description="Only names with this text.")] | None = None,
     after: Annotated[str, Field(max_length=1000, description="Where the page before ended.")] | None = None,
     limit: Annotated[int, Field(ge=1, le=1000, description="So many at most.")] = 100,

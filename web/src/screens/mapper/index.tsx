@@ -102,6 +102,7 @@ export function Component() {
           value={status}
           onChange={(value) => set({ status: value })}
           data={[
+            { value: 'LOOK', label: 'Needs a look' },
             { value: 'MAPPED', label: 'Mapped' },
             { value: 'INCOMPLETE', label: 'Mapped in part' },
             { value: 'UNMAPPED', label: 'Not mapped' },

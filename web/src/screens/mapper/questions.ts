@@ -29,6 +29,23 @@ export const TYPES = [
   'UUID',
 ];
 
+const COUNTED = 99;
+
+/** How many event types need a look, in words; nothing where none does, or while it is not known. */
+export const lookQuery = (pipeline: string) =>
+  queryOptions({
+    queryKey: ['mappings', pipeline, 'look'],
+    queryFn: () =>
+      body(
+        api.GET('/api/millrace/v1/pipelines/{pipeline}/mappings', {
+          params: { path: { pipeline }, query: { status: 'LOOK', limit: COUNTED } },
+        }),
+      ),
+    refetchInterval: 60_000,
+    select: ({ items, next }) =>
+      next !== null ? `${COUNTED}+` : items.length > 0 ? String(items.length) : '',
+  });
+
 export const mapperAt = (pipeline: string, eventType?: string, below = '') =>
   at.pipeline(
     pipeline,

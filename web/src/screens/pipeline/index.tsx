@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Group, Menu } from '@mantine/core';
+import { ActionIcon, Button, Group, Menu, VisuallyHidden } from '@mantine/core';
 import { useViewportSize } from '@mantine/hooks';
 import {
   IconCopy,
@@ -9,6 +9,7 @@ import {
   IconRefresh,
   IconTrash,
 } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import { Link, NavLink, Outlet, useLocation, useMatches } from 'react-router';
 import { useMay } from '~/api/session';
@@ -18,6 +19,7 @@ import { Next } from '~/parts/Next';
 import { failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
 import { StatusBadge } from '~/parts/StatusBadge';
+import { lookQuery } from '~/screens/mapper/questions';
 import { told } from '~/words/schedules';
 import { Asked, type Question } from './Asked';
 import { useActions } from './actions';
@@ -139,6 +141,7 @@ export function Component() {
           .map(({ tab, label }) => (
             <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
               {label}
+              {tab === 'mapper' && <Looked />}
             </NavLink>
           ))}
       </nav>
@@ -151,5 +154,17 @@ export function Component() {
       </div>
       {question && found && <Asked question={question} pipeline={found} close={() => ask(null)} />}
     </div>
+  );
+}
+
+/** How many event types of the mapper need a look. */
+function Looked() {
+  const { data: looked } = useQuery(lookQuery(usePipelineName()));
+  if (!looked) return null;
+  return (
+    <span className="badge" data-tone="look">
+      {looked}
+      <VisuallyHidden> {looked === '1' ? 'needs' : 'need'} a look</VisuallyHidden>
+    </span>
   );
 }
