@@ -111,6 +111,9 @@ def test_mappings(both: Twins, tmp_path: Path):
     both.done("mapping", "set", *here, "--auto", "off", "--policy", "columns=freeze,types=freeze", "--yes")
     both.refused("policy", "mapping", "set", *here, "--policy", "columns=thaw", "--yes")
     both.refused("usage", "mapping", "set", *here)
+    assert both.done("mapping", "switch", "clevertap", "off", "--json").json["on"] is False
+    assert "is off." in both.done("mapping", "switch", "clevertap").out
+    assert "is on from the next run on" in both.done("mapping", "switch", "clevertap", "on").out
     both.done("mapping", "skip", "clevertap", "Events")
     both.done("mapping", "include", "clevertap", "--all")
     both.done("mapping", "set", *here, "--auto", "off", "--policy", "pipeline", "--yes")
@@ -260,9 +263,12 @@ def test_a_pipeline_is_paused_resumed_copied_and_deleted(both: Twins):
     both.refused("wrong_state", "pause", "clevertap")
     both.done("resume", "clevertap")
     both.done("clone", "clevertap", "--table-prefix", "copy_", "--name", "copied", "--json")
-    both.refused("not_confirmed", "delete", "copied")
-    assert both.done("delete", "copied", "--yes", "--json").json["gone"]
-    both.refused("unknown_pipeline", "resume", "copied")
+    both.refused("name_taken", "rename", "copied", "clevertap")
+    assert both.done("rename", "copied", "renamed", "--json").json["pipeline"] == "renamed"
+    both.refused("unknown_pipeline", "rename", "copied", "again")
+    both.refused("not_confirmed", "delete", "renamed")
+    assert both.done("delete", "renamed", "--yes", "--json").json["gone"]
+    both.refused("unknown_pipeline", "resume", "renamed")
 
 
 def test_what_goes_first_and_when_destinations_are_loaded(both: Twins):

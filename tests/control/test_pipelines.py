@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import connections, leases, lifecycle, pipelines, settings, tables
+from millrace.control import activity, connections, leases, lifecycle, pipelines, settings, tables
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.errors import ConfigError
@@ -77,6 +77,31 @@ def test_a_name_is_taken_once(home: Home, saved: Desk) -> None:
     with pytest.raises(ConfigError) as caught:
         pipelines.change(home, "second", WISH)
     assert caught.value.code == "name_taken"
+
+
+def test_a_pipeline_gets_another_name_and_keeps_all_else(home: Home, saved: Desk, segment: Any) -> None:
+    load_one(saved, segment)
+    pipelines.create(home, replace(WISH, name="second"))
+    old = pipelines.find(home, "events")
+    renamed = lifecycle.rename(home, "events", "people")
+    assert replace(renamed, name="events", changed_at=old.changed_at) == old
+    assert activity.listed(home).items[0].message == "pipeline events is called people now"
+    with pytest.raises(ConfigError) as refused:
+        lifecycle.rename(home, "people", "second")
+    assert refused.value.code == "name_taken"
+    with pytest.raises(ConfigError, match="name"):
+        lifecycle.rename(home, "people", "x" * 256)
+    assert lifecycle.rename(home, "people", "events").wish == old.wish
+    with pytest.raises(ConfigError) as unknown:
+        lifecycle.rename(home, "people", "events")
+    assert unknown.value.code == "unknown_pipeline"
+
+
+def test_auto_mapping_of_a_whole_pipeline_is_switched(home: Home, saved: Desk) -> None:
+    old = pipelines.find(home, "events")
+    assert lifecycle.map_automatically(home, "events", True) == old, "it is on already"
+    assert lifecycle.map_automatically(home, "events", False).wish == replace(old.wish, auto_mapping=False)
+    assert lifecycle.map_automatically(home, "events", True).wish == old.wish
 
 
 def test_before_the_first_load_all_can_change(home: Home, saved: Desk) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from tests.control.conftest import Desk, commit
 
-from millrace.control import reject_pages, rejects, status
+from millrace.control import lifecycle, reject_pages, rejects, status
 from millrace.control.home import Home
 from millrace.control.ledger import Books
 from millrace.control.rejects import Choice
@@ -102,6 +102,14 @@ def test_groups_are_found_by_a_part_of_object_code_or_message(
     assert reject_pages.page(home, pipeline="other").items == ()
 
 
+def test_rejects_are_those_of_their_pipeline_whatever_its_name(home: Home, rejected: Books, saved: Desk) -> None:
+    lifecycle.rename(home, "events", "people")
+    assert len(rejects.waiting(home, saved.pipeline)) == 3
+    assert [one.pipeline for one in rejects.listed(home, Choice(pipeline_id=saved.pipeline, code="B"))] == ["people"]
+    assert rejects.listed(home, Choice(pipeline="events")) == []
+    assert rejects.listed(home, Choice(pipeline_id="another")) == []
+
+
 def test_rows_are_chosen_by_the_value_of_a_field(home: Home, stage: Stage, rejected: Books) -> None:
     assert [one.row for one in rejects.rows(home, stage, Choice(where=("n", "3")))] == ['{"n":3}']
     big = Choice(where=("n", "12345678901234567890"))
@@ -110,9 +118,9 @@ def test_rows_are_chosen_by_the_value_of_a_field(home: Home, stage: Stage, rejec
         rejects.discard(home, big)
 
 
-def test_rejects_of_skipped_streams_count_no_more(home: Home, rejected: Books) -> None:
-    assert rejects.dismiss(home, "events", ["Other"]) == 0
-    assert rejects.dismiss(home, "events", ["Events"]) == 4
+def test_rejects_of_skipped_streams_count_no_more(home: Home, rejected: Books, saved: Desk) -> None:
+    assert rejects.dismiss(home, saved.pipeline, ["Other"]) == 0
+    assert rejects.dismiss(home, saved.pipeline, ["Events"]) == 4
     assert rejects.listed(home) == []
 
 

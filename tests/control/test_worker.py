@@ -30,6 +30,7 @@ from millrace.control import (
     tables,
     tasks,
     telling_tables,
+    transformations,
     worker,
 )
 from millrace.control.home import Home
@@ -425,6 +426,55 @@ def test_an_object_of_its_own_schedule_is_not_read_with_the_others(home: Home, s
     object_actions.set_schedule(home, "events", "Users", Schedule(every_s=3600))
     jobs.start(home, "events")
     assert set(told(perform(home))) == {"Orders", "Visits"}
+
+
+def test_a_run_goes_on_though_its_pipeline_gets_another_name_in_its_midst(home: Home, script: Script, tmp_path: Path):
+    """Also before its first row, when its transformation is not built yet, and its failed rows are not looked for."""
+    transformations.deploy(home, "events", "python", "def transform(event):\n    return event\n")
+    names = iter(f"named {number}" for number in range(1, 10))
+
+    def rename() -> None:
+        lifecycle.rename(home, pipelines.listed(home)[0].name, next(names))
+
+    build = script.build
+
+    def building(*_: Any) -> Paged:
+        rename()
+        return build()
+
+    script.before["Users", 1] = rename
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "build_source", building)
+        jobs.start(home, "events")
+        done = perform(home)
+    assert (done.run.status, done.run.pipeline) == ("COMPLETED", "named 2")
+    assert table(tmp_path, "Orders") == table(tmp_path, "Users") == [*range(15)]
+    lifecycle.rename(home, "named 2", "events")
+    assert lifecycle.rename(home, "events", "events").name == "events"
+
+
+def test_a_task_that_was_taken_under_another_name_is_done_by_the_next_worker(
+    home: Home, script: Script, tmp_path: Path
+):
+    number = jobs.start(home, "events").run.id
+    task = tasks.take(home.database, BOTH)
+    assert task is not None
+    lifecycle.rename(home, "events", "people")
+    worker.perform(home, task, threading.Event())
+    waits = jobs.find(home, number)
+    assert (waits.run.status, waits.run.pipeline) == ("QUEUED", "people")
+    assert perform(home).run.status == "COMPLETED"
+    assert table(tmp_path, "Orders") == [*range(15)]
+
+
+def test_a_task_of_a_pipeline_that_is_gone_does_not_come_again(home: Home, script: Script):
+    jobs.start(home, "events")
+    task = tasks.take(home.database, BOTH)
+    assert task is not None
+    with home.database.transaction() as connection:
+        connection.execute(sa.delete(tables.pipelines))
+    worker.perform(home, task, threading.Event())
+    assert tasks.take(home.database, BOTH) is None
 
 
 def test_a_copy_has_read_nothing_is_paused_and_fills_other_tables(home: Home, script: Script):

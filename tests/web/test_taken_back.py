@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,38 @@ def test_when_a_pipeline_runs_and_how_urgent_it_is(page: Page, home: Home, shop:
     undo(page, f"The schedule of {shop} is saved")
     expect(page.get_by_role("combobox", name="It runs")).to_have_value("On demand")
     assert pipelines.find(home, shop).schedule is None
+
+
+def test_what_a_pipeline_is_called_and_whether_it_is_mapped_by_itself(page: Page, home: Home, shop: str) -> None:
+    page.get_by_role("textbox", name="Name", exact=True).fill(f" {shop} 2 ")
+    page.get_by_role("button", name="Rename").click()
+    told = page.get_by_role("alert").filter(has_text=f"{shop} is called {shop} 2 now.")
+    expect(told).to_be_visible()
+    expect(page).to_have_url(f"/pipelines/{shop}%202/settings")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"{shop} 2")
+    assert pipelines.find(home, f"{shop} 2").source == f"app of of {shop}"
+    undo(page, f"{shop} is called {shop} 2 now.")
+    expect(page).to_have_url(f"/pipelines/{shop}/settings")
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(shop)
+
+    pipelines.create(home, replace(pipelines.find(home, shop).wish, name=f"{shop} too", table_prefix="too"))
+    page.get_by_role("textbox", name="Name", exact=True).fill(f"{shop} too")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.get_by_role("alert").filter(has_text="there is a pipeline")).to_be_visible()
+
+    auto = page.get_by_role("switch", name="Auto mapping")
+    expect(auto).to_be_checked()
+    auto.click()
+    undo(page, f"Auto mapping of {shop} is off from the next run on")
+    expect(auto).to_be_checked()
+    assert pipelines.find(home, shop).auto_mapping
+    # The mapper has it too, and both are one.
+    page.get_by_role("link", name="Schema mapper").click()
+    auto.click()
+    expect(page.get_by_role("alert").filter(has_text=f"Auto mapping of {shop} is off")).to_be_visible()
+    assert not pipelines.find(home, shop).auto_mapping
+    page.get_by_role("navigation", name=f"Screens of {shop}").get_by_role("link", name="Settings").click()
+    expect(auto).not_to_be_checked()
 
 
 def test_when_people_are_told(page: Page, home: Home, shop: str) -> None:

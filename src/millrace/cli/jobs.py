@@ -1,5 +1,5 @@
-"""Pipelines and jobs from draft to deletion: `millrace drafts | pause | resume | prioritize | clone | delete | cancel |
-retry`."""
+"""Pipelines and jobs from draft to deletion: `millrace drafts | pause | resume | prioritize | clone | rename | delete |
+cancel | retry`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def join(app: typer.Typer) -> None:
         prioritize
     )
     command(app, "clone", examples=["millrace clone clevertap --table-prefix copy_ --name clevertap_copy"])(clone)
+    command(app, "rename", examples=["millrace rename clevertap events"])(rename)
     command(app, "delete", examples=["millrace delete clevertap", "millrace delete clevertap --yes"])(delete)
     command(app, "cancel", examples=["millrace cancel 17"])(cancel)
     command(app, "retry", examples=["millrace retry 17"])(retry)
@@ -86,6 +87,19 @@ def clone(
     with face.desk() as desk:
         found = desk.ask(pipelines.clone, pipeline, table_prefix, name)
     face.answer(found, [f"Made {bold(found.pipeline)}, paused. Start it with: millrace resume '{found.pipeline}'"])
+
+
+def rename(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    to: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
+) -> None:
+    """Give a pipeline another name. All else of it stays; a YAML file that names it must say the new one."""
+    from millrace.control.operations import pipelines
+
+    with face.desk() as desk:
+        found = desk.ask(pipelines.rename, pipeline, to)
+    face.answer(found, [f"{pipeline} is called {bold(found.pipeline)} now."])
 
 
 def delete(face: Face, pipeline: Annotated[str, PIPELINE], yes: Annotated[bool, YES] = False) -> None:

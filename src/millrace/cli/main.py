@@ -29,7 +29,7 @@ Unparsable: type[Exception] = typer.BadParameter.__mro__[2]
 MODULES = {
     "files": ("init", "apply", "export", "schema", "version"),
     "pipelines": ("run", "load", "status", "reconcile", "resync", "reset"),
-    "jobs": ("pause", "resume", "prioritize", "clone", "delete", "cancel", "retry", "drafts"),
+    "jobs": ("pause", "resume", "prioritize", "clone", "rename", "delete", "cancel", "retry", "drafts"),
     "objects": ("objects",),
     "file_log": ("files",),
     "runs": ("runs",),

@@ -122,6 +122,24 @@ def diff(
     face.answer(found, list(_differences(found)) or ["Nothing differs."])
 
 
+@command(group, "switch", examples=["millrace mapping switch shop off", "millrace mapping switch shop"])
+def switch(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    to: Annotated[Literal["on", "off"] | None, typer.Argument(metavar="on|off", help="Left out: show it.")] = None,
+) -> None:
+    """Switch auto mapping of a whole pipeline on or off. Event types with a choice of their own keep it."""
+    from millrace.control.operations import pipelines
+
+    with face.desk() as desk:
+        if to is None:
+            found = desk.ask(pipelines.mapped_automatically, pipeline)
+        else:
+            found = desk.ask(pipelines.map_automatically, pipeline, to == "on")
+    since = "" if to is None else " from the next run on"
+    face.answer(found, [f"Auto mapping of {bold(pipeline)} is {'on' if found.on else 'off'}{since}."])
+
+
 @command(
     group,
     "set",

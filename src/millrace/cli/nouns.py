@@ -36,6 +36,7 @@ ORDER = (
     "resync",
     "reset",
     "clone",
+    "rename",
     "delete",
     "drafts",
     "query",

@@ -235,7 +235,7 @@ class Crew:
 
     def flight(self) -> Flight:
         """What happens to rows of the pipeline before the mapping."""
-        deployed = transformations.standing(self.home, self.pipeline.name).deployed
+        deployed = transformations.standing_of(self.home, self.pipeline).deployed
         raw = bool(self.pipeline.options.get("keep_raw_s"))
         strategy = strategy_of(self.home, self.pipeline, self.place)
         if deployed is None or deployed.kind == "none":

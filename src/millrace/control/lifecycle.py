@@ -156,6 +156,28 @@ def must_be_few(accounts: Mapping[str, str], high: Collection[str], percent: int
         )
 
 
+def rename(home: Home, name: str, to: str) -> Pipeline:
+    """The pipeline is called ``to``; all else of it stays, and what goes on goes on.
+
+    Raises ConfigError for what is no name, and for one that another pipeline has.
+    """
+    home.actor.must("pipelines.edit")
+    found = pipelines.find(home, name)
+    if found.name == to:
+        return found
+    return pipelines.change(home, name, replace(found.wish, name=to))
+
+
+def map_automatically(home: Home, name: str, on: bool) -> Pipeline:
+    """Tables and columns of the pipeline are made by themselves, or by hand, from its next run on. Event types with a
+    choice of their own keep it."""
+    home.actor.must("pipelines.edit")
+    found = pipelines.find(home, name)
+    if found.auto_mapping == on:
+        return found
+    return pipelines.change(home, name, replace(found.wish, auto_mapping=on))
+
+
 def reschedule(home: Home, name: str, wanted: Schedule) -> Pipeline:
     """The pipeline runs so from now on: an interval begins at once. Raises ConfigError for what its source forbids."""
     home.actor.must("pipelines.edit")

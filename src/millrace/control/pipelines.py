@@ -218,7 +218,7 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
             _choose(connection, old.id, wish)
             keep_time(home, connection, _read(connection, pipelines.c.id == old.id)[0], home.database.now())
             entity = Entity("pipeline", old.id, wish.name)
-            told = f"pipeline {name} was changed"
+            told = f"pipeline {name} " + ("was changed" if name == wish.name else f"is called {wish.name} now")
             wrote(home, "MEDIUM", entity, "change", told, asdict(old.wish), asdict(wish))
     except IntegrityError as cause:
         raise _taken(wish.name) from cause

@@ -363,10 +363,10 @@ def only(ours: crews.Crew, mapping: EngineMapping) -> dict[str, bool]:
 def _rejected(ours: crews.Crew, stage: Stage, streams: Collection[str], name_column: str) -> dict[str, int]:
     """Open rejects of event types by the name in their row."""
     found: Counter[str] = Counter()
-    pipeline = ours.pipeline.name
-    failed = {group.stream for group in rejected_rows.listed(ours.home, Choice(pipeline=pipeline))}
+    here = Choice(pipeline_id=ours.pipeline.id)
+    failed = {group.stream for group in rejected_rows.listed(ours.home, here)}
     for stream in sorted(failed.intersection(streams)):
-        for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=pipeline, stream=stream)):
+        for rejected in rejected_rows.rows(ours.home, stage, replace(here, stream=stream)):
             try:
                 found[str(orjson.loads(rejected.row).get(name_column))] += 1
             except (orjson.JSONDecodeError, AttributeError):

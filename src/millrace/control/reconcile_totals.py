@@ -97,7 +97,7 @@ def _name(one: Total) -> str:
 def _rejected(ours: Crew, stage: Stage, stream: str, totals: Sequence[Total]) -> Mapping[int, int]:
     """Open rejects of a stream by the place of their range; those without a key count for the last."""
     found: Counter[int] = Counter()
-    for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline=ours.pipeline.name, stream=stream)):
+    for rejected in rejected_rows.rows(ours.home, stage, Choice(pipeline_id=ours.pipeline.id, stream=stream)):
         try:
             value = int(orjson.loads(rejected.row)[totals[0].key])
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):

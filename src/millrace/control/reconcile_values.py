@@ -233,7 +233,7 @@ def _of_items(ours: Crew, sync: Sync, mapping: Mapping, one: Unalike, *, logged:
     rows = one.rows
     if one.kind == "missing":
         waits = any(each.loaded < each.last for each in ours.books.tables() if each.mapping.stream == mapping.stream)
-        failed = rejected_rows.rows(ours.home, sync.stage, Choice(pipeline=ours.pipeline.name, stream=mapping.stream))
+        failed = rejected_rows.rows(ours.home, sync.stage, Choice(pipeline_id=ours.pipeline.id, stream=mapping.stream))
         rows = 0 if waits else max(rows - sum(1 for _ in failed), 0)
     elif one.kind == "extra" and not (logged and mapping.mode == "merge"):
         # Queries do not see what is deleted, and a history keeps items that are no more.

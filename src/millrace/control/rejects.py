@@ -32,7 +32,8 @@ State: TypeAlias = Literal["open", "replayed", "mended", "discarded", "purged"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which rejects are meant. None means any; ``file`` is the number that `listed` shows.
+    """Which rejects are meant. None means any; ``file`` is the number that `listed` shows, ``pipeline_id`` what a
+    pipeline keeps when it gets another name.
 
     ``where``: only rows whose field has that value, both as text; `address.city` is a field within one. It needs the
     rows themselves, so lists and counts, which read the database alone, do not know it.
@@ -45,6 +46,7 @@ class Choice:
     run: int | None = None
     file: int | None = None
     where: tuple[str, str] | None = None
+    pipeline_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,11 +366,12 @@ def discard(home: Home, choice: Choice) -> int:
     return count
 
 
-def dismiss(home: Home, pipeline: str, streams: Iterable[str]) -> int:
+def dismiss(home: Home, pipeline_id: str, streams: Iterable[str]) -> int:
     """Open rejects of streams that are skipped from now on count no more (pipelines.md 11.2); how many rows."""
     with home.database.transaction() as connection:
         now = datetime.now(UTC)
-        return sum(_close(home, connection, Choice(pipeline, stream), "discarded", now) for stream in streams)
+        choices = (Choice(stream=stream, pipeline_id=pipeline_id) for stream in streams)
+        return sum(_close(home, connection, one, "discarded", now) for one in choices)
 
 
 def _close(home: Home, connection: sa.Connection, choice: Choice, state: State, now: datetime) -> int:
@@ -415,10 +418,11 @@ def files_of(stage: Stage, found: Iterable[Any]) -> Iterator[Replayable]:
         )
 
 
-def waiting(home: Home, pipeline: str) -> Sequence[Any]:
+def waiting(home: Home, pipeline_id: str) -> Sequence[Any]:
     """Rows of the database on the pipeline's open groups, oldest file first."""
     with home.database.reading() as connection:
-        return connection.execute(_query(home, Choice(pipeline), "open", newest_first=False)).all()
+        query = _query(home, Choice(pipeline_id=pipeline_id), "open", newest_first=False)
+        return connection.execute(query).all()
 
 
 def count_open(connection: sa.Connection) -> dict[str, int]:
@@ -476,7 +480,8 @@ def _query(home: Home, choice: Choice, state: State | None, *, newest_first: boo
 
 def _of_file(home: Home, choice: Choice) -> list[sa.ColumnElement[bool]]:
     files = reject_files.c
-    wanted = {pipelines.c.name: choice.pipeline, files.run_id: choice.run, files.id: choice.file}
+    of = {pipelines.c.name: choice.pipeline, pipelines.c.id: choice.pipeline_id}
+    wanted = of | {files.run_id: choice.run, files.id: choice.file}
     ours = pipelines.c.team_id == home.actor.team_id
     return [ours, *(column == value for column, value in wanted.items() if value is not None)]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from millrace.control.crews import Crew
     from millrace.control.home import Home
+    from millrace.control.pipelines import Pipeline
     from millrace.engine.sync import Sync
 
 
@@ -52,9 +53,11 @@ def replay(
         sync.meter.stage = "replaying"
         with sync.loading() as loader:
             chosen = rejects.choosing(choice)
+            # A pipeline may get another name meanwhile.
+            mine = replace(choice, pipeline=None, pipeline_id=ours.pipeline.id)
             went = [
                 _again(ours, sync, found, loader.wake, chosen=chosen)
-                for found in rejects.replayable(home, sync.stage, choice)
+                for found in rejects.replayable(home, sync.stage, mine)
             ]
         if not any(went) and not sync.stopping.is_set():
             ours.note(_none_meant(choice))
@@ -88,14 +91,14 @@ def mend(
         lines: dict[int, dict[int, str]] = {}
         moved: list[_Line] = []
         for number, of_file in said.items():
-            for one in rejects.replayable(home, sync.stage, Choice(pipeline, file=number)):
+            for one in rejects.replayable(home, sync.stage, Choice(pipeline_id=ours.pipeline.id, file=number)):
                 open_ = _touched(one, {which: line.id for which, line in of_file.items()})
                 if open_.rows:
                     found[number] = open_.left
                     lines[number] = {which: of_file[which].text for which in sorted(open_.rows)}
             moved += [line for which, line in of_file.items() if which not in lines.get(number, {})]
         if moved:
-            _find_moved(home, sync.stage, pipeline, file, moved, found, lines)
+            _find_moved(home, sync.stage, ours.pipeline, file, moved, found, lines)
         sync.meter.stage = "replaying"
         with sync.loading() as loader:
             for number, texts in lines.items():
@@ -111,13 +114,13 @@ def automatic(ours: Crew, sync: Sync, *, now: datetime | None = None) -> int:
     and does not keep the run from what is new, nor does what fails again count against it.
     """
     home, pipeline = ours.home, ours.pipeline
-    waiting = rejects.waiting(home, pipeline.name)
+    waiting = rejects.waiting(home, pipeline.id)
     if not waiting:
         return 0
     whole = replace(sync, streams=sync.source.streams(), failing=FailurePolicy.none())
     known = whole.mappings().by_stream
     if skipped := {row.stream for row in waiting if row.stream in known and known[row.stream].skipped}:
-        rejects.dismiss(home, pipeline.name, sorted(skipped))
+        rejects.dismiss(home, pipeline.id, sorted(skipped))
     with home.database.reading() as connection:
         standing = cures.standing(connection, pipeline.id, now or home.database.now())
     chosen = due((row for row in waiting if row.stream not in skipped), standing)
@@ -315,7 +318,7 @@ def _touched(found: Replayable, wanted: Mapping[int, str | None]) -> _Touched:
 def _find_moved(
     home: Home,
     stage: Stage,
-    pipeline: str,
+    pipeline: Pipeline,
     file: Path,
     moved: Sequence[_Line],
     found: dict[int, Replayable],
@@ -330,7 +333,7 @@ def _find_moved(
         if line.id is not None:
             wanted.setdefault(line.id, []).append(line)
     left = {(line.file, line.number) for line in moved}
-    for row in rejects.rows(home, stage, Choice(pipeline)) if wanted else ():
+    for row in rejects.rows(home, stage, Choice(pipeline_id=pipeline.id)) if wanted else ():
         if row.number in lines.get(row.file, {}) or not (same := wanted.get(row.id)):
             continue
         line = same.pop(0)
@@ -341,12 +344,12 @@ def _find_moved(
     if left:
         of, number = min(left)
         raise ConfigError(
-            f"{file}: row {number} of file {of} is not an open reject of pipeline {pipeline}",
+            f"{file}: row {number} of file {of} is not an open reject of pipeline {pipeline.name}",
             hint="It went on or was discarded meanwhile, or the file is of another pipeline. Export what is open.",
             code="not_open",
         )
     for number, texts in lines.items():
-        for one in rejects.replayable(home, stage, Choice(pipeline, file=number)):
+        for one in rejects.replayable(home, stage, Choice(pipeline_id=pipeline.id, file=number)):
             found[number] = _touched(one, dict.fromkeys(texts)).left
 
 
@@ -355,9 +358,8 @@ def _taken_meanwhile(ours: Crew, groups: Sequence[Group]) -> bool:
 
     Raises Stale when it is not: whoever has it now may have replayed them.
     """
-    open_ = {
-        Group(row.file_id, row.stream, row.stage, row.code) for row in rejects.waiting(ours.home, ours.pipeline.name)
-    }
+    waiting = rejects.waiting(ours.home, ours.pipeline.id)
+    open_ = {Group(row.file_id, row.stream, row.stage, row.code) for row in waiting}
     if open_.issuperset(groups):
         return False
     ours.books.confirm()

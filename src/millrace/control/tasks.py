@@ -239,6 +239,13 @@ def give_back(database: Database, task: Task, *, after_s: float = 0.0, died: boo
         _free_again(connection, task.id, task.token, now + timedelta(seconds=after_s), forgiven=not died)
 
 
+def renamed(database: Database, task: Task) -> bool:
+    """The pipeline of the task has another name than when the task was taken."""
+    with database.reading() as connection:
+        name = connection.execute(sa.select(pipelines.c.name).where(pipelines.c.id == task.pipeline_id)).scalar()
+    return name not in (None, task.pipeline)
+
+
 def fail_queued(database: Database, task: Task, problem: Problem) -> None:
     """A run that could not even begin has failed of this; one that began says for itself how it ended, and one that
     shall end ends with its task."""

@@ -50,13 +50,18 @@ class Standing:
 
 def standing(home: Home, pipeline: str) -> Standing:
     """Draft and deployed version of a pipeline."""
+    return standing_of(home, pipelines.find(home, pipeline))
+
+
+def standing_of(home: Home, pipeline: Pipeline) -> Standing:
+    """The same of a pipeline that may have another name by now."""
     home.actor.must("view")
     t = transformations.alias()
     latest = sa.select(sa.func.max(t.c.version)).where(t.c.pipeline_id == transformations.c.pipeline_id)
     v = transformations.c.version
-    found = _versions(home, pipeline, (v == DRAFT) | (v == latest.scalar_subquery()))
+    found = _versions_of(home, pipeline, (v == DRAFT) | (v == latest.scalar_subquery()))
     drafted = next((one for one in found if one.version == DRAFT), None)
-    return Standing(pipeline, drafted, next((one for one in found if one.version != DRAFT), None))
+    return Standing(pipeline.name, drafted, next((one for one in found if one.version != DRAFT), None))
 
 
 def history(home: Home, pipeline: str, *, limit: int | None = None, before: int | None = None) -> list[Transformation]:
@@ -231,12 +236,17 @@ def _versions(
     home: Home, pipeline: str, which: sa.ColumnElement[bool], *, limit: int | None = None
 ) -> list[Transformation]:
     """Versions of the pipeline's, the latest first."""
-    found = pipelines.find(home, pipeline)
+    return _versions_of(home, pipelines.find(home, pipeline), which, limit=limit)
+
+
+def _versions_of(
+    home: Home, pipeline: Pipeline, which: sa.ColumnElement[bool], *, limit: int | None = None
+) -> list[Transformation]:
     t = transformations.c
-    query = sa.select(transformations).where(t.pipeline_id == found.id, which).order_by(t.version.desc())
+    query = sa.select(transformations).where(t.pipeline_id == pipeline.id, which).order_by(t.version.desc())
     with home.database.reading() as connection:
         rows = connection.execute(query.limit(limit)).all()
     return [
-        Transformation(pipeline, row.version, row.kind, row.text, row.author, row.reason, row.created_at)
+        Transformation(pipeline.name, row.version, row.kind, row.text, row.author, row.reason, row.created_at)
         for row in rows
     ]

@@ -93,6 +93,9 @@ def perform(home: Home, task: Task, stopping: threading.Event) -> None:
         except Outdated:
             raise
         except MillraceError as error:
+            if error.code == "unknown_pipeline" and tasks.renamed(home.database, task):
+                tasks.give_back(home.database, task)
+                return
             _log.warning("run %s of %s stopped: %s", task.job, task.pipeline, error.message)
             tasks.fail_queued(home.database, task, error.problem)
         except Exception as error:

@@ -54,6 +54,14 @@ class Deleted:
     gone: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AutoMapping:
+    """Whether tables and columns of a pipeline are made by themselves."""
+
+    pipeline: str
+    on: bool
+
+
 @operation("GET", "/pipelines")
 def names(home: Home) -> list[str]:
     """List the names of all pipelines."""
@@ -162,6 +170,26 @@ def clone(
     return stands(lifecycle.clone(home, pipeline, new_name=name, table_prefix=table_prefix))
 
 
+@operation("POST", "/pipelines/{pipeline}/rename", "pipelines.edit")
+def rename(home: Home, pipeline: Name, to: Name) -> Stands:
+    """Let it have another name. All else stays; a YAML file that names it must say the new name from now on, or it
+    makes another pipeline."""
+    return stands(lifecycle.rename(home, pipeline, to))
+
+
+@operation("GET", "/pipelines/{pipeline}/auto-mapping")
+def mapped_automatically(home: Home, pipeline: Name) -> AutoMapping:
+    """Show whether tables and columns are made by themselves."""
+    return AutoMapping(pipeline, pipelines.find(home, pipeline).auto_mapping)
+
+
+@operation("PUT", "/pipelines/{pipeline}/auto-mapping", "pipelines.edit")
+def map_automatically(home: Home, pipeline: Name, on: bool) -> AutoMapping:
+    """Make tables and columns by themselves, or by hand, from the next run on. Event types with a choice of their own
+    keep it."""
+    return AutoMapping(pipeline, lifecycle.map_automatically(home, pipeline, on).auto_mapping)
+
+
 @operation("PUT", "/pipelines/{pipeline}/priority", "pipelines.edit")
 def prioritize(home: Home, pipeline: Name, priority: Priority) -> Stands:
     """Let a pipeline go first and run as often as its source allows, or stand with the others."""
@@ -182,7 +210,8 @@ def reschedule(
 
 
 OPERATIONS = (
-    names, statuses, overview_, throughput, lately, find, reset, pause, resume, delete, clone, prioritize, reschedule,
+    names, statuses, overview_, throughput, lately, find, reset, pause, resume, delete, clone, rename, prioritize,
+    reschedule, mapped_automatically, map_automatically,
 )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ import { at } from '~/app/places';
 import { Confirm } from '~/parts/Confirm';
 import { ConnectionForm } from '~/parts/ConnectionForm';
 import { savedQuery } from '~/parts/connections';
+import { NameForm } from '~/parts/NameForm';
 import { done } from '~/parts/notices';
 import { some } from '~/words/numbers';
 import { LoadSchedule } from './LoadSchedule';
-import { Name } from './Name';
 
 /** How a destination is reached, when rows are loaded into it, and how Millrace forgets it. */
 export function Component() {
@@ -31,7 +31,22 @@ export function Component() {
       </Part>
       {edits && (
         <Part title="Name" told="Pipelines that load into it go on.">
-          <Name key={name} name={name} />
+          <NameForm
+            key={name}
+            name={name}
+            ask={async (from, to) =>
+              (
+                await body(
+                  api.POST('/api/millrace/v1/destinations/{name}/rename', {
+                    params: { path: { name: from } },
+                    body: { to },
+                  }),
+                )
+              ).name
+            }
+            address={at.destination}
+            stale={['destinations', 'pipelines']}
+          />
         </Part>
       )}
       {may('destinations.delete') && <Remove name={name} />}

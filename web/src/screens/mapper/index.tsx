@@ -20,6 +20,7 @@ import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 import { Yaml } from '~/parts/Yaml';
 import { count, some } from '~/words/numbers';
+import { AutoMapping } from '../pipeline/AutoMapping';
 import { BULK, type Bulk, bulk } from './asking';
 import { mapperAt, type Overview, statusOf } from './questions';
 import { Review } from './Review';
@@ -111,6 +112,7 @@ export function Component() {
           ]}
         />
         <div style={{ flex: 1 }} />
+        <AutoMapping pipeline={pipeline} size="xs" />
         {chosen > 0 && (
           <Menu>
             <Menu.Target>

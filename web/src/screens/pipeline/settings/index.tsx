@@ -13,13 +13,16 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
+import { at } from '~/app/places';
 import { ConnectionForm } from '~/parts/ConnectionForm';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { LimitForm } from '~/parts/LimitForm';
+import { NameForm } from '~/parts/NameForm';
 import { failed } from '~/parts/notices';
 import { useReversible, useSeen } from '~/parts/reversible';
 import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInput';
 import { count, some } from '~/words/numbers';
+import { AutoMapping } from '../AutoMapping';
 import { isPushed, usePipeline, usePipelineName } from '../here';
 import { Address } from './Address';
 
@@ -39,8 +42,35 @@ export function Component() {
       )}
       <fieldset disabled={!editable} className="plain">
         <Stack gap="md">
+          <Part
+            title="Name"
+            told="All else stays, and what runs goes on. A YAML file that names it must say the new name, or it makes another pipeline."
+          >
+            <NameForm
+              key={pipeline.name}
+              name={pipeline.name}
+              ask={async (from, to) =>
+                (
+                  await body(
+                    api.POST('/api/millrace/v1/pipelines/{pipeline}/rename', {
+                      params: { path: { pipeline: from } },
+                      body: { to },
+                    }),
+                  )
+                ).pipeline
+              }
+              address={at.pipeline}
+              stale={['pipelines', 'jobs', 'alerts', 'activity', 'usage']}
+            />
+          </Part>
           <Schedule key={JSON.stringify(pipeline.schedule)} saved={pipeline.schedule} />
           <Priority />
+          <Part
+            title="Auto mapping"
+            told="Tables and columns for what is new are made by themselves. Off: rows of new event types wait as failed events until somebody maps them, and new fields wait for a column. It holds from the next run on; event types with a choice of their own keep it."
+          >
+            <AutoMapping pipeline={pipeline.name} />
+          </Part>
           <Lateness />
           <Unusual />
           <Limit />

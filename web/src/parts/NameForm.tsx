@@ -2,36 +2,39 @@ import { Button, Group, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useNavigate } from 'react-router';
-import { api, body } from '~/api/client';
-import { at } from '~/app/places';
-import { ErrorNote } from '~/parts/ErrorNote';
-import { done } from '~/parts/notices';
+import { ErrorNote } from './ErrorNote';
+import { done } from './notices';
 
-/** Another name for a destination. Its pipelines go on. */
-export function Name({ name }: { name: string }) {
+interface Props {
+  name: string;
+  /** What it is called then. */
+  ask: (from: string, to: string) => Promise<string>;
+  /** Where it is shown. */
+  address: (name: string) => string;
+  /** Nouns that are asked for again. */
+  stale: readonly string[];
+}
+
+/** Another name for something that keeps all else. One click takes it back. */
+export function NameForm({ name, ask, address, stale }: Props) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const [wanted, want] = useState(name);
   const rename = useMutation({
-    mutationFn: ({ from, to }: Record<'from' | 'to', string>) =>
-      body(
-        api.POST('/api/millrace/v1/destinations/{name}/rename', {
-          params: { path: { name: from } },
-          body: { to },
-        }),
-      ),
+    mutationFn: ({ from, to }: Record<'from' | 'to', string>) => ask(from, to),
     onSuccess: (now, { from }) => {
       // Whoever takes it back may look at something else by then.
-      if (window.location.pathname.startsWith(`${at.destination(from)}/`))
-        navigate(`${at.destination(now.name)}/settings`, { replace: true });
+      const { pathname, search } = window.location;
+      if (pathname.startsWith(`${address(from)}/`))
+        navigate(address(now) + pathname.slice(address(from).length) + search, { replace: true });
       done(
-        `${from} is called ${now.name} now.`,
-        (): Promise<unknown> => rename.mutateAsync({ from: now.name, to: from }),
+        `${from} is called ${now} now.`,
+        (): Promise<unknown> => rename.mutateAsync({ from: now, to: from }),
       );
-      for (const noun of ['destinations', 'pipelines'])
+      for (const noun of stale)
         void client.invalidateQueries({
           queryKey: [noun],
-          predicate: ({ queryKey }) => queryKey[1] !== from,
+          predicate: ({ queryKey }) => !queryKey.includes(from),
         });
     },
   });
