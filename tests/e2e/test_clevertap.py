@@ -681,6 +681,17 @@ def test_earlier_versions_of_a_row_are_no_rows_more(build: Callable[..., World])
     assert (found.source_rows, found.table_rows) == (1, 1)
 
 
+def test_what_a_script_that_is_deployed_later_makes_of_known_events_is_not_doubled(build: Callable[..., World]):
+    world = build("Charged", source_config={"tables": "each"})
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    rename = LET_PASS.replace("    return", "    event.rename('Renamed')\n    return")
+    transformations.deploy(world.home, "clevertap", "python", rename)
+    for _ in range(2):
+        world.run(since=(START - timedelta(days=3)).date())
+        assert len(world.rows("renamed")) == 1
+
+
 def test_an_event_with_the_name_of_an_object_has_a_table_of_its_own(build: Callable[..., World]):
     world = build("profiles", source_config={"tables": "each"})
     put(world, event("profiles", START - timedelta(days=1)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from millrace.connect.destination import Strategy
-from millrace.connect.source import Note, Stream
+from millrace.connect.source import Note
 from millrace.data.batch import Batch
 from millrace.data.columns import REJECTS, own_names
 from millrace.data.compute import pc
@@ -68,7 +68,7 @@ def add(
     way = _Way(mappings, draft, ingested_at_ms, note, flight.strategy if batch.entry != "shaped" else "NATIVE")
     if flight.step is None or batch.entry in ("mapping", "shaped") or not batch.rows.num_rows:
         return _mapped(batch, None, way)
-    key = mappings.streams.get(batch.stream, Stream(batch.stream)).key
+    key = mappings.as_read(batch.stream).key
     stepped = flight.step.apply(batch, key)
     siblings = with_siblings(stepped)
     if batch.entry == "steps_alone":

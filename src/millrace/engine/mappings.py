@@ -82,6 +82,14 @@ class Mappings:
         known = self.by_stream.get(stream)
         return (known.source if known else None) or stream
 
+    def as_read(self, stream: str) -> Stream:
+        """What the source says of the rows that it bound for this event type."""
+        return (
+            self.streams.get(stream)
+            or self.streams.get(self.source_of(stream))
+            or Stream(stream, key=self.key_of(stream))
+        )
+
     def born(self, stream: str, key: tuple[str, ...], *, of: str, parent: str | None = None, path: str = "") -> None:
         """An event type that was made of another one is known, with the fields that identify its rows.
 
@@ -89,7 +97,7 @@ class Mappings:
         """
         if stream in self.streams or stream in self.by_stream:
             return
-        whole = self.streams.get(of, Stream(of))
+        whole = self.as_read(of)
         above = self.streams.get(parent, Stream(parent)) if parent is not None else None
         known = self.by_stream.get(of)
         self.origins[stream] = (
