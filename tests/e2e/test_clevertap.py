@@ -575,9 +575,9 @@ REFUSE_9 = LET_PASS.replace(
 )
 
 
-def lonely(build: Callable[..., World], **options: Any) -> World:
-    """A world with an event of which all rows failed, so that it has no table, and whose cause is cured."""
-    world = build("Charged", "Lonely", mode="append", source_config={"tables": "each"}, **options)
+def lonely(build: Callable[..., World], mode: str = "append", **options: Any) -> World:
+    """A world with an event of which all rows failed, so that its table has none, and whose cause is cured."""
+    world = build("Charged", "Lonely", mode=mode, source_config={"tables": "each"}, **options)
     put(world, event("Charged", START - timedelta(days=1)), event("Lonely", START - timedelta(days=1), "__9"))
     transformations.deploy(world.home, "clevertap", "python", REFUSE_9)
     world.run()
@@ -594,6 +594,19 @@ def test_an_event_of_which_all_rows_failed_is_not_doubled_when_all_is_filled_ane
     assert ["Lonely" in note.message for note in record.notes if note.code == "rejects_discarded"] == [True]
     world.run()
     assert (len(world.rows("charged")), len(world.rows("lonely"))) == (1, 1)
+
+
+@pytest.mark.parametrize(("mode", "own"), [("merge", "merge"), ("append", "append"), ("append", "merge")])
+def test_an_event_of_which_all_rows_failed_comes_back_as_one_of_its_object(
+    build: Callable[..., World], mode: str, own: str
+):
+    world = lonely(build, mode, objects={"Events": own})
+    world.run()
+    assert len(world.rows("lonely")) == 1
+    world.run(since=(START - timedelta(days=3)).date())
+    assert len(world.rows("lonely")) == 1
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    assert len(world.rows("lonely")) == 1
 
 
 def test_failed_events_of_a_paused_object_stay_when_others_are_filled_anew(build: Callable[..., World]):

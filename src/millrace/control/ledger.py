@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -260,21 +260,12 @@ class Books:
         with self._entry() as entry:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
-    def restart(
-        self,
-        stream: str,
-        *,
-        lanes: Sequence[Lane],
-        marks: bool,
-        fresh: bool | None,
-        known: Collection[str] | None = None,
-    ) -> dict[str, int]:
+    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
         """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
         generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
-        are read anew. So are those of event types that have no table and are none of the ``known`` streams: all of
-        their rows failed, and nobody knows of which stream they are. Answers how many rows these were, by event type.
+        are read anew. Answers how many rows these were, by event type.
         """
         with self._entry() as entry:
             for lane in lanes:
@@ -286,11 +277,7 @@ class Books:
             for row in commits.tables_of(entry, stream):
                 shelving.renew(entry, row.name, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
-            count = self._give_up_rejects(entry, reject_groups.c.stream.in_(commits.event_types_of(entry, stream)))
-            if known is not None:
-                others = {*known, *latest_mappings(entry.connection, self.feed)}
-                count |= self._give_up_rejects(entry, reject_groups.c.stream.not_in(others))
-            return count
+            return self._give_up_rejects(entry, reject_groups.c.stream.in_(commits.event_types_of(entry, stream)))
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
         """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.

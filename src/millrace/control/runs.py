@@ -204,12 +204,8 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
         ours.books.forget_lane(LOG, "incremental", marks=False)
     lanes: tuple[Lane, ...] = ("incremental", "historical")
     fresh = None if mode == "evolve-and-merge" else True
-    offered = {stream.name for stream in sync.source.streams()}
-    # Only where every object is read again, paused ones too, do all failed events come again.
-    whole = {*filter(ours.pipeline.selects, offered)} <= {stream.name for stream in sync.streams}
     for stream in sync.streams:
-        count = ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh, known=offered if whole else None)
-        for note in discarded(count):
+        for note in discarded(ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)):
             ours.note(note)
     if mode == "evolve-and-merge":
         from millrace.control import damage  # seldom needed

@@ -74,6 +74,8 @@ def add(
     if batch.entry == "steps_alone":
         stepped, siblings = alone(stepped), frozenset(range(batch.rows.num_rows))
     if stepped.refused:
+        # It is known of which object they are, and by which key, also where none of them has passed yet.
+        mappings.of(batch.stream)
         _refuse(batch, "steps", stepped.refused, way, siblings=batch.entry == "steps_alone")
     filtered: Counter[str] = Counter()
     if stepped.filtered:
