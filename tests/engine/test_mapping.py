@@ -8,7 +8,7 @@ from millrace.connect.naming import Taken
 from millrace.connect.source import Stream
 from millrace.data import columns
 from millrace.data.columns import Prefix
-from millrace.engine.mapping import Mapping, Naming, first, widened_by
+from millrace.engine.mapping import Mapping, Naming, first, mode_of, widened_by
 from millrace.engine.shaping import Shaped, shape
 
 NAMING = Naming()
@@ -35,6 +35,16 @@ def test_the_first_mapping_has_a_column_for_every_field_of_the_schema():
 
 def test_a_stream_without_a_key_is_appended():
     assert mapping(pa.schema([("a", pa.int64())])).mode == "append"
+
+
+def test_what_is_made_of_a_streams_rows_has_its_own_mode_or_the_one_in_which_they_are_read():
+    read = first(Stream("orders", key=("id",)), NAMING, "append", taken=frozenset())
+    keyless = first(Stream("orders"), NAMING, "merge", taken=frozenset())
+    assert mode_of("orders", None, {}, "merge") == "merge"
+    assert mode_of("items", read, {"orders": "merge"}, "merge") == "append"
+    assert mode_of("items", read, {"items": "merge"}, "append") == "merge"
+    assert mode_of("items", keyless, {}, "merge") == "merge"
+    assert mode_of("items", keyless, {"orders": "history"}, "merge") == "history"
 
 
 def test_the_table_prefix_stands_in_front():

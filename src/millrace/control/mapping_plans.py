@@ -25,7 +25,7 @@ from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.engine import editing
 from millrace.engine.editing import Place
-from millrace.engine.mapping import Mapping, first
+from millrace.engine.mapping import Mapping, first, mode_of
 from millrace.engine.naming import Naming
 from millrace.engine.standing import Warned, warnings
 from millrace.errors import ConfigError, MillraceError, SchemaError
@@ -96,11 +96,9 @@ class Around:
 
     @property
     def mode(self) -> LoadMode:
-        """The load mode that the pipeline has for the event type: that of the object whose rows became it."""
-        modes, source = self.pipeline.modes, self.mapping.source
-        if source is not None and (read := self.known.get(source)) is not None and read.key:
-            return read.mode
-        return modes.get(self.mapping.stream, self.pipeline.load_mode)
+        """The load mode that the pipeline has for the event type."""
+        whole = self.known.get(self.mapping.source) if self.mapping.source else None
+        return mode_of(self.mapping.stream, whole, self.pipeline.modes, self.pipeline.load_mode)
 
     def destination(self) -> Destination[Any]:
         """The destination, opened at first use; `close` ends it."""

@@ -26,7 +26,7 @@ from millrace.data.columns import is_ours
 from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
 from millrace.data.rows import to_batch
-from millrace.engine.mapping import Mapping, first
+from millrace.engine.mapping import Mapping, first, mode_of
 from millrace.engine.mappings import Mappings
 from millrace.engine.nesting.nested import parsed as taken_apart
 from millrace.engine.shaping import shape
@@ -300,8 +300,8 @@ def _mappings(home: Home, pipeline: str) -> Mappings:
     with crews.visit(home, pipeline) as ours:
         known = {mapping.stream: mapping for mapping in _books(ours).mappings()}
 
-    def fresh(stream: Stream, taken: frozenset[str], source: str) -> Mapping:
-        mode = found.modes.get(stream.name) or found.modes.get(source, found.load_mode)
+    def fresh(stream: Stream, taken: frozenset[str], whole: Mapping | None) -> Mapping:
+        mode = mode_of(stream.name, whole, found.modes, found.load_mode)
         return first(stream, naming, mode, auto=found.auto_mapping, taken=taken, policy=found.schema_policy)
 
     return Mappings(naming, known, {}, fresh, policy=found.schema_policy)

@@ -27,8 +27,9 @@ class Mappings:
     naming: Naming
     by_stream: dict[str, Mapping]
     streams: dict[str, Stream]
-    first: Callable[[Stream, frozenset[str], str], Mapping]
-    """Makes the mapping of an event type, given the names of tables that are taken and the source's stream."""
+    first: Callable[[Stream, frozenset[str], Mapping | None], Mapping]
+    """Makes the mapping of an event type, given the names of tables that are taken and, where its rows are those of
+    another stream of the source, the mapping of that."""
     changed: set[str] = field(default_factory=set[str])
     policy: Policy | None = None
     origins: dict[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
@@ -54,12 +55,10 @@ class Mappings:
         """The mapping of a stream; a stream that is met for the first time gets one."""
         if (known := self.by_stream.get(stream)) is not None:
             return known
-        taken = frozenset(mapping.table for mapping in self.by_stream.values())
         source, parent = self.origins.get(stream, (None, None))
-        made = self.first(self.streams.get(stream, Stream(stream)), taken, source or stream)
-        if source is not None and (read := self.by_stream.get(source)) is not None and read.key and made.key:
-            # What rows of an object become is loaded as the object's are, whose source reads for that.
-            made = replace(made, mode=read.mode)
+        whole = self.of(source) if source not in (None, stream) else None
+        taken = frozenset(mapping.table for mapping in self.by_stream.values())
+        made = self.first(self.streams.get(stream, Stream(stream)), taken, whole)
         self.put(replace(made, source=source, parent=parent))
         return self.by_stream[stream]
 

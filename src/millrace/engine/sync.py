@@ -19,7 +19,7 @@ from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import closable, ingest
 from millrace.engine.ledger import Commit, Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
-from millrace.engine.mapping import Mapping, Naming, first, switched
+from millrace.engine.mapping import Mapping, Naming, first, mode_of, switched
 from millrace.engine.mappings import Mappings
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
@@ -220,8 +220,8 @@ class Sync:
     def mappings(self) -> Mappings:
         """The mappings as committed last, open for what this run will find."""
 
-        def fresh(stream: Stream, taken: frozenset[str], source: str) -> Mapping:
-            mode = self.modes.get(stream.name) or self.modes.get(source, self.mode)
+        def fresh(stream: Stream, taken: frozenset[str], whole: Mapping | None) -> Mapping:
+            mode = mode_of(stream.name, whole, self.modes, self.mode)
             known = not self.grown or stream.name in self.selected
             return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
 
