@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT, class_name
 from saml2.config import IdPConfig
+from saml2.cryptography import asymmetric
 from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_EMAILADDRESS, NameID
 from saml2.sigver import pre_signature_part
@@ -38,6 +39,8 @@ RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 AUTHN = {"class_ref": "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"}
 Change = Callable[[str], str]
+# A key of RSA is tried when it is read, which takes longer than all else that the provider does: each is read once.
+asymmetric.load_pem_private_key = cache(asymmetric.load_pem_private_key)
 
 
 def must_be_there() -> None:
@@ -98,7 +101,7 @@ class SamlProvider:
     def sign_on(self) -> str:
         return f"{self.entity_id}/sso"
 
-    def server(self, service: str | None = None) -> Server:
+    def config(self, service: str | None = None) -> IdPConfig:
         key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
         key.write_text(self.keys[0])
         certificate.write_text(self.keys[1])
@@ -110,14 +113,14 @@ class SamlProvider:
         }
         if service is not None:
             told["metadata"] = {"inline": [service]}
-        return Server(config=IdPConfig().load(told))
+        return IdPConfig().load(told)
 
     def metadata(self) -> str:
-        return str(entity_descriptor(self.server().config))
+        return str(entity_descriptor(self.config()))
 
     def answer(self, service: str, request: str) -> tuple[str, str]:
         """Somebody has signed in here: where the browser goes back to, and with which response."""
-        server = self.server(service)
+        server = Server(config=self.config(service))
         asked = server.parse_authn_request(request, BINDING_HTTP_REDIRECT).message
         where = server.response_args(asked, [BINDING_HTTP_POST])
         return where["destination"], self.response(server, where["in_response_to"], where["destination"], asked)
