@@ -431,6 +431,19 @@ def test_what_becomes_of_the_names_in_a_file_is_told_before_anything_is_saved(bo
     both.refused("no_names", "sources", "names", "postgres", file)
     both.refused("unknown_type", "sources", "names", "clevertab", file)
     both.refused("usage", "sources", "names", "clevertap", both.here.folder / "nowhere.csv")
+    both.refused("usage", "sources", "names", "clevertap", file, file)
+    both.refused("missing", "sources", "names", "clevertap")
+    base = f"base_url={both.here.simulator.base_url}"
+    project = ["project_id=SIM-EU1-0001", "passcode=SECRET-7f3-zz", base]
+    several = both.done("sources", "names", "clevertap", file, "event_source=both", *project)
+    assert "the file" in several.out and "the schema" in several.out
+    schema = both.done("sources", "names", "clevertap", "event_source=schema", *project, "--json").json
+    assert {row["comes_from"] for row in schema["rows"]} == {"schema"}
+    # Settings and passcode of a saved source.
+    assert (
+        both.done("sources", "names", "clevertap", "--source", "clevertap", "event_source=schema", "--json").json
+        == schema
+    )
     both.there.folder.joinpath(file.name).write_text("<html>")
     file.write_text("<html>")
     both.refused("events_file", "sources", "names", "clevertap", file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,9 +12,10 @@ import pytest
 from tests.rest.conftest import Keys
 from tests.rest.test_hostile import raw
 
-from millrace.control import files
+from millrace.control import connections, files, settings
 from millrace.control.home import Home
 from millrace.rest.millrace.uploads import MOST_BYTES
+from millrace.simulators.clevertap import Account, Settings, Simulator
 
 API = "/api/millrace/v1"
 LARGE = b"name,id\n" * (400 * 1024)
@@ -60,7 +62,7 @@ def test_what_was_sent_for_an_errand_goes_with_its_end(client: httpx.Client, pas
 
 
 def names(client: httpx.Client, file: str, type_: str = "clevertap") -> httpx.Response:
-    return client.get(f"{API}/connectors/sources/{type_}/names", params={"file": file})
+    return client.post(f"{API}/connectors/sources/{type_}/names", json={"config": {"events_file": file}})
 
 
 def test_what_becomes_of_names_in_a_file_that_was_sent_is_told(home: Home, client: httpx.Client):
@@ -101,3 +103,45 @@ def test_names_are_shown_of_the_teams_own_files_alone(
         assert names(observer, "own.csv").status_code == 403
     assert names(client, "own.csv", "postgres").json()["error"]["code"] == "NO_NAMES"
     assert names(client, "nowhere.csv").status_code == 400
+
+
+@pytest.fixture
+def project(home: Home) -> Iterator[dict[str, str]]:
+    """Settings of a project of a simulator, which a server's people reach."""
+    settings.change(home, allow_private_addresses=True)
+    account = Account(id="SIM-EU1-0001", passcode="demo-pass-eu", events=("Charged", "Search"), users=5, days=2)
+    with Simulator(Settings.plain(account)) as simulator:
+        yield {"project_id": account.id, "passcode": account.passcode, "base_url": simulator.base_url}
+
+
+def test_the_system_is_asked_for_names_before_it_is_saved_and_where_secrets_are_kept(
+    home: Home, client: httpx.Client, project: dict[str, str]
+):
+    def asked(config: dict[str, str], **kept: object) -> httpx.Response:
+        return client.post(f"{API}/connectors/sources/clevertap/names", json={"config": config, **kept})
+
+    client.put(f"{API}/files/names.csv", content=b"Event name\nCharged\nUnheard Of\n")
+    config = {**project, "event_source": "both", "events_file": "names.csv"}
+    told = asked(config).json()
+    found = {row["name"]: row["comes_from"] for row in told["rows"]}
+    assert (found["Charged"], found["Unheard Of"], found["Search"]) == ("both", "file", "schema")
+    every = len(found) - 1
+    assert not connections.listed(home, "source")
+    # With the schema alone no file is asked for.
+    schema = {**project, "event_source": "schema"}
+    assert {row["comes_from"] for row in asked(schema).json()["rows"]} == {"schema"}
+    missing = asked({"event_source": "file"}).json()["error"]
+    assert (missing["code"], missing["field"]) == ("MISSING", "events_file")
+    # A passcode that is kept is not shown, and goes where it was meant to.
+    open_ = {key: value for key, value in schema.items() if key != "passcode"}
+    assert asked(open_).json()["error"]["field"] == "passcode"
+    draft = client.post(f"{API}/drafts", json={"name": "new", "type": "clevertap", "config": schema}).json()["number"]
+    connections.create(home, "source", "mine", "clevertap", schema)
+    for kept in ({"draft": draft}, {"source": "mine"}):
+        assert len(asked(open_, **kept).json()["rows"]) == every, kept
+        moved = asked({**open_, "base_url": "http://127.0.0.1:9/"}, **kept)
+        assert (moved.status_code, moved.json()["error"]["code"]) == (400, "SECRET_NEEDED"), kept
+    wrong = asked({**schema, "passcode": "hunter2"})
+    assert wrong.status_code == 400 and "region" in wrong.text and "hunter2" not in wrong.text
+    foreign = asked({**config, "events_file": "/etc/passwd"})
+    assert foreign.json()["error"]["code"] == "FOREIGN_FILE"

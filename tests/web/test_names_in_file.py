@@ -7,9 +7,10 @@ from playwright.sync_api import Page, expect
 from tests.web import axe
 from tests.web.people import arrive
 
-from millrace.control import connections, pipelines
+from millrace.control import connections, pipelines, settings
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.simulators.clevertap import Account, Settings, Simulator
 
 WIZARD = "/pipelines/new?type=clevertap"
 ODD = b"""Event name,Type,Status
@@ -117,9 +118,54 @@ def test_the_names_are_there_again_in_the_settings_of_the_source(page: Page, hom
     page.goto("/pipelines/mine/settings")
     expect(names.locator("tbody tr")).to_have_count(6)
     # A file that somebody at the machine named is read, and not shown.
-    with page.expect_response(lambda answer: "/names?" in answer.url) as answered:
+    with page.expect_response(lambda answer: answer.url.endswith("/names")) as answered:
         page.goto("/pipelines/theirs/settings")
     assert answered.value.status == 400
     expect(page.get_by_text("outside.csv")).to_be_visible()
     expect(names).to_be_hidden()
     expect(page.get_by_text("names a file of the server's machine")).to_be_hidden()
+
+
+def test_names_of_the_schema_are_shown_when_somebody_wishes_it(page: Page, home: Home) -> None:
+    settings.change(home, allow_private_addresses=True)
+    account = Account(id="SIM-EU1-0001", passcode="demo-pass-eu", events=("Charged", "Search"), users=5, days=2)
+    with Simulator(Settings.plain(account)) as simulator:
+        arrive(page, home, WIZARD, email="schema@example.com")
+        page.get_by_role("textbox", name="Name", exact=True).fill("by schema")
+        page.get_by_label("Project ID").fill(account.id)
+        page.get_by_role("textbox", name="Passcode").fill(account.passcode)
+        choose(page, b"Event name\nCharged\nUnheard Of\n")
+        expect(page.get_by_role("table", name="Names in the file").locator("tbody tr")).to_have_count(2)
+        page.get_by_role("button", name="More settings").click()
+        page.get_by_label("Base URL").fill(simulator.base_url)
+
+        def source(which: str) -> None:
+            page.get_by_role("combobox", name="Event source").click()
+            page.get_by_role("option", name=which, exact=True).click()
+
+        source("both")
+        page.get_by_role("button", name="Show the names").click()
+        rows = page.get_by_role("table", name="Names", exact=True).locator("tbody tr")
+        expect(rows.nth(0)).to_have_text("ChargedBothWill be read")
+        expect(rows.nth(1)).to_have_text("Unheard OfThe fileWill be read")
+        expect(rows.nth(2)).to_contain_text("The schema")
+        assert axe.faults(page) == []
+        # They are those of the settings that were asked with.
+        page.get_by_label("Project ID").fill("AAA-BBB-CCCC")
+        expect(rows).to_have_count(0)
+        page.get_by_label("Project ID").fill(account.id)
+
+        # The draft keeps the passcode, and no file is asked for.
+        page.get_by_role("button", name="Keep and leave").click()
+        page.get_by_role("link", name="Go on").last.click()
+        page.get_by_role("button", name="More settings").click()
+        source("schema")
+        page.get_by_role("button", name="Show the names").click()
+        expect(rows.filter(has_text="Charged").first).to_have_text("ChargedThe schemaWill be read")
+        expect(page.locator("label", has_text="Events file")).to_be_visible()
+    page.goto(WIZARD)
+    expect(page.locator("label", has_text="Events file")).to_be_visible()
+    page.get_by_role("button", name="More settings").click()
+    source("schema")
+    expect(page.locator("label", has_text="Events file")).to_be_hidden()
+    expect(page.get_by_role("button", name="Show the names")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from millrace.cli.text import State, ago, bold, count, dim, mark, table
 from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
-    from millrace.connect.listed_names import Fate, ListedNames
+    from millrace.connect.listed_names import ComesFrom, Fate, ListedNames
     from millrace.control.checks import Checked
     from millrace.control.operations.connections import Connections, Saved
 
@@ -133,7 +134,10 @@ def _nouns(kind: Kind) -> typer.Typer:
         function.__doc__ = help_
         command(group, verb, examples=examples)(function)
     if kind == "source":
-        examples = ["millrace sources names clevertap events.csv --not-read"]
+        examples = [
+            "millrace sources names clevertap events.csv --not-read",
+            "millrace sources names clevertap --source clevertap event_source=both",
+        ]
         command(group, "names", examples=examples)(names)
     return group
 
@@ -141,27 +145,43 @@ def _nouns(kind: Kind) -> typer.Typer:
 def names(
     face: Face,
     type: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the source: clevertap.")],
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV of event names.", exists=True, dir_okay=False, readable=True)
-    ],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE|KEY=VALUE", help="CSV of event names, and settings of the type, as for `add`."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Settings that are not given are those of this saved source.")
+    ] = None,
     not_read: Annotated[
         bool, typer.Option("--not-read", help="Only names that cannot be exported, or are in the file before.")
     ] = False,
 ) -> None:
-    """Show what becomes of each name in a file of event names, before a source is saved.
+    """Show what becomes of each name that a source would read, before it is saved.
 
-    Which will be read, which cannot be exported, which are in the file twice; and what is odd about them.
+    Which will be read, which cannot be exported, which are in the file twice; and what is odd about them. With
+    event_source=schema or both the system is asked for its names too.
     """
-    from millrace.control import files
+    from millrace.control import apply, source_names
 
-    model, key = files.named(type)
-    if face.server is None:
-        found = model.names_in(str(file))
+    _, key = source_names.named(type)
+    files = [word for word in given or [] if "=" not in word or Path(word).is_file()]
+    words = apply.pairs([word for word in given or [] if word not in files])
+    for file in files:
+        if key in words or not Path(file).is_file():
+            raise ConfigError(f"{file} is no file" if key not in words else "more than one file is given", code="usage")
+        words[key] = file
+    if face.server is None and source is None:
+        from millrace.connect.source import Context
+
+        found = source_names.told(type, apply.given("source", type, words, os.environ), Context())
     else:
         from millrace.control.operations import connections
 
         with face.desk() as desk:
-            found = desk.ask(connections.names, type, desk.settings("source", type, {key: str(file)})[key])
+            config = desk.settings("source", type, words)
+            if source is not None:
+                config = {**desk.ask(connections.SOURCES.find, source).config, **config}
+            found = desk.ask(connections.names, type, config, source)
     if not_read:
         found = replace(found, rows=tuple(row for row in found.rows if row.fate != "read"))
     face.answer(found, _named(found))
@@ -252,12 +272,24 @@ FATES: dict[Fate, tuple[State, str]] = {
 }
 
 
+COMES_FROM: dict[ComesFrom, str] = {"file": "the file", "schema": "the schema", "both": "both"}
+
+
 def _named(found: ListedNames) -> Iterator[str]:
     if found.rows:
-        yield from table(
-            ("name", "line", "becomes", "note"),
-            [(row.name, row.line, f"{mark(FATES[row.fate][0])} {FATES[row.fate][1]}", row.note) for row in found.rows],
-        )
+        several = any(row.comes_from != "file" for row in found.rows)
+        origin = ("from",) if several else ()
+        lines = [
+            (
+                row.name,
+                *((COMES_FROM[row.comes_from],) if several else ()),
+                row.line,
+                f"{mark(FATES[row.fate][0])} {FATES[row.fate][1]}",
+                row.note,
+            )
+            for row in found.rows
+        ]
+        yield from table(("name", *origin, "line", "becomes", "note"), lines)
     yield (
         f"{count(found.read, 'name')} will be read; {found.not_exportable:,} cannot be exported; "
         f"{count(found.twice, 'row')} with a name that is in the file before."

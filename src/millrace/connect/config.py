@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
+from pydantic.fields import FieldInfo
 
 from millrace.connect.listed_names import ListedNames
 
@@ -47,13 +49,23 @@ class Settings(BaseModel):
 
     @classmethod
     def names_key(cls) -> str | None:
-        """The field that names a file of names, marked `x-names` so that forms show them; `names_in` reads it."""
-        marked = (
-            name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-names")
-        )
-        return next(marked, None)
+        """The field that names a file of names, marked `x-names` so that forms show them; `names_in` reads it.
+
+        The mark says for which values of other fields the system is asked for names too.
+        """
+        return next((name for name, field in cls.model_fields.items() if _likes(field, "x-names")), None)
+
+    @classmethod
+    def asks_for_names(cls, config: Mapping[str, Any]) -> bool:
+        """Whether the system is asked for names with these settings, which may lack some (`Source.listed_names`)."""
+        key = cls.names_key()
+        return key is not None and _matching(_likes(cls.model_fields[key], "x-names"), config)
+
+    @classmethod
+    def reads_names(cls, config: Mapping[str, Any]) -> bool:
+        """Whether the file of names is read with these settings, which may lack some (`x-when`)."""
+        key = cls.names_key()
+        return key is not None and _matching(_likes(cls.model_fields[key], "x-when"), config)
 
     @classmethod
     def names_in(cls, path: str) -> ListedNames:
@@ -96,6 +108,16 @@ class Settings(BaseModel):
 def _types(annotation: Any) -> set[Any]:
     args = getattr(annotation, "__args__", ())
     return {annotation}.union(*(_types(arg) for arg in args)) if args else {annotation}
+
+
+def _likes(field: FieldInfo, mark: str) -> dict[str, str]:
+    extra = field.json_schema_extra
+    found: Any = extra.get(mark) if isinstance(extra, dict) else None
+    return found or {}
+
+
+def _matching(likes: Mapping[str, str], config: Mapping[str, Any]) -> bool:
+    return all(re.search(like, str(config.get(other) or ""), re.IGNORECASE) for other, like in likes.items())
 
 
 class SourceConfig(Settings):

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from millrace.connect.config import SourceConfig
 from millrace.connect.frequency import USUAL, USUAL_LEGACY, Frequency
+from millrace.connect.listed_names import ListedNames
 from millrace.connect.reach import ANYWHERE, Reach
 from millrace.data.batch import JSON, Item, Lane, LoadMode
 from millrace.data.dataclass import dataclass
@@ -308,6 +309,10 @@ class Source(ABC, Generic[C]):
 
     @abstractmethod
     def streams(self) -> list[Stream]: ...
+
+    def listed_names(self) -> ListedNames:
+        """What becomes of each name that is read, where the system is asked for names (`Settings.asks_for_names`)."""
+        raise NotImplementedError(f"{self.title} is not asked for names")
 
     def vanished(self, names: Sequence[str]) -> list[Stream]:  # noqa: ARG002  for those that keep no log of files
         """Those of these streams, whose files were there, that `streams` did not find any more. They are read once

@@ -146,7 +146,7 @@ def change(
     if config is not None:
         plain = _plain(config)
         if keep_secrets:
-            kept = {key: value for key, value in _secrets(home, old).items() if key not in plain}
+            kept = {key: value for key, value in opened(home, old).items() if key not in plain}
             aims.must_stay(home, config_class(kind, old.type), old.config, plain, kept, f"{kind} {name}")
             plain = kept | plain
         validated(kind, old.type, plain, where=name).inspect()
@@ -165,7 +165,7 @@ def change(
 
 def differences(home: Home, old: Connection, config: Mapping[str, Any]) -> list[str]:
     """Keys whose value in ``config`` is another than the saved one, secrets among them."""
-    saved = dict(old.config) | _secrets(home, old)
+    saved = dict(old.config) | opened(home, old)
     new = _plain(config)
     return sorted(
         key for key in saved.keys() | new.keys() if saved.get(key) != new.get(key) or (key in saved) != (key in new)
@@ -278,7 +278,7 @@ def by_id(home: Home, id_: str) -> Connection:
 
 def settings_of(home: Home, connection: Connection) -> Settings:
     """The connector's Config with its secrets opened: only to build a connector (I7)."""
-    plain = dict(connection.config) | _secrets(home, connection)
+    plain = dict(connection.config) | opened(home, connection)
     return validated(connection.kind, connection.type, plain, where=connection.name)
 
 
@@ -306,7 +306,7 @@ def destination_of(home: Home, destination_id: str) -> tuple[type[Destination[An
 def secrets_of(home: Home, pipeline: Pipeline) -> list[str]:
     """Every secret text of the pipeline's two connections, to take them out of what is shown (`secrets.redact`)."""
     found = by_ids(home, (pipeline.source_id, pipeline.destination_id)).values()
-    return [text for one in found for value in _secrets(home, one).values() for text in secrets.texts(value)]
+    return [text for one in found for value in opened(home, one).values() for text in secrets.texts(value)]
 
 
 def discover(home: Home, name: str) -> list[Offer]:
@@ -409,7 +409,8 @@ def _connection(row: Any) -> Connection:
     )
 
 
-def _secrets(home: Home, connection: Connection) -> dict[str, Any]:
+def opened(home: Home, connection: Connection) -> dict[str, Any]:
+    """The secrets of a connection, opened: only to build a connector (I7)."""
     # The key is read only when there is something to open.
     return sealing.unseal(home, connections.c.sealed, connection.id, connection.sealed)
 

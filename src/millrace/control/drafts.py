@@ -148,7 +148,7 @@ def finish(
     queried: dict[str, JSON] = {name: query_modes.checked(mode) for name, mode in (modes or {}).items()}
     for mode in queried.values():
         query_modes.selectable(mode, None)
-    draft, settings = _settings(home, number)
+    draft, settings = opened(home, number)
     whole = {**settings, **(config or {})}
     kept = set(draft.secret_keys).difference(config or {})
     model = connections.config_class("source", draft.source_type)
@@ -169,7 +169,7 @@ def finish(
 def check(home: Home, number: int) -> checks.Checked:
     """The source of the draft was tested, with the settings that are kept so far."""
     home.actor.must("pipelines.create")
-    draft, settings = _settings(home, number)
+    draft, settings = opened(home, number)
     hidden = [text for key in draft.secret_keys for text in secrets.texts(settings[key])]
     return checks.tried(draft.source_type, draft.name, lambda: _opened(home, draft, settings), hidden)
 
@@ -177,11 +177,11 @@ def check(home: Home, number: int) -> checks.Checked:
 def discover(home: Home, number: int) -> list[connections.Offer]:
     """What the source of the draft offers, as it says now."""
     home.actor.must("pipelines.create")
-    draft, settings = _settings(home, number)
+    draft, settings = opened(home, number)
     return connections.offers(_opened(home, draft, settings))
 
 
-def _settings(home: Home, number: int) -> tuple[Draft, dict[str, Any]]:
+def opened(home: Home, number: int) -> tuple[Draft, dict[str, Any]]:
     """The draft with all its settings, secrets opened: only to build a source (I7)."""
     row = _row(home, number)
     draft = _draft(row)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -505,6 +506,43 @@ def test_without_the_schema_a_file_goes_on_alone_and_a_schema_pipeline_fails(mak
     pipeline.settings["event_source"] = "schema"
     with pytest.raises(Transient):
         pipeline.run()
+
+
+def test_a_preview_says_what_becomes_of_the_names_of_the_file_and_of_the_schema_and_where_each_comes_from(
+    make: Make,
+) -> None:
+    pipeline = make("Charged", "Search")
+    Path(pipeline.settings["events_file"]).write_text("Event name\nCharged\nNot There\nNotification Sent\n")
+    pipeline.settings["event_source"] = "both"
+    pipeline.simulator.add_events(PROJECT, events("charged", 1))
+    found = pipeline.source().listed_names()
+    shown = {row.name: (row.line, row.fate, row.comes_from) for row in found.rows}
+    assert [*shown][:3] == ["Charged", "Not There", "Notification Sent"]
+    assert shown["Charged"] == (2, "read", "both")
+    assert shown["Not There"] == (3, "read", "file")
+    assert shown["Notification Sent"] == (4, "not_exportable", "file")
+    assert shown["Search"] == (None, "read", "schema")
+    assert {row.name: row.note for row in found.rows}["Charged"] == "not the same event as 'charged'"
+    assert found.read == sum(row.fate == "read" for row in found.rows) and found.not_exportable == 1
+    # What is shown is what is read.
+    pipeline.run()
+    asked = {json.loads(entry.body)["event_name"] for entry in pipeline.asked("open")}
+    assert asked == {row.name for row in found.rows}
+    pipeline.settings["event_source"] = "schema"
+    assert {row.comes_from for row in pipeline.source().listed_names().rows} == {"schema"}
+    assert "Not There" not in {row.name for row in pipeline.source().listed_names().rows}
+
+
+def test_a_preview_without_the_schema_has_the_file_alone_or_fails(make: Make) -> None:
+    pipeline = make("Charged")
+    pipeline.settings["event_source"] = "both"
+    pipeline.simulator.faults.set([{"effect": "server_error", "path": "/getSchema"}])
+    found = pipeline.source().listed_names()
+    assert [(row.name, row.comes_from) for row in found.rows] == [("Charged", "file")]
+    assert any("list of events could not be read" in text for text in found.warnings)
+    pipeline.settings["event_source"] = "schema"
+    with pytest.raises(Transient):
+        pipeline.source().listed_names()
 
 
 def test_a_vanished_name_stops_and_keeps_its_place(make: Make) -> None:

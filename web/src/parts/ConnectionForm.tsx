@@ -72,6 +72,7 @@ export function ConnectionForm({ kind, name, edits }: Props) {
           secrets={connector.data.secrets}
           kept={found.secrets}
           sends={kind === 'source' ? type : undefined}
+          of={kind === 'source' ? { source: name } : undefined}
           value={shown}
           change={setConfig}
           wrong={wrongOf(save.error)}

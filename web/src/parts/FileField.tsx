@@ -7,7 +7,6 @@ import { segment, send } from '~/api/client';
 import { bytes } from '~/words/numbers';
 import { rowsOf } from './csv';
 import { ErrorNote } from './ErrorNote';
-import { NamesInFile } from './NamesInFile';
 import { Scroll } from './Scroll';
 
 interface Props {
@@ -15,8 +14,8 @@ interface Props {
   description?: ReactNode;
   withAsterisk?: boolean;
   error?: string | null;
-  /** The type of sources whose settings name it, where it is a file of names. */
-  namesOf?: string | undefined;
+  /** Its first lines are shown. */
+  lines: boolean;
   /** The name under which the server keeps the file. */
   value: string;
   change: (name: string) => void;
@@ -24,8 +23,8 @@ interface Props {
 
 const SHOWN = 6;
 
-/** A file that settings name: sent to the server, with what becomes of its names, or its first lines, shown. */
-export function FileField({ label, description, withAsterisk, error, namesOf, value, change }: Props) {
+/** A file that settings name, sent to the server. */
+export function FileField({ label, description, withAsterisk, error, lines, value, change }: Props) {
   const client = useQueryClient();
   const [rows, setRows] = useState<string[][] | null>(null);
   const sent = useMutation({
@@ -35,11 +34,14 @@ export function FileField({ label, description, withAsterisk, error, namesOf, va
         'PUT',
         file,
       );
-      if (namesOf !== undefined) client.removeQueries({ queryKey: ['names', namesOf] });
-      else setRows(rowsOf(await file.slice(0, 64_000).text()).slice(0, SHOWN + 1));
+      if (lines) setRows(rowsOf(await file.slice(0, 64_000).text()).slice(0, SHOWN + 1));
       return stored;
     },
-    onSuccess: (stored) => change(stored.name),
+    onSuccess: (stored) => {
+      change(stored.name);
+      // One of the same name may be there already.
+      void client.resetQueries({ queryKey: ['names'] });
+    },
   });
   return (
     <Input.Wrapper label={label} description={description} withAsterisk={withAsterisk ?? false} error={error}>
@@ -67,7 +69,6 @@ export function FileField({ label, description, withAsterisk, error, namesOf, va
         )}
       </Group>
       <ErrorNote error={sent.error} />
-      {namesOf !== undefined && value && !sent.isPending && <NamesInFile type={namesOf} file={value} />}
       {rows && rows.length > 1 && (
         <Scroll label="The file" className="card" style={{ marginTop: 8 }}>
           <table className="table" aria-label="First lines of the file">

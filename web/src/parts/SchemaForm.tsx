@@ -13,7 +13,8 @@ import {
 } from '@mantine/core';
 import { useState } from 'react';
 import { FileField } from './FileField';
-import { type Field, fieldsOf, isAsked, type Settings } from './schema';
+import { type Kept, Names } from './Names';
+import { type Field, fieldsOf, isAsked, matches, type Settings } from './schema';
 import { Told } from './Told';
 
 interface Props {
@@ -24,6 +25,8 @@ interface Props {
   kept?: readonly string[];
   /** The type of the source: files that its settings name are sent to the server. Else their paths are typed. */
   sends?: string | undefined;
+  /** The source or the draft that keeps those secrets. */
+  of?: Kept | undefined;
   value: Settings;
   change: (value: Settings) => void;
   /** The key that the server complained of, and its words. */
@@ -31,33 +34,40 @@ interface Props {
 }
 
 /** A form drawn from a JSON Schema: what must be said first, the rest folded away. */
-export function SchemaForm({ schema, secrets, kept = [], sends, value, change, wrong = null }: Props) {
+export function SchemaForm({ schema, secrets, kept = [], sends, of, value, change, wrong = null }: Props) {
   const [all, showAll] = useState(false);
-  const fields = fieldsOf(schema, secrets, sends !== undefined).filter(
+  const every = fieldsOf(schema, secrets, sends !== undefined);
+  const fields = every.filter(
     (one) => isAsked(one, value) || one.key === wrong?.field || kept.includes(one.key),
   );
   const first = fields.filter((field) => field.first);
   const rest = fields.filter((field) => !field.first);
   const wrongIsHidden = rest.some((field) => field.key === wrong?.field);
+  const named = sends !== undefined ? every.find((field) => field.names.length > 0) : undefined;
+  const names = sends !== undefined && named && (
+    <Names type={sends} config={value} file={named.key} asks={matches(named.names, value)} of={of} />
+  );
   const draw = (field: Field) => (
-    <Input
-      key={field.key}
-      field={field}
-      kept={kept.includes(field.key)}
-      type={sends}
-      value={value[field.key]}
-      error={wrong?.field === field.key ? wrong.message : null}
-      change={(now) => {
-        const next = { ...value };
-        if (now === undefined) delete next[field.key];
-        else next[field.key] = now;
-        change(next);
-      }}
-    />
+    <div key={field.key}>
+      <Input
+        field={field}
+        kept={kept.includes(field.key)}
+        value={value[field.key]}
+        error={wrong?.field === field.key ? wrong.message : null}
+        change={(now) => {
+          const next = { ...value };
+          if (now === undefined) delete next[field.key];
+          else next[field.key] = now;
+          change(next);
+        }}
+      />
+      {field === named && names}
+    </div>
   );
   return (
     <Stack gap="md">
       {first.map(draw)}
+      {named && !fields.includes(named) && names}
       {rest.length > 0 && (
         <>
           <Anchor
@@ -82,13 +92,12 @@ export function SchemaForm({ schema, secrets, kept = [], sends, value, change, w
 interface InputProps {
   field: Field;
   kept: boolean;
-  type: string | undefined;
   value: unknown;
   error: string | null;
   change: (value: unknown) => void;
 }
 
-function Input({ field, kept, type, value, error, change }: InputProps) {
+function Input({ field, kept, value, error, change }: InputProps) {
   const told = field.told ? <Told text={field.told} /> : undefined;
   const common = {
     label: field.label,
@@ -170,7 +179,7 @@ function Input({ field, kept, type, value, error, change }: InputProps) {
         />
       );
     case 'file':
-      return <FileField {...common} namesOf={field.names ? type : undefined} value={text} change={typed} />;
+      return <FileField {...common} lines={field.names.length === 0} value={text} change={typed} />;
     case 'json':
       return (
         <Textarea

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fieldsOf, isAsked } from './schema';
+import { fieldsOf, isAsked, matches, type Settings } from './schema';
 
 test('a setting that may be on, off or left out is chosen, and one that is always on or off is switched', () => {
   const properties = {
@@ -17,14 +17,22 @@ test('a setting that may be on, off or left out is chosen, and one that is alway
 
 test('a file of names is told from other files', () => {
   const properties = {
-    events_file: { anyOf: [{ type: 'string' }, { type: 'null' }], format: 'path', 'x-names': true },
+    events_file: {
+      anyOf: [{ type: 'string' }, { type: 'null' }],
+      format: 'path',
+      'x-names': { event_source: '^(schema|both)$' },
+    },
+    event_source: { enum: ['file', 'schema', 'both'], type: 'string' },
     key_file: { type: 'string', format: 'path' },
   };
-  const found = fieldsOf({ properties }, [], true).map(({ key, kind, names }) => [key, kind, names]);
-  expect(found).toEqual([
-    ['events_file', 'file', true],
-    ['key_file', 'file', false],
+  const found = fieldsOf({ properties }, [], true);
+  expect(found.map(({ key, kind, names }) => [key, kind, names.length])).toEqual([
+    ['events_file', 'file', 1],
+    ['event_source', 'choice', 0],
+    ['key_file', 'file', 0],
   ]);
+  const asks = (value: Settings) => matches(found[0]?.names ?? [], value);
+  expect([{}, { event_source: 'file' }, { event_source: 'both' }].map(asks)).toEqual([false, false, true]);
 });
 
 test('a setting that another one calls for is asked for where that is so, and stays where it says something', () => {

@@ -18,8 +18,8 @@ export interface Field {
   least?: number | undefined;
   most?: number | undefined;
   whole?: boolean | undefined;
-  /** It names a file of names, of which the server says what becomes of each. */
-  names: boolean;
+  /** It names a file of names, of which the server says what becomes of each; where the values of these other fields match, the system is asked for names too. */
+  names: [string, RegExp][];
 }
 
 interface Schema {
@@ -34,7 +34,7 @@ interface Schema {
   minimum?: number;
   maximum?: number;
   'x-when'?: Record<string, string>;
-  'x-names'?: boolean;
+  'x-names'?: Record<string, string>;
   anyOf?: Schema[];
   items?: Schema;
   $ref?: string;
@@ -55,9 +55,11 @@ export function fieldsOf(
     const one = plain(raw, root);
     const kind = secrets.includes(key) ? 'secret' : kindOf(one, raw, uploads);
     // What a connector has no setting for says nothing.
-    const when = Object.entries(raw['x-when'] ?? {})
-      .filter(([other]) => other in (root.properties ?? {}))
-      .map(([other, like]): [string, RegExp] => [other, new RegExp(like, 'i')]);
+    const likes = (said: Record<string, string> = {}) =>
+      Object.entries(said)
+        .filter(([other]) => other in (root.properties ?? {}))
+        .map(([other, like]): [string, RegExp] => [other, new RegExp(like, 'i')]);
+    const when = likes(raw['x-when']);
     return {
       key,
       label: labelOf(key),
@@ -72,7 +74,7 @@ export function fieldsOf(
       least: one.minimum,
       most: one.maximum,
       whole: one.type === 'integer',
-      names: raw['x-names'] === true,
+      names: likes(raw['x-names']),
     };
   });
   return found.sort((a, b) => Number(b.required) - Number(a.required));
@@ -80,7 +82,10 @@ export function fieldsOf(
 
 /** Whether a field is asked for, given the others; one that says something already stays in sight. */
 export const isAsked = ({ key, when }: Field, value: Settings): boolean =>
-  value[key] !== undefined || when.every(([other, like]) => like.test(String(value[other] ?? '')));
+  value[key] !== undefined || matches(when, value);
+
+export const matches = (likes: [string, RegExp][], value: Settings): boolean =>
+  likes.every(([other, like]) => like.test(String(value[other] ?? '')));
 
 /** The one schema that is not null, behind its references. */
 function plain(schema: Schema, root: Schema): Schema {

@@ -11,13 +11,13 @@ from pydantic import Field
 
 from millrace.connect import registry
 from millrace.connect.listed_names import ListedNames
-from millrace.control import checks, connections, files, freshness, pipelines
+from millrace.control import checks, connections, files, freshness, pipelines, source_names
 from millrace.control.actors import Permission
 from millrace.control.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
 from millrace.control.freshness import Freshness
 from millrace.control.home import Home
-from millrace.control.operations.names import FileName, Name
+from millrace.control.operations.names import Name
 from millrace.data.dataclass import dataclass
 
 Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]
@@ -165,11 +165,18 @@ def check(home: Home, name: Name | None = None) -> list[checks.Checked]:
     return checks.check(home, name)
 
 
-@operation("GET", "/connectors/sources/{type}/names", "pipelines.edit", noun="sources")
-def names(home: Home, type: Type, file: FileName) -> ListedNames:
-    """Show what a file of names says that was sent, such as CleverTap's CSV of event names, before a source is saved:
-    which names will be read, which cannot be exported, and which are in it twice."""
-    return files.names(home, type, file)
+@operation("POST", "/connectors/sources/{type}/names", "pipelines.edit", noun="sources")
+def names(
+    home: Home,
+    type: Type,
+    config: Config,
+    source: Annotated[Name, Field(description="A saved one, whose secrets are kept.")] | None = None,
+    draft: Annotated[int, Field(ge=0, lt=1 << 63, description="A draft, whose secrets are kept.")] | None = None,
+) -> ListedNames:
+    """Show what becomes of each name that a source with these settings would read, before it is saved, such as the
+    events of a CleverTap project: which will be read, which cannot be exported, and which are in the file twice. A file
+    was sent before; where the settings want it, the system is asked for its names."""
+    return source_names.names(home, type, config, source=source, draft=draft)
 
 
 OPERATIONS = (*SOURCES.all, *DESTINATIONS.all, check, names)

@@ -65,7 +65,11 @@ class Config(SourceConfig):
     events_file: str | None = Field(
         None,
         description="CSV with the event names (Settings > Schema > Events > Download as CSV).",
-        json_schema_extra={"format": "path", "x-names": True},
+        json_schema_extra={
+            "format": "path",
+            "x-names": {"event_source": "^(schema|both)$"},
+            "x-when": {"event_source": "^(file|both)?$"},
+        },
     )
     event_source: Literal["file", "schema", "both"] = Field(
         "file", description="Where event names come from: the file, the project's schema (read at each run), or both."

@@ -132,7 +132,16 @@ def parse(content: bytes) -> EventsFile:
         raise _refused("it has no event names", "Download it again; the project needs at least one event.")
     if len(met) > MOST_NAMES:
         raise _refused(f"it has {len(met):,} names; {MOST_NAMES:,} are the most", "Remove names that you do not need.")
-    alike = _alike(met)
+    found = told(listed, twice)
+    if all(name in SYSTEM for name in met):
+        odd = "the file has system events only; custom events are on the other tab of the same page"
+        found = replace(found, warnings=(*found.warnings, odd))
+    return found
+
+
+def told(listed: Sequence[ListedName], twice: int) -> EventsFile:
+    """These names, ``twice`` of which are listed again, with what a person should know of each and of all."""
+    alike = _alike(row.name for row in listed if row.fate != "twice")
     return EventsFile(tuple(_noted(row, alike) for row in listed), twice, tuple(_warnings(listed, alike)))
 
 
@@ -230,7 +239,7 @@ def _noted(row: ListedName, alike: Mapping[str, Sequence[str]]) -> ListedName:
         notes.append(f"not the same event as {_quoted(others)}")
     if row.status and row.status in _GONE:
         notes.append(f"{row.status.lower()} in CleverTap")
-    return replace(row, note="; ".join(notes)) if notes else row
+    return replace(row, note="; ".join(notes) or None)
 
 
 def _warnings(listed: Iterable[ListedName], alike: Mapping[str, list[str]]) -> Iterator[str]:
@@ -243,8 +252,6 @@ def _warnings(listed: Iterable[ListedName], alike: Mapping[str, list[str]]) -> I
     for status in _GONE:
         if marked := [row.name for row in rows if row.status == status]:
             yield f"{status.lower()} in CleverTap, so new events may never come: {_quoted(marked)}"
-    if all(row.name in SYSTEM for row in rows):
-        yield "the file has system events only; custom events are on the other tab of the same page"
 
 
 def _quoted(names: list[str]) -> str:

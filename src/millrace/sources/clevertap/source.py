@@ -10,16 +10,17 @@ from typing import Any
 
 from millrace.connect.frequency import Frequency
 from millrace.connect.http.waits import Stopped
+from millrace.connect.listed_names import ListedNames
 from millrace.connect.source import Context, Count, Countable, Memory, Reading, Seen, Slice, Stream, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.data import columns
 from millrace.data.batch import JSON, Checkpoint, Item, Lane, LoadMode, Mark
-from millrace.errors import ConfigError, Transient
-from millrace.sources.clevertap import campaigns, events_file, forgetting, listings, people, records, state
+from millrace.errors import ConfigError
+from millrace.sources.clevertap import campaigns, event_names, forgetting, listings, people, records, state
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.known import Mode, history_part
-from millrace.sources.clevertap.notes import Notes, some
+from millrace.sources.clevertap.notes import Notes
 from millrace.sources.clevertap.planner import (
     FREQUENCY,
     LEGACY_FREQUENCY,
@@ -67,6 +68,10 @@ class Source(AnySource[Config]):
 
         with closing(CleverTap(self.config, self.context)) as client:
             return checks.verdicts(self.config, client, self._today())
+
+    def listed_names(self) -> ListedNames:
+        with closing(CleverTap(self.config, self.context)) as client:
+            return event_names.preview(self.config, client)
 
     def streams(self) -> list[Stream]:
         return [
@@ -399,29 +404,7 @@ class Source(AnySource[Config]):
         )
 
     def _names(self, client: CleverTap, *, warn: bool = True) -> tuple[str, ...]:
-        """The names to read now, in order: those of the file, then those of the schema."""
-        names: dict[str, None] = {}
-        discarded: list[str] = []
-        if self.config.event_source != "schema" and self.config.events_file:
-            listed = events_file.load(self.config.events_file)
-            names.update(dict.fromkeys(listed.names))
-            discarded += listed.discarded
-        if self.config.event_source != "file":
-            try:
-                catalogue = client.schema()
-            except (Unanswered, Transient) as failure:
-                error = as_error(failure) or failure
-                if self.config.event_source == "schema":
-                    raise error from None
-                self._notes.say("schema_unread", f"CleverTap's list of events could not be read: {error}")
-                catalogue = []
-            discarded += [entry["name"] for entry in catalogue if str(entry.get("status")).lower() == "discarded"]
-            names.update(dict.fromkeys(entry["name"] for entry in catalogue))
-        if warn and discarded:
-            self._notes.say(
-                "discarded", f"discarded in CleverTap, so nothing new comes: {some(dict.fromkeys(discarded))}"
-            )
-        return tuple(names)
+        return event_names.to_read(self.config, client, self._notes.say, warn=warn)
 
     def _days(self, client: CleverTap, slices: Sequence[Slice]) -> Iterator[tuple[str, date]]:
         names = self._names(client, warn=False) if any(each.name is None for each in slices) else ()

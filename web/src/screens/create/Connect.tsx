@@ -97,6 +97,7 @@ export function Connect({ type, draft }: Props) {
                   secrets={connector.data.secrets}
                   kept={draft?.secret_keys ?? []}
                   sends={type}
+                  of={draft ? { draft: draft.number } : undefined}
                   value={config}
                   change={setConfig}
                   wrong={wrongOf(error)}
