@@ -470,14 +470,29 @@ def test_an_appended_stream_without_marks_is_not_set_back_to_where_it_was(rig: R
     rig.script.stream("items", *tales, key=("id",))
     rig.create("append")
     first, second = rig.run(), rig.run()
-    with pytest.raises(ConfigError, match="where it was before"):
+    with pytest.raises(ConfigError, match="from there on") as caught:
         positions.back_to(rig.home, PIPELINE, first.id)
-    # Where it is already, and where it never was, nothing comes again.
+    assert (caught.value.code, "--append-again" in str(caught.value.hint)) == ("would_double", True)
+    # Where it is already, nothing comes again; of a place where it never was nobody knows.
     positions.back_to(rig.home, PIPELINE, second.id)
-    positions.put(rig.home, PIPELINE, "items", "incremental", 7)
+    for place in (7, 0, None):
+        with pytest.raises(ConfigError, match="doubled"):
+            positions.put(rig.home, PIPELINE, "items", "incremental", place)
+    positions.put(rig.home, PIPELINE, "items", "incremental", 7, append_again=True)
     positions.put(rig.home, PIPELINE, "items", "incremental", 2)
     rig.run()
     assert rig.rows("items", "id") == [1, 2, 3]
+
+
+def test_an_appended_stream_is_read_again_where_its_rows_may_stand_twice(rig: Rig):
+    tales = ([items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(2), Checkpoint(2)])
+    rig.script.stream("items", *tales, key=("id",))
+    rig.create("append")
+    first = rig.run()
+    rig.run()
+    positions.back_to(rig.home, PIPELINE, first.id, append_again=True)
+    rig.run()
+    assert rig.rows("items", "id") == [1, 2, 2]
 
 
 def reloaded(rig: Rig, mode: str = "append") -> Rig:

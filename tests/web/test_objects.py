@@ -91,6 +91,28 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     expect(page.get_by_role("link", name="Only what operator did")).to_have_count(0)
 
 
+def test_a_position_from_which_appended_rows_may_come_again_is_asked_about(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    opened(home, tmp_path, warehouse="archive")
+    pipelines.create(home, Wish("kept", "app of archive", "archive", load_mode="append"))
+    runs.run(home, "kept")
+    arrive(page, home, "/pipelines/kept/objects", "kim@example.com")
+    page.get_by_role("button", name="Actions of Orders").click()
+    page.get_by_role("menuitem", name="Change its position", exact=True).click()
+    asked = page.get_by_role("dialog")
+    asked.get_by_role("textbox", name="Position").fill("1")
+    twice = asked.get_by_role("checkbox", name="Rows that come again may stand there twice")
+    expect(twice).to_be_hidden()
+    asked.get_by_role("button", name="Read from there on").click()
+    expect(asked.get_by_role("alert")).to_contain_text("Orders is appended")
+    assert objects.find(home, "kept", "Orders").positions["incremental"] == 2
+    twice.check()
+    asked.get_by_role("button", name="Read from there on").click()
+    expect(asked).to_be_hidden()
+    assert objects.find(home, "kept", "Orders").positions["incremental"] == 1
+
+
 def test_an_object_says_why_it_failed_what_it_read_and_its_failed_events_go_again(
     page: Page, home: Home, script: Script, tmp_path: Path
 ) -> None:

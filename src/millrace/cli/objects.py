@@ -31,6 +31,9 @@ group = noun("objects", "What a pipeline reads of its source, how, and from wher
 Category = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
 Lane = Literal["incremental", "historical"]
 LANE = typer.Option(metavar="LANE", help="incremental, or historical.")
+APPEND_AGAIN = typer.Option(
+    "--append-again", help="Rows that come again may stand twice in tables that are appended to."
+)
 
 WAITS = "waits for a worker"
 
@@ -126,6 +129,7 @@ def position(
         typer.Option("--at", metavar="TIME", help="Read from where it was at that moment, in UTC."),
     ] = None,
     lane: Annotated[Lane, LANE] = "incremental",
+    append_again: Annotated[bool, APPEND_AGAIN] = False,
 ) -> None:
     """Show how far an object was read, or let it be read from another position on."""
     from millrace.control.operations import objects
@@ -134,11 +138,11 @@ def position(
         raise ConfigError("there are two positions", hint="Give --set or --at.", code="usage")
     with face.desk() as desk:
         if at is not None:
-            found = desk.ask(objects.set_back, pipeline, object_, at.replace(tzinfo=UTC), lane)
+            found = desk.ask(objects.set_back, pipeline, object_, at.replace(tzinfo=UTC), lane, append_again)
         elif set_ is None:
             found = desk.ask(objects.find, pipeline, object_)
         else:
-            found = desk.ask(objects.change_position, pipeline, object_, _json(set_), lane)
+            found = desk.ask(objects.change_position, pipeline, object_, _json(set_), lane, append_again)
     face.answer(found, list(_positions(found)) or [f"{object_} was not read yet."])
 
 
@@ -151,6 +155,7 @@ def log_position(
             "--set", metavar="PLACE", help="Read from there on: an LSN, FILE:POSITION, a GTID, a resume token, a time."
         ),
     ] = None,
+    append_again: Annotated[bool, APPEND_AGAIN] = False,
 ) -> None:
     """Show how far the log of the source was read, or let it be read from another place on.
 
@@ -159,7 +164,10 @@ def log_position(
     from millrace.control.operations import objects
 
     with face.desk() as desk:
-        found = desk.ask(objects.log_position, pipeline) if set_ is None else desk.ask(objects.move_log, pipeline, set_)
+        if set_ is None:
+            found = desk.ask(objects.log_position, pipeline)
+        else:
+            found = desk.ask(objects.move_log, pipeline, set_, append_again)
     since = ago(found.committed_at, datetime.now(UTC))
     face.answer(found, [f"{found.position}  {dim(f'run {found.run}' if found.run else 'set by hand')}  {dim(since)}"])
 
@@ -184,12 +192,13 @@ def back_to(
     pipeline: Annotated[str, PIPELINE],
     run: Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of a run that committed something.")],
     object_: Annotated[str | None, typer.Option("--object", metavar="OBJECT", help="Only this object.")] = None,
+    append_again: Annotated[bool, APPEND_AGAIN] = False,
 ) -> None:
     """Set positions back to where a run left them. The next run reads from there."""
     from millrace.control.operations import objects
 
     with face.desk() as desk:
-        found = desk.ask(objects.back_to, pipeline, run, object_)
+        found = desk.ask(objects.back_to, pipeline, run, object_, append_again)
     names = ", ".join(dict.fromkeys(one.stream for one in found))
     face.answer(found, [f"{mark('good')} {names}: read again from where run {run} ended."])
 

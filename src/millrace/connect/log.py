@@ -66,6 +66,10 @@ class Log(ABC):
         """
 
     @abstractmethod
+    def reaches(self, cursor: JSON, read: JSON) -> bool:
+        """Behind the cursor comes nothing that lies in front of the cursor ``read``. False where that is not sure."""
+
+    @abstractmethod
     def forget(self) -> None:
         """What the system keeps for the pipeline is gone from it. Nothing happens when there is nothing.
 

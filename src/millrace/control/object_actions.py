@@ -133,8 +133,11 @@ def restart_historical(home: Home, pipeline: str, name: str) -> Job:
     return job
 
 
-def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JSON) -> Object:
-    """The object is read from that position, at once where the pipeline is active. Raises AlreadyRunning."""
+def change_position(
+    home: Home, pipeline: str, name: str, lane: Lane, cursor: JSON, *, append_again: bool = False
+) -> Object:
+    """The object is read from that position (`positions.put`), at once where the pipeline is active. Raises
+    AlreadyRunning."""
     found, one = _allowed(home, pipeline, name, "change_position")
     if lane == "incremental" and positions.of_log(home, pipeline) is not None:
         raise ConfigError(
@@ -142,33 +145,38 @@ def change_position(home: Home, pipeline: str, name: str, lane: Lane, cursor: JS
             hint=f"Change where the log is read: `{as_typed('objects', 'log-position', pipeline, '--set')} PLACE`.",
             code="log_based",
         )
-    positions.put(home, pipeline, one.name, lane, cursor)
+    positions.put(home, pipeline, one.name, lane, cursor, append_again=append_again)
     if found.state == "ACTIVE" and one.state == "ACTIVE":
         jobs.start(home, pipeline, only=[one.name])
     return objects.find(home, pipeline, name)
 
 
-def move_log(home: Home, pipeline: str, wanted: str) -> positions.Position:
+def move_log(home: Home, pipeline: str, wanted: str, *, append_again: bool = False) -> positions.Position:
     """The log is read from another place on, at once where the pipeline is active (`positions.move_log`)."""
-    moved = positions.move_log(home, pipeline, wanted)
+    moved = positions.move_log(home, pipeline, wanted, append_again=append_again)
     if pipelines.find(home, pipeline).state == "ACTIVE":
         jobs.start(home, pipeline)
     return moved
 
 
-def set_back(home: Home, pipeline: str, name: str, lane: Lane, moment: datetime) -> Object:
+def set_back(
+    home: Home, pipeline: str, name: str, lane: Lane, moment: datetime, *, append_again: bool = False
+) -> Object:
     """The object is read from where it was at that moment, at once where the pipeline is active; what was read since
     comes again. Raises ConfigError for a moment that is still to come, and AlreadyRunning."""
     home.actor.must("pipelines.edit")
     if moment > home.database.now():
         raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
     _, one = _allowed(home, pipeline, name, "change_position")
-    return change_position(home, pipeline, name, lane, positions.as_of(home, pipeline, one.name, lane, moment))
+    cursor = positions.as_of(home, pipeline, one.name, lane, moment)
+    return change_position(home, pipeline, name, lane, cursor, append_again=append_again)
 
 
-def back_to(home: Home, pipeline: str, run: int, *, name: str | None = None) -> Sequence[positions.Position]:
+def back_to(
+    home: Home, pipeline: str, run: int, *, name: str | None = None, append_again: bool = False
+) -> Sequence[positions.Position]:
     """Every position that the run committed, of one object or of all, is where that run left it."""
-    return positions.back_to(home, pipeline, run, stream=name)
+    return positions.back_to(home, pipeline, run, stream=name, append_again=append_again)
 
 
 def set_query_mode(home: Home, pipeline: str, name: str, mode: JSON) -> Object:

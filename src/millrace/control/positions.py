@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 # So many earlier places of a log are known to whoever looks for another one.
 _KNOWN = 1000
+_AGAIN = (
+    "Use `millrace resync --mode drop-and-load`, which fills a new table. Where nothing comes again from there on, or "
+    "may stand there twice, say so with `--append-again` (in the API `append_again`)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +92,17 @@ def put(
     *,
     progress: float | None = None,
     memory: bool = False,
+    append_again: bool = False,
 ) -> Position:
     """The lane is at ``cursor`` (None: at its beginning), and the next run reads from there.
 
     With ``memory`` False the source forgets what it marked as read, so that rows read again count as new; a table
     with a key takes them without doubling, and one that is appended to keeps the marks. Raises ConfigError where rows
-    that are there would be doubled, and AlreadyRunning while the pipeline runs.
+    that are there could be doubled, unless these may be (``append_again``), and AlreadyRunning while the pipeline runs.
     """
     home.actor.must("pipelines.edit")
     position = Position(stream, lane, cursor, progress, datetime.now(UTC), None)
-    _put(home, pipeline, lambda: [position], memory=memory)
+    _put(home, pipeline, lambda: [position], memory=memory, append_again=append_again)
     return position
 
 
@@ -113,12 +118,13 @@ def as_of(home: Home, pipeline: str, stream: str, lane: Lane, moment: datetime) 
         return connection.execute(sa.select(h.cursor).where(*mine).order_by(h.id.desc()).limit(1)).scalar()
 
 
-def move_log(home: Home, pipeline: str, wanted: str) -> Position:
+def move_log(home: Home, pipeline: str, wanted: str, *, append_again: bool = False) -> Position:
     """The log that the pipeline follows is read from another place on, which its system has, and the next run begins
     there. ``wanted`` is in the words of that system: an LSN, a file with a position, a GTID, a resume token, a time.
 
-    Objects keep their histories. Raises ConfigError "not_log_based" and "log_position", AlreadyRunning while the
-    pipeline runs, and what the source raises.
+    Objects keep their histories. Raises ConfigError "not_log_based" and "log_position", and "would_double" where
+    changes could be appended a second time, unless they may be (``append_again``); AlreadyRunning while the pipeline
+    runs, and what the source raises.
     """
     home.actor.must("pipelines.edit")
     if of_log(home, pipeline) is None:
@@ -126,13 +132,17 @@ def move_log(home: Home, pipeline: str, wanted: str) -> Position:
 
     def made() -> list[Position]:
         # Within the lease: nobody reads on meanwhile.
-        return [Position(LOG, "incremental", _in_log(home, pipeline, wanted), None, datetime.now(UTC), None)]
+        cursor = _in_log(home, pipeline, wanted, append_again=append_again)
+        return [Position(LOG, "incremental", cursor, None, datetime.now(UTC), None)]
 
-    return _put(home, pipeline, made, memory=True)[0]
+    return _put(home, pipeline, made, memory=True, append_again=append_again)[0]
 
 
-def _in_log(home: Home, pipeline: str, wanted: str) -> JSON:
-    """The cursor at that place of the log, which its system still has."""
+def _in_log(home: Home, pipeline: str, wanted: str, *, append_again: bool, kept: JSON = None) -> JSON:
+    """The cursor at that place of the log, which its system still has; ``kept``: the one that a run left there.
+
+    Raises ConfigError where changes of before would be appended a second time, and may not be.
+    """
     from millrace.control import crews
 
     known = [one for one in history(home, pipeline, LOG, "incremental", limit=_KNOWN) if one.cursor is not None]
@@ -140,7 +150,20 @@ def _in_log(home: Home, pipeline: str, wanted: str) -> JSON:
         log = ours.source().log()
         if log is None:
             raise no_log(pipeline)
-        return {**known[0].cursor, "position": log.moved(wanted, [one.cursor["position"] for one in known])}
+        moved = {**known[0].cursor, "position": log.moved(wanted, [one.cursor["position"] for one in known])}
+        found = kept or moved
+        # Where the last run left it, it may be put again, whoever put it elsewhere since.
+        read = next((one for one in known if one.run is not None), known[0]).cursor["position"]
+        doubled = ours.books.appended().intersection(found["streams"])
+        if doubled and not append_again and found["position"] != read and not log.reaches(found["position"], read):
+            raise ConfigError(
+                f"{', '.join(sorted(doubled))} is appended: changes that are read again from there on would stand in "
+                "its table twice",
+                hint=_AGAIN,
+                path="position",
+                code="would_double",
+            )
+    return found
 
 
 def no_log(pipeline: str) -> ConfigError:
@@ -168,11 +191,19 @@ def log_text(place: JSON) -> str:
     return json.dumps(place, sort_keys=True)
 
 
-def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, memory: bool = False) -> list[Position]:
+def back_to(
+    home: Home,
+    pipeline: str,
+    run: int,
+    *,
+    stream: str | None = None,
+    memory: bool = False,
+    append_again: bool = False,
+) -> list[Position]:
     """Every lane that the run committed, of one stream or of all, is where that run left it.
 
     Raises ConfigError when the run committed nothing, or its history is no longer kept; where a log does not reach
-    back to it; and where rows that are there would be doubled.
+    back to it; and where rows that are there could be doubled, unless these may be (``append_again``).
     """
     home.actor.must("pipelines.edit")
     id_ = find(home, pipeline).id
@@ -191,23 +222,23 @@ def back_to(home: Home, pipeline: str, run: int, *, stream: str | None = None, m
     positions = [Position(r.stream, r.lane, r.cursor, r.progress, now, None) for r in found]
 
     def made() -> list[Position]:
-        now_at = in_log(home, pipeline)
         for one in positions:
             if one.stream == LOG and one.cursor is not None:
-                _in_log(home, pipeline, log_text(one.cursor["position"]))
-                if now_at is None or one.cursor["position"] != now_at.cursor["position"]:
-                    _must_merge(home, pipeline, one.cursor["streams"])
+                place = log_text(one.cursor["position"])
+                _in_log(home, pipeline, place, append_again=append_again, kept=one.cursor)
         return positions
 
-    return [*_put(home, pipeline, made, memory=memory)]
+    return [*_put(home, pipeline, made, memory=memory, append_again=append_again)]
 
 
-def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, memory: bool) -> Sequence[Position]:
+def _put(
+    home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, memory: bool, append_again: bool
+) -> Sequence[Position]:
     """All of the positions hold, or none. They are made while nobody else has the pipeline."""
     id_ = find(home, pipeline).id
     with leases.held(home.database, lease_name(id_), what=f"pipeline {pipeline}") as lease:
         positions = made()
-        appended = _appended(home, pipeline, positions)
+        appended = _appended(home, pipeline, positions, append_again=append_again)
         expires_at = home.database.now() + timedelta(seconds=leases.LEASE_S)
         with home.database.transaction() as connection:
             leases.confirm(connection, lease, expires_at)  # I4
@@ -233,24 +264,10 @@ def _put(home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, m
     return positions
 
 
-def _must_merge(home: Home, pipeline: str, streams: Iterable[str]) -> None:
-    """Raises ConfigError where changes of these streams that come again would be appended once more."""
-    from millrace.control import crews
-
-    with crews.visit(home, pipeline) as ours:
-        doubled = sorted(ours.books.appended().intersection(streams))
-    if doubled:
-        raise ConfigError(
-            f"{', '.join(doubled)} is appended: changes that are read again would be appended a second time",
-            hint="Use `millrace resync --mode drop-and-load`, or move the log alone: `millrace objects log-position`.",
-            code="would_double",
-        )
-
-
-def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[str]:
+def _appended(home: Home, pipeline: str, positions: Sequence[Position], *, append_again: bool) -> set[str]:
     """The streams whose rows are in tables that are appended to.
 
-    Raises ConfigError where rows that come again would stand beside those that are in the tables.
+    Raises ConfigError where rows that come again could stand beside those that are in the tables, and may not.
     """
     from millrace.control import crews
 
@@ -265,25 +282,25 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position]) -> set[s
             assert source is not None
             for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
                 source.must_match(Stream(one.stream), cursor)
-            if one.stream in appended and _comes_again(home, pipeline, ours.books, one):
-                since = "its beginning" if one.cursor is None else "where it was before"
+            if one.stream in appended and not append_again and _may_come_again(home, pipeline, ours.books, one):
+                rows = "its rows would be doubled" if one.cursor is None else "rows that come again would be doubled"
+                since = "its beginning" if one.cursor is None else "there on"
                 raise ConfigError(
-                    f"{one.stream} is appended: read from {since} into the same table, its rows would be doubled",
-                    hint="Use `millrace resync --mode drop-and-load`.",
+                    f"{one.stream} is appended: read from {since} into the same table, {rows}",
+                    hint=_AGAIN,
+                    path="position",
                     code="would_double",
                 )
     return appended
 
 
-def _comes_again(home: Home, pipeline: str, books: Books, one: Position) -> bool:
-    """From that position on, rows are read that were read before, and no mark tells which ones they are.
-
-    A place where the lane never was is taken for a later one: nobody but the source can compare two.
-    """
+def _may_come_again(home: Home, pipeline: str, books: Books, one: Position) -> bool:
+    """From that position on, rows may be read that were read before, and no mark tells which ones they are: nobody but
+    the source can say whether a place is a later one."""
     if one.cursor is None:
         return True
     if one.cursor == books.cursor(one.stream, one.lane) or books.memory(one.stream).parts():
         return False
     ended = [each for each in history(home, pipeline, one.stream, one.lane, limit=_KNOWN) if each.run is not None]
     # Where the last run left it, it may be put again, whoever put it elsewhere since.
-    return one.cursor in [each.cursor for each in ended] and one.cursor != ended[0].cursor
+    return not ended or one.cursor != ended[0].cursor

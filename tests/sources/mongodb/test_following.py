@@ -215,3 +215,23 @@ def test_the_time_in_a_token_of_mongodb_is_read_and_in_others_none() -> None:
         {"_data": "82xx"},
     ):
         assert following.token_time(other) is None
+
+
+def test_changes_that_are_appended_come_again_only_where_somebody_says_so(site: Site, mongo: Deployment) -> None:
+    orders = mongo.database["orders"]
+    orders.insert_one({"_id": 1})
+    site.create("append")
+    site.run()
+    orders.insert_one({"_id": 2})
+    site.run()
+    earlier = positions.log_text(positions.of_log(site.home, PIPELINE))
+    orders.insert_one({"_id": 3})
+    site.run()
+    read = positions.log_text(positions.of_log(site.home, PIPELINE))
+    with pytest.raises(ConfigError, match="orders is appended") as caught:
+        positions.move_log(site.home, PIPELINE, earlier)
+    assert caught.value.code == "would_double"
+    positions.move_log(site.home, PIPELINE, read)
+    positions.move_log(site.home, PIPELINE, earlier, append_again=True)
+    site.run()
+    assert site.rows("orders", "_id") == [("1",), ("2",), ("3",), ("3",)]

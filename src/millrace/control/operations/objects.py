@@ -23,6 +23,9 @@ from millrace.data.dataclass import dataclass
 
 Action: TypeAlias = Literal["run_now", "pause", "resume", "skip", "include", "restart", "restart_historical"]
 Lane: TypeAlias = Literal["incremental", "historical"]
+AppendAgain: TypeAlias = Annotated[
+    bool, Field(description="Rows that come again may stand twice in tables that are appended to.")
+]
 
 
 @operation("GET", "/pipelines/{pipeline}/objects")
@@ -77,9 +80,10 @@ def change_position(
     object: Name,
     position: Annotated[Any, Field(description="As `positions` of the object has it; null: its beginning.")],
     lane: Lane = "incremental",
+    append_again: AppendAgain = False,
 ) -> Object:
     """Read an object from another position on. What is read twice is merged where its table has a key."""
-    return object_actions.change_position(home, pipeline, object, lane, position)
+    return object_actions.change_position(home, pipeline, object, lane, position, append_again=append_again)
 
 
 @operation("PUT", "/pipelines/{pipeline}/objects/{object}/position-at", "pipelines.edit")
@@ -89,9 +93,10 @@ def set_back(
     object: Name,
     time: Annotated[Moment, Field(description="A moment that is over; without an offset it is UTC.")],
     lane: Lane = "incremental",
+    append_again: AppendAgain = False,
 ) -> Object:
     """Read an object from where it was at a moment. What was read since then comes again."""
-    return object_actions.set_back(home, pipeline, object, lane, time)
+    return object_actions.set_back(home, pipeline, object, lane, time, append_again=append_again)
 
 
 @operation("GET", "/pipelines/{pipeline}/objects/{object}/positions")
@@ -112,10 +117,11 @@ def back_to(
     pipeline: Name,
     run: Number,
     object: Annotated[Name, Field(description="Only this object.")] | None = None,
+    append_again: AppendAgain = False,
 ) -> list[Position]:
     """Set positions back to where a run left them."""
     name = None if object is None else objects.find(home, pipeline, object).name
-    return list(object_actions.back_to(home, pipeline, run, name=name))
+    return list(object_actions.back_to(home, pipeline, run, name=name, append_again=append_again))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +155,11 @@ def move_log(
             description="An LSN; a file with a position (mysql-bin.000042:4711), or a GTID; a resume token, or a time.",
         ),
     ],
+    append_again: AppendAgain = False,
 ) -> LogPosition:
     """Read the log from another place on, which its system still has. What is read twice is merged where a table has a
     key; what is passed over is not read."""
-    return _in_log(pipeline, object_actions.move_log(home, pipeline, position))
+    return _in_log(pipeline, object_actions.move_log(home, pipeline, position, append_again=append_again))
 
 
 def _in_log(pipeline: str, found: Position) -> LogPosition:

@@ -104,6 +104,12 @@ class Log(AnyLog):
         tokens: dict[str, JSON] = {} if token is None else {self.scopes[0]: dict(token)}
         return position(tokens, time or token_time(token), names)
 
+    def reaches(self, cursor: JSON, read: JSON) -> bool:
+        """Of one time there may be several changes, and a place between them."""
+        if cursor["tokens"] and cursor["tokens"] == read["tokens"]:
+            return True
+        return bool(cursor["time"] and read["time"] and cursor["time"] > read["time"])
+
     def retention(self) -> Retention | None:
         """How far the oplog reaches back, where the user may read it."""
         if self._at is None:

@@ -135,3 +135,42 @@ def test_a_place_that_is_none_is_refused_and_nothing_moves(site: Site, shop: Dat
     assert "no transaction" in refused(site, f"{server}:1-77").message
     assert "no order" in refused(site, f"{server}:1-77:tag:1-3").message
     assert positions.of_log(site.home, "followed") == held
+
+
+def test_changes_that_are_appended_come_again_only_where_somebody_says_so(site: Site, shop: Database) -> None:
+    shop.run("CREATE TABLE pets (id int PRIMARY KEY, name varchar(9))", "INSERT INTO pets VALUES (1, 'a')")
+    site.create("append")
+    first = site.run()
+    file, before = end(shop)
+    shop.run("INSERT INTO pets VALUES (2, 'b')")
+    site.run()
+    _, read = end(shop)
+    for back in (
+        lambda: positions.move_log(site.home, "followed", f"{file}:{before}"),
+        lambda: positions.back_to(site.home, "followed", first.id),
+    ):
+        with pytest.raises(ConfigError, match="pets is appended") as caught:
+            back()
+        assert (caught.value.code, "--append-again" in str(caught.value.hint)) == ("would_double", True)
+    assert positions.log_text(positions.of_log(site.home, "followed")) == f"{file}:{read}"
+    # Ahead nothing comes again, nor from where the last run ended.
+    shop.run("INSERT INTO pets VALUES (3, 'c')")
+    _, last = end(shop)
+    positions.move_log(site.home, "followed", f"{file}:{last}")
+    positions.move_log(site.home, "followed", f"{file}:{read}")
+    site.run()
+    assert names(site) == [(1, "a"), (2, "b"), (3, "c")]
+    positions.move_log(site.home, "followed", f"{file}:{read}", append_again=True)
+    site.run()
+    assert names(site) == [(1, "a"), (2, "b"), (3, "c"), (3, "c")]
+
+
+def test_of_tables_without_a_key_changes_do_not_come_again_either(site: Site, shop: Database) -> None:
+    shop.run("CREATE TABLE pets (id int, name varchar(9))", "INSERT INTO pets VALUES (1, 'a')")
+    site.create()
+    site.run()
+    file, before = end(shop)
+    shop.run("INSERT INTO pets VALUES (2, 'b')")
+    site.run()
+    with pytest.raises(ConfigError, match="pets is appended"):
+        positions.move_log(site.home, "followed", f"{file}:{before}")

@@ -77,6 +77,9 @@ class Log(AnyLog):
         with connected(self.config, self.context) as (session, _):
             return moving.moved(self, session, wanted, known)
 
+    def reaches(self, cursor: JSON, read: JSON) -> bool:
+        return cursor["server"] == read["server"] and Position.of(cursor).at >= Position.of(read).at
+
     def tracking(self, session: Session, cursor: JSON) -> Tracking:
         """The tables as they were at the cursor."""
         return Tracking(

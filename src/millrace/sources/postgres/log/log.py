@@ -140,6 +140,9 @@ class Log(AnyLog):
         # The place is one of the server as it is now, whatever timeline was read before.
         return {"lsn": lsn_text(at), "unseen": known[0]["unseen"], "tables": known[0].get("tables", {})}
 
+    def reaches(self, cursor: JSON, read: JSON) -> bool:
+        return lsn(cursor["lsn"]) >= lsn(read["lsn"])
+
     def forget(self) -> None:
         self.close()
         try:

@@ -1,7 +1,7 @@
-import { Button, Group, JsonInput, Modal, SegmentedControl, Stack, Text } from '@mantine/core';
+import { Button, Checkbox, Group, JsonInput, Modal, SegmentedControl, Stack, Text } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
-import { api, body, type Schemas } from '~/api/client';
+import { api, body, Problem, type Schemas } from '~/api/client';
 import { exactly } from '~/api/exact';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
@@ -82,6 +82,24 @@ function Ask({ title, verb, busy, may = true, error, submit, close, children }: 
   );
 }
 
+interface AppendAgainProps {
+  error: Error | null;
+  value: boolean;
+  change: (value: boolean) => void;
+}
+
+/** Asked where rows that come again would stand twice in a table that is appended to. */
+export function AppendAgain({ error, value, change }: AppendAgainProps) {
+  if (!value && !(error instanceof Problem && error.code === 'WOULD_DOUBLE')) return null;
+  return (
+    <Checkbox
+      label="Rows that come again may stand there twice"
+      checked={value}
+      onChange={(event) => change(event.currentTarget.checked)}
+    />
+  );
+}
+
 /** What is known of the objects of a pipeline is asked for anew, and the words are said. */
 function useSettled(pipeline: string, close: () => void) {
   const client = useQueryClient();
@@ -111,6 +129,7 @@ function Position({ pipeline, object, close }: Props) {
     lanes.length === 0 || lanes.includes('incremental') ? 'incremental' : 'historical',
   );
   const [written, setText] = useState<string | null>(null);
+  const [again, setAgain] = useState(false);
   const path = { pipeline, object: object.name };
   const settled = useSettled(pipeline, close);
   const earlier = useQuery({
@@ -132,7 +151,7 @@ function Position({ pipeline, object, close }: Props) {
       body(
         api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/position', {
           params: { path },
-          body: { position, lane },
+          body: { position, lane, append_again: again },
         }),
       ),
     onSuccess: () => settled(`${object.name} is read from there on.`),
@@ -148,9 +167,7 @@ function Position({ pipeline, object, close }: Props) {
       submit={() => save.mutate(wanted?.value ?? null)}
       close={close}
     >
-      <Text size="sm">
-        What is read twice is merged where its table has a key; elsewhere it is there twice.
-      </Text>
+      <Text size="sm">What is read twice is merged where its table has a key.</Text>
       {lanes.length > 1 && (
         <SegmentedControl
           size="xs"
@@ -191,6 +208,7 @@ function Position({ pipeline, object, close }: Props) {
           ))}
         </section>
       )}
+      <AppendAgain error={save.error} value={again} change={setAgain} />
     </Ask>
   );
 }

@@ -7,6 +7,7 @@ import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { done } from '~/parts/notices';
+import { AppendAgain } from './Change';
 
 /** How far the one log was read in which the changes of all objects stand; nothing where none is followed. */
 export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
@@ -14,6 +15,7 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
   const params = { path: { pipeline } };
   const queryKey = ['objects', pipeline, 'log'];
   const [text, type] = useState<string | null>(null);
+  const [again, setAgain] = useState(false);
   const log = useQuery({
     queryKey,
     retry: false,
@@ -21,13 +23,24 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
   });
   const move = useMutation({
     mutationFn: (position: string) =>
-      body(api.PUT('/api/millrace/v1/pipelines/{pipeline}/log-position', { params, body: { position } })),
+      body(
+        api.PUT('/api/millrace/v1/pipelines/{pipeline}/log-position', {
+          params,
+          body: { position, append_again: again },
+        }),
+      ),
     onSuccess: ({ position }) => {
       type(null);
+      setAgain(false);
       done(`The log is read from ${position} on`);
     },
     onSettled: () => client.invalidateQueries({ queryKey }),
   });
+  const close = () => {
+    type(null);
+    setAgain(false);
+    move.reset();
+  };
   if (!log.data) return null;
   const { position, committed_at, run } = log.data;
   return (
@@ -49,7 +62,7 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
       )}
       <Modal
         opened={text !== null}
-        onClose={() => type(null)}
+        onClose={close}
         title={<Text fw={600}>Where the log is read from</Text>}
         closeButtonProps={{ 'aria-label': 'Close' }}
       >
@@ -72,9 +85,10 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
               value={text ?? ''}
               onChange={(event) => type(event.currentTarget.value)}
             />
+            <AppendAgain error={move.error} value={again} change={setAgain} />
             <ErrorNote error={move.error} />
             <Group justify="flex-end" gap="xs">
-              <Button variant="default" onClick={() => type(null)}>
+              <Button variant="default" onClick={close}>
                 Keep it as it is
               </Button>
               <Button type="submit" loading={move.isPending} disabled={!text?.trim()}>
