@@ -195,7 +195,15 @@ def test_an_object_of_a_database_is_queried_in_another_way(
     }
     with home.database.transaction() as connection:
         connection.execute(sa.insert(cursors).values(row))
+    # What keeps it from being shown is told, and it is asked for again.
+    asked = "**/pipelines/books/log-position"
+    fault = {"error": {"code": "BUSY", "message": "the database is busy", "hint": "Wait a moment."}}
+    page.route(asked, lambda route: route.fulfill(status=500, json=fault))
     page.reload()
+    told = page.get_by_role("alert").filter(has_text="The database is busy")
+    expect(told).to_contain_text("Wait a moment.")
+    page.unroute(asked)
+    told.get_by_role("button", name="Try again").click()
     log = page.get_by_role("region", name="Log")
     expect(log).to_contain_text("The log was read up to 0/15D6A88")
     log.get_by_role("button", name="Change its position").click()

@@ -56,6 +56,7 @@ def test_a_second_factor_is_scanned_used_and_taken_away_from_whoever_lost_it(pag
     page.get_by_role("menuitem", name="Lost their second factor").click()
     page.get_by_role("dialog").get_by_role("button", name="Take it away").click()
     expect(people.get_by_role("row", name="otto@example.com")).to_contain_text("off")
+    expect(page.get_by_role("alert").filter(has_text="The second factor of otto@example.com is off")).to_be_visible()
     assert not users.find(home, "otto@example.com").two_factor
 
 

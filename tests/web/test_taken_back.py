@@ -234,6 +234,32 @@ def test_who_looks_after_an_alert(page: Page, home: Home, shop: str) -> None:
     undo(page, "You look after it")
     expect(row.get_by_role("button", name="Acknowledge")).to_be_visible()
     assert alerts.find(home, alert.id).state == "OPEN"
+    # Once it is resolved, nothing offers to take back that somebody looks after it.
+    looked = page.get_by_role("alert").filter(has_text="You look after it")
+    row.get_by_role("button", name="Acknowledge").click()
+    expect(looked).to_be_visible()
+    page.get_by_role("radiogroup", name="Which alerts").get_by_text("Acknowledged").click()
     row.get_by_role("button", name="Resolve").click()
-    expect(page.get_by_role("alert").filter(has_text="It is over")).to_be_visible()
+    over = page.get_by_role("alert").filter(has_text="It is over")
+    expect(over).to_contain_text("whoever was told of it hears so")
+    expect(looked).to_have_count(0)
+    assert alerts.find(home, alert.id).state == "RESOLVED"
+
+
+def test_what_is_over_meanwhile_is_said_to_be_over(page: Page, home: Home, shop: str) -> None:
+    entity = activity.Entity("pipeline", None, shop)
+    with home.database.transaction() as connection:
+        told = alert_events.Event("SOURCE_FAILED", entity, f"The source of {shop} is gone", cause=shop)
+        alert_events.tell(connection, home.actor.team_id, told, at=home.database.now())
+    alert_routing.route(home)
+    page.goto("/alerts")
+    row = page.get_by_role("table", name="Alerts").get_by_role("row", name=f"The source of {shop} is gone")
+    row.get_by_role("button", name="Acknowledge").click()
+    [alert] = [one for one in alerts.page(home).items if one.entity.name == shop]
+    said = page.get_by_role("alert")
+    expect(said.filter(has_text="You look after it")).to_be_visible()
+    alerts.resolve(home, alert.id)
+    undo(page, "You look after it")
+    expect(said.filter(has_text="It is over already")).to_be_visible()
+    expect(said.get_by_role("button", name="Undo")).to_have_count(0)
     assert alerts.find(home, alert.id).state == "RESOLVED"

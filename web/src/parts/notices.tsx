@@ -8,9 +8,11 @@ import { Told } from './Told';
 
 const CLOSE = { 'aria-label': 'Dismiss' };
 
-/** It is done; `undo` takes it back, and where that fails, it is said why. */
-export function done(message: string, undo?: false | (() => unknown)): void {
+/** It is done; `undo` takes it back, and where that fails, it is said why. Of a `matter` the last word stands alone. */
+export function done(message: string, undo?: false | (() => unknown), matter?: string): void {
+  if (matter !== undefined) notifications.hide(matter);
   const id = notifications.show({
+    ...(matter !== undefined && { id: matter }),
     icon: <IconCheck size={16} />,
     color: 'teal',
     closeButtonProps: CLOSE,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Modules, qr } from './qr';
+import { fits, type Modules, qr } from './qr';
 
 // What readers of others read back (ZXing), as they did every version up to the longest.
 const SHORT = [
@@ -44,5 +44,10 @@ describe('a QR code', () => {
     expect(qr('x'.repeat(18))?.length).toBe(25);
     expect(qr('x'.repeat(367))?.length).toBe(65);
     expect(qr('x'.repeat(368))).toBeNull();
+    expect([fits('x'.repeat(367)), fits('x'.repeat(368)), fits('ä'.repeat(184))]).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 });

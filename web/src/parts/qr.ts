@@ -19,15 +19,22 @@ const MASKS: readonly ((x: number, y: number) => boolean)[] = [
 
 export type Modules = boolean[][];
 
+/** Whether a text is short enough. */
+export const fits = (text: string): boolean => sized(new TextEncoder().encode(text)) > 0;
+
 /** The dark modules, row by row, without the quiet zone; null where the text is too long. */
 export function qr(text: string): Modules | null {
   const bytes = [...new TextEncoder().encode(text)];
-  const version = TOTAL.findIndex((_, one) => one > 0 && bytes.length + (one < 10 ? 2 : 3) <= room(one));
+  const version = sized(bytes);
   if (version < 0) return null;
   const words = interleaved(version, framed(version, bytes));
   const drawn = MASKS.map((_, mask) => draw(version, words, mask));
   return drawn.reduce((best, one) => (unrest(one) < unrest(best) ? one : best));
 }
+
+/** The least version that holds the bytes; below 0 where none does. */
+const sized = (bytes: ArrayLike<number>): number =>
+  TOTAL.findIndex((_, one) => one > 0 && bytes.length + (one < 10 ? 2 : 3) <= room(one));
 
 const at = (list: readonly number[], index: number): number => list[index] ?? 0;
 

@@ -10,6 +10,10 @@ interface Options<T, R> {
   ask: (to: T) => Promise<R>;
   /** What is true once it is done. */
   said: (now: R, to: T) => string;
+  /** Whether it came about; where somebody was quicker, there is nothing to take back. */
+  came?: (now: R, to: T) => boolean;
+  /** Whose word this is: the next one about the same takes its place. */
+  matter?: (to: T) => string;
   /** What more comes of it. */
   after?: (now: R, step: Step<T>) => unknown;
   /** Shows it before it is done; the result takes that back, for where the server refuses. */
@@ -21,14 +25,15 @@ interface Options<T, R> {
 }
 
 /** A change with an exact opposite: once it is made, one click takes it back. */
-export function useReversible<T, R>({ ask, said, after, seen, of, stale }: Options<T, R>) {
+export function useReversible<T, R>({ ask, said, came, matter, after, seen, of, stale }: Options<T, R>) {
   const client = useQueryClient();
   const change = useMutation<R, Error, Step<T>, (() => void) | undefined>({
     mutationFn: ({ to }) => ask(to),
     ...(of !== undefined && { scope: { id: of } }),
     onMutate: ({ to }) => seen?.(to),
     onSuccess: (now, { to, from }) => {
-      done(said(now, to), (): Promise<unknown> => change.mutateAsync({ to: from, from: to }));
+      const back = (): Promise<unknown> => change.mutateAsync({ to: from, from: to });
+      done(said(now, to), (came?.(now, to) ?? true) && back, matter?.(to));
       return after?.(now, { to, from });
     },
     onError: (_, __, back) => back?.(),

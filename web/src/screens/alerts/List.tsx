@@ -30,6 +30,16 @@ const STATES = [
   { value: 'all', label: 'All' },
 ];
 
+// What is true of an alert that somebody looks after, or no more; it may be over meanwhile.
+const LOOKED: Record<Alert['state'], string> = {
+  OPEN: 'Nobody looks after it: it is told again while it goes on',
+  ACKNOWLEDGED: 'You look after it: it is told again only if it gets worse',
+  RESOLVED: 'It is over already',
+  NOTED: 'It is only noted',
+};
+
+const matter = ({ alert }: { alert: number }): string => `alert ${alert}`;
+
 /** What is wrong now, and what was. */
 export function Component() {
   const may = useMay();
@@ -52,7 +62,7 @@ export function Component() {
     refetchInterval: 60_000,
   });
   // Somebody looks after it, or nobody any more.
-  const look = useReversible<Looked, unknown>({
+  const look = useReversible<Looked, Alert>({
     ask: ({ alert, state }) => {
       const params = { path: { alert } };
       return body(
@@ -61,10 +71,9 @@ export function Component() {
           : api.POST('/api/millrace/v1/alerts/{alert}/reopen', { params }),
       );
     },
-    said: (_, to) =>
-      to.state === 'ACKNOWLEDGED'
-        ? 'You look after it: it is told again only if it gets worse'
-        : 'Nobody looks after it: it is told again while it goes on',
+    said: ({ state }) => LOOKED[state],
+    came: (now, to) => now.state === to.state,
+    matter,
     seen: (to) =>
       seen<InfiniteData<Page>>(['alerts', state], (kept) => ({
         ...kept,
@@ -78,7 +87,8 @@ export function Component() {
   const resolve = useMutation({
     mutationFn: (alert: number) =>
       body(api.POST('/api/millrace/v1/alerts/{alert}/resolve', { params: { path: { alert } } })),
-    onSuccess: () => done('It is over, and whoever was told of it hears so'),
+    onSuccess: (_, alert) =>
+      done('It is over, and whoever was told of it hears so', false, matter({ alert })),
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['alerts'] }),
   });

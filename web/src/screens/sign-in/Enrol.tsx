@@ -6,6 +6,7 @@ import type { Session } from '~/api/session';
 import { Copyable } from '~/parts/Copy';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Qr } from '~/parts/Qr';
+import { fits } from '~/parts/qr';
 import { Gate } from './Gate';
 
 /** Setting up a second factor, where the team asks for one. */
@@ -61,7 +62,10 @@ export function SetUp({ done }: { done: (factor: Schemas['SecondFactor']) => voi
         {enrolment.data && (
           <>
             <Text>
-              Scan this with your authenticator app, or <a href={enrolment.data.uri}>open the app here</a>.
+              {fits(enrolment.data.uri)
+                ? 'Scan this with your authenticator app, or '
+                : 'Your address is too long to be scanned: '}
+              <a href={enrolment.data.uri}>open the app here</a>.
             </Text>
             <Qr text={enrolment.data.uri} label="QR code of the key" />
             <Text size="sm" c="dimmed">

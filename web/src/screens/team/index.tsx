@@ -192,11 +192,11 @@ export function Component() {
           act={async () => {
             const path = { email: asked.user.email };
             await body(api.POST('/api/millrace/v1/users/{email}/second-factor/reset', { params: { path } }));
-            done(`${asked.user.email} signs in by the password alone`);
+            done(`The second factor of ${asked.user.email} is off`);
             await client.invalidateQueries({ queryKey: ['users'] });
           }}
         >
-          The password alone opens their account then, until they set up another one. Be sure that it is they
+          Their password alone is enough then, to come in or to set up another one. Be sure that it is they
           who ask.
         </Confirm>
       )}

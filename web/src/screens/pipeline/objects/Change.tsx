@@ -100,12 +100,10 @@ export function AppendAgain({ error, value, change }: AppendAgainProps) {
   );
 }
 
-/** What is known of the objects of a pipeline is asked for anew, and the words are said. */
-function useSettled(pipeline: string, close: () => void) {
+/** What is known of the objects of a pipeline is asked for anew. */
+function useStale(pipeline: string) {
   const client = useQueryClient();
-  return (message: string) => {
-    close();
-    done(message);
+  return () => {
     for (const noun of ['objects', 'jobs', 'pipelines']) void client.invalidateQueries({ queryKey: [noun] });
     void client.invalidateQueries({ queryKey: ['positions', pipeline] });
   };
@@ -131,7 +129,7 @@ function Position({ pipeline, object, close }: Props) {
   const [written, setText] = useState<string | null>(null);
   const [again, setAgain] = useState(false);
   const path = { pipeline, object: object.name };
-  const settled = useSettled(pipeline, close);
+  const stale = useStale(pipeline);
   const earlier = useQuery({
     queryKey: ['positions', pipeline, object.name, lane],
     // Positions may be numbers with more digits than JavaScript's keep.
@@ -154,7 +152,11 @@ function Position({ pipeline, object, close }: Props) {
           body: { position, lane, append_again: again },
         }),
       ),
-    onSuccess: () => settled(`${object.name} is read from there on.`),
+    onSuccess: () => {
+      close();
+      done(`${object.name} is read from there on.`);
+    },
+    onSettled: stale,
   });
   const wanted = parsed(text);
   return (
@@ -224,7 +226,7 @@ interface ModeProps {
 /** How objects of a database are asked for what is new. */
 export function Mode({ pipeline, names, kept, close }: ModeProps) {
   const [config, setConfig] = useState(() => queryModeOf(kept));
-  const settled = useSettled(pipeline, close);
+  const stale = useStale(pipeline);
   const what = names.length === 1 ? names[0] : some(names.length, 'object');
   const save = useMutation({
     mutationFn: async () => {
@@ -237,7 +239,12 @@ export function Mode({ pipeline, names, kept, close }: ModeProps) {
         );
       }
     },
-    onSuccess: () => settled(`${what} ${names.length === 1 ? 'is' : 'are'} queried so from the next run on.`),
+    onSuccess: () => {
+      close();
+      done(`${what} ${names.length === 1 ? 'is' : 'are'} queried so from the next run on.`);
+    },
+    // Of several, those before one that fails are changed.
+    onSettled: stale,
   });
   return (
     <Ask

@@ -2,7 +2,7 @@ import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'react-router';
-import { api, body } from '~/api/client';
+import { api, body, Problem } from '~/api/client';
 import { at } from '~/app/places';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
@@ -18,7 +18,6 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
   const [again, setAgain] = useState(false);
   const log = useQuery({
     queryKey,
-    retry: false,
     queryFn: () => body(api.GET('/api/millrace/v1/pipelines/{pipeline}/log-position', { params })),
   });
   const move = useMutation({
@@ -41,6 +40,13 @@ export function Log({ pipeline, edits }: { pipeline: string; edits: boolean }) {
     setAgain(false);
     move.reset();
   };
+  if (log.error && !(log.error instanceof Problem && log.error.code === 'NOT_LOG_BASED')) {
+    return (
+      <div style={{ marginBottom: 'var(--mantine-spacing-sm)' }}>
+        <ErrorNote error={log.error} again={() => void log.refetch()} />
+      </div>
+    );
+  }
   if (!log.data) return null;
   const { position, committed_at, run } = log.data;
   return (

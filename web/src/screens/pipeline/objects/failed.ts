@@ -47,12 +47,16 @@ export function useFailedOf(pipeline: string) {
   });
   const giveUp = async (objects: readonly string[]) => {
     let gone = 0;
-    for (const object of objects) {
-      if ((await waiting(object)).length === 0) continue;
-      gone += (await body(api.POST('/api/millrace/v1/rejects/discard', { body: { pipeline, object } }))).rows;
+    try {
+      for (const object of objects) {
+        if ((await waiting(object)).length === 0) continue;
+        gone += (await body(api.POST('/api/millrace/v1/rejects/discard', { body: { pipeline, object } })))
+          .rows;
+      }
+    } finally {
+      settled();
     }
     done(gone === 0 ? 'No failed events wait' : `${some(gone, 'event')} given up`);
-    settled();
   };
   return { replay, giveUp };
 }
