@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
@@ -269,6 +270,7 @@ class CleverTap:
         persistence = persistence or Persistence()
         while True:
             self.patience.check()
+            asked = time.monotonic_ns()
             try:
                 reply = self._send(api, method, target, content)
             except Broken as error:
@@ -292,6 +294,7 @@ class CleverTap:
                 # CleverTap's documents show trends without a status.
                 or (api == "trends" and reply.status < 300 and wire.daily(reply.body) is not None)
             ):
+                found.answer.asked, found.answer.answered = asked, time.monotonic_ns()
                 return found.answer
             if found.meaning == "denied":
                 raise AuthError(

@@ -8,18 +8,20 @@ stands in the column `other`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
 from msgspec import Raw
 
+from millrace.connect.http.parallel import Ended
 from millrace.data import columns
 from millrace.data.batch import Item, Mark
 from millrace.sources.clevertap import records
 from millrace.sources.clevertap.client import Page, Walked
 from millrace.sources.clevertap.known import Known
+from millrace.sources.clevertap.newest import Key, Newest, last_seen
 from millrace.sources.clevertap.planner import Unit
 from millrace.sources.clevertap.rows import JSON_TYPE, Shaped
 from millrace.sources.clevertap.sweep import Sweep, Walk
@@ -43,10 +45,26 @@ _text = msgspec.json.Decoder(str).decode
 
 
 class PeopleSweep(Sweep):
-    """One pass over units, of which each person goes on once, and again when they changed meanwhile."""
+    """One pass over units, of which each person goes on once, and again when they changed meanwhile: what was said of
+    them earlier does not take the place of what was said later, whichever arrives first."""
 
     api: Walked = "profiles"
     _people: Known | None = None
+    _newest: Newest | None = None
+
+    def _job(self, unit: Unit) -> Callable[[], Iterator[Page]]:
+        walk, newest = super()._job(unit), self._current
+
+        def begun() -> Iterator[Page]:
+            newest.begins(unit)
+            yield from walk()
+
+        return begun
+
+    @property
+    def _current(self) -> Newest:
+        self._newest = self._newest or Newest()
+        return self._newest
 
     def _begin(self, unit: Unit) -> Walk:
         del unit
@@ -60,14 +78,26 @@ class PeopleSweep(Sweep):
         found = rows_of(page.answer.raws())
         self.tally.read += len(found.high) + len(found.rejects)
         now = self._context.clock.now()
-        told = yield from records.judged(found, walk.known, self._mode, PROFILES, now, by=unit.event)
+        current = self._current.current(unit, page.answer.asked, page.answer.answered, _people(found))
+        told = yield from records.judged(found, walk.known, self._mode, PROFILES, now, by=unit.event, current=current)
         if told.marks or told.counts:
             yield self._checkpoint(told.marks, told.counts)
+
+    def _end(self, unit: Unit, walk: Walk | None, end: Ended) -> list[Mark]:
+        self._current.ends(unit)
+        return super()._end(unit, walk, end)
 
     def _compacted(self, unit: Unit, walk: Walk) -> list[Mark]:
         """Nobody else reads them once the last unit is at its end."""
         del unit
         return records.compacted(walk.known) if self.over else []
+
+
+def _people(found: Shaped) -> Iterator[tuple[Key, int]]:
+    """Of each row what the person is told by, and when they were last seen."""
+    said = (found.rows.column(name).storage.to_pylist() for name in ("events", "platformInfo"))
+    for high, low, events, devices in zip(found.high.tolist(), found.low.tolist(), *said, strict=True):
+        yield (high, low), last_seen(events, devices)
 
 
 def rows_of(raws: Sequence[bytes]) -> Shaped:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.connect.source import Memory
@@ -117,9 +119,19 @@ def shaped(rows: pa.RecordBatch, keys: Sequence[bytes], states: Sequence[bytes],
 
 
 def judged(
-    found: Shaped, known: Known, which: Mode, stream: str, now: datetime, *, by: str = ""
+    found: Shaped,
+    known: Known,
+    which: Mode,
+    stream: str,
+    now: datetime,
+    *,
+    by: str = "",
+    current: npt.NDArray[np.bool_] | None = None,
 ) -> Generator[Item, None, Judged]:
-    """The rows that go on, and what was refused for the first time; all else is counted as repeated."""
+    """The rows that go on, and what was refused for the first time; all else is counted as repeated.
+
+    ``current``: which rows are not as they were before others that came already.
+    """
     marks: list[Mark] = []
     repeated = 0
     if found.rejects:
@@ -128,6 +140,9 @@ def judged(
         repeated += len(found.rejects) - len(rejects)
         if rejects:
             yield Refused(refused(stream, rejects, now, by=by))
+    if current is not None and not current.all():
+        repeated += int(np.count_nonzero(~current))
+        found = _those(found, current)
     if which == "changed":
         known.restart()  # how often a record came is no matter
     goes, new, row_marks = known.judge(found)
@@ -139,6 +154,11 @@ def judged(
         yield found.rows.filter(flags(goes))
     counts = {"new": fresh, "changed": going - fresh, "repeated": repeated}
     return Judged((*marks, *row_marks), {name: count for name, count in counts.items() if count})
+
+
+def _those(found: Shaped, which: npt.NDArray[np.bool_]) -> Shaped:
+    arrays = {name: getattr(found, name)[which] for name in ("high", "low", "state", "day", "moment")}
+    return replace(found, rows=found.rows.filter(flags(which)), **arrays)
 
 
 def compacted(known: Known) -> list[Mark]:

@@ -121,6 +121,9 @@ class Answer:
     records: list[Record]
     spoiled: list[tuple[bytes, str]] = field(default_factory=list[tuple[bytes, str]])
     cut: list[bytes] | None = None
+    asked: int = 0
+    """When the request was sent to which this is the answer; ``answered``: when it was there. Nanoseconds."""
+    answered: int = 0
 
     @property
     def succeeded(self) -> bool:
