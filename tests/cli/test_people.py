@@ -80,6 +80,7 @@ def test_the_activity_log_is_shown_by_severity_and_exported(folder: Path) -> Non
     assert "create" in actions(ask("activity", "--json", "--entity", "user", home=folder))
     assert actions(ask("activity", "--json", "--severity", "critical", home=folder)) == []
     assert "user ada@example.com was added" in ask("activity", home=folder).out
+    assert ask("activity", "--event-type", "Orders", home=folder).code == 2
     lines = ask("activity", "--export", "jsonl", home=folder).out.splitlines()
     assert {json.loads(line)["author"] for line in lines} == {"operator"}
     heads, *rows = ask("activity", "--export", "csv", home=folder).out.splitlines()

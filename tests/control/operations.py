@@ -237,6 +237,7 @@ OWN: Mapping[str, str] = {
 # What others of this table do part of their work with, after they have asked, or what a worker does, which asks nobody.
 INSIDE: Mapping[str, str] = {
     "activity.expire": "the collection of garbage",
+    "activity.names_of": "the list of what was done to an event type, of a pipeline that it found",
     "activity.wrote": "every change",
     "alert_channels.settings": "alert_outbox and alerts.test, to send",
     "alert_outbox.deliver": "the server, and whoever may change settings",

@@ -167,6 +167,32 @@ def test_lines_of_a_pipeline_are_those_of_all_that_is_of_it(home: Home, saved: D
     assert operations.list_.on(home, pipeline="events", entity="source").items == ()
 
 
+def test_lines_of_an_event_type_are_those_of_its_mapping_under_every_name_of_its_pipeline(
+    home: Home, saved: Desk
+) -> None:
+    def told(event_type: str, **choice: Any) -> list[str]:
+        page = operations.list_.on(home, pipeline=choice.pop("pipeline", "events"), event_type=event_type, **choice)
+        return [one.message for one in page.items]
+
+    found = pipelines.find(home, "events")
+    for name, message in (
+        ("events/Charged", "first"),
+        ("events/a/Charged", "of another event type"),
+        ("events/Charged/incremental", "of another one still"),
+    ):
+        activity.wrote(home, "MEDIUM", Entity("mapping", found.id, name), "change", message)
+    activity.wrote(home, "MEDIUM", Entity("object", found.id, "events/Charged"), "change", "of the object")
+    activity.wrote(home, "MEDIUM", Entity("mapping", "another", "events/Charged"), "change", "of another pipeline")
+    assert told("Charged") == ["first"]
+    pipelines.change(home, "events", pipelines.Wish(**{**_wish(found), "name": "shop/events"}))
+    activity.wrote(home, "HIGH", Entity("mapping", found.id, "shop/events/Charged"), "change", "second")
+    assert told("Charged", pipeline="shop/events") == ["second", "first"]
+    assert told("Charged", pipeline="shop/events", severity="HIGH") == ["second"]
+    assert told("Charged", pipeline="shop/events", author="nobody") == []
+    with pytest.raises(ConfigError, match="needs its pipeline"):
+        operations.list_.on(home, event_type="Charged")
+
+
 def test_pages_hold_every_line_once_while_new_ones_come(home: Home) -> None:
     for number in range(7):
         activity.wrote(home, "MEDIUM", THING, "x", str(number))

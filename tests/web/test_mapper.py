@@ -65,6 +65,15 @@ def test_a_mapping_is_changed_compared_and_restored(page: Page, home: Home, scri
     page.get_by_role("dialog", name="Versions of the mapping").get_by_role("button", name="Close").click()
     expect(page.get_by_role("textbox", name="Column of name")).to_have_value("name")
 
+    # Who changed it: the lines of this event type alone, of all of the pipeline when wanted.
+    _more(page, "Who changed it")
+    log = page.get_by_role("table", name="Activity")
+    expect(log.get_by_role("link", name="/Orders is at version")).to_have_count(2)
+    expect(log.get_by_role("row")).to_have_count(3)
+    page.get_by_role("button", name="Mapping of Orders: show all").click()
+    expect(log.get_by_role("row", name="was created").first).to_be_visible()
+    page.go_back()
+
     # Leaving with changes in mind is asked about.
     page.get_by_role("button", name="Actions for name").click()
     page.get_by_role("menuitem", name="Leave out").click()

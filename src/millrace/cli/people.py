@@ -80,6 +80,7 @@ def join(app: typer.Typer) -> None:
         examples=[
             "millrace activity",
             "millrace activity --severity LOW --author ada@example.com",
+            "millrace activity --pipeline shop --event-type orders",
             "millrace activity --export csv > activity.csv",
         ],
     )(activity)
@@ -308,6 +309,12 @@ def activity(
     entity: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Only what was done to a pipeline, user, key ...")
     ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what was done to this pipeline and what is of it.")
+    ] = None,
+    event_type: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --pipeline: only what was done to the mapping of this one.")
+    ] = None,
     after: AFTER = None,
     limit: AT_MOST = 50,
     export: Annotated[
@@ -330,7 +337,7 @@ def activity(
                 say(line.decode().rstrip("\r\n"))
         return
     with face.desk() as desk:
-        page = desk.ask(log.list_, level, author, entity, after=after, limit=limit)
+        page = desk.ask(log.list_, level, author, entity, pipeline, after=after, limit=limit, event_type=event_type)
     face.answer(page, [*table(("when", "severity", "who", "what"), map(_told, page.items)), *more(page.next)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -109,6 +109,7 @@ def listed(
     author: str | None = None,
     entity: str | None = None,
     entity_id: str | None = None,
+    entity_names: Collection[str] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     after: str | None = None,
@@ -116,7 +117,8 @@ def listed(
 ) -> Page[Entry]:
     """The newest lines of the team first, of that severity and above. ``entity`` is a type: "pipeline", "user" ...
 
-    Raises ConfigError for a limit, a cursor or a severity that cannot be.
+    ``entity_names``: only what was called one of these. Raises ConfigError for a limit, a cursor or a severity that
+    cannot be.
     """
     home.actor.must("view")
     limit = pages.checked_limit(limit)
@@ -133,6 +135,7 @@ def listed(
         )
         if value is not None
     ]
+    where += [activity.c.entity_name.in_(entity_names)] if entity_names is not None else []
     where += [activity.c.at >= since] if since else []
     where += [activity.c.at < until] if until else []
     where += [activity.c.id < pages.number(after)] if after else []
@@ -140,6 +143,13 @@ def listed(
     with home.database.reading() as connection:
         found = [_entry(row) for row in connection.execute(query)]
     return pages.cut(found, limit, lambda entry: str(entry.id))
+
+
+def names_of(home: Home, entity: Entity) -> set[str]:
+    """What it is called, and what it was called in lines that are kept."""
+    of = (activity.c.team_id == home.actor.team_id, activity.c.entity == entity.type, activity.c.entity_id == entity.id)
+    with home.database.reading() as connection:
+        return {entity.name, *connection.execute(sa.select(activity.c.entity_name).where(*of).distinct()).scalars()}
 
 
 def exported(

@@ -13,6 +13,7 @@ from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Moment, Name
 from millrace.control.pages import Page
+from millrace.errors import ConfigError
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 Least = Annotated[Severity, Field(description="This severity and above.")]
@@ -33,15 +34,25 @@ def list_(
     until: Moment | None = None,
     after: After | None = None,
     limit: Limit = 50,
+    event_type: Annotated[
+        str, Field(max_length=1000, description="With `pipeline`: only what was done to the mapping of this one.")
+    ]
+    | None = None,
 ) -> Page[Entry]:
     """Show who did what, newest first."""
-    about = None if pipeline is None else pipelines.find(home, pipeline).id
+    about = None if pipeline is None else pipelines.find(home, pipeline).entity
+    names = None
+    if event_type is not None:
+        if about is None:
+            raise ConfigError("an event type needs its pipeline", hint="Name both.", path="pipeline", code="usage")
+        entity, names = "mapping", [f"{name}/{event_type}" for name in activity.names_of(home, about)]
     return activity.listed(
         home,
         severity=severity,
         author=author,
         entity=entity,
-        entity_id=about,
+        entity_id=about and about.id,
+        entity_names=names,
         since=since,
         until=until,
         after=after,

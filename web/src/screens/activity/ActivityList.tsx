@@ -52,6 +52,8 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
   const [search, setSearch] = useSearchParams();
   const severity = (search.get('least') ?? 'MEDIUM') as Entry['severity'];
   const author = search.get('by');
+  // Of a pipeline's log, what was done to the mapping of one event type.
+  const eventType = pipeline === undefined ? null : search.get('type');
   const navigate = useNavigate();
   const { line } = useParams();
   const asking = (key: string, value: string | null) => {
@@ -62,12 +64,14 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
   };
   const to = (row: Entry) => ({ pathname: `${listAt(pipeline)}/${row.id}`, search: search.toString() });
   const lines = useInfiniteQuery({
-    queryKey: ['activity', { pipeline, severity, author }],
+    queryKey: ['activity', { pipeline, severity, author, eventType }],
     initialPageParam: null as string | null,
     queryFn: ({ pageParam }) =>
       body(
         api.GET('/api/millrace/v1/activity', {
-          params: { query: { pipeline, severity, author, after: pageParam, limit: 50 } },
+          params: {
+            query: { pipeline, severity, author, event_type: eventType, after: pageParam, limit: 50 },
+          },
         }),
       ),
     getNextPageParam: (page) => page.next,
@@ -85,16 +89,23 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
             setSearch(asking('least', value === 'MEDIUM' ? null : value), { replace: true })
           }
         />
-        {author && (
-          <Button
-            size="xs"
-            variant="default"
-            rightSection={<IconX size={14} aria-hidden />}
-            aria-label={`By ${author}: show all`}
-            onClick={() => setSearch(asking('by', null), { replace: true })}
-          >
-            By {author}
-          </Button>
+        {[
+          { key: 'by', label: author && `By ${author}` },
+          { key: 'type', label: eventType && `Mapping of ${eventType}` },
+        ].map(
+          ({ key, label }) =>
+            label && (
+              <Button
+                key={key}
+                size="xs"
+                variant="default"
+                rightSection={<IconX size={14} aria-hidden />}
+                aria-label={`${label}: show all`}
+                onClick={() => setSearch(asking(key, null), { replace: true })}
+              >
+                {label}
+              </Button>
+            ),
         )}
       </Group>
       <div className="card">

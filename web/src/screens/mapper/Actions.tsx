@@ -1,5 +1,6 @@
 import { ActionIcon, Menu } from '@mantine/core';
 import {
+  IconActivity,
   IconArrowBackUp,
   IconDots,
   IconEye,
@@ -12,7 +13,9 @@ import {
   IconUnlink,
 } from '@tabler/icons-react';
 import { useState } from 'react';
+import { Link } from 'react-router';
 import { useMay } from '~/api/session';
+import { at } from '~/app/places';
 import { Yaml } from '~/parts/Yaml';
 import { usePipelineName } from '~/screens/pipeline/here';
 import { BULK, bulk, changing, deletingTable } from './asking';
@@ -50,6 +53,13 @@ export function Actions({ mapping, disabled }: Props) {
         <Menu.Dropdown>
           <Menu.Item leftSection={<IconFileCode size={16} />} onClick={() => ask('yaml')}>
             As YAML
+          </Menu.Item>
+          <Menu.Item
+            component={Link}
+            to={`${at.pipeline(pipeline, 'activity')}?${new URLSearchParams({ type: eventType })}`}
+            leftSection={<IconActivity size={16} />}
+          >
+            Who changed it
           </Menu.Item>
           {edits && (
             <>
