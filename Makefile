@@ -13,6 +13,8 @@ SPARE := ray|sympy|mpmath|networkx|moto|botocore|cfnlint|graphql|schemathesis|no
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/($(SPARE)|tests)/' .venv/lib src
 NATIVE_LAWS = $(wildcard tests/data/test_native.py tests/*/*/test_native*.py) tests/connect/mysql tests/sources/mysql/test_decoding.py tests/sources/mysql/log/test_locating.py
 LAWS_OF_LOGS = $(wildcard tests/sources/*/test_laws.py tests/sources/*/log/test_laws.py)
+# What the screens show as Help.
+GUIDES := $(wildcard docs/guides/*.md) $(patsubst %,docs/reference/%.md,connectors errors pipelines types)
 WEB := $(shell find web -type f -not -path '*/node_modules/*' -not -name 'schema.gen.ts')
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ web: $(WEB_STAMP)  ## Build the screens into the package
 web/node_modules/.millrace: $(STAMP) web/package-lock.json web/.npmrc
 	@tools/npm ci --silent --no-progress
 	@touch $@
-$(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json
+$(WEB_STAMP): web/node_modules/.millrace $(WEB) docs/reference/openapi.json $(GUIDES)
 	@tools/npm run --silent build
 	@touch $@
 

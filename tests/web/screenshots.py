@@ -106,6 +106,8 @@ SCREENS = (
     Screen("security", "/security"),
     Screen("settings", "/settings"),
     Screen("health", "/health"),
+    Screen("help", "/help"),
+    Screen("guide", "/help/mapping", phone=True),
     Screen("refused", "/pipelines/Nobody%20made%20this"),
     Screen("not-found", "/nowhere"),
 )

@@ -23,6 +23,7 @@ export const at = {
   security: '/security',
   settings: '/settings',
   health: '/health',
+  help: (guide = '') => `/help${guide && `/${part(guide)}`}`,
   signIn: '/sign-in',
   welcome: '/welcome',
 } as const;

@@ -6,6 +6,7 @@ import {
   IconChartBar,
   IconDatabase,
   IconHeartbeat,
+  IconHelp,
   IconKey,
   IconPlayerPlay,
   IconRipple,
@@ -40,4 +41,5 @@ export const entries: readonly Entry[] = [
   { to: at.security, key: 'y', label: 'Security', icon: IconShieldLock, below: true },
   { to: at.settings, key: 's', label: 'Settings', icon: IconAdjustments, below: true },
   { to: at.health, key: 'h', label: 'System health', icon: IconHeartbeat, below: true },
+  { to: at.help(), key: 'e', label: 'Help', icon: IconHelp, below: true },
 ];

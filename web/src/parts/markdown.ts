@@ -1,8 +1,10 @@
-/** As much of Markdown as the guides of connectors use. */
+/** As much of Markdown as guides use. */
 
 export type Block =
-  | { kind: 'heading' | 'text' | 'code'; text: string }
-  | { kind: 'list'; ordered: boolean; items: string[] };
+  | { kind: 'heading'; level: number; text: string }
+  | { kind: 'text' | 'code'; text: string }
+  | { kind: 'list'; ordered: boolean; items: string[] }
+  | { kind: 'table'; head: string[]; rows: string[][] };
 
 export interface Span {
   kind: 'text' | 'code' | 'strong' | 'link';
@@ -10,11 +12,12 @@ export interface Span {
   href?: string;
 }
 
-/** Headings, paragraphs, lists, code and tables (whose rows become lines of a list). */
+/** Headings, paragraphs, lists, code and tables. Pictures are left out. */
 export function blocksOf(text: string): Block[] {
   const found: Block[] = [];
   let paragraph: string[] = [];
   let fence: string[] | null = null;
+  let follows = false;
   const flush = () => {
     if (paragraph.length) found.push({ kind: 'text', text: paragraph.join(' ') });
     paragraph = [];
@@ -30,13 +33,16 @@ export function blocksOf(text: string): Block[] {
       fence.push(line);
       continue;
     }
-    const heading = /^#{1,6}\s+(.*)$/.exec(line);
+    if (/^!\[.*\]\(.*\)$/.test(line)) continue;
+    const heading = /^(#{1,6})\s+(.*)$/.exec(line);
     const item = /^\s*(?:([-*])|\d+\.)\s+(.*)$/.exec(line);
     const row = /^\|(.+)\|\s*$/.exec(line);
     const last = found.at(-1);
-    if (heading?.[1]) {
+    const above = follows;
+    follows = row !== null;
+    if (heading?.[1] && heading[2]) {
       flush();
-      found.push({ kind: 'heading', text: heading[1] });
+      found.push({ kind: 'heading', level: heading[1].length, text: heading[2] });
     } else if (item?.[2] !== undefined) {
       flush();
       const ordered = item[1] === undefined;
@@ -45,16 +51,11 @@ export function blocksOf(text: string): Block[] {
       else found.push({ kind: 'list', ordered, items: [item[2]] });
     } else if (row?.[1] !== undefined) {
       flush();
-      // What stands above it are the names of columns, which say nothing beside one row.
-      if (/^[\s|:-]+$/.test(row[1])) {
-        if (last?.kind === 'list') last.items.pop();
-        continue;
-      }
+      if (/^[\s|:-]+$/.test(row[1])) continue;
       const cells = row[1].split('|').map((cell) => cell.trim());
-      const words = cells.filter(Boolean).join(': ');
-      const before = found.at(-1);
-      if (before?.kind === 'list' && !before.ordered) before.items.push(words);
-      else found.push({ kind: 'list', ordered: false, items: [words] });
+      // The first row names the columns.
+      if (last?.kind === 'table' && above) last.rows.push(cells);
+      else found.push({ kind: 'table', head: cells, rows: [] });
     } else if (line.trim() === '') flush();
     else if (/^\s{2,}/.test(line) && last?.kind === 'list' && paragraph.length === 0) {
       last.items[last.items.length - 1] += ` ${line.trim()}`;
@@ -64,7 +65,7 @@ export function blocksOf(text: string): Block[] {
   return found;
 }
 
-/** Code, strong words and links to the web; everything else is text. */
+/** Code, strong words and links; everything else is text. */
 export function spansOf(text: string): Span[] {
   const found: Span[] = [];
   let rest = text;
@@ -74,12 +75,8 @@ export function spansOf(text: string): Span[] {
     if (hit.index > 0) found.push({ kind: 'text', text: rest.slice(0, hit.index) });
     if (hit[1] !== undefined) found.push({ kind: 'code', text: hit[1] });
     else if (hit[2] !== undefined) found.push({ kind: 'strong', text: hit[2] });
-    else if (hit[3] !== undefined) {
-      const href = hit[4] ?? '';
-      found.push(
-        /^https?:\/\//.test(href) ? { kind: 'link', text: hit[3], href } : { kind: 'text', text: hit[3] },
-      );
-    } else if (hit[5] !== undefined) found.push({ kind: 'strong', text: hit[5] });
+    else if (hit[3] !== undefined) found.push({ kind: 'link', text: hit[3], href: hit[4] ?? '' });
+    else if (hit[5] !== undefined) found.push({ kind: 'strong', text: hit[5] });
     rest = rest.slice(hit.index + hit[0].length);
   }
   if (rest) found.push({ kind: 'text', text: rest });

@@ -1,11 +1,12 @@
 import { Kbd, Modal, ScrollArea, Text, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
-import { IconDatabase, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
+import { IconBook, IconDatabase, IconPlus, IconRipple, IconSearch } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useMemo, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
+import { GROUPS } from '~/screens/help/groups';
 import { at } from '../places';
 import { entries } from '../rail';
 import { type Command, matching } from './commands';
@@ -71,6 +72,9 @@ function Search({ close }: { close: () => void }) {
         icon: IconDatabase,
         to: at.destination(name),
       })),
+      ...GROUPS.flatMap(({ pages }) =>
+        pages.map(({ name, title }) => ({ label: title, kind: 'Guide', icon: IconBook, to: at.help(name) })),
+      ),
     ],
     [names, destinations, may],
   );

@@ -117,9 +117,15 @@ export function ActivityList({ pipeline }: { pipeline?: string }) {
           open={(row) => navigate(to(row))}
           current={line}
           empty={
-            <Empty icon={IconActivity} title="Nothing like that yet">
-              Every change that somebody makes leaves a line here: who, what, when, and what it was before.
-            </Empty>
+            eventType ? (
+              <Empty icon={IconActivity} title="Nobody changed this mapping">
+                What runs changed by themselves stands among its versions.
+              </Empty>
+            ) : (
+              <Empty icon={IconActivity} title="Nothing like that yet">
+                Every change that somebody makes leaves a line here: who, what, when, and what it was before.
+              </Empty>
+            )
           }
         />
       </div>
