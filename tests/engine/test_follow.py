@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from tests.engine.kit import START, Killed, Rig, Word, changes, rig, types
+from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.control import object_actions, rejects, runs
@@ -15,7 +17,7 @@ from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
 from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, REJECTS, UNCHANGED, ours
 from millrace.errors import Transient
 
-__all__ = ["rig", "types"]
+__all__ = ["deploy", "rig", "types"]
 
 DELETED = "__hevo__marked_deleted"
 
@@ -241,6 +243,20 @@ def test_a_stream_that_was_away_gets_its_history_again_and_the_others_go_on(logg
         "1 failed events of loose are d"
     ]
     assert [one.state for one in rejects.listed(logged.home, state=None)] == ["discarded"]
+
+
+def test_what_is_made_of_a_stream_that_was_away_is_not_appended_beside_what_is_there(
+    logged: Rig, deploy: Callable[..., Scripted]
+) -> None:
+    logged.create(objects={"a": None, "loose": None, "made": "append"})
+    deploy(lambda row: [("", row), *([("made", row)] if row["v"] == "a old" else [])])
+    logged.run()
+    object_actions.pause(logged.home, "scripted", "a")
+    logged.run()
+    object_actions.resume(logged.home, "scripted", "a")
+    logged.script.tales["a", "historical"] = [history({"id": 1, "v": "a old"}), ()]
+    logged.run()
+    assert (len(logged.rows("a", "id")), len(logged.rows("made", "v"))) == (1, 1)
 
 
 def test_a_run_of_one_object_loses_no_change_of_the_others(logged: Rig) -> None:

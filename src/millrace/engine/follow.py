@@ -147,8 +147,10 @@ class _Follow:
             away = stream.name not in before.streams
             if not away or self.sync.ledger.cursor(stream.name, "historical") is None:
                 continue
-            # Nothing tells appended rows from those that come again, so they go into a fresh table.
-            fresh = True if self.mappings.of(stream.name).mode == "append" else None
+            # Nothing tells appended rows from those that come again, so they go into a fresh table, as do those that
+            # are made of the stream's.
+            appends = self.mappings.of(stream.name).mode == "append" or stream.name in self.sync.shelf.appended()
+            fresh = True if appends else None
             for note in discarded(
                 self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh)
             ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
+from collections.abc import Set as AnySet
 from dataclasses import field
 from typing import Protocol
 
@@ -139,6 +140,10 @@ class Shelf(Protocol):
     """Name of the pipeline's rows at destinations, without the generation."""
 
     def tables(self) -> Sequence[Shelved]: ...
+
+    def appended(self) -> AnySet[str]:
+        """The source's streams of which rows are in a table that is appended to."""
+        ...
 
     def segments(self, table: str, generation: int, after: int) -> Sequence[Segment]:
         """Segments with numbers above ``after`` that are still on the stage, in order."""
