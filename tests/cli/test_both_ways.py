@@ -215,6 +215,9 @@ def test_objects(both: Twins):
     (found,) = both.done("objects", "list", "clevertap", "--search", "vents", "--json").json
     assert (found["name"], found["state"]) == ("Events", "ACTIVE")
     assert both.done("objects", "list", "clevertap", "--category", "PAUSED", "--json").json == []
+    assert both.done("objects", "list", "clevertap", "--query-mode", "delta", "--json").json == []
+    assert both.done("objects", "list", "clevertap", "--query-mode", "auto", "--json").json
+    assert both.ask("objects", "list", "clevertap", "--query-mode", "fast").code == 2
     both.done("objects", "show", "clevertap", "events", "--json")
     both.refused("unknown_object", "objects", "show", "clevertap", "Evnts")
     both.done("objects", "refresh", "clevertap")

@@ -33,6 +33,7 @@ from millrace.control.export import export
 from millrace.control.home import Home
 from millrace.control.object_actions import ALLOWED
 from millrace.control.objects import ObjectState
+from millrace.control.operations import objects as operations
 from millrace.control.pipelines import State, Wish
 from millrace.control.schedule import Schedule
 from millrace.data.batch import Segment
@@ -276,6 +277,30 @@ def test_who_may_only_look_changes_nothing(ready: Home):
         with pytest.raises(Forbidden):
             doing(guest)
     assert [one.state for one in objects.listed(guest, "events")] == ["ACTIVE"] * 3
+
+
+def test_objects_are_listed_by_the_query_mode_that_people_chose_under_whichever_name(ready: Home) -> None:
+    object_actions.set_query_mode(ready, "events", "Users", {"mode": "timestamp", "timestamp_column_name": "at"})
+    object_actions.set_query_mode(ready, "events", "Orders", {"mode": "delta", "timestamp_column_name": "at"})
+    object_actions.pause(ready, "events", "Orders")
+
+    def names(**of: Any) -> list[str]:
+        return [one.name for one in objects.listed(ready, "events", **of)]
+
+    assert names(query_mode="delta") == ["Orders", "Users"]
+    assert names(query_mode="delta", category="PAUSED") == ["Orders"]
+    assert names(query_mode="auto") == [name for name in names() if name not in ("Orders", "Users")]
+    assert names(query_mode="full_load") == []
+    page = operations.list_.on(ready, "events", query_mode="delta", limit=1)
+    assert ([one.name for one in page.items], page.next is None) == (["Orders"], False)
+    rest = operations.list_.on(ready, "events", query_mode="delta", limit=1, after=page.next)
+    assert ([one.name for one in rest.items], rest.next) == (["Users"], None)
+
+
+@pytest.mark.parametrize("mode", sorted(query_modes.QUERY_MODES))
+def test_every_query_mode_is_one_by_which_objects_are_listed(mode: str) -> None:
+    assert query_modes.chosen({"mode": mode}) in get_args(query_modes.QueryMode)
+    assert query_modes.chosen({"use_bulk_api": True}) == query_modes.chosen(None) == "auto"
 
 
 def test_a_query_mode_of_pipelines_from_elsewhere_is_brought_by_a_file_alone(ready: Home) -> None:

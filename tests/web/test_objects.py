@@ -14,7 +14,7 @@ from tests.web.people import arrive
 from tests.web.shops import opened
 
 from millrace.connect.log import LOG
-from millrace.control import connections, objects, pipelines, runs, transformations
+from millrace.control import connections, lifecycle, object_actions, objects, pipelines, runs, transformations
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.status import statuses
@@ -223,6 +223,36 @@ def test_an_object_of_a_database_is_queried_in_another_way(
     kept = {name: objects.find(home, "books", name).query_mode for name in ("Orders", "Users")}
     assert kept == {name: {"mode": "full_load"} for name in kept}
 
+    # Only those that are queried in one way, which is in the address.
+    object_actions.set_query_mode(home, "books", "Users", wanted)
+    page.reload()
+    table = page.get_by_role("table", name="Objects")
+    expect(table.get_by_role("row", name="Users")).to_contain_text("By the time of the last change (changed)")
+    page.get_by_role("combobox", name="How they are queried").click()
+    page.get_by_role("option", name="By the time of the last change").click()
+    expect(page).to_have_url("/pipelines/books/objects?queried=delta")
+    expect(table.get_by_role("row", name="Orders")).to_have_count(0)
+    expect(table.get_by_role("row", name="Users")).to_be_visible()
+
+    # One of several that does not allow it says why and stays chosen; the others are done.
+    page.goto("/pipelines/books/objects")
+    page.get_by_role("checkbox", name="Choose all").check()
+    object_actions.skip(home, "books", "Users")
+    page.get_by_role("button", name="Change how they are queried").click()
+    page.get_by_role("dialog", name="How 2 objects are queried").get_by_role("combobox", name="Query mode").click()
+    page.get_by_role("option", name="The best that its table allows").click()
+    ask.click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    refused = page.get_by_role("alert", name="Change how they are queried: not done for 1 of 2 objects")
+    expect(refused).to_contain_text("Object Users of books is skipped")
+    expect(page.get_by_text("1 object chosen")).to_be_visible()
+    assert objects.find(home, "books", "Orders").query_mode == {"mode": "auto"}
+    page.get_by_role("button", name="Pause", exact=True).last.click()
+    paused = page.get_by_role("alert", name="Pause: not done for 1 of 1 object")
+    expect(paused).to_contain_text("pause is not possible now. Possible: include.")
+    paused.get_by_role("button", name="Dismiss").click()
+    expect(paused).to_be_hidden()
+
 
 def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home: Home, script: Script, tmp_path: Path):
     opened(home, tmp_path, "one", "two", warehouse="both")
@@ -236,6 +266,21 @@ def test_several_pipelines_are_paused_and_go_on_with_one_click(page: Page, home:
     page.get_by_role("alert").get_by_role("button", name="Undo").click()
     expect(paused).to_have_count(0)
     assert {pipelines.find(home, name).state for name in ("one", "two")} == {"ACTIVE"}
+
+    # One that somebody paused meanwhile says so and stays chosen; the other one is paused, and alone goes on by Undo.
+    page.get_by_role("checkbox", name="Choose all").check()
+    lifecycle.pause(home, "two")
+    page.get_by_role("region", name="Chosen pipelines").get_by_role("button", name="Pause").click()
+    refused = page.get_by_role("alert", name="Pause: not done for 1 of 2 pipelines")
+    expect(refused).to_contain_text("Pipeline two is paused")
+    expect(page.get_by_role("region", name="Chosen pipelines")).to_contain_text("1 pipeline chosen")
+    expect(page.get_by_role("checkbox", name="Choose two")).to_be_checked()
+    page.get_by_role("alert").filter(has_text="1 pipeline paused").get_by_role("button", name="Undo").click()
+    expect(paused).to_have_count(1)
+    assert {name: pipelines.find(home, name).state for name in ("one", "two")} == {"one": "ACTIVE", "two": "PAUSED"}
+    page.get_by_role("region", name="Chosen pipelines").get_by_role("button", name="Resume").click()
+    expect(paused).to_have_count(0)
+    expect(refused).to_be_hidden()
 
     # A job that waits is given up, and tried again.
     page.get_by_role("link", name="one", exact=True).click()

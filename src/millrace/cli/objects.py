@@ -29,6 +29,9 @@ ALL = typer.Option("--all", help="Every object that allows it now.")
 group = noun("objects", "What a pipeline reads of its source, how, and from where.", listing=False)
 
 Category = Literal["ALL", "ACTIVE", "PAUSED", "FAILED", "SKIPPED"]
+QueryMode = Literal[
+    "auto", "full_load", "delta", "increment_append_only", "change_data_capture", "change_tracking", "xmin"
+]
 Lane = Literal["incremental", "historical"]
 LANE = typer.Option(metavar="LANE", help="incremental, or historical.")
 APPEND_AGAIN = typer.Option(
@@ -85,6 +88,9 @@ def list_(
     face: Face,
     pipeline: Annotated[str, PIPELINE],
     category: Annotated[Category, typer.Option(metavar="KIND", help="ACTIVE, PAUSED, FAILED or SKIPPED ones.")] = "ALL",
+    query_mode: Annotated[
+        QueryMode | None, typer.Option(metavar="MODE", help="Only those with this query mode; auto: none was chosen.")
+    ] = None,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names with this text.")] = None,
 ) -> None:
     """List the objects of a pipeline with their status."""
@@ -92,7 +98,7 @@ def list_(
     from millrace.control.pages import every
 
     with face.desk() as desk:
-        found = list(every(lambda after: desk.ask(objects.list_, pipeline, category, search, after, LIMIT)))
+        found = list(every(lambda after: desk.ask(objects.list_, pipeline, category, query_mode, search, after, LIMIT)))
     face.answer(found, _listed(found, datetime.now(UTC)) if found else [NONE_YET])
 
 

@@ -15,6 +15,7 @@ from millrace.connect.log import LOG
 from millrace.control import loading_statuses
 from millrace.control.db import Database, upsert
 from millrace.control.loading_statuses import LoadingStatus
+from millrace.control.query_modes import QueryMode, chosen
 from millrace.control.tables import cursors, mappings, object_settings, run_objects, runs, slots, tasks
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
@@ -123,14 +124,18 @@ def resting(database: Database, pipeline_id: str) -> frozenset[str]:
         )
 
 
-def listed(home: Home, pipeline: str, *, category: Category = "ALL") -> list[Object]:
-    """The objects of a pipeline that are known, by name. ``category`` leaves out the others."""
+def listed(
+    home: Home, pipeline: str, *, category: Category = "ALL", query_mode: QueryMode | None = None
+) -> list[Object]:
+    """The objects of a pipeline that are known, by name. ``category`` and ``query_mode`` leave out the others."""
     from millrace.control import pipelines
 
     found = pipelines.find(home, pipeline)
     now = home.database.now()
     with home.database.reading() as connection:
         every = _objects(connection, found, now)
+    if query_mode is not None:
+        every = [one for one in every if chosen(one.query_mode) == query_mode]
     if category == "ALL":
         return every
     if category == "ACTIVE":

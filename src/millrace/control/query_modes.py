@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError
@@ -27,6 +27,18 @@ QUERY_MODES: Mapping[str, frozenset[str]] = {
     "change_data_capture": _BOTH,
 }
 
+QueryMode: TypeAlias = Literal[
+    "auto", "full_load", "delta", "increment_append_only", "change_data_capture", "change_tracking", "xmin"
+]
+
+# Modes that the public API names otherwise.
+_SAME: Mapping[str, QueryMode] = {
+    "full load": "full_load",
+    "timestamp": "delta",
+    "incrementing": "increment_append_only",
+    "unique_incrementing": "increment_append_only",
+    "timestamp+incrementing": "change_data_capture",
+}
 
 # Pipelines that came from elsewhere go on with these; nobody chooses them anew (pipelines.md 4).
 _IMPORTED = frozenset({"xmin"})
@@ -45,6 +57,12 @@ def selectable(mode: JSON, before: JSON) -> None:
 
 def _name(mode: JSON) -> JSON:
     return mode.get("mode") if isinstance(mode, dict) else mode
+
+
+def chosen(mode: JSON) -> JSON:
+    """Which `QueryMode` was chosen, under whichever name; "auto" where that was left to the source."""
+    said = _name(mode)
+    return "auto" if said is None else _SAME.get(said, said)
 
 
 def checked(config: Mapping[str, Any]) -> dict[str, Any]:

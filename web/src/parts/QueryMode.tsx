@@ -27,13 +27,23 @@ const MODES: readonly { value: string; label: string; columns: readonly Column[]
 ];
 
 /** Modes that nobody chooses here, and the names that other faces have for those above. */
-const OTHERS: Record<string, string> = { xmin: 'By the transaction that wrote it' };
+const OTHERS: Record<string, string> = {
+  xmin: 'By the transaction that wrote it',
+  change_tracking: 'By change tracking',
+};
 const SAME: Record<string, string> = {
   'full load': 'full_load',
   timestamp: 'delta',
   incrementing: 'increment_append_only',
+  unique_incrementing: 'increment_append_only',
   'timestamp+incrementing': 'change_data_capture',
 };
+
+/** Ways by which objects are looked for. */
+export const MODE_CHOICES = [
+  ...MODES.map(({ value, label }) => ({ value, label })),
+  ...Object.entries(OTHERS).map(([value, label]) => ({ value, label })),
+];
 
 const LABELS: Record<Column, string> = {
   timestamp_column_name: 'Column with the time',

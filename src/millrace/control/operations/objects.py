@@ -19,6 +19,7 @@ from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, pla
 from millrace.control.operations.runs import Number
 from millrace.control.pages import Page
 from millrace.control.positions import Position
+from millrace.control.query_modes import QueryMode
 from millrace.data.dataclass import dataclass
 
 Action: TypeAlias = Literal["run_now", "pause", "resume", "skip", "include", "restart", "restart_historical"]
@@ -33,6 +34,8 @@ def list_(
     home: Home,
     pipeline: Name,
     category: Category = "ALL",
+    query_mode: Annotated[QueryMode, Field(description="Only those that people chose this one for; auto: none.")]
+    | None = None,
     search: Annotated[str, Field(max_length=255, description="A part of a name.")] | None = None,
     after: After | None = None,
     limit: Limit = 100,
@@ -40,7 +43,7 @@ def list_(
     """List the objects that are known of a pipeline, by name."""
     every = [
         one
-        for one in objects.listed(home, pipeline, category=category)
+        for one in objects.listed(home, pipeline, category=category, query_mode=query_mode)
         if (search is None or search.casefold() in one.name.casefold()) and (after is None or one.name > after)
     ]
     return pages.cut(every, limit, lambda one: one.name)

@@ -71,7 +71,6 @@ export function Component() {
     </Button>
   );
   const clear = () => ask({}, { replace: true });
-  const chosen = Object.keys(selected);
   return (
     <div className="content">
       <PageHead
@@ -139,7 +138,7 @@ export function Component() {
           </Button>
         )}
       </Group>
-      {chosen.length > 0 && <Bulk names={chosen} done={() => select({})} />}
+      {may('pipelines.edit') && <Bulk chosen={selected} choose={select} />}
       <div className="card">
         <DataTable
           label="Pipelines"

@@ -5,6 +5,7 @@ import { api, body, Problem, type Schemas } from '~/api/client';
 import { exactly } from '~/api/exact';
 import { Ago } from '~/parts/Ago';
 import { ErrorNote } from '~/parts/ErrorNote';
+import { each, type Outcome } from '~/parts/each';
 import { done } from '~/parts/notices';
 import { askedMode, isWhole, QueryModeInput, queryModeOf } from '~/parts/QueryMode';
 import { useReversible } from '~/parts/reversible';
@@ -220,35 +221,42 @@ interface ModeProps {
   names: readonly string[];
   /** What is kept of the one object. */
   kept: unknown;
+  /** What came of it, where it was asked of several. */
+  settled?: (outcome: Outcome) => void;
   close: () => void;
 }
 
 /** How objects of a database are asked for what is new. */
-export function Mode({ pipeline, names, kept, close }: ModeProps) {
+export function Mode({ pipeline, names, kept, settled: told, close }: ModeProps) {
   const [config, setConfig] = useState(() => queryModeOf(kept));
   const stale = useStale(pipeline);
-  const what = names.length === 1 ? names[0] : some(names.length, 'object');
+  const called = (those: readonly string[]) =>
+    those.length === 1 ? `${those[0]} is` : `${some(those.length, 'object')} are`;
+  const ask = (object: string) =>
+    body(
+      api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
+        params: { path: { pipeline, object } },
+        body: { config: askedMode(config) },
+      }),
+    );
   const save = useMutation({
     mutationFn: async () => {
-      for (const object of names) {
-        await body(
-          api.PUT('/api/millrace/v1/pipelines/{pipeline}/objects/{object}/query-mode', {
-            params: { path: { pipeline, object } },
-            body: { config: askedMode(config) },
-          }),
-        );
-      }
+      const outcome = await each(names, ask);
+      const [first] = outcome.refused;
+      // Where none takes it, what is wrong is said beside what was typed.
+      if (outcome.ok.length === 0 && first?.error) throw first.error;
+      return outcome;
     },
-    onSuccess: () => {
+    onSuccess: (outcome) => {
       close();
-      done(`${what} ${names.length === 1 ? 'is' : 'are'} queried so from the next run on.`);
+      done(`${called(outcome.ok)} queried so from the next run on.`);
+      told?.(outcome);
     },
-    // Of several, those before one that fails are changed.
     onSettled: stale,
   });
   return (
     <Ask
-      title={`How ${what} ${names.length === 1 ? 'is' : 'are'} queried`}
+      title={`How ${called(names)} queried`}
       verb="Query it so"
       busy={save.isPending}
       may={isWhole(config)}

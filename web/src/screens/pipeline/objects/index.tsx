@@ -1,17 +1,19 @@
-import { Button, Group, SegmentedControl, Text, TextInput, Tooltip } from '@mantine/core';
+import { Button, Group, SegmentedControl, Select, Text, TextInput, Tooltip } from '@mantine/core';
 import { IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { api, body, Problem, type Schemas } from '~/api/client';
+import { api, body } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
 import { Confirm } from '~/parts/Confirm';
 import { type Column, DataTable } from '~/parts/DataTable';
 import { Empty } from '~/parts/Empty';
+import { type Outcome, without } from '~/parts/each';
 import { done, failed } from '~/parts/notices';
 import { paged } from '~/parts/paged';
-import { isQueried } from '~/parts/QueryMode';
+import { isQueried, MODE_CHOICES, modeTold, queryModeOf } from '~/parts/QueryMode';
+import { Refused } from '~/parts/Refused';
 import { Sparkline } from '~/parts/Sparkline';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
@@ -37,7 +39,17 @@ export function Component() {
   const [asking, confirm] = useState<{ action: Action; names: string[] } | null>(null);
   const [moding, changeModes] = useState(false);
   const [givingUp, giveUp] = useState<string[] | null>(null);
-  const rejected = useFailedOf(pipeline);
+  const [told, tell] = useState<{ verb: string; outcome: Outcome } | null>(null);
+  const settled = (verb: string, outcome: Outcome) => {
+    tell({ verb, outcome });
+    // Those that refused stay chosen.
+    select((now) => without(now, outcome.ok));
+  };
+  // What else becomes of failed events is asked about the same objects.
+  const rejected = useFailedOf(pipeline, (verb, outcome) =>
+    outcome.refused.length > 0 ? settled(verb, outcome) : tell(null),
+  );
+  const queryMode = queried ? (asked.get('queried') as 'auto' | null) : null;
   const category = (asked.get('which') ?? 'ALL') as 'ALL';
   const lately = useQuery({
     queryKey: ['objects', pipeline, 'lately'],
@@ -49,14 +61,14 @@ export function Component() {
   });
   const recent = useMemo(() => new Map(lately.data?.map((one) => [one.object, one])), [lately.data]);
   const objects = useInfiniteQuery({
-    queryKey: ['objects', pipeline, { category, search }],
+    queryKey: ['objects', pipeline, { category, queryMode, search }],
     initialPageParam: null as string | null,
     queryFn: ({ pageParam }) =>
       body(
         api.GET('/api/millrace/v1/pipelines/{pipeline}/objects', {
           params: {
             path: { pipeline },
-            query: { category, search: search || null, after: pageParam, limit: 200 },
+            query: { category, query_mode: queryMode, search: search || null, after: pageParam, limit: 200 },
           },
         }),
       ),
@@ -71,8 +83,9 @@ export function Component() {
           body: { action, objects: names },
         }),
       ),
+    onMutate: () => tell(null),
     onSuccess: (outcomes, { action }) => {
-      const refused = outcomes.filter((one) => one.problem !== null);
+      const refused = outcomes.flatMap(({ object, problem }) => (problem ? [{ name: object, problem }] : []));
       const names = outcomes.filter((one) => one.problem === null).map((one) => one.object);
       // What was paused before it was skipped would be read once it is included.
       const paused = objects.data?.pages.some((page) =>
@@ -85,9 +98,7 @@ export function Component() {
           back && (() => act.mutate({ action: back, names })),
         );
       }
-      const first = refused[0]?.problem;
-      if (first) failed(new Problem(0, { ...first, message: `${refused[0]?.object}: ${first.message}` }));
-      select({});
+      settled(VERBS[action], { ok: names, refused });
     },
     onError: failed,
     onSettled: () => client.invalidateQueries({ queryKey: ['objects', pipeline] }),
@@ -153,6 +164,21 @@ export function Component() {
         cell: (row) =>
           !row.historical ? 'none' : typeof row.history === 'number' ? share(row.history) : '–',
       },
+      ...(queried
+        ? [
+            {
+              id: 'queried',
+              header: 'Queried',
+              width: 220,
+              hide: 'tablet' as const,
+              cell: (row: Row) => (
+                <Text size="sm" lineClamp={2}>
+                  {modeTold(queryModeOf(row.query_mode))}
+                </Text>
+              ),
+            },
+          ]
+        : []),
       { id: 'mode', header: 'Rows are', width: 100, hide: 'tablet', cell: (row) => mode(row.load_mode) },
       {
         id: 'at',
@@ -206,6 +232,18 @@ export function Component() {
             { value: 'SKIPPED', label: 'Skipped' },
           ]}
         />
+        {queried && (
+          <Select
+            w={300}
+            maw="100%"
+            aria-label="How they are queried"
+            placeholder="Queried in any way"
+            clearable
+            value={queryMode}
+            onChange={(value) => set({ queried: value })}
+            data={MODE_CHOICES}
+          />
+        )}
         {editable && (
           <Button
             ml="auto"
@@ -219,6 +257,7 @@ export function Component() {
         )}
       </Group>
       {queried && <Log pipeline={pipeline} edits={editable} />}
+      {told && <Refused verb={told.verb} noun="object" outcome={told.outcome} close={() => tell(null)} />}
       {names.length > 0 && (
         <Group className="card" px="md" py={8} mb="sm" gap="xs">
           <Text fw={500} mr="sm">
@@ -290,7 +329,15 @@ export function Component() {
           {WORDS[asking.action]}
         </Confirm>
       )}
-      {moding && <Mode pipeline={pipeline} names={names} kept={null} close={() => changeModes(false)} />}
+      {moding && (
+        <Mode
+          pipeline={pipeline}
+          names={names}
+          kept={null}
+          settled={(outcome) => settled('Change how they are queried', outcome)}
+          close={() => changeModes(false)}
+        />
+      )}
       {givingUp && (
         <Confirm
           title="Give failed events up?"
