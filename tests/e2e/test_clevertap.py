@@ -725,6 +725,14 @@ def test_an_appended_stream_is_not_resynced_into_the_same_table(build: Callable[
     assert len(world.rows()) == 1
 
 
+def test_rows_that_are_read_again_are_not_counted_as_changed(build: Callable[..., World]):
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=9)))
+    world.run()
+    record = world.run(since=(START - timedelta(days=10)).date())
+    assert record.noted == {"read_again": 1} and len(world.rows()) == 1
+
+
 def test_since_reads_days_again_without_doubling(build: Callable[..., World]):
     world = build("Charged", mode="append")
     put(world, event("Charged", START - timedelta(days=9)))

@@ -140,8 +140,10 @@ def test_days_ordered_again_bring_everybody_once_more_where_that_doubles_nobody(
     pipeline.settings["batch_size"] = 23
     pipeline.simulator.add_events(PROJECT, events("Charged", 20) + events("Login", 20))
     pipeline.run()
-    pipeline.run("again", slices=(Slice(date(2026, 3, 13), date(2026, 3, 13)),))
+    counts = pipeline.run("again", slices=(Slice(date(2026, 3, 13), date(2026, 3, 13)),))
     assert len(pipeline.log) == rows and len(pipeline.table) == 20
+    # Nobody is said to have changed.
+    assert (counts["read_again"], counts["changed"]) == (rows - 20, 0)
 
 
 def test_only_who_did_something_in_the_days_that_are_read_is_seen(make: Make) -> None:

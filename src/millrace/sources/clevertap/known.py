@@ -32,6 +32,11 @@ _FORGOTTEN = "forgotten"
 MOST_REJECTED = 100_000
 
 
+def went_again(mode: Mode) -> str:
+    """What rows are counted as that go on and are not new: whether they changed is no matter where all go on."""
+    return "read_again" if mode == "all" else "changed"
+
+
 def part_of(event: str, day: int) -> str:
     """The part that has the marks of one event and local day (YYYYMMDD)."""
     return f"{event}{SEPARATOR}{day:08d}"

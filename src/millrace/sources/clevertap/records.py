@@ -19,7 +19,7 @@ from millrace.data.batch import REPEATED, Checkpoint, Item, Lane, LoadMode, Mark
 from millrace.data.dataclass import dataclass
 from millrace.data.numbers import flags
 from millrace.sources.clevertap.canonical import canonical
-from millrace.sources.clevertap.known import Known, Mode
+from millrace.sources.clevertap.known import Known, Mode, went_again
 from millrace.sources.clevertap.mapper import LARGEST_RECORD, Reject
 from millrace.sources.clevertap.rows import Shaped, without_tokens
 
@@ -152,7 +152,7 @@ def judged(
         yield Passed(repeated, REPEATED)
     if going:
         yield found.rows.filter(flags(goes))
-    counts = {"new": fresh, "changed": going - fresh, "repeated": repeated}
+    counts = {"new": fresh, went_again(which): going - fresh, "repeated": repeated}
     return Judged((*marks, *row_marks), {name: count for name, count in counts.items() if count})
 
 

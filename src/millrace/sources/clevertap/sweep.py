@@ -21,7 +21,7 @@ from millrace.errors import Transient
 from millrace.sources.clevertap.client import CleverTap, CursorStuck, Page, Unanswered, Walked
 from millrace.sources.clevertap.config import Config
 from millrace.sources.clevertap.forgetting import rejecting, strays
-from millrace.sources.clevertap.known import Known, Mode, days_of
+from millrace.sources.clevertap.known import Known, Mode, days_of, went_again
 from millrace.sources.clevertap.planner import Unit, number
 from millrace.sources.clevertap.rows import bound, refused, reject_id, rows_of
 from millrace.sources.clevertap.times import microseconds
@@ -191,7 +191,7 @@ class Sweep:
         since = self._since(unit.event)
         counts = {
             "new": len(moments),
-            "changed": going - len(moments),
+            went_again(self._mode): going - len(moments),
             "repeated": repeated,
             "late": int(np.count_nonzero(moments < microseconds(since))) if since else 0,
             "future_dated": int(np.count_nonzero(moments > self._future)),
