@@ -301,9 +301,13 @@ class Destination(ABC, Generic[D]):
         """Loads of several tables follow one another inside: what one of them opened may stay open for the next."""
         return nullcontext()
 
-    def completed(self) -> None:
-        """Nothing more is loaded for now: what loads have put off is done. The next `ensure` of a table does it where
-        nobody came to this."""
+    def completed(self, left: Sequence[Table] = ()) -> None:
+        """Nothing more is loaded for now: what loads have put off is done, also of the tables that another connection
+        ``left`` unfinished. The next `ensure` of a table does it where nobody came to this."""
+
+    def unfinished(self) -> Sequence[Table]:
+        """Tables of which loads have put something off; they are known when the connection is gone, too."""
+        return ()
 
     @abstractmethod
     def holding(self, feed: str, table: str) -> Held | None:

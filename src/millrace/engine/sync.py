@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import field, replace
 from typing import Any
 
-from millrace.connect.destination import Destination
+from millrace.connect.destination import Destination, Table
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Checkpoint, Item, Lane, LoadMode, Passed
@@ -390,6 +390,7 @@ class _Loader(threading.Thread):
         self._work = threading.Event()
         self._expecting = self._ending = False
         self._error: BaseException | None = None
+        self._unfinished: Sequence[Table] = ()
         self._staged, self._since = sync.meter.staged, sync.clock.monotonic()
 
     def wake(self) -> None:
@@ -424,15 +425,14 @@ class _Loader(threading.Thread):
                 left = None if until is None else max(until - self._sync.clock.monotonic(), 0)
                 if not self._work.wait(left):
                     if destination is not None:
-                        # Only it knows what its loads have put off.
                         destination.completed()
-                        destination.close()
+                        self._let_go(destination)
                     destination = until = None
                     continue
                 self._work.clear()
                 ending = self._ending
                 if destination is None:
-                    destination = self._sync.open_destination()
+                    destination = self._opened()
                 if self._expecting and not ending:
                     self._expecting = False
                     until = self._sync.clock.monotonic() + EXPECTED_S
@@ -470,11 +470,22 @@ class _Loader(threading.Thread):
             except Transient as failure:
                 if wait is None or self._sync.stopping.is_set():
                     raise
-                destination.close()
+                self._let_go(destination)
                 self._sync.meter.awaiting = f"the destination: {failure.message}"
                 self._sync.clock.sleep(failure.retry_after_s or wait)
                 self._sync.meter.awaiting = ""
-                destination = self._sync.open_destination()
+                destination = self._opened()
             else:
                 return destination
+        return destination
+
+    def _let_go(self, destination: Destination[Any]) -> None:
+        destination.close()
+        # Nobody else knows what its loads have put off.
+        self._unfinished = destination.unfinished()
+
+    def _opened(self) -> Destination[Any]:
+        destination = self._sync.open_destination()
+        if self._unfinished:
+            destination.completed(self._unfinished)
         return destination

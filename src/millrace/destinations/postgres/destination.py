@@ -112,7 +112,7 @@ class Destination(SqlDestination[Config]):
 
     def close(self) -> None:
         session, self._session = self._session, None
-        self._filling.clear()
+        self._filling.end_all()
         if session is not None:
             session.close()
         self._way.close()
@@ -241,10 +241,14 @@ class Destination(SqlDestination[Config]):
         if not self._filling.alone(table.name):
             self._indexes.fit(table)
 
-    def completed(self) -> None:
+    def unfinished(self) -> Sequence[Table]:
+        return [*self._filling.due.values()]
+
+    def completed(self, left: Sequence[Table] = ()) -> None:
+        self._filling.due |= {table.name: table for table in left}
         # All rows are in: what stands in the way of their keys now ends no run, and the next `ensure` makes them.
         with suppress(Transient):
-            for table in list(self._filling.due.values()):
+            for table in self.unfinished():
                 self._make_up(table)
 
     def swap(self, fresh: str, table: str) -> None:

@@ -51,8 +51,8 @@ class Filling:
         self.due.pop(table, None)
         self._filled.pop(table, None)
 
-    def clear(self) -> None:
-        self.due.clear()
+    def end_all(self) -> None:
+        """Others may fill the tables from now on. Their keys are due still."""
         self._filled.clear()
 
     @contextmanager
