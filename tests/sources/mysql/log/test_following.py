@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -139,6 +140,32 @@ def test_rows_that_go_or_change_without_a_row_of_the_log_are_told(
     assert (changes, lost(site)) == ([], [])
     site.run()
     assert (lost(site), site.rows("plain", "id, o")) == ([], [(1, 0), (2, 0)])
+
+
+def test_columns_whose_values_may_be_others_by_another_type_are_told(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE priced (id int PRIMARY KEY, price decimal(9,2), note varchar(9), n int unsigned)",
+        "INSERT INTO priced VALUES (1, 1.25, 'a', 7)",
+        "CREATE TABLE other (id int PRIMARY KEY, price decimal(9,2))",
+    )
+    site.create()
+    site.run()
+    shop.run(
+        "ALTER TABLE priced MODIFY price decimal(9,1), MODIFY note varchar(20), CHANGE n n bigint, ADD at datetime",
+        "INSERT INTO priced VALUES (2, 2.5, 'b', 8, NULL)",
+    )
+    site.run()
+    (note,) = records.run_records(site.home)[0].notes
+    assert (note.code, note.message.partition(":")[0]) == (
+        "column_changed",
+        "priced.price is decimal(9,1) since it was decimal(9,2)",
+    )
+    # As the note says: the log tells of the new row alone.
+    assert site.rows("priced", "id, price") == [(1, Decimal("1.25")), (2, Decimal("2.50"))]
+    runs.resync(site.home, "followed")
+    site.run()
+    assert site.notes() == set()
+    assert site.rows("priced", "id, price") == [(1, Decimal("1.30")), (2, Decimal("2.50"))]
 
 
 @pytest.mark.parametrize(("image", "mode"), [("MINIMAL", "merge"), ("MINIMAL", "history"), ("NOBLOB", "append")])

@@ -6,6 +6,7 @@ import pytest
 
 from millrace.sources.mysql.log.columns import Known, Table
 from millrace.sources.mysql.log.ddl import Altered, Dropped, Emptied, Made, Renamed, Written, effects
+from millrace.sources.mysql.log.recast import keeps
 
 BEFORE: Table = (Known("id", "int(11)"), Known("Name", "varchar(9)", "latin1"))
 
@@ -79,3 +80,37 @@ def test_other_statements_do_what_they_say() -> None:
     )
     ((altered),) = of(sql)
     assert isinstance(altered, Altered) and altered.filled == ("a", "b", "e", "f", "h", "i")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        ("int(11)", "int", True),
+        ("int(11)", "bigint(20)", True),
+        ("int(10) unsigned zerofill", "bigint(20)", True),
+        ("varchar(9)", "varchar(10)", True),
+        ("varchar(63)", "tinytext", True),
+        ("text", "longtext", True),
+        ("varbinary(3)", "blob", True),
+        ("decimal(10,2)", "decimal(12,4)", True),
+        ("datetime", "datetime(6)", True),
+        ("enum('a','b')", "enum('a','b','c')", True),
+        ("bigint(20)", "int", False),
+        ("int", "int unsigned", False),
+        ("int unsigned", "int", False),
+        ("varchar(10)", "varchar(9)", False),
+        ("varchar(64)", "tinytext", False),
+        ("decimal(10,2)", "decimal(10,1)", False),
+        ("decimal(10,2)", "decimal(10,4)", False),
+        ("datetime(6)", "datetime", False),
+        ("datetime", "timestamp", False),
+        ("enum('a','b')", "enum('b','a')", False),
+        ("enum('a')", "enum('ab')", False),
+        ("varchar(9)", "int", False),
+        ("float", "double", False),
+        ("binary(3)", "binary(5)", False),
+        ("text", "blob", False),
+    ],
+)
+def test_values_that_another_type_may_make_others_are_known(old: str, new: str, kept: bool) -> None:
+    assert keeps(old, new) == kept

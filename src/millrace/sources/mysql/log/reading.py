@@ -14,10 +14,12 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.catalog import Described
 from millrace.sources.mysql.log import ddl, events
+from millrace.sources.mysql.log.columns import Table
 from millrace.sources.mysql.log.ddl import Altered, Dropped, Emptied, Made, Written
 from millrace.sources.mysql.log.errors import wrong_format
 from millrace.sources.mysql.log.events import ROWS, table_of
 from millrace.sources.mysql.log.place import Place
+from millrace.sources.mysql.log.recast import keeps
 from millrace.sources.mysql.log.rows import Changes
 from millrace.sources.mysql.log.tracking import Tracking
 from millrace.sources.mysql.log.wire import HEAD, KIND, ends, when
@@ -310,9 +312,10 @@ class Read:
         elif isinstance(effect, Dropped) and effect.database == database:
             for name in self.following.streams:
                 yield from self._emptied(name, gone=True)
-        elif isinstance(effect, Altered) and effect.table[0] == database:
-            self._untold(effect.table[1], effect)
+        before = dict(self.tracking.tables)
         self.tracking.follow(effect)
+        if isinstance(effect, Altered) and effect.table[0] == database:
+            self._untold(effect.table[1], effect, before.get(effect.table[1], ()))
         self._tables.clear()
         self._by_number.clear()
 
@@ -326,8 +329,8 @@ class Read:
         self._touched[name] = table
         yield from table.truncate()
 
-    def _untold(self, name: str, effect: Altered) -> None:
-        """A person hears what the statement did to rows, of which the log has none."""
+    def _untold(self, name: str, effect: Altered, before: Table) -> None:
+        """A person hears what the statement did to rows, of which the log has none. ``before``: columns of then."""
         followed = self.following.streams.get(name)
         if followed is None:
             return
@@ -340,6 +343,12 @@ class Read:
         for column in effect.filled if history else ():
             text = f"{name}.{column} came with values: rows that were there before have NULL in their place"
             self.log.context.note(Note("rows_lost", f"{text}: {_AGAIN}"))
+        now = {one.name.lower(): one.type for one in self.tracking.tables.get(name, ())}
+        for column in before if history else ():
+            if not keeps(column.type, type_ := now.get(column.name.lower(), column.type)):
+                text = f"{name}.{column.name} is {type_} since it was {column.type}: where that gave rows other values"
+                note = f"{text}, those that were read before have the old ones: {_AGAIN}"
+                self.log.context.note(Note("column_changed", note))
 
     def _bare(self, name: str) -> Changes:
         """The table without its columns, which are not needed to say that it has no rows."""
