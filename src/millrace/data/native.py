@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ctypes import CDLL
 
 # The number of the sources in native/: `python tools/native.py --stamp` writes it, after a change of them.
-ABI = 895261941
+ABI = 439380395
 FILE = Path(__file__).with_name("_native" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so"))
 
 _log = logging.getLogger("millrace.native")

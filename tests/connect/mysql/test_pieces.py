@@ -239,7 +239,7 @@ def test_no_bytes_are_read_or_written_that_are_not_there(
     scan, sizes = Scan(sequence=5, width=3), (ctypes.c_int64 * 3)()
     found, state = plainly(sent, 3, 5)
     said = library().millrace_mysql_scan(
-        held, ctypes.c_int64(len(sent)), ctypes.c_int64(1 << 20), ctypes.byref(scan), sizes
+        held, ctypes.c_int64(len(sent)), ctypes.c_int64(1 << 20), ctypes.byref(scan), sizes, None
     )
     assert (STATES[said], scan.rows) == (state, len(found))
     needed = [sum(len(one[place] or b"") for one in found) for place in range(3)]
@@ -258,7 +258,7 @@ def test_no_bytes_are_read_or_written_that_are_not_there(
         kept.append(buffers)
     fill: Any = library().millrace_mysql_fill
     fill.restype = ctypes.c_int64
-    done = fill(held, ctypes.c_int64(scan.at), ctypes.c_int64(rows), ctypes.c_int32(3), columns)
+    done = fill(held, ctypes.c_int64(scan.at), ctypes.c_int64(rows), ctypes.c_int32(3), columns, None)
     assert done == len(found)
 
 

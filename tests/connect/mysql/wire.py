@@ -42,8 +42,13 @@ def _length(count: int) -> bytes:
 
 def answer(rows: Sequence[Row], end: bytes = END, sequence: int = 5) -> bytes:
     """The rows, and the packet behind them."""
+    return bodies([payload(row) for row in rows], end, sequence)
+
+
+def bodies(rows: Sequence[bytes], end: bytes = END, sequence: int = 5) -> bytes:
+    """The same of rows that are written already."""
     made = bytearray()
-    for one in (*(payload(row) for row in rows), end):
+    for one in (*rows, end):
         made += packets(one, sequence)
         sequence += len(one) // 0xFFFFFF + 1
     return bytes(made)

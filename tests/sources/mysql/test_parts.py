@@ -20,7 +20,7 @@ from millrace.connect.mysql.server import opened
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Context
 from millrace.data import native
-from millrace.errors import Transient
+from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.decoding import of_part
 from millrace.sources.mysql.types import Type, typed
@@ -87,6 +87,60 @@ def test_every_type_at_its_ends_is_the_same_by_both_ways(
                 one.validate(full=True)
                 assert one.equals(other), name
             assert made[1] == wanted[1] and sum(made[1]) == 3 * 2**9
+
+
+@pytest.mark.parametrize("family", ["binary", "text"])
+def test_values_are_told_as_the_server_writes_them(
+    shop: Database, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rows in the binary protocol their text is made here."""
+    if family == "text":
+        monkeypatch.setattr("millrace.connect.mysql.binary.begun", lambda *_: None)
+    names = [name for name in VALUES if name != "c_float"]
+    made = ", ".join(f"{name} {VALUES[name][0]}" for name in names)
+    shop.run(
+        "DROP TABLE IF EXISTS told",
+        f"CREATE TABLE told (id int PRIMARY KEY AUTO_INCREMENT, {made}, c_span time(3), c_hours time, c_day date) "
+        "CHARACTER SET utf8mb4",
+        *(
+            f"INSERT IGNORE INTO told VALUES (NULL, {', '.join(VALUES[name][1][row] for name in names)}, {more})"
+            for row, more in enumerate(("'-838:59:59', '100:00:01', '2024-02-29'", "'-00:00:00.5', '0', NULL"))
+        ),
+        "INSERT INTO told (id) VALUES (NULL)",
+    )
+    sql = f"SELECT {', '.join(names)}, c_span, c_hours, c_day, NULL, now(6), utc_time(3), 1.5e0 FROM told ORDER BY id"
+    with closing(session(shop)) as asked:
+        asked.execute("SET SESSION time_zone = '+00:00', timestamp = 1700000000.123")
+        (part,) = asked.parts(sql)
+        with monkeypatch.context() as patch:
+            patch.setattr("millrace.connect.mysql.session.library", lambda: None)
+            (plain,) = asked.parts(sql)
+        assert (type(part), type(plain)) == (Piece, Listed)
+        for place in range(len(names) + 7):
+            mine, theirs = list(part.raw(place)), list(plain.raw(place))
+            assert part.last(place) == mine[-1] and plain.last(place) == theirs[-1]
+            # Numbers may be written in other ways, and are the same.
+            if place < len(names) and names[place] in ("c_double", "c_uint"):
+                mine, theirs = ([one and float(one) for one in some] for some in (mine, theirs))
+            assert mine == theirs, place
+        assert asked.rows("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'") == [("Prepared_stmt_count", "0")]
+
+
+def test_what_cannot_be_prepared_is_sent_as_text(shop: Database) -> None:
+    ((most,),) = shop.run("SELECT @@global.max_prepared_stmt_count")
+    with closing(session(shop)) as asked:
+        # A FLOAT has six digits in the text, and others without it.
+        assert [list(part.raw(0)) for part in asked.parts("SELECT CAST(0.1 AS FLOAT)")] == [[b"0.1"]]
+        shop.run("SET GLOBAL max_prepared_stmt_count = 0")
+        try:
+            assert [list(part.raw(0)) for part in asked.parts("SELECT 7")] == [[b"7"]]
+        finally:
+            shop.run(f"SET GLOBAL max_prepared_stmt_count = {most}")
+        for wrong in ("SELECT ?", "SELECT 1; SELECT 2", "SELECT nothing FROM nowhere", "SET @a = 1"):
+            with pytest.raises(ConfigError) as raised:
+                list(asked.parts(wrong))
+            assert "prepare" not in raised.value.message.lower()
+        assert asked.rows("SELECT 2") == [(2,)]
 
 
 def test_rows_longer_than_a_packet_are_whole(shop: Database, way: str) -> None:

@@ -67,9 +67,8 @@ class Field:
         return pa.string()
 
 
-def fields_of(result: Any) -> list[Field]:
-    """Columns of a result of the driver."""
-    found: list[Any] = result.fields
+def fields_of(found: Sequence[Any]) -> list[Field]:
+    """Columns, as the driver has them."""
     return [
         Field(
             one.name, one.type_code, one.charsetnr, one.flags, one.length, one.scale,

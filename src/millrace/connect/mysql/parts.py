@@ -26,6 +26,7 @@ class Kind(IntEnum):
     DAY = 9
     MOMENT = 10
     CLOCK = 11
+    DOUBLE = 12
 
 
 @dataclass(frozen=True, slots=True)

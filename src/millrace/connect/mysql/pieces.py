@@ -16,6 +16,7 @@ from pymysql.connections import Connection
 from pymysql.err import OperationalError
 
 from millrace.connect.mysql.answers import LONGEST, malformed, packet, refused, row
+from millrace.connect.mysql.binary import LETTERS, REAL, Form
 from millrace.connect.mysql.parts import Kind, Listed, Made, Part, Wanted
 
 _PIECE = 1 << 20
@@ -25,7 +26,7 @@ _MORE, _FULL, _END, _ERROR, _LONG, _ORDER, _BROKEN = range(7)
 # How many bits a value takes; what is not here has offsets.
 _BITS = {
     Kind.INT16: 16, Kind.INT32: 32, Kind.INT64: 64, Kind.DECIMAL: 128, Kind.FLAG: 1, Kind.BIT: 1, Kind.DAY: 32,
-    Kind.MOMENT: 64, Kind.CLOCK: 64,
+    Kind.MOMENT: 64, Kind.CLOCK: 64, Kind.DOUBLE: 64,
 }  # fmt: skip
 
 
@@ -57,20 +58,26 @@ class _Column(ctypes.Structure):
 class Piece:
     """Whole rows, as long as nobody asks for the next piece."""
 
-    def __init__(self, library: ctypes.CDLL, held: memoryview, scan: _Scan, sizes: Sequence[int]) -> None:
-        self._library, self._held, self._sizes = library, held, sizes
+    def __init__(
+        self, library: ctypes.CDLL, held: memoryview, scan: _Scan, sizes: Sequence[int], form: Form | None
+    ) -> None:
+        self._library, self._held, self._sizes, self._form = library, held, sizes, form
         self._last = scan.last
         self.count: int = scan.rows
 
     def made(self, wanted: Sequence[Wanted]) -> list[Made | None]:
         """The columns; None for those in which a value is odd."""
+        wanted = [self._as_it_comes(place, one) for place, one in enumerate(wanted)]
         columns = (_Column * len(wanted))()
         buffers = [
             self._room(column, one, size) for column, one, size in zip(columns, wanted, self._sizes, strict=True)
         ]
         fill: Any = self._library.millrace_mysql_fill
         fill.restype = c_int64
-        done = fill(_address(self._held), c_int64(len(self._held)), c_int64(self.count), c_int32(len(wanted)), columns)
+        done = fill(
+            _address(self._held), c_int64(len(self._held)), c_int64(self.count), c_int32(len(wanted)), columns,
+            self._form and self._form.wires,
+        )  # fmt: skip
         if done != self.count:
             raise AssertionError(f"of {self.count} rows that were found {done} were read")
         return [
@@ -78,7 +85,15 @@ class Piece:
             for column, one, some in zip(columns, wanted, buffers, strict=True)
         ]
 
+    def _as_it_comes(self, place: int, wanted: Wanted) -> Wanted:
+        """A number with a point that comes as text is made of its bytes."""
+        if wanted.kind != Kind.DOUBLE or (self._form is not None and self._form.wires[place] == REAL):
+            return wanted
+        return Wanted(Kind.BYTES, pa.binary())
+
     def raw(self, place: int) -> Sequence[bytes | None]:
+        if self._form is not None and self._form.wires[place] != LETTERS:
+            return [self._form.row(one)[place] for one in self._packets()]
         wanted = [Wanted(Kind.LEFT, pa.null())] * len(self._sizes)
         wanted[place] = Wanted(Kind.BYTES, pa.binary())
         found = self.made(wanted)[place]
@@ -90,7 +105,15 @@ class Piece:
 
     @cached_property
     def _last_row(self) -> list[bytes | None]:
-        return row(bytes(self._held[self._last + 4 :]), len(self._sizes))
+        data = bytes(self._held[self._last + 4 :])
+        return row(data, len(self._sizes)) if self._form is None else self._form.row(data)
+
+    def _packets(self) -> Iterator[bytes]:
+        at = 0
+        while at < len(self._held):
+            end = at + 4 + int.from_bytes(self._held[at : at + 3], "little")
+            yield bytes(self._held[at + 4 : end])
+            at = end
 
     def _room(self, column: Any, wanted: Wanted, size: int) -> list[pa.Buffer]:
         column.kind = wanted.kind
@@ -125,9 +148,11 @@ def _address(held: memoryview) -> c_void_p:
     return c_void_p(addressof(ctypes.c_char.from_buffer(held)))
 
 
-def pieces(library: ctypes.CDLL, connection: Connection[Any], width: int, most_bytes: int) -> Iterator[Part]:
+def pieces(
+    library: ctypes.CDLL, connection: Connection[Any], width: int, most_bytes: int, form: Form | None = None
+) -> Iterator[Part]:
     """An answer that was asked for unbuffered, in pieces of about so many bytes. A row that is longer than a packet may
-    be comes as a list."""
+    be comes as a list. ``form``: how rows of the binary protocol come; None for those of the text protocol."""
     wire: Any = connection
     tap = _Tap(wire._rfile)
     find: Any = library.millrace_mysql_scan
@@ -135,19 +160,19 @@ def pieces(library: ctypes.CDLL, connection: Connection[Any], width: int, most_b
     sizes = (c_int64 * width)()
     held, end = memoryview(bytearray(most_bytes + 2 * _PIECE)), 0
     while True:
-        state: int = find(_address(held), c_int64(end), c_int64(most_bytes), byref(scan), sizes)
+        state: int = find(_address(held), c_int64(end), c_int64(most_bytes), byref(scan), sizes, form and form.wires)
         if state == _MORE:
             if len(held) - end < _PIECE:
                 held = _grown(held, end)
             end += tap.into(held[end:])
             continue
         if scan.rows:
-            yield Piece(library, held[: scan.at], scan, list(sizes))
+            yield Piece(library, held[: scan.at], scan, list(sizes), form)
         tap.back = held[scan.at : end]
         if state == _LONG:
             data = packet(tap.take)
             scan.sequence = scan.sequence + len(data) // LONGEST + 1 & 0xFF
-            yield Listed([[one] for one in row(data, width)])
+            yield Listed([[one] for one in (row(data, width) if form is None else form.row(data))])
         elif state != _FULL:
             if state in (_END, _ERROR):
                 data = packet(tap.take)

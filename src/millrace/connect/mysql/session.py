@@ -15,7 +15,9 @@ from pymysql.constants import COMMAND
 from pymysql.converters import escape_string
 from pymysql.protocol import OKPacketWrapper
 
+from millrace.connect.mysql import binary
 from millrace.connect.mysql.answers import Field, by_driver, columns_of, fields_of
+from millrace.connect.mysql.binary import Form
 from millrace.connect.mysql.errors import translated
 from millrace.connect.mysql.parts import Listed, Part
 from millrace.data.dataclass import dataclass
@@ -107,34 +109,37 @@ class Session:
 
     def stream(self, sql: str, most_bytes: int = _BATCH_BYTES) -> Iterator[Answer]:
         """The same in parts of about so many bytes, at least one. What is not read to its end spoils the session."""
-        with self._unbuffered(sql) as fields:
+        with self._unbuffered(sql) as (fields, _):
             for columns in columns_of(self._connection, len(fields), most_bytes):
                 yield fields, columns
 
     def parts(self, sql: str, most_bytes: int = _BATCH_BYTES) -> Iterator[Part]:
         """The rows of an answer, as the native library takes them where it is in use."""
-        with self._unbuffered(sql) as fields:
-            if (found := library()) is not None:
+        found = library()
+        with self._unbuffered(sql, prepared=found is not None) as (fields, form):
+            if found is not None:
                 from millrace.connect.mysql.pieces import pieces  # with ctypes
 
-                yield from pieces(found, self._connection, len(fields), most_bytes)
+                yield from pieces(found, self._connection, len(fields), most_bytes, form)
             else:
                 for columns in columns_of(self._connection, len(fields), most_bytes):
                     if columns[0]:
                         yield Listed(columns)
 
     @contextmanager
-    def _unbuffered(self, sql: str) -> Generator[list[Field]]:
-        """The columns of an answer whose rows are to be read meanwhile."""
+    def _unbuffered(self, sql: str, *, prepared: bool = False) -> Generator[tuple[list[Field], Form | None]]:
+        """The columns of an answer whose rows are to be read meanwhile; where they come in the binary protocol, how."""
         connection: Any = self._connection
         with self._translated():
-            with by_driver(connection):
-                connection.query(sql, unbuffered=True)
+            statement = binary.begun(connection, sql) if prepared else None
+            if statement is None:
+                with by_driver(connection):
+                    connection.query(sql, unbuffered=True)
             result = connection._result
             if not result.unbuffered_active:
                 raise ConfigError(f"{self._where} has no rows to show for this statement.", code="sql")
             try:
-                yield fields_of(result)
+                yield fields_of(result.fields), statement.form if statement is not None else None
             finally:
                 if result.unbuffered_active:
                     # Nobody knows how much more would come.
@@ -142,6 +147,8 @@ class Session:
                     if connection._sock is not None:
                         _give_up(connection._sock)
                     self.close()
+            if statement is not None:
+                statement.close()
 
     def send(self, sql: str, parts: Iterable[memoryview]) -> Sent:
         """LOAD DATA LOCAL of lines that are made meanwhile. Whichever file the server asks for, it gets these alone.

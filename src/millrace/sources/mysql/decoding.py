@@ -50,6 +50,8 @@ def _wanted(type_: Type) -> Wanted:
     kind = _KINDS.get(type_.form) or _WHOLE.get(type_.logical)
     if kind is None and pa.types.is_decimal128(type_.logical):
         kind = Kind.DECIMAL
+    if kind is None and type_.form == "number" and pa.types.is_floating(type_.logical):
+        return Wanted(Kind.DOUBLE, pa.float64())
     return Wanted(kind, type_.logical) if kind is not None else Wanted(Kind.BYTES, pa.binary())
 
 
@@ -78,6 +80,8 @@ def _number(values: pa.Array, to: pa.DataType) -> pa.Array:
     """Numbers of what the server wrote, unless they are there."""
     if values.type == to:
         return values
+    if pa.types.is_floating(values.type):
+        return values.cast(to)
     texts = values.cast(pa.string())
     if to == types.FLOAT:
         return texts.cast(pa.float64()).cast(to)
