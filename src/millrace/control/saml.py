@@ -14,6 +14,7 @@ import binascii
 import importlib.util
 import logging
 import shutil
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def identity(provider: Provider, service: Service, request_id: str, answer: str,
     except MillraceError:
         raise
     except Exception as wrong:  # it raises whatever it meets, `Exception` itself included
+        _let_go(wrong)
         raise refused(f"the provider's answer is not right ({type(wrong).__name__})") from None
     # Only what went through all of its checks stands among those.
     if found is None or len(found.assertions) != 1:
@@ -105,6 +107,14 @@ def identity(provider: Provider, service: Service, request_id: str, answer: str,
     (assertion,) = found.assertions
     told = _told(assertion)
     return Identity(_email(assertion, told, attribute), next((told[one][0] for one in _NAMES if one in told), ""))
+
+
+def _let_go(wrong: BaseException) -> None:
+    """Files in which the library had certificates are closed now, not when Python next looks for cycles."""
+    at: BaseException | None = wrong
+    while at is not None:
+        traceback.clear_frames(at.__traceback__)
+        at = at.__context__ if at.__cause__ is None else at.__cause__
 
 
 def _must_be_simple(text: str, provider: Provider, service: Service, request_id: str) -> None:
