@@ -45,6 +45,7 @@ SCREENS = (
     "/destinations/warehouse/workbench",
     *("/alerts", "/alerts/channels", "/alerts/preferences", "/alerts/deliveries", "/activity", "/activity/1"),
     *("/jobs", "/usage", "/team", "/keys", "/security", "/settings", "/health"),
+    *("/help", "/help/mapping"),
 )
 VALUES = {
     "alert": "1",
