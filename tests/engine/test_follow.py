@@ -259,6 +259,20 @@ def test_what_is_made_of_a_stream_that_was_away_is_not_appended_beside_what_is_t
     assert (len(logged.rows("a", "id")), len(logged.rows("made", "v"))) == (1, 1)
 
 
+def test_rows_that_are_appended_beside_those_of_a_stream_that_was_away_come_again_with_them(
+    logged: Rig, deploy: Callable[..., Scripted]
+) -> None:
+    logged.create(mode="append")
+    deploy(lambda row: [("made", row)])
+    logged.run()
+    object_actions.pause(logged.home, "scripted", "a")
+    logged.run()
+    object_actions.resume(logged.home, "scripted", "a")
+    logged.script.tales = {at: [history({"id": 1, "v": at[0]}), ()] for at in logged.script.tales}
+    logged.run()
+    assert logged.rows("made", "v") == ["a", "b", "loose"]
+
+
 def test_a_run_of_one_object_loses_no_change_of_the_others(logged: Rig) -> None:
     logged.create()
     logged.run()

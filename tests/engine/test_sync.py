@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from tests.engine.kit import PIPELINE, Duck, Killed, Rig, Shaky, items, log, rig, types
+from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
@@ -24,7 +25,7 @@ from millrace.engine.ledger import Commit
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, DataError, EnvironmentProblem, SchemaError, Transient
 
-__all__ = ["rig", "types"]
+__all__ = ["deploy", "rig", "types"]
 
 
 def shaky(rig: Rig, mode: str = "merge") -> Rig:
@@ -775,3 +776,21 @@ def test_fields_beyond_the_limit_stay_without_a_column(rig: Rig):
     assert len(mapping.columns) == fits
     assert mapping.unmapped == ((f"c_{fits - 1}", "COLUMN_LIMIT"),)
     assert rig.rows("items", f"c_{fits - 2}") == [3]
+
+
+@pytest.mark.parametrize("made", ["made", "b"])
+def test_a_table_with_rows_of_several_objects_is_not_filled_anew_with_those_of_one(
+    rig: Rig, deploy: Callable[..., Scripted], made: str
+):
+    for name, id_ in (("a", 1), ("b", 2)):
+        rig.script.stream(name, log(items(id_), every=1), key=("id",))
+    rig.create()
+    deploy(lambda row: [(made, row)])
+    rig.run()
+    for only in (["a"], ["b"]):
+        with pytest.raises(ConfigError, match="has rows of") as refused:
+            runs.resync(rig.home, PIPELINE, only=only, mode="drop-and-load", clock=rig.clock)
+        assert refused.value.code == "would_lose"
+    assert rig.rows(made, "id") == [1, 2]
+    rig.resync()
+    assert rig.rows(made, "id") == [1, 2]

@@ -96,7 +96,8 @@ def current_tables(connection: sa.Connection, pipeline: str) -> dict[str, Any]:
 def event_types_of(entry: Entry, stream: str) -> set[str]:
     """The event types that rows of a source's stream are: the stream itself, and those that were made of it."""
     latest = latest_mappings(entry.connection, entry.pipeline)
-    return {stream, *(name for name, row in latest.items() if row.mapping.get("source") == stream)}
+    made = {name for name, row in latest.items() if stream in (row.mapping.get("source"), *row.mapping.get("also", ()))}
+    return {stream, *made}
 
 
 def tables_of(entry: Entry, stream: str) -> list[Any]:

@@ -135,7 +135,7 @@ class Books:
     def appended(self) -> set[str]:
         """The source's streams of which rows are in a table that is appended to."""
         filled = (each.mapping for each in self.tables() if each.last)
-        return {one.source or one.stream for one in filled if one.mode == "append"}
+        return {name for one in filled if one.mode == "append" for name in one.sources}
 
     def commit_all(self, kept: Sequence[Commit], *, fresh: Sequence[str] = (), replayed: Sequence[Group] = ()) -> None:
         """All of the commits are kept, in their order, or none of them (I1).

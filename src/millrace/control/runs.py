@@ -199,6 +199,8 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
     ours.must_ask()
     if mode == "evolve-and-merge":
         _must_merge(ours, sync, "reading its history again", "Use --mode drop-and-load.")
+    else:
+        _must_fill(ours, sync)
     if sync.following and {*sync.following} <= {*sync.streams}:
         # All histories are read anew, so the log may begin anew too: this mends one that was cut.
         ours.books.forget_lane(LOG, "incremental", marks=False)
@@ -267,6 +269,19 @@ def _must_merge(ours: Crew, sync: Sync, what: str, hint: str) -> None:
                 code="would_double",
             )
         _must_match(ours, sync.source, stream)
+
+
+def _must_fill(ours: Crew, sync: Sync) -> None:
+    """Raises ConfigError where a table that is filled anew has rows of streams that are not read again too."""
+    read, offered = {stream.name for stream in sync.streams}, {stream.name for stream in sync.source.streams()}
+    for one in (each.mapping for each in ours.books.tables() if each.last):
+        lost = sorted(one.sources & offered - read)
+        if lost and one.sources & read:
+            raise ConfigError(
+                f"the table of {one.stream} has rows of {', '.join(lost)} too, which would not be in a fresh one",
+                hint="Read all of them again in one resync: name them too, and resume or include those that rest.",
+                code="would_lose",
+            )
 
 
 def _must_match(ours: Crew, source: Source[Any], stream: Stream) -> None:

@@ -151,10 +151,11 @@ class _Follow:
             # are made of the stream's.
             appends = self.mappings.of(stream.name).mode == "append" or stream.name in self.sync.shelf.appended()
             fresh = True if appends else None
-            for note in discarded(
-                self.sync.shelf.restart(stream.name, lanes=("historical",), marks=False, fresh=fresh)
-            ):
-                self.sync.note(note)
+            # Rows of others that are in such a table come again with them.
+            tables = (one.mapping.sources for one in self.sync.shelf.tables()) if fresh else ()
+            for name in sorted({stream.name}.union(*(names for names in tables if stream.name in names))):
+                for note in discarded(self.sync.shelf.restart(name, lanes=("historical",), marks=False, fresh=fresh)):
+                    self.sync.note(note)
             self.sync.note(
                 Note(
                     "history_again",

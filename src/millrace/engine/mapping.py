@@ -109,6 +109,8 @@ class Mapping:
     staged: tuple[StagedColumn, ...] = ()
     source: str | None = None
     """The source's stream whose rows became those of this one; None: this is one of the source's."""
+    also: tuple[str, ...] = ()
+    """Other streams of the source of which rows became those of this one."""
     parent: str | None = None
     """The event type in whose arrays the rows were; None: they are no items of arrays."""
     nested: tuple[tuple[str, str], ...] = ()
@@ -116,6 +118,11 @@ class Mapping:
 
     def of(self, source: str) -> MappedColumn | None:
         return next((column for column in self.columns if column.source == source), None)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The source's streams of which rows are rows of this one."""
+        return frozenset((self.source or self.stream, *self.also))
 
     @property
     def lacking(self) -> list[str]:
@@ -210,6 +217,7 @@ class Mapping:
                 [one.name, types.name(one.type), one.generation, one.upto, list(one.formerly)] for one in self.staged
             ],
             "source": self.source,
+            "also": list(self.also),
             "parent": self.parent,
             "nested": [list(pair) for pair in self.nested],
         }
@@ -240,6 +248,7 @@ class Mapping:
                 for name, type_, generation, upto, formerly in found.get("staged", ())
             ),
             source=found.get("source"),
+            also=tuple(found.get("also", ())),
             parent=found.get("parent"),
             nested=tuple((path, name) for path, name in found.get("nested", ())),
         )

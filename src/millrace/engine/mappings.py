@@ -94,15 +94,19 @@ class Mappings:
 
         ``parent``: the event type in whose arrays, at ``path``, its rows were.
         """
+        if stream == of:
+            return
+        before = self.by_stream.get(of)
+        origin = (before.source if before else None) or self.origins.get(of, (None, None))[0] or of
         if stream in self.streams or stream in self.by_stream:
+            # One that the source has itself gets its mapping in any case.
+            known = self.by_stream.get(stream) if stream in self.origins else self.of(stream)
+            if known is not None and origin not in known.sources:
+                self.put(replace(known, also=(*known.also, origin)))
             return
         whole = self.as_read(of)
         above = self.streams.get(parent, Stream(parent)) if parent is not None else None
-        known = self.by_stream.get(of)
-        self.origins[stream] = (
-            (known.source if known else None) or self.origins.get(of, (None, None))[0] or of,
-            parent,
-        )
+        self.origins[stream] = (origin, parent)
         self.streams[stream] = Stream(
             stream,
             key=key,
