@@ -478,6 +478,15 @@ def test_keys_and_links_that_are_shown_once(both: Twins):
     both.done("user", "invite", "--email", "finn@example.org")
     both.done("user", "link", "finn@example.org")
     both.refused("email_taken", "user", "invite", "--email", "finn@example.org")
+    several = ("--email", "gil@example.org", "--email", "finn@example.org", "--email", "nobody", "--role", "OBSERVER")
+    told = both.ask("user", "invite", *several, "--json")
+    assert told.code == 1
+    said = [(one["email"], one["link"] and one["link"]["purpose"], one["problem"] and one["problem"]["code"])
+            for one in told.json]  # fmt: skip
+    assert said[:2] == [("gil@example.org", "invite", None), ("finn@example.org", None, "email_taken")]
+    assert (said[2][0], said[2][1]) == ("nobody", None)
+    assert "there is a user gil@example.org already" in both.ask("user", "invite", *several).err
+    both.refused("unknown_role", "user", "invite", "--email", "a@b.example", "--email", "c@d.example", "--role", "KING")
 
 
 def test_runs_and_failed_events(both: Twins, files: Path):

@@ -46,6 +46,7 @@ ASKS: Mapping[str, str] = {
     "drafts.save": "pipelines.create",
     "export.export": "view",
     "invitations.invite": "users.edit",
+    "invitations.invite_all": "users.edit",
     "invitations.renew": "users.edit",
     "jobs.cancel": "pipelines.edit",
     "jobs.find": "view",

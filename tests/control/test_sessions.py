@@ -222,6 +222,28 @@ def test_who_is_invited_joins_by_a_link_that_opens_once(team: Home) -> None:
         invitations.invite(acting(team, "obs@example.com"), "mal@example.com")
 
 
+def test_several_are_invited_each_by_themselves(team: Home) -> None:
+    emails = ["eve@example.com", "obs@example.com", "no address", "EVE@example.com", "fay@example.com"]
+    found = invitations.invite_all(acting(team, ADA), emails, ["PIPELINE_ADMIN"])
+    said = [(one.email, one.link is not None, one.problem and one.problem.code) for one in found]
+    assert said[0] == ("eve@example.com", True, None)
+    assert said[1] == ("obs@example.com", False, "email_taken")
+    assert said[2][:2] == ("no address", False)
+    assert said[3] == ("EVE@example.com", False, "email_taken")
+    assert said[4] == ("fay@example.com", True, None)
+    last = found[-1].link
+    assert last is not None
+    assert invitations.accept(team, last.token, OTHER).roles == ("PIPELINE_ADMIN",)
+    joined(team, "col@example.com", "TEAM_COLLABORATOR")
+    for role, error in (("KING", ConfigError), ("TEAM_ADMIN", Forbidden)):
+        with pytest.raises(error):
+            invitations.invite_all(acting(team, "col@example.com"), ["gil@example.com"], [role])
+    with pytest.raises(Forbidden):
+        invitations.invite_all(acting(team, "obs@example.com"), ["gil@example.com"])
+    with pytest.raises(ConfigError):
+        users.find(team, "gil@example.com")
+
+
 def test_a_link_is_good_for_a_day_for_its_purpose_and_until_there_is_a_newer_one(team: Home) -> None:
     old = invitations.invite(team, "eve@example.com")
     new = invitations.renew(team, "eve@example.com")

@@ -60,6 +60,37 @@ def test_a_second_factor_is_scanned_used_and_taken_away_from_whoever_lost_it(pag
     assert not users.find(home, "otto@example.com").two_factor
 
 
+def test_several_are_invited_at_once_each_with_a_link_or_the_reason_why_not(page: Page, home: Home, url: str) -> None:
+    joined(home, "here@example.com", "OBSERVER")
+    arrive(page, home, "/team", "ines@example.com")
+    page.get_by_role("button", name="Invite people").click()
+    asking = page.get_by_role("dialog", name="Invite people")
+    asking.get_by_label("E-mail addresses").fill(
+        "new@example.com, here@example.com\nwrong; NEW@example.com other@example.com"
+    )
+    asking.get_by_role("button", name="Make 4 invitation links").click()
+    links = page.get_by_role("dialog", name="2 people of 4 invited")
+    expect(links.get_by_role("alert").get_by_role("listitem")).to_have_count(2)
+    expect(links.get_by_role("alert")).to_contain_text("There is a user here@example.com already")
+    expect(links.get_by_role("alert")).to_contain_text("wrong")
+    assert axe.faults(page) == []
+    link = links.get_by_role("region", name="Link of new@example.com").locator("pre").inner_text()
+    assert link.startswith(f"{url}/join#")
+    other = links.get_by_role("region", name="Link of other@example.com").locator("pre").inner_text()
+    assert other != link
+    assert users.find(home, "other@example.com").status == "invited"
+    links.get_by_role("button", name="Close").click()
+
+    # One alone: what is wrong is said where it was typed.
+    page.get_by_role("button", name="Invite people").click()
+    asking.get_by_label("E-mail addresses").fill("here@example.com")
+    asking.get_by_role("button", name="Make an invitation link").click()
+    expect(asking.get_by_role("alert")).to_contain_text("There is a user here@example.com already")
+    asking.get_by_label("E-mail addresses").fill("alone@example.com")
+    asking.get_by_role("button", name="Make an invitation link").click()
+    expect(page.get_by_role("dialog", name="A link for alone@example.com")).to_be_visible()
+
+
 def test_roles_say_what_they_allow_and_the_team_has_another_name(page: Page, home: Home) -> None:
     joined(home, "rosa@example.com", "OBSERVER")
     arrive(page, home, "/team?search=rosa", "ada@example.com")

@@ -13,7 +13,7 @@ AT = f"/pipelines/{quote(SHOP)}"
 CHANGES = (
     ("/pipelines", ("Create pipeline",)),
     (f"{AT}/settings", ("Run now", "Pause", "Save schedule")),
-    ("/team", ("Invite somebody",)),
+    ("/team", ("Invite people",)),
 )
 # What those buttons and others ask for.
 ASKED = (

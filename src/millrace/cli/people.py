@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from millrace.cli.face import Face, command
+from millrace.cli.face import Face, command, spoken
 from millrace.cli.nouns import noun
 from millrace.cli.paging import AFTER, AT_MOST, more
-from millrace.cli.text import bold, dim, say, table
+from millrace.cli.text import bold, dim, say, table, warn
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def join(app: typer.Typer) -> None:
     command(users, "set-password", examples=["millrace user set-password ada@example.com < password.txt"])(set_password)
     command(users, "unlock", examples=["millrace user unlock ada@example.com"])(unlock)
     command(users, "remove", examples=["millrace user remove ada@example.com"])(remove_user)
-    command(users, "invite", examples=["millrace user invite --email ada@example.com --role OBSERVER"])(invite)
+    several = "millrace user invite --email ada@example.com --email bob@example.com"
+    command(users, "invite", examples=["millrace user invite --email ada@example.com --role OBSERVER", several])(invite)
     command(users, "link", examples=["millrace user link ada@example.com"])(renew_link)
     lost = ["millrace user reset-second-factor ada@example.com"]
     command(users, "reset-second-factor", examples=lost)(reset_second_factor)
@@ -151,14 +152,31 @@ def unlock(face: Face, email: EMAIL) -> None:
     face.answer(user, [f"{bold(user.email)} may sign in again."])
 
 
-def invite(face: Face, email: OF, role: ROLE = None) -> None:
-    """Invite somebody, by a link whose token is shown this once."""
+def invite(
+    face: Face,
+    email: Annotated[
+        list[str], typer.Option("--email", metavar="EMAIL", help="Address of the user; may be given several times.")
+    ],
+    role: ROLE = None,
+) -> None:
+    """Invite people, each by a link whose token is shown this once. One who cannot be keeps no other from it."""
     from millrace.control import roles
     from millrace.control.operations import users
 
+    wanted = role or [roles.DEFAULT]
     with face.desk() as desk:
-        link = desk.ask(users.invite, email, role or [roles.DEFAULT])
-    face.answer(link, _link(link))
+        if len(email) == 1:
+            link = desk.ask(users.invite, email[0], wanted)
+            face.answer(link, _link(link))
+            return
+        found = desk.ask(users.invite_all, email, wanted)
+    face.answer(found, [line for one in found if one.link is not None for line in _link(one.link)])
+    problems = [one.problem for one in found if one.problem is not None]
+    if not face.json:
+        for line in spoken(problems):
+            warn(line)
+    if problems:
+        raise typer.Exit(1)
 
 
 def renew_link(face: Face, email: EMAIL) -> None:

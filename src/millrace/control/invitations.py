@@ -14,7 +14,7 @@ from millrace.control.actors import SYSTEM
 from millrace.control.people_tables import users as people
 from millrace.control.users import User
 from millrace.data.dataclass import dataclass
-from millrace.errors import AuthError, ConfigError
+from millrace.errors import AuthError, ConfigError, Problem
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -33,12 +33,39 @@ class Link:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """What came of one of several invitations: a link, or why there is none."""
+
+    email: str
+    link: Link | None = None
+    problem: Problem | None = None
+
+
 def invite(home: Home, email: str, role_names: Iterable[str] = (roles.DEFAULT,), *, name: str = "") -> Link:
     """A user who may join the team by the link. Raises as `users.create` does."""
     home.actor.must("users.edit")
     with home.database.transaction() as connection:
         user = users.create(home, email, role_names, name=name)
         return Link(user.email, "invite", links.issue(connection, "invite", user.id))
+
+
+def invite_all(home: Home, emails: Iterable[str], role_names: Iterable[str] = (roles.DEFAULT,)) -> list[Invited]:
+    """Each address by itself: one that cannot be invited keeps no other from it.
+
+    Raises ConfigError and Forbidden for the roles, and nobody is invited then.
+    """
+    home.actor.must("users.edit")
+    chosen = roles.checked(role_names)
+    users.must_reach(home.actor, chosen)
+    found: list[Invited] = []
+    for email in emails:
+        try:
+            link = invite(home, email, chosen)
+            found.append(Invited(link.email, link))
+        except ConfigError as refused:
+            found.append(Invited(email, problem=refused.problem))
+    return found
 
 
 def renew(home: Home, email: str) -> Link:

@@ -29,18 +29,27 @@ export function Refused({ verb, noun, outcome: { ok, refused }, close }: Props) 
       icon={<IconAlertTriangle size={20} />}
       title={`${verb}: not done for ${count(refused.length)} of ${count(all)} ${noun}${all === 1 ? '' : 's'}`}
     >
+      <Reasons of={refused} />
+      <Button mt="xs" size="compact-sm" variant="default" onClick={close}>
+        Dismiss
+      </Button>
+    </Alert>
+  );
+}
+
+/** Why, of each. */
+export function Reasons({ of }: { of: Outcome['refused'] }) {
+  return (
+    <>
       <List size="sm">
-        {refused.slice(0, SHOWN).map(({ name, problem }) => (
+        {of.slice(0, SHOWN).map(({ name, problem }) => (
           <List.Item key={name}>
             {!problem.message.includes(name) && <b>{name}: </b>}
             <Told text={[capital(problem.message), problem.hint].filter(Boolean).join('. ')} />
           </List.Item>
         ))}
       </List>
-      {refused.length > SHOWN && <Text size="sm">And {count(refused.length - SHOWN)} more.</Text>}
-      <Button mt="xs" size="compact-sm" variant="default" onClick={close}>
-        Dismiss
-      </Button>
-    </Alert>
+      {of.length > SHOWN && <Text size="sm">And {count(of.length - SHOWN)} more.</Text>}
+    </>
   );
 }

@@ -12,7 +12,7 @@ from millrace.control import roles as all_roles
 from millrace.control.actors import Permission
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.invitations import Link
+from millrace.control.invitations import Invited, Link
 from millrace.control.operations.activity import After, Limit
 from millrace.control.pages import Page
 from millrace.control.roles import Role
@@ -75,6 +75,19 @@ def invite(home: Home, email: Email, roles: Roles = (all_roles.DEFAULT,), name: 
     return invitations.invite(home, email, roles, name=name)
 
 
+@operation("POST", "/invitations/several", "users.edit")
+def invite_all(
+    home: Home,
+    emails: Annotated[
+        Sequence[Annotated[str, Field(max_length=320)]], Field(min_length=1, max_length=100, description="Addresses.")
+    ],
+    roles: Roles = (all_roles.DEFAULT,),
+) -> list[Invited]:
+    """Invite several people into the team, with the same roles. The answer says of each what came of it; tokens are
+    shown this once."""
+    return invitations.invite_all(home, emails, roles)
+
+
 @operation("POST", "/users/{email}/link", "users.edit")
 def link(home: Home, email: Email) -> Link:
     """Make another link for a user: to join where they were invited, else to reset their password.
@@ -129,5 +142,5 @@ def list_roles(home: Home) -> list[Offered]:
 
 
 OPERATIONS = (
-    list_, find, create, invite, link, set_roles, rename, unlock, reset_second_factor, remove, list_roles,
+    list_, find, create, invite, invite_all, link, set_roles, rename, unlock, reset_second_factor, remove, list_roles,
 )  # fmt: skip

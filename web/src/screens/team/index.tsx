@@ -1,5 +1,17 @@
-import { ActionIcon, Button, Menu, Modal, MultiSelect, Stack, Text, TextInput } from '@mantine/core';
-import { IconDots, IconSearch, IconUserPlus, IconUsers } from '@tabler/icons-react';
+import {
+  ActionIcon,
+  Alert,
+  Button,
+  CopyButton,
+  Menu,
+  Modal,
+  MultiSelect,
+  Stack,
+  Text,
+  Textarea,
+  TextInput,
+} from '@mantine/core';
+import { IconAlertTriangle, IconDots, IconSearch, IconUserPlus, IconUsers } from '@tabler/icons-react';
 import {
   keepPreviousData,
   useInfiniteQuery,
@@ -22,7 +34,9 @@ import { ErrorNote } from '~/parts/ErrorNote';
 import { done, failed } from '~/parts/notices';
 import { PageHead } from '~/parts/PageHead';
 import { paged } from '~/parts/paged';
+import { Reasons } from '~/parts/Refused';
 import { useReversible } from '~/parts/reversible';
+import { some } from '~/words/numbers';
 import { sentence } from '~/words/statuses';
 
 type User = Schemas['User'];
@@ -39,6 +53,12 @@ export function Component() {
   const { data: who } = useQuery(whoQuery);
   const [asked, ask] = useState<Asked | null>(null);
   const [link, setLink] = useState<Schemas['Link'] | null>(null);
+  const [several, show] = useState<Schemas['Invited'][] | null>(null);
+  const given = (invited: Schemas['Invited'][]) => {
+    const [first, ...others] = invited;
+    if (first?.link && others.length === 0) setLink(first.link);
+    else show(invited);
+  };
   const [text, type, search] = useSought();
   const users = useInfiniteQuery({
     queryKey: ['users', search],
@@ -157,7 +177,7 @@ export function Component() {
             )}
             {editable && (
               <Button leftSection={<IconUserPlus size={16} />} onClick={() => ask({ what: 'invite' })}>
-                Invite somebody
+                Invite people
               </Button>
             )}
           </>
@@ -182,7 +202,7 @@ export function Component() {
           empty={<Empty icon={IconUsers} title={search ? 'Nobody is called so' : 'Nobody is here yet'} />}
         />
       </div>
-      {asked?.what === 'invite' && <Invite close={() => ask(null)} made={setLink} />}
+      {asked?.what === 'invite' && <Invite close={() => ask(null)} made={given} />}
       {asked?.what === 'name' && who && <Rename name={who.team.name} close={() => ask(null)} />}
       {asked?.what === 'factor' && (
         <Confirm
@@ -217,6 +237,7 @@ export function Component() {
           Their sessions end and their API keys stop working. What they made stays.
         </Confirm>
       )}
+      {several && <Links invited={several} close={() => show(null)} />}
       {link && (
         <Modal
           opened
@@ -291,47 +312,106 @@ function RolesInput({ value, change }: { value: Role[]; change: (roles: Role[]) 
   );
 }
 
-function Invite({ close, made }: { close: () => void; made: (link: Schemas['Link']) => void }) {
+/** Addresses as people list them: one a line, or with commas, semicolons or spaces between. */
+const addresses = (text: string): string[] => [
+  ...new Map(text.split(/[\s,;]+/).flatMap((one) => (one ? [[one.toLowerCase(), one]] : []))).values(),
+];
+
+function Invite({ close, made }: { close: () => void; made: (invited: Schemas['Invited'][]) => void }) {
   const client = useQueryClient();
-  const [email, setEmail] = useState('');
+  const [text, type] = useState('');
   const [roles, setRoles] = useState<Role[]>(['OBSERVER']);
+  const emails = addresses(text);
   const invite = useMutation({
-    mutationFn: () => body(api.POST('/api/millrace/v1/invitations', { body: { email, roles } })),
-    onSuccess: (link) => {
+    mutationFn: async (): Promise<Schemas['Invited'][]> => {
+      const [email, ...others] = emails;
+      if (email !== undefined && others.length === 0) {
+        const link = await body(api.POST('/api/millrace/v1/invitations', { body: { email, roles } }));
+        return [{ email: link.email, link, problem: null }];
+      }
+      return body(api.POST('/api/millrace/v1/invitations/several', { body: { emails, roles } }));
+    },
+    onSuccess: (invited) => {
       void client.invalidateQueries({ queryKey: ['users'] });
       close();
-      made(link);
+      made(invited);
     },
   });
   return (
     <Modal
       opened
       onClose={close}
-      title={<Text fw={600}>Invite somebody</Text>}
+      title={<Text fw={600}>Invite people</Text>}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          invite.mutate();
+          if (emails.length > 0) invite.mutate();
         }}
       >
         <Stack>
-          <TextInput
-            label="E-mail address"
-            type="email"
+          <Textarea
+            label="E-mail addresses"
+            description="Of one person or of several: one a line, or with commas between"
             required
             data-autofocus
-            value={email}
-            onChange={(event) => setEmail(event.currentTarget.value)}
+            autosize
+            minRows={2}
+            maxRows={8}
+            value={text}
+            onChange={(event) => type(event.currentTarget.value)}
           />
           <RolesInput value={roles} change={setRoles} />
           <ErrorNote error={invite.error} />
-          <Button type="submit" loading={invite.isPending}>
-            Make an invitation link
+          <Button type="submit" loading={invite.isPending} disabled={emails.length === 0}>
+            {emails.length > 1 ? `Make ${emails.length} invitation links` : 'Make an invitation link'}
           </Button>
         </Stack>
       </form>
+    </Modal>
+  );
+}
+
+/** The links of several, and who could not be invited. */
+function Links({ invited, close }: { invited: readonly Schemas['Invited'][]; close: () => void }) {
+  const links = invited.flatMap(({ link }) => (link ? [link] : []));
+  const refused = invited.flatMap(({ email, problem }) => (problem ? [{ name: email, problem }] : []));
+  return (
+    <Modal
+      opened
+      onClose={close}
+      size={620}
+      title={<Text fw={600}>{`${some(links.length, 'person', 'people')} of ${invited.length} invited`}</Text>}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <Stack>
+        {refused.length > 0 && (
+          <Alert color="red" variant="light" role="alert" icon={<IconAlertTriangle size={20} />}>
+            <Reasons of={refused} />
+          </Alert>
+        )}
+        {links.length > 0 && (
+          <>
+            <Text>Give each their link. It is good once, and is shown this once.</Text>
+            {links.map((link) => (
+              <section key={link.email} aria-label={`Link of ${link.email}`}>
+                <Text size="sm" fw={500} mb={4}>
+                  {link.email}
+                </Text>
+                <Copyable text={linkOf(link)} label={`the link of ${link.email}`} />
+              </section>
+            ))}
+            <CopyButton value={links.map((link) => `${link.email} ${linkOf(link)}`).join('\n')}>
+              {({ copied, copy }) => (
+                <Button variant="default" onClick={copy}>
+                  {copied ? 'Copied' : 'Copy all, with their addresses'}
+                </Button>
+              )}
+            </CopyButton>
+          </>
+        )}
+      </Stack>
     </Modal>
   );
 }
