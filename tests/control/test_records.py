@@ -158,6 +158,7 @@ def test_positions_are_listed_and_set_back_to_a_run(home: Home, saved: Desk) -> 
     assert books.memory("Events").parts() == []
     positions.put(home, "events", "Events", "incremental", None)
     assert books.cursor("Events", "incremental") is None
+    assert books.cursor("Events", "historical") is None, "it reads what came meanwhile"
     told = positions.history(home, "events", "Events", "incremental")
     assert [(one.cursor, one.run) for one in told] == [
         (None, None),

@@ -527,6 +527,23 @@ def test_a_position_of_rows_with_another_identity_is_not_gone_back_to(build: Cal
             positions.back_to(world.home, "clevertap", 1)
 
 
+@pytest.mark.parametrize("how", ["beginning", "moment"])
+def test_from_its_beginning_all_is_read_also_what_came_since_it_was_read_last(build: Callable[..., World], how: str):
+    world = build("Charged")
+    put(world, event("Charged", START - timedelta(days=1)))
+    world.run()
+    world.simulator.clock.advance(days=25)
+    put(world, event("Charged", START + timedelta(days=2)))
+    if how == "beginning":
+        positions.put(world.home, "clevertap", "Events", "incremental", None)
+    else:
+        object_actions.set_back(world.home, "clevertap", "Events", "incremental", START - timedelta(days=365))
+    world.run()
+    assert len(world.rows()) == 2
+    world.run()
+    assert len(world.rows()) == 2
+
+
 def test_rows_that_are_appended_are_not_read_from_their_beginning_into_the_same_table(build: Callable[..., World]):
     world = build("Charged", mode="append")
     put(world, *(event("Charged", START - timedelta(days=1), f"__{n}") for n in range(3)))

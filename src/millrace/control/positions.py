@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,9 @@ def put(
     memory: bool = False,
     append_again: bool = False,
 ) -> Position:
-    """The lane is at ``cursor`` (None: at its beginning), and the next run reads from there.
+    """The lane is at ``cursor`` (None: at its beginning), and the next run reads from there. At its beginning the
+    incremental lane only takes the position from which it will follow, so the historical lane, where there is one,
+    begins anew with it: else what came since it was read last would be read by neither.
 
     With ``memory`` False the source forgets what it marked as read, so that rows read again count as new; a table
     with a key takes them without doubling, and one that is appended to keeps the marks. Raises ConfigError where rows
@@ -102,7 +105,14 @@ def put(
     """
     home.actor.must("pipelines.edit")
     position = Position(stream, lane, cursor, progress, datetime.now(UTC), None)
-    _put(home, pipeline, lambda: [position], memory=memory, append_again=append_again)
+
+    def made() -> list[Position]:
+        known = {one.lane for one in listed(home, pipeline) if one.stream == stream}
+        anew = cursor is None and lane == "incremental" and "historical" in known
+        history = replace(position, lane="historical", progress=None)
+        return [position, history] if anew else [position]
+
+    _put(home, pipeline, made, memory=memory, append_again=append_again)
     return position
 
 
