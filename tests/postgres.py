@@ -112,7 +112,10 @@ def postgres() -> Iterator[Database]:
 def database(postgres: Database) -> Iterator[Database]:
     """A fresh, empty database of its own."""
     fresh = replace(postgres, name=f"test_{secrets.token_hex(6)}")
-    postgres.run(f'CREATE DATABASE "{fresh.name}"')
+    # By its log, as newer servers do unless told, it takes three times as long; older ones know no other way.
+    with postgres.connect() as connection:
+        copied = " STRATEGY FILE_COPY" if connection.info.server_version >= 150000 else ""
+        connection.execute(f'CREATE DATABASE "{fresh.name}"{copied}'.encode())
     yield fresh
     postgres.run(f'DROP DATABASE IF EXISTS "{fresh.name}" WITH (FORCE)')
 
