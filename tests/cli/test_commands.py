@@ -19,7 +19,7 @@ from tests.cli.conftest import ACCOUNT, NOW, Shop
 from typer.main import get_command
 
 from millrace.cli.main import commands
-from millrace.control.reconcile import Reconciliation, Unlike, Values
+from millrace.control.reconciliation import Reconciliation, Unlike, Values
 
 FIRST = date(2026, 2, 12)
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 from datetime import date
 
 from millrace.connect.source import Count, Seen
-from millrace.control.reconcile import Compared, Kept, compare
+from millrace.control.reconcile_days import Kept, compare
+from millrace.control.reconciliation import Compared
 
 DAY = date(2026, 3, 14)
 

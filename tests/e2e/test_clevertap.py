@@ -23,7 +23,8 @@ from tests.postgres import Database
 
 from millrace.connect.source import Slice
 from millrace.control import connections, mappings, object_actions, pipelines, positions, rejects, runs, transformations
-from millrace.control.reconcile import Cancelled, reconcile
+from millrace.control.reconcile import reconcile
+from millrace.control.reconciliation import Cancelled
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
 from millrace.control.tables import connections as connection_table

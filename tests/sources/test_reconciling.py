@@ -16,8 +16,9 @@ from millrace.connect.sql.reading.totals import RANGES, cut
 from millrace.control import connections, pipelines, runs
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
-from millrace.control.reconcile import Reconciliation, reconcile
+from millrace.control.reconcile import reconcile
 from millrace.control.reconcile_totals import About, causes
+from millrace.control.reconciliation import Reconciliation
 from millrace.errors import ConfigError
 
 

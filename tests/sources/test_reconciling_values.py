@@ -26,7 +26,8 @@ from millrace.connect.source import Context, Stream
 from millrace.control import connections, lifecycle, mappings, pipelines, reconcile_values, runs
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
-from millrace.control.reconcile import Reconciliation, Values, reconcile
+from millrace.control.reconcile import reconcile
+from millrace.control.reconciliation import Reconciliation, Values
 from millrace.data.batch import Item
 from millrace.errors import ConfigError
 from millrace.sources.postgres.source import Source

@@ -25,7 +25,7 @@ from millrace.errors import ConfigError, MillraceError, as_typed
 if TYPE_CHECKING:
     from millrace.control.desk import Desk, Watch
     from millrace.control.operations.pipelines import Restarted
-    from millrace.control.reconcile import Cause, Reconciliation, Values
+    from millrace.control.reconciliation import Cause, Reconciliation, Values
     from millrace.control.records import RunRecord
     from millrace.control.status import PipelineStatus, StreamStatus
 

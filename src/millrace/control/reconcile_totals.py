@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from millrace.connect.source import Stream, Total
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import FAILED, Cause, Compared, Keys, Reconciliation, only, rows_that
+from millrace.control.reconcile_days import FAILED, only, rows_that
+from millrace.control.reconciliation import Cause, Compared, Keys, Reconciliation
 from millrace.control.rejects import Choice
 from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage

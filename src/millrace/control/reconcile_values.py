@@ -14,7 +14,8 @@ import pyarrow as pa
 from millrace.connect.destination import Destination
 from millrace.connect.source import Stream
 from millrace.control import rejects as rejected_rows
-from millrace.control.reconcile import MOST_KEYS, Compared, Keys, Reconciliation, Unlike, Values, go_on, only
+from millrace.control.reconcile_days import only
+from millrace.control.reconciliation import Compared, Keys, Reconciliation, Unlike, Values, go_on
 from millrace.control.rejects import Choice
 from millrace.data.batch import Batch
 from millrace.data.columns import REF_ID, own_names
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Rows that are read once more by their keys; where more differ, the object is read anew.
+MOST_KEYS = 100_000
 
 # Columns with the key of the row that an item is of; no column of a table can be called so.
 _OWNER = "\0owner{}"

@@ -17,7 +17,7 @@ from millrace.connect.destination import Strategy
 from millrace.connect.source import Stream
 from millrace.control import crews, fittings, mapping_versions, pipelines, rejects
 from millrace.control.ledger import Books
-from millrace.control.reconcile import Cancelled
+from millrace.control.reconciliation import Cancelled
 from millrace.control.tables import raw_files, samples, segments
 from millrace.control.trial_events import Event, batches, events_of, kept
 from millrace.data import types
