@@ -9,7 +9,7 @@ from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 from tests.sources.site import PIPELINE
 
-from millrace.control import positions, records, runs
+from millrace.control import object_actions, positions, records, runs
 from millrace.sources.postgres.log import untold
 
 __all__ = ["site"]
@@ -213,6 +213,20 @@ def test_another_name_and_another_table_of_a_name_are_told(site: Site, shop: Dat
         "public.x is called public.z now",
         "public.y is another table than before",
     ]
+    site.run()
+    assert lost(site) == []
+
+
+def test_a_table_that_was_dropped_is_told_once_and_one_that_is_left_out_is_not(site: Site, shop: Database) -> None:
+    for name in "xyz":
+        shop.run(f"CREATE TABLE {name} (id int PRIMARY KEY)", f"INSERT INTO {name} VALUES (1)")
+    site.create()
+    site.run()
+    shop.run("INSERT INTO x VALUES (2)", "DROP TABLE x", "INSERT INTO z VALUES (2)")
+    object_actions.skip(site.home, PIPELINE, "public.y")
+    site.run()
+    assert lost(site) == ["public.x was dropped"]
+    assert [site.rows(name, "id, 0") for name in "xz"] == [[(1, 0)], [(1, 0), (2, 0)]]
     site.run()
     assert lost(site) == []
 

@@ -174,8 +174,11 @@ def notes(
     left = {name: known[0] for name, known in before.items() if name not in now}
     called = dict(side.rows(_NAMES, [*left.values()])) if left else {}
     for name, id_ in left.items():
-        new = called.get(id_, name)
-        if new != name:
+        new = called.get(id_)
+        if new is None:
+            text = f"{name} was dropped: its rows stay as they were read, without what changed before it went"
+            yield Note("rows_lost", text)
+        elif new != name:
             yield Note(
                 "rows_lost",
                 f"{name} is called {new} now: rows that were read before stay in the table of {name}, and those of "
