@@ -46,7 +46,9 @@ class Follower(PostgresFollower):
     @cached_property
     def reader(self) -> Any:
         context = Context(queries={self.name: self.mode} if self.mode else {})
-        return Source(Config(**self.database.settings(**self.settings)), context)
+        made = Source(Config(**self.database.settings(**self.settings)), context)
+        made.range_rows = self.range_rows or made.range_rows
+        return made
 
 
 TABLE = (

@@ -27,6 +27,12 @@ class Config(SourceConfig, ServerSettings):
     custom_sql: str | None = Field(None, description="The query of ingestion_mode custom_sql: one SELECT.")
     custom_sql_name: str = Field("query", min_length=1, max_length=255, description="Name of the query as an object.")
     load_historical_data: bool = Field(True, description="Load what tables had before the pipeline began.")
+    historical_parallelism: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="Connections that read one table's history in ingestion_mode table, where the user may lock it.",
+    )
     full_load_every_hours: int = Field(
         6, ge=0, le=168, description="Hours from one reading of a whole table to the next; 0: each run reads it."
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 
 import pyarrow as pa
@@ -16,12 +16,12 @@ from millrace.connect.mysql.server import opened
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Context
 from millrace.connect.sql.reading import objects
-from millrace.connect.sql.reading.database import Part
+from millrace.connect.sql.reading.database import NotJoined, Part
 from millrace.connect.sql.reading.database import Session as Asked
 from millrace.connect.sql.reading.relation import Column, Relation
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError, MillraceError, Transient
-from millrace.sources.mysql import catalog
+from millrace.sources.mysql import catalog, together
 from millrace.sources.mysql.catalog import Described, quoted
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.rows import Rows
@@ -64,17 +64,56 @@ class MySQL:
         context: Context,
         described: Mapping[str, Described],
         left_out: Callable[[str, int], None],
+        *,
+        others: int = 0,
     ) -> None:
+        """``others``: connections that read the relation beside the first one, where they can see what that sees."""
         self._config, self._context = config, context
         self._described, self._left_out = described, left_out
+        self._others = others
+        # Connections that see what the first one sees, and wait for somebody who reads by them.
+        self._joined: list[Session] = []
 
     @contextmanager
     def session(self, snapshot: str | None = None) -> Generator[Reading]:
-        del snapshot  # no server has one that others could see
-        with connected(self._config, self._context) as (session, ahead):
-            session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        if snapshot is not None:
+            try:
+                session = self._joined.pop()
+            except IndexError:
+                raise NotJoined from None
+            with closing(session):
+                yield self._reading(session, 0, lambda: None)
+            return
+        with connected(self._config, self._context) as (session, ahead), ExitStack() as stack:
+            session.execute(together.BEGIN)
             self.hold(session)
-            yield Reading(session, ahead, self._config, self._described, self._left_out, self._context.clock.now)
+            yield self._reading(session, ahead, lambda: self._shared(session, stack))
+
+    def _reading(self, session: Session, ahead_s: int, shared: Callable[[], str | None]) -> Reading:
+        now = self._context.clock.now
+        return Reading(session, ahead_s, self._config, self._described, self._left_out, now, shared)
+
+    def _shared(self, first: Session, stack: ExitStack) -> str | None:
+        """Others see the state that the first connection, which has read nothing, sees from now on, until ``stack``
+        ends. None where there are no others."""
+        ((name, known),) = self._described.items()
+        if not self._others or not together.keeps_states(first, self._config.db_name, name):
+            return None
+        joined = list[Session]()
+        try:
+            with connected(self._config, self._context) as (locking, _):
+                for _ in range(self._others):
+                    joined.append(stack.enter_context(connected(self._config, self._context))[0])
+                begun = together.begun([first, *joined], locking, known.relation.source)
+        except MillraceError:  # the server has no room for so many
+            begun = False
+        if not begun:
+            for session in joined:
+                session.close()
+            first.execute(together.BEGIN)
+        self.hold(first)
+        self._joined = joined if begun else []
+        return name if begun else None
 
     def hold(self, session: Session) -> None:
         """Until the transaction ends nobody changes the relations, which are as they were described. Raises Transient
@@ -118,9 +157,16 @@ class MySQL:
         return self.literal(text, column)
 
     def bounds(self, session: Asked, relation: Relation, column: Column, parts: int) -> list[str]:
-        """One connection reads all, so there is nothing to cut."""
-        del session, relation, column, parts
-        return []
+        """Of whole numbers alone: the server finds their least and their greatest at once, and knows no others without
+        reading the table."""
+        if column.kind != "whole":
+            return []
+        name = quoted(column.name)
+        low, high = (session.value(f"SELECT {which}({name}) FROM {relation.source}") for which in ("MIN", "MAX"))
+        if low is None or high is None:
+            return []
+        least, wide = int(low), int(high) - int(low)
+        return [str(one) for one in sorted({least + wide * part // parts for part in range(1, parts)})]
 
     def seen(self, session: Asked, relation: Relation, where: str) -> JSON:
         del session, relation, where
@@ -146,12 +192,14 @@ class Reading:
         described: Mapping[str, Described],
         left_out: Callable[[str, int], None],
         now: Callable[[], datetime],
+        shared: Callable[[], str | None],
     ) -> None:
         self.ahead_s = ahead_s
         self.session = session
         (self._name,) = described
         self._config, self._described = config, described
         self._left_out, self._now = left_out, now
+        self._shared = shared
 
     def value(self, sql: str) -> str | None:
         with objects.asked(self._name):
@@ -190,7 +238,7 @@ class Reading:
             self.session.break_off()
 
     def snapshot(self) -> str | None:
-        return None
+        return self._shared()
 
 
 def _text(value: bytes | None) -> str | None:

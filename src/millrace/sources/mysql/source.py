@@ -13,7 +13,7 @@ from millrace.connect.refused import refused
 from millrace.connect.source import Context, Reading, Retention, Stream, Total, Verdict
 from millrace.connect.source import Source as AnySource
 from millrace.connect.sql.reading import modes, objects, reader, totals
-from millrace.connect.sql.reading.plan import Plan
+from millrace.connect.sql.reading.plan import RANGE_ROWS, Plan
 from millrace.data.batch import Item, Refused
 from millrace.data.rows import to_batch
 from millrace.errors import DataError, MillraceError
@@ -36,6 +36,7 @@ class Source(AnySource[Config]):
     defers_when_empty = True
     logged = True
     variants = VARIANTS
+    range_rows = RANGE_ROWS
 
     def __init__(self, config: Config, context: Context | None = None) -> None:
         super().__init__(config, context)
@@ -117,18 +118,27 @@ class Source(AnySource[Config]):
         name = reading.stream.name
         # Columns may have changed since the last read in this process.
         described = self._one(name)
-        database = MySQL(self.config, self.context, {name: described}, self._left_out)
+        connections = self._connections(described)
+        database = MySQL(self.config, self.context, {name: described}, self._left_out, others=connections - 1)
         plan = Plan(
             database=database,
             relation=described.relation,
             mode=modes.chosen(self.context.queries.get(name), described.relation),
             reading=reading,
             context=self.context,
-            parallelism=1,
+            parallelism=connections,
             whole_every=timedelta(hours=self.config.full_load_every_hours),
             repeats_whole=not reading.stream.historical,
+            range_rows=self.range_rows,
         )
         return plan, database
+
+    def _connections(self, described: Described) -> int:
+        """So many read all rows at a time, each a range of keys. In front of a log's place there is one."""
+        relation = described.relation
+        ranged = relation.pages and relation.of(relation.pages[0]).kind == "whole" and not described.view
+        large = ranged and (relation.rows or 0) > self.range_rows
+        return self.config.historical_parallelism if large and self.config.ingestion_mode == "table" else 1
 
     def replay(self, reading: Reading, rows: Sequence[str]) -> Iterator[Item]:
         """Rows as people mended them; values that still have no type are refused again, or left out."""
