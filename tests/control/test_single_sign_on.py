@@ -260,6 +260,8 @@ def test_settings_that_cannot_be_are_told(team: Home, home: Home, idp: Provider)
         ({"issuer": idp.issuer + "/nowhere"}, "bad_provider"),
         ({"issuer": "http://example.com"}, "bad_provider"),
         ({"issuer": "ftp://example.com"}, "bad_provider"),
+        ({"issuer": "https://example.com:port"}, "bad_provider"),
+        ({"issuer": "https://[::1"}, "bad_provider"),
         ({"issuer": "https://user:secret@example.com"}, "bad_provider"),
         ({"issuer": "https://169.254.169.254"}, "private_address"),
         ({"role": "KING"}, "unknown_role"),

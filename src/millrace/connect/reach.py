@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
@@ -103,6 +103,16 @@ def kind_of(address: Address) -> Kind:
     if disguised or not address.is_global or address.is_multicast or address.is_reserved:
         return "other"
     return "public"
+
+
+def web_url(text: str) -> SplitResult | None:
+    """The parts of a URL of HTTP, where it is one that can be asked: with a host, and a port that can be."""
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if whole and text.isprintable() and " " not in text else None
 
 
 def resolved(host: str, port: int, allowed: frozenset[Kind]) -> Sequence[str]:

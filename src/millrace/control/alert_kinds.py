@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from millrace.connect.config import Secret, Settings
+from millrace.connect.reach import web_url
 from millrace.control import secrets
 from millrace.control.findings import findings, nearest
 from millrace.errors import ConfigError
@@ -27,8 +27,8 @@ def _address(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+    parts = web_url(text)
+    if parts is None or not text.isascii():
         raise ValueError("the URL is none of http or https")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL must not hold a user name or a password")

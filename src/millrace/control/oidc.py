@@ -22,7 +22,7 @@ from joserfc.jwk import KeySet
 from millrace.connect.http.client import may_be_plain
 from millrace.connect.http.dialing import tls
 from millrace.connect.http.guard import from_httpx, guarded
-from millrace.connect.reach import Reach
+from millrace.connect.reach import Reach, web_url
 from millrace.control.vouching import LEEWAY_S, Identity, refused
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
@@ -205,10 +205,10 @@ def _http(reach: Reach) -> httpx.Client:
 
 def _checked(url: Any) -> str:
     """The URL, when it is one that secrets may go to."""
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
+    parts = web_url(url) if isinstance(url, str) else None
+    if parts is None or parts.username:
         raise _odd(f"{str(url)[:200]!r} is no URL of a provider")
-    if parts.scheme == "http" and not may_be_plain(parts.hostname):
+    if parts.scheme == "http" and not may_be_plain(parts.hostname or ""):
         raise _odd(f"{str(url)[:200]!r} is not encrypted")
     return str(url)
 

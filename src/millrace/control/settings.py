@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import sqlalchemy as sa
 
+from millrace.connect.reach import web_url
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import FIRST_TEAM
 from millrace.control.db import Database, upsert
@@ -169,7 +170,7 @@ def _check(key: str, value: Any) -> None:
         if not number or isinstance(value, bool) or not least <= float(value) <= most:
             raise ConfigError(f"{key} must be {least:g} to {most:g} {unit}, not {value!r}", path=key)
     if key in ("lineage_url", "public_url") and not (
-        value is None or (isinstance(value, str) and _URL.fullmatch(value))
+        value is None or (isinstance(value, str) and _URL.fullmatch(value) and web_url(value))
     ):
         raise ConfigError(f"{key} must be a URL of HTTP", hint="Write https://HOST/PATH.", path=key)
     if key == "stage_url" and not (value is None or (isinstance(value, str) and value)):

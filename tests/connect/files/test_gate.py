@@ -119,7 +119,7 @@ def test_whoever_is_not_the_operator_brings_keys_for_a_service_of_ones_own(reach
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["minio:9000", "ftp://minio", "http://", "http://a b", "http://u:p@h", "http://h?x"]
+    "endpoint", ["minio:9000", "ftp://minio", "http://", "http://a b", "http://u:p@h", "http://h?x", "http://h:99999"]
 )
 def test_an_endpoint_is_a_url_of_http(endpoint: str) -> None:
     with pytest.raises(ValueError, match="an endpoint is like"):

@@ -326,6 +326,8 @@ def test_a_connection_string_names_no_file() -> None:
         ({"db_host": "a", "connection_string": "mongodb://a/"}, "give db_host"),
         ({"connection_string": "https://user:hidden@a/"}, "does not begin with"),
         ({"connection_string": "mongodb://user:hid/den@a:x/"}, "cannot be read"),
+        ({"connection_string": "mongodb://user:hidden@a,b:99999/"}, "a port of a host is none"),
+        ({"db_host": "a:0"}, "a port of a host is none"),
         ({"connection_string": "mongodb+srv://user:hidden@a,b/"}, "names one host"),
         ({"connection_string": "mongodb://a/", "db_user": "x"}, "part of connection_string"),
         ({"db_host": "a", "db_password": "hidden"}, "db_user is missing"),

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, SecretStr, field_validator
 
 from millrace.connect.config import Secret, Settings
 from millrace.connect.files.store import SCHEMES, Store
-from millrace.connect.reach import Reach, check_url
+from millrace.connect.reach import Reach, check_url, web_url
 from millrace.errors import ConfigError
 
 # The client of buckets takes nothing else, and ends in a way that nobody can catch where it is given it.
@@ -53,7 +53,7 @@ class BucketSettings(Settings):
     @field_validator("endpoint")
     @classmethod
     def _endpoint(cls, url: str | None) -> str | None:
-        if url is not None and _ENDPOINT.fullmatch(url) is None:
+        if url is not None and (_ENDPOINT.fullmatch(url) is None or web_url(url) is None):
             raise ValueError("an endpoint is like https://HOST or http://HOST:PORT")
         return url
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from typing import Literal, Self
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -13,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.http.client import may_be_plain
 from millrace.connect.listed_names import ListedNames
+from millrace.connect.reach import web_url
 from millrace.data.dataclass import dataclass
 from millrace.sources.clevertap import events_file
 
@@ -187,10 +187,10 @@ class Config(SourceConfig):
     def _safe_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = web_url(value)
+        if parts is None:
             raise ValueError("base_url must be like https://host or http://127.0.0.1:8090")
-        if parts.scheme == "http" and not may_be_plain(parts.hostname):
+        if parts.scheme == "http" and not may_be_plain(parts.hostname or ""):
             raise ValueError(
                 "base_url with http:// is for this machine and for hosts in MILLRACE_HTTP_HOSTS only, the passcode "
                 "would be readable; use https"

@@ -114,6 +114,8 @@ class Config(SourceConfig, SshSettings, Login):
             self._right_string(self.connection_string.get_secret_value())
         elif not self.hosts:
             raise ValueError("db_host names no host")
+        if not all(0 < port < 65536 for _, port in self.hosts):
+            raise ValueError("a port of a host is none: ports are numbers from 1 to 65535")
         if self.db_password is not None and self.db_user is None:
             raise ValueError("db_user is missing: name whose password db_password is")
         if self.auth_mechanism == "MONGODB-X509" and self.ssl_cert is None:
