@@ -128,6 +128,7 @@ function Crumbs() {
 function worded(first: string, part: string, path: string): string {
   if (path === at.newPipeline) return 'Create pipeline';
   if (path === `${at.failed}/trace`) return 'Find an event';
+  if (path === at.told()) return 'What I am told';
   return path !== `/${first}` && NAMED.has(first)
     ? decodeURIComponent(part)
     : sentence(part.replaceAll('-', ' '));

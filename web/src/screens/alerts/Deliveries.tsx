@@ -36,7 +36,7 @@ const COLUMNS: Column<Delivery>[] = [
           {row.title}
         </Text>
         <Text size="xs" hiddenFrom="sm" style={{ overflowWrap: 'anywhere' }}>
-          To {row.recipient || row.channel}
+          To {row.recipient || row.channel}, <When of={row} />
         </Text>
         {row.occasion === 'recovered' && (
           <Text size="xs" c="dimmed">
@@ -71,21 +71,24 @@ const COLUMNS: Column<Delivery>[] = [
     id: 'at',
     header: 'When',
     width: 104,
-    cell: (row) =>
-      row.state === 'waiting' ? (
-        <>
-          {row.attempts > 0 && (
-            <Text size="xs" c="dimmed">
-              Next try
-            </Text>
-          )}
-          <Ago at={row.due_at} />
-        </>
-      ) : (
-        <Ago at={row.ended_at ?? row.created_at} />
-      ),
+    hide: 'phone',
+    cell: (row) => (
+      <>
+        {row.state === 'waiting' && row.attempts > 0 && (
+          <Text size="xs" c="dimmed">
+            Next try
+          </Text>
+        )}
+        <When of={row} />
+      </>
+    ),
   },
 ];
+
+/** When it ended; of one that waits, when it is tried. */
+function When({ of }: { of: Delivery }) {
+  return <Ago at={of.state === 'waiting' ? of.due_at : (of.ended_at ?? of.created_at)} />;
+}
 
 /** What was sent, and whether it arrived. */
 export function Component() {

@@ -146,7 +146,9 @@ function Line({ field, warned, isKey, keys, asked, ask }: LineProps) {
             onChange={(now) => ask(typed(asked, name, field.type, now))}
           />
         ) : (
-          <span className="mono">{mapped ? type : ''}</span>
+          <span className="mono" style={{ paddingLeft: ask && mapped ? 11 : undefined }}>
+            {mapped ? type : ''}
+          </span>
         )}
       </td>
       <td className="mono">

@@ -135,16 +135,18 @@ export function Component() {
           )
         }
       />
-      <nav ref={row} className="tabs" aria-label={`Screens of ${name}`}>
-        {tabs
-          .filter(({ of }) => !of || of.includes(found?.source_type ?? ''))
-          .map(({ tab, label }) => (
-            <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
-              {label}
-              {tab === 'mapper' && <Looked />}
-            </NavLink>
-          ))}
-      </nav>
+      {(!pipeline.error || found) && (
+        <nav ref={row} className="tabs" aria-label={`Screens of ${name}`}>
+          {tabs
+            .filter(({ of }) => !of || of.includes(found?.source_type ?? ''))
+            .map(({ tab, label }) => (
+              <NavLink key={tab} to={at.pipeline(name, tab)} end={tab === ''}>
+                {label}
+                {tab === 'mapper' && <Looked />}
+              </NavLink>
+            ))}
+        </nav>
+      )}
       <div style={{ paddingTop: 20 }}>
         {pipeline.error && !found ? (
           <ErrorNote error={pipeline.error} again={() => void pipeline.refetch()} />

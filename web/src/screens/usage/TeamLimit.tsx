@@ -26,7 +26,7 @@ export function TeamLimit() {
   const edits = may('settings.edit');
   if (!edits && kept === null) return null;
   return (
-    <Paper className="card" p="md" mb="md" component="section" aria-label="Limit of the team">
+    <Paper className="card" p="md" mt="md" component="section" aria-label="Limit of the team">
       <Text fw={600}>Limit of the team</Text>
       <Text size="sm" c="dimmed" mb="sm">
         Billable rows that all pipelines together may load in a month.

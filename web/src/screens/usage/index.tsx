@@ -128,7 +128,6 @@ export function Component() {
           </Paper>
         ))}
       </SimpleGrid>
-      {month.name === now.name && <TeamLimit />}
       <Paper className="card" p="md" mb="md">
         <Text fw={600} mb="xs">
           Day by day
@@ -176,6 +175,7 @@ export function Component() {
           }
         />
       </div>
+      {month.name === now.name && <TeamLimit />}
     </div>
   );
 }

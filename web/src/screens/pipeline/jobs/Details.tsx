@@ -116,7 +116,9 @@ export function Component() {
                     <tr>
                       <th>Object</th>
                       <th>Status</th>
-                      <th data-align="right">Read</th>
+                      <th data-align="right" data-hide="phone">
+                        Read
+                      </th>
                       <th data-align="right">Loaded</th>
                       <th data-align="right">Failed</th>
                     </tr>
@@ -152,7 +154,9 @@ export function Component() {
                             </Button>
                           )}
                         </td>
-                        <td data-align="right">{count(run.streams[one.stream]?.read ?? 0)}</td>
+                        <td data-align="right" data-hide="phone">
+                          {count(run.streams[one.stream]?.read ?? 0)}
+                        </td>
                         <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
                         <td data-align="right">{count(run.streams[one.stream]?.rejected_rows ?? 0)}</td>
                       </tr>

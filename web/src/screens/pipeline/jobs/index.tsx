@@ -75,7 +75,8 @@ const ofAll: readonly Column<Job>[] = [
     header: 'Pipeline',
     cell: ({ run }) => <Link to={at.pipeline(run.pipeline)}>{run.pipeline}</Link>,
   },
-  ...COLUMNS,
+  // On a phone there is no room for the number too.
+  ...COLUMNS.map((one) => (one.id === 'loaded' ? { ...one, hide: 'phone' as const } : one)),
 ];
 
 /** All that the pipeline did, the newest first; each job opens beside the list. */

@@ -118,7 +118,11 @@ function Schedule({ saved }: { saved: unknown }) {
         <ScheduleInput value={timing} change={setTiming} />
         <ErrorNote error={save.error} />
         <Group>
-          <Button loading={save.isPending} onClick={() => save.mutate({ to: timing, from: timingOf(saved) })}>
+          <Button
+            loading={save.isPending}
+            disabled={JSON.stringify(asked(timing)) === JSON.stringify(asked(timingOf(saved)))}
+            onClick={() => save.mutate({ to: timing, from: timingOf(saved) })}
+          >
             Save schedule
           </Button>
         </Group>
