@@ -140,11 +140,10 @@ class _Follow:
         )
 
     def _rejoin(self, before: Place | None) -> None:
-        """Streams that were away have no history from here on, so that it is read anew."""
-        if before is None:
-            return
+        """Streams that were away have no history from here on, so that it is read anew. Where no log was followed so
+        far, all were: what histories they have is of queries, and nobody knows what changed since."""
         for stream in self.sync.following:
-            away = stream.name not in before.streams
+            away = before is None or stream.name not in before.streams
             if not away or self.sync.ledger.cursor(stream.name, "historical") is None:
                 continue
             # Nothing tells appended rows from those that come again, so they go into a fresh table, as do those that

@@ -152,6 +152,9 @@ class Sync:
 
         if not self.keys and (log := self.source.log()) is not None:
             return follow(self, log, lanes, slices, kept)
+        if not self.keys and self.ledger.cursor(LOG, "incremental") is not None:
+            # Whoever follows it again has been away.
+            self.shelf.restart(LOG, lanes=("incremental",), marks=False, fresh=None)
         mappings = self.mappings()
         for stream in self.streams:
             if (limit := self._account_limit()) is not None:
@@ -230,6 +233,9 @@ class Sync:
         mappings = Mappings(self.naming, dict(known), streams, fresh, policy=self.policy)
         for name, mapping in known.items():
             stream = streams.get(name, Stream(name))
+            if not mapping.deletes and streams.get(mapping.source or name, stream).deletes:
+                # Its source tells of deleted rows now: without a mark they would stand there emptied.
+                mapping = replace(mapping, deletes=True, version=mapping.version + 1)
             mappings.put(switched(mapping, stream, self.naming, auto=self.auto, policy=self.policy))
         return mappings
 

@@ -1,0 +1,61 @@
+"""A pipeline whose tables were queried follows the log from now on, or the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.postgres import Database
+from tests.sources.postgres.log.site import Site, site
+
+from millrace.control import connections
+from millrace.data.batch import LoadMode
+
+__all__ = ["site"]
+
+BOTH = pytest.mark.parametrize("load_mode", ["merge", "append"])
+
+
+@pytest.fixture
+def switched(site: Site, shop: Database) -> Callable[[str, LoadMode], Site]:
+    """A site that reads in one way, and, where it was made before, in the other."""
+    shop.run("DROP TABLE IF EXISTS t", "CREATE TABLE t (id int PRIMARY KEY, v text)")
+    shop.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+
+    def to(way: str, load_mode: LoadMode) -> Site:
+        if not connections.listed(site.home, "source"):
+            return site.create(load_mode, ingestion_mode=way)
+        config: dict[str, Any] = {**connections.find(site.home, "source", "shop").config, "ingestion_mode": way}
+        connections.change(site.home, "source", "shop", config=config, keep_secrets=True)
+        return site
+
+    return to
+
+
+@BOTH
+def test_what_changed_between_the_last_query_and_the_log_is_read(
+    switched: Callable[[str, LoadMode], Site], shop: Database, load_mode: LoadMode
+) -> None:
+    switched("table", load_mode).run()
+    shop.run("INSERT INTO t VALUES (3, 'c')", "UPDATE t SET v = 'x' WHERE id = 1")
+    site = switched("log", load_mode)
+    assert "history_again" in {note.code for note in site.run().notes}
+    assert site.rows("t", "id, v") == [(1, "x"), (2, "b"), (3, "c")]
+    shop.run("DELETE FROM t WHERE id = 3")
+    site.run()
+    gone = [(3, "c")] if load_mode == "merge" else [(3, None)]
+    assert site.rows("t", "id, v", deleted=True) == gone
+
+
+def test_a_log_that_was_not_followed_for_a_while_is_followed_behind_a_new_history(
+    switched: Callable[[str, LoadMode], Site], shop: Database
+) -> None:
+    switched("log", "merge").run()
+    switched("table", "merge").run()
+    shop.run("INSERT INTO t VALUES (3, 'c')")
+    site = switched("log", "merge")
+    assert "history_again" in {note.code for note in site.run().notes}
+    shop.run("INSERT INTO t VALUES (4, 'd')")
+    site.run()
+    assert site.rows("t", "id") == [(1,), (2,), (3,), (4,)]
