@@ -9,6 +9,7 @@ from typing import Any
 from millrace.connect.source import Context, Reading
 from millrace.connect.sql.reading import modes
 from millrace.connect.sql.reading.modes import QueryMode
+from millrace.connect.sql.reading.plan import of_mode
 from millrace.connect.sql.reading.relation import Column, Kind, Relation
 from millrace.data.batch import JSON
 from millrace.data.dataclass import dataclass
@@ -50,9 +51,11 @@ class Plan:
         return replace(self, relation=relation, mode=mode)
 
     def state(self) -> dict[str, Any] | None:
-        """The cursor, where it belongs to this mode: the position has another meaning in every other."""
-        cursor = self.reading.cursor
-        return cursor if isinstance(cursor, dict) and cursor.get("mode") == self._mode else None
+        """The cursor, where it belongs to this mode: the position has another meaning in every other.
+
+        Raises ObjectRefused as `of_mode` does.
+        """
+        return of_mode(self.reading.cursor, self._mode, self.object.name, appends=self.reading.load_mode == "append")
 
     def cursor(self, **state: JSON) -> dict[str, JSON]:
         return {"v": 1, "mode": self._mode, **state}

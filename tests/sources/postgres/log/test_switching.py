@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
+from tests.sources.site import PIPELINE
 
-from millrace.control import connections
+from millrace.control import connections, object_actions, runs
 from millrace.data.batch import LoadMode
+from millrace.errors import ConfigError
 
 __all__ = ["site"]
 
@@ -59,3 +61,36 @@ def test_a_log_that_was_not_followed_for_a_while_is_followed_behind_a_new_histor
     shop.run("INSERT INTO t VALUES (4, 'd')")
     site.run()
     assert site.rows("t", "id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_rows_of_the_log_are_not_appended_once_more_by_queries(
+    switched: Callable[[str, LoadMode], Site], shop: Database
+) -> None:
+    switched("log", "append").run()
+    site = switched("table", "append")
+    with pytest.raises(ConfigError, match="otherwise than before") as refused:
+        site.run()
+    assert refused.value.code == "cannot_tell_apart"
+    assert site.rows("t", "id") == [(1,), (2,)]
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    assert site.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+def test_rows_are_not_appended_once_more_in_another_query_mode(
+    switched: Callable[[str, LoadMode], Site], shop: Database
+) -> None:
+    site = switched("table", "append")
+    site.run()
+
+    def queried(**mode: Any) -> None:
+        object_actions.set_query_mode(site.home, PIPELINE, "public.t", mode)
+
+    queried(mode="incrementing", incrementing_column_name="id")
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    queried(mode="full_load")
+    with pytest.raises(ConfigError, match="otherwise than before"):
+        site.run()
+    queried(mode="incrementing", incrementing_column_name="id")
+    shop.run("INSERT INTO t VALUES (3, 'c')")
+    site.run()
+    assert site.query("SELECT id FROM t ORDER BY id") == [(1,), (2,), (3,)]
