@@ -273,6 +273,18 @@ def test_rows_that_are_appended_beside_those_of_a_stream_that_was_away_come_agai
     assert logged.rows("made", "v") == ["a", "b", "loose"]
 
 
+def test_a_truncation_marks_no_row_that_another_stream_brought(logged: Rig, deploy: Callable[..., Scripted]) -> None:
+    for name, id_ in (("a", 1), ("b", 2)):
+        logged.script.tales[name, "historical"] = [history({"id": id_, "v": name})]
+    logged.create(objects={"a": None, "b": None})
+    deploy(lambda row: [("made", row)])
+    logged.run()
+    assert logged.script.changes is not None
+    logged.script.changes.append([Truncated("a"), Checkpoint(1)])
+    assert [note.code for note in logged.run().notes] == ["rows_lost"]
+    assert logged.rows("made", "id", DELETED) == [(1, False), (2, False)]
+
+
 def test_a_run_of_one_object_loses_no_change_of_the_others(logged: Rig) -> None:
     logged.create()
     logged.run()

@@ -177,7 +177,7 @@ def ingest(
                 elif isinstance(item, Truncated):
                     now = _milliseconds(clock.now())
                     latest = max(latest, now)
-                    _truncate(item, mappings, draft, latest, pending)
+                    _truncate(item, mappings, draft, latest, pending, note)
                     count = 1
                 elif isinstance(item, Refused) and item.staying:
                     draft.stay(item.rows)
@@ -232,18 +232,33 @@ def ingest(
     return True
 
 
-def _truncate(item: Truncated, mappings: Mappings, draft: Draft, ingested_at_ms: int, pending: _Pending) -> None:
-    """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5). Where
-    no row ever passed, nothing is deleted: a table made now would lack the key's columns."""
+def _truncate(
+    item: Truncated,
+    mappings: Mappings,
+    draft: Draft,
+    ingested_at_ms: int,
+    pending: _Pending,
+    note: Callable[[Note], None],
+) -> None:
+    """It is staged that the rows of the stream, and those made of them, are deleted; appended ones are left (I5), and
+    those among rows of other streams, of which a note tells. Where no row ever passed, nothing is deleted: a table made
+    now would lack the key's columns."""
     stream = item.stream
     pending.others[stream] += 1
     own = mappings.of(stream)
-    made = [one for one in mappings.by_stream.values() if one.source == stream]
+    made = [one for one in mappings.by_stream.values() if one is not own and stream in one.sources]
     for mapping in (own, *made):
-        if mapping.mode != "append" and mapping.mapped and not mapping.skipped and not mapping.lacking:
+        if mapping.also and mapping.mode != "append":
+            text = (
+                f"{stream} was emptied; its rows in the table of {mapping.stream}, which has those of others too, are "
+            )
+            hint = "read all of them again into a fresh table (`millrace resync --mode drop-and-load`)"
+            note(Note("rows_lost", f"{text}not marked as deleted: {hint}"))
+        elif mapping.mode != "append" and mapping.mapped and not mapping.skipped and not mapping.lacking:
             draft.truncate(mapping.stream, mapping.table, ingested_at_ms, mapping.version, before_ms=item.before_ms)
             pending.created[mapping.stream] += mapping is not own
-        elif mapping is own:
+            continue
+        if mapping is own:
             pending.left[stream, "truncated"] += 1
 
 

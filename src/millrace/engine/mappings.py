@@ -73,7 +73,7 @@ class Mappings:
         What is read once more may stand in no table twice, and a person may have taken the key of one.
         """
         mode = self.of(stream).mode
-        tables = (one for one in self.by_stream.values() if stream in (one.stream, one.source))
+        tables = (one for one in self.by_stream.values() if stream in one.sources)
         return "append" if lane == "again" and any(one.mode == "append" for one in tables) else mode
 
     def source_of(self, stream: str) -> str:
