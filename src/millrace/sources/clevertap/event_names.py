@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 from millrace.connect.listed_names import Fate, ListedName, ListedNames
+from millrace.connect.source import Slice
 from millrace.errors import Transient
 from millrace.sources.clevertap import events_file
 from millrace.sources.clevertap.client import CleverTap, Unanswered, as_error
@@ -34,6 +36,17 @@ def to_read(
     if warn and discarded:
         say("discarded", f"discarded in CleverTap, so nothing new comes: {some(dict.fromkeys(discarded))}")
     return tuple(names)
+
+
+def by_day(
+    config: Config, client: CleverTap, slices: Sequence[Slice], say: Callable[[str, str], None]
+) -> Iterator[tuple[str, date]]:
+    """The names and days of slices; one without a name is of all names that are read."""
+    names = to_read(config, client, say, warn=False) if any(each.name is None for each in slices) else ()
+    for each in slices:
+        for name in (each.name,) if each.name is not None else names:
+            for day in range((each.last - each.first).days + 1):
+                yield name, each.first + timedelta(days=day)
 
 
 def preview(config: Config, client: CleverTap) -> ListedNames:
