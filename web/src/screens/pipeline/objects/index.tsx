@@ -2,7 +2,7 @@ import { Button, Group, SegmentedControl, Select, Text, TextInput, Tooltip } fro
 import { IconRefresh, IconSearch, IconTable } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useMemo, useState } from 'react';
-import { api, body } from '~/api/client';
+import { api, body, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
 import { Ago } from '~/parts/Ago';
 import { useAddress, useSought } from '~/parts/address';
