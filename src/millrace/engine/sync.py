@@ -155,6 +155,13 @@ class Sync:
         if not self.keys and self.ledger.cursor(LOG, "incremental") is not None:
             # Whoever follows it again has been away.
             self.shelf.restart(LOG, lanes=("incremental",), marks=False, fresh=None)
+            self.note(
+                Note(
+                    "log_left",
+                    "the log of the source is not followed any more; what its system keeps for that, as a replication "
+                    "slot of PostgreSQL, which keeps its log from being removed, stays until it is dropped there",
+                )
+            )
         mappings = self.mappings()
         for stream in self.streams:
             if (limit := self._account_limit()) is not None:

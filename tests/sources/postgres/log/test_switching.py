@@ -54,7 +54,8 @@ def test_a_log_that_was_not_followed_for_a_while_is_followed_behind_a_new_histor
     switched: Callable[[str, LoadMode], Site], shop: Database
 ) -> None:
     switched("log", "merge").run()
-    switched("table", "merge").run()
+    assert "log_left" in {note.code for note in switched("table", "merge").run().notes}
+    assert "log_left" not in {note.code for note in switched("table", "merge").run().notes}
     shop.run("INSERT INTO t VALUES (3, 'c')")
     site = switched("log", "merge")
     assert "history_again" in {note.code for note in site.run().notes}
