@@ -256,6 +256,9 @@ def test_positions(both: Twins):
     both.refused("future_date", "objects", "position", *here, "--at", "2999-01-01")
     both.refused("usage", "objects", "position", *here, "--at", "2020-01-01", "--set", "null")
     assert "incremental" not in both.done("objects", "show", *here, "--json").json["positions"]
+    both.refused("future_date", "objects", "set-back", here[0], "--at", "2999-01-01", here[1])
+    both.refused("unknown_object", "objects", "set-back", here[0], "--at", "2020-02-29", "Evnts")
+    both.done("objects", "set-back", here[0], "--at", "2020-02-29T10:00:00", here[1])
     both.done("objects", "back-to", "clevertap", "1", "--object", "Events")
     assert both.done("objects", "show", *here, "--json").json["positions"] == before
     both.refused("unknown_position", "objects", "back-to", "clevertap", "77")

@@ -111,6 +111,7 @@ ASKS: Mapping[str, str] = {
     "metrics.measure": "view",
     "object_queries.settle": "pipelines.edit",
     "object_actions.set_back": "pipelines.edit",
+    "object_actions.set_back_all": "pipelines.edit",
     "object_actions.back_to": "pipelines.edit",
     "object_actions.bulk": "pipelines.edit",
     "object_actions.change_position": "pipelines.edit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -263,6 +264,29 @@ def test_a_position_that_was_set_is_where_the_object_is_read_from_and_stays_in_t
     assert objects.find(ready, "events", "Users").positions == {"incremental": 1}
     assert [one.run for one in positions.history(ready, "events", "Users", "incremental")] == [None]
     assert jobs.page(ready).items[0].run.status == "QUEUED"
+
+
+def test_several_objects_are_read_from_a_moment_on_by_one_job_and_those_that_cannot_say_why(ready: Home):
+    def at(place: int) -> None:
+        object_actions.change_position(ready, "events", "Users", "incremental", place)
+        object_actions.change_position(ready, "events", "Orders", "incremental", 10 * place)
+
+    at(1)
+    between = ready.database.now()
+    at(2)
+    object_actions.pause(ready, "events", "Orders")
+    object_actions.skip(ready, "events", "Visits")
+    found = object_actions.set_back_all(ready, "events", ["Users", "Orders", "Visits", "Nowhere"], between)
+    said = {one.object: one.problem and one.problem.code for one in found}
+    assert said == {"Users": None, "Orders": None, "Visits": "wrong_state", "Nowhere": "unknown_object"}
+    assert [objects.find(ready, "events", name).positions for name in ("Users", "Orders")] == [
+        {"incremental": 1},
+        {"incremental": 10},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        object_actions.set_back_all(ready, "events", ["Users"], ready.database.now() + timedelta(hours=1))
+    assert caught.value.code == "future_date"
+    assert objects.find(ready, "events", "Users").positions == {"incremental": 1}
 
 
 def test_who_may_only_look_changes_nothing(ready: Home):

@@ -14,7 +14,7 @@ from tests.web.people import arrive
 from tests.web.shops import opened
 
 from millrace.connect.log import LOG
-from millrace.control import connections, lifecycle, object_actions, objects, pipelines, runs, transformations
+from millrace.control import connections, jobs, lifecycle, object_actions, objects, pipelines, runs, transformations
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
 from millrace.control.status import statuses
@@ -65,6 +65,29 @@ def test_objects_are_paused_skipped_scheduled_and_read_again(
     script.read.clear()
     work(home)
     assert script.read == [("Orders", 1)]
+    before = objects.find(home, "shop", "Orders").positions["incremental"]
+
+    # From a time on, several at once: what was read by then stays read. Who cannot is told, and stays chosen.
+    moment = f"{home.database.now():%Y-%m-%dT%H:%M:%S.%f}"[:-3]
+    object_actions.change_position(home, "shop", "Orders", "incremental", 2)
+    object_actions.change_position(home, "shop", "Users", "incremental", 1)
+    object_actions.skip(home, "shop", "Users")
+    page.reload()
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Read from a time on").click()
+    since = page.get_by_role("dialog", name="Read 2 objects from a time on")
+    since.get_by_label("Time, in UTC").fill(moment)
+    since.get_by_role("button", name="Read from there on").click()
+    refused = page.get_by_role("alert", name="Read from a time on: not done for 1 of 2 objects")
+    expect(refused).to_contain_text("Object Users of shop is skipped")
+    refused.get_by_role("button", name="Dismiss").click()
+    assert {name: objects.find(home, "shop", name).positions["incremental"] for name in ("Orders", "Users")} == {
+        "Orders": before,
+        "Users": 1,
+    }
+    object_actions.include(home, "shop", "Users")
+    while any(one.run.status == "QUEUED" for one in jobs.page(home, pipeline="shop").items):
+        work(home)
 
     act("Orders", "Give it a schedule")
     page.get_by_role("dialog").get_by_role("combobox", name="It runs").click()

@@ -73,6 +73,7 @@ def join(app: typer.Typer) -> None:
         ],
     )(log_position)
     command(group, "positions", examples=["millrace objects positions clevertap Events"])(history)
+    command(group, "set-back", examples=["millrace objects set-back shop --at 2026-01-15T10:00 orders users"])(set_back)
     command(group, "back-to", examples=["millrace objects back-to clevertap 17 --object Events"])(back_to)
     mode = "millrace objects query-mode shop orders mode=timestamp timestamp_column_name=changed_at"
     command(group, "query-mode", examples=[mode])(query_mode)
@@ -150,6 +151,21 @@ def position(
         else:
             found = desk.ask(objects.change_position, pipeline, object_, _json(set_), lane, append_again)
     face.answer(found, list(_positions(found)) or [f"{object_} was not read yet."])
+
+
+def set_back(
+    face: Face,
+    pipeline: Annotated[str, PIPELINE],
+    at: Annotated[datetime, typer.Option("--at", metavar="TIME", help="That moment, in UTC.")],
+    objects_: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Names of objects.")],
+    append_again: Annotated[bool, APPEND_AGAIN] = False,
+) -> None:
+    """Read objects from where they were at a moment, all in one run. What was read since then comes again."""
+    from millrace.control.operations import objects
+
+    with face.desk() as desk:
+        found = desk.ask(objects.set_back_all, pipeline, at.replace(tzinfo=UTC), objects_, append_again)
+    _ended(face, found, "is read from there on")
 
 
 def log_position(

@@ -138,6 +138,14 @@ def change_position(
 ) -> Object:
     """The object is read from that position (`positions.put`), at once where the pipeline is active. Raises
     AlreadyRunning."""
+    found, one = _movable(home, pipeline, name, lane)
+    positions.put(home, pipeline, one.name, lane, cursor, append_again=append_again)
+    if found.state == "ACTIVE" and one.state == "ACTIVE":
+        jobs.start(home, pipeline, only=[one.name])
+    return objects.find(home, pipeline, name)
+
+
+def _movable(home: Home, pipeline: str, name: str, lane: Lane) -> tuple[Pipeline, Object]:
     found, one = _allowed(home, pipeline, name, "change_position")
     if lane == "incremental" and positions.of_log(home, pipeline) is not None:
         raise ConfigError(
@@ -145,10 +153,7 @@ def change_position(
             hint=f"Change where the log is read: `{as_typed('objects', 'log-position', pipeline, '--set')} PLACE`.",
             code="log_based",
         )
-    positions.put(home, pipeline, one.name, lane, cursor, append_again=append_again)
-    if found.state == "ACTIVE" and one.state == "ACTIVE":
-        jobs.start(home, pipeline, only=[one.name])
-    return objects.find(home, pipeline, name)
+    return found, one
 
 
 def move_log(home: Home, pipeline: str, wanted: str, *, append_again: bool = False) -> positions.Position:
@@ -170,6 +175,29 @@ def set_back(
     _, one = _allowed(home, pipeline, name, "change_position")
     cursor = positions.as_of(home, pipeline, one.name, lane, moment)
     return change_position(home, pipeline, name, lane, cursor, append_again=append_again)
+
+
+def set_back_all(
+    home: Home, pipeline: str, names: Sequence[str], moment: datetime, *, append_again: bool = False
+) -> list[Done]:
+    """The same of several objects, which are read by one job; those that cannot say why."""
+    home.actor.must("pipelines.edit")
+    if moment > home.database.now():
+        raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
+    found: list[Done] = []
+    moved: list[str] = []
+    for name in names:
+        try:
+            _, one = _movable(home, pipeline, name, "incremental")
+            cursor = positions.as_of(home, pipeline, one.name, "incremental", moment)
+            positions.put(home, pipeline, one.name, "incremental", cursor, append_again=append_again)
+            moved += [one.name] if one.state == "ACTIVE" else []
+            found.append(Done(one.name))
+        except MillraceError as error:
+            found.append(Done(name, error.problem))
+    if moved and pipelines.find(home, pipeline).state == "ACTIVE":
+        jobs.start(home, pipeline, only=moved)
+    return found
 
 
 def back_to(

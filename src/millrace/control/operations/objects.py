@@ -102,6 +102,18 @@ def set_back(
     return object_actions.set_back(home, pipeline, object, lane, time, append_again=append_again)
 
 
+@operation("POST", "/pipelines/{pipeline}/positions/at", "pipelines.edit")
+def set_back_all(
+    home: Home,
+    pipeline: Name,
+    time: Annotated[Moment, Field(description="A moment that is over; without an offset it is UTC.")],
+    objects: Annotated[Sequence[Name], Field(min_length=1, max_length=10_000, description="Names of objects.")],
+    append_again: AppendAgain = False,
+) -> list[Done]:
+    """Read objects from where they were at a moment, by one job. The answer says of each what came of it."""
+    return object_actions.set_back_all(home, pipeline, objects, time, append_again=append_again)
+
+
 @operation("GET", "/pipelines/{pipeline}/objects/{object}/positions")
 def history(
     home: Home,
@@ -194,8 +206,8 @@ def set_schedule(
 
 
 OPERATIONS = (
-    list_, find, refresh, act, change_position, set_back, history, back_to, log_position, move_log, set_query_mode,
-    set_schedule,
+    list_, find, refresh, act, change_position, set_back, set_back_all, history, back_to, log_position, move_log,
+    set_query_mode, set_schedule,
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ export function Actions({ pipeline, object, queried, edits, act, change, replay,
                 <Menu.Divider />
                 {(Object.keys(CHANGES) as What[])
                   .filter((what) => what !== 'mode' || queried)
+                  .filter((what) => what !== 'since' || 'incremental' in object.positions)
                   .map((what) => (
                     <Menu.Item key={what} onClick={() => change(what)}>
                       {CHANGES[what]}

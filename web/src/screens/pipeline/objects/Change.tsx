@@ -1,4 +1,4 @@
-import { Button, Checkbox, Group, JsonInput, Modal, SegmentedControl, Stack, Text } from '@mantine/core';
+import { Button, Checkbox, Group, JsonInput, Modal, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { api, body, Problem, type Schemas } from '~/api/client';
@@ -13,11 +13,12 @@ import { asked, ScheduleInput, type Timing, timingOf } from '~/parts/ScheduleInp
 import { some } from '~/words/numbers';
 import type { Row } from './verbs';
 
-export type What = 'position' | 'mode' | 'schedule';
+export type What = 'position' | 'since' | 'mode' | 'schedule';
 
 /** What is asked about in a dialog. */
 export const CHANGES: Record<What, string> = {
   position: 'Change its position',
+  since: 'Read it from a time on',
   mode: 'Change how it is queried',
   schedule: 'Give it a schedule',
 };
@@ -33,6 +34,8 @@ export function Change({ what, object, ...props }: Props & { what: What }) {
   switch (what) {
     case 'position':
       return <Position object={object} {...props} />;
+    case 'since':
+      return <Since names={[object.name]} {...props} />;
     case 'mode':
       return <Mode names={[object.name]} kept={object.query_mode} {...props} />;
     case 'schedule':
@@ -210,6 +213,77 @@ function Position({ pipeline, object, close }: Props) {
             </button>
           ))}
         </section>
+      )}
+      <AppendAgain error={save.error} value={again} change={setAgain} />
+    </Ask>
+  );
+}
+
+interface SinceProps {
+  pipeline: string;
+  names: readonly string[];
+  /** What came of it, where it was asked of several. */
+  settled?: (outcome: Outcome) => void;
+  close: () => void;
+}
+
+/** Objects are read from where they were at a moment. */
+export function Since({ pipeline, names, settled: told, close }: SinceProps) {
+  const [written, write] = useState('');
+  const [again, setAgain] = useState(false);
+  const stale = useStale(pipeline);
+  const moment = new Date(`${written}Z`);
+  const known = !Number.isNaN(moment.getTime());
+  const save = useMutation({
+    mutationFn: async () => {
+      const found = await body(
+        api.POST('/api/millrace/v1/pipelines/{pipeline}/positions/at', {
+          params: { path: { pipeline } },
+          body: { time: moment.toISOString(), objects: [...names], append_again: again },
+        }),
+      );
+      const refused = found.flatMap(({ object, problem }) => (problem ? [{ name: object, problem }] : []));
+      const [first] = refused;
+      if (first && refused.length === names.length) throw new Problem(0, first.problem);
+      return { ok: found.filter((one) => !one.problem).map((one) => one.object), refused };
+    },
+    onSuccess: (outcome) => {
+      close();
+      done(
+        `${outcome.ok.length === 1 ? `${outcome.ok[0]} is` : `${some(outcome.ok.length, 'object')} are`} read from there on.`,
+      );
+      told?.(outcome);
+    },
+    onSettled: stale,
+  });
+  return (
+    <Ask
+      title={`Read ${names.length === 1 ? names[0] : some(names.length, 'object')} from a time on`}
+      verb="Read from there on"
+      busy={save.isPending}
+      may={known}
+      error={save.error}
+      submit={() => save.mutate()}
+      close={close}
+    >
+      <Text size="sm">
+        What was read since then comes again, and merges by its key. Where nothing had been read by then, all
+        is read from its beginning. An object whose rows are appended is refused where they would be doubled.
+      </Text>
+      <TextInput
+        type="datetime-local"
+        step="any"
+        label="Time, in UTC"
+        required
+        data-autofocus
+        w={240}
+        value={written}
+        onChange={(event) => write(event.currentTarget.value)}
+      />
+      {known && (
+        <Text size="sm" c="dimmed" component="div">
+          <Ago at={moment.toISOString()} />
+        </Text>
       )}
       <AppendAgain error={save.error} value={again} change={setAgain} />
     </Ask>

@@ -21,7 +21,7 @@ import { mode } from '~/words/loading';
 import { count, share, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 import { Actions } from './Actions';
-import { Change, Mode, type What } from './Change';
+import { Change, Mode, Since, type What } from './Change';
 import { useFailedOf } from './failed';
 import { Log } from './Log';
 import { type Action, OPPOSITE, type Row, VERBS, WORDS } from './verbs';
@@ -38,6 +38,7 @@ export function Component() {
   const [changing, change] = useState<{ what: What; object: Row } | null>(null);
   const [asking, confirm] = useState<{ action: Action; names: string[] } | null>(null);
   const [moding, changeModes] = useState(false);
+  const [timing, setBack] = useState(false);
   const [givingUp, giveUp] = useState<string[] | null>(null);
   const [told, tell] = useState<{ verb: string; outcome: Outcome } | null>(null);
   const settled = (verb: string, outcome: Outcome) => {
@@ -208,6 +209,10 @@ export function Component() {
     [pipeline, editable, queried, begin, goAgain, recent],
   );
   const names = Object.keys(selected);
+  // Those whose changes come from a log have no position of their own.
+  const timed = objects.data?.pages.some((page) =>
+    page.items.some((one) => selected[one.name] && 'incremental' in one.positions),
+  );
   return (
     <>
       <Group mb="sm" gap="xs">
@@ -275,6 +280,11 @@ export function Component() {
               {VERBS[action]}
             </Button>
           ))}
+          {timed && (
+            <Button size="xs" variant="default" onClick={() => setBack(true)}>
+              Read from a time on
+            </Button>
+          )}
           {queried && (
             <Button size="xs" variant="default" onClick={() => changeModes(true)}>
               Change how they are queried
@@ -328,6 +338,14 @@ export function Component() {
         >
           {WORDS[asking.action]}
         </Confirm>
+      )}
+      {timing && (
+        <Since
+          pipeline={pipeline}
+          names={names}
+          settled={(outcome) => settled('Read from a time on', outcome)}
+          close={() => setBack(false)}
+        />
       )}
       {moding && (
         <Mode
