@@ -107,7 +107,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def trusted() -> Iterator[None]:
+def authorities_read_once() -> Iterator[None]:
     """Clients of `httpx` share one list of authorities: to read it takes longer than most requests of tests."""
     from httpx._transports import default
 
