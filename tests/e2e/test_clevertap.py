@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from millrace.control.reconciliation import Cancelled
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
 from millrace.control.tables import connections as connection_table
+from millrace.data.batch import LoadMode
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Transient
@@ -669,6 +670,28 @@ def test_names_that_come_after_the_load_mode_was_changed_are_loaded_as_those_bef
     assert (len(world.rows("charged")), len(world.rows("search"))) == (1, 1)
     (found,) = reconcile(world.home, "clevertap", clock=world.clock)
     assert found.equal
+
+
+@pytest.mark.parametrize("tables", ["one", "each"])
+def test_a_load_mode_that_is_changed_holds_for_tables_that_are_filled_anew(build: Callable[..., World], tables: str):
+    world = build("Charged", source_config={"tables": tables})
+    put(world, *(event("Charged", START - timedelta(days=1)) for _ in range(2)))
+    world.run()
+    table = "events" if tables == "one" else "charged"
+
+    def changed(to: LoadMode) -> tuple[set[str], set[str]]:
+        wish = replace(pipelines.find(world.home, "clevertap").wish, load_mode=to)
+        pipelines.change(world.home, "clevertap", wish)
+        before = world.rows(table)
+        kept = {note.code for note in world.run().notes}
+        assert world.rows(table) == before
+        anew = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+        return kept, {note.code for note in (*anew.notes, *world.run().notes)}
+
+    for mode, count in {"append": 2, "merge": 1}.items():
+        kept, anew = changed(cast(LoadMode, mode))
+        assert "load_mode_kept" in kept and "load_mode_kept" not in anew
+        assert len(world.rows(table)) == count
 
 
 def test_each_table_is_compared_by_how_it_is_loaded(build: Callable[..., World]):

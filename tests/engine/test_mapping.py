@@ -8,7 +8,8 @@ from millrace.connect.naming import Taken
 from millrace.connect.source import Stream
 from millrace.data import columns
 from millrace.data.columns import Prefix
-from millrace.engine.mapping import Mapping, Naming, first, mode_of, widened_by
+from millrace.engine.load_modes import mode_of
+from millrace.engine.mapping import Mapping, Naming, first, widened_by
 from millrace.engine.shaping import Shaped, shape
 
 NAMING = Naming()

@@ -25,7 +25,8 @@ from millrace.data.batch import LoadMode
 from millrace.data.dataclass import dataclass
 from millrace.engine import editing
 from millrace.engine.editing import Place
-from millrace.engine.mapping import Mapping, first, mode_of
+from millrace.engine.load_modes import mode_of
+from millrace.engine.mapping import Mapping, first
 from millrace.engine.naming import Naming
 from millrace.engine.standing import Warned, warnings
 from millrace.errors import ConfigError, MillraceError, SchemaError

@@ -26,7 +26,8 @@ from millrace.data.columns import is_ours
 from millrace.data.dataclass import dataclass
 from millrace.data.described import as_described
 from millrace.data.rows import to_batch
-from millrace.engine.mapping import Mapping, first, mode_of
+from millrace.engine.load_modes import mode_of
+from millrace.engine.mapping import Mapping, first
 from millrace.engine.mappings import Mappings
 from millrace.engine.nesting.nested import parsed as taken_apart
 from millrace.engine.shaping import shape

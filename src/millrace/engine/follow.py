@@ -80,6 +80,7 @@ class _Follow:
         sync, before = self.sync, self.place
         self._rejoin(before)
         self.mappings = sync.mappings()
+        sync.tell_modes(self.mappings)
         streams = {stream.name: self._followed(stream) for stream in sync.following}
         following = Following(streams, before.position if before else None)
         # Of the others it is said already how they ended.

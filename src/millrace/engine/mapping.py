@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Dict
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -317,18 +316,6 @@ def first(
     if not mapping.mapped or stream.schema is None:
         return mapping
     return widened_by(mapping, columns.renamed(stream.schema, stream.key), naming, policy=policy)
-
-
-def mode_of(stream: str, whole: Mapping | None, modes: Dict[str, LoadMode], mode: LoadMode) -> LoadMode:
-    """The load mode of a new event type: its own, or that by which the source reads the rows that it is made of.
-
-    ``whole``: the mapping of these, where they are of another stream; without a key it says nothing of what was wished.
-    """
-    if whole is not None and whole.key:
-        mode = whole.mode
-    elif whole is not None:
-        mode = modes.get(whole.stream, mode)
-    return modes.get(stream, mode)
 
 
 def switched(mapping: Mapping, stream: Stream, naming: Naming, *, auto: bool, policy: Policy | None = None) -> Mapping:

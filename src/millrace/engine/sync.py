@@ -13,13 +13,14 @@ from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Note, Reading, Slice, Source, Stream
 from millrace.data.batch import Checkpoint, Item, Lane, LoadMode, Passed
 from millrace.data.dataclass import dataclass
+from millrace.engine import load_modes
 from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
 from millrace.engine.follow import Place, follow
 from millrace.engine.ingest import closable, ingest
 from millrace.engine.ledger import Commit, Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
-from millrace.engine.mapping import Mapping, Naming, first, mode_of, switched
+from millrace.engine.mapping import Mapping, Naming, first, switched
 from millrace.engine.mappings import Mappings
 from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
@@ -163,6 +164,7 @@ class Sync:
                 )
             )
         mappings = self.mappings()
+        self.tell_modes(mappings)
         for stream in self.streams:
             if (limit := self._account_limit()) is not None:
                 self.deferred[stream.name] = limit
@@ -231,7 +233,7 @@ class Sync:
         """The mappings as committed last, open for what this run will find."""
 
         def fresh(stream: Stream, taken: frozenset[str], whole: Mapping | None) -> Mapping:
-            mode = mode_of(stream.name, whole, self.modes, self.mode)
+            mode = load_modes.mode_of(stream.name, whole, self.modes, self.mode)
             known = not self.grown or stream.name in self.selected
             return first(stream, self.naming, mode, auto=self.auto, taken=taken, policy=self.policy, known=known)
 
@@ -244,7 +246,18 @@ class Sync:
                 # Its source tells of deleted rows now: without a mark they would stand there emptied.
                 mapping = replace(mapping, deletes=True, version=mapping.version + 1)
             mappings.put(switched(mapping, stream, self.naming, auto=self.auto, policy=self.policy))
+        if self.unlike(mappings):
+            load_modes.begin(mappings, self.unlike, (one for one in self.shelf.tables() if one.fresh and not one.last))
         return mappings
+
+    def unlike(self, mappings: Mappings) -> dict[str, LoadMode]:
+        """Of event types that are loaded otherwise than is wished by now, the load mode that is."""
+        return load_modes.unlike(mappings.by_stream, self.modes, self.mode)
+
+    def tell_modes(self, mappings: Mappings) -> None:
+        """The run says which tables keep the load mode of before."""
+        for name, mode in self.unlike(mappings).items():
+            self.note(load_modes.kept(mappings.by_stream[name], mode, self.pipeline))
 
     def _lane(
         self,
