@@ -277,7 +277,7 @@ Requests in a minute beside the one stream of changes: {", ".join(f"{name} {n}" 
 ## What is loaded
 
 Script and style, gzipped: {sum(size for _, size in sizes) / 1000:.0f} kB in {len(sizes)} files, of which the first
-screen takes less than 300 kB; the build fails when it takes 400 kB with its type. The heaviest files:
+screen takes some 300 kB; the build fails when it takes 400 kB with its type. The heaviest files:
 {", ".join(f"`{name}` {size / 1000:.0f} kB" for name, size in sizes[:5])}. Charts, editors and the canvas are loaded by
 the screens that show them.
 """
