@@ -48,7 +48,10 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "api_key": (Annotated[str | None, typer.Option("--key", "--api-key", metavar="KEY:SECRET", help=API_KEY)], None),
     "json": (Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")], False),
-    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")], False),
+    "quiet": (
+        Annotated[bool, typer.Option("--quiet", "-q", help="The result alone: no progress, no word beside it.")],
+        False,
+    ),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")], False),
 }
 
