@@ -120,7 +120,7 @@ def test_what_is_no_url_is_refused(home: Home, saved: Desk, clevertap: dict[str,
     without = {key: value for key, value in broken.items() if key != "passcode"}
     with pytest.raises(ConfigError, match="would lead elsewhere by base_url"):
         connections.change(there, "source", "project", config=without, keep_secrets=True)
-    with pytest.raises(ConfigError, match="Invalid IPv6 URL"):
+    with pytest.raises(ConfigError, match="base_url must be like https://host"):
         connections.change(there, "source", "project", config=broken)
 
 

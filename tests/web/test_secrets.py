@@ -226,6 +226,10 @@ def test_no_secret_comes_with_what_becomes_of_an_errand(kept: Kept) -> None:
 
 
 DATABASE = WHERE | {"db_password": SENT}
+CLEVERTAP = {
+    "project_id": "AAA-BBB-CCCC", "passcode": SENT, "region": "EU", "event_source": "schema",
+    "base_url": "http://127.0.0.1:1",
+}  # fmt: skip
 HOOK = {"url": f"http://127.0.0.1:1/x?token={quote(SENT)}", "secret": SENT}
 SIGN_ON = {"client_id": CLIENT_ID, "client_secret": SENT, "issuer": "{issuer}"}
 FILE = f"sources:\n  other:\n    type: postgres\n    config: {{db_host: 127.0.0.1, db_password: '{SENT}'"
@@ -236,6 +240,7 @@ WRITES: list[tuple[str, dict[str, Any], int]] = [
     (f"POST {API}/destinations", {"name": "Sent", "type": "postgres", "config": DATABASE}, 201),
     (f"PUT {API}/destinations/{{name}}", {"config": DATABASE}, 200),
     (f"POST {API}/check", {"name": "Sent"}, 200),
+    (f"POST {API}/connectors/sources/{{type}}/names", {"config": CLEVERTAP}, 400),
     (f"POST {API}/drafts", {"name": "Sent", "type": "postgres", "config": DATABASE}, 201),
     (f"PUT {API}/drafts/{{draft}}", {"name": "Sent", "type": "postgres", "config": DATABASE}, 200),
     (f"POST {API}/drafts/{{draft}}/check", {}, 200),
@@ -271,7 +276,7 @@ def test_no_answer_to_a_secret_that_was_sent_has_it(kept: Kept) -> None:
     asked, home = kept.context.request, kept.stock.home
     proof = {"X-CSRF-Token": asked.get(f"{API}/session").json()["csrf"]}
     number = drafts.save(home, name="Sent", source_type="postgres", config=WHERE).number
-    known = {"name": "Sent", "draft": str(number)}
+    known = {"name": "Sent", "draft": str(number), "type": "clevertap"}
     for place, name in (("destination", "nowhere"), ("pipeline", "Lost")):
         listed = asked.get(f"{PUBLIC}/{place}s").json()["data"]
         [known[f"{place}_id"]] = [str(one["id"]) for one in listed if one["name"] == name]
