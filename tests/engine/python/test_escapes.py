@@ -29,8 +29,9 @@ WALLS = bubblewrap.walls()
 # Behind Landlock alone stand the same locks as behind the others, so that what wins nothing in files, processes and
 # the network is tried behind those: behind one of them in turn, and behind both by `make deep`.
 OTHERS = [wall for wall in WALLS if wall != "landlock"]
-# A script that says that it works on another event than it does has that one refused in its place.
-LIARS = frozenset({"turns the watch back", "turns the watch on"})
+# A script that says that it works on another event than it does has that one refused in its place, and so may one that
+# asks for an event's columns when its process has none to take: it ends over them with another event in hand.
+LIARS = frozenset({"turns the watch back", "turns the watch on", "asks for columns in the guest's place"})
 LIMITS = ScriptLimits(seconds_per_event=0.5, seconds_per_batch=20.0, memory_bytes=96 << 20, output_bytes=8 << 20)
 
 SCRIPT = """\
