@@ -525,6 +525,21 @@ def test_an_appended_stream_is_read_again_where_its_rows_may_stand_twice(rig: Ri
     assert rig.rows("items", "id") == [1, 2, 2]
 
 
+def test_a_stream_whose_rows_are_appended_to_the_table_of_another_is_not_set_back(
+    rig: Rig, deploy: Callable[..., Scripted]
+):
+    for name in ("a", "b"):
+        rig.script.stream(name, [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], key=("id",))
+    rig.create("append")
+    deploy(lambda row: [("made", row)])
+    rig.run()
+    rig.run()
+    for stream in ("a", "b"):
+        with pytest.raises(ConfigError, match=f"{stream} is appended") as caught:
+            positions.put(rig.home, PIPELINE, stream, "incremental", 1)
+        assert caught.value.code == "would_double"
+
+
 def reloaded(rig: Rig, mode: str = "append") -> Rig:
     """A full reload is on its way when the process dies at its swap."""
     rig.script.stream("items", [items(1), Checkpoint(1)], [items(2), Checkpoint(2)], [items(3), Checkpoint(3)], [])

@@ -283,7 +283,7 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position], *, appen
 
     with crews.visit(home, pipeline) as ours:
         known, appended = (
-            {one.mapping.source or one.mapping.stream for one in ours.books.tables() if one.last},
+            {name for one in ours.books.tables() if one.last for name in one.mapping.sources},
             ours.books.appended(),
         )
         filled = [one for one in positions if one.stream in known]
