@@ -11,6 +11,7 @@ from tests.engine.kit import START, Killed, Rig, Word, changes, rig, types
 from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
+from millrace.connect.source import Reading
 from millrace.control import object_actions, rejects, runs
 from millrace.control.ledger import Books
 from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
@@ -269,6 +270,36 @@ def test_rows_that_are_appended_beside_those_of_a_stream_that_was_away_come_agai
     logged.run()
     object_actions.resume(logged.home, "scripted", "a")
     logged.script.tales = {at: [history({"id": 1, "v": at[0]}), ()] for at in logged.script.tales}
+    logged.run()
+    assert logged.rows("made", "v") == ["a", "b", "loose"]
+
+
+def test_a_process_that_dies_while_a_stream_that_was_away_begins_anew_loses_no_row_of_the_others(
+    logged: Rig, deploy: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged.create(mode="append")
+    deploy(lambda row: [("made", row)])
+    logged.run()
+    object_actions.pause(logged.home, "scripted", "a")
+    logged.run()
+    object_actions.resume(logged.home, "scripted", "a")
+
+    def read(reading: Reading) -> list[Word]:
+        return history({"id": 1, "v": reading.stream.name}) if reading.cursor is None else []
+
+    logged.script.tales = {at: [read, read] for at in logged.script.tales}
+    restart, begun = Books.restart, list[str]()
+
+    def dying(books: Books, stream: str, **more: Any) -> dict[str, int]:
+        begun.append(stream)
+        if len(begun) == 2:
+            raise Killed
+        return restart(books, stream, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Books, "restart", dying)
+        with pytest.raises(Killed):
+            logged.run()
     logged.run()
     assert logged.rows("made", "v") == ["a", "b", "loose"]
 
