@@ -122,6 +122,17 @@ def test_an_answer_to_rows_that_is_none_is_told_and_ends_the_connection(body: by
             assert not session.stands
 
 
+def test_a_statement_that_stays_out_of_date_at_the_server_is_sent_as_text() -> None:
+    count, column, *_ = rows(b"x")
+    prepared = b"\0" + (7).to_bytes(4, "little") + b"\1\0" + bytes(5), column, END
+    stale = b"\xff" + (1615).to_bytes(2, "little") + b"#HY000Prepared statement needs to be re-prepared"
+    assert count == b"\1"
+    with answering(GREETING, VERSION, SIZES, prepared, [stale], rows(b"x")) as connection:
+        session = Session(connection, "MySQL at here/shop")
+        assert [part.raw(0) for part in session.parts("SELECT c FROM t")] == [[b"x"]]
+        assert session.stands
+
+
 @pytest.mark.parametrize("body", [*ODD[:-1], b"\0", b"\0" * 19, b"\0" * 24])
 def test_an_event_of_the_log_that_is_none_is_told(body: bytes) -> None:
     checksummed = rows(b"1")

@@ -46,6 +46,8 @@ _WIRES = {
 _MOMENTS = {_DATE: (0, 4, 7, 11), _DATETIME: (0, 4, 7, 11), _TIME: (0, 8, 12)}
 # Numbers of errors that are the driver's own: nobody answers, or not in the protocol.
 _DRIVERS = range(2000, 3000)
+# What it knew of tables was given up between the two, as where many tables are read and it keeps few.
+_NEED_REPREPARE = 1615
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,15 @@ def begun(connection: Connection[Any], sql: str) -> Prepared | None:
     if not fields or Form.of(fields) is None:
         wire._execute_command(COMMAND.COM_STMT_CLOSE, struct.pack("<I", number))
         return None
-    with by_driver(connection):
-        wire._execute_command(COMMAND.COM_STMT_EXECUTE, struct.pack("<IBI", number, 0, 1))
-        wire._read_query_result(unbuffered=True)
+    try:
+        with by_driver(connection):
+            wire._execute_command(COMMAND.COM_STMT_EXECUTE, struct.pack("<IBI", number, 0, 1))
+            wire._read_query_result(unbuffered=True)
+    except pymysql.MySQLError as error:
+        if error.args[0] != _NEED_REPREPARE:
+            raise
+        wire._execute_command(COMMAND.COM_STMT_CLOSE, struct.pack("<I", number))
+        return None
     form = Form.of(fields_of(wire._result.fields)) if wire._result.unbuffered_active else None
     if form is None:
         raise malformed()
