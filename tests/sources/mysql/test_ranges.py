@@ -6,13 +6,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+import pymysql
 import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.test_mysql import Follower, shop
 
+from millrace.connect.mysql.session import Session
 from millrace.sources.mysql import together
 
 __all__ = ["shop"]
@@ -178,3 +180,39 @@ def test_connections_end_with_the_history(shop: Database) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("connections of the history are open")
+
+
+def test_a_lock_that_somebody_ended_meanwhile_leaves_the_history_to_one(
+    shop: Database, begun: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have written between the first state and the last."""
+    made(shop, "k int PRIMARY KEY, l int", "seq, seq")
+    real, ended = Session.execute, list[int]()
+
+    def execute(session: Session, sql: str, *values: Any, **more: Any) -> int:
+        if sql.startswith("LOCK TABLES"):
+            ended.append(int(session.rows("SELECT connection_id()")[0][0]))
+        done = real(session, sql, *values, **more)
+        if sql == together.BEGIN and ended:
+            with suppress(pymysql.Error):  # the second time there is none any more
+                shop.run(f"KILL {ended[0]}")
+        return done
+
+    monkeypatch.setattr(Session, "execute", execute)
+    rows = follower(shop).lane("historical")
+    assert Counter(row["l"] for row in rows) == Counter(range(1, 1001))
+    assert (begun, len(ended)) == ([(3, False)], 1)
+
+
+def test_no_lock_outlives_its_machine_for_long(shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(shop, "k int PRIMARY KEY, l int", "seq, seq")
+    real, limits = Session.execute, list[int]()
+
+    def execute(session: Session, sql: str, *values: Any, **more: Any) -> int:
+        if sql.startswith("LOCK TABLES"):
+            limits.append(int(session.rows("SELECT @@session.wait_timeout")[0][0]))
+        return real(session, sql, *values, **more)
+
+    monkeypatch.setattr(Session, "execute", execute)
+    assert len(follower(shop).lane("historical")) == 1000
+    assert limits == [30]
