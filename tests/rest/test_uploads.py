@@ -92,10 +92,17 @@ def test_names_are_shown_of_the_teams_own_files_alone(
     secret = tmp_path / "secret.txt"
     secret.write_text("hunter2\n")
     (stored.parent / "link.csv").symlink_to(secret)
+    (stored.parent / "x:").mkdir()
+    no_url = f"{stored.parent}/x:/{'/..' * 30}{secret}"
     # Administrators may name any file in settings; what is in it is not theirs to see.
-    for file in (str(secret), "../../secret.txt", "link.csv", "/etc/passwd"):
+    for file in (str(secret), "../../secret.txt", "link.csv", "/etc/passwd", no_url):
         answer = names(client, file)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "FOREIGN_FILE"), file
+        assert "hunter2" not in answer.text
+    for source in (" file", "neither", ["file"]):
+        config = {"events_file": str(secret), "event_source": source}
+        answer = client.post(f"{API}/connectors/sources/clevertap/names", json={"config": config})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "FOREIGN_FILE"), source
         assert "hunter2" not in answer.text
     with httpx.Client(base_url=url, auth=keys.stranger, timeout=30) as stranger:
         assert names(stranger, str(stored)).json()["error"]["code"] == "FOREIGN_FILE"
@@ -145,3 +152,23 @@ def test_the_system_is_asked_for_names_before_it_is_saved_and_where_secrets_are_
     assert wrong.status_code == 400 and "region" in wrong.text and "hunter2" not in wrong.text
     foreign = asked({**config, "events_file": "/etc/passwd"})
     assert foreign.json()["error"]["code"] == "FOREIGN_FILE"
+
+
+def test_a_document_reads_no_file_but_those_that_were_sent_with_it(home: Home, client: httpx.Client, tmp_path: Path):
+    (tmp_path / "theirs.py").write_text("def transform(event):\n    return event\n# hunter2\n")
+
+    def applied(script: str) -> httpx.Response:
+        client.put(f"{API}/files/own.py", content=b"def transform(event):\n    return event\n# own\n")
+        text = f"""
+sources: {{sent: {{type: webhook}}}}
+destinations: {{warehouse: {{type: folder, config: {{path: loaded}}}}}}
+pipelines:
+  sent: {{source: sent, destination: warehouse, load_mode: append, transformation: {{python: '{script}'}}}}
+"""
+        return client.post(f"{API}/apply", json={"text": text, "sent": {"a/own.py": "own.py"}})
+
+    for script in (str(tmp_path / "theirs.py"), "/dev/zero", "../../etc/passwd", "~/theirs.py"):
+        refused = applied(script)
+        assert refused.status_code == 400 and "is a file of the server's machine" in refused.text, script
+    assert applied("a/own.py").status_code == 200
+    assert "# own" in client.get(f"{API}/pipelines/sent/transformation").text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import field, replace
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 ALL = "*"
 """As the name of an object: all that the source has."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,16 @@ def read(file: Path, *, env: Mapping[str, str] = os.environ, saved: Saved | None
     return parse(text, file, env=env, saved=saved)
 
 
-def parse(text: str, file: Path, *, env: Mapping[str, str] = os.environ, saved: Saved | None = None) -> Document:
-    """The document that ``text`` holds; relative paths in it start at the folder of ``file``."""
+def parse(
+    text: str,
+    file: Path,
+    *,
+    env: Mapping[str, str] = os.environ,
+    saved: Saved | None = None,
+    confined: bool = False,
+) -> Document:
+    """The document that ``text`` holds; relative paths in it start at the folder of ``file``. ``confined``: no file out
+    of that folder is read."""
     tree = plant(text, file.name, env)
     if tree.root is None:
         tree.problems.append(Problem("empty", "the file is empty", "Write at least one pipeline.", f"{file.name}:1"))
@@ -155,7 +165,8 @@ def parse(text: str, file: Path, *, env: Mapping[str, str] = os.environ, saved: 
         if value is None:
             value = rest(DocumentPart, tree.value)
         if value is not None:
-            document = _Reading(tree, file, DocumentPart.model_validate(value), saved or Saved()).document()
+            shape = DocumentPart.model_validate(value)
+            document = _Reading(tree, file, shape, saved or Saved(), confined=confined).document()
             if not tree.problems:
                 return document
     raise DocumentError(_unique(tree.problems))
@@ -173,11 +184,12 @@ def _line(place: str) -> int:
 class _Reading:
     """The state of reading one file: its tree, its shape, and the warnings so far."""
 
-    def __init__(self, tree: Tree, file: Path, shape: DocumentPart, saved: Saved) -> None:
+    def __init__(self, tree: Tree, file: Path, shape: DocumentPart, saved: Saved, *, confined: bool) -> None:
         self.tree = tree
         self.file = file
         self.shape = shape
         self.saved = saved
+        self.confined = confined
         self.warnings: list[Problem] = []
 
     def document(self) -> Document:
@@ -404,7 +416,17 @@ class _Reading:
             return kind, json.dumps(value, indent=1)
         if "\n" in value or (kind == "blocks" and value.lstrip().startswith(("{", "["))):
             return kind, value
-        path = self.file.absolute().parent / Path(value).expanduser()
+        folder = self.file.absolute().parent
+        path = folder / Path(value).expanduser()
+        # As it is written: a link that was laid out leads elsewhere, and so would the folder above it.
+        if self.confined and not (path := Path(os.path.normpath(path))).is_relative_to(folder):
+            self.tree.report(
+                "foreign_file",
+                f"the transformation {value!r} is a file of the server's machine",
+                (*at, kind),
+                "Send the file along, and give its relative path; or write the text itself here.",
+            )
+            return None
         try:
             return kind, path.read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as wrong:  # no text in UTF-8, or no path at all
@@ -471,7 +493,7 @@ def absolute(model: type[Settings], config: Mapping[str, JSON], folder: Path) ->
     paths = model.path_keys()
     return {
         key: os.path.normpath(folder / Path(value).expanduser())
-        if isinstance(value, str) and key in paths and _is_local(value)
+        if isinstance(value, str) and key in paths and is_local(value)
         else value
         for key, value in config.items()
     }
@@ -483,8 +505,9 @@ def variable(connection: str, key: str) -> str:
     return name if not name[:1].isdigit() else f"_{name}"
 
 
-def _is_local(value: str) -> bool:
-    return bool(value.strip()) and "\0" not in value and "://" not in value and not value.startswith(":")
+def is_local(value: str) -> bool:
+    """It is a path of this machine: neither a URL, which begins with its kind, nor a name such as `:memory:`."""
+    return bool(value.strip()) and "\0" not in value and not _URL.match(value) and not value.startswith(":")
 
 
 def _follows(wanted: WantedConnection) -> bool:

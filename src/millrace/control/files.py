@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from millrace.connect.config import Settings
-from millrace.control.document import absolute
+from millrace.control.document import absolute, is_local
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 
@@ -110,7 +110,7 @@ def must_be_mine(home: Home, paths: Mapping[str, Any]) -> None:
         return
     mine = os.path.realpath(folder(home))
     for key, value in paths.items():
-        if not isinstance(value, str) or "://" in value or value.startswith(":"):
+        if not isinstance(value, str) or not is_local(value):
             continue
         if os.path.commonpath([mine, os.path.realpath(value)]) != mine:
             raise ConfigError(

@@ -31,7 +31,8 @@ def names(
     home.actor.must("pipelines.edit")
     model, key = named(type_)
     config = files.placed(home, model, config)
-    if model.reads_names(config) and (path := config.get(key)) is not None:
+    # Where the system is not asked, a file is read, whatever else the settings say.
+    if (model.reads_names(config) or not model.asks_for_names(config)) and (path := config.get(key)) is not None:
         files.must_be_mine(home, {key: path})
     if source is not None:
         saved = connections.find(home, "source", source)

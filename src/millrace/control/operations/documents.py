@@ -46,7 +46,7 @@ def apply(
         home.actor.must(permission)
     known = applying.saved(home)
     with files.laid_out(home, sent) as folder:
-        document = parse(text, folder / _last(file), env=variables, saved=known)
+        document = parse(text, folder / _last(file), env=variables, saved=known, confined=True)
     if document.settings or document.channels:
         home.actor.must("settings.edit")
     there = tuple(
