@@ -467,6 +467,20 @@ def test_a_task_that_was_taken_under_another_name_is_done_by_the_next_worker(
     assert table(tmp_path, "Orders") == [*range(15)]
 
 
+def test_a_task_is_not_done_with_the_pipeline_that_has_the_name_of_its_own_by_now(home: Home, script: Script):
+    pipelines.create(home, replace(pipelines.find(home, "events").wish, name="other", table_prefix="o_"))
+    number = jobs.start(home, "events").run.id
+    task = tasks.take(home.database, BOTH)
+    assert task is not None
+    lifecycle.rename(home, "events", "people")
+    lifecycle.rename(home, "other", "events")
+    worker.perform(home, task, threading.Event())
+    waits = jobs.find(home, number)
+    assert (waits.run.status, waits.run.pipeline, script.read) == ("QUEUED", "people", [])
+    assert perform(home).run.pipeline == "people"
+    assert [one.run.pipeline for one in jobs.page(home).items] == ["people"]
+
+
 def test_a_task_of_a_pipeline_that_is_gone_does_not_come_again(home: Home, script: Script):
     jobs.start(home, "events")
     task = tasks.take(home.database, BOTH)

@@ -143,13 +143,19 @@ def begin_run(
     """A run is in progress; its number. The caller holds the pipeline's lease.
 
     ``job``: the number of a run that was queued, or that an earlier worker left; it goes on under its number and, once
-    begun, its kind.
+    begun, its kind. Raises ConfigError "unknown_pipeline" where that is one of another pipeline.
     """
     now = datetime.now(UTC)
     with database.joining() as connection:
         if job is not None:
-            begun = connection.execute(sa.select(runs.c.stage).where(runs.c.id == job)).scalar()
-            fresh = {"kind": kind, "started_at": now} if begun is None else {}
+            mine = (runs.c.id == job, runs.c.pipeline_id == pipeline_id)
+            queued = connection.execute(sa.select(runs.c.stage).where(*mine)).one_or_none()
+            if queued is None:
+                # The name by which its pipeline was found is that of another one by now.
+                raise ConfigError(
+                    f"job {job} is of another pipeline", hint="It waits for a worker.", code="unknown_pipeline"
+                )
+            fresh = {"kind": kind, "started_at": now} if queued.stage is None else {}
             values = {"status": "IN_PROGRESS", "stage": "INGESTING", "ended_at": None, "error": None, **fresh}
             connection.execute(sa.update(runs).where(runs.c.id == job).values(values))
             return job
