@@ -11,7 +11,17 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import connections, leases, lifecycle, overview, pipelines, records, usage, usage_limits
+from millrace.control import (
+    alert_watch,
+    connections,
+    leases,
+    lifecycle,
+    overview,
+    pipelines,
+    records,
+    usage,
+    usage_limits,
+)
 from millrace.control.home import Home
 from millrace.control.ledger import Books, Group
 from millrace.control.records import RunKind
@@ -218,6 +228,18 @@ def test_what_a_pipeline_moved_is_told_when_it_is_gone_and_under_its_last_name(
     assert usage.report(home, since=since, pipeline="events").loaded == 18
     with pytest.raises(ConfigError):
         usage.report(home, pipeline="never there")
+
+
+def test_what_a_renamed_pipeline_moved_is_told_under_the_name_that_it_has_now(
+    home: Home, saved: Desk, segment: Segment
+) -> None:
+    moved(saved, segment, "INCREMENTAL", "incremental", 9)
+    for name in ("archive", "zebra"):
+        lifecycle.rename(home, pipelines.listed(home)[0].name, name)
+        assert [(one.pipeline, one.loaded) for one in usage.report(home, by="object").lines] == [(name, 9)]
+    with home.database.reading() as connection:
+        told = alert_watch._daily(connection, home.actor.team_id, usage.day_of(home.database.now()) + timedelta(days=1))
+    assert told is not None and "zebra: 9 rows" in told.body
 
 
 def test_a_span_that_ends_before_it_begins_is_refused(home: Home) -> None:

@@ -21,7 +21,7 @@ from millrace.control.people_tables import team_settings
 from millrace.control.tables import pipelines, reject_files, reject_groups, runs, teams
 from millrace.control.telling_tables import usage_hourly
 from millrace.control.telling_tables import usage_limits as limits
-from millrace.control.usage import day_of, month_of
+from millrace.control.usage import called, day_of, month_of
 from millrace.control.usage_counts import BILLABLE
 from millrace.errors import ConfigError
 
@@ -340,7 +340,7 @@ def _daily(connection: sa.Connection, team: str, today: datetime) -> Event | Non
     counted = sa.func.sum(sa.case((t.kind.in_(sorted(BILLABLE)), t.loaded), else_=0)).label("billable")
 
     def sums(days: int) -> list[Any]:
-        query = sa.select(sa.func.max(t.pipeline).label("name"), sa.func.sum(t.loaded).label("loaded"), counted)
+        query = sa.select(called().label("name"), sa.func.sum(t.loaded).label("loaded"), counted)
         query = query.where(t.team_id == team, t.hour >= today - timedelta(days=days), t.hour < today)
         return list(connection.execute(query.group_by(t.pipeline_id).order_by(sa.desc("loaded"))))
 

@@ -128,7 +128,7 @@ def _columns(by: By) -> tuple[dict[str, Any], list[Any]]:
     t = usage_hourly.c
     number = sa.type_coerce(t.hour, sa.BigInteger)
     day = sa.type_coerce(number - number % _MICROSECONDS_A_DAY, t.hour.type)
-    pipeline = {"pipeline": sa.func.max(t.pipeline).label("pipeline")}
+    pipeline = {"pipeline": called().label("pipeline")}
     match by:
         case "pipeline":
             return pipeline, [t.pipeline_id]
@@ -142,6 +142,13 @@ def _columns(by: By) -> tuple[dict[str, Any], list[Any]]:
             return {"at": day.label("at")}, [day]
         case "hour":
             return {"at": t.hour.label("at")}, [t.hour]
+
+
+def called() -> sa.ColumnElement[str]:
+    """The name that the pipeline of a line has now; of one that is gone, one that it had."""
+    t = usage_hourly.c
+    now = sa.select(pipelines.c.name).where(pipelines.c.id == t.pipeline_id).correlate(usage_hourly).scalar_subquery()
+    return sa.func.coalesce(now, sa.func.max(t.pipeline))
 
 
 def sums() -> list[sa.Label[Any]]:
