@@ -132,6 +132,17 @@ def over(home: Home, saved: Desk) -> None:
         alert_events.over(connection, home.actor.team_id, entity, ["SOURCE_FAILED"], at=home.database.now())
 
 
+def test_an_alert_leads_to_its_pipeline_under_the_name_that_it_has_now(home: Home, saved: Desk) -> None:
+    happened(home, trouble(saved))
+    alert_routing.route(home)
+    lifecycle.rename(home, "events", "people")
+    for times in (1, 2):
+        (alert,) = found(home)
+        assert (alert.entity.name, alert.entity.id, alert.count) == ("people", saved.pipeline, times)
+        happened(home, trouble(saved))
+        alert_routing.route(home)
+
+
 def test_a_failed_run_is_told_and_so_is_its_recovery(home: Home, script: Script, hook: Receiver) -> None:
     script.before["Orders", 0] = fails(AuthError("the passcode is wrong", hint="Give another."))
     attempt(home)

@@ -21,6 +21,7 @@ from millrace.control.pages import Page
 from millrace.control.priority import Priority
 from millrace.control.settings import Naming, workspace
 from millrace.control.tables import cursors, objects, pipelines, tables
+from millrace.control.telling_tables import alerts
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, as_typed
 
@@ -217,6 +218,10 @@ def change(home: Home, name: str, wish: Wish) -> Pipeline:
             )
             _choose(connection, old.id, wish)
             keep_time(home, connection, _read(connection, pipelines.c.id == old.id)[0], home.database.now())
+            if name != wish.name:
+                # Whoever reads an alert is led by this name to what it is about.
+                about = (alerts.c.entity == "pipeline", alerts.c.entity_id == old.id)
+                connection.execute(sa.update(alerts).where(*about).values(entity_name=wish.name))
             entity = Entity("pipeline", old.id, wish.name)
             told = f"pipeline {name} " + ("was changed" if name == wish.name else f"is called {wish.name} now")
             wrote(home, "MEDIUM", entity, "change", told, asdict(old.wish), asdict(wish))
