@@ -168,7 +168,8 @@ def names(
     words = apply.pairs([word for word in given or [] if word not in files])
     for file in files:
         if key in words or not Path(file).is_file():
-            raise ConfigError(f"{file} is no file" if key not in words else "more than one file is given", code="usage")
+            why = "more than one file is given" if key in words else f"{file} is no file"
+            raise ConfigError(why, hint="Give one CSV of names; settings are KEY=VALUE.", code="usage")
         words[key] = file
     if face.server is None and source is None:
         from millrace.connect.source import Context

@@ -170,8 +170,7 @@ def set_back(
     """The object is read from where it was at that moment, at once where the pipeline is active; what was read since
     comes again. Raises ConfigError for a moment that is still to come, and AlreadyRunning."""
     home.actor.must("pipelines.edit")
-    if moment > home.database.now():
-        raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
+    _must_be_over(home, moment)
     _, one = _allowed(home, pipeline, name, "change_position")
     cursor = positions.as_of(home, pipeline, one.name, lane, moment)
     return change_position(home, pipeline, name, lane, cursor, append_again=append_again)
@@ -182,8 +181,7 @@ def set_back_all(
 ) -> list[Done]:
     """The same of several objects, which are read by one job; those that cannot say why."""
     home.actor.must("pipelines.edit")
-    if moment > home.database.now():
-        raise ConfigError(f"{moment:%Y-%m-%d %H:%M} UTC is still to come", path="time", code="future_date")
+    _must_be_over(home, moment)
     found: list[Done] = []
     moved: list[str] = []
     for name in names:
@@ -198,6 +196,17 @@ def set_back_all(
     if moved and pipelines.find(home, pipeline).state == "ACTIVE":
         jobs.start(home, pipeline, only=moved)
     return found
+
+
+def _must_be_over(home: Home, moment: datetime) -> None:
+    now = home.database.now()
+    if moment > now:
+        raise ConfigError(
+            f"{moment:%Y-%m-%d %H:%M} UTC is still to come",
+            hint=f"Now it is {now:%Y-%m-%d %H:%M} UTC.",
+            path="time",
+            code="future_date",
+        )
 
 
 def back_to(
