@@ -349,6 +349,9 @@ def test_a_restart_is_one_transaction_over_lanes_memory_and_tables(desk: Desk, s
     assert [(one.generation, one.fresh) for one in books.tables()] == [(2, True)]
     assert books.cursor("Events", "incremental") is None
     assert books.memory("Events").parts() == []
+    # A table that has rows of several begins anew once.
+    assert books.restart("Events", "Others", lanes=["historical"], marks=True, fresh=True) == {}
+    assert [one.generation for one in books.tables()] == [3]
     books.commit(commit(cursor="new"))
     books.forget_lane("Events", "incremental", marks=False)
     assert books.cursor("Events", "incremental") is None

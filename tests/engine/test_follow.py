@@ -12,7 +12,7 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.source import Reading
-from millrace.control import object_actions, rejects, runs
+from millrace.control import commits, object_actions, rejects, runs
 from millrace.control.ledger import Books
 from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
 from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, REJECTS, UNCHANGED, ours
@@ -288,16 +288,16 @@ def test_a_process_that_dies_while_a_stream_that_was_away_begins_anew_loses_no_r
         return history({"id": 1, "v": reading.stream.name}) if reading.cursor is None else []
 
     logged.script.tales = {at: [read, read] for at in logged.script.tales}
-    restart, begun = Books.restart, list[str]()
+    forget, begun = commits.forget, list[str]()
 
-    def dying(books: Books, stream: str, **more: Any) -> dict[str, int]:
+    def dying(entry: Any, stream: str, lane: Any) -> None:
         begun.append(stream)
         if len(begun) == 2:
             raise Killed
-        return restart(books, stream, **more)
+        forget(entry, stream, lane)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Books, "restart", dying)
+        patched.setattr(commits, "forget", dying)
         with pytest.raises(Killed):
             logged.run()
     logged.run()

@@ -14,7 +14,7 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.control import pipelines, positions, retention, runs
+from millrace.control import commits, pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Passed
@@ -538,6 +538,31 @@ def test_a_stream_whose_rows_are_appended_to_the_table_of_another_is_not_set_bac
         with pytest.raises(ConfigError, match=f"{stream} is appended") as caught:
             positions.put(rig.home, PIPELINE, stream, "incremental", 1)
         assert caught.value.code == "would_double"
+
+
+def test_a_resync_that_dies_while_its_objects_begin_anew_has_changed_nothing(
+    rig: Rig, deploy: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+):
+    for name, id_ in (("a", 1), ("b", 2)):
+        rig.script.stream(name, [items(id_), Checkpoint(1)], [], key=("id",))
+    rig.create("append")
+    deploy(lambda row: [("made", row)])
+    rig.run()
+    forget, begun = commits.forget, list[str]()
+
+    def dying(entry: Any, stream: str, lane: Any) -> None:
+        begun.append(stream)
+        if stream == "b":
+            raise Killed
+        forget(entry, stream, lane)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(commits, "forget", dying)
+        with pytest.raises(Killed):
+            runs.resync(rig.home, PIPELINE, mode="drop-and-load")
+    assert begun[-1] == "b" and "a" in begun
+    rig.run()
+    assert rig.rows("made", "id") == [1, 2]
 
 
 def reloaded(rig: Rig, mode: str = "append") -> Rig:

@@ -260,24 +260,27 @@ class Books:
         with self._entry() as entry:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
-    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
-        """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
+    def restart(self, *streams: str, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
+        """Lanes of the streams, with ``marks`` their memory too, begin anew, and so do their tables, in one transaction:
+        some may have rows of several.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
         generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
         are read anew. Answers how many rows these were, by event type.
         """
         with self._entry() as entry:
-            for lane in lanes:
-                commits.forget(entry, stream, lane)
-            if marks:
-                commits.forget_marks(entry, stream)
+            for stream in streams:
+                for lane in lanes:
+                    commits.forget(entry, stream, lane)
+                if marks:
+                    commits.forget_marks(entry, stream)
             if fresh is None:
                 return {}
-            for row in commits.tables_of(entry, stream):
-                shelving.renew(entry, row.name, fresh=fresh)
+            for table in dict.fromkeys(row.name for stream in streams for row in commits.tables_of(entry, stream)):
+                shelving.renew(entry, table, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
-            return self._give_up_rejects(entry, reject_groups.c.stream.in_(commits.event_types_of(entry, stream)))
+            types = {one for stream in streams for one in commits.event_types_of(entry, stream)}
+            return self._give_up_rejects(entry, reject_groups.c.stream.in_(sorted(types)))
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
         """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.

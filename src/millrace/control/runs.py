@@ -206,9 +206,10 @@ def _resync(ours: Crew, sync: Sync, mode: ResyncMode) -> None:
         ours.books.forget_lane(LOG, "incremental", marks=False)
     lanes: tuple[Lane, ...] = ("incremental", "historical")
     fresh = None if mode == "evolve-and-merge" else True
-    for stream in sync.streams:
-        for note in discarded(ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=fresh)):
-            ours.note(note)
+    # In one transaction: tables may have rows of several, and none is begun anew without all that come again with it.
+    names = [stream.name for stream in sync.streams]
+    for note in discarded(ours.books.restart(*names, lanes=lanes, marks=True, fresh=fresh)):
+        ours.note(note)
     if mode == "evolve-and-merge":
         from millrace.control import damage  # seldom needed
 
@@ -253,8 +254,7 @@ def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> 
     """Lanes of the streams begin anew. Raises ConfigError where rows that come again would be doubled."""
     ours.must_ask()
     _must_merge(ours, sync, "reading it again", "Use a resync with drop-and-load.")
-    for stream in sync.streams:
-        ours.books.restart(stream.name, lanes=lanes, marks=True, fresh=None)
+    ours.books.restart(*(stream.name for stream in sync.streams), lanes=lanes, marks=True, fresh=None)
     _have_begun(ours, order)
 
 

@@ -151,13 +151,12 @@ class _Follow:
             # are made of the stream's.
             appends = self.mappings.of(stream.name).mode == "append" or stream.name in self.sync.shelf.appended()
             fresh = True if appends else None
-            # Rows of others that are in such a table come again with them. This stream begins anew as the last one: as
-            # long as it has its history, whoever goes on after a crash knows that it was away.
+            # Rows of others that are in such a table come again with them.
             tables = (one.mapping.sources for one in self.sync.shelf.tables()) if fresh else ()
             others = frozenset[str]().union(*(names for names in tables if stream.name in names)) - {stream.name}
-            for name in (*sorted(others), stream.name):
-                for note in discarded(self.sync.shelf.restart(name, lanes=("historical",), marks=False, fresh=fresh)):
-                    self.sync.note(note)
+            names = (stream.name, *sorted(others))
+            for note in discarded(self.sync.shelf.restart(*names, lanes=("historical",), marks=False, fresh=fresh)):
+                self.sync.note(note)
             self.sync.note(
                 Note(
                     "history_again",

@@ -168,8 +168,8 @@ class Shelf(Protocol):
         """The fresh table has taken its place."""
         ...
 
-    def restart(self, stream: str, *, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> Dict[str, int]:
-        """Lanes of the stream, with ``marks`` its memory too, begin anew; in the same transaction so do its tables.
+    def restart(self, *streams: str, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> Dict[str, int]:
+        """Lanes of the streams, with ``marks`` their memory too, begin anew, and so do their tables, in one transaction.
 
         ``fresh`` None leaves the tables as they are; True gives each a new generation beside the old table, and rejects
         of before do not come back (`fresh.discarded` says so). Answers how many rows these were, by event type.
