@@ -74,6 +74,15 @@ def test_what_a_pipeline_is_called_and_whether_it_is_mapped_by_itself(page: Page
     expect(page).to_have_url(f"/pipelines/{shop}/settings")
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value(shop)
 
+    # Also from its first screen, whose address ends with the name.
+    page.get_by_role("textbox", name="Name", exact=True).fill(f"{shop} 3")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("navigation", name=f"Screens of {shop} 3").get_by_role("link", name="Overview").click()
+    expect(page).to_have_url(f"/pipelines/{shop}%203")
+    undo(page, f"{shop} is called {shop} 3 now.")
+    expect(page).to_have_url(f"/pipelines/{shop}")
+    page.get_by_role("navigation", name=f"Screens of {shop}").get_by_role("link", name="Settings").click()
+
     pipelines.create(home, replace(pipelines.find(home, shop).wish, name=f"{shop} too", table_prefix="too"))
     page.get_by_role("textbox", name="Name", exact=True).fill(f"{shop} too")
     page.get_by_role("button", name="Rename").click()

@@ -25,7 +25,7 @@ export function NameForm({ name, ask, address, stale }: Props) {
     onSuccess: (now, { from }) => {
       // Whoever takes it back may look at something else by then.
       const { pathname, search } = window.location;
-      if (pathname.startsWith(`${address(from)}/`))
+      if (`${pathname}/`.startsWith(`${address(from)}/`))
         navigate(address(now) + pathname.slice(address(from).length) + search, { replace: true });
       done(
         `${from} is called ${now} now.`,
