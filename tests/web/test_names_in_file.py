@@ -154,6 +154,11 @@ def test_names_of_the_schema_are_shown_when_somebody_wishes_it(page: Page, home:
         page.get_by_label("Project ID").fill("AAA-BBB-CCCC")
         expect(rows).to_have_count(0)
         page.get_by_label("Project ID").fill(account.id)
+        # And of the file that there was then.
+        page.get_by_role("button", name="Show the names").click()
+        expect(rows.nth(1)).to_have_text("Unheard OfThe fileWill be read")
+        choose(page, b"Event name\nCharged\n")
+        expect(rows).to_have_count(0)
 
         # The draft keeps the passcode, and no file is asked for.
         page.get_by_role("button", name="Keep and leave").click()

@@ -85,13 +85,10 @@ export function Names({ type, config, file, asks, of }: Props) {
     enabled: !asks && path !== undefined,
     retry: false,
   });
-  const settings = JSON.stringify(config);
-  const asked = useMutation({
-    mutationFn: (settings: string) => listed(JSON.parse(settings) as Settings, of),
-  });
+  const asked = useMutation({ mutationFn: (settings: Settings) => listed(settings, of) });
   if (!asks && path === undefined) return null;
-  // What was asked for with other settings says nothing of these.
-  const answered = asked.variables === settings ? asked : { data: undefined, error: null };
+  // What was asked for with other settings, or with another file of the same name, says nothing of these.
+  const answered = asked.variables === config ? asked : { data: undefined, error: null };
   const found = asks ? answered : read;
   // A file that somebody at the machine named is not shown to others; it is read all the same.
   if (!asks && found.error instanceof Problem && found.error.code === 'FOREIGN_FILE') return null;
@@ -107,7 +104,7 @@ export function Names({ type, config, file, asks, of }: Props) {
             size="xs"
             style={{ alignSelf: 'flex-start' }}
             loading={asked.isPending}
-            onClick={() => asked.mutate(settings)}
+            onClick={() => asked.mutate(config)}
           >
             Show the names
           </Button>
