@@ -173,6 +173,21 @@ def test_an_object_says_why_it_failed_what_it_read_and_its_failed_events_go_agai
     expect(page.get_by_role("alert").filter(has_text="No failed events wait")).to_be_visible()
 
 
+def test_failed_events_of_several_objects_that_are_given_up_are_counted_together(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    opened(home, tmp_path, "given", warehouse="of given")
+    transformations.deploy(home, "given", "python", FAILS_FOR_ONE)
+    runs.run(home, "given")
+    [found] = statuses(home, "given")
+    assert found.open_rejects > 1
+    arrive(page, home, "/pipelines/given/objects", "gia@example.com")
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Give up failed events").click()
+    page.get_by_role("dialog", name="Give failed events up?").get_by_role("button", name="Give up").click()
+    expect(page.get_by_role("alert").filter(has_text=f"{found.open_rejects} events given up")).to_be_visible()
+
+
 FAILS_FOR_ONE = """\
 def transform(event):
     event.getProperties()["part"] = 1 / (event.getProperties()["id"] - 3)

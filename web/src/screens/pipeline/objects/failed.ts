@@ -58,7 +58,11 @@ export function useFailedOf(pipeline: string, came: (verb: string, outcome: Outc
     let gone = 0;
     const outcome = await each(objects, async (object) => {
       if ((await waiting(object)).length === 0) return;
-      gone += (await body(api.POST('/api/millrace/v1/rejects/discard', { body: { pipeline, object } }))).rows;
+      const { rows } = await body(
+        api.POST('/api/millrace/v1/rejects/discard', { body: { pipeline, object } }),
+      );
+      // Not in one line with the question: others are on their way too.
+      gone += rows;
     });
     if (gone > 0 || outcome.refused.length === 0)
       done(gone === 0 ? 'No failed events wait' : `${some(gone, 'event')} given up`);
