@@ -242,6 +242,7 @@ export function Component() {
         <Modal
           opened
           onClose={() => setLink(null)}
+          closeOnClickOutside={false}
           title={<Text fw={600}>A link for {link.email}</Text>}
           closeButtonProps={{ 'aria-label': 'Close' }}
         >
@@ -381,6 +382,7 @@ function Links({ invited, close }: { invited: readonly Schemas['Invited'][]; clo
     <Modal
       opened
       onClose={close}
+      closeOnClickOutside={false}
       size={620}
       title={<Text fw={600}>{`${some(links.length, 'person', 'people')} of ${invited.length} invited`}</Text>}
       closeButtonProps={{ 'aria-label': 'Close' }}
