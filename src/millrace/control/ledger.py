@@ -261,7 +261,7 @@ class Books:
             shelving.give_up(entry, table, generation, number, path, size_bytes, checksum)
 
     def restart(self, *streams: str, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> dict[str, int]:
-        """Lanes of the streams, with ``marks`` their memory too, begin anew, and so do their tables, in one transaction:
+        """Lanes of the streams, with ``marks`` their memory too, begin anew with their tables, in one transaction:
         some may have rows of several.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new

@@ -169,7 +169,7 @@ class Shelf(Protocol):
         ...
 
     def restart(self, *streams: str, lanes: Sequence[Lane], marks: bool, fresh: bool | None) -> Dict[str, int]:
-        """Lanes of the streams, with ``marks`` their memory too, begin anew, and so do their tables, in one transaction.
+        """Lanes of the streams, with ``marks`` their memory too, begin anew with their tables, in one transaction.
 
         ``fresh`` None leaves the tables as they are; True gives each a new generation beside the old table, and rejects
         of before do not come back (`fresh.discarded` says so). Answers how many rows these were, by event type.

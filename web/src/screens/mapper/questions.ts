@@ -41,7 +41,9 @@ export const lookQuery = (pipeline: string) =>
           params: { path: { pipeline }, query: { status: 'LOOK', limit: COUNTED } },
         }),
       ),
-    refetchInterval: 60_000,
+    // The server looks through all event types for it.
+    refetchInterval: 600_000,
+    staleTime: 60_000,
     select: ({ items, next }) =>
       next !== null ? `${COUNTED}+` : items.length > 0 ? String(items.length) : '',
   });
