@@ -163,15 +163,17 @@ class Errands:
 
 
 def _carry_out(doing: _Doing, home: Home, errand: Errand[..., Any], arguments: Mapping[str, Any]) -> None:
+    ended: State = "failed"
     try:
         doing.result = errand.on(home, doing.watch, **arguments)
-        doing.state = "done"
+        ended = "done"
     except BaseException as error:  # whatever it is, whoever follows is told
         doing.failed = fault(error, doing.id)
-        doing.state = "failed"
     finally:
+        # Before anybody is told of the end.
         if doing.sent is not None:
             doing.sent.unlink(missing_ok=True)
+    doing.state = ended
     doing.ended_at = time.monotonic()
 
 
