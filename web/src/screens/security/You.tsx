@@ -32,6 +32,8 @@ function Form({ user }: { user: User }) {
     ask: (to) =>
       body(api.PUT('/api/millrace/v1/users/{email}', { params: { path: { email: user.email } }, body: to })),
     said: () => 'Your name and time zone are saved',
+    // Also what is taken back before the answer came.
+    after: (_, { to }) => set(to),
     stale: ['who', 'users'],
   });
   return (

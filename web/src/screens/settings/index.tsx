@@ -64,6 +64,8 @@ function Form({ saved, editable }: { saved: Workspace; editable: boolean }) {
   const save = useReversible<typeof changed, unknown>({
     ask: (settings) => body(api.PUT('/api/millrace/v1/settings', { body: { settings } })),
     said: () => 'The settings are saved',
+    // Also what is taken back before the answer came.
+    after: (_, { to }) => setNow((shown) => ({ ...shown, ...to })),
     stale: ['settings'],
   });
   return (

@@ -110,6 +110,8 @@ function Schedule({ saved }: { saved: unknown }) {
         }),
       ),
     said: () => `The schedule of ${pipeline} is saved`,
+    // Taken back before the answer came, what is saved is what it was, and tells the form of nothing new.
+    after: (_, { to }) => setTiming(to),
     stale: ['pipelines'],
   });
   return (
