@@ -17,7 +17,7 @@ from tests.cli.asking import Asked, ask
 from tests.cli.conftest import ACCOUNT, Shop, shift_s
 from tests.postgres import Database
 
-from millrace.engine import sync as syncing
+from millrace.engine import loading
 
 
 def rows(shop: Shop) -> int:
@@ -111,7 +111,7 @@ def cutting(database: Database) -> Iterator[None]:
 def test_a_postgresql_that_goes_away_leaves_rows_staged_and_the_next_run_loads_them(
     fresh: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(syncing, "LOAD_WAITS_S", (0.0,))
+    monkeypatch.setattr(loading, "LOAD_WAITS_S", (0.0,))
     settings = database.settings()
     monkeypatch.setenv("PGPASS", settings["db_password"] or "none")
     text = fresh.file.read_text().replace(

@@ -54,7 +54,7 @@ from millrace.control.alert_wanted import Quiet, Wanted, checked, from_json
 from millrace.control.alerts import Alert
 from millrace.control.home import Home
 from millrace.control.jobs import start
-from millrace.engine import sync
+from millrace.engine import loading
 from millrace.errors import AuthError, ConfigError, Problem, Transient
 
 HOUR = timedelta(hours=1)
@@ -68,7 +68,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "LOAD_WAITS_S", ())
+    monkeypatch.setattr(loading, "LOAD_WAITS_S", ())
 
 
 @pytest.fixture(scope="module")

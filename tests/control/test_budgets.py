@@ -26,7 +26,7 @@ from millrace.control.db import Database
 from millrace.control.home import Home
 from millrace.control.records import RunRecord
 from millrace.control.telling_tables import usage_hourly
-from millrace.engine import sync
+from millrace.engine import loading
 from millrace.errors import ConfigError
 
 pytestmark = pytest.mark.spec("pipelines.17.4")
@@ -50,7 +50,7 @@ def moment(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 @pytest.fixture
 def script(saved: Desk, monkeypatch: pytest.MonkeyPatch) -> Script:
-    monkeypatch.setattr(sync, "LOAD_WAITS_S", ())
+    monkeypatch.setattr(loading, "LOAD_WAITS_S", ())
     found = Script({"Orders": [[{"id": 1}, {"id": 2}]]})
     monkeypatch.setattr(connections, "build_source", found.build)
     return found

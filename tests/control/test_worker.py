@@ -37,7 +37,7 @@ from millrace.control.home import Home
 from millrace.control.jobs import Job
 from millrace.control.pipelines import Wish
 from millrace.control.schedule import Schedule
-from millrace.engine import ingest, sync
+from millrace.engine import ingest, loading
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, RateLimited, Transient
 
 BOTH = ("HIGH", "NORMAL")
@@ -54,7 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint is a commit, workers hear wishes at once, and a busy destination is not waited for."""
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(tasks, "BEAT_S", 0.02)
-    monkeypatch.setattr(sync, "LOAD_WAITS_S", ())
+    monkeypatch.setattr(loading, "LOAD_WAITS_S", ())
 
 
 def rows(first: int, last: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from millrace.connect import registry
 from millrace.connect.http.client import Client
 from millrace.connect.sql.destination import SqlDestination
 from millrace.control.db import Database
-from millrace.engine import sync
+from millrace.engine import loading
 from millrace.engine.stage import Draft
 
 # Points after which a disk, a database or another system is as it was after the point before.
@@ -105,7 +105,7 @@ def counting(points: Points) -> Iterator[None]:
             # Few rows load while others are still read, as many do.
             patch.setattr(family, "enough_rows", 1)
         _transaction(patch, points, Database, "books")
-        patch.setattr(sync, "ENOUGH_SHARE", 1 << 40)
+        patch.setattr(loading, "ENOUGH_SHARE", 1 << 40)
         yield
 
 

@@ -19,7 +19,7 @@ from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Passed
 from millrace.destinations.postgres.destination import Destination as Postgres
-from millrace.engine import sync as syncing
+from millrace.engine import loading
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.ledger import Commit
 from millrace.engine.stage import Stage
@@ -144,7 +144,7 @@ def test_the_destination_expects_a_load_when_rows_have_come_and_before_the_last_
 
 
 def test_what_was_opened_for_a_load_is_free_again_where_reading_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(syncing, "EXPECTED_S", 0.05)
+    monkeypatch.setattr(loading, "EXPECTED_S", 0.05)
     told, expected, freed = list[str](), threading.Event(), threading.Event()
     opened, closed = Duck.expect, Duck.close
 
@@ -176,11 +176,11 @@ def test_what_was_opened_for_a_load_is_free_again_where_reading_goes_on(rig: Rig
 def test_a_table_that_was_filled_has_its_key_where_a_later_one_is_read_for_long(
     rig: Rig, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(syncing, "EXPECTED_S", 0.05)
+    monkeypatch.setattr(loading, "EXPECTED_S", 0.05)
     loaded, freed = threading.Event(), threading.Event()
     load, close = Postgres.load, Postgres.close
 
-    def loading(self: Postgres, table: Table, load_: Load) -> Loaded:
+    def marking(self: Postgres, table: Table, load_: Load) -> Loaded:
         done = load(self, table, load_)
         loaded.set()
         return done
@@ -190,7 +190,7 @@ def test_a_table_that_was_filled_has_its_key_where_a_later_one_is_read_for_long(
         if loaded.is_set():
             freed.set()
 
-    monkeypatch.setattr(Postgres, "load", loading)
+    monkeypatch.setattr(Postgres, "load", marking)
     monkeypatch.setattr(Postgres, "close", closing)
     waits = [lambda: loaded.wait(10), lambda: freed.wait(10)]
     rig.destination_type, rig.destination_config = "postgres", database.settings()
@@ -213,7 +213,7 @@ def test_a_table_that_was_filled_has_its_key_where_the_destination_went_away_beh
 ):
     load, cut = Postgres.load, [1, 1]
 
-    def loading(self: Postgres, table: Table, load_: Load) -> Loaded:
+    def marking(self: Postgres, table: Table, load_: Load) -> Loaded:
         if table.name.startswith("two") and cut:
             cut.pop()
             database.run(
@@ -223,7 +223,7 @@ def test_a_table_that_was_filled_has_its_key_where_the_destination_went_away_beh
         return load(self, table, load_)
 
     rig.destination_type, rig.destination_config = "postgres", database.settings()
-    monkeypatch.setattr(Postgres, "load", loading)
+    monkeypatch.setattr(Postgres, "load", marking)
     rig.destination_type, rig.destination_config = "postgres", database.settings()
     rig.script.stream("one", [items(1), Checkpoint(1)], key=("id",))
     rig.script.stream("two", [items(2), Checkpoint(2)], key=("id",))
@@ -319,7 +319,7 @@ def test_a_passing_error_of_the_destination_is_waited_for(rig: Rig):
     Shaky.faults = {"load": [("before", Transient("restarting")), ("after", Transient("connection lost"))]}
     rig.run()
     assert rig.rows("items", "id") == [1]
-    assert rig.clock.slept == list(syncing.LOAD_WAITS_S[:2])
+    assert rig.clock.slept == list(loading.LOAD_WAITS_S[:2])
 
 
 def test_rows_stay_staged_while_the_destination_is_away_and_the_next_run_loads_them(rig: Rig):
