@@ -282,10 +282,8 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position], *, appen
     from millrace.control import crews
 
     with crews.visit(home, pipeline) as ours:
-        known, appended = (
-            {name for one in ours.books.tables() if one.last for name in one.mapping.sources},
-            ours.books.appended(),
-        )
+        known = {name for one in ours.books.tables() if one.last for name in one.mapping.sources}
+        appended = ours.books.appended()
         filled = [one for one in positions if one.stream in known]
         source = ours.source() if filled else None
         for one in filled:
