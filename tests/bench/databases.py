@@ -92,6 +92,8 @@ class Bench:
         server = Server(binaries())
         self.stack.callback(server.stop)
         self.postgres = server.start()
+        # Sling takes no password that is proven in one turn, as in tests.
+        self.postgres.run(f"ALTER ROLE {self.postgres.user} PASSWORD '{self.postgres.password}'")
         return Orders("postgres", self.postgres, self.postgres.url, "public.")
 
     def _mysql(self) -> Orders:
