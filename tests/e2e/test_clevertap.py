@@ -28,6 +28,7 @@ from millrace.control.reconciliation import Cancelled
 from millrace.control.records import run_records
 from millrace.control.replay import mend, replay
 from millrace.control.tables import connections as connection_table
+from millrace.control.tables import mappings as mapping_table
 from millrace.data.batch import LoadMode
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
@@ -604,11 +605,16 @@ def lonely(build: Callable[..., World], mode: str = "append", **options: Any) ->
     return world
 
 
+@pytest.mark.parametrize("earlier", [False, True])
 @pytest.mark.parametrize("only", [[], ["Events"]])
 def test_an_event_of_which_all_rows_failed_is_not_doubled_when_all_is_filled_anew(
-    build: Callable[..., World], only: list[str]
+    build: Callable[..., World], only: list[str], earlier: bool
 ):
     world = lonely(build)
+    if earlier:
+        # Earlier versions kept no mapping of it.
+        with world.home.database.transaction() as connection:
+            connection.execute(sa.delete(mapping_table).where(mapping_table.c.stream == "Lonely"))
     record = runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock, only=only)
     assert ["Lonely" in note.message for note in record.notes if note.code == "rejects_discarded"] == [True]
     world.run()

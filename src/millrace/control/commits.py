@@ -100,6 +100,12 @@ def event_types_of(entry: Entry, stream: str) -> set[str]:
     return {stream, *made}
 
 
+def streams_read(entry: Entry) -> set[str]:
+    """The streams that have a cursor; the log counts as one."""
+    query = sa.select(cursors.c.stream).where(cursors.c.pipeline_id == entry.pipeline)
+    return {*entry.connection.scalars(query)}
+
+
 def tables_of(entry: Entry, stream: str) -> list[Any]:
     """The latest generation of every table that rows of a source's stream go to, also as another event type."""
     mine = event_types_of(entry, stream)

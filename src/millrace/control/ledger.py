@@ -280,7 +280,11 @@ class Books:
                 shelving.renew(entry, table, fresh=fresh)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
             types = {one for stream in streams for one in commits.event_types_of(entry, stream)}
-            return self._give_up_rejects(entry, reject_groups.c.stream.in_(sorted(types)))
+            theirs = reject_groups.c.stream.in_(sorted(types))
+            if commits.streams_read(entry) <= {*streams}:
+                # Earlier versions kept no mapping of an event type of which all rows failed.
+                theirs |= reject_groups.c.stream.not_in(sorted(latest_mappings(entry.connection, self.feed)))
+            return self._give_up_rejects(entry, theirs)
 
     def drop_everything(self, *, fresh: bool = False) -> dict[str, int]:
         """The pipeline knows of nothing that it read: no cursor, mark, mapping, waiting row or open reject.
