@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +22,11 @@ UNITS = [Unit(name, DAY, DAY) for name in ("a", "b", "c")]
 WHO = (1, 2)
 
 
-@pytest.mark.parametrize("mode", ["merge", "append"])
+@pytest.mark.parametrize(
+    ("mode", "plans"), [("merge", ["gold"]), ("append", ["free", "gold"]), ("history", ["free", "gold"])]
+)
 def test_what_was_true_before_and_arrives_later_does_not_take_the_place_of_what_is_true(
-    make: Callable[..., Pipeline], mode: Any
+    make: Callable[..., Pipeline], mode: Any, plans: list[str]
 ) -> None:
     pipeline = make("Charged", "Login")
     pipeline.stream, pipeline.mode = people.PROFILES, mode
@@ -32,7 +35,8 @@ def test_what_was_true_before_and_arrives_later_does_not_take_the_place_of_what_
     pipeline.simulator.add_events(PROJECT, both)
     device = f"__{0:032x}"
     pipeline.simulator.set_profile(PROJECT, device, {"profileData": {"plan": "free", "said": "x" * 3000}})
-    # The page of Charged is made at once and takes its time to arrive; that of Login is asked for meanwhile.
+    # The page of Charged is made at once and takes its time to arrive; that of Login is asked for meanwhile, or behind
+    # it where each state is a row.
     slow = {"effect": "slow", "path": "/1/profiles.json"}
     pipeline.simulator.faults.set(
         [
@@ -44,9 +48,9 @@ def test_what_was_true_before_and_arrives_later_does_not_take_the_place_of_what_
     changed.start()
     pipeline.run("historical")
     changed.join()
-    assert [row["profileData"] for row in pipeline.log] == ['{"plan":"gold"}']
+    assert [json.loads(row["profileData"])["plan"] for row in pipeline.log] == plans
     # Nothing is left to be mended by the next run.
-    assert not pipeline.run("historical") and len(pipeline.log) == 1
+    assert not pipeline.run("historical") and len(pipeline.log) == len(plans)
 
 
 @pytest.mark.parametrize(

@@ -195,9 +195,11 @@ class Lanes:
         reading = self._reading
         events = reading.stream.name == STREAM
         which = mode if events else records.mode
+        # Where each state of a person is a row, those rows must not depend on which of several answers comes first.
+        at_once = {} if events or reading.load_mode == "merge" else {"max_concurrency": 1}
         return (Sweep if events else people.PeopleSweep)(
             self._client,
-            self._config,
+            self._config.model_copy(update=at_once),
             self._context,
             memory=reading.memory,
             mode=which(reading.lane, reading.load_mode),
