@@ -333,7 +333,7 @@ def test_tls_and_name_errors_have_addresses_of_their_own(sim_talk: tuple[Simulat
     with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection((host, int(port))) as plain:
         ssl.create_default_context().wrap_socket(plain, server_hostname=host)
     with pytest.raises(socket.gaierror):
-        socket.getaddrinfo(sim.dns_error_url.removeprefix("http://"), 80)
+        socket.getaddrinfo(sim.dns_error_url.removeprefix("https://"), 443)
 
 
 def test_rules_match_by_all_that_they_name(sim_talk: tuple[Simulator, Talk]):

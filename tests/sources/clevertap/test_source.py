@@ -865,7 +865,7 @@ def test_an_address_that_cannot_be_reached_fails_with_its_host(make: Make) -> No
     pipeline = make("Charged")
     for url, host in (
         (pipeline.simulator.tls_error_url, "127.0.0.1"),
-        ("https://clevertap.invalid", "clevertap.invalid"),
+        (pipeline.simulator.dns_error_url, "clevertap.invalid"),
     ):
         pipeline.settings["base_url"] = url
         last = pipeline.source().check()[-1]

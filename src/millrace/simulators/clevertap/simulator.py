@@ -74,7 +74,7 @@ class Simulator:
     @property
     def dns_error_url(self) -> str:
         """An address whose name never resolves. Source: RFC 6761, section 6.4 (`.invalid`)."""
-        return "http://clevertap.invalid"
+        return "https://clevertap.invalid"
 
     def url(self, region: str) -> str:
         """The address of a region. Raises ConfigError for a code that is none."""
