@@ -202,6 +202,34 @@ def test_10_18_a_property_that_changes_its_type_leaves_json_columns_alone(build:
     assert kind.to_pylist() == [{"data_type": "JSON"}]
 
 
+@pytest.mark.spec("clevertap.10.18")
+def test_10_18_columns_of_properties_take_a_type_that_holds_what_they_held_before(build: Callable[..., World]):
+    world = build("Charged", options={"json_parsing_strategy": "SPLIT"})
+
+    def amounts(value: Any) -> tuple[str, dict[str, Any]]:
+        put(world, event("Charged", START - timedelta(hours=2), f"__{value}", Amount=value))
+        world.run()
+        destination = world.destination()
+        try:
+            kinds = destination.query(
+                "SELECT data_type FROM information_schema.columns WHERE column_name = 'event_props_amount'"
+            ).to_pylist()
+        finally:
+            destination.close()
+        return kinds[0]["data_type"], {row["object_id"]: row["event_props_amount"] for row in world.rows()}
+
+    long = 1 << 40
+    assert amounts(5) == ("INTEGER", {"__5": 5})
+    assert amounts(long) == ("BIGINT", {"__5": 5, f"__{long}": long})
+    assert amounts(5.5) == ("DOUBLE", {"__5": 5, f"__{long}": long, "__5.5": 5.5})
+    texts = {"__5": "5", f"__{long}": str(long), "__5.5": "5.5", "__five": "five"}
+    assert amounts("five") == ("VARCHAR", texts)
+    assert amounts(True) == ("VARCHAR", texts | {"__True": "true"})
+    # A list is rows of a table of its own.
+    assert amounts([7]) == ("VARCHAR", texts | {"__True": "true", "__[7]": None})
+    assert [row["value"] for row in world.rows("events_event_props_amount")] == [7]
+
+
 @pytest.mark.spec("clevertap.10.19")
 def test_10_19_integers_beyond_2_to_the_53_are_exact(build: Callable[..., World]):
     world = build("Charged", source_config={"include_profile_fields": True})

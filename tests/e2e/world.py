@@ -65,6 +65,7 @@ class World:
     home_folder: str = ".millrace"
     env: Mapping[str, str] = field(default_factory=dict)
     objects: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         limits._limiters.clear()
@@ -90,7 +91,8 @@ class World:
         connections.create(self.home, "source", "project", "clevertap", source)
         connections.create(self.home, "destination", "warehouse", self.destination_type, self.config)
         pipelines.create(
-            self.home, Wish("clevertap", "project", "warehouse", load_mode=self.mode, objects=self.objects)
+            self.home,
+            Wish("clevertap", "project", "warehouse", load_mode=self.mode, objects=self.objects, options=self.options),
         )
         return self
 
