@@ -45,7 +45,7 @@ pipelines:
 """
 
 
-def document(text: str, **saved: tuple[str, ...]) -> Document:
+def document(text: str, **saved: Any) -> Document:
     return parse(text, Path("/srv/shop/pipelines.yaml"), env=ENV, saved=Saved(**saved))
 
 
@@ -58,6 +58,17 @@ def test_the_example_of_the_documentation_is_understood():
     by_kind = {one.kind: one for one in read.connections}
     assert by_kind["source"].config["passcode"] == "SECRET-7f3"
     assert not read.warnings
+
+
+@pytest.mark.spec("clevertap.10.25")
+def test_five_minutes_are_taken_where_the_home_or_the_file_allows_the_intervals_of_older_workspaces():
+    often = EXAMPLE.replace("every: 6h", "every: 5m")
+    with pytest.raises(DocumentError, match="too often"):
+        document(often)
+    for taken in (document(often, legacy_frequency=True), document(f"settings: {{legacy_frequency: true}}\n{often}")):
+        assert taken.pipelines[0].schedule == Schedule(every_s=300)
+    with pytest.raises(DocumentError, match="too often"):
+        document(EXAMPLE.replace("every: 6h", "every: 4m"), legacy_frequency=True)
 
 
 def test_relative_paths_start_at_the_folder_of_the_file():
