@@ -832,7 +832,7 @@ def test_a_good_connection_passes_in_every_step(make: Make) -> None:
         ({"effect": "invalid_event"}, "pass", "accepted the passcode"),
         ({"effect": "clock_skew"}, "warn", "another day"),
         ({"effect": "reset"}, "fail", "broke"),
-        ({"effect": "garbage", "shape": "html"}, "fail", "busy"),
+        ({"effect": "garbage", "shape": "html"}, "fail", "HPKE"),
     ],
 )
 def test_verdicts_on_what_the_server_says(make: Make, fault: dict[str, Any], state: str, says: str) -> None:

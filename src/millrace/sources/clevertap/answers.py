@@ -66,7 +66,10 @@ def meaning(status: int, body: bytes, read: Read = wire.read) -> Reading:
     try:
         answer = read(body)
     except wire.NotJson:
-        text = f"HTTP {status} with a body that is not CleverTap's"
+        # A project may have its answers encrypted, which this source does not undo.
+        text = (
+            f"HTTP {status} with a body that is not CleverTap's JSON; if it is encrypted (HPKE), switch that off there"
+        )
         return Reading("again" if status < 300 else "failed", None, text)
     if 200 <= status < 300 and answer.succeeded:
         return Reading("success", answer, "")
