@@ -129,24 +129,30 @@ def test_as_many_receivers_of_a_team_may_hang_as_it_has_places_but_one(
         until(lambda: len(alerts.deliveries(home, state="sent").items) == 3 * alert_outbox.TEAM_PLACES)
 
 
-def test_a_team_all_of_whose_receivers_hang_leaves_places_to_others(
+def test_teams_all_of_whose_receivers_hang_hold_up_no_other_team(
     home: Home, saved: Desk, hooks: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its receivers let their answers drip, by mail and by HTTP, as slowly as they like."""
+    """Their receivers let their answers drip, by mail and by HTTP, as slowly as they like."""
     monkeypatch.setattr(alert_sending, "WHOLE_S", 600.0)
-    others = home.acting(SYSTEM.of(teams.create(cheap(home), "Others", "zoe@elsewhere.example", PASSWORD).id))
+    host = cheap(home)
+    hostile = [home] + [
+        home.acting(SYSTEM.of(teams.create(host, name, f"{name.lower()}@elsewhere.example", PASSWORD).id))
+        for name in ("Second", "Third")
+    ]
+    others = home.acting(SYSTEM.of(teams.create(host, "Others", "zoe@elsewhere.example", PASSWORD).id))
     with dripping(b"220 here\r\n", b"2") as mails, dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x") as hook, serving(home):
-        for number in range(alert_outbox.PLACES):
-            mail = {"host": "127.0.0.1", "port": mails, "security": "none", "sender": "m@example.com", "to": ["a@b.c"]}
-            kind, config = ("email", mail) if number % 2 else ("webhook", {"url": f"http://127.0.0.1:{hook}/"})
-            alert_channels.add(home, f"a{number}", kind, config)
-        happened(home, saved, "broken")
-        until(lambda: sending(home) == alert_outbox.TEAM_PLACES)
+        for one in hostile:
+            for number in range(2 * alert_outbox.TEAM_PLACES):
+                mail = {"host": "127.0.0.1", "port": mails, "security": "none", "sender": "m@b.c", "to": ["a@b.c"]}
+                kind, config = ("email", mail) if number % 2 else ("webhook", {"url": f"http://127.0.0.1:{hook}/"})
+                alert_channels.add(one, f"a{number}", kind, config)
+            happened(one, saved, "broken")
+        until(lambda: [sending(one) for one in hostile] == [alert_outbox.TEAM_PLACES] * len(hostile))
         channel(others, hooks, "quick")
         for number in range(3):
             happened(others, saved, f"cause {number}")
         until(lambda: len(heard(hooks, "quick")) == 3)
-        assert sending(home) == alert_outbox.TEAM_PLACES
+        assert [sending(one) for one in hostile] == [alert_outbox.TEAM_PLACES] * len(hostile)
     until(nobody_sends)
 
 

@@ -1,7 +1,7 @@
 """Messages on their way: each is taken by one process, sent, and tried again with growing waits for a day.
 
-Several are sent at a time, of each channel one: a receiver that hangs holds up what goes to it, and nothing else. A
-team leaves places to others, however many of its receivers hang.
+Several are sent at a time, of each channel one: a receiver that hangs holds up what goes to it, and nothing else. Each
+team has places of its own, so no team waits for what the receivers of others do.
 A process that dies between the answer of a receiver and its note of that sends the message once more, under the same
 key, by which mail servers and receivers know it.
 """
@@ -38,9 +38,8 @@ WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 60, 120, 240,
 LEASE = timedelta(minutes=2)
 RENEW_S = 30.0
 
-# So many messages one process sends at a time, and so many of one team.
-PLACES = 8
-TEAM_PLACES = PLACES // 2
+# So many messages of one team a process sends at a time.
+TEAM_PLACES = 4
 
 # What was sent is noted as soon as the database is there again, which may be away for so long.
 PATIENCE_S = 90.0
@@ -101,8 +100,8 @@ class Senders:
         self._leaving = threading.Event()
 
     def fill(self) -> None:
-        """As many threads send as there are messages that may go now, and places."""
-        while len(self._rows) < PLACES:
+        """As many threads send as there are messages that may go now, and places of their teams."""
+        while True:
             # Nobody waits for a receiver that hangs when the process ends.
             thread = threading.Thread(target=self._send, daemon=True)
             if (row := self._next(thread)) is None:
