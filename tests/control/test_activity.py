@@ -59,7 +59,7 @@ def test_every_change_has_its_line_with_author_and_what_was_before(home: Home, s
     assert (entry.author, entry.author_kind, entry.severity) == ("ada@example.com", "user", "MEDIUM")
     assert (entry.before, entry.after) == ({"state": "ACTIVE"}, {"state": "PAUSED"})
     found = pipelines.find(ada, "events")
-    pipelines.change(ada, "events", pipelines.Wish(**{**_wish(found), "load_mode": "append"}))
+    pipelines.change(ada, "events", lambda _: pipelines.Wish(**{**_wish(found), "load_mode": "append"}))
     assert (newest(ada).before, newest(ada).after) == ({"load_mode": "merge"}, {"load_mode": "append"})
     connections.change(ada, "destination", "warehouse", new_name="depot")
     assert newest(ada).before == {"name": "warehouse"}
@@ -184,7 +184,7 @@ def test_lines_of_an_event_type_are_those_of_its_mapping_under_every_name_of_its
     activity.wrote(home, "MEDIUM", Entity("object", found.id, "events/Charged"), "change", "of the object")
     activity.wrote(home, "MEDIUM", Entity("mapping", "another", "events/Charged"), "change", "of another pipeline")
     assert told("Charged") == ["first"]
-    pipelines.change(home, "events", pipelines.Wish(**{**_wish(found), "name": "shop/events"}))
+    pipelines.change(home, "events", lambda _: pipelines.Wish(**{**_wish(found), "name": "shop/events"}))
     activity.wrote(home, "HIGH", Entity("mapping", found.id, "shop/events/Charged"), "change", "second")
     assert told("Charged", pipeline="shop/events") == ["second", "first"]
     assert told("Charged", pipeline="shop/events", severity="HIGH") == ["second"]

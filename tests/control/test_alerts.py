@@ -257,7 +257,7 @@ def test_a_cancelled_run_is_no_alert(home: Home, script: Script) -> None:
 
 def test_objects_that_fail_are_told_by_name(home: Home, script: Script) -> None:
     options = {"failure_policy": {"max_failed_events": 0}}
-    pipelines.change(home, "events", replace(pipelines.find(home, "events").wish, options=options))
+    pipelines.change(home, "events", lambda _: replace(pipelines.find(home, "events").wish, options=options))
     script.pages["Users"] = [[{"id": None}]]
     runs.run(home, "events")
     go(home)

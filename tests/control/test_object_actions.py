@@ -180,7 +180,7 @@ def test_what_waits_of_an_object_that_a_file_skips_is_loaded_first(
 
 
 def test_an_object_that_was_never_selected_is_skipped_and_including_it_selects_it(ready: Home):
-    pipelines.change(ready, "events", Wish("events", "project", "warehouse", objects={"Orders": None}))
+    pipelines.change(ready, "events", lambda _: Wish("events", "project", "warehouse", objects={"Orders": None}))
     assert {one.name: one.state for one in objects.listed(ready, "events")} == {
         "Orders": "ACTIVE",
         "Users": "SKIPPED",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +12,28 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import activity, connections, leases, lifecycle, pipelines, settings, tables
+from millrace.connect import registry
+from millrace.connect.source import Stream
+from millrace.control import (
+    activity,
+    connections,
+    due,
+    lateness,
+    leases,
+    lifecycle,
+    object_actions,
+    objects,
+    pipelines,
+    schedule,
+    settings,
+    slots,
+    tables,
+    unusual,
+)
 from millrace.control.home import Home
 from millrace.control.pipelines import Wish
+from millrace.control.schedule import Schedule
+from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 
 WISH = Wish("events", "project", "warehouse")
@@ -75,7 +97,7 @@ def test_a_name_is_taken_once(home: Home, saved: Desk) -> None:
     assert caught.value.code == "name_taken"
     pipelines.create(home, replace(WISH, name="second"))
     with pytest.raises(ConfigError) as caught:
-        pipelines.change(home, "second", WISH)
+        pipelines.change(home, "second", lambda _: WISH)
     assert caught.value.code == "name_taken"
 
 
@@ -104,10 +126,53 @@ def test_auto_mapping_of_a_whole_pipeline_is_switched(home: Home, saved: Desk) -
     assert lifecycle.map_automatically(home, "events", True).wish == old.wish
 
 
+@pytest.mark.parametrize("number", range(1, 4))
+def test_all_that_people_change_at_the_same_time_is_kept(home: Home, saved: Desk, number: int) -> None:
+    objects.seen(home.database, saved.pipeline, [Stream("Events")])
+    settings.change(home, high_priority_percent=100)
+    mode: JSON = {"mode": "timestamp", "timestamp_column_name": "at"}
+    every, strange = Schedule(every_s=3600 * number), unusual.Unusual(times=1.0 + number)
+    doing: list[Callable[[str], object]] = [
+        lambda name: lifecycle.rename(home, name, "people"),
+        lambda name: lifecycle.map_automatically(home, name, False),
+        lambda name: lifecycle.reschedule(home, name, every),
+        lambda name: lifecycle.prioritize(home, name, "HIGH"),
+        lambda name: lateness.allow(home, name, number),
+        lambda name: unusual.watch(home, name, strange),
+        lambda name: object_actions.set_query_mode(home, name, "Events", mode),
+        lambda name: object_actions.pause(home, name, "Events"),
+    ]
+    began = threading.Barrier(len(doing))
+
+    def done(one: Callable[[str], object]) -> str | None:
+        began.wait()
+        try:
+            one("events")
+        except ConfigError as error:
+            return error.code
+        return None
+
+    with ThreadPoolExecutor(len(doing)) as pool:
+        said = [*pool.map(done, doing)]
+    # Whoever looks for the old name a moment too late is told so, and has changed nothing.
+    assert said[0] is None and set(said) <= {None, "unknown_pipeline"}
+    for one, code in zip(doing, said, strict=True):
+        if code is not None:
+            one("people")
+    found = pipelines.find(home, "people")
+    assert (found.id, found.auto_mapping, found.priority) == (saved.pipeline, False, "HIGH")
+    assert found.schedule == schedule.to_json(every)
+    assert (lateness.of(home, "people"), unusual.of(home, "people")) == (number, strange)
+    with home.database.reading() as connection:
+        (slot,) = slots.of(connection, found.id)
+    assert slot.schedule == due.hurried(every, registry.source("clevertap").frequency(legacy=False))
+    assert [(one.state, one.query_mode) for one in objects.listed(home, "people")] == [("PAUSED", mode)]
+
+
 def test_before_the_first_load_all_can_change(home: Home, saved: Desk) -> None:
     connections.create(home, "destination", "other", "duckdb", {"path": "y.duckdb"})
     wish = Wish("renamed", "project", "other", load_mode="history", table_prefix="p", naming="classic")
-    changed = pipelines.change(home, "events", wish)
+    changed = pipelines.change(home, "events", lambda _: wish)
     assert changed.id == saved.pipeline
     assert changed.wish == replace(wish, table_prefix="p_")
 
@@ -129,7 +194,7 @@ def test_after_a_load_what_tables_depend_on_stays(
     load_one(saved, segment)
     before = pipelines.find(home, "events")
     with pytest.raises(ConfigError) as caught:
-        pipelines.change(home, "events", replace(WISH, **change))
+        pipelines.change(home, "events", lambda _: replace(WISH, **change))
     assert caught.value.code == "fixed_after_load"
     assert caught.value.hint
     assert pipelines.find(home, "events") == before
@@ -138,8 +203,8 @@ def test_after_a_load_what_tables_depend_on_stays(
 def test_after_a_load_the_rest_can_change(home: Home, saved: Desk, segment: Any) -> None:
     load_one(saved, segment)
     wish = replace(WISH, load_mode="append", objects={"Events": "merge"}, schedule={"every_s": 60}, auto_mapping=False)
-    assert pipelines.change(home, "events", wish).load_mode == "append"
-    assert pipelines.change(home, "events", replace(WISH, name="renamed")).objects is None
+    assert pipelines.change(home, "events", lambda _: wish).load_mode == "append"
+    assert pipelines.change(home, "events", lambda _: replace(WISH, name="renamed")).objects is None
 
 
 def test_a_pipeline_has_history_once_it_committed(home: Home, saved: Desk) -> None:

@@ -112,7 +112,7 @@ def test_a_status_shows_what_is_committed_and_what_is_loaded(
 def test_a_status_says_when_its_schedule_lets_the_pipeline_run_next(home: Home) -> None:
     assert status.statuses(home)[0].next_at is None
     wished = replace(pipelines.find(home, "events").wish, schedule={"every_s": 3600})
-    pipelines.change(home, "events", wished)
+    pipelines.change(home, "events", lambda _: wished)
     (found,) = status.statuses(home)
     (listed,) = overview.page(home).items
     assert found.next_at is not None

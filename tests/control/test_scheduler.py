@@ -109,7 +109,7 @@ def test_a_clock_that_was_set_back_while_nobody_scheduled_is_noticed_once(
     truly, apart = Database.now, timedelta()
     monkeypatch.setattr(Database, "now", lambda self: truly(self) + apart)
     monkeypatch.setattr(set_back, "SURE_S", 0.3)
-    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+    pipelines.change(home, "events", lambda _: Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
     caplog.set_level(logging.INFO)
     with serving(home):
         soon(lambda: queued(home) == 1)
@@ -150,7 +150,7 @@ def test_a_clock_that_is_wrong_only_until_its_machine_has_asked_for_the_time_mov
         soon(lambda: answers >= until)
 
     monkeypatch.setattr(Database, "now", now)
-    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+    pipelines.change(home, "events", lambda _: Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
     with serving(home):
         soon(lambda: queued(home) == 1)
     first = slot_of(home)
@@ -251,7 +251,7 @@ def test_what_is_due_does_not_wait_for_a_stage_that_answers_slowly(
     old = unnamed(home, 3)
     with serving(home):
         soon(lambda: looks == 1)
-        pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+        pipelines.change(home, "events", lambda _: Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
         soon(lambda: queued(home) == 1)
         time.sleep(0.5)
         assert looks == 1, "one at a time"

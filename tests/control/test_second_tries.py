@@ -98,7 +98,7 @@ def test_nothing_tries_where_a_run_is_on_its_way_or_the_pipeline_rests(rig: Rig,
     assert looked(rig) == 0, "loads have a schedule of their own"
     lifecycle.load_every(rig.home, "warehouse", Schedule())
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={"keep_raw_s": 86400}))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, options={"keep_raw_s": 86400}))
     assert looked(rig) == 1
     runs.load(rig.home, PIPELINE, clock=rig.clock)
     assert looked(rig) == 0, "its task waits still"

@@ -25,7 +25,7 @@ SOON_S = 30.0
 @pytest.fixture
 def hourly(home: Home, saved: Desk) -> Home:
     """A home whose pipeline `events` runs every two hours; the next time in two hours."""
-    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
+    pipelines.change(home, "events", lambda _: Wish("events", "project", "warehouse", schedule={"every_s": 7200}))
     with home.database.transaction() as connection:
         slots.begin_by_hand(connection, saved.pipeline, home.database.now())
     return home

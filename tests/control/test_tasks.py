@@ -174,7 +174,7 @@ def test_a_task_that_is_given_back_waits_and_the_attempt_does_not_count(control:
 @pytest.fixture
 def scheduled(home: Home, saved: Desk) -> Home:
     """A home whose pipeline `events` runs every two hours, from now on."""
-    pipelines.change(home, "events", Wish("events", "project", "warehouse", schedule=EVERY_TWO))
+    pipelines.change(home, "events", lambda _: Wish("events", "project", "warehouse", schedule=EVERY_TWO))
     return home
 
 
@@ -299,7 +299,7 @@ def test_one_process_schedules_and_another_goes_on_when_that_one_ends(scheduled:
     tasks.finish(scheduled.database, task)
     first_stops.set()
     first.join()
-    pipelines.change(scheduled, "events", Wish("events", "project", "warehouse", schedule={"every_s": 3600}))
+    pipelines.change(scheduled, "events", lambda _: Wish("events", "project", "warehouse", schedule={"every_s": 3600}))
     while len(statuses(scheduled)) < 2 and datetime.now(UTC) < deadline:
         second_stops.wait(0.05)
     second_stops.set()

@@ -79,7 +79,7 @@ def test_an_unusual_day_is_told_once_and_pauses_if_that_is_wanted(home: Home, sa
 
 def test_loads_that_stop_are_told_until_rows_come_again(home: Home, saved: Desk, segment: Segment) -> None:
     wish = pipelines.find(home, "events").wish
-    pipelines.change(home, "events", replace(wish, schedule=to_json(Schedule(every_s=3600))))
+    pipelines.change(home, "events", lambda _: replace(wish, schedule=to_json(Schedule(every_s=3600))))
     unusual.watch(home, "events", Unusual(intervals=3))
     assert codes(home, NOW) == [], "nothing ever came"
     books, _ = saved.books()

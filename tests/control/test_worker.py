@@ -205,7 +205,7 @@ def test_a_limit_of_the_credential_leaves_all_objects_that_were_still_to_be_read
 def test_a_limit_that_says_when_it_ends_holds_the_schedule_back_until_then(home: Home, script: Script, saved: Desk):
     script.before["Orders", 0] = limited("credential", retry_after_s=7200)
     lifecycle_wish = Wish("events", "project", "warehouse", schedule={"every_s": 1800})
-    pipelines.change(home, "events", lifecycle_wish)
+    pipelines.change(home, "events", lambda _: lifecycle_wish)
     jobs.start(home, "events")
     job = perform(home)
     assert job.run.status == "DEFERRED"

@@ -696,7 +696,7 @@ def test_names_that_come_after_the_load_mode_was_changed_are_loaded_as_those_bef
     put(world, *(event(name, START - timedelta(days=1)) for name in ("Charged", "Search") for _ in range(2)))
     world.run()
     wish = replace(pipelines.find(world.home, "clevertap").wish, load_mode="append")
-    pipelines.change(world.home, "clevertap", wish)
+    pipelines.change(world.home, "clevertap", lambda _: wish)
     world.events("Charged", "Search")
     world.run()
     # The source reads for tables whose rows have keys.
@@ -715,7 +715,7 @@ def test_a_load_mode_that_is_changed_holds_for_tables_that_are_filled_anew(build
 
     def changed(to: LoadMode) -> tuple[set[str], set[str]]:
         wish = replace(pipelines.find(world.home, "clevertap").wish, load_mode=to)
-        pipelines.change(world.home, "clevertap", wish)
+        pipelines.change(world.home, "clevertap", lambda _: wish)
         before = world.rows(table)
         kept = {note.code for note in world.run().notes}
         assert world.rows(table) == before

@@ -416,7 +416,7 @@ def checked(rig: Rig, case: Case) -> None:
     def policy(said: Row) -> None:
         wish = pipelines.find(rig.home, PIPELINE).wish
         options = {"json_parsing_strategy": case.strategy} | ({"schema_policy": said} if said else {})
-        pipelines.change(rig.home, PIPELINE, replace(wish, options=options))
+        pipelines.change(rig.home, PIPELINE, lambda _: replace(wish, options=options))
 
     for number, run in enumerate(case.runs):
         if number == 1 and case.policy:

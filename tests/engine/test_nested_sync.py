@@ -187,4 +187,4 @@ def test_the_strategy_is_fixed_by_the_first_load(rig: Rig):
     made(rig, "SPLIT", [[ACME], Checkpoint(1)]).run()
     wish = pipelines.find(rig.home, "scripted").wish
     with pytest.raises(ConfigError, match="json_parsing_strategy"):
-        pipelines.change(rig.home, "scripted", replace(wish, options={}))
+        pipelines.change(rig.home, "scripted", lambda _: replace(wish, options={}))

@@ -129,7 +129,7 @@ def test_a_fresh_table_is_not_made_of_less_than_all(rig: Rig):
     rig.create("append")
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={"keep_raw_s": 86400}))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, options={"keep_raw_s": 86400}))
     rig.run()
     with pytest.raises(ConfigError, match="not kept") as caught:
         again(rig, None, into_fresh=True)
@@ -142,9 +142,9 @@ def test_rows_that_were_read_meanwhile_and_not_kept_forbid_a_replay(rig: Rig):
     keeping(rig)
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={}))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, options={}))
     rig.run()
-    pipelines.change(rig.home, PIPELINE, found.wish)
+    pipelines.change(rig.home, PIPELINE, lambda _: found.wish)
     with pytest.raises(ConfigError) as caught:
         again(rig)
     assert caught.value.code in ("raw_gap", "no_raw")
@@ -199,7 +199,7 @@ def test_a_fresh_table_does_not_lack_rows_that_failed_before_any_were_kept(rig: 
     deploy(failing)
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, options={"keep_raw_s": 86400}))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, options={"keep_raw_s": 86400}))
     if asked:
         rig.run()
     deploy(plus(1))
@@ -488,7 +488,7 @@ def test_a_fresh_table_of_an_object_at_rest_has_its_rows(rig: Rig, deploy: Any, 
     rig.run()
     if rest == "unselect":
         found = pipelines.find(rig.home, PIPELINE)
-        pipelines.change(rig.home, PIPELINE, replace(found.wish, objects={"items": None}))
+        pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, objects={"items": None}))
     else:
         getattr(object_actions, rest)(rig.home, PIPELINE, "others")
     deploy(plus(1))

@@ -31,7 +31,7 @@ __all__ = ["deploy", "rig", "types"]
 
 def auto(rig: Rig, on: bool) -> None:
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=on))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, auto_mapping=on))
 
 
 @pytest.mark.spec("pipelines.22.11")
@@ -390,7 +390,7 @@ def test_rows_that_failed_before_and_fail_again_do_not_end_a_run(rig: Rig, deplo
         rig.run()
     deploy(fixed)
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, table_prefix=""))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, schedule={"every_s": 3600}))
     assert rig.run().status == "COMPLETED_WITH_FAILURES"
     assert rig.rows("items", "id") == [3]
     assert rig.rejected() == {"CONSTRAINT_VIOLATION": 2}

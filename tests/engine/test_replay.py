@@ -51,7 +51,7 @@ def test_a_users_short_column_made_longer_takes_the_rows_that_it_refused(rig: Ri
     rig.create("append")
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=False))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, auto_mapping=False))
     rig.run()
     assert (rig.rows("items", "id"), rig.rejected()) == ([1], {"STRING_TOO_LONG": 1})
     rig.replay()
@@ -103,12 +103,12 @@ def test_rows_of_the_mapping_pass_once_auto_mapping_makes_room(rig: Rig):
     rig.create()
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=False))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, auto_mapping=False))
     rig.run()
     assert rig.rejected() == {"INCOMPATIBLE_TYPE": 1}
     rig.replay()
     assert rig.rejected() == {"INCOMPATIBLE_TYPE": 1}, "still bad, refused again"
-    pipelines.change(rig.home, PIPELINE, found.wish)
+    pipelines.change(rig.home, PIPELINE, lambda _: found.wish)
     rig.replay()
     assert rig.rejected() == {}
     assert rig.rows("items", "id", "v", "w::VARCHAR") == [(1, "1", None), (2, "two", '{"a":[1]}'), (3, "3", None)]
@@ -154,7 +154,7 @@ def test_an_older_row_that_the_mapping_refused_does_not_overtake_either(rig: Rig
     rig.create()
     rig.run()
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=False))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, auto_mapping=False))
     rig.run()
     rig.clock.advance(60)
     rig.run()

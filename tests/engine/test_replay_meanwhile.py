@@ -201,7 +201,7 @@ def test_rows_refused_under_one_strategy_go_again_under_the_next(rig: Rig):
     with rig.crew() as crew:
         crew.sync().ingest(("incremental",))
     wish = pipelines.find(rig.home, PIPELINE).wish
-    pipelines.change(rig.home, PIPELINE, replace(wish, options={"json_parsing_strategy": "COLLAPSE"}))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(wish, options={"json_parsing_strategy": "COLLAPSE"}))
     rig.run()
     assert rig.rows("items", "id", "v") == [(2, 1)]
     from pathlib import Path

@@ -714,7 +714,7 @@ def test_a_long_column_of_postgresql_becomes_a_double(rig: Rig, database: Databa
 def manual(rig: Rig, auto: bool) -> None:
     """The pipeline's auto mapping is switched."""
     found = pipelines.find(rig.home, PIPELINE)
-    pipelines.change(rig.home, PIPELINE, replace(found.wish, auto_mapping=auto))
+    pipelines.change(rig.home, PIPELINE, lambda _: replace(found.wish, auto_mapping=auto))
 
 
 @pytest.mark.spec("loading.21.5")

@@ -275,7 +275,7 @@ def test_what_is_read_and_sent_back_changes_nothing_though_the_api_has_no_word_f
         "schema_policy": {"tables": "evolve", "columns": "freeze", "types": "evolve"},
     }
     found = pipelines.numbered(home, number)
-    pipelines.change(home, found.name, replace(found.wish, options=options))
+    pipelines.change(home, found.name, lambda _: replace(found.wish, options=options))
     for names in (("object_failure_level", "object_failure_threshold"), tuple(share)):
         read = provider.ask("GET", f"/pipelines/{number}")
         assert read["failure_handling_policy"] == share

@@ -288,7 +288,7 @@ def _pipeline(home: Home, wanted: WantedPipeline, written: Written, *, dry_run: 
         if dry_run:
             pipelines.must_bear(home, old, wish, written)
         elif keys:
-            pipelines.change(home, wanted.name, wish)
+            pipelines.change(home, wanted.name, lambda now: _wish(wanted, now))
     fields = tuple(Field(key, _shown(old.wish, key), _shown(wish, key)) for key in keys)
     with _at(wanted.place):
         fields += _transformation(home, wanted, old, dry_run=dry_run)

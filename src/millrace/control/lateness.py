@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -26,13 +25,10 @@ MOST_MINUTES = 31 * 24 * 60
 def allow(home: Home, pipeline: str, minutes: int | None) -> int | None:
     """People are told when the last good run of the pipeline is longer ago than that; with None, nobody is."""
     home.actor.must("pipelines.edit")
-    found = pipelines.find(home, pipeline)
     if minutes is not None and not 1 <= minutes <= MOST_MINUTES:
         raise ConfigError(f"a pipeline may be 1 to {MOST_MINUTES:,} minutes late, not {minutes:,}", path="minutes")
-    options: dict[str, JSON] = {key: value for key, value in found.options.items() if key != OPTION}
-    if minutes is not None:
-        options[OPTION] = {"enabled": True, "threshold_minutes": minutes}
-    pipelines.change(home, pipeline, replace(found.wish, options=options))
+    said: JSON = None if minutes is None else {"enabled": True, "threshold_minutes": minutes}
+    pipelines.change(home, pipeline, lambda now: now.wish.saying(OPTION, said))
     return minutes
 
 

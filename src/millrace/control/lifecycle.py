@@ -31,7 +31,7 @@ from millrace.control import (
 from millrace.control.activity import Entity
 from millrace.control.jobs import Asked
 from millrace.control.leases import AlreadyRunning
-from millrace.control.pipelines import Pipeline, State, lease_name
+from millrace.control.pipelines import Pipeline, State, Wish, lease_name
 from millrace.control.priority import Priority
 from millrace.control.settings import workspace
 from millrace.control.tables import object_settings, runs, segments, transformations
@@ -77,7 +77,7 @@ def pause(home: Home, name: str) -> Pipeline:
         if connection.execute(waiting.limit(1)).first() is not None:
             jobs.queue(connection, [Asked(found.id, "load", "MANUAL", {})], now)
     _wrote(home, found, "MEDIUM", "pause", f"Pipeline {name} was paused", found.state, "PAUSED")
-    return pipelines.find(home, name)
+    return pipelines.numbered(home, found.number)
 
 
 def resume(home: Home, name: str) -> Pipeline:
@@ -89,7 +89,7 @@ def resume(home: Home, name: str) -> Pipeline:
         _become(connection, found, "ACTIVE")
         slots.wake(connection, found.id, now)
     _wrote(home, found, "MEDIUM", "resume", f"Pipeline {name} was resumed", found.state, "ACTIVE")
-    return pipelines.find(home, name)
+    return pipelines.numbered(home, found.number)
 
 
 def delete(home: Home, name: str) -> bool:
@@ -136,11 +136,13 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     now = home.database.now()
     with home.database.transaction() as connection:
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
-        pipelines.keep_time(home, connection, replace(found, priority=wanted), now)
+        # Somebody else may have given it another schedule meanwhile.
+        if (new := pipelines.held(connection, found.id)) is not None:
+            pipelines.keep_time(home, connection, new, now)
     _wrote(
         home, found, "MEDIUM", "priority", f"Priority of pipeline {name} is {wanted.lower()}", found.priority, wanted
     )
-    return pipelines.find(home, name)
+    return pipelines.numbered(home, found.number)
 
 
 def must_be_few(accounts: Mapping[str, str], high: Collection[str], percent: int, name: str) -> None:
@@ -161,32 +163,24 @@ def rename(home: Home, name: str, to: str) -> Pipeline:
 
     Raises ConfigError for what is no name, and for one that another pipeline has.
     """
-    home.actor.must("pipelines.edit")
-    found = pipelines.find(home, name)
-    if found.name == to:
-        return found
-    return pipelines.change(home, name, replace(found.wish, name=to))
+    return pipelines.change(home, name, lambda now: replace(now.wish, name=to))
 
 
 def map_automatically(home: Home, name: str, on: bool) -> Pipeline:
     """Tables and columns of the pipeline are made by themselves, or by hand, from its next run on. Event types with a
     choice of their own keep it."""
-    home.actor.must("pipelines.edit")
-    found = pipelines.find(home, name)
-    if found.auto_mapping == on:
-        return found
-    return pipelines.change(home, name, replace(found.wish, auto_mapping=on))
+    return pipelines.change(home, name, lambda now: replace(now.wish, auto_mapping=on))
 
 
 def reschedule(home: Home, name: str, wanted: Schedule) -> Pipeline:
     """The pipeline runs so from now on: an interval begins at once. Raises ConfigError for what its source forbids."""
-    home.actor.must("pipelines.edit")
-    found = pipelines.find(home, name)
-    schedule.check(
-        wanted, connections.registry.source(found.source_type), legacy=workspace(home.database).legacy_frequency
-    )
-    saved = schedule.to_json(wanted)
-    return pipelines.change(home, name, replace(found.wish, schedule=saved))
+    legacy = workspace(home.database).legacy_frequency
+
+    def wished(now: Pipeline) -> Wish:
+        schedule.check(wanted, connections.registry.source(now.source_type), legacy=legacy)
+        return replace(now.wish, schedule=schedule.to_json(wanted))
+
+    return pipelines.change(home, name, wished)
 
 
 def load_every(home: Home, destination: str, wanted: Schedule) -> None:

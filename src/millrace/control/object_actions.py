@@ -5,7 +5,8 @@ Which action is allowed in which state is `ALLOWED`; a test goes through all of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -218,26 +219,26 @@ def back_to(
 
 def set_query_mode(home: Home, pipeline: str, name: str, mode: JSON) -> Object:
     """How the object is queried is kept for the source, and the object is read again with it."""
-    found, one = _allowed(home, pipeline, name, "query_mode")
-    query_modes.selectable(mode, one.query_mode)
-    _settle(home, found, one, {"query_mode": mode})
-    message = f"Query mode of object {one.name} of {pipeline} was set"
-    _wrote(home, found, one, "query_mode", message, one.query_mode, mode)
-    return objects.find(home, pipeline, name)
+    with _changing(home, pipeline, name, "query_mode") as (connection, found, one):
+        query_modes.selectable(mode, one.query_mode)
+        _settle(home, connection, found, one, {"query_mode": mode})
+        message = f"Query mode of object {one.name} of {found.name} was set"
+        _wrote(home, found, one, "query_mode", message, one.query_mode, mode)
+    return objects.find(home, found.name, one.name)
 
 
 def set_schedule(home: Home, pipeline: str, name: str, wanted: Schedule | None) -> Object:
     """The object is read by a schedule of its own, beside the pipeline's; None: with the pipeline, as at first."""
-    found, one = _allowed(home, pipeline, name, "schedule")
-    saved = None
-    if wanted is not None:
-        legacy = workspace(home.database).legacy_frequency
-        schedule.check(wanted, connections.registry.source(found.source_type), legacy=legacy)
-        saved = schedule.to_json(wanted)
-    _settle(home, found, one, {"schedule": saved})
-    message = f"Object {one.name} of {pipeline} has another schedule"
-    _wrote(home, found, one, "schedule", message, one.schedule, saved)
-    return objects.find(home, pipeline, name)
+    with _changing(home, pipeline, name, "schedule") as (connection, found, one):
+        saved = None
+        if wanted is not None:
+            legacy = workspace(home.database).legacy_frequency
+            schedule.check(wanted, connections.registry.source(found.source_type), legacy=legacy)
+            saved = schedule.to_json(wanted)
+        _settle(home, connection, found, one, {"schedule": saved})
+        message = f"Object {one.name} of {found.name} has another schedule"
+        _wrote(home, found, one, "schedule", message, one.schedule, saved)
+    return objects.find(home, found.name, one.name)
 
 
 def bulk(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
@@ -299,13 +300,26 @@ def _allowed(home: Home, pipeline: str, name: str, action: Action) -> tuple[Pipe
 
 
 def _becomes(home: Home, pipeline: str, name: str, action: Action, state: ObjectState) -> Object:
-    found, one = _allowed(home, pipeline, name, action)
-    _settle(home, found, one, {"state": state})
-    _wrote(home, found, one, action, f"Object {one.name} of {pipeline} {BECAME[action]}", one.state, state)
-    return objects.find(home, pipeline, name)
+    with _changing(home, pipeline, name, action) as (connection, found, one):
+        _settle(home, connection, found, one, {"state": state})
+        _wrote(home, found, one, action, f"Object {one.name} of {found.name} {BECAME[action]}", one.state, state)
+    return objects.find(home, found.name, one.name)
 
 
-def _settle(home: Home, found: Pipeline, one: Object, values: dict[str, Any]) -> None:
+@contextmanager
+def _changing(
+    home: Home, pipeline: str, name: str, action: Action
+) -> Generator[tuple[sa.Connection, Pipeline, Object]]:
+    """The transaction in which an object is changed that allows it: what others change meanwhile comes before or
+    after."""
+    home.actor.must("pipelines.edit")
+    id_ = pipelines.find(home, pipeline).id
+    with home.database.transaction() as connection:
+        pipelines.held(connection, id_)
+        yield connection, *_allowed(home, pipeline, name, action)
+
+
+def _settle(home: Home, connection: sa.Connection, found: Pipeline, one: Object, values: dict[str, Any]) -> None:
     now = home.database.now()
     row: dict[str, Any] = {
         "pipeline_id": found.id,
@@ -318,21 +332,20 @@ def _settle(home: Home, found: Pipeline, one: Object, values: dict[str, Any]) ->
         "seen_at": one.seen_at,
     }
     row |= {**values, "changed_at": now}
-    with home.database.transaction() as connection:
-        upsert(connection, object_settings, [row], key=["pipeline_id", "stream"])
-        if row["state"] == "ACTIVE" and not found.selects(one.name):
-            names = {one.name}
-            if found.selected is None:
-                # It is read only where it is named, and then all are named that were read so far.
-                met = sa.select(object_settings.c.stream).where(
-                    object_settings.c.pipeline_id == found.id, object_settings.c.gone_at.is_(None)
-                )
-                names |= {name for name in connection.execute(met).scalars() if found.selects(name)}
-            own = [{"pipeline_id": found.id, "stream": name, "load_mode": None} for name in sorted(names)]
-            connection.execute(sa.insert(selected), own)
-        runs_alone = row["schedule"] if row["state"] == "ACTIVE" else None
-        active = found.state == "ACTIVE"
-        slots.begin(connection, found.id, "object", runs_alone, now, stream=one.name, active=active)
+    upsert(connection, object_settings, [row], key=["pipeline_id", "stream"])
+    if row["state"] == "ACTIVE" and not found.selects(one.name):
+        names = {one.name}
+        if found.selected is None:
+            # It is read only where it is named, and then all are named that were read so far.
+            met = sa.select(object_settings.c.stream).where(
+                object_settings.c.pipeline_id == found.id, object_settings.c.gone_at.is_(None)
+            )
+            names |= {name for name in connection.execute(met).scalars() if found.selects(name)}
+        own = [{"pipeline_id": found.id, "stream": name, "load_mode": None} for name in sorted(names)]
+        connection.execute(sa.insert(selected), own)
+    runs_alone = row["schedule"] if row["state"] == "ACTIVE" else None
+    active = found.state == "ACTIVE"
+    slots.begin(connection, found.id, "object", runs_alone, now, stream=one.name, active=active)
 
 
 def _wrote(

@@ -86,10 +86,14 @@ class Object:
 
 def seen(database: Database, pipeline_id: str, offered: Iterable[Stream]) -> None:
     """The source offers these streams; those that nobody met before are active, and others that it had are gone."""
+    from millrace.control import pipelines
+
     now = datetime.now(UTC)
     offered = list(offered)
     mine = object_settings.c.pipeline_id == pipeline_id
     with database.joining() as connection:
+        # What people decide for objects meanwhile comes before or after.
+        pipelines.held(connection, pipeline_id)
         known = {row.stream: row for row in connection.execute(sa.select(object_settings).where(mine))}
         rows = [
             {

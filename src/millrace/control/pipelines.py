@@ -58,6 +58,11 @@ class Wish:
     options: Mapping[str, JSON] = field(default_factory=dict[str, "JSON"])
     objects: Mapping[str, Mode | None] | None = None
 
+    def saying(self, option: str, said: JSON) -> Wish:
+        """The same, but for one option; None leaves it out."""
+        others = {key: value for key, value in self.options.items() if key != option}
+        return replace(self, options=others if said is None else {**others, option: said})
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -199,35 +204,43 @@ def deferring(pipeline: Pipeline) -> bool:
     return connections.registry.source(pipeline.source_type).defers_when_empty if said is None else bool(said)
 
 
-def change(home: Home, name: str, wish: Wish) -> Pipeline:
-    """The pipeline is as wished, from its next run on.
+def change(home: Home, name: str, wished: Callable[[Pipeline], Wish]) -> Pipeline:
+    """The pipeline is as ``wished`` of it as it is, from its next run on; nobody else changes it meanwhile.
 
     Raises ConfigError for what cannot be, and for what must stay: source and destination always; prefix, naming, and
     `history` on or off once a table was loaded (pipelines.md 8.4, loading.md 20.1).
     """
     home.actor.must("pipelines.edit")
-    old = find(home, name)
-    wish = _checked(home, wish)
-    _stays(home, old, wish)
+    id_ = find(home, name).id
+    wish = None
     try:
         with home.database.transaction() as connection:
-            connection.execute(
-                sa.update(pipelines)
-                .where(pipelines.c.id == old.id)
-                .values(_row(home, wish) | {"changed_at": datetime.now(UTC)})
-            )
-            _choose(connection, old.id, wish)
-            keep_time(home, connection, _read(connection, pipelines.c.id == old.id)[0], home.database.now())
-            if name != wish.name:
+            if (old := held(connection, id_)) is None:
+                raise _unknown(home, name)
+            wish = _checked(home, wished(old))
+            if wish == old.wish:
+                return old
+            _stays(home, old, wish)
+            mine = sa.update(pipelines).where(pipelines.c.id == id_)
+            connection.execute(mine.values(_row(home, wish) | {"changed_at": datetime.now(UTC)}))
+            _choose(connection, id_, wish)
+            new = _read(connection, pipelines.c.id == id_)[0]
+            keep_time(home, connection, new, home.database.now())
+            if old.name != new.name:
                 # Whoever reads an alert is led by this name to what it is about.
-                about = (alerts.c.entity == "pipeline", alerts.c.entity_id == old.id)
-                connection.execute(sa.update(alerts).where(*about).values(entity_name=wish.name))
-            entity = Entity("pipeline", old.id, wish.name)
-            told = f"pipeline {name} " + ("was changed" if name == wish.name else f"is called {wish.name} now")
-            wrote(home, "MEDIUM", entity, "change", told, asdict(old.wish), asdict(wish))
+                about = (alerts.c.entity == "pipeline", alerts.c.entity_id == id_)
+                connection.execute(sa.update(alerts).where(*about).values(entity_name=new.name))
+            told = f"pipeline {old.name} " + ("was changed" if old.name == new.name else f"is called {new.name} now")
+            wrote(home, "MEDIUM", new.entity, "change", told, asdict(old.wish), asdict(wish))
     except IntegrityError as cause:
-        raise _taken(wish.name) from cause
-    return find(home, wish.name)
+        raise _taken(wish.name if wish else name) from cause
+    return new
+
+
+def held(connection: sa.Connection, pipeline_id: str) -> Pipeline | None:
+    """The pipeline as it is; it, and what people decided for its objects, stays so until the transaction ends."""
+    connection.execute(sa.select(pipelines.c.id).where(pipelines.c.id == pipeline_id).with_for_update(key_share=True))
+    return next(iter(_read(connection, pipelines.c.id == pipeline_id)), None)
 
 
 def differences(home: Home, old: Pipeline, wish: Wish, written: Written = NOTHING_WRITTEN) -> list[str]:
@@ -282,9 +295,7 @@ def find(home: Home, name: str) -> Pipeline:
     with home.database.reading() as connection:
         found = _read(connection, (pipelines.c.name == name) & (pipelines.c.team_id == home.actor.team_id))
     if not found:
-        known = [one.name for one in listed(home)]
-        hint = nearest(name, known, what="There are") if known else "There is none yet: see `millrace apply --help`."
-        raise ConfigError(f"there is no pipeline {name!r}", hint=hint, code="unknown_pipeline")
+        raise _unknown(home, name)
     return found[0]
 
 
@@ -411,6 +422,12 @@ def _fixed(old: Pipeline, key: str, why: str) -> ConfigError:
         path=key,
         code="fixed_after_load",
     )
+
+
+def _unknown(home: Home, name: str) -> ConfigError:
+    known = [one.name for one in listed(home)]
+    hint = nearest(name, known, what="There are") if known else "There is none yet: see `millrace apply --help`."
+    return ConfigError(f"there is no pipeline {name!r}", hint=hint, code="unknown_pipeline")
 
 
 def _taken(name: str) -> ConfigError:

@@ -7,7 +7,7 @@ traffic has a week's rhythm; the median, because one odd day must not make the n
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,8 @@ def watch(home: Home, pipeline: str, wanted: Unusual) -> Unusual:
         raise ConfigError("what pauses is an unusual day", hint="Give times, too.", path="pause")
     if wanted.pause:
         usage_limits.must_bear_a_pause(home, found.name, connections.by_id(home, found.source_id))
-    options: dict[str, JSON] = {key: value for key, value in found.options.items() if key != OPTION}
-    if wanted.times is not None or wanted.intervals is not None:
-        options[OPTION] = asdict(wanted)
-    pipelines.change(home, pipeline, replace(found.wish, options=options))
+    said = asdict(wanted) if wanted.times is not None or wanted.intervals is not None else None
+    pipelines.change(home, pipeline, lambda now: now.wish.saying(OPTION, said))
     return wanted
 
 

@@ -15,7 +15,7 @@ from millrace.control.connections import Connection
 from millrace.control.home import Home
 from millrace.control.jobs import ACTIVE, Job
 from millrace.control.pages import Page
-from millrace.control.pipelines import Pipeline
+from millrace.control.pipelines import Pipeline, Wish
 from millrace.control.schedule import Schedule
 from millrace.control.settings import workspace
 from millrace.engine.failures import FailurePolicy
@@ -190,10 +190,16 @@ def orchestrated_pipeline(home: Viewing, pipeline_id: PipelineId) -> PipelineTol
 @router.patch("/{pipeline_id}")
 def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineId, body: Changes) -> PipelineTold:
     """The pipeline is changed in what the body names."""
-    found = pipelines.numbered(home, pipeline_id)
-    wish, options = found.wish, dict(found.options)
+    with worded({"table_prefix": "destination_prefix", "schedule": "schedule.frequency_minutes"}):
+        pipelines.change(home, pipelines.numbered(home, pipeline_id).name, lambda now: _wished(home, now, body))
+    return _one(home, pipeline_id)
+
+
+def _wished(home: Home, now: Pipeline, body: Changes) -> Wish:
+    """The pipeline as it is, but for what the body says otherwise."""
+    wish, options = now.wish, dict(now.options)
     # What a client read and sends back changes nothing, though the API has no word for all of it.
-    if body.schema_evolution not in (None, _evolution(found)):
+    if body.schema_evolution not in (None, _evolution(now)):
         options["schema_policy"] = PRESETS[body.schema_evolution].to_json()
     if body.failure_handling_policy is not None:
         options |= _failures(body.failure_handling_policy, FailurePolicy.from_json(options.get("failure_policy")))
@@ -202,20 +208,15 @@ def orchestrated_pipeline_changed(home: EditingPipelines, pipeline_id: PipelineI
     if body.schedule is not None:
         wanted = _schedule(body.schedule)
         legacy = workspace(home.database).legacy_frequency
-        with worded({"schedule": "schedule.frequency_minutes"}):
-            schedule.check(wanted, registry.source(found.source_type), legacy=legacy)
+        schedule.check(wanted, registry.source(now.source_type), legacy=legacy)
         wish = replace(wish, schedule=schedule.to_json(wanted))
-    wish = replace(
+    return replace(
         wish,
         name=body.name or wish.name,
         table_prefix=wish.table_prefix if body.destination_prefix is None else body.destination_prefix,
         load_mode=wish.load_mode if body.load_mode in (None, LOAD_MODES[wish.load_mode]) else _mode(body.load_mode),
         options=options,
     )
-    if wish != found.wish:
-        with worded({"table_prefix": "destination_prefix"}):
-            pipelines.change(home, found.name, wish)
-    return _one(home, pipeline_id)
 
 
 @router.post("/{pipeline_id}/actions/sync-now")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field, model_validator
 
-from millrace.control import mapping_views, mappings, pipelines
+from millrace.control import lifecycle, mapping_views, mappings, pipelines
 from millrace.control.home import Home
 from millrace.control.mapping_plans import By
 from millrace.data.columns import INSIDE
@@ -113,7 +112,7 @@ class NewMapping(Asked):
 def auto_mapping_set(home: EditingMappings, pipeline_id: PipelineId, body: Switch) -> Data[SwitchTold]:
     """New tables and columns are made by themselves from now on, or they are not."""
     found = pipelines.numbered(home, pipeline_id)
-    changed = pipelines.change(home, found.name, replace(found.wish, auto_mapping=body.state == "ENABLED"))
+    changed = lifecycle.map_automatically(home, found.name, body.state == "ENABLED")
     return Data(data=SwitchTold(auto_mapping="ENABLED" if changed.auto_mapping else "DISABLED"))
 
 
