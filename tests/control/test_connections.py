@@ -65,6 +65,28 @@ def test_secrets_that_are_not_named_can_stay(home: Home, saved: Desk, clevertap:
     assert connections.differences(home, changed, clevertap | {"region": "IN"}) == []
 
 
+def test_a_secret_that_somebody_changes_meanwhile_is_not_overwritten_by_the_one_of_before(
+    home: Home, saved: Desk, clevertap: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ = {key: value for key, value in clevertap.items() if key != "passcode"}
+    split = connections.split
+
+    def late(*given: Any) -> Any:
+        # Somebody else is quicker, once the first has read what is saved.
+        monkeypatch.setattr(connections, "split", split)
+        connections.change(home, "source", "project", config={**clevertap, "passcode": "the-new-one"})
+        return split(*given)
+
+    monkeypatch.setattr(connections, "split", late)
+    with pytest.raises(ConfigError) as caught:
+        connections.change(home, "source", "project", config={**open_, "region": "IN"}, keep_secrets=True)
+    assert caught.value.code == "wrong_state"
+    found = connections.find(home, "source", "project")
+    assert connections.opened(home, found) == {"passcode": "the-new-one"} and found.config["region"] == "EU"
+    again = connections.change(home, "source", "project", config={**open_, "region": "IN"}, keep_secrets=True)
+    assert connections.opened(home, again) == {"passcode": "the-new-one"} and again.config["region"] == "IN"
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(home: Home, saved: Desk) -> None:
     with pytest.raises(ConfigError, match="no source 'projekt'") as caught:
         connections.find(home, "source", "projekt")

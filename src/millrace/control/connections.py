@@ -158,7 +158,16 @@ def change(
         if hidden is not None:
             values["sealed"] = sealing.seal(home, connection, connections.c.sealed, old.id, hidden)
         mine = sa.update(connections).where(connections.c.id == old.id)
-        new = _connection(connection.execute(mine.values(values).returning(connections)).one())
+        if config is not None:
+            # Secrets that stay are those that were read with it.
+            mine = mine.where(connections.c.changed_at == old.changed_at)
+        if (row := connection.execute(mine.values(values).returning(connections)).one_or_none()) is None:
+            raise ConfigError(
+                f"{kind} {name} was changed by somebody else in this moment",
+                hint="Look at it, and try again.",
+                code="wrong_state",
+            )
+        new = _connection(row)
         wrote(home, "MEDIUM", new.entity, "change", f"{kind} {name} was changed", old.told, new.told)
     return new
 
