@@ -148,6 +148,14 @@ def test_the_system_is_asked_for_names_before_it_is_saved_and_where_secrets_are_
         assert len(asked(open_, **kept).json()["rows"]) == every, kept
         moved = asked({**open_, "base_url": "http://127.0.0.1:9/"}, **kept)
         assert (moved.status_code, moved.json()["error"]["code"]) == (400, "SECRET_NEEDED"), kept
+    # Secrets of another type are for another system, whatever they are called.
+    hook = client.post(
+        f"{API}/drafts", json={"name": "x", "type": "webhook", "config": {"event_name_path": "e"}}
+    ).json()["number"]
+    connections.create(home, "source", "hook", "webhook", {})
+    for kept in ({"draft": hook}, {"source": "hook"}):
+        refused = asked(open_, **kept)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "WRONG_TYPE"), kept
     wrong = asked({**schema, "passcode": "hunter2"})
     assert wrong.status_code == 400 and "region" in wrong.text and "hunter2" not in wrong.text
     foreign = asked({**config, "events_file": "/etc/passwd"})

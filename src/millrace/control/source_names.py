@@ -36,13 +36,20 @@ def names(
         files.must_be_mine(home, {key: path})
     if source is not None:
         saved = connections.find(home, "source", source)
-        of, was, whole = f"source {source!r}", saved.config, connections.opened(home, saved)
+        of, kind, was, whole = f"source {source!r}", saved.type, saved.config, connections.opened(home, saved)
     elif draft is not None:
         home.actor.must("pipelines.create")
         kept, whole = drafts.opened(home, draft)
-        of, was = f"draft #{draft}", kept.config
+        of, kind, was = f"draft #{draft}", kept.source_type, kept.config
     else:
-        of, was, whole = "", {}, {}
+        of, kind, was, whole = "", type_, {}, {}
+    if kind != type_:
+        raise ConfigError(
+            f"{of} is of the type {kind}, and its secrets are for no other",
+            hint=f"Ask for the names of a {kind} source, or give all settings.",
+            path="type",
+            code="wrong_type",
+        )
     hidden = {name: whole[name] for name in model.secret_keys() & whole.keys() if name not in config}
     if hidden:
         aims.must_stay(home, model, was, config, hidden, of)
