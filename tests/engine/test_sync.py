@@ -17,7 +17,7 @@ from millrace.connect.destination import Load, Loaded, Table
 from millrace.control import commits, pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
-from millrace.data.batch import REPEATED, Checkpoint, Passed
+from millrace.data.batch import REPEATED, Checkpoint, Lane, Passed
 from millrace.destinations.postgres.destination import Destination as Postgres
 from millrace.engine import loading
 from millrace.engine.failures import FailurePolicy
@@ -834,3 +834,22 @@ def test_a_table_with_rows_of_several_objects_is_not_filled_anew_with_those_of_o
     assert rig.rows(made, "id") == [1, 2]
     rig.resync()
     assert rig.rows(made, "id") == [1, 2]
+
+
+@pytest.mark.parametrize("lane", ["incremental", "historical"])
+def test_a_fresh_table_with_rows_of_several_objects_waits_for_the_last_of_them(
+    rig: Rig, deploy: Callable[..., Scripted], lane: Lane
+):
+    for name, id_ in (("a", 1), ("b", 2)):
+        told = [items(id_), Checkpoint(1, progress=1.0 if lane == "historical" else None)]
+        rig.script.stream(name, [], lane="incremental", key=("id",), historical=lane == "historical")
+        rig.script.stream(name, told, told if name == "a" else [Transient("away")], [], lane=lane)
+    rig.create("append")
+    deploy(lambda row: [("made", row)])
+    rig.run()
+    with pytest.raises(Transient):
+        rig.resync()
+    assert rig.rows("made", "id") == [1, 2], "rows of b are not away while it is"
+    rig.script.tales["b", lane] = [[items(3), Checkpoint(2, progress=1.0 if lane == "historical" else None)], []]
+    rig.run()
+    assert rig.rows("made", "id") == [1, 3]

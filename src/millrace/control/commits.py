@@ -349,7 +349,8 @@ def keep_cursor(entry: Entry, commit: Commit) -> None:
     if commit.complete or (commit.lane == "historical" and (commit.progress or 0.0) >= 1.0):
         for table in tables_of(entry, commit.stream):
             where = named(entry, table.name, table.generation)
-            entry.connection.execute(sa.update(tables).where(*where).values(complete=True))
+            awaits = [stream for stream in table.awaits if stream != commit.stream]
+            entry.connection.execute(sa.update(tables).where(*where).values(awaits=awaits, complete=not awaits))
 
 
 def counted(entry: Entry, commit: Commit) -> Counter[Key]:

@@ -265,8 +265,9 @@ class Books:
         some may have rows of several.
 
         ``fresh`` None leaves the tables as they are, so that rows are merged into them; else each gets a new
-        generation, beside the old table (True) or in it (False), and open rejects of before are discarded: their rows
-        are read anew. Answers how many rows these were, by event type.
+        generation, beside the old table (True) or in it (False), complete once all of these streams that it has rows
+        of are read, and open rejects of before are discarded: their rows are read anew. Answers how many rows these
+        were, by event type.
         """
         with self._entry() as entry:
             for stream in streams:
@@ -276,8 +277,12 @@ class Books:
                     commits.forget_marks(entry, stream)
             if fresh is None:
                 return {}
-            for table in dict.fromkeys(row.name for stream in streams for row in commits.tables_of(entry, stream)):
-                shelving.renew(entry, table, fresh=fresh)
+            filled: dict[str, list[str]] = {}
+            for stream in streams:
+                for row in commits.tables_of(entry, stream):
+                    filled.setdefault(row.name, []).append(stream)
+            for table, awaits in filled.items():
+                shelving.renew(entry, table, fresh=fresh, awaits=awaits)
             # Their rows come again with what is read anew: in a fresh table they would stand twice.
             types = {one for stream in streams for one in commits.event_types_of(entry, stream)}
             theirs = reject_groups.c.stream.in_(sorted(types))

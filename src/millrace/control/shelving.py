@@ -93,8 +93,11 @@ def rewind(entry: Entry, table: str, generation: int, to: int) -> None:
     entry.connection.execute(sa.update(tables).where(*named(entry, table, generation)).values(loaded=to))
 
 
-def renew(entry: Entry, table: str, *, fresh: bool) -> int:
-    """The table has a new generation; segments that waited for the old one are dropped. The new one's number."""
+def renew(entry: Entry, table: str, *, fresh: bool, awaits: Sequence[str] = ()) -> int:
+    """The table has a new generation; segments that waited for the old one are dropped. The new one's number.
+
+    It is complete once each of the streams that it ``awaits`` has been read to its end.
+    """
     old = current_tables(entry.connection, entry.pipeline).get(table)
     if old is None:
         raise MillraceError(f"{table}: this pipeline has no such table", code="no_table")
@@ -122,6 +125,7 @@ def renew(entry: Entry, table: str, *, fresh: bool) -> int:
             last=0,
             complete=False,
             created_at=entry.now,
+            awaits=awaits,
         )
     )
     return old.generation + 1

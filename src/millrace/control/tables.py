@@ -349,6 +349,8 @@ tables = Table(
     Column("last", Integer, nullable=False),
     Column("complete", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    # The source's streams that began anew with it, and have not been read to their end since.
+    Column("awaits", Document, nullable=False, server_default="[]"),
 )
 
 segments = Table(

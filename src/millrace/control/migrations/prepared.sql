@@ -587,6 +587,7 @@ CREATE TABLE tables (
     last INTEGER NOT NULL,
     complete BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
+    awaits TEXT DEFAULT '[]' NOT NULL,
     CONSTRAINT pk_tables PRIMARY KEY (pipeline_id, name, generation),
     CONSTRAINT fk_tables_pipeline_id FOREIGN KEY(pipeline_id) REFERENCES pipelines (id) ON DELETE CASCADE
 )
