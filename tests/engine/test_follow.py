@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.engine.kit import START, Killed, Rig, Word, changes, rig, types
+from tests.engine.kit import START, Killed, Rig, Word, changes, items, rig, types
 from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
@@ -272,6 +273,52 @@ def test_rows_that_are_appended_beside_those_of_a_stream_that_was_away_come_agai
     logged.script.tales = {at: [history({"id": 1, "v": at[0]}), ()] for at in logged.script.tales}
     logged.run()
     assert logged.rows("made", "v") == ["a", "b", "loose"]
+
+
+def test_a_table_is_not_filled_anew_without_the_rows_of_objects_that_rest_or_are_not_chosen(
+    logged: Rig, deploy: Callable[..., Scripted]
+) -> None:
+    logged.create(mode="append")
+    # Two tables: one has rows of a and b, the other of b and loose.
+    deploy(lambda row: [("ab" if "a" in row["v"] else "bloose", row), *([("ab", row)] if "b" in row["v"] else [])])
+    logged.run()
+    for name in ("a", "loose"):
+        object_actions.pause(logged.home, "scripted", name)
+    logged.run()
+    object_actions.resume(logged.home, "scripted", "a")
+
+    def read(reading: Reading) -> list[Word]:
+        return history({"id": 1, "v": f"{reading.stream.name} new"}) if reading.cursor is None else []
+
+    logged.script.tales = {at: [read, read] for at in logged.script.tales}
+    (lost,) = (note.message for note in logged.run().notes if note.code == "rows_lost")
+    assert "what changed in a while" in lost and "those of loose" in lost
+    assert "rows_lost" not in {note.code for note in logged.run().notes}
+    assert logged.rows("ab", "v") == ["a old", "b old"] and logged.rows("bloose", "v") == ["b old", "loose old"]
+    object_actions.resume(logged.home, "scripted", "loose")
+    assert "rows_lost" not in {note.code for note in logged.run().notes}
+    assert logged.rows("ab", "v") == ["a new", "b new"] and logged.rows("bloose", "v") == ["b new", "loose new"]
+
+
+def test_what_changed_unseen_where_no_history_is_wished_is_told(logged: Rig) -> None:
+    logged.script.streams = [replace(stream, historical=False) for stream in logged.script.streams]
+    logged.create()
+
+    def lost() -> list[str]:
+        return [note.message.split(" while")[0] for note in logged.run().notes if note.code == "rows_lost"]
+
+    changes = logged.script.changes = [[Checkpoint(0)], [changed("a", ("I", 1, "x")), Checkpoint(1)]]
+    assert (lost(), lost()) == ([], [])
+    object_actions.pause(logged.home, "scripted", "a")
+    assert lost() == []
+    object_actions.resume(logged.home, "scripted", "a")
+    assert (lost(), lost()) == (["what changed in a"], [])
+    logged.script.changes = None
+    for stream in logged.script.streams:
+        logged.script.stream(stream.name, [items(2), Checkpoint(2)], [])
+    assert (lost(), lost()) == (["what changed in a, b, loose"], [])
+    logged.script.changes = changes
+    assert (lost(), lost()) == ([f"what changed in {name}" for name in ("a", "b", "loose")], [])
 
 
 def test_a_process_that_dies_while_a_stream_that_was_away_begins_anew_loses_no_row_of_the_others(

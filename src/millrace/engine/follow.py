@@ -143,27 +143,39 @@ class _Follow:
     def _rejoin(self, before: Place | None) -> None:
         """Streams that were away have no history from here on, so that it is read anew. Where no log was followed so
         far, all were: what histories they have is of queries, and nobody knows what changed since."""
-        for stream in self.sync.following:
-            away = before is None or stream.name not in before.streams
-            if not away or self.sync.ledger.cursor(stream.name, "historical") is None:
+        sync = self.sync
+        readable = {stream.name for stream in sync.following if stream.historical}
+        for stream in sync.following:
+            if before is not None and stream.name in before.streams:
+                continue
+            if sync.ledger.cursor(stream.name, "historical") is None:
+                if stream.name not in readable and stream.name in {known.stream for known in sync.ledger.mappings()}:
+                    sync.note(missed([stream.name]))
                 continue
             # Nothing tells appended rows from those that come again, so they go into a fresh table, as do those that
-            # are made of the stream's.
-            appends = self.mappings.of(stream.name).mode == "append" or stream.name in self.sync.shelf.appended()
+            # are made of the stream's. Rows of others that are in such a table come again with them.
+            appends = self.mappings.of(stream.name).mode == "append" or stream.name in sync.shelf.appended()
+            names = self._sharing(stream.name) if appends else {stream.name}
+            if lost := sorted(names - readable):
+                sync.note(missed([stream.name], () if stream.name in lost else lost))
+                continue
             fresh = True if appends else None
-            # Rows of others that are in such a table come again with them.
-            tables = (one.mapping.sources for one in self.sync.shelf.tables()) if fresh else ()
-            others = frozenset[str]().union(*(names for names in tables if stream.name in names)) - {stream.name}
-            names = (stream.name, *sorted(others))
-            for note in discarded(self.sync.shelf.restart(*names, lanes=("historical",), marks=False, fresh=fresh)):
-                self.sync.note(note)
-            self.sync.note(
+            for note in discarded(sync.shelf.restart(*sorted(names), lanes=("historical",), marks=False, fresh=fresh)):
+                sync.note(note)
+            sync.note(
                 Note(
                     "history_again",
                     f"changes of {stream.name} were not followed for a while, so its history is read again; rows that "
                     "were deleted meanwhile are not marked",
                 )
             )
+
+    def _sharing(self, stream: str) -> set[str]:
+        """The streams that have rows in a table with this one, or with one that has."""
+        names, tables = {stream}, [one.mapping.sources for one in self.sync.shelf.tables()]
+        while more := {name for sources in tables if sources & names for name in sources} - names:
+            names |= more
+        return names
 
     def _read(self, following: Following, streams: dict[str, Followed]) -> bool:
         sync = self.sync
@@ -211,3 +223,17 @@ class _Follow:
             except ObjectFailed as failure:
                 sync.leave(name, failure)
                 sync.watch.ended(name, "left", failure)
+
+
+def missed(streams: Sequence[str], others: Sequence[str] = ()) -> Note:
+    """Says that changes which nobody followed are not read: no history is wished, or the streams' rows are appended to
+    a table with those of ``others``, which a fresh one would lack."""
+    text = f"what changed in {', '.join(streams)} while nobody followed it is not read: "
+    if others:
+        text += (
+            f"its rows are in a table with those of {', '.join(others)}, which cannot be read again now; include or "
+            "resume these, and fill it anew (`millrace resync --mode drop-and-load`)"
+        )
+    else:
+        text += "histories are not loaded; set load_historical_data, and read them again (`millrace resync`)"
+    return Note("rows_lost", text)

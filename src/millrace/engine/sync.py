@@ -16,7 +16,7 @@ from millrace.data.dataclass import dataclass
 from millrace.engine import load_modes
 from millrace.engine.entering import Flight
 from millrace.engine.failures import FailurePolicy, ObjectFailed
-from millrace.engine.follow import Place, follow
+from millrace.engine.follow import Place, follow, missed
 from millrace.engine.ingest import closable, ingest
 from millrace.engine.ledger import Commit, Ledger, Shelf, Shelved
 from millrace.engine.load import load, parents_first, settle
@@ -142,7 +142,10 @@ class Sync:
 
         if not self.keys and (log := self.source.log()) is not None:
             return follow(self, log, lanes, slices, kept)
-        if not self.keys and self.ledger.cursor(LOG, "incremental") is not None:
+        if not self.keys and (place := Place.of(self.ledger.cursor(LOG, "incremental"))) is not None:
+            without = {stream.name for stream in self.source.streams() if not stream.historical}
+            if lost := sorted(place.streams & without):
+                self.note(missed(lost))
             # Whoever follows it again has been away.
             self.shelf.restart(LOG, lanes=("incremental",), marks=False, fresh=None)
             self.note(
