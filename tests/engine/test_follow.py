@@ -17,7 +17,7 @@ from millrace.control import commits, object_actions, rejects, runs
 from millrace.control.ledger import Books
 from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
 from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, REJECTS, UNCHANGED, ours
-from millrace.errors import Transient
+from millrace.errors import ConfigError, Transient
 
 __all__ = ["deploy", "rig", "types"]
 
@@ -319,6 +319,40 @@ def test_what_changed_unseen_where_no_history_is_wished_is_told(logged: Rig) -> 
     assert (lost(), lost()) == (["what changed in a, b, loose"], [])
     logged.script.changes = changes
     assert (lost(), lost()) == ([f"what changed in {name}" for name in ("a", "b", "loose")], [])
+
+
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_a_table_is_not_filled_anew_where_no_history_is_wished(logged: Rig, mode: Any) -> None:
+    logged.script.streams = [replace(stream, historical=False) for stream in logged.script.streams]
+    logged.create(mode=mode, objects={"a": None})
+    logged.script.changes = [[changed("a", ("I", 1, "x")), Checkpoint(1)], [changed("a", ("I", 2, "y")), Checkpoint(2)]]
+    logged.run()
+    logged.run()
+    with pytest.raises(ConfigError, match="would have no row of before") as caught:
+        logged.resync()
+    assert caught.value.code == "would_lose"
+    # A log that was cut is followed from now on.
+    assert "rows_lost" in {note.code for note in logged.resync("evolve-and-merge").notes}
+    logged.run()
+    assert logged.rows("a", "id") == [1, 2]
+
+
+def test_a_history_that_is_wished_later_does_not_append_what_the_log_has_brought(logged: Rig) -> None:
+    streams = logged.script.streams
+    logged.script.streams = [replace(stream, historical=False) for stream in streams]
+    logged.create(objects={"a": None, "loose": None})
+    assert logged.script.changes is not None
+    logged.script.changes.append([changed("loose", ("I", 1, "x")), changed("a", ("I", 1, "x")), Checkpoint(1)])
+    logged.run()
+    logged.run()
+    logged.script.streams = streams
+    # The process dies before the history is read.
+    logged.script.tales["loose", "historical"] = [[Killed()], history({"id": 1, "v": "x"}, {"id": 0, "v": "old"}), ()]
+    with pytest.raises(Killed):
+        logged.run()
+    for _ in range(3):
+        logged.run()
+    assert logged.rows("loose", "id") == [0, 1] and logged.rows("a", "id") == [1]
 
 
 def test_a_process_that_dies_while_a_stream_that_was_away_begins_anew_loses_no_row_of_the_others(

@@ -261,7 +261,8 @@ def _begin_anew(ours: Crew, sync: Sync, lanes: Sequence[Lane], order: Order) -> 
 def _must_merge(ours: Crew, sync: Sync, what: str, hint: str) -> None:
     """Raises ConfigError where rows of a stream that come again would stand in a table beside those that are there."""
     mappings, appended = sync.mappings(), ours.books.appended()
-    for stream in sync.streams:
+    # Of a log without histories nothing comes again.
+    for stream in (one for one in sync.streams if one.historical or not sync.following):
         if stream.name in appended or mappings.of(stream.name).mode == "append":
             raise ConfigError(
                 f"{stream.name} is appended: {what} into the same table would double its rows",
@@ -273,6 +274,12 @@ def _must_merge(ours: Crew, sync: Sync, what: str, hint: str) -> None:
 
 def _must_fill(ours: Crew, sync: Sync) -> None:
     """Raises ConfigError where a table that is filled anew has rows of streams that are not read again too."""
+    if without := sorted(stream.name for stream in sync.streams if sync.following and not stream.historical):
+        raise ConfigError(
+            f"histories are not loaded, so a fresh table of {', '.join(without)} would have no row of before",
+            hint="Set `load_historical_data: true` at the source first.",
+            code="would_lose",
+        )
     read, offered = {stream.name for stream in sync.streams}, {stream.name for stream in sync.source.streams()}
     for one in (each.mapping for each in ours.books.tables() if each.last):
         lost = sorted(one.sources & offered - read)

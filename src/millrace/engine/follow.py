@@ -28,18 +28,23 @@ LOOK_S = 300.0
 class Place:
     """Where the reading of a log is: the source's own position, and the streams whose changes were taken up to it.
 
-    A stream that was not among them missed changes, so its history is read anew when it comes back.
+    A stream that was not among them missed changes, so its history is read anew when it comes back. Those that are
+    ``alone`` were followed without a history beside it.
     """
 
     position: JSON
     streams: frozenset[str]
+    alone: frozenset[str] = frozenset()
 
     @staticmethod
     def of(cursor: JSON) -> Place | None:
-        return None if cursor is None else Place(cursor["position"], frozenset(cursor["streams"]))
+        if cursor is None:
+            return None
+        return Place(cursor["position"], frozenset(cursor["streams"]), frozenset(cursor.get("alone", ())))
 
     def to_json(self) -> JSON:
-        return {"position": self.position, "streams": sorted(self.streams)}
+        alone = {"alone": sorted(self.alone)} if self.alone else {}
+        return {"position": self.position, "streams": sorted(self.streams), **alone}
 
 
 def follow(sync: Sync, log: Log, lanes: Sequence[Lane], slices: Sequence[Slice], committed: Callable[[], None]) -> bool:
@@ -146,29 +151,40 @@ class _Follow:
         sync = self.sync
         readable = {stream.name for stream in sync.following if stream.historical}
         for stream in sync.following:
-            if before is not None and stream.name in before.streams:
-                continue
-            if sync.ledger.cursor(stream.name, "historical") is None:
-                if stream.name not in readable and stream.name in {known.stream for known in sync.ledger.mappings()}:
-                    sync.note(missed([stream.name]))
-                continue
+            away = before is None or stream.name not in before.streams
+            begun = sync.ledger.cursor(stream.name, "historical") is not None
             # Nothing tells appended rows from those that come again, so they go into a fresh table, as do those that
             # are made of the stream's. Rows of others that are in such a table come again with them.
             appends = self.mappings.of(stream.name).mode == "append" or stream.name in sync.shelf.appended()
+            if before is not None and not away:
+                if begun or not appends or stream.name not in before.alone & readable:
+                    continue
+                why = f"the history of {stream.name}, which was not wished so far, is read into a fresh table"
+            elif begun:
+                why = (
+                    f"changes of {stream.name} were not followed for a while, so its history is read again; rows that "
+                    "were deleted meanwhile are not marked"
+                )
+            else:
+                if stream.name not in readable and stream.name in {known.stream for known in sync.ledger.mappings()}:
+                    sync.note(missed([stream.name]))
+                continue
             names = self._sharing(stream.name) if appends else {stream.name}
-            if lost := sorted(names - readable):
+            lost = sorted(names - readable)
+            if lost and not begun:
+                raise ConfigError(
+                    f"the history of {stream.name} would append what the log has brought, and a fresh table would lack "
+                    f"the rows of {', '.join(lost)}",
+                    hint="Include or resume these, or set `load_historical_data: false` at the source.",
+                    code="would_double",
+                )
+            if lost:
                 sync.note(missed([stream.name], () if stream.name in lost else lost))
                 continue
             fresh = True if appends else None
             for note in discarded(sync.shelf.restart(*sorted(names), lanes=("historical",), marks=False, fresh=fresh)):
                 sync.note(note)
-            sync.note(
-                Note(
-                    "history_again",
-                    f"changes of {stream.name} were not followed for a while, so its history is read again; rows that "
-                    "were deleted meanwhile are not marked",
-                )
-            )
+            sync.note(Note("history_again", why))
 
     def _sharing(self, stream: str) -> set[str]:
         """The streams that have rows in a table with this one, or with one that has."""
@@ -180,7 +196,8 @@ class _Follow:
     def _read(self, following: Following, streams: dict[str, Followed]) -> bool:
         sync = self.sync
         sync.meter.progress, sync.meter.stage = None, "reading changes"
-        place = Place(following.cursor, frozenset(streams))
+        alone = frozenset(name for name, one in streams.items() if not one.stream.historical)
+        place = Place(following.cursor, frozenset(streams), alone)
 
         def items() -> Iterator[Item]:
             for item in self.log.follow(following):
