@@ -16,8 +16,9 @@ from millrace.errors import MillraceError
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
 # For so long the lock waits for whoever is writing, and who comes to write then waits behind it.
 _WAIT_S = 1
-# For so long nobody can write at most, whatever happens to this machine.
-_HELD_S = 30
+# For so long nobody can write at most, whatever happens to this machine: a server that no longer hears from it gives
+# the lock back then, not after hours.
+HELD_S = 30
 
 
 def keeps_states(session: Session, database: str, table: str) -> bool:
@@ -36,8 +37,7 @@ def begun(sessions: Sequence[Session], locking: Session, source: str) -> bool:
     try:
         for one in (locking, *sessions):
             one.execute(f"SET SESSION lock_wait_timeout = {_WAIT_S}")
-        # A server that no longer hears from this machine gives the lock back after so long, not after hours.
-        locking.execute(f"SET SESSION wait_timeout = {_HELD_S}")
+        locking.execute(f"SET SESSION wait_timeout = {HELD_S}")
         locking.execute(f"LOCK TABLES {source} READ")
         for one in sessions:
             one.execute(BEGIN)

@@ -12,6 +12,7 @@ import pytest
 from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
+from millrace.connect.mysql.session import Session
 from millrace.connect.source import Reading
 from millrace.control import records, runs
 from millrace.errors import ConfigError, Transient
@@ -410,7 +411,16 @@ def test_a_server_that_does_not_know_the_place_of_a_state_is_held_for_a_moment(
         writer.join(60)
 
     monkeypatch.setattr(MySQL, "session", beside)
+    real, limits = Session.execute, list[int]()
+
+    def execute(session: Session, sql: str, *values: Any, **more: Any) -> int:
+        if sql.startswith("LOCK TABLES"):
+            limits.append(int(session.rows("SELECT @@session.wait_timeout")[0][0]))
+        return real(session, sql, *values, **more)
+
+    monkeypatch.setattr(Session, "execute", execute)
     site.run()
     assert wrote == [2]
+    assert limits == [30], "no lock outlives this machine for long"
     assert site.rows("late", "id, 0") == [(1, 0), (2, 0)]
     assert site.rows("kept", "id, 0") == [(1, 0)]

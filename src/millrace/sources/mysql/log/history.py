@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,13 @@ from millrace.connect.sql.reading import ranges, reader
 from millrace.connect.sql.reading.plan import Plan
 from millrace.data.batch import JSON, Checkpoint, Item
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError, MillraceError, Transient
+from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.config import Config
 from millrace.sources.mysql.database import TITLE, MySQL, Reading, connected
 from millrace.sources.mysql.log import server
 from millrace.sources.mysql.log.errors import may_not_lock, no_place
 from millrace.sources.mysql.log.place import Place
+from millrace.sources.mysql.together import HELD_S
 
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.05
@@ -83,7 +84,8 @@ class Seeing:
             with self._locked() as locked, self.database.session(snapshot) as reading:
                 at = self._place(locked, reading.session)
                 if self.since is None or self.since <= at:
-                    self._unlock(locked)
+                    if locked is not None:
+                        locked.close()  # and the lock is gone
                     if self.first is None:
                         self.first, self.begun_ms = at, int(self.context.clock.now().timestamp() * 1000)
                     yield reading
@@ -109,7 +111,7 @@ class Seeing:
             if _knows_places(session):
                 yield None
                 return
-            session.execute(f"SET SESSION lock_wait_timeout = {_LOCK_S}")
+            session.execute(f"SET SESSION lock_wait_timeout = {_LOCK_S}, wait_timeout = {HELD_S}")
             self._lock(session)
             yield session
 
@@ -132,8 +134,3 @@ class Seeing:
                 self.context.clock.sleep(_PAUSE_S)
             else:
                 return
-
-    def _unlock(self, locked: Session | None) -> None:
-        if locked is not None:
-            with suppress(MillraceError):
-                locked.execute("UNLOCK TABLES")
