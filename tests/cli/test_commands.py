@@ -494,6 +494,25 @@ def test_simulate_serves_until_ctrl_c(tmp_path: Path):
     assert ask("simulate", "clevertap", "--now", "yesterday", "--json").json["error"]["code"] == "usage"
 
 
+def test_simulate_says_in_json_all_that_a_pipeline_needs(tmp_path: Path):
+    with spawn(
+        "simulate", "clevertap", "--port", "0", "--users", "3", "--days", "2", "--json", cwd=tmp_path
+    ) as process:
+        assert process.stdout
+        said = ""
+        while not said.endswith("\n}\n"):
+            line = process.stdout.readline()
+            assert line
+            said += line
+        told = json.loads(said)
+        assert Path(told["projects"][0]["events_file"]).read_text().startswith("Event name")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+    assert told["clock"] == "real" and told["projects"][0]["base_url"].startswith(told["url"])
+    assert {*told["projects"][0]} >= {"project_id", "passcode", "timezone"}
+
+
 @pytest.mark.parametrize("statement", ["DROP TABLE events", "SELEKT 1", "SELECT 1; SELECT 2"])
 def test_a_statement_that_is_no_query_is_told_with_what_is_one(shop: Shop, statement: str):
     asked = shop.ask("query", statement)

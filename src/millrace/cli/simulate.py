@@ -56,10 +56,8 @@ def clevertap(
     """
     from millrace.simulators.clevertap.cli import serve
 
-    if face.json:
-        raise ConfigError("a simulator answers over HTTP, not in JSON", hint="Leave --json away.", code="usage")
     start = moment(now) if now else None
-    serve(config, host=host, port=port, seed=seed, now=start, users=users, days=days, demo=demo)
+    serve(config, host=host, port=port, seed=seed, now=start, users=users, days=days, demo=demo, as_json=face.json)
 
 
 def moment(text: str) -> datetime:

@@ -10,11 +10,37 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
+import orjson
+
+from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
 from millrace.simulators.clevertap.config import AT_ONCE, Account, Settings, read
 from millrace.simulators.clevertap.simulator import Simulator
 
 PORT = 8741
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project that is served, with what a pipeline from it needs."""
+
+    project_id: str
+    users: int
+    days: int
+    timezone: str
+    base_url: str
+    passcode: str
+    events_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where the simulator is, how its clock goes, and what is there."""
+
+    url: str
+    now: datetime
+    clock: str
+    projects: tuple[Project, ...]
 
 
 def serve(
@@ -27,12 +53,14 @@ def serve(
     users: int | None = None,
     days: int | None = None,
     demo: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Serves until Ctrl-C (or SIGTERM); prints the address, the credentials and the path of each events file.
 
-    Without ``host`` only this machine can connect. What is given here wins over ``config``; ``users`` and ``days`` hold
-    for every account. Without ``config`` and ``now`` the clock runs with the real time; with ``demo`` it does so in any
-    case, nobody waits unless ``config`` says so, and new events keep coming.
+    ``as_json``: all of that as one JSON document, and nothing else. Without ``host`` only this machine can connect.
+    What is given here wins over ``config``; ``users`` and ``days`` hold for every account. Without ``config`` and
+    ``now`` the clock runs with the real time; with ``demo`` it does so in any case, nobody waits unless ``config`` says
+    so, and new events keep coming.
     Raises ConfigError for bad settings and EnvironmentProblem when the address is taken.
     """
     settings = settled(config, seed=seed, now=now, users=users, days=days, demo=demo)
@@ -50,12 +78,17 @@ def serve(
     previous = {sig: signal.signal(sig, lambda *_: done.set()) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
         with tempfile.TemporaryDirectory(prefix="millrace-clevertap-") as folder, simulator:
-            _greet(simulator, Path(folder), is_local=_is_loopback(bound))
+            told = _told(simulator, Path(folder))
+            if as_json:
+                print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(), flush=True)
+            else:
+                _greet(told, is_local=_is_loopback(bound))
             done.wait()
     finally:
         for sig, handler in previous.items():
             signal.signal(sig, handler)
-    print("The simulator has stopped.")
+    if not as_json:
+        print("The simulator has stopped.")
 
 
 def settled(
@@ -90,17 +123,27 @@ def settled(
     return settings.model_copy(update=changes)
 
 
-def _greet(simulator: Simulator, folder: Path, *, is_local: bool) -> None:
-    print(f"CleverTap simulator at {simulator.base_url}  (its page: {simulator.base_url}/)")
-    runs = "runs" if simulator.clock.run == "real" else "stands still until it is advanced"
-    print(f"Its clock says {simulator.clock.now():%Y-%m-%d %H:%M:%S} UTC and {runs}.")
+def _told(simulator: Simulator, folder: Path) -> Told:
+    """What clients need of it. The events files are in the folder."""
+    projects: list[Project] = []
     for account in simulator.settings.accounts:
         path = folder / f"{account.id}-events.csv"
         path.write_text(simulator.events_csv(account.id), encoding="utf-8", newline="")
-        print(f"\nProject {account.id}  ({account.users} users, {account.days} days, {account.timezone})")
-        print(f"  base_url:    {simulator.url(account.region)}")
-        print(f"  passcode:    {account.passcode}")
-        print(f"  events_file: {path}")
+        url = simulator.url(account.region)
+        size = (account.users, account.days, account.timezone)
+        projects.append(Project(account.id, *size, url, account.passcode, str(path)))
+    return Told(simulator.base_url, simulator.clock.now(), simulator.clock.run, tuple(projects))
+
+
+def _greet(told: Told, *, is_local: bool) -> None:
+    print(f"CleverTap simulator at {told.url}  (its page: {told.url}/)")
+    runs = "runs" if told.clock == "real" else "stands still until it is advanced"
+    print(f"Its clock says {told.now:%Y-%m-%d %H:%M:%S} UTC and {runs}.")
+    for one in told.projects:
+        print(f"\nProject {one.project_id}  ({one.users} users, {one.days} days, {one.timezone})")
+        print(f"  base_url:    {one.base_url}")
+        print(f"  passcode:    {one.passcode}")
+        print(f"  events_file: {one.events_file}")
     if not is_local:
         print("\nAnyone who reaches this address can read and change it; the data is invented.", file=sys.stderr)
     print("\nCtrl-C ends it.", flush=True)
