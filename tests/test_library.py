@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -52,6 +54,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, objec
 
 def settings(config: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in config.items() if key != "ledger"}
+
+
+def test_what_a_notebook_offers_is_there_before_its_first_use():
+    found = subprocess.run(
+        [sys.executable, "-c", "import millrace; print(*dir(millrace))"], capture_output=True, text=True, check=True
+    )
+    assert {"read", "run", "__version__"} <= {*found.stdout.split()}
 
 
 def test_all_rows_of_a_source_are_an_arrow_table(config: dict[str, object]):

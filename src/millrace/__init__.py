@@ -29,3 +29,8 @@ def __getattr__(name: str) -> Any:
 
         return VERSION
     raise AttributeError(f"module 'millrace' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What a notebook offers while one types is there before its first use."""
+    return sorted({*globals(), *__all__})
