@@ -345,6 +345,21 @@ def test_reconcile_names_the_causes_and_reads_late_days_again(build: Callable[..
     assert len(world.rows()) == 4
 
 
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_a_page_that_the_source_left_out_is_found_and_read_again(build: Callable[..., World], mode: str):
+    world = build("Charged", mode=mode, sim={"shards": 1}, source_config={"batch_size": 23})
+    put(world, *(event("Charged", START - timedelta(days=2), f"__{n}") for n in range(60)))
+    world.simulator.faults.set([{"effect": "lost_page", "page": 2, "times": 1}])
+    world.run()
+    assert len(world.rows()) == 37
+    (found,) = reconcile(world.home, "clevertap", clock=world.clock)
+    ((cause,),) = (row.causes for row in found.compared if row.causes)
+    assert (cause.code, cause.rows) == ("late", 23) and "or the source left them out" in cause.message
+    (fixed,) = reconcile(world.home, "clevertap", fix=True, clock=world.clock)
+    assert fixed.equal and not any(row.causes for row in fixed.compared)
+    assert world.ids() == world.truth() and len(world.rows()) == 60
+
+
 def test_days_between_those_that_a_fix_reads_again_stay_as_they_were_compared(build: Callable[..., World]):
     world = build("Charged")
     put(world, *(event("Charged", START - timedelta(days=days)) for days in (9, 6, 3)))

@@ -162,7 +162,10 @@ def compare(
 # What one row does, and what several do.
 FAILED = ("waits among the failed events", "wait among the failed events")
 STAGED = ("is staged and not loaded yet", "are staged and not loaded yet")
-LATE = ("arrived after this day was last read", "arrived after this day was last read")
+LATE = (
+    "did not come when this day was last read: it arrived later, or the source left it out",
+    "did not come when this day was last read: they arrived later, or the source left them out",
+)
 UNREAD = (
     "is of a day that had none when it was last read, or that was never read",
     "are of a day that had none when it was last read, or that was never read",
