@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 from tests.control.conftest import Desk
 from tests.control.people import acting, cheap, joined
 
@@ -191,6 +192,57 @@ def test_lines_of_an_event_type_are_those_of_its_mapping_under_every_name_of_its
     assert told("Charged", pipeline="shop/events", author="nobody") == []
     with pytest.raises(ConfigError, match="needs its pipeline"):
         operations.list_.on(home, event_type="Charged")
+
+
+def test_lines_name_their_pipeline_as_it_is_called_now_and_none_that_is_gone(home: Home, saved: Desk) -> None:
+    transformations.deploy(home, "events", "python", "def transform(event):\n    return event\n")
+    lifecycle.rename(home, "events", "people")
+
+    def told() -> set[tuple[str, str, str | None]]:
+        page = activity.listed(home, entity_id=saved.pipeline)
+        return {(one.entity.type, one.entity.name, one.pipeline) for one in page.items}
+
+    of_it = {("pipeline", "events"), ("transformation", "events"), ("pipeline", "people")}
+    assert told() == {(*one, "people") for one in of_it}
+    assert {one.pipeline for one in activity.listed(home, entity="source").items} == {None}
+    # Another one under the old name is another one.
+    pipelines.create(home, pipelines.Wish("events", "project", "warehouse"))
+    assert told() == {(*one, "people") for one in of_it}
+    assert lifecycle.delete(home, "people")
+    assert told() == {(*one, None) for one in of_it}
+
+
+def test_what_people_did_to_an_event_type_is_found_among_all_that_runs_told_by_an_index(
+    home: Home, saved: Desk
+) -> None:
+    row = {"team_id": home.actor.team_id, "at": datetime.now(UTC), "author": "scheduler", "author_kind": "system"}
+    row |= {"entity": "pipeline", "entity_id": saved.pipeline, "entity_name": "events", "before": None, "after": None}
+    with home.database.transaction() as connection:
+        for severity, action, others in ((0, "run", 4), (1, "pause", 100)):
+            line = {**row, "severity": severity, "action": action, "message": action}
+            of_others = [{**line, "entity_id": str(number)} for number in range(others)]
+            connection.execute(sa.insert(log), [line, *of_others] * 100)
+        if not home.database.is_sqlite:
+            connection.exec_driver_sql("ANALYZE activity")
+    activity.wrote(home, "MEDIUM", Entity("mapping", saved.pipeline, "events/Charged"), "change", "told")
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
+        if "FROM activity" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(home.database.engine, "before_cursor_execute", note)
+    try:
+        found = operations.list_.on(home, pipeline="events", event_type="Charged").items
+    finally:
+        event.remove(home.database.engine, "before_cursor_execute", note)
+    assert [one.message for one in found] == ["told"]
+    explain = "EXPLAIN QUERY PLAN" if home.database.is_sqlite else "EXPLAIN"
+    with home.database.reading() as connection:
+        for statement, parameters in asked:
+            plan = "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {statement}", parameters))
+            assert "ix_activity_done" in plan, plan
+    assert len(asked) == 2
 
 
 def test_pages_hold_every_line_once_while_new_ones_come(home: Home) -> None:

@@ -14,6 +14,7 @@ from millrace.control import pages, sheets
 from millrace.control.pages import Page
 from millrace.control.people_tables import activity
 from millrace.control.secrets import HIDDEN
+from millrace.control.tables import pipelines
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
@@ -48,7 +49,10 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log. ``before`` and ``after`` hold only what differs; secrets in them are hidden (I7)."""
+    """One line of the log. ``before`` and ``after`` hold only what differs; secrets in them are hidden (I7).
+
+    ``pipeline``: what the pipeline of which it tells is called now; None where it tells of none, or that is gone.
+    """
 
     id: int
     at: datetime
@@ -56,6 +60,7 @@ class Entry:
     author: str
     author_kind: str
     entity: Entity
+    pipeline: str | None
     action: str
     message: str
     before: Any
@@ -139,17 +144,22 @@ def listed(
     where += [activity.c.at >= since] if since else []
     where += [activity.c.at < until] if until else []
     where += [activity.c.id < pages.number(after)] if after else []
-    query = sa.select(activity).where(*where).order_by(activity.c.id.desc()).limit(limit + 1)
+    # Of a pipeline tells also what tells of a mapping, an object, a position ... of it.
+    joined = activity.outerjoin(pipelines, pipelines.c.id == activity.c.entity_id)
+    query = sa.select(activity, pipelines.c.name.label("pipeline")).select_from(joined).where(*where)
+    query = query.order_by(activity.c.id.desc()).limit(limit + 1)
     with home.database.reading() as connection:
         found = [_entry(row) for row in connection.execute(query)]
     return pages.cut(found, limit, lambda entry: str(entry.id))
 
 
-def names_of(home: Home, entity: Entity) -> set[str]:
-    """What it is called, and what it was called in lines that are kept."""
-    of = (activity.c.team_id == home.actor.team_id, activity.c.entity == entity.type, activity.c.entity_id == entity.id)
+def names_of(home: Home, pipeline: Entity) -> set[str]:
+    """What the pipeline is called, and what it was called before the changes that are on record."""
+    a = activity.c
+    mine = (a.entity_id == pipeline.id, a.entity == pipeline.type, sa.text("severity > 0"), a.action == "change")
     with home.database.reading() as connection:
-        return {entity.name, *connection.execute(sa.select(activity.c.entity_name).where(*of).distinct()).scalars()}
+        found = connection.execute(sa.select(a.before).where(*mine)).scalars()
+        return {pipeline.name} | {before["name"] for before in found if before and "name" in before}
 
 
 def exported(
@@ -209,6 +219,7 @@ def _entry(row: Any) -> Entry:
         author=row.author,
         author_kind=row.author_kind,
         entity=Entity(row.entity, row.entity_id, row.entity_name),
+        pipeline=row.pipeline,
         action=row.action,
         message=row.message,
         before=row.before,

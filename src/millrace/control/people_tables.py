@@ -198,6 +198,8 @@ activity = Table(
     # For lists without what runs tell all day long.
     Index("ix_activity_told", "team_id", "id", sqlite_where=text("severity > 0")),
     Index("ix_activity_entity", "entity_id", "id"),
+    # For what people did to one thing of a pipeline, among all that its runs told.
+    Index("ix_activity_done", "entity_id", "entity", "id", sqlite_where=text("severity > 0")),
     Index("ix_activity_at", "at"),
     sqlite_autoincrement=True,
 )
@@ -205,10 +207,10 @@ activity = Table(
 
 @event.listens_for(activity, "before_create")
 def _partial(table: Table, connection: Connection, **_: Any) -> None:
-    """`ix_activity_told` is as partial in PostgreSQL. Said late: to name that dialect is to import it."""
+    """Indexes are as partial in PostgreSQL. Said late: to name that dialect is to import it."""
     if connection.dialect.name == "postgresql":
-        (told,) = [index for index in table.indexes if index.name == "ix_activity_told"]
-        told.dialect_options["postgresql"]["where"] = text("severity > 0")
+        for index in table.indexes:
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
 
 
 for _dialect, _statements in STAYS.items():

@@ -168,6 +168,8 @@ CREATE TABLE activity (
 
 CREATE INDEX ix_activity_at ON activity (at)
 
+CREATE INDEX ix_activity_done ON activity (entity_id, entity, id) WHERE severity > 0
+
 CREATE INDEX ix_activity_entity ON activity (entity_id, id)
 
 CREATE INDEX ix_activity_team ON activity (team_id, id)

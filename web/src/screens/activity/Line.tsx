@@ -52,17 +52,17 @@ function Told({ of }: { of: Entry }) {
         <dt>About</dt>
         <dd>
           {sentence(of.entity.type)}{' '}
-          {of.entity.type === 'pipeline' ? (
-            <Link to={at.pipeline(of.entity.name)}>{of.entity.name}</Link>
-          ) : (
+          {of.pipeline === null ? (
             of.entity.name
+          ) : (
+            <Link to={at.pipeline(of.pipeline)}>{of.entity.name}</Link>
           )}
         </dd>
-        {of.run_id !== null && of.entity.type === 'pipeline' && (
+        {of.run_id !== null && of.pipeline !== null && (
           <>
             <dt>Job</dt>
             <dd>
-              <Link to={at.job(of.entity.name, of.run_id)}>#{of.run_id}</Link>
+              <Link to={at.job(of.pipeline, of.run_id)}>#{of.run_id}</Link>
             </dd>
           </>
         )}
