@@ -76,7 +76,7 @@ def pause(home: Home, name: str) -> Pipeline:
         waiting = sa.select(segments.c.number).where(segments.c.pipeline_id == found.id, segments.c.state == "staged")
         if connection.execute(waiting.limit(1)).first() is not None:
             jobs.queue(connection, [Asked(found.id, "load", "MANUAL", {})], now)
-    _wrote(home, found, "MEDIUM", "pause", f"Pipeline {name} was paused", found.state, "PAUSED")
+        _wrote(home, found, "MEDIUM", "pause", f"Pipeline {name} was paused", found.state, "PAUSED")
     return pipelines.numbered(home, found.number)
 
 
@@ -88,7 +88,7 @@ def resume(home: Home, name: str) -> Pipeline:
     with home.database.transaction() as connection:
         _become(connection, found, "ACTIVE")
         slots.wake(connection, found.id, now)
-    _wrote(home, found, "MEDIUM", "resume", f"Pipeline {name} was resumed", found.state, "ACTIVE")
+        _wrote(home, found, "MEDIUM", "resume", f"Pipeline {name} was resumed", found.state, "ACTIVE")
     return pipelines.numbered(home, found.number)
 
 
@@ -105,8 +105,8 @@ def delete(home: Home, name: str) -> bool:
         _become(connection, found, "DELETING")
         slots.rest(connection, found.id)
         _stop(connection, found.id, now)
-    if found.state != "DELETING":
-        _wrote(home, found, "HIGH", "delete", f"Pipeline {name} was deleted", found.state, "DELETING")
+        if found.state != "DELETING":
+            _wrote(home, found, "HIGH", "delete", f"Pipeline {name} was deleted", found.state, "DELETING")
     return _buried(home, found.id, name)
 
 
@@ -139,9 +139,8 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
         # Somebody else may have given it another schedule meanwhile.
         if (new := pipelines.held(connection, found.id)) is not None:
             pipelines.keep_time(home, connection, new, now)
-    _wrote(
-        home, found, "MEDIUM", "priority", f"Priority of pipeline {name} is {wanted.lower()}", found.priority, wanted
-    )
+        told = f"Priority of pipeline {name} is {wanted.lower()}"
+        _wrote(home, found, "MEDIUM", "priority", told, found.priority, wanted)
     return pipelines.numbered(home, found.number)
 
 
@@ -202,9 +201,8 @@ def load_every(home: Home, destination: str, wanted: Schedule) -> None:
         query = sa.select(table.c.id, table.c.state).where(table.c.destination_id == found.id)
         for row in connection.execute(query).all():
             slots.begin(connection, row.id, "load", saved, now, active=row.state == "ACTIVE")
-    entity = Entity("destination", found.id, destination)
-    activity.wrote(home, "MEDIUM", entity, "schedule", f"Loads of destination {destination} have another schedule",
-                   old, saved)  # fmt: skip
+        told = f"Loads of destination {destination} have another schedule"
+        activity.wrote(home, "MEDIUM", Entity("destination", found.id, destination), "schedule", told, old, saved)
 
 
 def load_now(home: Home, destination: str) -> list[jobs.Job]:
