@@ -17,11 +17,17 @@ from sqlalchemy import event
 from tests.control.conftest import Desk
 from tests.control.people import acting, cheap, joined
 
+from millrace.connect.source import Stream
 from millrace.control import (
     activity,
     connections,
     crews,
+    drafts,
+    files,
+    jobs,
     lifecycle,
+    object_actions,
+    objects,
     pipelines,
     positions,
     records,
@@ -86,6 +92,45 @@ def test_every_change_has_its_line_with_author_and_what_was_before(home: Home, s
         ("destination", "delete"),
     ]
     assert {entry.author for entry in activity.listed(home, entity="pipeline").items[:2]} == {"ada@example.com"}
+
+
+def test_what_people_have_done_by_others_is_told_as_theirs(home: Home, saved: Desk, tmp_path: Path) -> None:
+    """Workers read and load; drafts and files are not yet part of anything."""
+    cheap(home)
+    joined(home, "ada@example.com", "TEAM_ADMIN")
+    ada = acting(home, "ada@example.com")
+    objects.seen(home.database, saved.pipeline, [Stream("Charged"), Stream("Viewed")])
+    start = len(actions(home))
+    job = jobs.start(ada, "events").run.id
+    assert jobs.start(ada, "events").run.id == job, "nothing more is done"
+    jobs.cancel(ada, job)
+    jobs.cancel(ada, job)
+    resync = jobs.start(ada, "events", kind="resync", mode="drop-and-load").run.id
+    assert (newest(ada).severity, newest(ada).run_id) == ("MEDIUM", resync)
+    assert newest(ada).after == {"kind": "resync", "mode": "drop-and-load"}
+    jobs.cancel(ada, resync)
+    object_actions.bulk(ada, "events", ["Charged", "Viewed"], "restart")
+    draft = drafts.save(ada, name="later", source_type="clevertap", config={"passcode": "hunter2", "region": "EU"})
+    drafts.save(ada, name="later", source_type="clevertap", config={"region": "IN"}, number=draft.number)
+    assert (newest(ada).before["config"], newest(ada).after["config"]) == ({"region": "EU"}, {"region": "IN"})
+    drafts.remove(ada, draft.number)
+    (tmp_path / "names.csv").write_text("Event Name\n")
+    files.put(ada, "names.csv", tmp_path / "names.csv")
+    assert actions(home)[start:] == [
+        ("pipeline", "start"),
+        ("pipeline", "cancel"),
+        ("pipeline", "start"),
+        ("pipeline", "cancel"),
+        ("pipeline", "start"),
+        ("object", "restart"),
+        ("object", "restart"),
+        ("draft", "create"),
+        ("draft", "change"),
+        ("draft", "delete"),
+        ("file", "put"),
+    ]
+    entries = activity.listed(home, severity="LOW").items[: len(actions(home)) - start]
+    assert {entry.author for entry in entries} == {"ada@example.com"} and "hunter2" not in repr(entries)
 
 
 def _wish(found: pipelines.Pipeline) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.control import commits, pipelines, positions, retention, runs
+from millrace.control import activity, commits, pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Lane, Passed
@@ -470,6 +470,8 @@ def test_a_table_of_the_users_that_has_the_name_of_a_fresh_one_is_never_taken(ri
     assert (rig.query("SELECT * FROM mine"), rig.rows("items", "id")) == (before, [2] if found else [])
     rig.change("ALTER TABLE mine RENAME TO items__fresh")
     runs.reset(rig.home, PIPELINE, drop_tables=True)
+    line = activity.listed(rig.home, severity="HIGH").items[0]
+    assert (line.action, line.before, line.after) == ("reset", {"tables": ["items"]}, {"dropped": True})
     assert (rig.exists("items"), rig.query("SELECT * FROM items__fresh")) == (False, before)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Who has an address; the operator of the machine and Millrace itself have none.
 _PEOPLE = frozenset({"user", "key"})
 
+# What is told of jobs changes nothing of the pipeline.
+_JOBS = ("run", "start", "cancel")
+
 
 @dataclass(frozen=True, slots=True)
 class Authors:
@@ -29,7 +32,7 @@ class Authors:
 def authors(home: Home, pipeline_ids: Sequence[str]) -> dict[str, Authors]:
     """Those of each pipeline. Few steps into the log for each, however many runs stand in it."""
     a, p = activity.c, pipelines.c
-    told = sa.and_(a.entity_id == p.id, a.entity == "pipeline", a.action != "run")
+    told = sa.and_(a.entity_id == p.id, a.entity == "pipeline", a.action.not_in(_JOBS))
     # What a change tells stands at the moment of the change or right behind it.
     behind = sa.select(a.id).where(a.at >= p.changed_at).order_by(a.at).limit(1).scalar_subquery().correlate(pipelines)
     made = sa.select(a.id).where(a.entity_id == p.id).order_by(a.id).limit(1).scalar_subquery()

@@ -24,6 +24,7 @@ from millrace.control import (
     sealing,
     secrets,
 )
+from millrace.control.activity import Entity, Severity, wrote
 from millrace.control.clock import clock
 from millrace.control.numbers import following
 from millrace.control.pages import Page
@@ -100,6 +101,11 @@ def save(
             connection.execute(sa.insert(drafts).values(row))
         else:
             connection.execute(sa.update(drafts).where(drafts.c.id == old.id).values(row))
+        # It is kept again and again while somebody types.
+        severity: Severity = "MEDIUM" if old is None else "LOW"
+        was = None if old is None else {"name": old.name, **old.chosen}
+        action, told = "create" if old is None else "change", f"draft #{number} ({name}) was kept"
+        wrote(home, severity, Entity("draft", id_, name), action, told, was, {"name": name, **kept})
     assert number is not None
     return find(home, number)
 
@@ -125,9 +131,11 @@ def page(home: Home, *, after: str | None = None, limit: int = 100) -> Page[Draf
 def remove(home: Home, number: int) -> None:
     """The draft is given up."""
     home.actor.must("pipelines.create")
-    find(home, number)
+    found = _row(home, number)
     with home.database.transaction() as connection:
-        connection.execute(sa.delete(drafts).where(drafts.c.number == number))
+        connection.execute(sa.delete(drafts).where(drafts.c.id == found.id))
+        entity = Entity("draft", found.id, found.name)
+        wrote(home, "MEDIUM", entity, "delete", f"draft #{number} ({found.name}) was given up")
 
 
 def finish(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from millrace.connect.config import Settings
+from millrace.control.activity import Entity, wrote
 from millrace.control.document import absolute, is_local
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, EnvironmentProblem
@@ -55,6 +56,7 @@ def put(home: Home, name: str, content: Path) -> Stored:
         ) from cause
     finally:
         draft.unlink(missing_ok=True)
+    wrote(home, "LOW", Entity("file", None, name), "put", f"file {name} was sent", after={"size_bytes": size_bytes})
     return Stored(name, size_bytes)
 
 

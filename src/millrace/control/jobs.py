@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from millrace.connect import registry
 from millrace.control import pages, pipelines, records, run_objects, slots, tasks
+from millrace.control.activity import Entity, Severity, wrote
 from millrace.control.pages import Page
 from millrace.control.records import RunKind, RunRecord, RunStatus
 from millrace.control.run_objects import ObjectRow
@@ -156,6 +157,9 @@ def start(
         if going is None:
             asked = Asked(found.id, kind, trigger or _asked(home), arguments, tasks.BY_HAND)
             (going,) = queue(connection, [asked], now)
+            severity: Severity = "MEDIUM" if kind == "resync" else "LOW"
+            said = f"job {going} of {found.name} was asked for"
+            wrote(home, severity, found.entity, "start", said, after={"kind": kind, **arguments}, run_id=going)
             if kind == "run" and not only:
                 slots.begin_by_hand(connection, found.id, now)
     return find(home, going)
@@ -224,9 +228,8 @@ def cancel(home: Home, job: str | int) -> Job:
     now = home.database.now()
     with home.database.transaction() as connection:
         row = connection.execute(sa.select(runs).where(runs.c.id == found.run.id)).one()
-        if row.status == "QUEUED" and tasks.drop_waiting(connection, row.pipeline_id, now, run=row.id):
-            pass
-        elif row.status in ACTIVE:
+        ends = row.status == "QUEUED" and bool(tasks.drop_waiting(connection, row.pipeline_id, now, run=row.id))
+        if not ends and row.status in ACTIVE:
             task = connection.execute(sa.select(tasks_table.c.id).where(tasks_table.c.run_id == row.id)).first()
             if task is None:
                 raise ConfigError(
@@ -236,7 +239,12 @@ def cancel(home: Home, job: str | int) -> Job:
                 )
             wish = {"cancel_at": row.cancel_at or now, "status": "CANCELLING"}
             # It may have ended a moment ago.
-            connection.execute(sa.update(runs).where(runs.c.id == row.id, runs.c.ended_at.is_(None)).values(wish))
+            mine = sa.update(runs).where(runs.c.id == row.id, runs.c.ended_at.is_(None))
+            ends = connection.execute(mine.values(wish)).rowcount == 1 and row.cancel_at is None
+        if ends:
+            entity = Entity("pipeline", row.pipeline_id, found.run.pipeline)
+            told = f"job {row.id} of {found.run.pipeline} was cancelled"
+            wrote(home, "MEDIUM", entity, "cancel", told, run_id=row.id)
     return find(home, found.run.id)
 
 

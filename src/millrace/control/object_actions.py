@@ -57,6 +57,11 @@ BECAME: Mapping[str, str] = {
     "include": "is included again",
 }
 
+RESTARTED: Mapping[str, str] = {
+    "restart": "Object {} of {} is read again from its beginning",
+    "restart_historical": "The history of object {} of {} is read again",
+}
+
 # Those that begin a job need an active pipeline, too.
 BEGINS = frozenset(("run_now", "restart", "restart_historical"))
 
@@ -118,7 +123,7 @@ def restart(home: Home, pipeline: str, name: str) -> Job:
     """The object is read again from its beginning. Rows merge into its table."""
     found, one = _allowed(home, pipeline, name, "restart")
     job = jobs.start(home, pipeline, only=[one.name], lanes=("incremental", "historical"), trigger="RESTART")
-    _wrote(home, found, one, "restart", f"Object {one.name} of {pipeline} is read again from its beginning")
+    _wrote(home, found, one, "restart", RESTARTED["restart"].format(one.name, pipeline))
     return job
 
 
@@ -130,7 +135,7 @@ def restart_historical(home: Home, pipeline: str, name: str) -> Job:
             f"object {one.name} of {pipeline} has no history of its own", hint="Restart it.", code="no_history"
         )
     job = jobs.start(home, pipeline, only=[one.name], lanes=("historical",), trigger="RESTART")
-    _wrote(home, found, one, "restart_historical", f"The history of object {one.name} of {pipeline} is read again")
+    _wrote(home, found, one, "restart_historical", RESTARTED["restart_historical"].format(one.name, pipeline))
     return job
 
 
@@ -269,17 +274,22 @@ def bulk(home: Home, pipeline: str, names: Sequence[str], action: Action) -> lis
 
 def _together(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
     """One job of all the objects that allow it: a pipeline has one at a time."""
-    may: list[str] = []
+    may: list[tuple[Pipeline, Object]] = []
     found: list[Done] = []
     for name in names:
         try:
-            may.append(_allowed(home, pipeline, name, action)[1].name)
+            may.append(_allowed(home, pipeline, name, action))
             found.append(Done(name))
         except MillraceError as error:
             found.append(Done(name, error.problem))
     lanes = {"restart": ("incremental", "historical"), "restart_historical": ("historical",)}.get(action, ())
     if may:
-        jobs.start(home, pipeline, only=may, lanes=lanes, trigger="RESTART" if lanes else None)
+        only = [one.name for _, one in may]
+        jobs.start(home, pipeline, only=only, lanes=lanes, trigger="RESTART" if lanes else None)
+    if lanes:
+        with home.database.transaction():
+            for flow, one in may:
+                _wrote(home, flow, one, action, RESTARTED[action].format(one.name, pipeline))
     return found
 
 

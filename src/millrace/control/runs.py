@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from millrace.connect.log import LOG
 from millrace.connect.source import Clock, Slice, Source, Stream
 from millrace.control import file_notes, log_watch, pipelines, records, retention
+from millrace.control.activity import wrote
 from millrace.control.clock import clock as machine_clock
 from millrace.control.crews import BY_HAND, Crew, Order, crew, visit
 from millrace.control.records import RunKind, RunRecord
@@ -247,6 +248,8 @@ def reset(home: Home, pipeline: str, *, drop_tables: bool = False) -> list[str]:
                 if drop_tables:
                     destination.drop(name)
         ours.books.drop_everything()
+        told = f"pipeline {pipeline} was reset: its next run reads the whole history"
+        wrote(home, "HIGH", ours.pipeline.entity, "reset", told, {"tables": names}, {"dropped": drop_tables})
     return names
 
 
