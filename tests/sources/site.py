@@ -40,6 +40,11 @@ class Followed:
         )
         return self
 
+    def change(self, **settings: Any) -> None:
+        """Some settings of the source are others."""
+        config = {**connections.find(self.home, "source", "shop").config, **settings}
+        connections.change(self.home, "source", "shop", config=config, keep_secrets=True)
+
     def run(self, **more: Any) -> RunRecord:
         return runs.run(self.home, PIPELINE, **more)
 

@@ -329,6 +329,12 @@ class Source(ABC, Generic[C]):
         """
         return None
 
+    def forget_log(self) -> None:
+        """What the system keeps for a pipeline that follows its log, or did so with other settings, is gone from it, as
+        `Log.forget` has it."""
+        if (log := self.log()) is not None:
+            log.forget()
+
     def must_match(self, stream: Stream, cursor: JSON) -> None:  # noqa: ARG002  for those whose keys may change
         """Raises ConfigError where rows that are read now do not take the places of those that a read with this cursor
         of the incremental lane brought: in one table, they would stand beside them."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from millrace.connect.log import LOG
 from millrace.connect.source import Context
 from millrace.control import activity, connections
 from millrace.control.activity import Entity
 from millrace.control.clock import clock
 from millrace.control.tables import connections as connection_table
-from millrace.control.tables import pipelines
+from millrace.control.tables import cursor_history, pipelines
 from millrace.errors import MillraceError
 
 if TYPE_CHECKING:
@@ -43,8 +44,15 @@ def forget(home: Home, pipeline_id: str, name: str) -> None:
     try:
         source = connections.build_source(home, found.source_id, Context(clock=clock(), pipeline=pipeline_id))
         with closing(source):
-            if (log := source.log()) is not None:
-                log.forget()
+            if source.log() is not None or _followed(home, pipeline_id):
+                source.forget_log()
     except MillraceError as error:
         message = f"the source of pipeline {name} may still keep its log for it: {error.message} {error.hint or ''}"
         activity.wrote(home, "HIGH", Entity("pipeline", pipeline_id, name), "forget", message)
+
+
+def _followed(home: Home, pipeline_id: str) -> bool:
+    """The pipeline has followed a log, whatever its settings are now."""
+    mine = (cursor_history.c.pipeline_id == pipeline_id, cursor_history.c.stream == LOG)
+    with home.database.reading() as connection:
+        return connection.execute(sa.select(cursor_history.c.id).where(*mine).limit(1)).first() is not None

@@ -27,7 +27,7 @@ from millrace.engine.meter import Meter
 from millrace.engine.policy import Policy
 from millrace.engine.stage import Draft, Stage
 from millrace.engine.watch import Ending, Unwatched, Watch
-from millrace.errors import ConfigError, DataError, ObjectRefused, RateLimited, Stale, Transient
+from millrace.errors import ConfigError, DataError, MillraceError, ObjectRefused, RateLimited, Stale, Transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +146,14 @@ class Sync:
             without = {stream.name for stream in self.source.streams() if not stream.historical}
             if lost := sorted(place.streams & without):
                 self.note(missed(lost))
+            why = ""
+            try:
+                self.source.forget_log()
+            except MillraceError as error:
+                why = f"; what its system keeps for that may still be there: {error.message}. {error.hint or ''}"
             # Whoever follows it again has been away.
             self.shelf.restart(LOG, lanes=("incremental",), marks=False, fresh=None)
-            self.note(
-                Note(
-                    "log_left",
-                    "the log of the source is not followed any more; what its system keeps for that, as a replication "
-                    "slot of PostgreSQL, which keeps its log from being removed, stays until it is dropped there",
-                )
-            )
+            self.note(Note("log_left", f"the log of the source is not followed any more{why}"))
         mappings = self.mappings()
         self.tell_modes(mappings)
         for stream in self.streams:

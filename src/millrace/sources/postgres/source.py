@@ -54,11 +54,17 @@ class Source(AnySource[Config]):
         return followed(self._server, found)
 
     def log(self) -> Log | None:
-        if self.config.ingestion_mode == "log" and self._log is None:
+        return self._made_log() if self.config.ingestion_mode == "log" else None
+
+    def _made_log(self) -> Log:
+        if self._log is None:
             from millrace.sources.postgres.log.log import Log  # which brings another driver
 
             self._log = Log(self._server, self._described)
         return self._log
+
+    def forget_log(self) -> None:
+        self._made_log().forget()
 
     def read(self, reading: Reading) -> Iterator[Item]:
         return self._read(reading)

@@ -28,8 +28,7 @@ def switched(site: Site, shop: Database) -> Callable[[str, LoadMode], Site]:
     def to(way: str, load_mode: LoadMode) -> Site:
         if not connections.listed(site.home, "source"):
             return site.create(load_mode, ingestion_mode=way)
-        config: dict[str, Any] = {**connections.find(site.home, "source", "shop").config, "ingestion_mode": way}
-        connections.change(site.home, "source", "shop", config=config, keep_secrets=True)
+        site.change(ingestion_mode=way)
         return site
 
     return to
@@ -62,6 +61,59 @@ def test_a_log_that_was_not_followed_for_a_while_is_followed_behind_a_new_histor
     shop.run("INSERT INTO t VALUES (4, 'd')")
     site.run()
     assert site.rows("t", "id") == [(1,), (2,), (3,), (4,)]
+
+
+@pytest.mark.parametrize("runs_again", [True, False])
+def test_nothing_is_kept_at_the_server_for_a_log_that_is_not_followed_any_more(
+    switched: Callable[[str, LoadMode], Site], shop: Database, *, runs_again: bool
+) -> None:
+    site = switched("log", "merge")
+    site.run()
+    kept = (
+        f"SELECT slot_name::text FROM pg_replication_slots WHERE slot_name LIKE 'millrace_{site.id}%' "
+        f"UNION ALL SELECT pubname FROM pg_publication WHERE pubname LIKE 'millrace_{site.id}%'"
+    )
+    assert len(shop.run(kept)) == 3
+    switched("table", "merge")
+    if runs_again:
+        site.run()
+    else:
+        site.delete()
+    assert shop.run(kept) == []
+
+
+def test_what_the_server_keeps_for_a_log_that_was_left_and_cannot_be_taken_away_is_told(
+    switched: Callable[[str, LoadMode], Site], shop: Database
+) -> None:
+    site = switched("log", "merge")
+    site.run()
+    shop.run("DROP ROLE IF EXISTS asker", "CREATE ROLE asker LOGIN PASSWORD 'pw'", "GRANT SELECT ON t TO asker")
+    site.change(ingestion_mode="table", db_user="asker", db_password="pw")
+    (left,) = (note.message for note in site.run().notes if note.code == "log_left")
+    assert "may still be there" in left and f"pg_drop_replication_slot('{site.slots()[0]}')" in left
+
+
+def test_publications_of_ours_go_where_the_user_brings_one(
+    switched: Callable[[str, LoadMode], Site], shop: Database
+) -> None:
+    site = switched("log", "merge")
+    site.run()
+    ours = f"SELECT count(*) FROM pg_publication WHERE pubname LIKE 'millrace_{site.id}%'"
+    shop.run("INSERT INTO t VALUES (3, 'c')")
+    shop.run("CREATE PUBLICATION own FOR TABLE t WITH (publish_via_partition_root = true)")
+    try:
+        shop.run("INSERT INTO t VALUES (4, 'd')")
+        site.change(publication_name="own")
+        site.run()
+        shop.run("INSERT INTO t VALUES (5, 'e')")
+        site.run()
+        assert shop.run(ours) == [(0,)]
+        site.change(publication_name=None)
+        shop.run("INSERT INTO t VALUES (6, 'f')")
+        site.run()
+        assert site.rows("t", "id") == [(1,), (2,), (3,), (4,), (5,), (6,)] and shop.run(ours) == [(2,)]
+    finally:
+        shop.run("DROP PUBLICATION own")
 
 
 def test_rows_of_the_log_are_not_appended_once_more_by_queries(

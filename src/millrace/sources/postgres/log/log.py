@@ -98,10 +98,15 @@ class Log(AnyLog):
             if following.cursor is not None:
                 publishing.reachable(side, self._names, lsn(following.cursor["lsn"]), history.seen(following))
             publishing.publish(side, self._names, tables)
-            now = untold.tables(side, [*tables])
+            now, publications = untold.tables(side, [*tables]), [*self._names.publications]
             if following.cursor is None:
-                yield Checkpoint({**self._begin(side), "tables": untold.kept(now)})
+                yield Checkpoint({**self._begin(side), "tables": untold.kept(now), "publications": publications})
                 return
+            # Others may not have been there yet where the log is read from on, for which the server would refuse it.
+            read = following.cursor.get("publications", publications)
+            if self._names.own is not None and read == publications:
+                with suppress(MillraceError):  # they go with the pipeline at the latest
+                    publishing.drop_ours(side, self._names, self._context.clock)
             wished = self._wished(side)
             if failover.goes_on(side, self._names) != wished and not self._alter(side, goes_on=wished):
                 return
@@ -113,7 +118,7 @@ class Log(AnyLog):
             publishing.await_writers(side, [*tables.keys() & {*fresh}], self._context)
             seen = untold.kept(now) | untold.awaiting(before, following.streams)
             gone = untold.emptied(side, self._context.clock, before, now, following.streams)
-            yield from Read(self, side, following, described, identities, seen, gone).changes()
+            yield from Read(self, side, following, described, identities, seen, gone, read).changes()
 
     def confirm(self, cursor: JSON) -> None:
         wire, self._wire = self._wire, None
@@ -138,7 +143,8 @@ class Log(AnyLog):
         if at > end:
             raise no_such_place(wanted, f"the log ends at {lsn_text(end)}")
         # The place is one of the server as it is now, whatever timeline was read before.
-        return {"lsn": lsn_text(at), "unseen": known[0]["unseen"], "tables": known[0].get("tables", {})}
+        kept = ("unseen", "tables", "publications")
+        return {"lsn": lsn_text(at), **{name: known[0][name] for name in kept if name in known[0]}}
 
     def reaches(self, cursor: JSON, read: JSON) -> bool:
         return lsn(cursor["lsn"]) >= lsn(read["lsn"])
@@ -147,9 +153,12 @@ class Log(AnyLog):
         self.close()
         try:
             with closing(Side(self._server.uri(), errors_of(self._config))) as side:
-                publishing.drop_all(side, self._names, self._context.clock)
+                publishing.drop_slot(side, self._names, self._context.clock)
+                publishing.drop_ours(side, self._names, self._context.clock)
         except MillraceError as error:
-            error.hint = f"Say at the server: SELECT pg_drop_replication_slot('{self._names.slot}')."
+            ours = f"{quoted(self._names.all)}, {quoted(self._names.inserts)}"
+            drop = f"SELECT pg_drop_replication_slot('{self._names.slot}'); DROP PUBLICATION IF EXISTS {ours};"
+            error.hint = f"Say at the server: {drop}"
             raise
 
     def close(self) -> None:
@@ -209,9 +218,9 @@ class Log(AnyLog):
     def _wired(self) -> Wire:
         return Wire(self._server.uri(), errors_of_log(self._config), self._config.connect_timeout_s)
 
-    def opened(self, at: int, *places: tuple[int, int | None]) -> tuple[Wire, int | None]:
-        """The server, which has all in front of the ``places``, sends what was committed behind ``at``; with it the
-        server's timeline.
+    def opened(self, at: int, publications: Sequence[str], *places: tuple[int, int | None]) -> tuple[Wire, int | None]:
+        """The server, which has all in front of the ``places``, sends what was committed behind ``at`` and is in the
+        publications; with it the server's timeline.
 
         One that is just ending a connection of ours is waited for."""
         self.close()
@@ -221,7 +230,7 @@ class Log(AnyLog):
             wire = self._wired()
             try:
                 timeline = failover.reached(wire, *places)
-                wire.start(self._names.slot, at, self._options(wire))
+                wire.start(self._names.slot, at, _options(wire, publications))
             except Transient as error:
                 wire.close()
                 if error.code != _IN_USE or clock.monotonic() > until:
@@ -233,14 +242,6 @@ class Log(AnyLog):
             else:
                 self._wire = wire
                 return wire, timeline
-
-    def _options(self, wire: Wire) -> dict[str, str]:
-        names = ", ".join(quoted(name) for name in self._names.publications)
-        version = int(wire.ask("SHOW server_version_num")[0][0] or 0)
-        options = {"proto_version": "1", "publication_names": names.replace("'", "''")}
-        if version >= 140_000:
-            options |= {"proto_version": "2", "streaming": "on"}
-        return options
 
     def _say(
         self,
@@ -279,3 +280,12 @@ class Log(AnyLog):
     @property
     def config(self) -> Config:
         return self._config
+
+
+def _options(wire: Wire, publications: Sequence[str]) -> dict[str, str]:
+    names = ", ".join(quoted(name) for name in publications)
+    version = int(wire.ask("SHOW server_version_num")[0][0] or 0)
+    options = {"proto_version": "1", "publication_names": names.replace("'", "''")}
+    if version >= 140_000:
+        options |= {"proto_version": "2", "streaming": "on"}
+    return options

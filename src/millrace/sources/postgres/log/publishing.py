@@ -391,9 +391,8 @@ def drop_slot(side: Side, names: Names, clock: Clock) -> None:
         clock.sleep(_PAUSE_S)
 
 
-def drop_all(side: Side, names: Names, clock: Clock) -> None:
-    """Slot and publications are gone."""
-    drop_slot(side, names, clock)
-    if names.own is None:
-        for name in names.publications:
-            side.alone(f"DROP PUBLICATION IF EXISTS {quoted(name)}", clock)
+def drop_ours(side: Side, names: Names, clock: Clock) -> None:
+    """The publications that Millrace made are gone; one of the user's is not touched."""
+    sql = "SELECT pubname::text FROM pg_publication WHERE pubname = ANY(%s)"
+    for (name,) in side.rows(sql, [names.all, names.inserts]):
+        side.alone(f"DROP PUBLICATION IF EXISTS {quoted(name)}", clock)

@@ -60,6 +60,8 @@ class Read:
     """The tables in the catalogue, as the position recalls them (`untold.kept`)."""
     emptied: Sequence[Emptied]
     """Partitions that were emptied: by themselves, where the log does not tell of it up to its end."""
+    publications: Sequence[str]
+    """Whose changes are read; up to the end of the log, from where on it is read by those that are wished."""
     messages: Messages = field(default_factory=Messages)
     tables: dict[int, Changes | None] = field(default_factory=dict[int, "Changes | None"])
     bases: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
@@ -82,13 +84,13 @@ class Read:
         self.over = list(self.following.cursor["unseen"])
         target = self.side.end_of_log(self.log.context.clock)
         if self.at >= target:
-            if self.emptied:
+            if self.emptied or [*self.publications] != [*self.log.names.publications]:
                 self.timeline = self.following.cursor.get("timeline")
                 yield from self._last()
             return
         try:
             place = (self.at, self.following.cursor.get("timeline"))
-            wire, self.timeline = self.log.opened(self.at, place, *history.seen(self.following))
+            wire, self.timeline = self.log.opened(self.at, self.publications, place, *history.seen(self.following))
             yield from self._until(target, wire)
         finally:
             self._nobody()
@@ -147,7 +149,7 @@ class Read:
         for one in self.emptied:
             if one.root not in self.truncated:
                 self.log.context.note(untold.note_of(one))
-        self.emptied = ()
+        self.emptied, self.publications = (), self.log.names.publications
         yield from self._checkpoint()
 
     def _await_standbys(self, target: int) -> None:
@@ -209,7 +211,8 @@ class Read:
             now = self.side.snapshot()
             self.over = [one for one in self.over if not now.sees(one)]
         seen = untold.settled(self.seen, self.following.cursor.get("tables", {}), self.emptied, self.truncated)
-        yield Checkpoint({"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline, "tables": seen})
+        place = {"lsn": lsn_text(self.at), "unseen": self.over, "timeline": self.timeline}
+        yield Checkpoint({**place, "tables": seen, "publications": [*self.publications]})
 
     def _changes_of(self, told: Told) -> Changes | None:
         """The table as it is from here on; None for one that is not followed."""
