@@ -327,10 +327,15 @@ def _revision(database: Database) -> str | None:
     """The revision that the database is at; None when it has no schema of ours yet."""
     try:
         with database.engine.connect() as plain, plain.execution_options(**{_READING: True}).begin():
-            return plain.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            # Asked first: of an error SQLAlchemy wants to know whether it is one of asyncio's, and imports that.
+            if (
+                database.is_sqlite
+                and not plain.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").first()
+            ):
+                return None
+            return plain.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     except DBAPIError as cause:
-        text = str(cause.orig)
-        if "no such table" in text or getattr(cause.orig, "sqlstate", None) in ("42P01", "3F000"):
+        if getattr(cause.orig, "sqlstate", None) in ("42P01", "3F000"):
             return None
         raise _in_words(cause, database.shown) from cause
 

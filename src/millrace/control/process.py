@@ -7,8 +7,9 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from types import ModuleType
 from typing import NoReturn
+
+from millrace.control.libraries import spare
 
 # mallopt(3): the number of arenas from which glibc takes memory.
 _M_ARENA_MAX = -8
@@ -22,17 +23,6 @@ _LARGE_BYTES = 1 << 20
 # wait that long each time while rows are mapped. Measured in four pairs of runs: from 1 % slower to 13 % faster.
 _SWITCH_S = 0.0005
 
-# Libraries read these when they are imported. Arrow's own code takes its memory from the C library; pydantic does not
-# look through all installed packages for plugins; the linear algebra of numpy, which we have no use for, starts no
-# threads, which spin for a tenth of a second.
-_LIBRARIES = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYDANTIC_DISABLE_PLUGINS": "__all__",
-}
-# What libraries write into their documentation when they are imported, which takes longer than the rest of
-# `pyarrow.compute`; nobody reads it here. Where a library has no such module any more, nothing is gained or lost.
-_UNREAD = ("pyarrow.vendored.docscrape", "numpy._core._add_newdocs")
 # New objects until Python looks for cycles among them. What is imported holds hardly any and stays, and what a page is
 # read into holds none; to look every 700 objects, as Python does by itself, takes a tenth of a small sync.
 _STARTING = 200_000
@@ -46,12 +36,7 @@ _code: int | None = None
 def begin() -> None:
     """The process runs a command of ours and nothing else. Called before anything is imported that need not be."""
     global _begun
-    for name, value in _LIBRARIES.items():
-        os.environ.setdefault(name, value)
-    for name in _UNREAD:
-        if name not in sys.modules:
-            unread = sys.modules[name] = ModuleType(name)
-            unread.__dict__["NumpyDocString"] = lambda _text: {"Parameters": ()}  # what `pyarrow.compute` asks for
+    spare()
     gc.set_threshold(_STARTING, *gc.get_threshold()[1:])
     if hasattr(sys, "setdlopenflags"):
         # A function of a library is looked up when it is first called. Arrow and DuckDB have tens of thousands that no
