@@ -59,7 +59,7 @@ export function Component() {
           </Group>
         }
         told={
-          found && (
+          found ? (
             <>
               <Link to={at.pipeline(name, 'settings')} className="plain">
                 {found.source}
@@ -68,6 +68,9 @@ export function Component() {
               <span style={{ whiteSpace: 'nowrap' }}>{told(found.schedule)}</span>
               <Next at={found.next_at} />
             </>
+          ) : (
+            // The line keeps its place, so that what is below does not move from under the pointer.
+            !pipeline.error && '\u00a0'
           )
         }
         actions={
