@@ -325,6 +325,8 @@ def test_a_long_body_that_comes_steadily_is_waited_for(impatient: tuple[str, tup
 
 def test_callers_who_do_not_take_their_answer_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "READER_TIMEOUT_S", 3.0)
+    # A connection is looked at no sooner than when its first head had to be there.
+    monkeypatch.setattr(listening, "HEAD_TIMEOUT_S", 1.5)
     size, gone = 16 << 20, set[int]()
     lost = listening.Impatient.connection_lost
 
