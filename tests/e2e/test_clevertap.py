@@ -743,6 +743,24 @@ def test_a_load_mode_that_is_changed_holds_for_tables_that_are_filled_anew(build
         assert len(world.rows(table)) == count
 
 
+def test_a_load_mode_that_is_changed_while_tables_are_filled_anew_holds_for_none_of_them(build: Callable[..., World]):
+    world = build("Charged", "Search", source_config={"tables": "each"})
+    for name, device in (names := {"Charged": "__d1", "Search": "__d2"}).items():
+        put(world, event(name, START - timedelta(hours=3), device) | {"profile": {"profileData": {"plan": "free"}}})
+    world.run()
+    world.simulator.faults.set([{"effect": "server_error", "event": "Search"}])
+    runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
+    world.simulator.faults.clear()
+    pipelines.change(world.home, "clevertap", replace(pipelines.find(world.home, "clevertap").wish, load_mode="append"))
+    world.run()
+    # The source reads for all tables of an object alike, and rows of one came for a merge already.
+    for device in names.values():
+        world.simulator.set_profile(PROJECT, device, {"profileData": {"plan": "gold"}})
+    world.run()
+    rows = [*world.rows("charged"), *world.rows("search")]
+    assert [json.loads(row["profile_data"])["plan"] for row in rows] == ["gold", "gold"]
+
+
 def test_each_table_is_compared_by_how_it_is_loaded(build: Callable[..., World]):
     world = build("Charged", "Search", source_config={"tables": "each"})
     put(world, *(event(name, START - timedelta(days=1)) for name in ("Charged", "Search") for _ in range(2)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import replace
 
@@ -37,9 +37,11 @@ def unlike(known: Dict[str, Mapping], modes: Dict[str, LoadMode], mode: LoadMode
     return found
 
 
-def begin(mappings: Mappings, unlike: Callable[[Mappings], Dict[str, LoadMode]], anew: Iterable[Shelved]) -> None:
-    """Tables that are filled ``anew``, and have no row yet, begin as is wished by now."""
-    streams = {one.mapping.stream for one in anew}
+def begin(mappings: Mappings, unlike: Callable[[Mappings], Dict[str, LoadMode]], tables: Sequence[Shelved]) -> None:
+    """Tables that are filled anew begin as is wished by now, where none of their objects' rows have come yet: a source
+    reads an object's rows for all of its tables alike."""
+    begun = {source for one in tables if one.last or not one.fresh for source in one.mapping.sources}
+    streams = {one.mapping.stream for one in tables if not one.mapping.sources & begun}
     # What is made of an object follows it, so it is looked at again once the object has another mode.
     while begun := {stream: mode for stream, mode in unlike(mappings).items() if stream in streams}:
         for stream, mode in begun.items():

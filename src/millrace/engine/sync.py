@@ -238,7 +238,7 @@ class Sync:
                 mapping = replace(mapping, deletes=True, version=mapping.version + 1)
             mappings.put(switched(mapping, stream, self.naming, auto=self.auto, policy=self.policy))
         if self.unlike(mappings):
-            load_modes.begin(mappings, self.unlike, (one for one in self.shelf.tables() if one.fresh and not one.last))
+            load_modes.begin(mappings, self.unlike, self.shelf.tables())
         return mappings
 
     def unlike(self, mappings: Mappings) -> dict[str, LoadMode]:
