@@ -15,7 +15,17 @@ from tests.control.people import joined
 from tests.control.sources import Script
 from tests.rest.conftest import Keys
 
-from millrace.control import alert_events, alert_routing, alerts, connections, objects, pipelines, transformations
+from millrace.control import (
+    alert_events,
+    alert_routing,
+    alerts,
+    connections,
+    jobs,
+    objects,
+    pipelines,
+    slots,
+    transformations,
+)
 from millrace.control import files as control_files
 from millrace.control import keys as control_keys
 from millrace.control.activity import Entity
@@ -89,6 +99,12 @@ def test_objects_of_a_new_pipeline_are_as_wanted_before_anything_is_read(
     found = {one["name"]: one for one in client.get(f"{API}/pipelines/{number}/objects").json()["data"]}
     assert {name: one["state"] for name, one in found.items()} == {"Orders": "SKIPPED", "Users": "ACTIVE"}
     assert objects.find(home, "chosen", "Users").query_mode == {"mode": "full load"}
+    # Then it begins, by hand of whoever made it; its schedule goes on from there.
+    (job,) = jobs.page(home, "chosen").items
+    assert (job.run.status, job.trigger) == ("QUEUED", "API")
+    with home.database.reading() as connection:
+        due = slots.next_runs(connection, [pipelines.find(home, "chosen").id])
+    assert all(moment is not None and moment > home.database.now() for moment in due.values())
     # What cannot be leaves nothing behind, and nothing of another name is touched.
     before = client.get(f"{API}/pipelines").json()["data"]
     for name, given in (("other", [{"id": "Nothing"}]), ("other", [{"id": "Users", "config": {"mode": "guess"}}]),
@@ -131,7 +147,7 @@ def test_a_pipeline_is_made_with_its_source_and_shown_without_secrets(
         "auto_mapping": "DISABLED",
         "destination_table_prefix": "ct_",
         "json_parsing_strategy": "COLLAPSE",
-        "schedule": {"type": "ON_DEMAND", "frequency": None, "cron_expression": None, "timezone": None},
+        "schedule": {"type": "FREQUENCY", "frequency": 360, "cron_expression": None, "timezone": None},
     }
     assert expected.items() <= made.items()
     assert made["created_ts"] > 1_700_000_000_000
@@ -143,10 +159,14 @@ def test_a_pipeline_is_made_with_its_source_and_shown_without_secrets(
 
 @pytest.mark.parametrize(("wanted", "becomes"), [("STREAMING", "ACTIVE"), ("SINKING", "PAUSED")])
 def test_a_new_pipeline_begins_as_its_status_says(
-    client: httpx.Client, files: Path, destination: int, wanted: str, becomes: str
+    client: httpx.Client, home: Home, files: Path, destination: int, wanted: str, becomes: str
 ) -> None:
     made = client.post(f"{API}/pipelines", json=new(files, destination, status=wanted)).json()["data"]
     assert made["status"] == becomes
+    with home.database.reading() as connection:
+        (due,) = slots.next_runs(connection, [pipelines.numbered(home, made["id"]).id]).values()
+    # The scheduler looks for what is due now.
+    assert (due is not None and due <= home.database.now()) == (becomes == "ACTIVE")
     assert client.delete(f"{API}/pipelines/{made['id']}").status_code == 204
 
 

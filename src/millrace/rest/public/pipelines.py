@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from millrace.connect import registry
 from millrace.connect.destination import Strategy
 from millrace.control import (
     connections,
@@ -25,6 +26,7 @@ from millrace.control.home import Home
 from millrace.control.pages import Page
 from millrace.control.pipelines import Pipeline, Wish
 from millrace.control.priority import Priority
+from millrace.control.settings import workspace
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError, MillraceError
 from millrace.rest.asking import KeyRoute
@@ -170,7 +172,8 @@ def pipelines_listed(home: Viewing, limit: Limit = 20, starting_after: StartingA
 
 @router.post("", status_code=201)
 def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[PipelineTold]:
-    """A pipeline from a new source into a destination that there is."""
+    """A pipeline from a new source into a destination that there is. It runs as often as is usual for its source, and
+    at once unless it shall rest."""
     destination = _destination(home, body.destination_id)
     name = body.source_name or _free_name(home, body.source_type)
     options: dict[str, JSON] = {}
@@ -180,13 +183,14 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
     with worded({"name": "source_name"}, below="source_config"):
         config = files.placed(home, connections.config_class("source", type_), body.source_config)
         source = connections.create(home, "source", name, type_, config)
+    usual = registry.source(type_).frequency(legacy=workspace(home.database).legacy_frequency)
     wish = Wish(
         name=name,
         source=source.name,
         destination=destination.name,
         table_prefix=body.destination_table_prefix or "",
         auto_mapping=body.auto_mapping == "ENABLED",
-        schedule=None,
+        schedule=schedule.to_json(schedule.Schedule(every_s=usual.default_s)),
         options=options,
     )
     # Nothing is read of it before its objects are as wanted.
@@ -206,6 +210,7 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         raise
     if rests and not resting:
         pipelines.set_state(home, made.name, "ACTIVE")
+        jobs.start(home, made.name)
     return Data(data=one(home, made.number))
 
 
