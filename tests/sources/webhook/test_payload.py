@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from millrace.connect.intake.frames import Entry
 from millrace.sources.webhook.config import Config
@@ -45,6 +46,23 @@ def test_events_may_lie_deep_and_be_one_object() -> None:
     assert [one.fields for one in found] == [{"data": {"page": 1}, "v": 2, "n": 1}]
     found = apart({"data": {"items": [1, None]}}, config(events_path="data.items"))
     assert [one.fields for one in found] == [{"value": 1}, {"value": None}]
+
+
+def test_the_fields_of_an_event_may_lie_in_an_object_and_paths_be_written_as_jsonpath() -> None:
+    """The example of accounts-models-activate.md 4.5."""
+    payload = {"eventName": "payment.authorized", "properties": {"id": "pay_1", "entity": "payment", "amount": 5}}
+    for settings in (
+        {"name_path": "eventName", "events_path": "properties"},
+        {"name_path": "$.eventName", "events_path": "$.properties", "id_path": "$.id"},
+    ):
+        for body in (payload, [payload, payload]):
+            for event in apart(body, config(**settings)):
+                assert event.name == "payment.authorized"
+                assert event.fields == {"eventName": "payment.authorized", **payload["properties"]}
+                assert event.given == ("id_path" in settings)
+    for path in ("$.events[0]", "$.*", "$..id", "$."):
+        with pytest.raises(ValidationError):
+            config(id_path=path)
 
 
 def test_a_payload_without_the_array_is_one_event() -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from millrace.connect.config import SourceConfig
 
-# Keys of nested objects, with dots between: `key_values.event`.
-Path = Annotated[str, StringConstraints(pattern=r"^[^.\s][^.]*(\.[^.]+)*$", max_length=500)]
+
+def _keys(path: str) -> str:
+    """The keys of a path, also of one that is written as JSONPath. Raises ValueError for what is more than keys."""
+    keys = path.removeprefix("$.")
+    if keys != path and ("[" in keys or "*" in keys):
+        raise ValueError("should be keys with dots between, without brackets and stars")
+    return keys
+
+
+# Keys of nested objects, with dots between: `key_values.event`, or `$.key_values.event`.
+Path = Annotated[str, StringConstraints(pattern=r"^[^.\s][^.]*(\.[^.]+)*$", max_length=500), AfterValidator(_keys)]
 
 
 class Config(SourceConfig):
