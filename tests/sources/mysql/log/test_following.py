@@ -59,6 +59,24 @@ def test_columns_come_and_go_between_changes(site: Site, shop: Database) -> None
     assert site.query("SELECT a::text, mood FROM wide WHERE id = 6") == [("8", "sad")]
 
 
+def test_text_is_what_it_was_in_each_character_set_that_its_table_had(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE said (id int PRIMARY KEY, v varchar(20), t tinytext, x text, m mediumtext, "
+        "l longtext, j json, b blob) CHARACTER SET latin1"
+    )
+    site.create()
+    site.run()
+    charsets = ("utf8mb4", "latin1", "utf8mb3", "ucs2", "utf8mb4", "utf16", "latin1")
+    for number, charset in enumerate(charsets):
+        shop.run(
+            f"INSERT INTO said VALUES ({number}, 'Ü1', 'Ü2', 'Ü3', 'Ü4', 'Ü5', '[\"Ü\"]', x'dc')",
+            f"ALTER TABLE said CONVERT TO CHARACTER SET {charset}",
+        )
+    site.run()
+    texts = ("Ü1", "Ü2", "Ü3", "Ü4", "Ü5", '["Ü"]', b"\xdc")
+    assert site.rows("said", "id, v, t, x, m, l, j, b") == [(number, *texts) for number in range(len(charsets))]
+
+
 def test_tables_are_emptied_and_change_places(site: Site, shop: Database) -> None:
     for name in ("emptied", "swapped", "gone", "anew", "loose"):
         key = "" if name == "loose" else " PRIMARY KEY"
@@ -105,6 +123,7 @@ def test_rows_that_go_or_change_without_a_row_of_the_log_are_told(
         "CREATE TABLE parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id) "
         "(PARTITION a VALUES LESS THAN (10), PARTITION b VALUES LESS THAN (20), PARTITION c VALUES LESS THAN (30))",
         "CREATE TABLE plain (id int PRIMARY KEY)",
+        "CREATE TABLE twin (id int PRIMARY KEY, v int)",
         "INSERT INTO parted VALUES (1, 1), (11, 11), (21, 21)",
         "INSERT INTO plain VALUES (1)",
     )
@@ -116,7 +135,7 @@ def test_rows_that_go_or_change_without_a_row_of_the_log_are_told(
         "INSERT INTO plain (id) VALUES (2)",
     )
     site.run()
-    gone = "rows of parted went with a part of the table, which does not mark them as deleted"
+    gone = "rows of parted went or came with a part of a table, of which the log tells none"
     filled = "plain.n came with values"
     assert lost(site) == [gone, filled]
     assert site.rows("parted", "id, v") == [(1, 1), (11, 11), (21, 21)]
@@ -124,9 +143,12 @@ def test_rows_that_go_or_change_without_a_row_of_the_log_are_told(
     shop.run("ALTER TABLE parted DROP PARTITION b")
     site.run()
     assert lost(site) == [gone]
+    shop.run("ALTER TABLE parted EXCHANGE PARTITION c WITH TABLE twin")
+    site.run()
+    assert lost(site) == [gone, gone.replace("parted", "twin")]
     runs.resync(site.home, "followed", mode="drop-and-load")
     site.run()
-    assert (lost(site), site.rows("parted", "id, v")) == ([], [(21, 21)])
+    assert (lost(site), site.rows("parted", "id, v"), site.rows("twin", "id, v")) == ([], [], [(21, 21)])
     assert site.rows("plain", "id, n, m") == [(1, 7, None), (2, 7, None)]
     # What a history reads behind the statement it has.
     read, changes = Source.read, ["ALTER TABLE plain ADD o int NOT NULL"]

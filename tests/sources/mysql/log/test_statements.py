@@ -37,7 +37,9 @@ def names(sql: str) -> list[str] | None:
          ["id int(11)", "Name varchar(9) latin1"]),
         ("ALTER TABLE t ADD c CHAR(3) BINARY, ADD d DOUBLE PRECISION, ADD e char varying(7) COLLATE ascii_bin",
          ["id int(11)", "Name varchar(9) latin1", "c char(3) latin1", "d double", "e varchar(7) ascii"]),
-        ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", None),
+        ("ALTER TABLE t ADD a text, ADD b tinytext, CONVERT TO CHARACTER SET utf8 COLLATE utf8_bin",
+         ["id int(11)", "Name varchar(9) utf8mb3", "a mediumtext utf8mb3", "b text utf8mb3"]),
+        ("ALTER TABLE t CONVERT TO CHARACTER SET DEFAULT", None),
         ("ALTER TABLE t ENGINE=InnoDB, COMMENT='ADD x int, DROP id'", ["id int(11)", "Name varchar(9) latin1"]),
     ],
 )  # fmt: skip
@@ -70,6 +72,16 @@ def test_other_statements_do_what_they_say() -> None:
         Written("shop", "/* of somebody */ insert into t values (1)")
     ]
     assert of("DROP TEMPORARY TABLE t") == of("CREATE INDEX i ON t (a)") == of("ANALYZE TABLE t") == []
+    for both in (
+        "EXCHANGE PARTITION p WITH TABLE u",
+        "CONVERT PARTITION p TO TABLE u",
+        "CONVERT TABLE u TO PARTITION p",
+    ):
+        parted = [one for one in of(f"ALTER TABLE t {both}") if isinstance(one, Altered)]
+        assert [(one.table[1], one.lost, one.change(BEFORE)) for one in parted] == [
+            ("t", True, BEFORE),
+            ("u", True, BEFORE),
+        ]
     ((altered),) = of("ALTER TABLE t TRUNCATE PARTITION p")
     assert isinstance(altered, Altered) and altered.lost
     sql = (

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from millrace.data.dataclass import dataclass
 from millrace.sources.mysql.log.columns import Known, Table
-from millrace.sources.mysql.log.sql import Tokens, definition, name_of, parts, tokens
+from millrace.sources.mysql.log.sql import WIDTHS, Tokens, as_long, definition, name_of, parts, tokens
 
 Name: TypeAlias = tuple[str, str]
 """Database and table."""
@@ -26,7 +26,7 @@ class Altered:
     table: Name
     change: Change
     lost: bool = False
-    """Rows went with a part of the table, and no row of the log says so."""
+    """Rows went or came with a part of a table, and no row of the log says so."""
     filled: tuple[str, ...] = ()
     """New columns that have a value in rows that were there, and no row of the log says which."""
 
@@ -162,6 +162,7 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
     to: Name | None = None
     lost = False
     filled: list[str] = []
+    other: Name | None = None
     for part in parts(found):
         word = part.word()
         if word == "ADD":
@@ -170,8 +171,9 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
             if part.peek() in ("TO", "AS", "="):
                 part.word()
             to = name_of(part, database)
-        elif word in _LOSING or (word == "DROP" and part.peek() == "PARTITION"):
+        elif word in _LOSING or (word in ("DROP", "CONVERT") and part.peek() in ("PARTITION", "TABLE")):
             lost = True
+            other = _other(part, database)
         elif (made := _change(word, part)) is not None:
             changes.append(made)
 
@@ -182,8 +184,18 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
         return now
 
     yield Altered(table, change, lost, tuple(filled))
+    if other is not None:
+        yield Altered(other, lambda columns: columns, lost=True)
     if to is not None:
         yield Renamed(table, to)
+
+
+def _other(part: Tokens, database: str) -> Name | None:
+    """The table that a part changes places with, or becomes, or that becomes one."""
+    while word := part.word():
+        if word == "TABLE":
+            return name_of(part, database)
+    return None
 
 
 def _change(word: str, part: Tokens) -> Change | None:
@@ -206,7 +218,7 @@ def _change(word: str, part: Tokens) -> Change | None:
             part.skip("TO")
             return _renamed(old, part.name())
         case "CONVERT":
-            return lambda _: None
+            return _converted(part.charset())
         case _:
             return None
 
@@ -256,6 +268,16 @@ def _all(made: Sequence[Known | None]) -> Change:
     def change(columns: Table) -> Table | None:
         new = [_of_table(one, columns) for one in made if one is not None]
         return columns + tuple(new) if len(new) == len(made) else None
+
+    return change
+
+
+def _converted(charset: str) -> Change:
+    """All text has this character set. A TEXT becomes the kind that has room for as many characters as before."""
+
+    def change(columns: Table) -> Table | None:
+        made = [one if not one.charset else Known(one.name, as_long(one, charset), charset) for one in columns]
+        return tuple(made) if charset in WIDTHS and all(one.type for one in made) else None
 
     return change
 

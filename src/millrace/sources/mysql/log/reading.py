@@ -335,7 +335,7 @@ class Read:
         if followed is None:
             return
         if effect.lost:
-            text = f"rows of {name} went with a part of the table, which does not mark them as deleted"
+            text = f"rows of {name} went or came with a part of a table, of which the log tells none"
             self.log.context.note(Note("rows_lost", f"{text}: {_ANEW}"))
         history: Any = followed.history
         if history and self._start < Place.of(history["snapshot"]):

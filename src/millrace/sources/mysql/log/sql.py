@@ -24,6 +24,12 @@ _ALONE: Mapping[str, str] = {
     "decimal": "(10,0)", "char": "(1)", "binary": "(1)", "bit": "(1)", "year": "(4)"
 }  # fmt: skip
 _TEXTS = frozenset(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"))
+# Bytes that a character of a set may have.
+WIDTHS: Mapping[str, int] = {
+    **dict.fromkeys(("ascii", "latin1", "latin2", "latin5", "latin7", "cp1250", "cp1251", "cp1256", "cp1257"), 1),
+    **dict.fromkeys(("ucs2", "gbk", "gb2312", "big5", "sjis", "cp932", "euckr"), 2),
+    "utf8mb3": 3, "utf8mb4": 4, "utf16": 4, "utf16le": 4, "utf32": 4, "gb18030": 4,
+}  # fmt: skip
 _BY_SIZE = ((1 << 8, "tiny"), (1 << 16, ""), (1 << 24, "medium"), (1 << 32, "long"))
 
 
@@ -159,7 +165,7 @@ def _type(word: str, size: str, part: Tokens, charset: str) -> tuple[str, str]:
         word = {"char": "binary", "varchar": "varbinary"}.get(word, word.replace("text", "blob"))
     if word in ("text", "blob") and size:
         # So many characters, of up to four bytes, find room in the smallest kind.
-        width = 1 if word == "blob" else {"latin1": 1, "ascii": 1, "utf8mb3": 3}.get(own, 4)
+        width = 1 if word == "blob" else WIDTHS.get(own, 4)
         word = next(front for limit, front in _BY_SIZE if int(size) * width < limit) + word
         size = ""
     if word == "float" and size:
@@ -170,6 +176,20 @@ def _type(word: str, size: str, part: Tokens, charset: str) -> tuple[str, str]:
     if part.has("UNSIGNED") or part.has("ZEROFILL"):
         shown += " unsigned"
     return shown, own if word in _TEXTS else ""
+
+
+def as_long(column: Known, charset: str) -> str:
+    """The type of the column of text where all its characters shall have room in another character set; "" where that
+    is not known."""
+    front = column.type.removesuffix("text")
+    limit = next((limit for limit, one in _BY_SIZE if column.type.endswith("text") and one == front), None)
+    if limit is None:
+        return column.type
+    width = WIDTHS.get(column.charset)
+    if width is None or charset not in WIDTHS:
+        return ""
+    size = -(-(limit - 1) // width) * WIDTHS[charset]
+    return next((front for limit, front in _BY_SIZE if size < limit), "long") + "text"
 
 
 def _unquoted(raw: str) -> str:
