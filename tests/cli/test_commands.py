@@ -13,12 +13,14 @@ from typing import Any
 
 import duckdb
 import pytest
+import typer
 import yaml
 from tests.cli.asking import ask, spawn
 from tests.cli.conftest import ACCOUNT, NOW, Shop
 from typer.main import get_command
 
 from millrace.cli.main import commands
+from millrace.cli.simulate import whole
 from millrace.control.reconciliation import Reconciliation, Unlike, Values
 
 FIRST = date(2026, 2, 12)
@@ -492,6 +494,13 @@ def test_simulate_serves_until_ctrl_c(tmp_path: Path):
     assert process.returncode == 0
     assert "passcode" in said
     assert ask("simulate", "clevertap", "--now", "yesterday", "--json").json["error"]["code"] == "usage"
+
+
+def test_how_many_users_are_simulated_may_be_written_as_a_power_of_ten():
+    assert [whole(text) for text in ("0", "100000", "1e5", "1.5e3")] == [0, 100_000, 100_000, 1500]
+    for text in ("-1", "1.5", "many", "nan", "inf", ""):
+        with pytest.raises(typer.BadParameter, match="number of users"):
+            whole(text)
 
 
 def test_simulate_says_in_json_all_that_a_pipeline_needs(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,15 @@ def join(app: typer.Typer) -> None:
 def _group() -> None: ...
 
 
+def whole(text: str) -> int:
+    """A number of things, also as 1e5. Raises BadParameter for what is none."""
+    with suppress(ArithmeticError):
+        number = Decimal(text)
+        if number >= 0 and number == (found := int(number)):
+            return found
+    raise typer.BadParameter(f"{text!r} is not a number of users; write 100000 or 1e5")
+
+
 @command(
     group,
     "clevertap",
@@ -40,7 +51,9 @@ def clevertap(
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on; left out: this machine alone.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same seed gives the same data.")] = None,
-    users: Annotated[int | None, typer.Option(min=0, metavar="N", help="Users of each account.")] = None,
+    users: Annotated[
+        int | None, typer.Option(parser=whole, metavar="N", help="Users of each account, as 100000 or 1e5.")
+    ] = None,
     days: Annotated[int | None, typer.Option(min=1, metavar="N", help="Days of events before today.")] = None,
     now: Annotated[
         str | None, typer.Option(metavar="MOMENT", help="Where its clock starts, in UTC: 2026-01-31T12:00.")
