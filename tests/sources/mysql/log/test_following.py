@@ -51,6 +51,10 @@ def test_columns_come_and_go_between_changes(site: Site, shop: Database) -> None
         (5, "5", None, None, "5.50", "glad", None, "x,y"),
         (6, "6", None, None, "6.50", None, "sad", ""),
     ]
+    called = [
+        note.message.partition(":")[0] for note in records.run_records(site.home)[0].notes if "called" in note.message
+    ]
+    assert called == ["wide.d was called c", "wide.mood was called m"]
     # The next run knows the columns by what the last one learned.
     shop.run(
         "UPDATE wide SET a = 7 WHERE id = 6", "ALTER TABLE wide DROP COLUMN n", "UPDATE wide SET a = 8 WHERE id = 6"

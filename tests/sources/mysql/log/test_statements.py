@@ -82,6 +82,10 @@ def test_other_statements_do_what_they_say() -> None:
             ("t", True, BEFORE),
             ("u", True, BEFORE),
         ]
+    ((altered),) = of(
+        "ALTER TABLE t RENAME COLUMN IF EXISTS a TO `to`, CHANGE COLUMN b c int, CHANGE d D int, RENAME KEY e TO f"
+    )
+    assert isinstance(altered, Altered) and altered.called == (("a", "to"), ("b", "c"))
     ((altered),) = of("ALTER TABLE t TRUNCATE PARTITION p")
     assert isinstance(altered, Altered) and altered.lost
     sql = (

@@ -260,6 +260,33 @@ def changed(site: Site) -> list[str]:
     return sorted(note.message.partition(" since ")[0] for note in notes if note.code == "column_changed")
 
 
+def test_a_column_with_another_name_is_told_once(site: Site, shop: Database) -> None:
+    shop.run(
+        "CREATE TABLE people (id int PRIMARY KEY, a text, b text, gone int)",
+        "INSERT INTO people VALUES (1, 'x', 'y', 1)",
+        "CREATE TABLE empty (id int PRIMARY KEY, v text)",
+    )
+    site.create()
+    site.run()
+    shop.run(
+        "ALTER TABLE people RENAME a TO first",
+        "ALTER TABLE people DROP gone, ADD came int",
+        "ALTER TABLE empty RENAME v TO w",
+        "INSERT INTO empty VALUES (1, 'x')",
+        "INSERT INTO people VALUES (2, 'p', 'q')",
+    )
+    site.run()
+    notes = [note.message.partition(":")[0] for note in records.run_records(site.home)[0].notes]
+    assert [one for one in notes if "called" in one] == ["public.people.first was called a"]
+    # As the note says: rows that were read before have it there.
+    assert site.rows("people", "id, a, first") == [(1, "x", None), (2, None, "p")]
+    shop.run("ALTER TABLE people RENAME b TO last", "INSERT INTO people VALUES (3, 'r', 's')")
+    runs.resync(site.home, PIPELINE, mode="drop-and-load")
+    site.run()
+    assert changed(site) == []
+    assert site.rows("people", "id, first, last")[0] == (1, "x", "y")
+
+
 def test_a_column_that_using_gave_other_values_is_told_once(site: Site, shop: Database) -> None:
     shop.run(
         *PARTED[:3],

@@ -29,6 +29,8 @@ class Altered:
     """Rows went or came with a part of a table, and no row of the log says so."""
     filled: tuple[str, ...] = ()
     """New columns that have a value in rows that were there, and no row of the log says which."""
+    called: tuple[tuple[str, str], ...] = ()
+    """Columns that have another name, with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +164,11 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
     to: Name | None = None
     lost = False
     filled: list[str] = []
+    called: list[tuple[str, str]] = []
     other: Name | None = None
     for part in parts(found):
         word = part.word()
+        called += _called(word, Tokens(part.rest()))
         if word == "ADD":
             filled += _filled(Tokens(part.rest()))
         if word == "RENAME" and part.peek() not in ("COLUMN", "INDEX", "KEY"):
@@ -183,11 +187,24 @@ def _alter(found: Tokens, database: str) -> Iterator[Effect]:
             now = one(now) if now is not None else None
         return now
 
-    yield Altered(table, change, lost, tuple(filled))
+    yield Altered(table, change, lost, tuple(filled), tuple(called))
     if other is not None:
         yield Altered(other, lambda columns: columns, lost=True)
     if to is not None:
         yield Renamed(table, to)
+
+
+def _called(word: str, part: Tokens) -> Iterator[tuple[str, str]]:
+    """The column that gets another name, with that."""
+    if (word == "RENAME" and part.skip("COLUMN")) or word == "CHANGE":
+        if word == "CHANGE":
+            part.skip("COLUMN")
+        part.skip("IF", "EXISTS")
+        old = part.name()
+        if word == "RENAME":
+            part.skip("TO")
+        if old.lower() != (new := part.name()).lower():
+            yield old, new
 
 
 def _other(part: Tokens, database: str) -> Name | None:

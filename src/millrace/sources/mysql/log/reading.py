@@ -343,6 +343,9 @@ class Read:
         for column in effect.filled if history else ():
             text = f"{name}.{column} came with values: rows that were there before have NULL in their place"
             self.log.context.note(Note("rows_lost", f"{text}: {_AGAIN}"))
+        for old, new in effect.called if history else ():
+            text = f"{name}.{new} was called {old}: rows that were read before have its values there"
+            self.log.context.note(Note("column_changed", f"{text}: {_AGAIN}"))
         now = {one.name.lower(): one.type for one in self.tracking.tables.get(name, ())}
         for column in before if history else ():
             if not keeps(column.type, type_ := now.get(column.name.lower(), column.type)):

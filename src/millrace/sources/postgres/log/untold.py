@@ -2,7 +2,8 @@
 
 A partition that is attached, detached or dropped takes rows with it that were written when it was no part, or that
 nobody deletes, and so does one that is truncated by itself; a column with a default fills rows that nobody writes, and
-one of another type gives them other values. Only what is sure is said.
+one of another type gives them other values; one with another name has none in rows that nobody writes. Only what is
+sure is said.
 Sources: https://www.postgresql.org/docs/current/logical-replication-restrictions.html, catalog-pg-inherits.html
 """
 
@@ -23,10 +24,14 @@ from millrace.sources.postgres.log.snapshots import Snapshot
 _PATIENCE_S = 1
 # So much an earlier version recalled of a table, and no files.
 _SHORT = 3
+# Place of the names of columns among what is recalled behind the partitions.
+_NAMED = 2
 
 _TABLES = """
 SELECT n.nspname || '.' || c.relname, c.oid::int8, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
   ARRAY(SELECT atttypid::int8 FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
+  ARRAY(SELECT CASE WHEN a.attisdropped THEN '' ELSE a.attname::text END FROM pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
   y.xmin::text::int8, c.relfilenode::int8
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_type AS y ON y.oid = c.reltype
 WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname = ANY (%s::text[])"""
@@ -95,13 +100,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A followed table in the catalogue. ``types``: numbers of those of all columns that it ever had, 0 where one went;
-    ``made``: the transaction that made it; ``file``: as of a part; ``next``: no earlier transaction than this came
-    later."""
+    """A followed table in the catalogue. ``types``: numbers of those of all columns that it ever had, 0 where one went,
+    and their ``names``, "" where one went; ``made``: the transaction that made it; ``file``: as of a part; ``next``: no
+    earlier transaction than this came later."""
 
     id: int
     sql: str
     types: Sequence[int]
+    names: Sequence[str]
     made: int
     file: int
     next: int
@@ -129,8 +135,8 @@ def tables(side: Side, names: list[str]) -> dict[str, Table]:
     for root, id_, *about in told:
         parts.setdefault(root, {})[id_] = Part(*about, filled=id_ in filled)
     return {
-        name: Table(id_, sql, types, made, file, next_, parts.get(id_, {}))
-        for name, id_, sql, types, made, file in found
+        name: Table(id_, sql, types, names, made, file, next_, parts.get(id_, {}))
+        for name, id_, sql, types, names, made, file in found
     }
 
 
@@ -156,6 +162,7 @@ def kept(now: Mapping[str, Table]) -> JSON:
             {str(id_): [part.name, part.since, part.file, part.filled] for id_, part in one.parts.items()},
             one.file,
             one.next,
+            [*one.names],
         ]
         for name, one in now.items()
     }
@@ -199,6 +206,8 @@ def notes(
         # An earlier version recalled how many columns there were, and not their types.
         many, types = (types, []) if isinstance(types, int) else (len(types), types)
         yield from _of_columns(_Look(side, clock), name, table, many, rewritten, read)
+        # An earlier version recalled no names.
+        yield from _of_names(_Look(side, clock), name, table, files[_NAMED] if len(files) > _NAMED else (), read)
         if rewritten:
             yield from _of_types(_Look(side, clock), name, table, many, types, files[1], read)
 
@@ -241,9 +250,9 @@ def settled(seen: JSON, before: JSON, waiting: Sequence[Emptied], truncated: Col
             parts = {id_: [part, since, None, filled] for id_, (part, since, _, filled) in known[2].items()}
             recalled[name] = [*known[:2], parts, *known[3:]]
     for one in waiting:
-        id_, columns, parts, file, _ = recalled[one.name]
+        id_, columns, parts, file, _, names = recalled[one.name]
         parts = parts | {str(one.id): before[one.name][2][str(one.id)]}
-        recalled[one.name] = [id_, columns, parts, file, before[one.name][4]]
+        recalled[one.name] = [id_, columns, parts, file, before[one.name][4], names]
     return recalled
 
 
@@ -284,6 +293,15 @@ def _of_columns(look: _Look, name: str, table: Table, before: int, rewritten: bo
         if (filled and look.has_older(table.sql, since)) or (rewritten and fills and look.altered(table, read)):
             text = f"{name}.{column} came with a default: rows that were there before have NULL in its place"
             yield Note("rows_lost", f"{text}: {_AGAIN}")
+
+
+def _of_names(look: _Look, name: str, table: Table, before: Sequence[str], read: Snapshot) -> Iterator[Note]:
+    pairs = zip(before, table.names, strict=False)  # behind those of before are new ones
+    called = {number: old for number, (old, new) in enumerate(pairs, 1) if old and new and old != new}
+    for number, column, _, since, logged in look.side.rows(_COLUMNS, table.id) if called else ():
+        if number in called and logged and not read.sees(since) and look.has_older(table.sql, since):
+            text = f"{name}.{column} was called {called[number]}: rows that were read before have its values there"
+            yield Note("column_changed", f"{text}: {_AGAIN}")
 
 
 def _of_types(
