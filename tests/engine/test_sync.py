@@ -14,7 +14,7 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.control import activity, commits, pipelines, positions, retention, runs
+from millrace.control import activity, commits, object_actions, pipelines, positions, retention, runs
 from millrace.control.ledger import Books
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Lane, Passed
@@ -852,6 +852,10 @@ def test_a_fresh_table_with_rows_of_several_objects_waits_for_the_last_of_them(
     with pytest.raises(Transient):
         rig.resync()
     assert rig.rows("made", "id") == [1, 2], "rows of b are not away while it is"
+    object_actions.pause(rig.home, PIPELINE, "b")
+    (waits,) = (note.message for note in rig.run().notes if note.code == "table_waits")
+    assert "made is filled anew" in waits and "until b is read" in waits
+    object_actions.resume(rig.home, PIPELINE, "b")
     rig.script.tales["b", lane] = [[items(3), Checkpoint(2, progress=1.0 if lane == "historical" else None)], []]
     rig.run()
     assert rig.rows("made", "id") == [1, 3]

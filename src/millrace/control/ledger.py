@@ -199,6 +199,7 @@ class Books:
                     loaded=row.loaded,
                     last=row.last,
                     complete=row.complete,
+                    awaits=row.awaits,
                 )
                 for row in current_tables(connection, self.feed).values()
                 if row.name in latest or (row.name in left and row.loaded < row.last)

@@ -131,6 +131,8 @@ class Shelved:
     """Number of the last segment staged; 0 for none."""
     complete: bool
     """All that a full reload needs has been read since the generation began (`Commit.complete`)."""
+    awaits: Sequence[str] = ()
+    """The source's streams that are still to be read for that, where it has begun with their reading anew."""
 
 
 class Shelf(Protocol):

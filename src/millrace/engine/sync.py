@@ -351,9 +351,15 @@ class Sync:
 
     def settle(self, destination: Destination[Any]) -> None:
         """Full reloads that were read and loaded to their end have taken the place of their tables."""
+        read = {stream.name for stream in (*self.streams, *self.following)}
         for shelved in self.shelf.tables():
-            if shelved.mapping.stream not in self.left:
-                settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
+            if shelved.mapping.stream in self.left:
+                continue
+            settled = settle(shelved, destination=destination, shelf=self.shelf, prefix=self.naming.prefix)
+            away = sorted({*shelved.awaits} - read)
+            if shelved.fresh and not settled and away and shelved.mapping.sources.difference(away):
+                text = f"{shelved.mapping.table} is filled anew and stays as it was until {', '.join(away)} is read too"
+                self.note(Note("table_waits", f"{text}, which this run did not do: include or resume it"))
 
     def lost(self, destination: Destination[Any]) -> int:
         """How many tables the books call loaded, where the destination is gone; 0 where it is there."""
