@@ -13,6 +13,7 @@ UNUSED = {
     "adbc_driver_manager",
     "alembic",
     "asyncio.events",
+    "encodings.idna",
     "fastapi",
     "httpcore",
     "httpx",

@@ -26,6 +26,8 @@ _SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1",
 # What libraries write into their documentation when they are imported, which takes longer than the rest of
 # `pyarrow.compute`; nobody reads it here.
 _UNREAD = ("pyarrow.vendored.docscrape", "numpy._core._add_newdocs")
+# Libraries whose dataclasses nobody makes settings, forms or documents of.
+_UNLOOKED = ("annotated_types", "duckdb")
 
 
 def spare() -> None:
@@ -91,17 +93,17 @@ def _as_it_is(text: str, *_how: Any) -> str:
 
 def _later(create: Callable[..., Method]) -> Callable[..., Method]:
     """How the standard library makes a method of a dataclass, but when it is first called: of libraries most never are.
-    Whoever looks at `__init__` sees its parameters, so that one is made at once."""
+    Whoever looks at `__init__` sees its parameters, so that one is made at once, but where nobody looks."""
 
     def created(name: str, *how: Any, **beside: Any) -> Method:
-        if name == "__init__":
+        if name == "__init__" and beside["globals"]["__name__"].partition(".")[0] not in _UNLOOKED:
             return create(name, *how, **beside)
         method: Method | None = None
 
-        def first(*given: Any) -> Any:
+        def first(*given: Any, **named: Any) -> Any:
             nonlocal method
             method = method or create(name, *how, **beside)
-            return method(*given)
+            return method(*given, **named)
 
         first.__name__ = name
         return first

@@ -11,6 +11,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
@@ -134,7 +135,9 @@ class Route:
                 check(self.host, self.port, self.allowed)
             return socket.create_connection((self.proxy.host, self.proxy.port), self.connect_s)
         if self.allowed is None:
-            return socket.create_connection((self.host, self.port), self.connect_s)
+            # As bytes, which typeshed does not know of: for text Python imports what names of all alphabets become.
+            host: Any = self.host.encode() if self.host.isascii() else self.host
+            return socket.create_connection((host, self.port), self.connect_s)
         # The address that was looked at is the one that is connected to, whatever the name means a moment later.
         last: OSError = OSError(f"{self.host} has no address")
         for address in resolved(self.host, self.port, self.allowed):
