@@ -1,4 +1,4 @@
-"""The acceptance scenarios of loading and of pipelines each stand at a test."""
+"""The acceptance scenarios of CleverTap, of loading and of pipelines each stand at a test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("tests", "src/millrace/connect/testing")  # the contract's tests are run by each destination's
-WANTED = {f"loading.21.{number}" for number in range(1, 11)} | {f"pipelines.22.{number}" for number in range(1, 20)}
+WANTED = {
+    f"{chapter}.{number}"
+    for chapter, count in {"clevertap.10": 26, "loading.21": 10, "pipelines.22": 19}.items()
+    for number in range(1, count + 1)
+}
 
 
 def shown(path: Path) -> Iterator[str]:

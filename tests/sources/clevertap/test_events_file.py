@@ -12,7 +12,7 @@ FIXTURES = Path(events_file.__file__).parent / "fixtures"
 DOWNLOAD = (FIXTURES / "events.csv").read_bytes()
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 def test_10_24_the_file_as_clevertap_offers_it_is_read() -> None:
     found = parse(DOWNLOAD)
     assert found.names == ("App Launched", "Charged", "Tutorial Complete", "tutorial complete", "Old Banner Shown")
@@ -22,7 +22,7 @@ def test_10_24_the_file_as_clevertap_offers_it_is_read() -> None:
     assert any("discarded" in text and "'Old Banner Shown'" in text for text in found.warnings)
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 @pytest.mark.parametrize(
     "content",
     [
@@ -47,7 +47,7 @@ def test_10_24_every_form_of_the_file_gives_the_same_names(content: bytes) -> No
     assert parse(content).names == ("Charged", "Livraison Prévue")
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_10_24_a_quoted_name_may_hold_what_parts_columns_and_break_its_line(delimiter: str) -> None:
     names = ("Hello, World", "a; b", "tab\there", 'Say "hi"', "two\nlines", "plain")
@@ -57,7 +57,7 @@ def test_10_24_a_quoted_name_may_hold_what_parts_columns_and_break_its_line(deli
     assert [row.line for row in found.rows] == [2, 3, 4, 5, 6, 8]
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 def test_10_24_the_status_of_a_property_is_not_the_status_of_its_event() -> None:
     found = parse((FIXTURES / "events_with_properties.csv").read_bytes())
     assert found.names == ("Charged", "Product Viewed")
@@ -66,7 +66,7 @@ def test_10_24_the_status_of_a_property_is_not_the_status_of_its_event() -> None
     assert [row.fate for row in found.rows] == ["read", "read"]
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -93,7 +93,7 @@ def test_10_24_what_is_no_such_file_is_refused_with_the_reason(content: bytes, s
     assert refused.value.path == "events_file" and refused.value.hint
 
 
-@pytest.mark.spec("10.24")
+@pytest.mark.spec("clevertap.10.24")
 def test_10_24_2000_names_are_taken_and_2001_are_not() -> None:
     lines = [f"name {number}" for number in range(2001)]
     assert len(parse("\n".join(["Event name", *lines[:2000]]).encode()).names) == 2000

@@ -34,7 +34,7 @@ def shaped(body: bytes, event: str = "Charged", **options: Any) -> Shaped:
 
 
 @pytest.mark.spec("pipelines.22.13")
-@pytest.mark.spec("10.23")
+@pytest.mark.spec("clevertap.10.23")
 def test_10_23_the_two_hash_vectors_come_out() -> None:
     first = shaped(FIXTURE, "App Launched").rows.column(columns.ID)[0].as_py()
     second = shaped(FIXTURE, "Charged").rows.column(columns.ID)[1].as_py()

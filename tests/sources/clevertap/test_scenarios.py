@@ -27,7 +27,7 @@ SIX = (
 )
 
 
-@pytest.mark.spec("10.1")
+@pytest.mark.spec("clevertap.10.1")
 def test_10_01_history_of_31_dates_equals_the_ledger_without_exact_duplicates(make: Make) -> None:
     names = [f"Event {number}" for number in range(12)]
     pipeline = make(*names)
@@ -44,7 +44,7 @@ def test_10_01_history_of_31_dates_equals_the_ledger_without_exact_duplicates(ma
     assert pipeline.read == len(pipeline.log) + pipeline.passed["repeated"]
 
 
-@pytest.mark.spec("10.1")
+@pytest.mark.spec("clevertap.10.1")
 def test_10_01_a_generated_project_is_read_whole(make: Make) -> None:
     pipeline = make(account={"users": 60, "days": 40, "timezone": "Europe/Berlin"}, drift={"enabled": True})
     names = sorted({row.event_name for row in pipeline.simulator.ledger(PROJECT)})
@@ -57,7 +57,7 @@ def test_10_01_a_generated_project_is_read_whole(make: Make) -> None:
             assert row[column] is None or json.loads(row[column]) is not None
 
 
-@pytest.mark.spec("10.2")
+@pytest.mark.spec("clevertap.10.2")
 @pytest.mark.parametrize("mode", ["merge", "append"])
 def test_10_02_a_second_run_at_once_brings_no_row(make: Make, mode: Any) -> None:
     pipeline = make("Charged")
@@ -70,7 +70,7 @@ def test_10_02_a_second_run_at_once_brings_no_row(make: Make, mode: Any) -> None
     assert counts["repeated"] == 90 and not counts["new"]
 
 
-@pytest.mark.spec("10.3")
+@pytest.mark.spec("clevertap.10.3")
 def test_10_03_a_row_four_days_late_is_caught_once_by_the_deep_look_back(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.simulator.add_events(PROJECT, events("Charged", 5))
@@ -87,7 +87,7 @@ def test_10_03_a_row_four_days_late_is_caught_once_by_the_deep_look_back(make: M
     assert not pipeline.run()["new"]
 
 
-@pytest.mark.spec("10.4")
+@pytest.mark.spec("clevertap.10.4")
 @pytest.mark.parametrize(
     ("zone", "offset"), [("Etc/GMT+8", -8.0), ("UTC", 0.0), ("Asia/Kolkata", 5.5), ("Pacific/Kiritimati", 14.0)]
 )
@@ -107,7 +107,7 @@ def test_10_04_the_seconds_around_midnight_are_kept_with_the_right_moment(make: 
     }
 
 
-@pytest.mark.spec("10.5")
+@pytest.mark.spec("clevertap.10.5")
 def test_10_05_a_wrong_passcode_fails_and_a_wrong_project_passes_with_a_note(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings["passcode"] = "WRONG"
@@ -131,14 +131,14 @@ def test_10_05_a_wrong_passcode_fails_and_a_wrong_project_passes_with_a_note(mak
     assert "ABC-DEF-GHIJ" in pipeline.notes[0].message
 
 
-@pytest.mark.spec("10.5")
+@pytest.mark.spec("clevertap.10.5")
 def test_10_05_a_project_that_is_rejected_by_its_id_fails_too(make: Make) -> None:
     pipeline = make("Charged", wrong_project_id="reject_401")
     pipeline.settings["project_id"] = "ABC-DEF-GHIJ"
     assert pipeline.source().check()[-1].state == "fail"
 
 
-@pytest.mark.spec("10.6")
+@pytest.mark.spec("clevertap.10.6")
 def test_10_06_a_region_mismatch_is_told_with_the_region(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings |= {"base_url": pipeline.simulator.url("us1"), "region": "US"}
@@ -149,7 +149,7 @@ def test_10_06_a_region_mismatch_is_told_with_the_region(make: Make) -> None:
     assert "US" in (refused.value.hint or "") and refused.value.path == "passcode"
 
 
-@pytest.mark.spec("10.7")
+@pytest.mark.spec("clevertap.10.7")
 def test_10_07_names_that_differ_in_case_are_different_and_an_unknown_case_loads_nothing(make: Make) -> None:
     pipeline = make("tutorial complete", "Tutorial Complete")
     pipeline.simulator.add_events(PROJECT, events("tutorial complete", 3) + events("Tutorial Complete", 4, start=50))
@@ -160,7 +160,7 @@ def test_10_07_names_that_differ_in_case_are_different_and_an_unknown_case_loads
     assert pipeline.codes() == ["invalid_event"] and "'TUTORIAL COMPLETE'" in pipeline.notes[0].message
 
 
-@pytest.mark.spec("10.8")
+@pytest.mark.spec("clevertap.10.8")
 def test_10_08_the_six_notification_events_are_skipped_and_listed_and_others_load(make: Make) -> None:
     pipeline = make("Charged", *SIX)
     pipeline.simulator.add_events(PROJECT, events("Charged", 7) + events("Notification Sent", 3))
@@ -178,7 +178,7 @@ def test_10_08_the_six_notification_events_are_skipped_and_listed_and_others_loa
     assert len(pipeline.asked("open")) >= opened + len(SIX)
 
 
-@pytest.mark.spec("10.9")
+@pytest.mark.spec("clevertap.10.9")
 def test_10_09_not_ready_for_30_s_then_data_needs_no_new_cursor(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.simulator.add_events(PROJECT, events("Charged", 5))
@@ -190,7 +190,7 @@ def test_10_09_not_ready_for_30_s_then_data_needs_no_new_cursor(make: Make) -> N
     assert len(pipeline.asked("open")) == 7, "one cursor for each window"
 
 
-@pytest.mark.spec("10.9")
+@pytest.mark.spec("clevertap.10.9")
 @pytest.mark.parametrize("form", ["", "202", "no_cursor"])
 def test_10_09_opening_may_take_its_time_too(make: Make, form: str) -> None:
     pipeline = make("Charged")
@@ -200,7 +200,7 @@ def test_10_09_opening_may_take_its_time_too(make: Make, form: str) -> None:
     assert len(pipeline.log) == 5 and not pipeline.notes
 
 
-@pytest.mark.spec("10.9")
+@pytest.mark.spec("clevertap.10.9")
 def test_10_09_a_page_that_never_gets_ready_is_given_up_after_ten_minutes(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings |= {"historical_days": 1, "max_concurrency": 1}
@@ -210,7 +210,7 @@ def test_10_09_a_page_that_never_gets_ready_is_given_up_after_ten_minutes(make: 
     assert 590 <= pipeline.clock.slept_s <= 620
 
 
-@pytest.mark.spec("10.10")
+@pytest.mark.spec("clevertap.10.10")
 @pytest.mark.parametrize("mode", ["merge", "append"])
 def test_10_10_a_cursor_that_expires_after_page_3_restarts_the_window_without_doubles(make: Make, mode: Any) -> None:
     pipeline = make("Charged")
@@ -224,7 +224,7 @@ def test_10_10_a_cursor_that_expires_after_page_3_restarts_the_window_without_do
     assert len(pipeline.asked("open")) == 8 and not pipeline.notes
 
 
-@pytest.mark.spec("10.10")
+@pytest.mark.spec("clevertap.10.10")
 def test_10_10_a_cursor_that_always_expires_fails_its_unit_after_three_new_ones(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings |= {"historical_days": 1}
@@ -234,7 +234,7 @@ def test_10_10_a_cursor_that_always_expires_fails_its_unit_after_three_new_ones(
     assert pipeline.codes() == ["unit_failed"] and len(pipeline.asked("open")) == 4
 
 
-@pytest.mark.spec("10.11")
+@pytest.mark.spec("clevertap.10.11")
 def test_10_11_a_429_storm_lowers_parallelism_to_one(make: Make) -> None:
     names = [f"Event {number}" for number in range(6)]
     pipeline = make(*names, latency_ms={"open": (5, 10), "page": (5, 10)})
@@ -249,7 +249,7 @@ def test_10_11_a_429_storm_lowers_parallelism_to_one(make: Make) -> None:
     assert len(after) > 20 and all(entry.in_flight <= 1 for entry in after)
 
 
-@pytest.mark.spec("10.11")
+@pytest.mark.spec("clevertap.10.11")
 def test_10_11_a_second_client_that_takes_all_slots_is_outwaited(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"Event {number}" for number in range(6)]
     pipeline = make(*names, latency_ms={"open": (5, 10), "page": (5, 10)})
@@ -275,7 +275,7 @@ def test_10_11_a_second_client_that_takes_all_slots_is_outwaited(make: Make, mon
     assert len(pipeline.log) == 24 and not pipeline.notes
 
 
-@pytest.mark.spec("10.11")
+@pytest.mark.spec("clevertap.10.11")
 def test_10_11_a_storm_that_does_not_end_fails_units_but_not_the_run(make: Make) -> None:
     pipeline = make("Charged", "App Launched")
     pipeline.settings["historical_days"] = 1
@@ -286,7 +286,7 @@ def test_10_11_a_storm_that_does_not_end_fails_units_but_not_the_run(make: Make)
     assert pipeline.codes() == ["unit_failed"]
 
 
-@pytest.mark.spec("10.12")
+@pytest.mark.spec("clevertap.10.12")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -316,7 +316,7 @@ def test_10_12_a_page_that_comes_broken_is_asked_for_again(make: Make, fault: di
     assert not pipeline.notes
 
 
-@pytest.mark.spec("10.12")
+@pytest.mark.spec("clevertap.10.12")
 def test_10_12_what_stays_broken_fails_its_unit_after_one_new_walk_and_heals_next_time(make: Make) -> None:
     pipeline = make("Charged", "App Launched")
     pipeline.settings |= {"batch_size": 23, "historical_days": 1}
@@ -331,7 +331,7 @@ def test_10_12_what_stays_broken_fails_its_unit_after_one_new_walk_and_heals_nex
     assert set(pipeline.table) == set(pipeline.truth()) and not pipeline.notes
 
 
-@pytest.mark.spec("10.13")
+@pytest.mark.spec("clevertap.10.13")
 @pytest.mark.parametrize("effect", ["stuck_cursor", "loop_cursor"])
 def test_10_13_a_cursor_that_does_not_advance_fails_its_unit_and_the_next_run_heals_it(make: Make, effect: str) -> None:
     pipeline = make("Charged", "App Launched")
@@ -347,7 +347,7 @@ def test_10_13_a_cursor_that_does_not_advance_fails_its_unit_and_the_next_run_he
     assert len(pipeline.log) == 99 and not pipeline.notes
 
 
-@pytest.mark.spec("10.13")
+@pytest.mark.spec("clevertap.10.13")
 def test_10_13_a_cursor_that_sticks_once_is_asked_again(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.mode = "append"
@@ -358,7 +358,7 @@ def test_10_13_a_cursor_that_sticks_once_is_asked_again(make: Make) -> None:
     assert len(pipeline.log) == 90 and not pipeline.notes
 
 
-@pytest.mark.spec("10.14")
+@pytest.mark.spec("clevertap.10.14")
 @pytest.mark.parametrize("records", [0, 1])
 def test_10_14_short_and_empty_middle_pages_do_not_end_the_walk(make: Make, records: int) -> None:
     pipeline = make("Charged")
@@ -369,7 +369,7 @@ def test_10_14_short_and_empty_middle_pages_do_not_end_the_walk(make: Make, reco
     assert set(pipeline.table) == set(pipeline.truth())
 
 
-@pytest.mark.spec("10.15")
+@pytest.mark.spec("clevertap.10.15")
 def test_10_15_both_end_shapes_end_a_walk(make: Make) -> None:
     names = [f"Event {number}" for number in range(8)]
     pipeline = make(*names)
@@ -384,7 +384,7 @@ def test_10_15_both_end_shapes_end_a_walk(make: Make) -> None:
     assert not pipeline.notes
 
 
-@pytest.mark.spec("10.16")
+@pytest.mark.spec("clevertap.10.16")
 def test_10_16_cursors_are_sent_byte_for_byte_and_never_logged_whole(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -401,7 +401,7 @@ def test_10_16_cursors_are_sent_byte_for_byte_and_never_logged_whole(
     assert not any(cursor[:9] in ours for cursor in cursors)
 
 
-@pytest.mark.spec("10.17")
+@pytest.mark.spec("clevertap.10.17")
 @pytest.mark.parametrize(("mode", "rows"), [("merge", 1), ("append", 2)])
 def test_10_17_two_copies_from_the_api_are_one_row_in_merge_and_two_in_append(make: Make, mode: Any, rows: int) -> None:
     pipeline = make("Charged")
@@ -414,7 +414,7 @@ def test_10_17_two_copies_from_the_api_are_one_row_in_merge_and_two_in_append(ma
     assert len(pipeline.log) == rows
 
 
-@pytest.mark.spec("10.17")
+@pytest.mark.spec("clevertap.10.17")
 @pytest.mark.parametrize(("mode", "rows"), [("merge", 60), ("append", 83)])
 def test_10_17_a_page_that_comes_twice_counts_as_copies(make: Make, mode: Any, rows: int) -> None:
     pipeline = make("Charged", shards=1)
@@ -430,7 +430,7 @@ def test_10_17_a_page_that_comes_twice_counts_as_copies(make: Make, mode: Any, r
     assert len(pipeline.log) == rows
 
 
-@pytest.mark.spec("10.18")
+@pytest.mark.spec("clevertap.10.18")
 def test_10_18_a_property_that_changes_its_type_stays_as_it_came_in_json(make: Make) -> None:
     pipeline = make("Charged")
     values = [b'{"v":1}', b'{"v":"1"}', b'{"v":1.0}', b'{"v":["a"]}', b'{"v":null}', b'{"v":{"deep":[1e5]}}']
@@ -441,7 +441,7 @@ def test_10_18_a_property_that_changes_its_type_stays_as_it_came_in_json(make: M
     assert set(pipeline.table) == set(pipeline.truth())
 
 
-@pytest.mark.spec("10.19")
+@pytest.mark.spec("clevertap.10.19")
 def test_10_19_a_phone_beyond_2_to_the_53_is_exact(make: Make) -> None:
     pipeline = make("Charged")
     pipeline.settings["include_profile_fields"] = True
@@ -455,7 +455,7 @@ def test_10_19_a_phone_beyond_2_to_the_53_is_exact(make: Make) -> None:
     assert all("app=true" in entry.query for entry in pipeline.asked("open"))
 
 
-@pytest.mark.spec("10.20")
+@pytest.mark.spec("clevertap.10.20")
 def test_10_20_a_name_added_to_the_file_gets_a_history_of_its_own(make: Make) -> None:
     pipeline = make("Charged", "App Launched")
     pipeline.simulator.add_events(
@@ -475,7 +475,7 @@ def test_10_20_a_name_added_to_the_file_gets_a_history_of_its_own(make: Make) ->
     assert pipeline.run("historical") == {}
 
 
-@pytest.mark.spec("10.21")
+@pytest.mark.spec("clevertap.10.21")
 @pytest.mark.parametrize("mode", ["merge", "append"])
 def test_10_21_a_death_at_any_item_of_the_history_leaves_the_same_rows(make: Make, mode: Any) -> None:
     pipeline = make("Charged", shards=1)
@@ -500,7 +500,7 @@ def test_10_21_a_death_at_any_item_of_the_history_leaves_the_same_rows(make: Mak
         raise AssertionError("the read was longer than the crash points")
 
 
-@pytest.mark.spec("10.22")
+@pytest.mark.spec("clevertap.10.22")
 @pytest.mark.parametrize(("mode", "rows"), [("merge", 2), ("append", 1)])
 def test_10_22_a_changed_profile_keeps_the_id_updates_in_merge_and_is_not_repeated_in_append(
     make: Make, mode: Any, rows: int
@@ -533,7 +533,7 @@ def test_an_identity_that_becomes_an_empty_text_updates_the_row_in_merge(make: M
     assert len(pipeline.log) == 3
 
 
-@pytest.mark.spec("10.25")
+@pytest.mark.spec("clevertap.10.25")
 def test_10_25_one_and_a_half_hours_is_refused_and_five_minutes_needs_the_legacy_flag() -> None:
     with pytest.raises(ConfigError, match=r"1\.5 hours"):
         check_frequency(5400)
@@ -547,7 +547,7 @@ def test_10_25_one_and_a_half_hours_is_refused_and_five_minutes_needs_the_legacy
             check_frequency(bad, legacy=bad == 299)
 
 
-@pytest.mark.spec("10.26")
+@pytest.mark.spec("clevertap.10.26")
 def test_10_26_the_passcode_is_in_no_log_note_error_verdict_state_or_repr(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
