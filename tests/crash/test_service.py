@@ -69,6 +69,7 @@ def test_a_server_that_ends_in_the_middle_leaves_a_job_that_the_next_one_ends(tm
         assert here.loaded() == here.expected()
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.spec("pipelines.22.5")
 def test_a_worker_that_is_killed_again_and_again_costs_no_row_and_doubles_none(tmp_path: Path, kills: int):
     """At random points of as many jobs as it takes: a task whose workers die too often is given up."""
