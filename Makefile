@@ -131,8 +131,9 @@ bench-push: setup  ## What a server takes of what systems send by themselves, ov
 bench-databases: $(BENCH_STAMP)  ## Databases into DuckDB and PostgreSQL, beside raw floors and peers; ROWS=5000000 MEMORY=1; writes docs/databases.md
 	@$(BIN)/python -m tests.bench.databases --rows $(or $(ROWS),5000000) $(if $(MEMORY),--memory)
 
-bench-following: setup  ## Changes of PostgreSQL's log per second, beside readers that throw everything away
+bench-following: setup  ## Changes of logs per second, beside readers that throw everything away; lag while somebody writes
 	@$(BIN)/python -m tests.bench.following
+	@$(BIN)/python -m tests.bench.under_load
 
 bench-workers: setup  ## Throughput of 1, 2 and 4 workers where latency is the limit, as processes and on Ray; about 6 minutes
 	@$(BIN)/python -m tests.bench.workers

@@ -153,7 +153,8 @@ class Sync:
                 why = f"; what its system keeps for that may still be there: {error.message}. {error.hint or ''}"
             # Whoever follows it again has been away.
             self.shelf.restart(LOG, lanes=("incremental",), marks=False, fresh=None)
-            self.note(Note("log_left", f"the log of the source is not followed any more{why}"))
+            text = "the log of the source is not followed any more, and rows that are deleted from now on stay"
+            self.note(Note("log_left", f"{text}{why}"))
         mappings = self.mappings()
         self.tell_modes(mappings)
         for stream in self.streams:
