@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,7 +16,11 @@ from tests.sources.postgres.log.site import Site, log_kept, site
 from tests.sources.site import PIPELINE
 
 from millrace.control import objects, runs
+from millrace.control.ledger import Books
+from millrace.engine import ingest
+from millrace.engine.ledger import Commit
 from millrace.errors import MillraceError
+from millrace.sources.postgres.log import reading
 
 __all__ = ["shop", "site"]
 
@@ -115,3 +121,28 @@ def test_a_server_that_keeps_too_little_in_its_log_is_1012() -> None:
             assert refused.value.code == "postgres_1012"
     finally:
         server.stop()
+
+
+def test_what_is_committed_slowly_is_read_on_whoever_the_server_takes_for_gone(
+    site: Site, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Books.commit
+
+    def slowly(books: Books, made: Commit, **more: Any) -> None:
+        time.sleep(3)
+        commit(books, made, **more)
+
+    shop.run("CREATE TABLE slow (id int PRIMARY KEY, v text)", "ALTER ROLE CURRENT_USER SET wal_sender_timeout = '1s'")
+    try:
+        site.create()
+        site.run()
+        for first in (1, 5001, 10001):
+            shop.run(
+                f"INSERT INTO slow SELECT n, repeat(md5(n::text), 100) FROM generate_series({first}, {first + 4999}) n"
+            )
+        monkeypatch.setattr(Books, "commit", slowly)
+        monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
+        monkeypatch.setattr(reading, "CHECKPOINT_S", 0.0)
+        assert site.run().balance.read == 15_000
+    finally:
+        shop.run("ALTER ROLE CURRENT_USER RESET wal_sender_timeout")

@@ -23,6 +23,10 @@ from millrace.sources.postgres.types import AS_IT_IS, SESSION
 _EPOCH_US = 946_684_800_000_000
 # Whoever is silent for longer is taken for gone by the server (wal_sender_timeout, 60 s as it comes).
 _FEEDBACK_S = 5.0
+# So is who stages and commits what was read for longer: that may take so long at least, from version 12 on.
+_SILENT = """
+SELECT set_config('wal_sender_timeout', '5min', false) FROM pg_settings
+WHERE name = 'wal_sender_timeout' AND context = 'user' AND setting::int8 BETWEEN 1 AND 299999"""
 
 
 def lsn(text: str) -> int:
@@ -63,6 +67,7 @@ class Wire:
         for name, value in SESSION.items():
             self.ask(f"SET {name} = {literal(value)}")
         self.ask(AS_IT_IS)
+        self.ask(_SILENT)
 
     def ask(self, command: str, patience: Patience | None = None) -> list[tuple[str | None, ...]]:
         """Rows of one command. Raises what the ``patience`` has to say when that ends."""
