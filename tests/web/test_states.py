@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from playwright.sync_api import Route, expect
@@ -186,6 +187,21 @@ def test_times_are_in_the_zone_of_the_user_with_utc_on_hover(visit: Visit) -> No
     (hour, minute), (utc_hour, utc_minute) = ((int(h), int(m)) for h, m in found)
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 9 * 60
     assert "UTC" in tip.inner_text()
+
+
+def test_moments_are_told_by_the_clock_of_now_however_long_none_was_shown(visit: Visit) -> None:
+    page = visit("/help", locale="en-NZ")  # a clock is one of the whole browser, which no other test shall get
+    page.clock.install(time=datetime.now(UTC) - timedelta(hours=1))
+    page.goto("/jobs")
+    moment = page.locator("tbody time").first
+    moment.wait_for()
+    page.get_by_role("link", name="Help", exact=True).click()
+    page.get_by_role("heading", name="Help").wait_for()
+    page.clock.fast_forward(3_600_000)
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    moment.wait_for()
+    # At once: ten seconds later the clock ticks.
+    assert re.fullmatch("now|.+ ago", moment.inner_text())
 
 
 def test_a_list_that_stands_open_asks_for_little(visit: Visit) -> None:

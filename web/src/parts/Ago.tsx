@@ -25,10 +25,13 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-export function useNow(): Date {
-  const tick = useSyncExternalStore(subscribe, () => now);
-  return tick;
+/** While no moment is shown nothing ticks: the first one that is shown again finds the clock late. */
+function current(): Date {
+  if (Date.now() - now.getTime() > TICK_MS) now = new Date();
+  return now;
 }
+
+export const useNow = (): Date => useSyncExternalStore(subscribe, current);
 
 /** The zone in which the user reads times. */
 export function useZone(): string | undefined {
