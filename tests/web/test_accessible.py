@@ -54,7 +54,7 @@ def page(browser: Browser, stock: Stocked) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("path", SCREENS)
-def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
+def test_axe_finds_nothing_serious_and_a_phone_is_wide_enough(page: Page, path: str) -> None:
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light")
     page.goto(path)
@@ -67,6 +67,7 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     page.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")
     found["dark"] = axe.faults(page)
     assert found == {"light": [], "dark": []}
+    assert page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
 
 
 def test_axe_finds_nothing_serious_in_a_later_step_of_the_wizard_on_a_phone(page: Page, stock: Stocked) -> None:

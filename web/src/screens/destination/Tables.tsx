@@ -47,6 +47,7 @@ export function Component() {
       id: 'waiting',
       header: 'Waiting',
       align: 'right',
+      hide: 'phone',
       cell: (one) => <Waiting rows={one.waiting_rows} />,
     },
     {

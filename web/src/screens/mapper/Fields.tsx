@@ -2,6 +2,7 @@ import { ActionIcon, Autocomplete, Badge, Button, Group, Menu, Text, TextInput }
 import { IconAlertTriangle, IconArrowRight, IconDots, IconKey, IconPin } from '@tabler/icons-react';
 import type { Schemas } from '~/api/client';
 import { Empty } from '~/parts/Empty';
+import { Scroll } from '~/parts/Scroll';
 import { Told } from '~/parts/Told';
 import {
   bringsOf,
@@ -30,7 +31,7 @@ interface Props {
 export function Fields({ fields, warnings, keys, asked, ask }: Props) {
   if (fields.length === 0) return <Empty icon={IconArrowRight} title="No field is like that" />;
   return (
-    <div className="card table-scroll">
+    <Scroll label="Fields and their columns" className="card">
       <table className="table mapper" aria-label="Fields and their columns">
         <thead>
           <tr>
@@ -62,7 +63,7 @@ export function Fields({ fields, warnings, keys, asked, ask }: Props) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 
