@@ -204,6 +204,22 @@ def test_moments_are_told_by_the_clock_of_now_however_long_none_was_shown(visit:
     assert re.fullmatch("now|.+ ago", moment.inner_text())
 
 
+def test_a_job_is_read_on_a_phone_and_tells_what_took_the_time(visit: Visit) -> None:
+    page = visit(f"{AT}/jobs/1", viewport={"width": 390, "height": 844})
+    job = page.get_by_role("dialog")
+    stages = job.get_by_role("list", name="Stages").get_by_role("listitem")
+    expect(stages.filter(has_text=re.compile(r"Reading \d"))).to_have_count(1)
+    expect(stages.last).to_have_text(re.compile(r"Loading \d"))
+    objects = job.get_by_role("table").filter(has=page.get_by_role("columnheader", name="Object"))
+    place = objects.get_by_text("Position")
+    place.click()
+    box = place.locator("xpath=..").bounding_box()
+    assert box is not None
+    assert box["width"] > 300
+    # All of it is in sight: there is nothing to scroll to.
+    expect(job.get_by_role("region", name="Objects, scrolled")).to_have_count(0)
+
+
 def test_a_list_that_stands_open_asks_for_little(visit: Visit) -> None:
     """A minute by the clock of the page: what it asks of the server, but for the one stream of changes."""
     page = visit("/activity", locale="en-GB")  # a clock is one of the whole browser, which no other test shall get

@@ -1,7 +1,7 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { IconInfoCircle } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { Fragment, useState } from 'react';
 import { Navigate, useLocation, useNavigate, useParams } from 'react-router';
 import { api, body, Problem, type Schemas } from '~/api/client';
 import { useMay } from '~/api/session';
@@ -125,41 +125,31 @@ export function Component() {
                   </thead>
                   <tbody>
                     {job.objects.map((one) => (
-                      <tr key={one.stream}>
-                        <td>
-                          {one.stream}
-                          {one.tables.length > 0 && (
-                            <Text size="xs" c="dimmed" className="mono">
-                              → {one.tables.join(', ')}
-                            </Text>
-                          )}
-                          <Positions of={one} />
-                          {one.error && (
-                            <Text size="xs" c="var(--failed)">
-                              <Told text={one.error.message} />
-                            </Text>
-                          )}
-                        </td>
-                        <td>
-                          <StatusBadge name={one.status} />
-                          {one.status === 'FAILED' && !isGoing(run.status) && may('pipelines.edit') && (
-                            <Button
-                              size="compact-xs"
-                              variant="default"
-                              mt={4}
-                              aria-label={`Read ${one.stream} again`}
-                              onClick={() => ask(one.stream)}
-                            >
-                              Read again
-                            </Button>
-                          )}
-                        </td>
-                        <td data-align="right" data-hide="phone">
-                          {count(run.streams[one.stream]?.read ?? 0)}
-                        </td>
-                        <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
-                        <td data-align="right">{count(run.streams[one.stream]?.rejected_rows ?? 0)}</td>
-                      </tr>
+                      <Fragment key={one.stream}>
+                        <tr>
+                          <td>{one.stream}</td>
+                          <td>
+                            <StatusBadge name={one.status} />
+                            {one.status === 'FAILED' && !isGoing(run.status) && may('pipelines.edit') && (
+                              <Button
+                                size="compact-xs"
+                                variant="default"
+                                mt={4}
+                                aria-label={`Read ${one.stream} again`}
+                                onClick={() => ask(one.stream)}
+                              >
+                                Read again
+                              </Button>
+                            )}
+                          </td>
+                          <td data-align="right" data-hide="phone">
+                            {count(run.streams[one.stream]?.read ?? 0)}
+                          </td>
+                          <td data-align="right">{count(run.streams[one.stream]?.loaded ?? 0)}</td>
+                          <td data-align="right">{count(run.streams[one.stream]?.rejected_rows ?? 0)}</td>
+                        </tr>
+                        <More of={one} />
+                      </Fragment>
                     ))}
                   </tbody>
                 </table>
@@ -193,20 +183,36 @@ export function Component() {
   );
 }
 
-/** From where to where the job read an object, as its source says it, folded away. */
-function Positions({ of: { before, after } }: { of: Schemas['Job']['objects'][number] }) {
+/** Where its rows went, why it failed, and, folded away, from where to where it was read, as its source says it. */
+function More({ of: { tables, error, before, after } }: { of: Schemas['Job']['objects'][number] }) {
   const moved = Object.keys(after).filter(
     (lane) => JSON.stringify(before[lane]) !== JSON.stringify(after[lane]),
   );
-  if (moved.length === 0) return null;
+  if (tables.length === 0 && !error && moved.length === 0) return null;
   return (
-    <Text size="xs" c="dimmed" component="details" maw={150}>
-      <summary style={{ cursor: 'pointer' }}>Position</summary>
-      {moved.map((lane) => (
-        <div key={lane} className="mono" style={{ overflowWrap: 'anywhere' }}>
-          {JSON.stringify(before[lane] ?? null)} → {JSON.stringify(after[lane])}
-        </div>
-      ))}
-    </Text>
+    <tr className="told">
+      <td colSpan={5}>
+        {tables.length > 0 && (
+          <Text size="xs" c="dimmed" className="mono">
+            → {tables.join(', ')}
+          </Text>
+        )}
+        {moved.length > 0 && (
+          <Text size="xs" c="dimmed" component="details">
+            <summary style={{ cursor: 'pointer' }}>Position</summary>
+            {moved.map((lane) => (
+              <div key={lane} className="mono" style={{ overflowWrap: 'anywhere' }}>
+                {JSON.stringify(before[lane] ?? null)} → {JSON.stringify(after[lane])}
+              </div>
+            ))}
+          </Text>
+        )}
+        {error && (
+          <Text size="xs" c="var(--failed)">
+            <Told text={error.message} />
+          </Text>
+        )}
+      </td>
+    </tr>
   );
 }

@@ -1,11 +1,21 @@
-import { Group, Text } from '@mantine/core';
+import { Text } from '@mantine/core';
+import { Fragment } from 'react';
 import type { Schemas } from '~/api/client';
-import { Ago } from '~/parts/Ago';
+import { Ago, useNow } from '~/parts/Ago';
 import { kind, trigger } from '~/words/jobs';
 import { duration } from '~/words/times';
+import { type Stage, stagesOf } from './stages';
+
+const WORDS: Record<Stage['name'], string> = { waited: 'Waiting', read: 'Reading', loaded: 'Loading' };
+const COLOURS: Record<Stage['name'], string> = {
+  waited: 'var(--quiet)',
+  read: 'var(--series-ingested)',
+  loaded: 'var(--series-loaded)',
+};
 
 /** The stages of a job in their order, and what took the time. */
 export function Timeline({ job }: { job: Schemas['Job'] }) {
+  const stages = stagesOf(job, useNow());
   const moments: [string, string | null][] = [
     ['Asked for', job.requested_at],
     ['Began', job.began_at],
@@ -13,39 +23,55 @@ export function Timeline({ job }: { job: Schemas['Job'] }) {
     ['Ended', job.run.ended_at],
   ];
   return (
-    <dl className="facts">
-      <dt>What</dt>
-      <dd>
-        {kind(job.run.kind)}
-        {job.trigger && ` · ${trigger(job.trigger).toLowerCase()}`}
-      </dd>
-      {moments
-        .filter(([, at]) => at !== null)
-        .map(([word, at]) => (
-          <Group key={word} component="div" style={{ display: 'contents' }}>
-            <dt>{word}</dt>
-            <dd>
-              <Ago at={at} />
-            </dd>
-          </Group>
-        ))}
-      {job.duration_ms !== null && (
-        <>
-          <dt>Took</dt>
-          <dd>{duration(job.duration_ms)}</dd>
-        </>
-      )}
-      {job.latency && (
-        <>
-          <dt>From read to loaded</dt>
-          <dd>
-            {duration(job.latency.mean_ms)}{' '}
-            <Text span c="dimmed">
-              on average, {duration(job.latency.max_ms)} at most
+    <>
+      <ol className="stages" aria-label="Stages">
+        {stages.map(({ name, ms, going }) => (
+          <li key={name} style={{ flexGrow: ms }}>
+            <span aria-hidden className="bar" style={{ background: COLOURS[name] }} />
+            <Text size="xs" span className="figures">
+              {WORDS[name]}{' '}
+              <Text span inherit c="dimmed">
+                {duration(ms)}
+                {going && ' so far'}
+              </Text>
             </Text>
-          </dd>
-        </>
-      )}
-    </dl>
+          </li>
+        ))}
+      </ol>
+      <dl className="facts">
+        <dt>What</dt>
+        <dd>
+          {kind(job.run.kind)}
+          {job.trigger && ` · ${trigger(job.trigger).toLowerCase()}`}
+        </dd>
+        {moments
+          .filter(([, at]) => at !== null)
+          .map(([word, at]) => (
+            <Fragment key={word}>
+              <dt>{word}</dt>
+              <dd>
+                <Ago at={at} />
+              </dd>
+            </Fragment>
+          ))}
+        {job.duration_ms !== null && (
+          <>
+            <dt>Took</dt>
+            <dd>{duration(job.duration_ms)}</dd>
+          </>
+        )}
+        {job.latency && (
+          <>
+            <dt>From read to loaded</dt>
+            <dd>
+              {duration(job.latency.mean_ms)}{' '}
+              <Text span c="dimmed">
+                on average, {duration(job.latency.max_ms)} at most
+              </Text>
+            </dd>
+          </>
+        )}
+      </dl>
+    </>
   );
 }
