@@ -16,7 +16,7 @@ from tests.web.shops import opened
 from millrace.connect.log import LOG
 from millrace.control import connections, jobs, lifecycle, object_actions, objects, pipelines, runs, transformations
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipelines import Mode, Wish
 from millrace.control.status import statuses
 from millrace.control.tables import cursors
 from millrace.errors import MillraceError, Transient
@@ -134,6 +134,33 @@ def test_a_position_from_which_appended_rows_may_come_again_is_asked_about(
     asked.get_by_role("button", name="Read from there on").click()
     expect(asked).to_be_hidden()
     assert objects.find(home, "kept", "Orders").positions["incremental"] == 1
+
+
+def test_of_several_objects_it_is_asked_on_about_those_whose_rows_would_stand_twice(
+    page: Page, home: Home, script: Script, tmp_path: Path
+) -> None:
+    opened(home, tmp_path, warehouse="mixed")
+    modes: dict[str, Mode | None] = {"Orders": "append", "Users": "merge"}
+    pipelines.create(home, Wish("mixed", "app of mixed", "mixed", objects=modes))
+    runs.run(home, "mixed")
+    arrive(page, home, "/pipelines/mixed/objects", "mia@example.com")
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.get_by_role("button", name="Read from a time on").click()
+    page.get_by_label("Time, in UTC").fill("2020-01-01T00:00:00")
+    page.get_by_role("button", name="Read from there on").click()
+
+    # What could be done is done, and is asked for no more.
+    asked = page.get_by_role("dialog", name="Read Orders from a time on")
+    expect(asked.get_by_role("alert")).to_contain_text("Orders is appended")
+    positions = {name: objects.find(home, "mixed", name).positions for name in modes}
+    assert [positions[name].get("incremental") for name in modes] == [2, None]
+    asked.get_by_role("checkbox", name="Rows that come again may stand there twice").check()
+    asked.get_by_role("button", name="Read from there on").click()
+    expect(asked).to_be_hidden()
+    assert objects.find(home, "mixed", "Orders").positions.get("incremental") is None
+    expect(page.get_by_text("object chosen")).to_have_count(0)
+    while any(one.run.status == "QUEUED" for one in jobs.page(home, pipeline="mixed").items):
+        work(home)
 
 
 def test_an_object_says_why_it_failed_what_it_read_and_its_failed_events_go_again(

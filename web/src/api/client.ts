@@ -7,12 +7,16 @@ export type Fault = Schemas['Fault'];
 
 /** An answer that is no success, in the words of the API. `status` 0: the server did not answer. */
 export class Problem extends Error {
+  readonly fault: Fault;
+
   constructor(
     readonly status: number,
-    readonly fault: Fault,
+    fault: Fault,
     readonly retryAfterS: number | null = null,
   ) {
     super(fault.message);
+    // Within an answer, of one of several things, codes are written small.
+    this.fault = { ...fault, code: fault.code.toUpperCase() };
   }
 
   get code(): string {

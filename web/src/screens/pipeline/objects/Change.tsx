@@ -96,6 +96,8 @@ function Ask({ title, verb, busy, may = true, error, submit, close, children }: 
   );
 }
 
+const WOULD_DOUBLE = 'WOULD_DOUBLE';
+
 interface AppendAgainProps {
   error: Error | null;
   value: boolean;
@@ -104,7 +106,7 @@ interface AppendAgainProps {
 
 /** Asked where rows that come again would stand twice in a table that is appended to. */
 export function AppendAgain({ error, value, change }: AppendAgainProps) {
-  if (!value && !(error instanceof Problem && error.code === 'WOULD_DOUBLE')) return null;
+  if (!value && !(error instanceof Problem && error.code === WOULD_DOUBLE)) return null;
   return (
     <Checkbox
       label="Rows that come again may stand there twice"
@@ -253,12 +255,14 @@ export function Since({ pipeline, names, settled: told, close }: SinceProps) {
         }),
       );
       const refused = found.flatMap(({ object, problem }) => (problem ? [{ name: object, problem }] : []));
-      const [first] = refused;
-      if (first && refused.length === names.length) throw new Problem(0, first.problem);
-      return { ok: found.filter((one) => !one.problem).map((one) => one.object), refused };
+      const problems = refused.map(({ problem }) => new Problem(0, problem));
+      const doubled = problems.find(({ code }) => code === WOULD_DOUBLE);
+      if (refused.length === names.length) throw doubled ?? problems[0];
+      return { ok: found.filter((one) => !one.problem).map((one) => one.object), refused, doubled };
     },
-    onSuccess: (outcome) => {
-      close();
+    onSuccess: ({ doubled, ...outcome }) => {
+      // Those that refused are still chosen: of them it is asked on.
+      if (!doubled) close();
       done(
         `${outcome.ok.length === 1 ? `${outcome.ok[0]} is` : `${some(outcome.ok.length, 'object')} are`} read from there on.`,
       );
@@ -266,13 +270,14 @@ export function Since({ pipeline, names, settled: told, close }: SinceProps) {
     },
     onSettled: stale,
   });
+  const refusal = save.error ?? save.data?.doubled ?? null;
   return (
     <Ask
       title={`Read ${names.length === 1 ? names[0] : some(names.length, 'object')} from a time on`}
       verb="Read from there on"
       busy={save.isPending}
       may={known}
-      error={save.error}
+      error={refusal}
       submit={() => save.mutate()}
       close={close}
     >
@@ -295,7 +300,7 @@ export function Since({ pipeline, names, settled: told, close }: SinceProps) {
           <Ago at={moment.toISOString()} />
         </Text>
       )}
-      <AppendAgain error={save.error} value={again} change={setAgain} />
+      <AppendAgain error={refusal} value={again} change={setAgain} />
     </Ask>
   );
 }
