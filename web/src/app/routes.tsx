@@ -13,10 +13,16 @@ const failedEvents: RouteObject[] = [
 const activity: RouteObject[] = [{ path: ':line', lazy: () => import('~/screens/activity/Line') }];
 
 export const router = createBrowserRouter([
-  { path: '/sign-in', lazy: () => import('~/screens/sign-in'), errorElement: <Fault /> },
-  { path: '/welcome', lazy: () => import('~/screens/welcome'), errorElement: <Fault /> },
-  { path: '/join', lazy: () => import('~/screens/link'), errorElement: <Fault /> },
-  { path: '/reset', lazy: () => import('~/screens/link'), errorElement: <Fault /> },
+  {
+    errorElement: <Fault />,
+    hydrateFallbackElement: <div />,
+    children: [
+      { path: '/sign-in', lazy: () => import('~/screens/sign-in') },
+      { path: '/welcome', lazy: () => import('~/screens/welcome') },
+      { path: '/join', lazy: () => import('~/screens/link') },
+      { path: '/reset', lazy: () => import('~/screens/link') },
+    ],
+  },
   {
     element: <Frame />,
     errorElement: <Fault />,
