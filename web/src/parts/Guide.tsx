@@ -40,7 +40,7 @@ function Drawn({ block, first }: { block: Block; first: boolean }) {
         </Title>
       );
     case 'list':
-      return <Items items={block.items} ordered={block.ordered} />;
+      return <Items items={block.items} ordered={block.ordered} start={block.start} />;
     case 'table':
       // Beside a form there is no room for columns, and their names say nothing in a line.
       return page ? (
@@ -63,10 +63,22 @@ function Drawn({ block, first }: { block: Block; first: boolean }) {
   }
 }
 
-function Items({ items, ordered = false }: { items: readonly string[]; ordered?: boolean }) {
+interface ItemsProps {
+  items: readonly string[];
+  ordered?: boolean;
+  start?: number;
+}
+
+function Items({ items, ordered = false, start = 1 }: ItemsProps) {
   const page = useContext(Here) !== null;
   return (
-    <List type={ordered ? 'ordered' : 'unordered'} size={page ? 'md' : 'sm'} my="xs" spacing={4}>
+    <List
+      type={ordered ? 'ordered' : 'unordered'}
+      {...(ordered && { start })}
+      size={page ? 'md' : 'sm'}
+      my="xs"
+      spacing={4}
+    >
       {items.map((item, at) => (
         <List.Item key={at}>
           <Inline text={item} />
@@ -114,7 +126,12 @@ function Inline({ text }: { text: string }): ReactNode {
           {span.text}
         </code>
       );
-    if (span.kind === 'strong') return <b key={index}>{span.text}</b>;
+    if (span.kind === 'strong')
+      return (
+        <b key={index}>
+          <Inline text={span.text} />
+        </b>
+      );
     if (span.kind === 'link' && /^https?:\/\//.test(span.href ?? ''))
       return (
         <a key={index} href={span.href} target="_blank" rel="noreferrer">

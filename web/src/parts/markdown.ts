@@ -3,7 +3,7 @@
 export type Block =
   | { kind: 'heading'; level: number; text: string }
   | { kind: 'text' | 'code'; text: string }
-  | { kind: 'list'; ordered: boolean; items: string[] }
+  | { kind: 'list'; ordered: boolean; start: number; items: string[] }
   | { kind: 'table'; head: string[]; rows: string[][] };
 
 export interface Span {
@@ -35,7 +35,7 @@ export function blocksOf(text: string): Block[] {
     }
     if (/^!\[.*\]\(.*\)$/.test(line)) continue;
     const heading = /^(#{1,6})\s+(.*)$/.exec(line);
-    const item = /^\s*(?:([-*])|\d+\.)\s+(.*)$/.exec(line);
+    const item = /^\s*(?:([-*])|(\d+)\.)\s+(.*)$/.exec(line);
     const row = /^\|(.+)\|\s*$/.exec(line);
     const last = found.at(-1);
     const above = follows;
@@ -43,12 +43,12 @@ export function blocksOf(text: string): Block[] {
     if (heading?.[1] && heading[2]) {
       flush();
       found.push({ kind: 'heading', level: heading[1].length, text: heading[2] });
-    } else if (item?.[2] !== undefined) {
+    } else if (item?.[3] !== undefined) {
       flush();
       const ordered = item[1] === undefined;
       const before = found.at(-1);
-      if (before?.kind === 'list' && before.ordered === ordered) before.items.push(item[2]);
-      else found.push({ kind: 'list', ordered, items: [item[2]] });
+      if (before?.kind === 'list' && before.ordered === ordered) before.items.push(item[3]);
+      else found.push({ kind: 'list', ordered, start: Number(item[2] ?? 1), items: [item[3]] });
     } else if (row?.[1] !== undefined) {
       flush();
       if (/^[\s|:-]+$/.test(row[1])) continue;
@@ -70,13 +70,17 @@ export function spansOf(text: string): Span[] {
   const found: Span[] = [];
   let rest = text;
   while (rest) {
-    const hit = /`([^`]+)`|\*\*([^*]+)\*\*|\[([^\]]+)\]\(([^)\s]+)\)|\*([^*\s][^*]*)\*/.exec(rest);
+    const hit =
+      /`([^`]+)`|\*\*([^*]+)\*\*|\[([^\]]+)\]\(([^)\s]+)\)|\*([^*\s][^*]*)\*|<(https?:\/\/[^>\s]+)>/.exec(
+        rest,
+      );
     if (!hit) break;
     if (hit.index > 0) found.push({ kind: 'text', text: rest.slice(0, hit.index) });
     if (hit[1] !== undefined) found.push({ kind: 'code', text: hit[1] });
     else if (hit[2] !== undefined) found.push({ kind: 'strong', text: hit[2] });
     else if (hit[3] !== undefined) found.push({ kind: 'link', text: hit[3], href: hit[4] ?? '' });
     else if (hit[5] !== undefined) found.push({ kind: 'strong', text: hit[5] });
+    else if (hit[6] !== undefined) found.push({ kind: 'link', text: hit[6], href: hit[6] });
     rest = rest.slice(hit.index + hit[0].length);
   }
   if (rest) found.push({ kind: 'text', text: rest });
