@@ -14,11 +14,12 @@ import { done, failed } from '~/parts/notices';
 import { paged } from '~/parts/paged';
 import { isQueried, MODE_CHOICES, modeTold, queryModeOf } from '~/parts/QueryMode';
 import { Refused } from '~/parts/Refused';
+import { Share } from '~/parts/Share';
 import { Sparkline } from '~/parts/Sparkline';
 import { StatusBadge } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
 import { mode } from '~/words/loading';
-import { count, share, some } from '~/words/numbers';
+import { count, some } from '~/words/numbers';
 import { usePipeline, usePipelineName } from '../here';
 import { Actions } from './Actions';
 import { Change, Mode, Since, type What } from './Change';
@@ -160,10 +161,10 @@ export function Component() {
       {
         id: 'history',
         header: 'History',
-        width: 90,
+        width: 130,
         hide: 'phone',
         cell: (row) =>
-          !row.historical ? 'none' : typeof row.history === 'number' ? share(row.history) : '–',
+          !row.historical ? 'none' : typeof row.history === 'number' ? <Share of={row.history} /> : '–',
       },
       ...(queried
         ? [

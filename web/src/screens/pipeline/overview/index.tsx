@@ -8,9 +8,10 @@ import { Ago } from '~/parts/Ago';
 import { Balance } from '~/parts/Balance';
 import { ErrorNote } from '~/parts/ErrorNote';
 import { Scroll } from '~/parts/Scroll';
+import { Share } from '~/parts/Share';
 import { StatusBadge, ToneIcon } from '~/parts/StatusBadge';
 import { Told } from '~/parts/Told';
-import { count, share, some } from '~/words/numbers';
+import { count, some } from '~/words/numbers';
 import { hookQuery, isPushed, usePipeline, usePipelineName } from '../here';
 import { isGoing, useLiveJob } from '../jobs/live';
 import { Now } from '../jobs/Now';
@@ -231,7 +232,7 @@ function Objects({ name, streams }: { name: string; streams: readonly Schemas['S
             {shown.map((one) => (
               <tr key={one.stream}>
                 <td>{one.stream}</td>
-                <td>{typeof one.history === 'number' ? share(one.history) : '–'}</td>
+                <td>{typeof one.history === 'number' ? <Share of={one.history} /> : '–'}</td>
                 <td>{[...new Set(one.tables.map((table) => table.table))].join(', ') || '–'}</td>
                 <td data-align="right">
                   {count(one.tables.reduce((sum, table) => sum + table.rows_loaded, 0))}
