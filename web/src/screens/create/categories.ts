@@ -12,7 +12,7 @@ export const CATEGORIES: readonly { category: Category; label: string }[] = [
   { category: 'apps', label: 'Apps and services' },
   { category: 'databases', label: 'Databases' },
   { category: 'events', label: 'Streams and events' },
-  { category: 'files', label: 'Files' },
+  { category: 'files', label: 'Files and buckets' },
   { category: 'other', label: 'Others' },
 ];
 
