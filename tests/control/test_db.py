@@ -26,7 +26,7 @@ from tests.crash import tomorrow
 
 from millrace.control import db
 from millrace.control.column_types import Document, Free, Moment
-from millrace.control.db import Database, Outdated, open_database
+from millrace.control.db import Database, Outdated, any_in, open_database
 from millrace.control.people_tables import activity
 from millrace.control.tables import metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
@@ -421,3 +421,17 @@ def test_a_server_that_is_gone_without_a_word_is_found_out_in_a_minute_or_as_the
             ]
     database.close()
     assert told == [30, 10, 3, timeout_ms]
+
+
+def test_whether_a_table_has_rows_is_asked_of_every_table(url: str) -> None:
+    database = open_database(url)
+    with database.transaction() as connection:
+        for table in metadata.sorted_tables:
+            one = connection.execute(sa.select(table).limit(1)).first()
+            assert any_in(connection, table) is (one is not None)
+        connection.execute(sa.delete(settings))
+        assert not any_in(connection, settings)
+        row = {"key": "a", "value": 1, "changed_at": datetime(2026, 1, 1, tzinfo=UTC)}
+        connection.execute(sa.insert(settings).values(row))
+        assert any_in(connection, settings)
+    database.close()

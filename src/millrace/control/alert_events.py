@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import sqlalchemy as sa
 
 from millrace.control.activity import Entity
+from millrace.control.db import any_in
 from millrace.control.telling_tables import alert_events, alerts
 from millrace.data.dataclass import dataclass
 
@@ -163,7 +164,7 @@ def is_open(connection: sa.Connection, entity: Entity, codes: Sequence[Code]) ->
     """An alert of one of these codes on the entity is not over yet, or about to be told."""
     a, e = alerts.c, alert_events.c
     known = sa.select(a.id).where(a.entity_id == entity.id, a.state.in_(("OPEN", "ACKNOWLEDGED")), a.code.in_(codes))
-    if connection.execute(known.limit(1)).first() is not None:
+    if any_in(connection, alerts) and connection.execute(known.limit(1)).first() is not None:
         return True
     coming = sa.select(e.id).where(e.entity_id == entity.id, e.code.in_(codes))
-    return connection.execute(coming.limit(1)).first() is not None
+    return any_in(connection, alert_events) and connection.execute(coming.limit(1)).first() is not None

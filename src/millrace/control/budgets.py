@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from millrace.control.db import any_in
 from millrace.control.telling_tables import usage_hourly, usage_limits
 from millrace.control.usage_counts import BILLABLE
 
@@ -33,7 +34,7 @@ def holding(database: Database, pipeline: Pipeline) -> str | None:
     about = sa.or_(t.pipeline_id == pipeline.id, t.pipeline_id.is_(None))
     query = sa.select(usage_limits).where(t.team_id == pipeline.team_id, about, t.sideline.is_(True))
     with database.reading() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query).all() if any_in(connection, usage_limits) else []
         now = database.now()
         held = next(
             (row for row in rows if exceeded(row, spent(connection, row, now)) and acts(connection, row, now)), None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from millrace.connect.files.wishes import WISH, digest
-from millrace.control.db import upsert
+from millrace.control.db import any_in, upsert
 from millrace.control.tables import file_log, marks
 from millrace.data.batch import GONE_FOR, FileNote
 
@@ -54,7 +54,7 @@ def forget(connection: sa.Connection, pipeline_id: str, stream: str | None = Non
 def expire(connection: sa.Connection, now: datetime) -> int:
     """Files that vanished long ago leave the log, but for those that are skipped; how many did."""
     long_ago = (file_log.c.gone_at < now - GONE_FOR, file_log.c.skipped.is_(False))
-    return connection.execute(sa.delete(file_log).where(*long_ago)).rowcount
+    return connection.execute(sa.delete(file_log).where(*long_ago)).rowcount if any_in(connection, file_log) else 0
 
 
 def failed_by_pipeline() -> sa.Select[*tuple[Any, ...]]:
@@ -71,7 +71,8 @@ def standing(connection: sa.Connection, pipeline_id: str) -> list[str]:
     """Streams with files that are there, and that nobody wants to be skipped."""
     f = file_log.c
     mine = (f.pipeline_id == pipeline_id, f.status != "gone", f.skipped.is_(False))
-    return list(connection.execute(sa.select(f.stream).where(*mine).distinct().order_by(f.stream)).scalars())
+    query = sa.select(f.stream).where(*mine).distinct().order_by(f.stream)
+    return list(connection.execute(query).scalars()) if any_in(connection, file_log) else []
 
 
 def in_parts(names: list[str]) -> Iterator[list[str]]:

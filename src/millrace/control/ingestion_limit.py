@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from millrace.control import alert_events
 from millrace.control.activity import Entity, wrote
+from millrace.control.db import any_in
 from millrace.control.telling_tables import ingestion_limits
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
@@ -112,6 +113,8 @@ def standing(connection: sa.Connection, now: datetime) -> list[tuple[str, Ingest
 
 def count(connection: sa.Connection, team_id: str, rows: int, now: datetime) -> None:
     """So many rows were staged, in the transaction of the connection. Nothing happens for a team without a limit."""
+    if not any_in(connection, ingestion_limits):
+        return
     moment = sa.literal((now - datetime.fromtimestamp(0, UTC)) // _MICROSECONDS, sa.BigInteger)
     start = sa.type_coerce(moment - moment % _T.window_us, _T.window_at.type)
     counted = sa.case((_T.window_at >= start, _T.counted + rows), else_=rows)
@@ -122,10 +125,9 @@ def count(connection: sa.Connection, team_id: str, rows: int, now: datetime) -> 
 def until(database: Database, team_id: str) -> datetime | None:
     """When the window ends, where the team has read all that it may in it; else None."""
     now = database.now()
+    query = sa.select(ingestion_limits).where(_T.team_id == team_id, _T.counted >= _T.rows)
     with database.reading() as connection:
-        row = connection.execute(
-            sa.select(ingestion_limits).where(_T.team_id == team_id, _T.counted >= _T.rows)
-        ).one_or_none()
+        row = connection.execute(query).one_or_none() if any_in(connection, ingestion_limits) else None
     return _end(row, now) if row is not None and _present(row, now) else None
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from millrace.connect.destination import Loaded
 from millrace.control import commits, counts, file_notes, shelving
 from millrace.control.commits import Entry, current_tables, latest_mappings, table_mappings
-from millrace.control.db import Database
+from millrace.control.db import Database, any_in
 from millrace.control.leases import LEASE_S, Lease, confirm
 from millrace.control.tables import (
     cursor_history,
@@ -104,7 +104,7 @@ class Books:
         mine = sa.select(groups.file_id).join(reject_files, files.id == groups.file_id)
         query = mine.where(files.pipeline_id == self.feed, groups.state == "open").limit(1)
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return any_in(connection, reject_groups) and connection.execute(query).first() is not None
 
     def latest_ingested_at_ms(self) -> int:
         with self._database.reading() as connection:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from millrace.control import activity, file_notes, leases
+from millrace.control.db import any_in
 from millrace.control.people_tables import links, sessions
 from millrace.control.pipelines import lease_name
 from millrace.control.settings import workspace
@@ -93,6 +94,8 @@ def _purge_rejects(home: Home, now: datetime, before: datetime) -> list[str]:
     """Rejects from before that moment are purged; paths of files without an open row."""
     files, groups = reject_files.c, reject_groups.c
     with home.database.joining() as connection:
+        if not any_in(connection, reject_files):
+            return []
         old = sa.select(files.id).where(files.created_at < before, files.counted.is_(True))
         connection.execute(
             sa.update(reject_groups)
@@ -111,6 +114,8 @@ def _drop_raw(home: Home, now: datetime) -> list[str]:
     """Rows as they were read are kept as long as their pipeline says; paths of the files that are dropped."""
     paths: list[str] = []
     with home.database.joining() as connection:
+        if not any_in(connection, raw_files):
+            return []
         f = raw_files.c
         holding = sa.select(pipelines.c.id, pipelines.c.options).where(
             pipelines.c.id.in_(sa.select(f.pipeline_id).where(f.kept.is_(True)))
@@ -136,9 +141,10 @@ def forget_runs(home: Home, now: datetime) -> int:
     every = sa.select(runs.c.id, runs.c.ended_at, place).where(runs.c.pipeline_id.in_(aged)).subquery()
     query = sa.select(every.c.id).where(every.c.place > LATEST_RUNS, every.c.ended_at < before)
     d = deleted_jobs.c
+    burial = sa.select(d.run_id).where(d.ended_at < before).limit(1)
     with home.database.reading() as connection:
         old = list(connection.execute(query.order_by(every.c.id)).scalars())
-        buried = connection.execute(sa.select(d.run_id).where(d.ended_at < before).limit(1)).first() is not None
+        buried = any_in(connection, deleted_jobs) and connection.execute(burial).first() is not None
     found = 0
     if buried:
         with home.database.transaction() as connection:
@@ -178,7 +184,8 @@ def forget_sessions(home: Home, now: datetime) -> None:
     """Sessions and links that are over leave the tables."""
     with home.database.joining() as connection:
         for table in (sessions, links):
-            connection.execute(sa.delete(table).where(table.c.expires_at < now))
+            if any_in(connection, table):
+                connection.execute(sa.delete(table).where(table.c.expires_at < now))
 
 
 def _delete(stage: Stage, paths: Iterable[str], ending: threading.Event) -> int:

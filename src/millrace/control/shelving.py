@@ -13,6 +13,7 @@ from millrace.control import counts as counting
 from millrace.control import usage_counts
 from millrace.control.commits import Entry, current_tables, keep_reject, named
 from millrace.control.counts import Key, Part
+from millrace.control.db import any_in
 from millrace.control.tables import reject_files, reject_groups, segments, tables
 from millrace.engine.ledger import RejectFile
 from millrace.errors import EnvironmentProblem, MillraceError
@@ -157,6 +158,8 @@ def _at(entry: Entry, table: str, generation: int) -> Any:
 
 def _count_parked(entry: Entry, table: str, generation: int, after: int, upto: int) -> Counter[tuple[str, str, str]]:
     """What was parked for this load counts from now on; its rows by group."""
+    if not any_in(entry.connection, reject_files):
+        return Counter()
     mine = (*_parked(entry, table, generation), reject_files.c.parked_upto == upto)
     query = (
         sa.select(reject_groups)

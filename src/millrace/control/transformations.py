@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from millrace.control import pipelines
 from millrace.control.activity import Entity, wrote
 from millrace.control.actors import signed
-from millrace.control.db import upsert
+from millrace.control.db import any_in, upsert
 from millrace.control.tables import transformations
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
@@ -245,7 +245,7 @@ def _versions_of(
     t = transformations.c
     query = sa.select(transformations).where(t.pipeline_id == pipeline.id, which).order_by(t.version.desc())
     with home.database.reading() as connection:
-        rows = connection.execute(query.limit(limit)).all()
+        rows = connection.execute(query.limit(limit)).all() if any_in(connection, transformations) else []
     return [
         Transformation(pipeline.name, row.version, row.kind, row.text, row.author, row.reason, row.created_at)
         for row in rows
