@@ -743,6 +743,16 @@ def test_a_load_mode_that_is_changed_holds_for_tables_that_are_filled_anew(build
         assert len(world.rows(table)) == count
 
 
+@pytest.mark.parametrize("tables", ["one", "each"])
+def test_a_load_mode_that_is_changed_before_there_is_a_row_holds(build: Callable[..., World], tables: str):
+    world = build("Charged", source_config={"tables": tables})
+    world.run()
+    pipelines.change(world.home, "clevertap", replace(pipelines.find(world.home, "clevertap").wish, load_mode="append"))
+    put(world, *(event("Charged", START - timedelta(hours=1)) for _ in range(2)))
+    assert "load_mode_kept" not in {note.code for note in world.run().notes}
+    assert len(world.rows("events" if tables == "one" else "charged")) == 2
+
+
 def test_a_load_mode_that_is_changed_while_tables_are_filled_anew_holds_for_none_of_them(build: Callable[..., World]):
     world = build("Charged", "Search", source_config={"tables": "each"})
     for name, device in (names := {"Charged": "__d1", "Search": "__d2"}).items():

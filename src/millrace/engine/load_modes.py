@@ -38,9 +38,10 @@ def unlike(known: Dict[str, Mapping], modes: Dict[str, LoadMode], mode: LoadMode
 
 
 def begin(mappings: Mappings, unlike: Callable[[Mappings], Dict[str, LoadMode]], tables: Sequence[Shelved]) -> None:
-    """Tables that are filled anew begin as is wished by now, where none of their objects' rows have come yet: a source
-    reads an object's rows for all of its tables alike."""
-    begun = {source for one in tables if one.last or not one.fresh for source in one.mapping.sources}
+    """Tables that are filled anew, or never had a row, begin as is wished by now, where no row of their objects
+    has come yet: a source reads an object's rows for all of its tables alike."""
+    filled = (one for one in tables if one.last or not (one.fresh or one.generation == 1))
+    begun = {source for one in filled for source in one.mapping.sources}
     streams = {one.mapping.stream for one in tables if not one.mapping.sources & begun}
     # What is made of an object follows it, so it is looked at again once the object has another mode.
     while begun := {stream: mode for stream, mode in unlike(mappings).items() if stream in streams}:
