@@ -1,7 +1,7 @@
 """From the link of a new server to rows that went through a transformation: seconds of the machine, and clicks.
 
-A script goes the way of a newcomer who tries simulated data. It neither reads nor thinks, but waits for what a person
-would wait for: the first job, the trial, and the job that follows.
+A script goes the ways of a newcomer: with simulated data, and with a project of their own by the wizard. It neither
+reads nor thinks, but waits for what a person would wait for: the first job, the trial, and the job that follows.
 """
 
 from __future__ import annotations
@@ -9,29 +9,22 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
 from tests.chromium import browser as chromium
-from tests.control.people import PASSWORD
-from tests.web.people import write
-from tests.web.screenshots import PIPELINE, serving
-
-PATIENCE_MS = 300_000
-SCRIPT = """\
-def transform(event):
-    p = event.getProperties()
-    p["customer"] = (p.get("identity") or "").upper()
-    return event
-"""
+from tests.web.newcomer import Newcomer, happened, project
+from tests.web.screenshots import serving
 
 
 @dataclass(frozen=True)
 class Walked:
     """``clicks`` of a pointer; ``fields`` that were typed; seconds until the first rows, and until the end.
 
-    ``worked_s``: seconds of processors, of the server with all of its processes and of the browser.
+    ``worked_s``: seconds of processors, of the server with all of its processes and of the browser. ``person_s``: the
+    seconds of the machine, and those of a person's hands.
     """
 
     clicks: int
@@ -39,64 +32,30 @@ class Walked:
     loaded_s: float
     seconds: float
     worked_s: float
+    person_s: float
 
 
-class Newcomer:
-    """Does what a person does, and counts it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.clicks = self.fields = 0
-
-    def press(self, name: str, *, within: str = "body") -> None:
-        self.page.locator(within).get_by_role("button", name=name, exact=True).first.click()
-        self.clicks += 1
-
-    def follow(self, name: str) -> None:
-        self.page.get_by_role("link", name=name, exact=True).last.click()
-        self.clicks += 1
-
-    def type(self, label: str, text: str) -> None:
-        self.page.get_by_label(label).first.fill(text)
-        self.fields += 1
-
-    def code(self, label: str, text: str) -> None:
-        write(self.page, label, text)
-        self.fields += 1
-
-
-def walked() -> Walked:
-    """The way once, in a browser and at a server of its own, with the simulated shop that every new home gets."""
+def walked(*, wizard: bool) -> Walked:
+    """One of the ways once, in a browser and at a server of its own."""
     before = _worked_s()
-    with (
-        chromium() as browser,
-        tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder) / "home") as link,
-    ):
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(PATIENCE_MS)
-        one, began = Newcomer(page), time.perf_counter()
-        page.goto(link)
-        one.type("E-mail address", "ada@example.com")
-        one.type("Password", PASSWORD)
-        one.press("Create account")
-        one.press("Try it")
-        page.wait_for_url(f"**{PIPELINE}")
-        page.get_by_text("Completed", exact=True).first.wait_for()
+    with ExitStack() as around:
+        folder = Path(around.enter_context(tempfile.TemporaryDirectory())) / "home"
+        simulator = around.enter_context(project(folder)) if wizard else None
+        link = around.enter_context(serving(folder))
+        browser = around.enter_context(chromium())
+        one, began = Newcomer(browser.new_page(viewport={"width": 1440, "height": 900})), time.perf_counter()
+        one.begin(link)
+        if simulator is None:
+            one.try_it()
+        else:
+            one.connect(simulator)
         loaded_s = time.perf_counter() - began
-
-        one.follow("Transformations")
-        one.code("Script", SCRIPT)
-        one.press("Test")
-        page.get_by_role("region", name="Sample and result").get_by_role("row", name="customer").wait_for()
-        one.press("Deploy")
-        one.press("Deploy", within="[role=dialog]")
-        page.get_by_text("Version 1 is deployed,").first.wait_for()
-        one.press("Run now")
-        expect(page.get_by_role("dialog").get_by_text("Completed", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+        if simulator is not None:
+            happened(simulator, datetime.now(UTC) - timedelta(hours=1))
+        one.transform()
         seconds = time.perf_counter() - began
-        page.close()
-    return Walked(one.clicks, one.fields, loaded_s, seconds, _worked_s() - before)
+    worked_s = _worked_s() - before
+    return Walked(len(one.clicks), len(one.fields), loaded_s, seconds, worked_s, seconds + one.pace_s)
 
 
 def _worked_s() -> float:

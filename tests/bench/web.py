@@ -14,7 +14,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from tests.bench.api import fill, served
 from tests.bench.first_pipeline import Walked, walked
 from tests.bench.report import machine
 from tests.chromium import browser as chromium
+from tests.web.newcomer import CLICK_S, FIELD_S
 
 from millrace.control import settings, users
 from millrace.control.home import Home
@@ -43,8 +44,6 @@ CODES = (("steps", "TRANSFORM_ERROR"), ("mapping", "TYPE_MISMATCH"))
 # Of one group the rows themselves are there too: a drawer shows them.
 SHOWN = 20_000
 QUIET_MS = 1_000
-# The pace of a person, in seconds.
-CLICK_S, FIELD_S = 3, 10
 MINUTE_MS = 60_000
 
 # Notes when what the page waits for is drawn, and when the main thread was last kept busy.
@@ -223,7 +222,12 @@ def _middle(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
-def report(count: int, failed: int, browser: Browser, url: str, first: Walked) -> str:
+def _way(name: str, one: Walked) -> str:
+    seconds = " | ".join(f"{part:.0f}" for part in (one.loaded_s, one.seconds, one.worked_s))
+    return f"| {name} | {seconds} | {one.clicks} | {one.fields} | {one.person_s:.0f} |"
+
+
+def report(count: int, failed: int, browser: Browser, url: str, ways: Mapping[str, Walked]) -> str:
     lists = {f"Pipelines, {count:,}": "/pipelines", f"Failed events, {failed:,}": "/failed-events"}
     lines = ["| Screen | | First paint, ms | To use, ms |", "|---|---|---|---|"]
     for name, path in lists.items():
@@ -238,7 +242,6 @@ def report(count: int, failed: int, browser: Browser, url: str, first: Walked) -
     quiet = {name: len(asked_in_a_minute(page, path)) for name, path in lists.items()}
     sizes = weights()
     page.context.close()
-    person = first.seconds + first.clicks * CLICK_S + first.fields * FIELD_S
     return f"""# How fast the screens are
 
 Written by `make bench-web`: a real server over SQLite with {count:,} pipelines, {RUNS:,} runs and {failed:,} failed
@@ -246,11 +249,14 @@ events, and headless Chromium at 1440 × 900 on the same machine, so that both s
 
 ## To the first pipeline
 
-From the link of a new server to rows of simulated data in a table: {first.loaded_s:.0f} s; until further rows went
-through a transformation in Python that was tried and deployed: {first.seconds:.0f} s, with {first.clicks} clicks and
-{first.fields} fields. The processors worked {first.worked_s:.0f} s for it, server and browser together; in the rest of
-the time they did other things, or there was nothing to do. A script goes that way, so this is what the machine takes. A
-person who takes {CLICK_S} s for each click and {FIELD_S} s for each field needs {person:.0f} s.
+From the link of a new server to rows in a table, and until further rows went through a transformation in Python that
+was tried and deployed. A script goes that way, so the seconds are what the machine takes: its processors worked for a
+part of them, server and browser together; in the rest they did other things, or there was nothing to do. A person takes
+{CLICK_S} s more for each click and {FIELD_S} s for each field.
+
+| | First rows, s | Transformed rows, s | Processors worked, s | Clicks | Fields | With a person, s |
+|---|---|---|---|---|---|---|
+{chr(10).join(_way(name, one) for name, one in ways.items())}
 
 ## Until a list can be used
 
@@ -284,14 +290,14 @@ the screens that show them.
 
 
 def main(count: int, failed: int) -> None:
-    first = walked()
+    ways = {"Simulated data": walked(wizard=False), "A project, by the wizard": walked(wizard=True)}
     with tempfile.TemporaryDirectory() as folder, Home.open(Path(folder) / "home", create=True, env={}) as home:
         fill(home, count, RUNS)
         refuse(home, failed)
         settings.change(home, password_memory_mib=8, password_passes=1)
         users.create(home, EMAIL, ("TEAM_ADMIN",), password=PASSWORD)
         with served(home) as url, chromium() as browser:
-            text = report(count, failed, browser, url, first)
+            text = report(count, failed, browser, url, ways)
     OUT.write_text(text, encoding="utf-8")
     print(text)
 
