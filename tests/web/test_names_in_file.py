@@ -78,6 +78,7 @@ def test_two_thousand_names_stay_in_a_small_table(page: Page, home: Home, scheme
     expect(page.get_by_text("1,994 names will be read, 6 cannot be exported, 1 twice in the file")).to_be_visible()
     expect(names.get_by_role("row", name="Event 0000")).to_be_visible()
     scroll = page.get_by_role("region", name="Names in the file, scrolled")
+    scroll.scroll_into_view_if_needed()
     box = scroll.bounding_box()
     assert box is not None and box["height"] <= 322
     # Only what is in sight is drawn, and the last is there when one gets to it.

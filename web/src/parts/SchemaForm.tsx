@@ -1,5 +1,6 @@
 import {
   Anchor,
+  Autocomplete,
   Code,
   Collapse,
   NumberInput,
@@ -40,8 +41,11 @@ export function SchemaForm({ schema, secrets, kept = [], sends, of, value, chang
   const fields = every.filter(
     (one) => isAsked(one, value) || one.key === wrong?.field || kept.includes(one.key),
   );
-  const first = fields.filter((field) => field.first);
-  const rest = fields.filter((field) => !field.first);
+  // What was said before is not folded away.
+  const [said] = useState(() => new Set(Object.keys(value)));
+  const [first, rest] = [true, false].map((is) =>
+    fields.filter((one) => (one.first || said.has(one.key)) === is),
+  ) as [Field[], Field[]];
   const wrongIsHidden = rest.some((field) => field.key === wrong?.field);
   const named = sends !== undefined ? every.find((field) => field.names.length > 0) : undefined;
   const names = sends !== undefined && named && (
@@ -205,7 +209,17 @@ function Input({ field, kept, value, error, change }: InputProps) {
         />
       );
     case 'text':
-      return (
+      return field.known.length > 0 ? (
+        <Autocomplete
+          {...common}
+          data={field.known}
+          // All that is known, also where one of them stands there.
+          filter={({ options }) => options}
+          placeholder={field.default}
+          value={text}
+          onChange={typed}
+        />
+      ) : (
         <TextInput
           {...common}
           placeholder={field.example ?? field.default}

@@ -49,3 +49,15 @@ test('a setting that another one calls for is asked for where that is so, and st
   expect(isAsked(region, { url: 's3://bucket' })).toBe(true);
   expect(isAsked(region, { url: '/srv/files', region: 'eu-west-1' })).toBe(true);
 });
+
+test('what a connector says must be seen stands before the rest, and what it knows of is offered', () => {
+  const properties = {
+    region: { type: 'string', default: 'EU', examples: ['EU', 'US'], 'x-first': true },
+    project_id: { type: 'string', examples: ['AAA-BBB-CCCC'] },
+  };
+  const found = fieldsOf({ properties, required: ['project_id'] }, [], false);
+  expect(found.map(({ key, first, known }) => [key, first, known])).toEqual([
+    ['project_id', true, []],
+    ['region', true, ['EU', 'US']],
+  ]);
+});

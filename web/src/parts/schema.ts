@@ -15,6 +15,8 @@ export interface Field {
   choices: unknown[];
   default?: string | undefined;
   example?: string | undefined;
+  /** What may be said, among others. */
+  known: string[];
   least?: number | undefined;
   most?: number | undefined;
   whole?: boolean | undefined;
@@ -33,6 +35,7 @@ interface Schema {
   format?: string;
   minimum?: number;
   maximum?: number;
+  'x-first'?: boolean;
   'x-when'?: Record<string, string>;
   'x-names'?: Record<string, string>;
   anyOf?: Schema[];
@@ -66,11 +69,17 @@ export function fieldsOf(
       told: raw.description ?? one.description ?? '',
       kind,
       required: required.has(key),
-      first: required.has(key) || kind === 'file' || kind === 'secret' || when.length > 0,
+      first:
+        required.has(key) ||
+        kind === 'file' ||
+        kind === 'secret' ||
+        when.length > 0 ||
+        raw['x-first'] === true,
       when,
       choices: kind === 'choice' ? (one.enum ?? [true, false]) : [],
       default: raw.default === undefined || raw.default === null ? undefined : String(raw.default),
       example: raw.examples?.[0] === undefined ? undefined : String(raw.examples[0]),
+      known: raw.examples && raw.examples.length > 1 ? raw.examples.map(String) : [],
       least: one.minimum,
       most: one.maximum,
       whole: one.type === 'integer',

@@ -60,7 +60,7 @@ class Config(SourceConfig):
         "EU",
         description="Region of the project: EU, US, India, Singapore, Indonesia or UAE; the codes eu1, us1, in1, sg1, "
         "aps3, mec1 and `global` are understood too.",
-        json_schema_extra={"examples": [region.label for region in REGIONS]},
+        json_schema_extra={"examples": [region.label for region in REGIONS], "x-first": True},
     )
     events_file: str | None = Field(
         None,
@@ -74,7 +74,11 @@ class Config(SourceConfig):
     event_source: Literal["file", "schema", "both"] = Field(
         "file", description="Where event names come from: the file, the project's schema (read at each run), or both."
     )
-    timezone: str = Field("UTC", description="Time zone of the project (IANA name). Event times are local to it.")
+    timezone: str = Field(
+        "UTC",
+        description="Time zone of the project (IANA name). Event times are local to it.",
+        json_schema_extra={"x-first": True},
+    )
     historical_days: int = Field(30, ge=1, le=3650, description="Days of history to load at first.")
     lookback_days: int = Field(2, ge=0, le=30, description="Days that are read again for late events, now and then.")
     lookback_every_hours: int = Field(6, ge=1, le=24, description="How often `lookback_days` applies, in hours.")
