@@ -5,7 +5,7 @@ import { api, body, Problem, type Schemas } from '~/api/client';
 import { count, some } from '~/words/numbers';
 import type { Status } from '~/words/statuses';
 import { type Column, DataTable } from './DataTable';
-import { ErrorNote } from './ErrorNote';
+import { capital, ErrorNote } from './ErrorNote';
 import { StatusBadge, ToneIcon } from './StatusBadge';
 import type { Settings } from './schema';
 
@@ -134,7 +134,7 @@ export function Names({ type, config, file, asks, of }: Props) {
         <Group key={text} gap={6} wrap="nowrap" align="flex-start">
           <ToneIcon tone="look" />
           <Text size="xs" style={{ overflowWrap: 'anywhere' }}>
-            {text}
+            {capital(text)}
           </Text>
         </Group>
       ))}
