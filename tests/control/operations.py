@@ -149,6 +149,7 @@ ASKS: Mapping[str, str] = {
     "positions.move_log": "pipelines.edit",
     "positions.of_log": "view",
     "positions.put": "pipelines.edit",
+    "positions.set_back": "pipelines.edit",
     "preview.preview": "view",
     "preview.query": "destinations.edit",
     "raw.replay": "pipelines.edit",

@@ -10,9 +10,11 @@ from typing import Any, get_args
 import pytest
 import sqlalchemy as sa
 import yaml
+from sqlalchemy import event
 from tests.control.conftest import Desk, commit
 from tests.control.sources import Script
 
+from millrace.connect.source import Stream
 from millrace.control import (
     activity,
     connections,
@@ -287,6 +289,34 @@ def test_several_objects_are_read_from_a_moment_on_by_one_job_and_those_that_can
         object_actions.set_back_all(ready, "events", ["Users"], ready.database.now() + timedelta(hours=1))
     assert (caught.value.code, "Now it is" in (caught.value.hint or "")) == ("future_date", True)
     assert objects.find(ready, "events", "Users").positions == {"incremental": 1}
+
+
+@pytest.mark.parametrize("action", ["set_back", "pause", "skip", "restart"])
+def test_what_is_done_with_many_objects_looks_at_all_of_them_once(ready: Home, saved: Desk, action: Any):
+    objects.seen(ready.database, saved.pipeline, [Stream(f"o{number}") for number in range(40)])
+    looks: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: object) -> None:
+        # Every object that there is, or every position.
+        if statement.startswith("SELECT") and "stream =" not in statement:
+            looks.append(statement)
+
+    def done(names: list[str]) -> int:
+        event.listen(ready.database.engine, "before_cursor_execute", note)
+        try:
+            if action == "set_back":
+                found = object_actions.set_back_all(ready, "events", names, ready.database.now())
+            else:
+                found = object_actions.bulk(ready, "events", names, action)
+        finally:
+            event.remove(ready.database.engine, "before_cursor_execute", note)
+        assert [(one.object, one.problem) for one in found] == [(name, None) for name in names]
+        asked = len(looks)
+        looks.clear()
+        return asked
+
+    few, many = done(["o0"]), done([f"o{number}" for number in range(1, 40)])
+    assert many <= few + 1, (few, many)
 
 
 def test_who_may_only_look_changes_nothing(ready: Home):

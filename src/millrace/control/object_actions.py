@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -50,7 +51,8 @@ ALLOWED: Mapping[ObjectState, frozenset[Action]] = {
     "SKIPPED": frozenset(("include",)),
 }
 
-BECAME: Mapping[str, str] = {
+BECOMES: Mapping[Action, ObjectState] = {"pause": "PAUSED", "resume": "ACTIVE", "skip": "SKIPPED", "include": "ACTIVE"}
+BECAME: Mapping[Action, str] = {
     "pause": "was paused",
     "resume": "was resumed",
     "skip": "is skipped",
@@ -82,20 +84,17 @@ def run_now(home: Home, pipeline: str, name: str) -> Job:
 
 def pause(home: Home, pipeline: str, name: str) -> Object:
     """The object is not read from the next run on, until it is resumed."""
-    return _becomes(home, pipeline, name, "pause", "PAUSED")
+    return _alone(home, pipeline, name, "pause")
 
 
 def resume(home: Home, pipeline: str, name: str) -> Object:
     """The object is read again, from its position, with the next run."""
-    return _becomes(home, pipeline, name, "resume", "ACTIVE")
+    return _alone(home, pipeline, name, "resume")
 
 
 def skip(home: Home, pipeline: str, name: str) -> Object:
     """The object is no part of the pipeline any more. What was read of it before is loaded first."""
-    found, one = _allowed(home, pipeline, name, "skip")
-    after = _becomes(home, pipeline, name, "skip", "SKIPPED")
-    load_waiting(home, found, [one.name])
-    return after
+    return _alone(home, pipeline, name, "skip")
 
 
 def load_waiting(home: Home, found: Pipeline, streams: Sequence[str]) -> None:
@@ -112,11 +111,7 @@ def load_waiting(home: Home, found: Pipeline, streams: Sequence[str]) -> None:
 
 def include(home: Home, pipeline: str, name: str) -> Object:
     """A skipped object is read again: its history first, where it is not whole, then from its position."""
-    after = _becomes(home, pipeline, name, "include", "ACTIVE")
-    if pipelines.find(home, pipeline).state == "ACTIVE":
-        jobs.start(home, pipeline, only=[after.name], trigger="INCLUDE")
-        return objects.find(home, pipeline, name)
-    return after
+    return _alone(home, pipeline, name, "include")
 
 
 def restart(home: Home, pipeline: str, name: str) -> Job:
@@ -154,12 +149,16 @@ def change_position(
 def _movable(home: Home, pipeline: str, name: str, lane: Lane) -> tuple[Pipeline, Object]:
     found, one = _allowed(home, pipeline, name, "change_position")
     if lane == "incremental" and positions.of_log(home, pipeline) is not None:
-        raise ConfigError(
-            f"object {one.name} of {pipeline} has no position of its own: its changes come from the log",
-            hint=f"Change where the log is read: `{as_typed('objects', 'log-position', pipeline, '--set')} PLACE`.",
-            code="log_based",
-        )
+        raise _log_based(pipeline, one)
     return found, one
+
+
+def _log_based(pipeline: str, one: Object) -> ConfigError:
+    return ConfigError(
+        f"object {one.name} of {pipeline} has no position of its own: its changes come from the log",
+        hint=f"Change where the log is read: `{as_typed('objects', 'log-position', pipeline, '--set')} PLACE`.",
+        code="log_based",
+    )
 
 
 def move_log(home: Home, pipeline: str, wanted: str, *, append_again: bool = False) -> positions.Position:
@@ -188,20 +187,29 @@ def set_back_all(
     """The same of several objects, which are read by one job; those that cannot say why."""
     home.actor.must("pipelines.edit")
     _must_be_over(home, moment)
-    found: list[Done] = []
-    moved: list[str] = []
+    flow, known = pipelines.find(home, pipeline), objects.by_name(objects.listed(home, pipeline))
+    logged = positions.of_log(home, pipeline) is not None
+    wanted: dict[str, Object] = {}
+    refused: dict[str, MillraceError] = {}
     for name in names:
         try:
-            _, one = _movable(home, pipeline, name, "incremental")
-            cursor = positions.as_of(home, pipeline, one.name, "incremental", moment)
-            positions.put(home, pipeline, one.name, "incremental", cursor, append_again=append_again)
-            moved += [one.name] if one.state == "ACTIVE" else []
-            found.append(Done(one.name))
+            one = _allowing(flow, known, name, "change_position")
+            if logged:
+                raise _log_based(pipeline, one)
+            wanted[name] = one
         except MillraceError as error:
-            found.append(Done(name, error.problem))
-    if moved and pipelines.find(home, pipeline).state == "ACTIVE":
+            refused[name] = error
+    streams = [*dict.fromkeys(one.name for one in wanted.values())]
+    try:
+        wrong = positions.set_back(home, flow, streams, moment, append_again=append_again)
+    except MillraceError as error:
+        wrong = dict.fromkeys(streams, error)
+    refused |= {name: wrong[one.name] for name, one in wanted.items() if one.name in wrong}
+    active = {one.name for one in wanted.values() if one.state == "ACTIVE"}
+    moved = [stream for stream in streams if stream in active and stream not in wrong]
+    if moved and flow.state == "ACTIVE":
         jobs.start(home, pipeline, only=moved)
-    return found
+    return [Done(name, refused[name].problem) if name in refused else Done(wanted[name].name) for name in names]
 
 
 def _must_be_over(home: Home, moment: datetime) -> None:
@@ -226,7 +234,7 @@ def set_query_mode(home: Home, pipeline: str, name: str, mode: JSON) -> Object:
     """How the object is queried is kept for the source, and the object is read again with it."""
     with _changing(home, pipeline, name, "query_mode") as (connection, found, one):
         query_modes.selectable(mode, one.query_mode)
-        _settle(home, connection, found, one, {"query_mode": mode})
+        _settle(connection, found, one, {"query_mode": mode}, home.database.now())
         message = f"Query mode of object {one.name} of {found.name} was set"
         _wrote(home, found, one, "query_mode", message, one.query_mode, mode)
     return objects.find(home, found.name, one.name)
@@ -240,7 +248,7 @@ def set_schedule(home: Home, pipeline: str, name: str, wanted: Schedule | None) 
             legacy = workspace(home.database).legacy_frequency
             schedule.check(wanted, connections.registry.source(found.source_type), legacy=legacy)
             saved = schedule.to_json(wanted)
-        _settle(home, connection, found, one, {"schedule": saved})
+        _settle(connection, found, one, {"schedule": saved}, home.database.now())
         message = f"Object {one.name} of {found.name} has another schedule"
         _wrote(home, found, one, "schedule", message, one.schedule, saved)
     return objects.find(home, found.name, one.name)
@@ -249,71 +257,96 @@ def set_schedule(home: Home, pipeline: str, name: str, wanted: Schedule | None) 
 def bulk(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
     """The action was done on each of the objects that allow it; the others say why not."""
     home.actor.must("pipelines.edit")
-    doing = {
-        "run_now": run_now,
-        "pause": pause,
-        "resume": resume,
-        "skip": skip,
-        "include": include,
-        "restart": restart,
-        "restart_historical": restart_historical,
-    }
-    if action not in doing:
-        raise ConfigError(f"{action!r} is done with one object at a time", path="action", code="bad_action")
     if action in BEGINS:
         return _together(home, pipeline, names, action)
-    found: list[Done] = []
-    for name in names:
-        try:
-            doing[action](home, pipeline, name)
-            found.append(Done(name))
-        except MillraceError as error:
-            found.append(Done(name, error.problem))
-    return found
+    if action not in BECOMES:
+        raise ConfigError(f"{action!r} is done with one object at a time", path="action", code="bad_action")
+    return [Done(name, error and error.problem) for name, error in _become(home, pipeline, names, action)[1]]
 
 
 def _together(home: Home, pipeline: str, names: Sequence[str], action: Action) -> list[Done]:
     """One job of all the objects that allow it: a pipeline has one at a time."""
-    may: list[tuple[Pipeline, Object]] = []
+    flow, known = pipelines.find(home, pipeline), objects.by_name(objects.listed(home, pipeline))
+    may: list[Object] = []
     found: list[Done] = []
     for name in names:
         try:
-            may.append(_allowed(home, pipeline, name, action))
+            may.append(_allowing(flow, known, name, action))
             found.append(Done(name))
         except MillraceError as error:
             found.append(Done(name, error.problem))
     lanes = {"restart": ("incremental", "historical"), "restart_historical": ("historical",)}.get(action, ())
     if may:
-        only = [one.name for _, one in may]
+        only = [one.name for one in may]
         jobs.start(home, pipeline, only=only, lanes=lanes, trigger="RESTART" if lanes else None)
     if lanes:
         with home.database.transaction():
-            for flow, one in may:
+            for one in may:
                 _wrote(home, flow, one, action, RESTARTED[action].format(one.name, pipeline))
     return found
 
 
 def _allowed(home: Home, pipeline: str, name: str, action: Action) -> tuple[Pipeline, Object]:
     home.actor.must("pipelines.edit")
-    found, one = pipelines.find(home, pipeline), objects.find(home, pipeline, name)
+    found = pipelines.find(home, pipeline)
+    return found, _allowing(found, objects.by_name(objects.listed(home, pipeline)), name, action)
+
+
+def _allowing(found: Pipeline, known: Mapping[str, Object], name: str, action: Action) -> Object:
+    """The object of the pipeline, of all that it has by their names. Raises ConfigError unless it allows the action."""
+    one = objects.named(known, found.name, name)
     said = one.state.lower()
     allowed = action in ALLOWED[one.state]
     if allowed and action in BEGINS and found.state != "ACTIVE":
         said, allowed = f"in a pipeline that is {found.state.lower()}", False
     if not allowed:
         raise ConfigError(
-            f"object {one.name} of {pipeline} is {said}: {action.replace('_', ' ')} is not possible now",
+            f"object {one.name} of {found.name} is {said}: {action.replace('_', ' ')} is not possible now",
             hint=f"Possible: {', '.join(sorted(ALLOWED[one.state]))}.",
             code="wrong_state",
         )
-    return found, one
+    return one
 
 
-def _becomes(home: Home, pipeline: str, name: str, action: Action, state: ObjectState) -> Object:
-    with _changing(home, pipeline, name, action) as (connection, found, one):
-        _settle(home, connection, found, one, {"state": state})
-        _wrote(home, found, one, action, f"Object {one.name} of {found.name} {BECAME[action]}", one.state, state)
-    return objects.find(home, found.name, one.name)
+def _alone(home: Home, pipeline: str, name: str, action: Action) -> Object:
+    """What one object has become. Raises ConfigError unless it allows the action."""
+    flow, ((_, error),) = _become(home, pipeline, [name], action)
+    if error is not None:
+        raise error
+    return objects.find(home, flow.name, name)
+
+
+def _become(
+    home: Home, pipeline: str, names: Sequence[str], action: Action
+) -> tuple[Pipeline, list[tuple[str, MillraceError | None]]]:
+    """The objects have become what the action makes of them, in one transaction; those that do not allow it say why."""
+    state = BECOMES[action]
+    home.actor.must("pipelines.edit")
+    flow = pipelines.find(home, pipeline)
+    said: list[tuple[str, MillraceError | None]] = []
+    changed: list[str] = []
+    now = home.database.now()
+    with home.database.transaction() as connection:
+        flow = pipelines.held(connection, flow.id) or flow
+        known = objects.by_name(objects.listed(home, flow.name))
+        for name in names:
+            try:
+                one = _allowing(flow, known, name, action)
+            except ConfigError as error:
+                said.append((name, error))
+                continue
+            _settle(connection, flow, one, {"state": state}, now)
+            _wrote(home, flow, one, action, f"Object {one.name} of {flow.name} {BECAME[action]}", one.state, state)
+            known[one.name.lower()] = replace(one, state=state)
+            if state == "ACTIVE" and not flow.selects(one.name):
+                flow = pipelines.held(connection, flow.id) or flow
+            said.append((name, None))
+            changed.append(one.name)
+    if changed and action == "skip":
+        load_waiting(home, flow, changed)
+    if changed and action == "include" and flow.state == "ACTIVE":
+        jobs.start(home, flow.name, only=changed, trigger="INCLUDE")
+    return flow, said
 
 
 @contextmanager
@@ -329,8 +362,7 @@ def _changing(
         yield connection, *_allowed(home, pipeline, name, action)
 
 
-def _settle(home: Home, connection: sa.Connection, found: Pipeline, one: Object, values: dict[str, Any]) -> None:
-    now = home.database.now()
+def _settle(connection: sa.Connection, found: Pipeline, one: Object, values: dict[str, Any], now: datetime) -> None:
     row: dict[str, Any] = {
         "pipeline_id": found.id,
         "stream": one.name,

@@ -151,14 +151,22 @@ def listed(
 
 def find(home: Home, pipeline: str, name: str) -> Object:
     """The object of that name, whatever the case of its letters. Raises ConfigError when the pipeline has none."""
-    every = listed(home, pipeline)
-    for one in every:
-        if one.name.lower() == name.lower():
-            return one
-    known = ", ".join(one.name for one in every)
+    return named(by_name(listed(home, pipeline)), pipeline, name)
+
+
+def by_name(every: Sequence[Object]) -> dict[str, Object]:
+    """The objects as `named` finds them; of those that only the case of letters tells apart, the first."""
+    return {one.name.lower(): one for one in reversed(every)}
+
+
+def named(known: Mapping[str, Object], pipeline: str, name: str) -> Object:
+    """The one of that name, whatever the case of its letters, of all of the pipeline. Raises ConfigError for none."""
+    if (found := known.get(name.lower())) is not None:
+        return found
+    known_names = ", ".join(sorted(one.name for one in known.values()))
     raise ConfigError(
         f"pipeline {pipeline} has no object {name!r}",
-        hint=f"Objects: {known}." if known else "Its objects are known after the first run, or a refresh.",
+        hint=f"Objects: {known_names}." if known else "Its objects are known after the first run, or a refresh.",
         code="unknown_object",
     )
 

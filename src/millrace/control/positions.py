@@ -14,11 +14,11 @@ from millrace.connect.log import LOG
 from millrace.connect.source import Stream
 from millrace.control import file_notes, leases
 from millrace.control.activity import Entity, wrote
-from millrace.control.pipelines import find, lease_name
+from millrace.control.pipelines import Pipeline, find, lease_name
 from millrace.control.tables import cursor_history, cursors
 from millrace.data.batch import JSON, Lane
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, MillraceError
 
 if TYPE_CHECKING:
     from millrace.control.home import Home
@@ -116,14 +116,42 @@ def put(
     return position
 
 
+def set_back(
+    home: Home, pipeline: Pipeline, streams: Sequence[str], moment: datetime, *, append_again: bool = False
+) -> dict[str, MillraceError]:
+    """The incremental lanes of the streams are where they were at that moment, as `put` has it; why those are not that
+    cannot be. Raises AlreadyRunning while the pipeline runs."""
+    home.actor.must("pipelines.edit")
+    refused: dict[str, MillraceError] = {}
+
+    def made() -> list[Position]:
+        now = datetime.now(UTC)
+        with_history = {one.stream for one in listed(home, pipeline.name) if one.lane == "historical"}
+        found: list[Position] = []
+        for stream in streams:
+            cursor = _as_of(home, pipeline.id, stream, "incremental", moment)
+            found.append(Position(stream, "incremental", cursor, None, now, None))
+            if cursor is None and stream in with_history:
+                found.append(replace(found[-1], lane="historical"))
+        return found
+
+    if streams:
+        _put(home, pipeline.name, made, memory=False, append_again=append_again, refused=refused)
+    return refused
+
+
 def as_of(home: Home, pipeline: str, stream: str, lane: Lane, moment: datetime) -> JSON:
     """The position at that moment: whoever reads from there gets all that was read since, and all that is new.
 
     None, the beginning, where nothing had been read by then, or it is no longer on record.
     """
     home.actor.must("view")
+    return _as_of(home, find(home, pipeline).id, stream, lane, moment)
+
+
+def _as_of(home: Home, pipeline_id: str, stream: str, lane: Lane, moment: datetime) -> JSON:
     h = cursor_history.c
-    mine = (h.pipeline_id == find(home, pipeline).id, h.stream == stream, h.lane == lane, h.committed_at <= moment)
+    mine = (h.pipeline_id == pipeline_id, h.stream == stream, h.lane == lane, h.committed_at <= moment)
     with home.database.reading() as connection:
         return connection.execute(sa.select(h.cursor).where(*mine).order_by(h.id.desc()).limit(1)).scalar()
 
@@ -242,13 +270,26 @@ def back_to(
 
 
 def _put(
-    home: Home, pipeline: str, made: Callable[[], Sequence[Position]], *, memory: bool, append_again: bool
+    home: Home,
+    pipeline: str,
+    made: Callable[[], Sequence[Position]],
+    *,
+    memory: bool,
+    append_again: bool,
+    refused: dict[str, MillraceError] | None = None,
 ) -> Sequence[Position]:
-    """All of the positions hold, or none. They are made while nobody else has the pipeline."""
+    """All of the positions hold, or none; with ``refused`` all but those of streams that come to stand there, with the
+    reason. They are made while nobody else has the pipeline."""
     id_ = find(home, pipeline).id
     with leases.held(home.database, lease_name(id_), what=f"pipeline {pipeline}") as lease:
         positions = made()
-        appended = _appended(home, pipeline, positions, append_again=append_again)
+        appended, wrong = _appended(home, pipeline, positions, append_again=append_again)
+        if refused is None:
+            for error in wrong.values():
+                raise error
+        else:
+            refused |= wrong
+            positions = [one for one in positions if one.stream not in wrong]
         expires_at = home.database.now() + timedelta(seconds=leases.LEASE_S)
         with home.database.transaction() as connection:
             leases.confirm(connection, lease, expires_at)  # I4
@@ -274,11 +315,11 @@ def _put(
     return positions
 
 
-def _appended(home: Home, pipeline: str, positions: Sequence[Position], *, append_again: bool) -> set[str]:
-    """The streams whose rows are in tables that are appended to.
-
-    Raises ConfigError where rows that come again could stand beside those that are in the tables, and may not.
-    """
+def _appended(
+    home: Home, pipeline: str, positions: Sequence[Position], *, append_again: bool
+) -> tuple[set[str], dict[str, MillraceError]]:
+    """The streams whose rows are in tables that are appended to; and those whose rows that come again could stand
+    beside those that are in the tables, and may not, with the reason."""
     from millrace.control import crews
 
     with crews.visit(home, pipeline) as ours:
@@ -286,20 +327,28 @@ def _appended(home: Home, pipeline: str, positions: Sequence[Position], *, appen
         appended = ours.books.appended()
         filled = [one for one in positions if one.stream in known]
         source = ours.source() if filled else None
+        wrong: dict[str, MillraceError] = {}
         for one in filled:
             assert source is not None
-            for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
-                source.must_match(Stream(one.stream), cursor)
-            if one.stream in appended and not append_again and _may_come_again(home, pipeline, ours.books, one):
-                rows = "its rows would be doubled" if one.cursor is None else "rows that come again would be doubled"
-                since = "its beginning" if one.cursor is None else "there on"
-                raise ConfigError(
-                    f"{one.stream} is appended: read from {since} into the same table, {rows}",
-                    hint=_AGAIN,
-                    path="position",
-                    code="would_double",
-                )
-    return appended
+            try:
+                for cursor in (ours.books.cursor(one.stream, "incremental"), one.cursor):
+                    source.must_match(Stream(one.stream), cursor)
+                if one.stream in appended and not append_again and _may_come_again(home, pipeline, ours.books, one):
+                    raise _doubled(one)
+            except MillraceError as error:
+                wrong.setdefault(one.stream, error)
+    return appended, wrong
+
+
+def _doubled(one: Position) -> ConfigError:
+    rows = "its rows would be doubled" if one.cursor is None else "rows that come again would be doubled"
+    since = "its beginning" if one.cursor is None else "there on"
+    return ConfigError(
+        f"{one.stream} is appended: read from {since} into the same table, {rows}",
+        hint=_AGAIN,
+        path="position",
+        code="would_double",
+    )
 
 
 def _may_come_again(home: Home, pipeline: str, books: Books, one: Position) -> bool:
