@@ -16,6 +16,8 @@ export default defineConfig({
     manifest: 'manifest.json',
     target: 'es2022',
     chunkSizeWarningLimit: 700,
+    // What each screen needs is one file: a browser asks for many small ones in more time than it reads them in.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'frame', tags: ['$initial'] }] } } },
   },
   server: {
     proxy: { '/api': 'http://127.0.0.1:8484' },
