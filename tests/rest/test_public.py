@@ -170,6 +170,29 @@ def test_a_new_pipeline_begins_as_its_status_says(
     assert client.delete(f"{API}/pipelines/{made['id']}").status_code == 204
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "minutes"),
+    [
+        ("POSTGRES", {"ingestion_mode": "log"}, 30),
+        ("POSTGRES", {"ingestion_mode": "table"}, 360),
+        ("POSTGRES", {}, 360),
+        ("MONGODB", {}, 30),
+    ],
+)
+def test_a_pipeline_that_follows_a_log_runs_more_often(
+    client: httpx.Client, destination: int, kind: str, config: dict[str, Any], minutes: int
+) -> None:
+    reached = {"db_host": "db.example.com", "db_user": "reader", "db_password": "pw", **config}
+    if kind == "POSTGRES":
+        reached["db_name"] = "shop"
+    body = {"source_type": kind, "source_config": reached, "destination_id": destination, "status": "PAUSED"}
+    answer = client.post(f"{API}/pipelines", json=body)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()["data"]
+    assert made["schedule"]["frequency"] == minutes
+    assert client.delete(f"{API}/pipelines/{made['id']}").status_code == 204
+
+
 def test_deleting_twice_is_no_error_and_frees_the_name(client: httpx.Client, files: Path, destination: int) -> None:
     for _ in range(2):
         number = client.post(f"{API}/pipelines", json=new(files, destination, source_name="once")).json()["data"]["id"]

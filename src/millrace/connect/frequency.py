@@ -21,3 +21,5 @@ class Frequency:
 # What holds where a source says nothing of its own: in workspaces of today, and in those with the intervals of old.
 USUAL = Frequency(6 * HOUR_S, MINUTE_S)
 USUAL_LEGACY = Frequency(30 * MINUTE_S, MINUTE_S)
+# What a pipeline that follows a log has, where nobody says otherwise: systems keep logs for a short time alone.
+FOLLOWING_S = 30 * MINUTE_S

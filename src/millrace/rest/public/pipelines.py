@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field
 
 from millrace.connect import registry
 from millrace.connect.destination import Strategy
+from millrace.connect.frequency import FOLLOWING_S
 from millrace.control import (
     connections,
     files,
@@ -184,13 +185,15 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         config = files.placed(home, connections.config_class("source", type_), body.source_config)
         source = connections.create(home, "source", name, type_, config)
     usual = registry.source(type_).frequency(legacy=workspace(home.database).legacy_frequency)
+    mode = connections.config_class("source", type_).model_fields.get("ingestion_mode")
+    follows = mode is not None and source.config.get("ingestion_mode", mode.default) == "log"
     wish = Wish(
         name=name,
         source=source.name,
         destination=destination.name,
         table_prefix=body.destination_table_prefix or "",
         auto_mapping=body.auto_mapping == "ENABLED",
-        schedule=schedule.to_json(schedule.Schedule(every_s=usual.default_s)),
+        schedule=schedule.to_json(schedule.Schedule(every_s=FOLLOWING_S if follows else usual.default_s)),
         options=options,
     )
     # Nothing is read of it before its objects are as wanted.
