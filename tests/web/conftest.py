@@ -21,9 +21,8 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    # Pages of one context share a process, which has begun when the second one opens. No page of a test lives for as
-    # long as it takes until a compiled script has paid for its compilation.
-    with chromium("--process-per-site", "--js-flags=--no-sparkplug --no-maglev --no-opt") as started:
+    # Pages of one context share a process, which has begun when the second one opens.
+    with chromium("--process-per-site") as started:
         yield started
 
 
