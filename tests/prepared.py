@@ -15,7 +15,7 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def prepared() -> Iterator[Callable[..., str]]:
     """What makes one otherwise."""
-    from millrace.control import db
+    from millrace.control.database import db
 
     made, first, turn = db._create, sqlite3.connect(":memory:", check_same_thread=False), threading.Lock()
     revision = ""

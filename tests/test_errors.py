@@ -16,7 +16,7 @@ SOURCES = Path(millrace.__file__).parent
 # A command with something in it that is put there when it is shown.
 PUT_TOGETHER = re.compile(r"""millrace(?: [a-z-]+)+ [^`'"]*\{""")
 # What is put there is a number, or words of ours.
-HARMLESS = {"cli/sso.py", "cli/objects.py", "cli/file_log.py", "cli/alerts.py", "control/alert_messages.py"}
+HARMLESS = {"cli/sso.py", "cli/objects.py", "cli/file_log.py", "cli/alerts.py", "control/alerting/alert_messages.py"}
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))

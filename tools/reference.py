@@ -56,7 +56,7 @@ REJECT_CODES: dict[str, str] = {
 
 def pipelines_page() -> str:
     """Every key of a file of pipelines."""
-    from millrace.control.document_schema import DocumentPart
+    from millrace.control.as_code.document_schema import DocumentPart
 
     schema = DocumentPart.model_json_schema(ref_template="{model}")
     lines = [

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from millrace.control import process
+from millrace.control.running import process
 
 
 def start() -> NoReturn:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from millrace.connect import registry
 from millrace.connect.source import Context, Note, Reading, Stream
-from millrace.control.findings import findings
+from millrace.control.as_code.findings import findings
 from millrace.data.batch import JSON, Batch, Checkpoint, Item, Lane, Mark, Refused
 from millrace.data.cast import cast
 from millrace.data.columns import REJECTS
@@ -24,7 +24,7 @@ from millrace.data.types import canonical, widen
 from millrace.errors import ConfigError, MillraceError, Problem
 
 if TYPE_CHECKING:
-    from millrace.control.records import RunRecord
+    from millrace.control.books.records import RunRecord
 
 log = logging.getLogger("millrace")
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
@@ -43,9 +43,9 @@ def run(
     A pipeline that fails does not keep the next from running; the first failure is raised at the end. Runs that
     failed are on record too (`millrace runs`), and what they committed is safe.
     """
-    from millrace.control.apply import apply_file, chosen
+    from millrace.control.as_code.apply import apply_file, chosen
     from millrace.control.home import Home
-    from millrace.control.runs import run as run_pipeline
+    from millrace.control.running.runs import run as run_pipeline
 
     records: list[RunRecord] = []
     failures: list[MillraceError] = []

@@ -25,11 +25,13 @@ import httpx
 import sqlalchemy as sa
 import uvicorn
 
-from millrace.control import keys, process, settings, users
-from millrace.control.actors import FIRST_TEAM
+from millrace.control import settings
+from millrace.control.database.numbers import following
+from millrace.control.database.tables import connections, pipelines, runs
 from millrace.control.home import Home
-from millrace.control.numbers import following
-from millrace.control.tables import connections, pipelines, runs
+from millrace.control.people import keys, users
+from millrace.control.people.actors import FIRST_TEAM
+from millrace.control.running import process
 from millrace.rest.app import Limits, application
 from millrace.rest.listening import config
 

@@ -21,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 from tests.engine.kit import PIPELINE, Rig
 
-from millrace.control import rejects, retention
-from millrace.control.rejects import Choice
+from millrace.control.books import retention
+from millrace.control.failed import rejects
+from millrace.control.failed.rejects import Choice
 from millrace.data.batch import Checkpoint
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.stage import Stage
@@ -100,7 +101,7 @@ def steps(count: int, folder: Path) -> list[Took]:
 
 def rejects_replay(rig: Rig, choice: Choice) -> int:
     """They went their way once more; how many."""
-    from millrace.control import replay
+    from millrace.control.failed import replay
 
     balance = replay.replay(rig.home, choice).balance
     assert balance.even

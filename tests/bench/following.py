@@ -26,9 +26,11 @@ from tests import mariadb, postgres
 from tests.postgres import Database
 
 from millrace.connect.sql import libpq
-from millrace.control import connections, pipelines, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.sources.postgres.config import Config
 from millrace.sources.postgres.log.log import errors_of
 from millrace.sources.postgres.log.wire import Wire, lsn

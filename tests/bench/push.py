@@ -23,9 +23,10 @@ from pathlib import Path
 import orjson
 
 from millrace.connect.intake.frames import entries
-from millrace.control import connections, hooks, intakes, pipelines
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import hooks, intakes, pipelines
+from millrace.control.pipeline.pipelines import Wish
 
 SECONDS = 10.0
 CONNECTIONS = 64

@@ -18,9 +18,9 @@ from statistics import median
 import sqlalchemy as sa
 from tests.bench.api import fill
 
-from millrace.control import scheduler
+from millrace.control.database.tables import pipelines, runs, slots, tasks
 from millrace.control.home import Home
-from millrace.control.tables import pipelines, runs, slots, tasks
+from millrace.control.scheduling import scheduler
 
 PIPELINES = 10_000
 EVERY = timedelta(hours=6)

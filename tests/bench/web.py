@@ -29,9 +29,10 @@ from tests.bench.report import machine
 from tests.chromium import browser as chromium
 from tests.web.newcomer import CLICK_S, FIELD_S
 
-from millrace.control import settings, users
+from millrace.control import settings
+from millrace.control.database.tables import pipelines, reject_files, reject_groups
 from millrace.control.home import Home
-from millrace.control.tables import pipelines, reject_files, reject_groups
+from millrace.control.people import users
 from millrace.data.columns import REJECTS
 from millrace.engine.stage import Stage, stage_rejects
 from millrace.rest.screens import FOLDER

@@ -31,11 +31,11 @@ CLOCKS = (
     ("rows: by the native library", "millrace.sources.clevertap.native", "mapped"),
     ("rows: as Arrow", "millrace.sources.clevertap.sweep", "rows_of"),
     ("marks: known, new or changed", "millrace.sources.clevertap.known", "Known.judge"),
-    ("marks: recalled", "millrace.control.ledger", "Recall.recall"),
+    ("marks: recalled", "millrace.control.books.ledger", "Recall.recall"),
     ("mapping: types and names", "millrace.engine.shaping", "shape"),
     ("stage: write Arrow, LZ4", "millrace.engine.stage", "Draft.add"),
     ("stage: checksum, fsync", "millrace.engine.stage", "Draft.close"),
-    ("commit: control database", "millrace.control.ledger", "Books.commit"),
+    ("commit: control database", "millrace.control.books.ledger", "Books.commit"),
     ("load: read and check the stage", "millrace.engine.stage", "Stage.read"),
     ("load: make the table fit", "millrace.connect.sql.destination", "SqlDestination.ensure"),
     ("load: statements, in the loading thread", "millrace.connect.sql.destination", "SqlDestination.load"),
@@ -71,7 +71,7 @@ def _install() -> None:
     from millrace.connect import registry
 
     registry.source("clevertap"), registry.destination("duckdb"), registry.destination("postgres")
-    importlib.import_module("millrace.control.runs")
+    importlib.import_module("millrace.control.running.runs")
     for stage, module, name in CLOCKS:
         owner: Any = importlib.import_module(module)
         *path, last = name.split(".")
@@ -88,7 +88,7 @@ def _install() -> None:
 
 def inside(words: list[str]) -> None:
     """Runs Millrace's command here, and writes what was measured to standard error's last line."""
-    from millrace.control import process
+    from millrace.control.running import process
 
     process.begin()
     _install()

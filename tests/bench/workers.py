@@ -22,11 +22,13 @@ from typing import Any
 import sqlalchemy as sa
 from tests import postgres
 
-from millrace.control import apply, jobs, pipelines
-from millrace.control.executor import Executor, Processes
+from millrace.control.as_code import apply
+from millrace.control.database.tables import runs
 from millrace.control.home import Home
-from millrace.control.ray_executor import RayWorkers
-from millrace.control.tables import runs
+from millrace.control.pipeline import pipelines
+from millrace.control.running import jobs
+from millrace.control.running.executor import Executor, Processes
+from millrace.control.running.ray_executor import RayWorkers
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 PIPELINES = 8

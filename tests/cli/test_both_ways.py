@@ -16,9 +16,12 @@ from tests.control.people import PASSWORD
 from tests.control.receivers import http_server
 from tests.control.saml_identity import saml_provider
 
-from millrace.control import activity, alert_events, drafts, pipelines, tables
-from millrace.control.alert_events import Event
+from millrace.control import activity
+from millrace.control.alerting import alert_events
+from millrace.control.alerting.alert_events import Event
+from millrace.control.database import tables
 from millrace.control.home import Home
+from millrace.control.pipeline import drafts, pipelines
 from millrace.simulators.clevertap import Simulator
 
 SCRIPT = """\

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from millrace.cli.main import commands
 from millrace.cli.simulate import whole
-from millrace.control.reconciliation import Reconciliation, Unlike, Values
+from millrace.control.reconciling.reconciliation import Reconciliation, Unlike, Values
 
 FIRST = date(2026, 2, 12)
 

@@ -102,7 +102,8 @@ def test_nothing_typed_is_answered_with_help():
 
 def test_a_command_lets_arrow_give_memory_back():
     probe = (
-        "import sys\nfrom millrace.control import process\nprocess.begin()\nfrom millrace.cli.main import main\n"
+        "import sys\nfrom millrace.control.running import process\nprocess.begin()\n"
+        "from millrace.cli.main import main\n"
         "main(['version'])\nassert 'pyarrow' not in sys.modules\n"
         "import pyarrow\nprint(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
     )

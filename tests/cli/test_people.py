@@ -10,8 +10,9 @@ from tests.cli.asking import Asked, ask
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, provider
 from tests.control.people import PASSWORD, cheap
 
-from millrace.control import keys, sealing, single_sign_on
 from millrace.control.home import Home
+from millrace.control.people import keys, single_sign_on
+from millrace.control.secrecy import sealing
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from tests.rest.conftest import MANY, issued, served
 
 from millrace.cli import repeating
 from millrace.cli.remote import Remote
-from millrace.control import activity, connections
+from millrace.control import activity
+from millrace.control.connecting import connections
 from millrace.control.home import Home
 from millrace.control.operations import connections as operations
 from millrace.errors import ConfigError, EnvironmentProblem

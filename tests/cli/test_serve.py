@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from millrace.control.database.people_tables import links
 from millrace.control.home import Home
-from millrace.control.people_tables import links
 
 
 @contextmanager

@@ -31,15 +31,15 @@ UNUSED = {
     "millrace.cli.transform",
     "millrace.connect.intake",
     "millrace.connect.sql.history",
-    "millrace.control.damage",
-    "millrace.control.export",
-    "millrace.control.raw",
-    "millrace.control.reconcile",
-    "millrace.control.rejects",
-    "millrace.control.replay",
-    "millrace.control.sessions",
-    "millrace.control.tasks",
-    "millrace.control.trials",
+    "millrace.control.books.damage",
+    "millrace.control.as_code.export",
+    "millrace.control.failed.raw",
+    "millrace.control.reconciling.reconcile",
+    "millrace.control.failed.rejects",
+    "millrace.control.failed.replay",
+    "millrace.control.people.sessions",
+    "millrace.control.running.tasks",
+    "millrace.control.transforming.trials",
     "millrace.engine.blocks",
     "millrace.engine.nesting",
     "millrace.engine.python",
@@ -51,11 +51,11 @@ UNUSED = {
 
 RUN = """
 import sys
-from millrace.control import process
+from millrace.control.running import process
 process.begin()
 from millrace.cli.main import main
 code = main(sys.argv[1:])
-from millrace.control.db import _compiled
+from millrace.control.database.db import _compiled
 print(len(_compiled), file=sys.stderr)
 print(*sys.modules, file=sys.stderr)
 process.end(code)
@@ -70,8 +70,8 @@ print("duckdb" in sys.modules)
 
 READ = """
 import sys
-from millrace.control import document
-print("millrace.control.alert_kinds" in sys.modules)
+from millrace.control.as_code import document
+print("millrace.control.alerting.alert_kinds" in sys.modules)
 """
 
 WRITTEN = """
@@ -84,7 +84,7 @@ print(writing.text(pa.array([date(2026, 1, 2)], pa.date32())).values)
 print("dateutil" in sys.modules)
 """
 
-# What a library or a user's connector may do with what `millrace.control.libraries` puts off.
+# What a library or a user's connector may do with what `millrace.control.running.libraries` puts off.
 USED = """
 import asyncio, dataclasses, importlib.metadata, inspect, pickle, typing
 from asyncio import events
@@ -125,7 +125,7 @@ print(importlib.metadata.version("sqlalchemy"), asyncio.TimeoutError is TimeoutE
 
 MANY = """
 import sys, threading
-from millrace.control import libraries
+from millrace.control.running import libraries
 libraries.spare()
 import asyncio
 start, found = threading.Barrier(8), []
@@ -141,7 +141,7 @@ print(len(found), sys.modules["asyncio"] is asyncio)
 
 END = """
 import atexit, sys, threading, time
-from millrace.control import process
+from millrace.control.running import process
 process.begin()
 atexit.register(lambda: print("handler"))
 threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
@@ -150,7 +150,7 @@ process.end(3)
 """
 
 UNCAUGHT = """
-from millrace.control import process
+from millrace.control.running import process
 process.begin()
 raise LookupError("nobody caught this")
 """
@@ -190,7 +190,7 @@ def test_arrow_is_told_the_types_of_numbers_that_times_are_compared_with() -> No
 
 
 def test_what_is_put_off_is_what_it_would_have_been() -> None:
-    begun = "from millrace.control import process\nprocess.begin()\n"
+    begun = "from millrace.control.running import process\nprocess.begin()\n"
     as_ever, ours = (
         subprocess.run([sys.executable, "-c", first + USED], capture_output=True, text=True, check=False)
         for first in ("", begun)

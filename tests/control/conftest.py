@@ -14,12 +14,15 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from millrace.control import connections, leases, pipelines, records, tables
-from millrace.control.actors import FIRST_TEAM
-from millrace.control.db import Database, open_database
+from millrace.control.books import leases, records
+from millrace.control.books.ledger import Books
+from millrace.control.connecting import connections
+from millrace.control.database import tables
+from millrace.control.database.db import Database, open_database
+from millrace.control.database.numbers import following
 from millrace.control.home import Home
-from millrace.control.ledger import Books
-from millrace.control.numbers import following
+from millrace.control.people.actors import FIRST_TEAM
+from millrace.control.pipeline import pipelines
 from millrace.data.batch import Segment
 from millrace.engine.ledger import Commit, RejectFile
 from millrace.engine.mapping import Mapping

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from millrace.control import file_notes, pipelines
-from millrace.control.commits import Entry
+from millrace.control.books import file_notes
+from millrace.control.books.commits import Entry
 from millrace.control.home import Home
+from millrace.control.pipeline import pipelines
 from millrace.data.batch import FileNote, FileStatus
 
 AT_MS = 1_767_225_600_000  # 2026-01-01

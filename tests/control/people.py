@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from millrace.control import settings, users
+from millrace.control import settings
 from millrace.control.home import Home
-from millrace.control.users import User
+from millrace.control.people import users
+from millrace.control.people.users import User
 
 PASSWORD = "Correct-horse-7"
 

@@ -18,29 +18,19 @@ from tests.control.conftest import Desk
 from tests.control.people import acting, cheap, joined
 
 from millrace.connect.source import Stream
-from millrace.control import (
-    activity,
-    connections,
-    crews,
-    drafts,
-    files,
-    jobs,
-    lifecycle,
-    object_actions,
-    objects,
-    pipelines,
-    positions,
-    records,
-    rejects,
-    settings,
-    transformations,
-)
+from millrace.control import activity, settings
 from millrace.control.activity import SEVERITIES, Entity, Entry
-from millrace.control.actors import FIRST_TEAM, OPERATOR
+from millrace.control.books import records
+from millrace.control.connecting import connections, files
+from millrace.control.database.people_tables import activity as log
+from millrace.control.database.tables import teams
+from millrace.control.failed import rejects
 from millrace.control.home import Home
 from millrace.control.operations import activity as operations
-from millrace.control.people_tables import activity as log
-from millrace.control.tables import teams
+from millrace.control.people.actors import FIRST_TEAM, OPERATOR
+from millrace.control.pipeline import drafts, lifecycle, object_actions, objects, pipelines, positions
+from millrace.control.running import crews, jobs
+from millrace.control.transforming import transformations
 from millrace.errors import ConfigError, MillraceError
 
 THING = Entity("thing", "1", "a thing")

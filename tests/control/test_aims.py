@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from millrace.control import alert_channels, connections, drafts
-from millrace.control.actors import EVERYTHING, Actor
+from millrace.control.alerting import alert_channels
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.people.actors import EVERYTHING, Actor
+from millrace.control.pipeline import drafts
+from millrace.control.pipeline.pipelines import Wish
 from millrace.errors import ConfigError
 
 COLLECTOR = "https://collector.example.com"

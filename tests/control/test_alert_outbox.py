@@ -13,20 +13,12 @@ from tests.control.conftest import Desk
 from tests.control.people import PASSWORD, cheap
 from tests.control.receivers import Receiver, dripping, http_server
 
-from millrace.control import (
-    activity,
-    alert_channels,
-    alert_events,
-    alert_outbox,
-    alert_routing,
-    alert_sending,
-    alerts,
-    settings,
-    teams,
-)
-from millrace.control.actors import SYSTEM
-from millrace.control.alert_events import Event
+from millrace.control import activity, settings
+from millrace.control.alerting import alert_channels, alert_events, alert_outbox, alert_routing, alert_sending, alerts
+from millrace.control.alerting.alert_events import Event
 from millrace.control.home import Home
+from millrace.control.people import teams
+from millrace.control.people.actors import SYSTEM
 
 SOON_S = 20.0
 
@@ -261,7 +253,7 @@ def test_what_nobody_foresaw_delays_one_message_and_ends_no_thread(
 
     channel(home, hooks, "quick")
     alert_channels.add(home, "mail", "email", {"host": "localhost", "sender": "m@example.com", "to": ["a@example.com"]})
-    monkeypatch.setattr("millrace.control.alert_sending._mail", broken)
+    monkeypatch.setattr("millrace.control.alerting.alert_sending._mail", broken)
     with serving(home):
         happened(home, saved, "first")
         happened(home, saved, "second")

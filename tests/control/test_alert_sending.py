@@ -18,10 +18,10 @@ import pytest
 from tests.control.receivers import Receiver, certificate, dripping, http_server, mail_server
 
 from millrace.connect.reach import ANYWHERE, NETWORK, WORLD, Reach, Walled
-from millrace.control import alert_kinds, alert_sending
-from millrace.control.alert_kinds import ChannelKind
-from millrace.control.alert_messages import Message, from_json
-from millrace.control.alert_sending import Undelivered, send
+from millrace.control.alerting import alert_kinds, alert_sending
+from millrace.control.alerting.alert_kinds import ChannelKind
+from millrace.control.alerting.alert_messages import Message, from_json
+from millrace.control.alerting.alert_sending import Undelivered, send
 from millrace.errors import AuthError, ConfigError, Transient
 
 MESSAGE = Message(

@@ -20,8 +20,8 @@ from tests.control.receivers import Receiver, http_server, mail_server
 from tests.control.sources import Script
 
 from millrace.connect.reach import Walled
-from millrace.control import (
-    activity,
+from millrace.control import activity, settings
+from millrace.control.alerting import (
     alert_channels,
     alert_events,
     alert_outbox,
@@ -30,30 +30,23 @@ from millrace.control import (
     alert_runs,
     alert_watch,
     alerts,
-    connections,
-    crews,
     lateness,
-    leases,
-    lifecycle,
-    pipelines,
-    records,
-    runs,
-    scheduler,
-    set_back,
-    settings,
-    tables,
-    tasks,
-    usage_limits,
-    users,
-    worker,
 )
-from millrace.control import telling_tables as told
-from millrace.control.actors import SYSTEM
-from millrace.control.alert_events import Event
-from millrace.control.alert_wanted import Quiet, Wanted, checked, from_json
-from millrace.control.alerts import Alert
+from millrace.control.alerting.alert_events import Event
+from millrace.control.alerting.alert_wanted import Quiet, Wanted, checked, from_json
+from millrace.control.alerting.alerts import Alert
+from millrace.control.books import leases, records
+from millrace.control.connecting import connections
+from millrace.control.database import tables
+from millrace.control.database import telling_tables as told
 from millrace.control.home import Home
-from millrace.control.jobs import start
+from millrace.control.metering import usage_limits
+from millrace.control.people import users
+from millrace.control.people.actors import SYSTEM
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.running import crews, runs, tasks, worker
+from millrace.control.running.jobs import start
+from millrace.control.scheduling import scheduler, set_back
 from millrace.engine import loading
 from millrace.errors import AuthError, ConfigError, Problem, Transient
 
@@ -964,7 +957,7 @@ def test_people_are_told_below_a_half_and_a_fifth_of_what_is_kept(
     kept_s: float | None, behind_s: float | None, held_bytes: int | None, level: str | None
 ) -> None:
     from millrace.connect.source import Retention
-    from millrace.control.log_watch import risk
+    from millrace.control.alerting.log_watch import risk
 
     note = risk(Retention(kept_s, behind_s, held_bytes))
     assert (note and note.level) == level
@@ -979,7 +972,7 @@ def test_people_are_told_when_more_than_a_half_of_the_room_of_a_log_is_taken(
     held_bytes: int | None, most_bytes: int | None, level: str | None
 ) -> None:
     from millrace.connect.source import Retention
-    from millrace.control.log_watch import risk
+    from millrace.control.alerting.log_watch import risk
 
     note = risk(Retention(held_bytes=held_bytes, most_bytes=most_bytes))
     assert (note and note.level) == level
@@ -988,8 +981,8 @@ def test_people_are_told_when_more_than_a_half_of_the_room_of_a_log_is_taken(
 def test_alerts_of_another_team_are_not_there(home: Home, saved: Desk, hook: Receiver) -> None:
     from tests.control.people import PASSWORD
 
-    from millrace.control import teams
-    from millrace.control.actors import OPERATOR
+    from millrace.control.people import teams
+    from millrace.control.people.actors import OPERATOR
 
     other = teams.create(cheap(home), "Others", "zoe@elsewhere.example", PASSWORD)
     there = home.acting(OPERATOR.of(other.id))

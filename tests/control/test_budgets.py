@@ -12,20 +12,15 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk
 from tests.control.sources import Script
 
-from millrace.control import (
-    alert_routing,
-    alert_watch,
-    alerts,
-    budgets,
-    connections,
-    pipelines,
-    runs,
-    usage_limits,
-)
-from millrace.control.db import Database
+from millrace.control.alerting import alert_routing, alert_watch, alerts
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
+from millrace.control.database.db import Database
+from millrace.control.database.telling_tables import usage_hourly
 from millrace.control.home import Home
-from millrace.control.records import RunRecord
-from millrace.control.telling_tables import usage_hourly
+from millrace.control.metering import budgets, usage_limits
+from millrace.control.pipeline import pipelines
+from millrace.control.running import runs
 from millrace.engine import loading
 from millrace.errors import ConfigError
 

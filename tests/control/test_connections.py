@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 from tests.control.conftest import Desk, commit
 
-from millrace.control import connections
-from millrace.control.actors import Actor
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.people.actors import Actor
 from millrace.data.batch import Segment
 from millrace.errors import ConfigError
 

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from tests.crash import tomorrow
 
-from millrace.control import db
-from millrace.control.column_types import Document, Free, Moment
-from millrace.control.db import Database, Outdated, any_in, open_database
-from millrace.control.people_tables import activity
-from millrace.control.tables import metadata, settings
+from millrace.control.database import db
+from millrace.control.database.column_types import Document, Free, Moment
+from millrace.control.database.db import Database, Outdated, any_in, open_database
+from millrace.control.database.people_tables import activity
+from millrace.control.database.tables import metadata, settings
 from millrace.errors import EnvironmentProblem, Transient
 
 DIALECT = postgresql.dialect()
@@ -71,7 +71,7 @@ def shape(database: Database) -> dict[str, object]:
 
 
 def test_migrations_and_tables_give_the_same_schema(url: str, tmp_path: Path) -> None:
-    from millrace.control.migrations.upgrade import upgrade
+    from millrace.control.database.migrations.upgrade import upgrade
 
     made = open_database(url)
     expected = shape(made)
@@ -118,7 +118,7 @@ def test_an_older_database_is_upgraded_on_opening(url: str, monkeypatch: pytest.
         connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0000')")
     made.close()
 
-    from millrace.control.migrations import upgrade as upgrading
+    from millrace.control.database.migrations import upgrade as upgrading
 
     real = upgrading.upgrade
 
@@ -190,7 +190,7 @@ def test_an_upgrade_waits_for_the_transactions_of_an_older_version(url: str, mon
 
 
 def test_the_schema_is_made_once_by_processes_that_start_together(url: str) -> None:
-    program = "import sys; from millrace.control.db import open_database; open_database(sys.argv[1]).close()"
+    program = "import sys; from millrace.control.database.db import open_database; open_database(sys.argv[1]).close()"
     children = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(4)]
     assert [child.wait() for child in children] == [0, 0, 0, 0]
     open_database(url).close()
@@ -198,7 +198,7 @@ def test_the_schema_is_made_once_by_processes_that_start_together(url: str) -> N
 
 def test_making_and_opening_a_database_needs_no_alembic(tmp_path: Path) -> None:
     program = (
-        "import sys; import millrace.control.db as db; import millrace.control.tables\n"
+        "import sys; import millrace.control.database.db as db; import millrace.control.database.tables\n"
         "for _ in range(2): db.open_database(sys.argv[1]).close()\n"
         "print('alembic' in sys.modules)"
     )
@@ -319,7 +319,7 @@ def test_json_comes_back(value: object) -> None:
 
 
 def test_pipelines_and_runs_of_before_the_service_have_schedules_and_job_ids_after_it(tmp_path: Path) -> None:
-    from millrace.control.migrations.upgrade import upgrade
+    from millrace.control.database.migrations.upgrade import upgrade
 
     database = Database(f"sqlite:///{tmp_path / 'older.db'}")
     with database.transaction() as connection:
@@ -354,7 +354,7 @@ def test_pipelines_and_runs_of_before_the_service_have_schedules_and_job_ids_aft
 
 
 def test_mail_to_all_addresses_of_a_channel_is_one_to_each_after_the_upgrade(url: str) -> None:
-    from millrace.control.migrations.upgrade import upgrade
+    from millrace.control.database.migrations.upgrade import upgrade
 
     def put(connection: sa.Connection, table: str, **values: Any) -> None:
         names = [f":{name}" for name in values]

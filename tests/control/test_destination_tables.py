@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from tests.control.sources import Script
 
-from millrace.control import connections, destination_tables, pipelines, runs
-from millrace.control.destination_tables import ColumnThere, Filled
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.observing import destination_tables
+from millrace.control.observing.destination_tables import ColumnThere, Filled
 from millrace.control.operations import destinations
 from millrace.control.operations.connections import DESTINATIONS, SOURCES
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.errors import ConfigError
 
 

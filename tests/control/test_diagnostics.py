@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from tests.control.people import acting, cheap, joined
 
-from millrace.control import connections, diagnostics, users
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.observing import diagnostics
+from millrace.control.people import users
 from millrace.data import native
 from millrace.errors import EnvironmentProblem, Forbidden
 

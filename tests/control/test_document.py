@@ -13,13 +13,16 @@ import sqlalchemy as sa
 import yaml
 
 from millrace.cli.face import spoken
-from millrace.control import apply, connections, pipelines, settings
-from millrace.control.document import Document, Saved, parse, read, variable
+from millrace.control import settings
+from millrace.control.as_code import apply
+from millrace.control.as_code.document import Document, Saved, parse, read, variable
+from millrace.control.as_code.places import DocumentError
+from millrace.control.connecting import connections
+from millrace.control.database.tables import tables
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.places import DocumentError
-from millrace.control.schedule import Schedule
-from millrace.control.tables import tables
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.scheduling.schedule import Schedule
 from millrace.engine.failures import FailurePolicy
 from millrace.errors import ConfigError
 

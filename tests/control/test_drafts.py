@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from millrace.control import connections, drafts, object_queries, pipelines, scheduler
-from millrace.control.actors import EVERYTHING, Actor
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.people.actors import EVERYTHING, Actor
+from millrace.control.pipeline import drafts, object_queries, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.scheduling import scheduler
 from millrace.errors import ConfigError
 
 WISH = Wish("orders", "orders source", "warehouse", schedule={"every_s": 3600})

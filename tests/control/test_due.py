@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from millrace.connect import registry
 from millrace.connect.frequency import Frequency
-from millrace.control.due import (
+from millrace.control.scheduling.due import (
     Standing,
     backoff,
     begun,
@@ -25,8 +25,8 @@ from millrace.control.due import (
     resumed,
     set_back,
 )
-from millrace.control.priority import allowed, preferred
-from millrace.control.schedule import Schedule, cron
+from millrace.control.scheduling.priority import allowed, preferred
+from millrace.control.scheduling.schedule import Schedule, cron
 
 # Days after the 1st of October 2025 on whose morrow the clocks of some zone change.
 CHANGES = (3, 23, 30, 157, 177, 185)

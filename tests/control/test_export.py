@@ -11,30 +11,22 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control import (
-    alert_channels,
-    connections,
-    ingestion_limit,
-    lateness,
-    lifecycle,
-    object_queries,
-    pipelines,
-    query_modes,
-    settings,
-    unusual,
-    usage_limits,
-)
-from millrace.control.alert_kinds import EmailSettings
-from millrace.control.alert_wanted import Quiet, Wanted
-from millrace.control.apply import apply
-from millrace.control.document import parse
-from millrace.control.document_schema import SettingsPart
-from millrace.control.export import _Dumper, _escaped, export
+from millrace.control import settings
+from millrace.control.alerting import alert_channels, lateness, unusual
+from millrace.control.alerting.alert_kinds import EmailSettings
+from millrace.control.alerting.alert_wanted import Quiet, Wanted
+from millrace.control.alerting.unusual import Unusual
+from millrace.control.as_code.apply import apply
+from millrace.control.as_code.document import parse
+from millrace.control.as_code.document_schema import SettingsPart
+from millrace.control.as_code.export import _Dumper, _escaped, export
+from millrace.control.as_code.places import DocumentError, plant
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.places import DocumentError, plant
-from millrace.control.schedule import Schedule
-from millrace.control.unusual import Unusual
+from millrace.control.metering import ingestion_limit, usage_limits
+from millrace.control.pipeline import lifecycle, object_queries, pipelines, query_modes
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.scheduling.schedule import Schedule
 from millrace.errors import ConfigError, MillraceError
 
 scalars = st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(

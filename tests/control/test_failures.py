@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control.failures import MOST_ATTEMPTS, RESOLUTIONS, Standing, due, next_try, resolution
+from millrace.control.failed.failures import MOST_ATTEMPTS, RESOLUTIONS, Standing, due, next_try, resolution
 
 NOW = datetime(2026, 3, 14, 10, tzinfo=UTC)
 STANDING = Standing(NOW, {"items": 4}, 2, NOW - timedelta(days=9))

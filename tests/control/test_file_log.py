@@ -14,9 +14,11 @@ import pytest
 from tests.control.conftest import Desk, commit
 
 from millrace.connect.files import wishes
-from millrace.control import activity, file_log, file_notes, leases, lifecycle, positions, retention
-from millrace.control.file_log import FileCounts, FileEntry
+from millrace.control import activity
+from millrace.control.books import file_notes, leases, retention
 from millrace.control.home import Home
+from millrace.control.pipeline import file_log, lifecycle, positions
+from millrace.control.pipeline.file_log import FileCounts, FileEntry
 from millrace.data.batch import FileNote, Mark, Segment
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, MillraceError

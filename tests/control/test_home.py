@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control import keyring, sealing, service, settings
-from millrace.control.db import Database
-from millrace.control.executor import Processes
+from millrace.control import settings
+from millrace.control.database.db import Database
 from millrace.control.home import Home
+from millrace.control.running import service
+from millrace.control.running.executor import Processes
+from millrace.control.secrecy import keyring, sealing
 from millrace.errors import ConfigError, EnvironmentProblem
 
 

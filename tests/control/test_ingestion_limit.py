@@ -14,21 +14,14 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 from tests.control.sources import Script
 
-from millrace.control import (
-    activity,
-    alert_routing,
-    alert_watch,
-    alerts,
-    connections,
-    ingestion_limit,
-    jobs,
-    runs,
-    tables,
-    tasks,
-    worker,
-)
+from millrace.control import activity
+from millrace.control.alerting import alert_routing, alert_watch, alerts
+from millrace.control.connecting import connections
+from millrace.control.database import tables
+from millrace.control.database.telling_tables import ingestion_limits
 from millrace.control.home import Home
-from millrace.control.telling_tables import ingestion_limits
+from millrace.control.metering import ingestion_limit
+from millrace.control.running import jobs, runs, tasks, worker
 from millrace.engine import ingest
 from millrace.engine.meter import Meter
 from millrace.errors import ConfigError

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from tests.control.conftest import NOW, Desk, add_pipeline
 
-from millrace.control import jobs
+from millrace.control.books.records import RunStatus
+from millrace.control.database.tables import runs
 from millrace.control.home import Home
-from millrace.control.records import RunStatus
-from millrace.control.tables import runs
+from millrace.control.running import jobs
 
 STATUSES: tuple[RunStatus, ...] = ("COMPLETED", "COMPLETED", "FAILED", "QUEUED", "SKIPPED", "CANCELLED")
 CHOSEN: tuple[tuple[RunStatus, ...], ...] = (

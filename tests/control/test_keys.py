@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import keys, teams, users
+from millrace.control.database.people_tables import api_keys
 from millrace.control.home import Home
-from millrace.control.people_tables import api_keys
+from millrace.control.people import keys, teams, users
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 

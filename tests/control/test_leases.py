@@ -14,15 +14,15 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from millrace.control import leases
-from millrace.control.db import Database
-from millrace.control.leases import AlreadyRunning
+from millrace.control.books import leases
+from millrace.control.books.leases import AlreadyRunning
+from millrace.control.database.db import Database
 from millrace.errors import Stale
 
 HOLDS = """
 import sys
-from millrace.control import leases
-from millrace.control.db import Database
+from millrace.control.books import leases
+from millrace.control.database.db import Database
 
 leases.acquire(Database(sys.argv[1]), "pipeline x")
 print("held", flush=True)

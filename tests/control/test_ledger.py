@@ -16,9 +16,9 @@ from sqlalchemy import event
 from tests.control.conftest import MAPPING, Desk, commit
 
 from millrace.connect.destination import Loaded
-from millrace.control import commits, leases, records
-from millrace.control.ledger import Books, Group
-from millrace.control.tables import cursor_history, reject_files, reject_groups, segments
+from millrace.control.books import commits, leases, records
+from millrace.control.books.ledger import Books, Group
+from millrace.control.database.tables import cursor_history, reject_files, reject_groups, segments
 from millrace.data.batch import Mark, Segment
 from millrace.engine.ledger import Ledger, RejectFile, Shelf
 from millrace.errors import EnvironmentProblem, MillraceError, Stale
@@ -124,7 +124,7 @@ def test_a_commit_that_fails_at_any_step_keeps_nothing(
 
 COMMITS_WITHOUT_END = """
 import sys
-from millrace.control.db import Database
+from millrace.control.database.db import Database
 from millrace.data.batch import Mark, Segment
 from tests.control.conftest import Desk, commit
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from millrace.control import logs
-from millrace.control.logs import Format
+from millrace.control.observing import logs
+from millrace.control.observing.logs import Format
 from millrace.errors import ConfigError
 
 SECRET = 'Sentinel/log+"&x'

@@ -10,11 +10,15 @@ import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, SetClock, Shaky, items, rig, types
 from tests.postgres import Database
 
-from millrace.control import connections, leases, mapping_edits, mapping_views, mappings, objects, runs
+from millrace.control.books import leases
+from millrace.control.connecting import connections
+from millrace.control.database.tables import segments
 from millrace.control.home import Home
-from millrace.control.mapping_views import Overview
-from millrace.control.mappings import Bulk, By
-from millrace.control.tables import segments
+from millrace.control.mapper import mapping_edits, mapping_views, mappings
+from millrace.control.mapper.mapping_views import Overview
+from millrace.control.mapper.mappings import Bulk, By
+from millrace.control.pipeline import objects
+from millrace.control.running import runs
 from millrace.data.batch import Checkpoint
 from millrace.engine.policy import BY_HAND, Policy
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError

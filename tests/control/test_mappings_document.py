@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import mapping_plans, mappings
-from millrace.control.mapping_document import apply_yaml, export_yaml
-from millrace.control.mappings import By
-from millrace.control.places import DocumentError
+from millrace.control.as_code.places import DocumentError
+from millrace.control.mapper import mapping_plans, mappings
+from millrace.control.mapper.mapping_document import apply_yaml, export_yaml
+from millrace.control.mapper.mappings import By
 from millrace.data.batch import Checkpoint
 from millrace.errors import ConfigError
 

@@ -15,10 +15,15 @@ from tests.control.conftest import Desk, commit
 from tests.control.sources import Script
 
 from millrace.connect.source import Stream
-from millrace.control import (
-    activity,
-    connections,
-    jobs,
+from millrace.control import activity
+from millrace.control.as_code.apply import apply
+from millrace.control.as_code.document import parse
+from millrace.control.as_code.export import export
+from millrace.control.connecting import connections
+from millrace.control.database import tables
+from millrace.control.home import Home
+from millrace.control.operations import objects as operations
+from millrace.control.pipeline import (
     lifecycle,
     object_actions,
     object_queries,
@@ -26,19 +31,13 @@ from millrace.control import (
     pipelines,
     positions,
     query_modes,
-    slots,
-    tables,
-    tasks,
 )
-from millrace.control.apply import apply
-from millrace.control.document import parse
-from millrace.control.export import export
-from millrace.control.home import Home
-from millrace.control.object_actions import ALLOWED
-from millrace.control.objects import ObjectState
-from millrace.control.operations import objects as operations
-from millrace.control.pipelines import State, Wish
-from millrace.control.schedule import Schedule
+from millrace.control.pipeline.object_actions import ALLOWED
+from millrace.control.pipeline.objects import ObjectState
+from millrace.control.pipeline.pipelines import State, Wish
+from millrace.control.running import jobs, tasks
+from millrace.control.scheduling import slots
+from millrace.control.scheduling.schedule import Schedule
 from millrace.data.batch import Segment
 from millrace.errors import ConfigError, Forbidden
 
@@ -320,7 +319,7 @@ def test_what_is_done_with_many_objects_looks_at_all_of_them_once(ready: Home, s
 
 
 def test_who_may_only_look_changes_nothing(ready: Home):
-    from millrace.control.actors import Actor
+    from millrace.control.people.actors import Actor
 
     guest = ready.acting(Actor("user", "guest@example.com", permissions=frozenset({"view"})))
     for doing in (

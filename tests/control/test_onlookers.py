@@ -14,10 +14,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.control.receivers import Receiver, http_server
 from tests.control.sources import Script
 
-from millrace.control import connections, pipelines, runs, settings, tracing
-from millrace.control.actors import SYSTEM
+from millrace.control import settings
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.observing import tracing
+from millrace.control.people.actors import SYSTEM
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.errors import ConfigError, DataError
 
 OURS = "millrace_run"
@@ -108,7 +112,8 @@ def test_what_administrators_aim_is_guarded_and_no_run_fails_because_of_it(
 WORKER = """
 import sys
 from pathlib import Path
-from millrace.control import connections, runs
+from millrace.control.connecting import connections
+from millrace.control.running import runs
 from millrace.control.home import Home
 from tests.control.sources import Script
 script = Script({"Orders": [[{"id": 1}, {"id": 2}]]})

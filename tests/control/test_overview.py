@@ -11,9 +11,13 @@ import sqlalchemy as sa
 from tests.control.file_notes import note, seen
 from tests.control.sources import Script
 
-from millrace.control import connections, file_log, lifecycle, overview, pipelines, records, runs, status
+from millrace.control.books import records
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.observing import overview, status
+from millrace.control.pipeline import file_log, lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 
 @pytest.fixture(scope="module")

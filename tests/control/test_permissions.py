@@ -16,43 +16,41 @@ from tests.control.operations import ASKS, INSIDE, OWN
 from tests.control.people import PASSWORD, cheap
 
 import millrace.control
-from millrace.control import (
-    connections,
-    lifecycle,
-    pipelines,
-    positions,
-    records,
-    rejects,
-    roles,
-    simulation,
-    status,
-    teams,
-)
-from millrace.control.actors import EVERYTHING, OPERATOR, Actor
+from millrace.control.books import records
+from millrace.control.connecting import connections
+from millrace.control.failed import rejects
 from millrace.control.home import Home
-from millrace.control.roles import ROLES
+from millrace.control.observing import status
+from millrace.control.people import roles, teams
+from millrace.control.people.actors import EVERYTHING, OPERATOR, Actor
+from millrace.control.people.roles import ROLES
+from millrace.control.pipeline import lifecycle, pipelines, positions, simulation
 from millrace.errors import ConfigError, Forbidden
 
 NOBODY = Actor("user", "nobody@example.com")
+# Modules of `control` by the last part of their names. What faces ask for is made of them; migrations are not asked for.
+MODULES = {
+    found.name.rpartition(".")[2]: found.name
+    for found in pkgutil.walk_packages(millrace.control.__path__, "millrace.control.")
+    if not found.ispkg and not {"migrations", "operations"} & set(found.name.split("."))
+}
 
 
 def operations() -> Iterator[str]:
     """Every public function of `control` whose first argument is a home."""
-    for found in pkgutil.iter_modules(millrace.control.__path__):
-        if found.ispkg:
-            continue
-        module = importlib.import_module(f"millrace.control.{found.name}")
+    for noun, path in sorted(MODULES.items()):
+        module = importlib.import_module(path)
         for name, value in vars(module).items():
             if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != module.__name__:
                 continue
             first = next(iter(inspect.signature(value).parameters.values()), None)
             if first is not None and first.annotation in ("Home", Home):
-                yield f"{found.name}.{name}"
+                yield f"{noun}.{name}"
 
 
 def function(operation: str) -> Callable[..., Any]:
     module, name = operation.split(".")
-    return getattr(importlib.import_module(f"millrace.control.{module}"), name)
+    return getattr(importlib.import_module(MODULES[module]), name)
 
 
 def call(operation: str, home: Home, kind: str = "source") -> None:

@@ -14,25 +14,16 @@ from tests.control.conftest import Desk, commit
 
 from millrace.connect import registry
 from millrace.connect.source import Stream
-from millrace.control import (
-    activity,
-    connections,
-    due,
-    lateness,
-    leases,
-    lifecycle,
-    object_actions,
-    objects,
-    pipelines,
-    schedule,
-    settings,
-    slots,
-    tables,
-    unusual,
-)
+from millrace.control import activity, settings
+from millrace.control.alerting import lateness, unusual
+from millrace.control.books import leases
+from millrace.control.connecting import connections
+from millrace.control.database import tables
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.schedule import Schedule
+from millrace.control.pipeline import lifecycle, object_actions, objects, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.scheduling import due, schedule, slots
+from millrace.control.scheduling.schedule import Schedule
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 

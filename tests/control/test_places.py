@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.control.places import DocumentError, plant
+from millrace.control.as_code.places import DocumentError, plant
 
 
 def value(text: str, **env: str):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from millrace.control import ray_executor
 from millrace.control.home import Home
-from millrace.control.keyring import new_key
-from millrace.control.ray_executor import RayWorkers, Worker
+from millrace.control.running import ray_executor
+from millrace.control.running.ray_executor import RayWorkers, Worker
+from millrace.control.secrecy.keyring import new_key
 from millrace.errors import ConfigError, EnvironmentProblem
 
 

@@ -11,9 +11,10 @@ from tests.postgres import Database
 from millrace.connect.files.store import Store
 from millrace.connect.reach import ANYWHERE, NETWORK, WORLD
 from millrace.connect.source import Context
-from millrace.control import checks, connections, reach, settings
-from millrace.control.actors import SYSTEM
+from millrace.control import settings
+from millrace.control.connecting import checks, connections, reach
 from millrace.control.home import Home
+from millrace.control.people.actors import SYSTEM
 from millrace.destinations.folder import destination as folder
 from millrace.errors import ConfigError, Forbidden
 

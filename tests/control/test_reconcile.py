@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import date
 
 from millrace.connect.source import Count, Seen
-from millrace.control.reconcile_days import Kept, compare
-from millrace.control.reconciliation import Compared
+from millrace.control.reconciling.reconcile_days import Kept, compare
+from millrace.control.reconciling.reconciliation import Compared
 
 DAY = date(2026, 3, 14)
 

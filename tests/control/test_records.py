@@ -13,8 +13,10 @@ from tests.control.conftest import Desk, commit
 from millrace.cli.pipelines import _statuses
 from millrace.connect.destination import Loaded
 from millrace.connect.source import Note
-from millrace.control import leases, lifecycle, overview, pipelines, positions, records, status
+from millrace.control.books import leases, records
 from millrace.control.home import Home
+from millrace.control.observing import overview, status
+from millrace.control.pipeline import lifecycle, pipelines, positions
 from millrace.data.batch import Mark
 from millrace.errors import ConfigError, Problem
 

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 from tests.control.conftest import Desk, commit
 
-from millrace.control import lifecycle, reject_pages, rejects, status
+from millrace.control.books.ledger import Books
+from millrace.control.failed import reject_pages, rejects
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.ledger import Books
-from millrace.control.rejects import Choice
+from millrace.control.observing import status
+from millrace.control.pipeline import lifecycle
 from millrace.data.columns import REJECTS
 from millrace.engine.stage import Stage, stage_rejects
 from millrace.errors import ConfigError, EnvironmentProblem, Stale

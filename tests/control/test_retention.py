@@ -14,9 +14,13 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import leases, lifecycle, records, rejects, retention, scheduler, settings
+from millrace.control import settings
+from millrace.control.books import leases, records, retention
+from millrace.control.database.tables import cursor_history, runs, segments
+from millrace.control.failed import rejects
 from millrace.control.home import Home
-from millrace.control.tables import cursor_history, runs, segments
+from millrace.control.pipeline import lifecycle
+from millrace.control.scheduling import scheduler
 from millrace.data.batch import Segment
 from millrace.engine.ledger import RejectFile
 from millrace.engine.stage import Stage

@@ -24,22 +24,14 @@ from tests.control import identity
 from tests.control.people import PASSWORD, acting, cheap, joined
 from tests.control.saml_identity import SamlProvider, form, pair, saml_provider
 
-from millrace.control import (
-    activity,
-    people_tables,
-    reach,
-    saml_metadata,
-    saml_signatures,
-    security,
-    sessions,
-    single_sign_on,
-    teams,
-    users,
-)
+from millrace.control import activity
 from millrace.control import settings as workspace_settings
+from millrace.control.connecting import reach
+from millrace.control.database import people_tables
 from millrace.control.home import Home
-from millrace.control.sessions import Session
-from millrace.control.single_sign_on import SignOn
+from millrace.control.people import saml_metadata, saml_signatures, security, sessions, single_sign_on, teams, users
+from millrace.control.people.sessions import Session
+from millrace.control.people.single_sign_on import SignOn
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 PUBLIC = "https://millrace.example.com"

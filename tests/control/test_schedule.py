@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.control.schedule import cron, seconds, spelled, zone
+from millrace.control.scheduling.schedule import cron, seconds, spelled, zone
 from millrace.errors import ConfigError
 
 

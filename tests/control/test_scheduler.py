@@ -17,10 +17,14 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import jobs, leases, pipelines, scheduler, set_back, tables
-from millrace.control.db import Database
+from millrace.control.books import leases
+from millrace.control.database import tables
+from millrace.control.database.db import Database
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs
+from millrace.control.scheduling import scheduler, set_back
 from millrace.engine.stage import Stage
 from millrace.errors import Stale, Transient
 

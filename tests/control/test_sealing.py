@@ -21,14 +21,19 @@ from hypothesis import strategies as st
 from tests.control.people import acting, cheap, joined
 
 from millrace.connect.source import Context
-from millrace.control import connections, drafts, keyring, people_tables, sealing, second_factor, sessions, tokens
 from millrace.control import settings as workspace_settings
-from millrace.control.column_types import Sealed
-from millrace.control.db import Database
+from millrace.control.connecting import connections
+from millrace.control.database import people_tables
+from millrace.control.database.column_types import Sealed
+from millrace.control.database.db import Database
+from millrace.control.database.tables import connections as rows
+from millrace.control.database.tables import metadata
 from millrace.control.home import Home
-from millrace.control.keyring import EnvironmentKeys, FileKeys
-from millrace.control.tables import connections as rows
-from millrace.control.tables import metadata
+from millrace.control.people import second_factor, sessions
+from millrace.control.pipeline import drafts
+from millrace.control.secrecy import keyring, sealing
+from millrace.control.secrecy.keyring import EnvironmentKeys, FileKeys
+from millrace.control.transforming import tokens
 from millrace.errors import ConfigError, EnvironmentProblem, Forbidden, MillraceError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -206,7 +211,7 @@ def test_the_key_changes_under_servers_that_write(home: Home, source: str, cleve
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from millrace.control import keyring, sealing
+from millrace.control.secrecy import keyring, sealing
 from millrace.control.home import Home
 
 def die(*_, **__):

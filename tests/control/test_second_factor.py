@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, second_factor, security, sessions, users
+from millrace.control import activity
+from millrace.control.database.people_tables import recovery_codes
+from millrace.control.database.people_tables import users as people
 from millrace.control.home import Home
-from millrace.control.people_tables import recovery_codes
-from millrace.control.people_tables import users as people
-from millrace.control.second_factor import Enrolled
+from millrace.control.people import second_factor, security, sessions, users
+from millrace.control.people.second_factor import Enrolled
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 ADA = "ada@example.com"

@@ -12,9 +12,12 @@ import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import lifecycle, mappings, pipelines, runs, second_tries, tasks, worker
-from millrace.control.schedule import Schedule
-from millrace.control.tables import reject_groups
+from millrace.control.database.tables import reject_groups
+from millrace.control.failed import second_tries
+from millrace.control.mapper import mappings
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.running import runs, tasks, worker
+from millrace.control.scheduling.schedule import Schedule
 from millrace.data.batch import Checkpoint
 from millrace.errors import ConfigError
 

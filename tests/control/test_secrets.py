@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from tests.control.conftest import Desk
 
 from millrace.connect.source import Context
-from millrace.control import connections, keyring, pipelines, secrets, tables
+from millrace.control.connecting import connections
+from millrace.control.database import tables
 from millrace.control.home import Home
+from millrace.control.pipeline import pipelines
+from millrace.control.secrecy import keyring, secrets
 from millrace.errors import ConfigError, EnvironmentProblem
 
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=3)

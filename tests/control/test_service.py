@@ -6,9 +6,11 @@ import threading
 
 import pytest
 
-from millrace.control import alert_outbox, pushing, scheduler, service
-from millrace.control.executor import Processes
+from millrace.control.alerting import alert_outbox
 from millrace.control.home import Home
+from millrace.control.running import pushing, service
+from millrace.control.running.executor import Processes
+from millrace.control.scheduling import scheduler
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, invitations, keys, passwords, retention, security, sessions, settings, users
-from millrace.control.actors import OPERATOR
+from millrace.control import activity, settings
+from millrace.control.books import retention
+from millrace.control.database.people_tables import links
+from millrace.control.database.people_tables import sessions as rows
+from millrace.control.database.people_tables import users as people
 from millrace.control.home import Home
-from millrace.control.people_tables import links
-from millrace.control.people_tables import sessions as rows
-from millrace.control.people_tables import users as people
+from millrace.control.people import invitations, keys, passwords, security, sessions, users
+from millrace.control.people.actors import OPERATOR
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 ADA = "ada@example.com"

@@ -11,11 +11,15 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk
 
-from millrace.control import jobs, leases, pipelines, scheduler, set_back, slots, tables, tasks
-from millrace.control.db import Database, open_database
+from millrace.control.books import leases
+from millrace.control.database import tables
+from millrace.control.database.db import Database, open_database
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.slots import Slot
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs, tasks
+from millrace.control.scheduling import scheduler, set_back, slots
+from millrace.control.scheduling.slots import Slot
 from millrace.errors import Stale
 
 HOUR = timedelta(hours=1)

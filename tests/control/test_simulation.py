@@ -15,8 +15,10 @@ from tests.control.receivers import http_server
 from tests.rest.conftest import work
 
 from millrace.connect.reach import SIMULATOR, WORLD
-from millrace.control import connections, drafts, jobs, preview, reach, simulation
+from millrace.control.connecting import connections, preview, reach
 from millrace.control.home import Home
+from millrace.control.pipeline import drafts, simulation
+from millrace.control.running import jobs
 from millrace.errors import ConfigError
 from millrace.simulators.clevertap import Account, Settings, Simulator
 from millrace.simulators.clevertap.config import read

@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, OF_SOMEBODY_ELSE, Provider, provider
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, people_tables, security, sessions, single_sign_on, teams, users
+from millrace.control import activity
 from millrace.control import settings as workspace_settings
+from millrace.control.database import people_tables
 from millrace.control.home import Home
-from millrace.control.sessions import Session
-from millrace.control.single_sign_on import SignOn
+from millrace.control.people import security, sessions, single_sign_on, teams, users
+from millrace.control.people.sessions import Session
+from millrace.control.people.single_sign_on import SignOn
 from millrace.errors import AuthError, ConfigError, Forbidden
 
 BACK = "http://127.0.0.1:8484/back"

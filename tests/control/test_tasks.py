@@ -11,25 +11,18 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk, add_pipeline
 from tests.control.sources import Script
 
-from millrace.control import (
-    connections,
-    jobs,
-    leases,
-    lifecycle,
-    object_actions,
-    objects,
-    pipelines,
-    scheduler,
-    slots,
-    tables,
-    tasks,
-)
-from millrace.control.db import Database
+from millrace.control.books import leases
+from millrace.control.books.leases import AlreadyRunning
+from millrace.control.connecting import connections
+from millrace.control.database import tables
+from millrace.control.database.db import Database
 from millrace.control.home import Home
-from millrace.control.leases import AlreadyRunning
-from millrace.control.pipelines import Wish
-from millrace.control.schedule import Schedule
-from millrace.control.tasks import Wanted
+from millrace.control.pipeline import lifecycle, object_actions, objects, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs, tasks
+from millrace.control.running.tasks import Wanted
+from millrace.control.scheduling import scheduler, slots
+from millrace.control.scheduling.schedule import Schedule
 from millrace.errors import ConfigError, Stale
 
 BOTH = ("HIGH", "NORMAL")

@@ -14,9 +14,11 @@ from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
 from millrace.cli.main import main
-from millrace.control import pipelines, rejects, retention
-from millrace.control.sightings import Trace
-from millrace.control.trace import trace
+from millrace.control.books import retention
+from millrace.control.failed import rejects
+from millrace.control.observing.sightings import Trace
+from millrace.control.observing.trace import trace
+from millrace.control.pipeline import pipelines
 from millrace.data.batch import Checkpoint, Refused
 from millrace.data.columns import REJECTS
 from millrace.engine.finding import matching

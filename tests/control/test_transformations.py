@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import apply, mappings, settings, transformations, trial_events, trials
-from millrace.control.transformations import deploy, difference, history, roll_back, save_draft, standing
+from millrace.control import settings
+from millrace.control.as_code import apply
+from millrace.control.mapper import mappings
+from millrace.control.transforming import transformations, trial_events, trials
+from millrace.control.transforming.transformations import deploy, difference, history, roll_back, save_draft, standing
 from millrace.data.batch import Batch, Checkpoint
 from millrace.data.rows import to_batch
 from millrace.engine.stage import Stage
@@ -328,7 +331,7 @@ def test_a_transformation_that_cannot_be_one_is_told_with_its_place_in_the_file(
 
 
 def test_a_script_may_stand_in_the_file_and_comes_back_in_an_export(made: Rig, tmp_path: Path):
-    from millrace.control.export import export
+    from millrace.control.as_code.export import export
 
     script = "def transform(event):\n    p = event.getProperties()\n    p['cost'] = '${HOME}'\n    return event\n"
     text = "".join(f"        {line}\n" for line in script.replace("${", "$${").splitlines())
@@ -360,7 +363,7 @@ def test_blocks_may_be_written_in_the_file(made: Rig, tmp_path: Path):
     ],
 )
 def test_a_transformation_that_cannot_be_is_told_with_its_line(made: Rig, tmp_path: Path, part: str, code: str | None):
-    from millrace.control.places import DocumentError
+    from millrace.control.as_code.places import DocumentError
 
     with pytest.raises(DocumentError) as caught:
         apply.apply_file(made.home, pipelines_file(tmp_path, made, f"    transformation: {part}\n"))
@@ -370,7 +373,7 @@ def test_a_transformation_that_cannot_be_is_told_with_its_line(made: Rig, tmp_pa
 
 
 def test_a_script_with_a_mistake_leaves_no_pipeline_behind(made: Rig, tmp_path: Path):
-    from millrace.control import pipelines
+    from millrace.control.pipeline import pipelines
 
     (tmp_path / "orders.py").write_text("def transform(event)\n")
     with pytest.raises(ConfigError, match=r"line 1"):
@@ -379,8 +382,8 @@ def test_a_script_with_a_mistake_leaves_no_pipeline_behind(made: Rig, tmp_path: 
 
 
 def test_policies_and_raw_rows_are_said_in_the_file_and_come_back_in_an_export(made: Rig, tmp_path: Path):
-    from millrace.control import pipelines
-    from millrace.control.export import export
+    from millrace.control.as_code.export import export
+    from millrace.control.pipeline import pipelines
 
     said = (
         "    schema_evolution_policy: {tables: freeze}\n    failure_handling_policy: {max_failed_events: 5}\n"
@@ -413,7 +416,7 @@ def test_policies_and_raw_rows_are_said_in_the_file_and_come_back_in_an_export(m
     ],
 )
 def test_a_policy_that_means_nothing_is_told_with_its_line(made: Rig, tmp_path: Path, part: str, told: str | None):
-    from millrace.control.places import DocumentError
+    from millrace.control.as_code.places import DocumentError
 
     with pytest.raises(DocumentError) as caught:
         apply.apply_file(made.home, pipelines_file(tmp_path, made, f"    {part}\n"))

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 from tests.control.test_usage import Segment
 
-from millrace.control import alert_routing, alert_watch, alerts, connections, pipelines, unusual
+from millrace.control.alerting import alert_routing, alert_watch, alerts, unusual
+from millrace.control.alerting.unusual import Unusual
+from millrace.control.connecting import connections
+from millrace.control.database.tables import segments, slots
+from millrace.control.database.telling_tables import usage_hourly
 from millrace.control.home import Home
-from millrace.control.schedule import Schedule, to_json
-from millrace.control.tables import segments, slots
-from millrace.control.telling_tables import usage_hourly
-from millrace.control.unusual import Unusual
+from millrace.control.pipeline import pipelines
+from millrace.control.scheduling.schedule import Schedule, to_json
 from millrace.errors import ConfigError
 
 pytestmark = pytest.mark.spec("pipelines.16.3")

@@ -11,22 +11,17 @@ import pytest
 import sqlalchemy as sa
 from tests.control.conftest import Desk, commit
 
-from millrace.control import (
-    alert_watch,
-    connections,
-    leases,
-    lifecycle,
-    overview,
-    pipelines,
-    records,
-    usage,
-    usage_limits,
-)
+from millrace.control.alerting import alert_watch
+from millrace.control.books import leases, records
+from millrace.control.books.ledger import Books, Group
+from millrace.control.books.records import RunKind
+from millrace.control.books.usage_counts import BILLABLE, usage_kind
+from millrace.control.connecting import connections
+from millrace.control.database.telling_tables import usage_hourly
 from millrace.control.home import Home
-from millrace.control.ledger import Books, Group
-from millrace.control.records import RunKind
-from millrace.control.telling_tables import usage_hourly
-from millrace.control.usage_counts import BILLABLE, usage_kind
+from millrace.control.metering import usage, usage_limits
+from millrace.control.observing import overview
+from millrace.control.pipeline import lifecycle, pipelines
 from millrace.data.batch import Lane
 from millrace.errors import ConfigError
 

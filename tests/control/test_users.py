@@ -7,8 +7,9 @@ import threading
 import pytest
 from tests.control.people import PASSWORD, acting, cheap, joined
 
-from millrace.control import activity, passwords, roles, settings, teams, users
+from millrace.control import activity, settings
 from millrace.control.home import Home
+from millrace.control.people import passwords, roles, teams, users
 from millrace.control.settings import workspace
 from millrace.errors import ConfigError, Forbidden
 

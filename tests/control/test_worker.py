@@ -15,28 +15,18 @@ import sqlalchemy as sa
 from tests.control.conftest import Desk
 from tests.control.sources import Paged, Script
 
-from millrace.control import (
-    connections,
-    jobs,
-    leases,
-    lifecycle,
-    mapping_copies,
-    mapping_versions,
-    mappings,
-    object_actions,
-    objects,
-    pipelines,
-    scheduler,
-    tables,
-    tasks,
-    telling_tables,
-    transformations,
-    worker,
-)
+from millrace.control.books import leases
+from millrace.control.connecting import connections
+from millrace.control.database import tables, telling_tables
 from millrace.control.home import Home
-from millrace.control.jobs import Job
-from millrace.control.pipelines import Wish
-from millrace.control.schedule import Schedule
+from millrace.control.mapper import mapping_copies, mapping_versions, mappings
+from millrace.control.pipeline import lifecycle, object_actions, objects, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs, tasks, worker
+from millrace.control.running.jobs import Job
+from millrace.control.scheduling import scheduler
+from millrace.control.scheduling.schedule import Schedule
+from millrace.control.transforming import transformations
 from millrace.engine import ingest, loading
 from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, RateLimited, Transient
 

@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from millrace.connect.source import SystemClock
-from millrace.control import logs, scheduler, worker
-from millrace.control.db import Database
+from millrace.control.database.db import Database
 from millrace.control.home import Home
+from millrace.control.observing import logs
+from millrace.control.running import worker
+from millrace.control.scheduling import scheduler
 
 
 def main() -> int:

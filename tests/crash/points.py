@@ -16,7 +16,7 @@ import pytest
 from millrace.connect import registry
 from millrace.connect.http.client import Client
 from millrace.connect.sql.destination import SqlDestination
-from millrace.control.db import Database
+from millrace.control.database.db import Database
 from millrace.engine import loading
 from millrace.engine.stage import Draft
 

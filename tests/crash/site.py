@@ -17,9 +17,10 @@ from typing import Any
 import duckdb
 import yaml
 
-from millrace.control import apply, jobs
+from millrace.control.as_code import apply
 from millrace.control.home import Home
-from millrace.control.jobs import Job
+from millrace.control.running import jobs
+from millrace.control.running.jobs import Job
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 PROJECT, PASSCODE = "SIM-EU1-0001", "demo-pass-eu"

@@ -29,9 +29,13 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from millrace.control import apply, jobs, pipelines, scheduler, slots, tables, tasks
-from millrace.control.executor import Processes
+from millrace.control.as_code import apply
+from millrace.control.database import tables
 from millrace.control.home import Home
+from millrace.control.pipeline import pipelines
+from millrace.control.running import jobs, tasks
+from millrace.control.running.executor import Processes
+from millrace.control.scheduling import scheduler, slots
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 NAMES = ("App Launched", "Charged", "Product Viewed")

@@ -17,12 +17,15 @@ from tests.control.receivers import Receiver, http_server
 from tests.crash.site import at_work, ended, site
 from tests.postgres import Database, Server, binaries
 
-from millrace.control import activity, alert_channels, alert_events, alerts, jobs, lifecycle, settings
-from millrace.control.alert_events import Event
+from millrace.control import activity, settings
+from millrace.control.alerting import alert_channels, alert_events, alerts
+from millrace.control.alerting.alert_events import Event
+from millrace.control.database.tables import slots
 from millrace.control.home import Home
-from millrace.control.keyring import new_key
-from millrace.control.schedule import Schedule
-from millrace.control.tables import slots
+from millrace.control.pipeline import lifecycle
+from millrace.control.running import jobs
+from millrace.control.scheduling.schedule import Schedule
+from millrace.control.secrecy.keyring import new_key
 
 AWAY_S = 6.0
 

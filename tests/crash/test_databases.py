@@ -19,7 +19,7 @@ from tests.crash.grounds import Ground
 from tests.proxy import Action, Pair, Proxy
 from tests.sources.site import PIPELINE
 
-from millrace.control import runs
+from millrace.control.running import runs
 from millrace.errors import MillraceError
 
 # A cut is within a message, of which the rest never comes.

@@ -17,7 +17,7 @@ from tests.duckdb_files import staying_open
 from tests.e2e.world import PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
-from millrace.control import rejects
+from millrace.control.failed import rejects
 from millrace.control.home import Home
 from millrace.simulators.clevertap import Simulator
 

@@ -19,10 +19,12 @@ import duckdb
 import httpx
 import pytest
 
-from millrace.control import connections, hooks, intakes, pipelines, runs
+from millrace.control.books.leases import AlreadyRunning
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.leases import AlreadyRunning
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import hooks, intakes, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 SENDERS = 4
 SOON_S = 60.0

@@ -12,8 +12,8 @@ import pytest
 from tests.crash.site import SOON_S, at_work, ended, site
 from tests.postgres import Database
 
-from millrace.control import jobs, tasks
 from millrace.control.home import Home
+from millrace.control.running import jobs, tasks
 
 # What Ray gives to objects of its own, which we have none of; the least that it takes.
 STORE_BYTES = 80 * 1024 * 1024

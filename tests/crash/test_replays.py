@@ -16,7 +16,7 @@ from tests.duckdb_files import staying_open
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 from tests.engine.scripted import deploy, failing
 
-from millrace.control import raw
+from millrace.control.failed import raw
 from millrace.control.home import Home
 from millrace.data.batch import Checkpoint
 from millrace.errors import MillraceError

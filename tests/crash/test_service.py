@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from tests.crash.site import SOON_S, Site, at_work, ended, job, site
 from tests.postgres import Database
 
-from millrace.control import jobs, lifecycle, pipelines, tasks
+from millrace.control.database.tables import slots
 from millrace.control.home import Home
-from millrace.control.jobs import Asked, Job
-from millrace.control.keyring import new_key
-from millrace.control.schedule import Schedule
-from millrace.control.tables import slots
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.running import jobs, tasks
+from millrace.control.running.jobs import Asked, Job
+from millrace.control.scheduling.schedule import Schedule
+from millrace.control.secrecy.keyring import new_key
 
 AN_HOUR = timedelta(hours=1)
 EVERY_HOUR = Schedule(every_s=3600)

@@ -15,9 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from millrace.control import db, logs, tables, tasks, worker
+from millrace.control.database import db, tables
+from millrace.control.database.migrations import upgrade as upgrading
 from millrace.control.home import Home
-from millrace.control.migrations import upgrade as upgrading
+from millrace.control.observing import logs
+from millrace.control.running import tasks, worker
 
 REVISION = "9000"
 MOST_S = 90.0

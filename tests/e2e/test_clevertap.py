@@ -22,13 +22,18 @@ from tests.e2e.world import PASSCODE, PROJECT, START, World, event, simulator
 from tests.postgres import Database
 
 from millrace.connect.source import Slice
-from millrace.control import connections, mappings, object_actions, pipelines, positions, rejects, runs, transformations
-from millrace.control.reconcile import reconcile
-from millrace.control.reconciliation import Cancelled
-from millrace.control.records import run_records
-from millrace.control.replay import mend, replay
-from millrace.control.tables import connections as connection_table
-from millrace.control.tables import mappings as mapping_table
+from millrace.control.books.records import run_records
+from millrace.control.connecting import connections
+from millrace.control.database.tables import connections as connection_table
+from millrace.control.database.tables import mappings as mapping_table
+from millrace.control.failed import rejects
+from millrace.control.failed.replay import mend, replay
+from millrace.control.mapper import mappings
+from millrace.control.pipeline import object_actions, pipelines, positions
+from millrace.control.reconciling.reconcile import reconcile
+from millrace.control.reconciling.reconciliation import Cancelled
+from millrace.control.running import runs
+from millrace.control.transforming import transformations
 from millrace.data.batch import LoadMode
 from millrace.engine.meter import Meter
 from millrace.engine.stage import Stage
@@ -286,7 +291,7 @@ def test_10_22_a_changed_profile_updates_the_row_in_merge_and_is_no_new_row_in_a
 def test_10_26_the_passcode_is_in_no_file_log_error_or_export(
     build: Callable[..., World], caplog: pytest.LogCaptureFixture
 ):
-    from millrace.control.export import export
+    from millrace.control.as_code.export import export
 
     world = build("Charged", "Nobody Knows This")
     put(world, event("Charged", START - timedelta(days=1)))
@@ -936,8 +941,8 @@ def test_a_run_that_is_asked_to_stop_ends_at_a_commit_and_the_next_goes_on(build
 
 
 def test_two_pipelines_share_a_destination_with_tables_of_their_own(build: Callable[..., World]):
-    from millrace.control import pipelines
-    from millrace.control.pipelines import Wish
+    from millrace.control.pipeline import pipelines
+    from millrace.control.pipeline.pipelines import Wish
 
     world = build("Charged")
     put(world, event("Charged", START - timedelta(days=1)))

@@ -24,20 +24,13 @@ from tests.cli.asking import ask
 from tests.control.identity import CLIENT_ID, provider
 from tests.control.people import acting, cheap
 
-from millrace.control import (
-    alert_channels,
-    drafts,
-    jobs,
-    keyring,
-    keys,
-    sealing,
-    second_factor,
-    sessions,
-    single_sign_on,
-    users,
-)
 from millrace.control import settings as workspace_settings
+from millrace.control.alerting import alert_channels
 from millrace.control.home import Home
+from millrace.control.people import keys, second_factor, sessions, single_sign_on, users
+from millrace.control.pipeline import drafts
+from millrace.control.running import jobs
+from millrace.control.secrecy import keyring, sealing
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 PROJECT = "TEST-654-321X"

@@ -14,10 +14,12 @@ from typing import Any
 from millrace.connect.destination import Destination
 from millrace.connect.http import limits
 from millrace.connect.source import Context
-from millrace.control import connections, pipelines, runs
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.records import RunRecord
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.data.batch import LoadMode
 from millrace.simulators.clevertap import Account, Settings, Simulator
 

@@ -24,12 +24,15 @@ from millrace.connect.config import Secret, SourceConfig
 from millrace.connect.destination import Load, Loaded, Table
 from millrace.connect.log import Following, Log
 from millrace.connect.source import Reading, Slice, Source, Stream, Verdict
-from millrace.control import connections, crews, pipelines, rejects, runs
-from millrace.control.crews import Crew
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
+from millrace.control.failed import rejects
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.records import RunRecord
-from millrace.control.rejects import Choice
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import crews, runs
+from millrace.control.running.crews import Crew
 from millrace.data.batch import JSON, Checkpoint, Item, Lane
 from millrace.data.columns import OP_TYPE, SOURCE_MODIFIED_AT, ours
 from millrace.destinations.duckdb.destination import Config as DuckConfig
@@ -272,13 +275,13 @@ class Rig:
         return runs.resync(self.home, PIPELINE, mode=mode, clock=self.clock, stopping=self.stopping)
 
     def replay(self, **choice: Any) -> RunRecord:
-        from millrace.control.replay import replay
+        from millrace.control.failed.replay import replay
 
         return replay(self.home, Choice(PIPELINE, **choice), clock=self.clock)
 
     def record(self, back: int = 0) -> RunRecord:
         """The latest run on record, or one so many before it."""
-        from millrace.control.records import run_records
+        from millrace.control.books.records import run_records
 
         return run_records(self.home)[back]
 

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 from tests.engine.kit import PIPELINE, Rig
 
-from millrace.control import rejects
+from millrace.control.failed import rejects
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.rejects import Choice
 from millrace.data.batch import Checkpoint
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.stage import Stage

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from tests.engine.kit import PIPELINE, Rig
 
-from millrace.control import transformations
+from millrace.control.transforming import transformations
 from millrace.data.batch import Batch
 from millrace.data.columns import is_ours
 from millrace.engine.steps import Output, Stepped

@@ -13,8 +13,11 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.source import Reading
-from millrace.control import commits, object_actions, rejects, runs
-from millrace.control.ledger import Books
+from millrace.control.books import commits
+from millrace.control.books.ledger import Books
+from millrace.control.failed import rejects
+from millrace.control.pipeline import object_actions
+from millrace.control.running import runs
 from millrace.data.batch import Batch, Checkpoint, Passed, Refused, Truncated
 from millrace.data.columns import ARRAY_LENGTH, BETWEEN, OP_TYPE, REJECTS, UNCHANGED, ours
 from millrace.errors import ConfigError, Transient

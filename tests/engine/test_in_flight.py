@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tests.duckdb_files import staying_open
 from tests.engine.kit import PIPELINE, Rig, types
 
-from millrace.control import pipelines, transformations
+from millrace.control.pipeline import pipelines
+from millrace.control.transforming import transformations
 from millrace.data.batch import Checkpoint
 from millrace.data.json_text import loads
 

@@ -17,7 +17,8 @@ from tests.duckdb_files import staying_open
 from tests.engine.kit import PIPELINE, Rig, types
 from tests.engine.test_in_flight import BLOCKS, STEPS, STRATEGIES, Part, Row, Told, compare, events, parts
 
-from millrace.control import mappings, transformations
+from millrace.control.mapper import mappings
+from millrace.control.transforming import transformations
 from millrace.data.batch import Checkpoint
 
 __all__ = ["types"]

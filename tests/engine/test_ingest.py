@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.engine.kit import START, Desk, desk, items, rig, types
 
-from millrace.control.records import run_record
+from millrace.control.books.records import run_record
 from millrace.data.batch import Batch, Checkpoint, Mark, Passed, Refused
 from millrace.data.columns import REJECTS
 from millrace.engine.ingest import FLUSH_SECONDS

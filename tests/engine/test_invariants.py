@@ -15,7 +15,11 @@ from tests.engine.kit import PIPELINE, Desk, Killed, Rig, Shaky, Word, desk, ite
 
 from millrace.connect.destination import Load
 from millrace.connect.source import Note, Reading
-from millrace.control import leases, mappings, positions, rejects, runs
+from millrace.control.books import leases
+from millrace.control.failed import rejects
+from millrace.control.mapper import mappings
+from millrace.control.pipeline import positions
+from millrace.control.running import runs
 from millrace.data.batch import Checkpoint, Mark, Passed
 from millrace.engine.stage import Draft
 from millrace.engine.staged_rows import StagedRows

@@ -29,7 +29,7 @@ class Mutation:
 
 MUTATIONS = {
     "I1 cursor in a transaction of its own": Mutation(
-        "control/ledger.py",
+        "control/books/ledger.py",
         "        with self._entry() as entry:\n            for file in commit.staying:\n",
         "        with self._entry() as entry:\n            commits.keep_cursor(entry, commit)\n"
         "        with self._entry() as entry:\n            for file in commit.staying:\n",
@@ -42,7 +42,7 @@ MUTATIONS = {
         "tests/engine/test_stage.py::test_every_staged_file_is_synced_with_its_folder_before_it_counts",
     ),
     "I1 commits not synced": Mutation(
-        "control/db.py",
+        "control/database/db.py",
         "PRAGMA synchronous=FULL",
         "PRAGMA synchronous=NORMAL",
         "tests/control/test_db.py::test_a_commit_is_durable_and_readers_do_not_wait",
@@ -84,43 +84,43 @@ MUTATIONS = {
         "tests/engine/test_restored_books.py::test_rows_under_a_number_that_was_given_before_are_not_taken_for_loaded",
     ),
     "I4 lease not asked at a commit": Mutation(
-        "control/ledger.py",
+        "control/books/ledger.py",
         "confirm(connection, self._lease, now + timedelta(seconds=LEASE_S))  # I4",
         "pass",
         INVARIANTS + "test_i4_a_worker_that_lost_its_lease_commits_nothing",
     ),
     "I4 lease not asked at a position": Mutation(
-        "control/positions.py",
+        "control/pipeline/positions.py",
         "leases.confirm(connection, lease, expires_at)  # I4",
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_sets_no_position",
     ),
     "I4 lease not asked at an edit of a mapping": Mutation(
-        "control/mapping_plans.py",
+        "control/mapper/mapping_plans.py",
         "leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4",
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_edits_no_mapping",
     ),
     "I4 lease not asked before the end of a table": Mutation(
-        "control/mappings.py",
+        "control/mapper/mappings.py",
         "lease.renew()  # I4",
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_deletes_no_table",
     ),
     "I4 lease not asked behind the end of a table": Mutation(
-        "control/mappings.py",
+        "control/mapper/mappings.py",
         "leases.confirm(connection, lease, home.database.now() + timedelta(seconds=leases.LEASE_S))  # I4",
         "pass",
         INVARIANTS + "test_i4_who_loses_the_lease_while_a_table_goes_deletes_none_from_the_books",
     ),
     "I4 lease not asked before a reset": Mutation(
-        "control/runs.py",
+        "control/running/runs.py",
         "ours.books.confirm()  # I4",
         "pass",
         INVARIANTS + "test_i4_who_lost_the_lease_drops_no_table_in_a_reset",
     ),
     "I4 lease not asked when a clock is set back": Mutation(
-        "control/set_back.py",
+        "control/scheduling/set_back.py",
         "leases.confirm(connection, lease, longest)  # I4",
         "pass",
         "tests/control/test_set_back.py::test_who_lost_the_schedulers_lease_moves_nothing",
@@ -138,7 +138,7 @@ MUTATIONS = {
         "tests/contract/test_folder.py::TestJSONLines::test_a_load_that_does_not_follow_is_refused",
     ),
     "I5 balance not asked": Mutation(
-        "control/ledger.py",
+        "control/books/ledger.py",
         "commits.balanced(commit)  # I5",
         "pass",
         INVARIANTS + "test_i5_a_commit_that_does_not_balance_is_not_taken",
@@ -168,13 +168,13 @@ MUTATIONS = {
         INVARIANTS + "test_i6_staged_values_that_do_not_fit_are_not_loaded_as_something_else",
     ),
     "I7 errors as they are": Mutation(
-        "control/crews.py",
+        "control/running/crews.py",
         "redact(known.message, hidden)",
         "known.message",
         INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",
     ),
     "I7 errors shown further up as they are": Mutation(
-        "control/crews.py",
+        "control/running/crews.py",
         "error.message, error.hint, error.args = problem.message, problem.hint, (problem.message,)",
         "pass",
         INVARIANTS + "test_i7_no_secret_is_in_an_error_a_note_a_log_or_a_file",

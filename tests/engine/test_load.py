@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.engine.kit import Desk, Killed, Shaky, desk, items, rig, types
 
 from millrace.connect.destination import Limits
-from millrace.control import retention
+from millrace.control.books import retention
 from millrace.control.settings import change
 from millrace.data.batch import Batch, Checkpoint
 from millrace.engine import load as loading

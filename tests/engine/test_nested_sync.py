@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.engine.kit import PIPELINE, Rig, rig, types
 
-from millrace.control import mappings, rejects
+from millrace.control.failed import rejects
+from millrace.control.mapper import mappings
 from millrace.data.batch import Checkpoint
 
 __all__ = ["rig", "types"]
@@ -126,7 +127,7 @@ def test_an_event_comes_back_once_the_mapping_of_its_items_is_mended(rig: Rig):
 def _rejects(rig: Rig) -> list[str]:
     from contextlib import closing
 
-    from millrace.control.rejects import Choice, rows
+    from millrace.control.failed.rejects import Choice, rows
     from millrace.engine.stage import Stage
 
     with closing(Stage(rig.home.stage_url)) as stage:
@@ -134,13 +135,13 @@ def _rejects(rig: Rig) -> list[str]:
 
 
 def test_a_mended_event_is_taken_apart_as_it_would_have_been(rig: Rig, tmp_path: Any):
-    from millrace.control.replay import mend
+    from millrace.control.failed.replay import mend
 
     wrong = ACME | {"_id": None}
     made(rig, "SPLIT", [[ACME, wrong], Checkpoint(1)]).run()
     from contextlib import closing
 
-    from millrace.control.rejects import Choice, export_to
+    from millrace.control.failed.rejects import Choice, export_to
     from millrace.engine.stage import Stage
 
     file = tmp_path / "rejects.jsonl"
@@ -165,7 +166,7 @@ def test_names_stay_over_runs(rig: Rig):
 
 
 def test_what_a_script_makes_is_taken_apart_behind_it(rig: Rig):
-    from millrace.control.transformations import deploy
+    from millrace.control.transforming.transformations import deploy
 
     made(rig, "SPLIT", [[ACME], Checkpoint(1)])
     deploy(
@@ -181,7 +182,7 @@ def test_what_a_script_makes_is_taken_apart_behind_it(rig: Rig):
 def test_the_strategy_is_fixed_by_the_first_load(rig: Rig):
     from dataclasses import replace
 
-    from millrace.control import pipelines
+    from millrace.control.pipeline import pipelines
     from millrace.errors import ConfigError
 
     made(rig, "SPLIT", [[ACME], Checkpoint(1)]).run()

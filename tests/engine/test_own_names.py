@@ -10,7 +10,7 @@ import pytest
 from tests.engine.kit import PIPELINE, START, Rig, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import raw
+from millrace.control.failed import raw
 from millrace.data import columns
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import ours, own_names

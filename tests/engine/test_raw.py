@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import object_actions, pipelines, raw, rejects, retention
-from millrace.control import replay as replaying
-from millrace.control.tables import raw_files, reject_files, segments
+from millrace.control.books import retention
+from millrace.control.database.tables import raw_files, reject_files, segments
+from millrace.control.failed import raw, rejects
+from millrace.control.failed import replay as replaying
+from millrace.control.pipeline import object_actions, pipelines
 from millrace.data.batch import Batch, Checkpoint, Refused
 from millrace.data.columns import INGESTED_AT, REJECTS, ours
 from millrace.engine.raw import RawDraft, in_order

@@ -15,9 +15,10 @@ import pytest
 from tests.engine.kit import PIPELINE, START, Rig, Shaky, items, rig, types
 from tests.engine.scripted import deploy, failing, fixed
 
-from millrace.control import pipelines, rejects
-from millrace.control import replay as replaying
-from millrace.control.rejects import Choice
+from millrace.control.failed import rejects
+from millrace.control.failed import replay as replaying
+from millrace.control.failed.rejects import Choice
+from millrace.control.pipeline import pipelines
 from millrace.data import types as kinds
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import ID, is_ours, ours

@@ -9,8 +9,11 @@ import pytest
 import sqlalchemy as sa
 from tests.engine.kit import PIPELINE, Rig, items, rig, types
 
-from millrace.control import connections, objects, pipelines, runs, telling_tables
-from millrace.control.pipelines import Wish
+from millrace.control.connecting import connections
+from millrace.control.database import telling_tables
+from millrace.control.pipeline import objects, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.data.batch import Batch, Checkpoint
 from millrace.errors import ObjectRefused, Transient
 

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.kit import PIPELINE, START, Killed, Rig, Shaky, changes, items, rig, types
 from tests.postgres import Database
 
-from millrace.control import pipelines
+from millrace.control.pipeline import pipelines
 from millrace.data.batch import Checkpoint, Refused
 from millrace.data.columns import OP_TYPE, REJECTS
 from millrace.errors import ConfigError

@@ -11,9 +11,11 @@ import pytest
 from tests.engine.kit import PIPELINE, START, Rig, changes, items, rig, types
 from tests.engine.scripted import deploy, failing
 
-from millrace.control import mappings, raw, rejects, retention
-from millrace.control.leases import AlreadyRunning
-from millrace.control.rejects import Choice
+from millrace.control.books import retention
+from millrace.control.books.leases import AlreadyRunning
+from millrace.control.failed import raw, rejects
+from millrace.control.failed.rejects import Choice
+from millrace.control.mapper import mappings
 from millrace.data.batch import Checkpoint
 from millrace.data.columns import OP_TYPE
 from millrace.engine.stage import Stage
@@ -75,7 +77,7 @@ def test_rows_that_are_given_up_while_they_are_replayed_stay_so_and_the_rest_goe
             assert rejects.discard(rig.home, Choice(PIPELINE, file=first)) == 2
             return
         with rig.home.database.transaction() as connection:
-            from millrace.control.tables import reject_files
+            from millrace.control.database.tables import reject_files
 
             long_ago = datetime.now(UTC) - timedelta(days=40)
             connection.execute(reject_files.update().where(reject_files.c.id == first).values(created_at=long_ago))
@@ -193,7 +195,7 @@ def test_rows_go_again_as_the_script_of_today_names_drops_and_splits_them(rig: R
 
 
 def test_rows_refused_under_one_strategy_go_again_under_the_next(rig: Rig):
-    from millrace.control import pipelines
+    from millrace.control.pipeline import pipelines
 
     nested = {"v": 1, "tags": ["x", "y"], "at": {"city": "Pune"}}
     rig.script.stream("items", [[{"id": None} | nested, {"id": 2} | nested], Checkpoint(1)], [], key=("id",))
@@ -206,7 +208,7 @@ def test_rows_refused_under_one_strategy_go_again_under_the_next(rig: Rig):
     assert rig.rows("items", "id", "v") == [(2, 1)]
     from pathlib import Path
 
-    from millrace.control import replay as replaying
+    from millrace.control.failed import replay as replaying
 
     file = Path(rig.folder / "mended.jsonl")
     rejects.export_to(rig.home, Stage(rig.home.stage_url), Choice(PIPELINE), file)

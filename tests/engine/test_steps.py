@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.kit import Desk, desk, rig, types
 
-from millrace.control.rejects import Choice, rows
+from millrace.control.failed.rejects import Choice, rows
 from millrace.data.batch import Batch, Checkpoint
 from millrace.data.columns import is_ours
 from millrace.data.compute import pc
@@ -60,7 +60,7 @@ def through(desk: Desk, *words: Any, step: Any = None, **more: Any) -> None:
 
 
 def record(desk: Desk) -> Any:
-    from millrace.control.records import run_record
+    from millrace.control.books.records import run_record
 
     return run_record(desk.rig.home, desk.crew.run_id)
 
@@ -112,7 +112,7 @@ def test_a_row_that_a_step_refuses_is_kept_as_it_was_read(desk: Desk):
 
 def refusals(desk: Desk) -> list[dict[str, Any]]:
     """Rejected rows with all that was kept of them."""
-    from millrace.control.rejects import replayable
+    from millrace.control.failed.rejects import replayable
 
     return [row for one in replayable(desk.rig.home, desk.sync.stage) for row in one.rows.to_pylist()]
 
@@ -135,14 +135,14 @@ def test_the_commit_says_which_transformation_the_rows_went_through(desk: Desk):
     with desk.rig.home.database.reading() as connection:
         import sqlalchemy as sa
 
-        from millrace.control.tables import reject_groups, segments
+        from millrace.control.database.tables import reject_groups, segments
 
         assert connection.execute(sa.select(segments.c.transformation, segments.c.mapping_version)).all() == [(3, 1)]
         assert connection.execute(sa.select(reject_groups.c.transformation)).scalars().all() == [3]
 
 
 def test_the_first_rows_of_a_stream_are_samples_as_they_were_read(desk: Desk):
-    from millrace.control.trials import sampled
+    from millrace.control.transforming.trials import sampled
 
     through(desk, fated("drop", "keep"), Checkpoint(1), fated(*["keep"] * 20), Checkpoint(2))
     desk.ingest(fated("keep"), Checkpoint(3))
@@ -152,7 +152,7 @@ def test_the_first_rows_of_a_stream_are_samples_as_they_were_read(desk: Desk):
 
 
 def test_metadata_of_a_source_is_not_among_the_samples(desk: Desk):
-    from millrace.control.trials import sampled
+    from millrace.control.transforming.trials import sampled
     from millrace.data.columns import ID, ours
 
     rows_ = pa.record_batch(

@@ -14,8 +14,11 @@ from tests.engine.scripted import Scripted, deploy
 from tests.postgres import Database
 
 from millrace.connect.destination import Load, Loaded, Table
-from millrace.control import activity, commits, object_actions, pipelines, positions, retention, runs
-from millrace.control.ledger import Books
+from millrace.control import activity
+from millrace.control.books import commits, retention
+from millrace.control.books.ledger import Books
+from millrace.control.pipeline import object_actions, pipelines, positions
+from millrace.control.running import runs
 from millrace.control.settings import change
 from millrace.data.batch import REPEATED, Checkpoint, Lane, Passed
 from millrace.destinations.postgres.destination import Destination as Postgres

@@ -18,9 +18,12 @@ from fastapi import FastAPI
 from tests.control.people import PASSWORD, cheap, joined
 from tests.control.sources import Script
 
-from millrace.control import connections, simulation, tasks, teams, worker
-from millrace.control import keys as control_keys
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.people import keys as control_keys
+from millrace.control.people import teams
+from millrace.control.pipeline import simulation
+from millrace.control.running import tasks, worker
 from millrace.engine import ingest
 from millrace.rest.app import Limits, application
 from millrace.rest.listening import config

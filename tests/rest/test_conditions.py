@@ -16,11 +16,14 @@ from tests.control.sources import Script
 from tests.postgres import Database
 from tests.rest.conftest import Keys
 
-from millrace.control import connections, kept_answers, lifecycle, pipelines, transformations
+from millrace.control import kept_answers
+from millrace.control.connecting import connections
+from millrace.control.database.people_tables import kept_answers as table
 from millrace.control.home import Home
 from millrace.control.kept_answers import Kept, Once
-from millrace.control.people_tables import kept_answers as table
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.transforming import transformations
 from millrace.rest import conditions
 
 OURS = "/api/millrace/v1"
@@ -125,7 +128,7 @@ def test_secrets_of_an_answer_are_kept_sealed_and_shown_to_its_sender_alone(clie
 
 def begun(home: Home, keys: Keys, key: str, body: bytes) -> Once:
     """What a server notes before it carries out that request to make a destination."""
-    from millrace.control import keys as pairs
+    from millrace.control.people import keys as pairs
 
     asked = home.acting(pairs.authenticate(home, *keys.admin))
     said = (asked.actor.name, "POST", f"{OURS}/destinations", "")

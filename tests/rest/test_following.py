@@ -19,10 +19,13 @@ from tests.control.conftest import EVENTS_CSV
 from tests.control.sources import Script
 from tests.rest.conftest import MANY, Keys, served, work
 
-from millrace.control import connections, jobs, lifecycle, pipelines, watching
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.watching import Changes
+from millrace.control.observing import watching
+from millrace.control.observing.watching import Changes
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs
 from millrace.errors import Transient
 from millrace.rest.app import application
 from millrace.rest.millrace import following

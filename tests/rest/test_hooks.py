@@ -18,24 +18,14 @@ from tests.rest.conftest import MANY, issued, served
 
 import millrace.sources.webhook as webhook
 from millrace.connect.intake import folder as intake_folder
-from millrace.control import (
-    connections,
-    hooks,
-    intakes,
-    jobs,
-    lifecycle,
-    pipelines,
-    pushing,
-    records,
-    rejects,
-    replay,
-    runs,
-    tasks,
-    worker,
-)
+from millrace.control.books import records
+from millrace.control.connecting import connections
+from millrace.control.failed import rejects, replay
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.rejects import Choice
+from millrace.control.pipeline import hooks, intakes, lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs, pushing, runs, tasks, worker
 from millrace.data import json_text
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError

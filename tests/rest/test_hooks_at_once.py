@@ -13,9 +13,11 @@ from fastapi import FastAPI
 from tests.rest.conftest import MANY, served
 
 from millrace.connect.intake import folder as intake_folder
-from millrace.control import connections, hooks, intakes, pipelines, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import hooks, intakes, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.rest.app import application
 from millrace.rest.hooks import at_once, receiving
 from millrace.rest.hooks.door import Door

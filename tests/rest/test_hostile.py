@@ -26,10 +26,10 @@ from starlette.routing import Route
 from tests.control.people import joined
 from tests.rest.conftest import Keys, served
 
-from millrace.control import keys as control_keys
-from millrace.control import users
+from millrace.control.database.people_tables import api_keys
 from millrace.control.home import Home
-from millrace.control.people_tables import api_keys
+from millrace.control.people import keys as control_keys
+from millrace.control.people import users
 from millrace.rest import listening
 from millrace.rest.app import Limits, application
 

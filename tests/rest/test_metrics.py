@@ -11,11 +11,14 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 from tests.rest.conftest import MANY, Keys, served
 
-from millrace.control import connections, pipelines, settings, usage_counts
+from millrace.control import settings
+from millrace.control.books import usage_counts
+from millrace.control.connecting import connections
+from millrace.control.database.tables import runs, tasks
+from millrace.control.database.telling_tables import usage_hourly
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.tables import runs, tasks
-from millrace.control.telling_tables import usage_hourly
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
 from millrace.rest.app import application
 from millrace.rest.metrics import Gauges
 

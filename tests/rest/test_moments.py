@@ -8,9 +8,10 @@ import httpx
 import pytest
 from tests.control.conftest import EVENTS_CSV
 
-from millrace.control import connections, pipelines
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
 
 API = "/api/millrace/v1"
 ASKED = ("/activity?since=", "/activity?until=", "/activity/export?since=", "/pipelines/events/files?since=",

@@ -15,9 +15,11 @@ from tests.control.sources import Script
 from tests.rest.conftest import Keys, work
 from tests.rest.provider import Failed, Object, Objects, Pipelines, Provider
 
-from millrace.control import connections, jobs, lifecycle, pipelines, tasks
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs, tasks
 
 
 @pytest.fixture

@@ -15,23 +15,18 @@ from tests.control.people import joined
 from tests.control.sources import Script
 from tests.rest.conftest import Keys
 
-from millrace.control import (
-    alert_events,
-    alert_routing,
-    alerts,
-    connections,
-    jobs,
-    objects,
-    pipelines,
-    slots,
-    transformations,
-)
-from millrace.control import files as control_files
-from millrace.control import keys as control_keys
 from millrace.control.activity import Entity
-from millrace.control.alert_events import Event
+from millrace.control.alerting import alert_events, alert_routing, alerts
+from millrace.control.alerting.alert_events import Event
+from millrace.control.connecting import connections
+from millrace.control.connecting import files as control_files
+from millrace.control.database.tables import pipelines as pipeline_rows
 from millrace.control.home import Home
-from millrace.control.tables import pipelines as pipeline_rows
+from millrace.control.people import keys as control_keys
+from millrace.control.pipeline import objects, pipelines
+from millrace.control.running import jobs
+from millrace.control.scheduling import slots
+from millrace.control.transforming import transformations
 from millrace.rest.public import unbuilt
 
 API = "/api/public/v2.0"
@@ -358,7 +353,7 @@ def test_the_source_of_a_pipeline_changes_and_keeps_its_secret(
     config = {key: value for key, value in source_config(files).items() if key != "passcode"} | {"region": "IN"}
     answer = client.put(f"{API}/pipelines/{pipeline}/source", json=config)
     assert answer.json()["data"]["source"]["config"]["region"] == "IN"
-    from millrace.control import connections
+    from millrace.control.connecting import connections
 
     settings: Any = connections.settings_of(home, connections.find(home, "source", "events"))
     assert settings.passcode.get_secret_value() == PASSCODE
@@ -584,7 +579,7 @@ def test_a_destination_is_not_well_as_long_as_an_alert_says_so(
 
 
 def test_the_last_run_tells_the_health(client: httpx.Client, home: Home, pipeline: int) -> None:
-    from millrace.control import records
+    from millrace.control.books import records
 
     with home.database.reading() as connection:
         id_ = connection.execute(sa.select(pipeline_rows.c.id).where(pipeline_rows.c.number == pipeline)).scalar_one()

@@ -15,10 +15,12 @@ from tests.control.sources import Script
 from tests.rest.conftest import Keys, work
 
 from millrace.connect.log import LOG
-from millrace.control import connections, jobs, lifecycle, objects, pipelines, positions
+from millrace.control.connecting import connections
+from millrace.control.database.tables import cursors
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.tables import cursors
+from millrace.control.pipeline import lifecycle, objects, pipelines, positions
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs
 
 API = "/api/public/v2.0"
 

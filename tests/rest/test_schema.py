@@ -34,9 +34,11 @@ from tests.control.people import PASSWORD
 from tests.control.sources import Script
 from tests.rest.conftest import Keys, rows, work
 
-from millrace.control import connections, jobs, pipelines
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs
 from millrace.engine import ingest
 from millrace.rest import streams
 from millrace.rest.millrace import errands

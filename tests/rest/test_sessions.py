@@ -19,11 +19,13 @@ from tests.control.people import PASSWORD, joined
 from tests.control.receivers import mail_server
 from tests.rest.conftest import MANY, Keys, served
 
-from millrace.control import alert_channels, invitations, security, settings, users
-from millrace.control.actors import SYSTEM
+from millrace.control import settings
+from millrace.control.alerting import alert_channels
+from millrace.control.database.people_tables import sessions as rows
+from millrace.control.database.people_tables import users as people
 from millrace.control.home import Home
-from millrace.control.people_tables import sessions as rows
-from millrace.control.people_tables import users as people
+from millrace.control.people import invitations, security, users
+from millrace.control.people.actors import SYSTEM
 from millrace.rest.app import Limits, application
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from tests.control.identity import CLIENT_ID, CLIENT_SECRET, Provider, provider
 from tests.rest.conftest import Keys, served
 
-from millrace.control import sessions, settings, single_sign_on
+from millrace.control import settings
 from millrace.control.home import Home
+from millrace.control.people import sessions, single_sign_on
 from millrace.rest.app import Limits, application
 
 START = "/api/millrace/v1/session/single-sign-on"

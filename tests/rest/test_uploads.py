@@ -12,7 +12,8 @@ import pytest
 from tests.rest.conftest import Keys
 from tests.rest.test_hostile import raw
 
-from millrace.control import connections, files, settings
+from millrace.control import settings
+from millrace.control.connecting import connections, files
 from millrace.control.home import Home
 from millrace.rest.millrace.uploads import MOST_BYTES
 from millrace.simulators.clevertap import Account, Settings, Simulator

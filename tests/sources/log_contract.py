@@ -22,8 +22,11 @@ from tests.engine.kit import Killed
 from tests.sources.site import PIPELINE, Followed
 
 from millrace.connect.source import Reading
-from millrace.control import log_watch, objects, positions, records, runs
-from millrace.control.ledger import Books
+from millrace.control.alerting import log_watch
+from millrace.control.books import records
+from millrace.control.books.ledger import Books
+from millrace.control.pipeline import objects, positions
+from millrace.control.running import runs
 from millrace.destinations.duckdb.destination import Destination
 from millrace.engine import ingest as ingesting
 from millrace.engine.stage import Draft

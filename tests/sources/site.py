@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from millrace.connect.source import Context
-from millrace.control import connections, pipelines, records, run_objects, runs
+from millrace.control.books import records, run_objects
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.records import RunRecord
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 PIPELINE = "followed"
 

@@ -15,11 +15,13 @@ from tests.mongodb import Deployment
 from tests.postgres import Database as PostgreSQL
 
 from millrace.connect.source import Context
-from millrace.control import connections, lifecycle, pipelines, runs
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.reconcile import reconcile
-from millrace.control.records import RunRecord
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.reconciling.reconcile import reconcile
+from millrace.control.running import runs
 
 PLACES = ("duckdb", "postgres", "mysql", "folder")
 

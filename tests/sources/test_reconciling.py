@@ -13,12 +13,14 @@ import pytest
 
 from millrace.connect.source import Context
 from millrace.connect.sql.reading.totals import RANGES, cut
-from millrace.control import connections, pipelines, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.reconcile import reconcile
-from millrace.control.reconcile_totals import About, causes
-from millrace.control.reconciliation import Reconciliation
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.reconciling.reconcile import reconcile
+from millrace.control.reconciling.reconcile_totals import About, causes
+from millrace.control.reconciling.reconciliation import Reconciliation
+from millrace.control.running import runs
 from millrace.errors import ConfigError
 
 
@@ -76,7 +78,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
 
     yield make
     if any(one.name == "shop" for one in pipelines.listed(home)):
-        from millrace.control import lifecycle
+        from millrace.control.pipeline import lifecycle
 
         lifecycle.delete(home, "shop")
     home.close()

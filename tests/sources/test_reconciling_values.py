@@ -23,11 +23,15 @@ from tests.mongodb import Deployment
 from tests.postgres import Database as PostgreSQL
 
 from millrace.connect.source import Context, Stream
-from millrace.control import connections, lifecycle, mappings, pipelines, reconcile_values, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.reconcile import reconcile
-from millrace.control.reconciliation import Reconciliation, Values
+from millrace.control.mapper import mappings
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.reconciling import reconcile_values
+from millrace.control.reconciling.reconcile import reconcile
+from millrace.control.reconciling.reconciliation import Reconciliation, Values
+from millrace.control.running import runs
 from millrace.data.batch import Item
 from millrace.errors import ConfigError
 from millrace.sources.postgres.source import Source

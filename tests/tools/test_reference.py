@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from millrace.cli.main import commands
 from millrace.connect import registry
-from millrace.control.document_schema import DocumentPart
+from millrace.control.as_code.document_schema import DocumentPart
 from millrace.data import types
 from tools import reference
 

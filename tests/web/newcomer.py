@@ -13,8 +13,9 @@ from playwright.sync_api import Page, expect
 from tests.control.people import PASSWORD
 from tests.web.people import write
 
-from millrace.control import settings, simulation
+from millrace.control import settings
 from millrace.control.home import Home
+from millrace.control.pipeline import simulation
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 # The pace of a person, in seconds.

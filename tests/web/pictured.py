@@ -16,23 +16,16 @@ from tests.control.receivers import Mailbox, Receiver, http_server, mail_server
 from tests.ports import free_port
 from tests.postgres import Database, Server, binaries
 
-from millrace.control import (
-    alert_channels,
-    alerts,
-    connections,
-    drafts,
-    jobs,
-    keys,
-    lifecycle,
-    pipelines,
-    settings,
-    simulation,
-    transformations,
-    users,
-)
-from millrace.control.alert_wanted import Quiet, Wanted
+from millrace.control import settings
+from millrace.control.alerting import alert_channels, alerts
+from millrace.control.alerting.alert_wanted import Quiet, Wanted
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.people import keys, users
+from millrace.control.pipeline import drafts, lifecycle, pipelines, simulation
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import jobs
+from millrace.control.transforming import transformations
 from millrace.data.batch import JSON
 
 PATIENCE_S = 300.0

@@ -24,7 +24,7 @@ from tests.chromium import browser as chromium
 from tests.control.people import PASSWORD
 from tests.web import axe, pictured
 
-from millrace.control import simulation
+from millrace.control.pipeline import simulation
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "screenshots"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tests.control.conftest import EVENTS_CSV
 
-from millrace.control import connections, pipelines
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
 
 
 def opened(home: Home, folder: Path, *names: str, warehouse: str = "warehouse") -> None:

@@ -15,9 +15,13 @@ from tests.control.people import PASSWORD, cheap, joined
 from tests.control.sources import Script
 from tests.rest.conftest import MANY, served
 
-from millrace.control import connections, keys, lifecycle, pipelines, runs, teams, transformations
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.people import keys, teams
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
+from millrace.control.transforming import transformations
 from millrace.errors import MillraceError, Transient
 from millrace.rest.app import application
 

@@ -14,7 +14,7 @@ from tests.control.people import PASSWORD
 from tests.web import axe
 from tests.web.stocked import ADMIN, SHOP, Stocked
 
-from millrace.control import drafts
+from millrace.control.pipeline import drafts
 from millrace.data.batch import JSON
 
 AT = f"/pipelines/{quote(SHOP)}"

@@ -12,18 +12,17 @@ from tests.control.receivers import Mailbox, Receiver, http_server, mail_server
 from tests.web import axe
 from tests.web.people import arrive, sign_in, undo
 
-from millrace.control import (
-    activity,
+from millrace.control import activity, settings
+from millrace.control.alerting import (
     alert_channels,
     alert_events,
     alert_outbox,
     alert_preferences,
     alert_routing,
     alerts,
-    settings,
 )
-from millrace.control.alert_events import Code, Event, Severity
-from millrace.control.alert_wanted import Quiet, Wanted
+from millrace.control.alerting.alert_events import Code, Event, Severity
+from millrace.control.alerting.alert_wanted import Quiet, Wanted
 from millrace.control.home import Home
 
 USUAL = ("pipeline", "destination", "failed_events", "schema", "usage")

@@ -12,9 +12,11 @@ from tests.web import axe
 from tests.web.people import arrive
 from tests.web.shops import opened
 
-from millrace.control import preview, runs, transformations
+from millrace.control.connecting import preview
 from millrace.control.home import Home
-from millrace.control.status import statuses
+from millrace.control.observing.status import statuses
+from millrace.control.running import runs
+from millrace.control.transforming import transformations
 from millrace.engine.blocks import signatures
 
 # More than a page of them.

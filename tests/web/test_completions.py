@@ -11,8 +11,8 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, write
 from tests.web.shops import opened
 
-from millrace.control import runs
 from millrace.control.home import Home
+from millrace.control.running import runs
 from millrace.scripting.event import Event
 from millrace.scripting.times import TimeUtils
 from millrace.scripting.utils import Utils

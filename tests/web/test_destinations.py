@@ -10,8 +10,9 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, write
 from tests.web.shops import opened
 
-from millrace.control import connections, jobs, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.running import jobs, runs
 
 SQL = "SELECT name, id * 2 AS twice FROM orders ORDER BY id LIMIT 3"
 

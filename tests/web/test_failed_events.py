@@ -14,11 +14,14 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, write
 from tests.web.shops import opened
 
-from millrace.control import connections, pipelines, runs, transformations
+from millrace.control.connecting import connections
+from millrace.control.database.tables import reject_files, reject_groups
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.status import statuses
-from millrace.control.tables import reject_files, reject_groups
+from millrace.control.observing.status import statuses
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
+from millrace.control.transforming import transformations
 
 BROKEN = """\
 def transform(event):

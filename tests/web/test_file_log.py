@@ -13,10 +13,12 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, undo
 from tests.web.shops import opened
 
-from millrace.control import connections, file_log, pipelines, runs
-from millrace.control.file_log import FileCounts
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import file_log, pipelines
+from millrace.control.pipeline.file_log import FileCounts
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 CUT = "daily/cut, off.csv.gz"
 

@@ -14,7 +14,7 @@ from tests.web.newcomer import EACH, PATIENCE_MS, Newcomer, happened, project
 from tests.web.people import write
 from tests.web.screenshots import serving
 
-from millrace.control import simulation
+from millrace.control.pipeline import simulation
 
 THREE_MINUTES_S = 180
 

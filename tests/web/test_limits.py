@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 from tests.web.conftest import Visit
 from tests.web.stocked import SHOP, Stocked
 
-from millrace.control import usage_limits
-from millrace.control.usage_limits import Limit
+from millrace.control.metering import usage_limits
+from millrace.control.metering.usage_limits import Limit
 
 
 def test_the_form_keeps_and_sets_what_is_done_beyond_a_limit(visit: Visit, stock: Stocked) -> None:

@@ -12,9 +12,12 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive
 from tests.web.shops import opened
 
-from millrace.control import mapping_document, mapping_views, preview, rejects, runs
+from millrace.control.connecting import preview
+from millrace.control.failed import rejects
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.rejects import Choice
+from millrace.control.mapper import mapping_document, mapping_views
+from millrace.control.running import runs
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from playwright.sync_api import Page, expect
 from tests.web import axe
 from tests.web.people import arrive
 
-from millrace.control import connections, pipelines, settings
+from millrace.control import settings
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 WIZARD = "/pipelines/new?type=clevertap"

@@ -14,11 +14,14 @@ from tests.web.people import arrive
 from tests.web.shops import opened
 
 from millrace.connect.log import LOG
-from millrace.control import connections, jobs, lifecycle, object_actions, objects, pipelines, runs, transformations
+from millrace.control.connecting import connections
+from millrace.control.database.tables import cursors
 from millrace.control.home import Home
-from millrace.control.pipelines import Mode, Wish
-from millrace.control.status import statuses
-from millrace.control.tables import cursors
+from millrace.control.observing.status import statuses
+from millrace.control.pipeline import lifecycle, object_actions, objects, pipelines
+from millrace.control.pipeline.pipelines import Mode, Wish
+from millrace.control.running import jobs, runs
+from millrace.control.transforming import transformations
 from millrace.errors import MillraceError, Transient
 
 

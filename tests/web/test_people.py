@@ -12,8 +12,10 @@ from tests.control.receivers import mail_server
 from tests.web import axe
 from tests.web.people import arrive, sign_in, undo
 
-from millrace.control import alert_channels, settings, teams, users
+from millrace.control import settings
+from millrace.control.alerting import alert_channels
 from millrace.control.home import Home
+from millrace.control.people import teams, users
 
 PATIENCE_S = 60
 

@@ -11,9 +11,12 @@ from playwright.sync_api import Page, expect
 from tests.postgres import Database
 from tests.web.people import arrive
 
-from millrace.control import connections, pipelines, runs, settings
+from millrace.control import settings
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
+from millrace.control.pipeline import pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 
 @pytest.fixture

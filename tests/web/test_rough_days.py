@@ -14,8 +14,9 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, sign_in
 from tests.web.shops import opened
 
-from millrace.control import drafts, jobs
 from millrace.control.home import Home
+from millrace.control.pipeline import drafts
+from millrace.control.running import jobs
 from millrace.rest.app import application
 
 PATIENCE_S = 60

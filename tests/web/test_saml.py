@@ -11,7 +11,8 @@ from tests.control.people import PASSWORD
 from tests.control.saml_identity import saml_provider
 from tests.web.stocked import ADMIN, VIEWER, stocked
 
-from millrace.control import settings, single_sign_on
+from millrace.control import settings
+from millrace.control.people import single_sign_on
 
 SAML = "/api/millrace/v1/session/single-sign-on/saml"
 

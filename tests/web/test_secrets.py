@@ -19,8 +19,12 @@ from tests.web.routes import FILE as ROUTES
 from tests.web.routes import reached, routes
 from tests.web.stocked import ADMIN, SHOP, Stocked, stocked
 
-from millrace.control import alert_channels, connections, drafts, keys, pipelines, settings, single_sign_on
-from millrace.control.pipelines import Wish
+from millrace.control import settings
+from millrace.control.alerting import alert_channels
+from millrace.control.connecting import connections
+from millrace.control.people import keys, single_sign_on
+from millrace.control.pipeline import drafts, pipelines
+from millrace.control.pipeline.pipelines import Wish
 from millrace.data.batch import JSON
 
 PASSCODE, DB_PASSWORD, SIGNING, TOKEN = "hunter2", "pg-5ecret-0815", "s1gning/4711+&", "t0ken-1234"

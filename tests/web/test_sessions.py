@@ -12,7 +12,7 @@ from tests.control.people import PASSWORD
 from tests.web.conftest import Visit
 from tests.web.stocked import ADMIN, SHOP, Stocked
 
-from millrace.control.people_tables import sessions
+from millrace.control.database.people_tables import sessions
 
 AT = f"/pipelines/{quote(SHOP)}/jobs?status=failed"
 

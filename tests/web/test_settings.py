@@ -14,8 +14,10 @@ from tests.web.conftest import Visit
 from tests.web.people import arrive, undo
 from tests.web.stocked import SHOP
 
-from millrace.control import keys, settings, usage_limits
+from millrace.control import settings
 from millrace.control.home import Home
+from millrace.control.metering import usage_limits
+from millrace.control.people import keys
 
 KNOWN = Path(__file__).parents[2] / "web" / "src" / "screens" / "settings" / "known.ts"
 

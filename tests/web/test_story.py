@@ -5,8 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 from tests.control.people import PASSWORD
 
-from millrace.control import invitations
 from millrace.control.home import Home
+from millrace.control.people import invitations
 
 
 def test_the_first_administrator_comes_in_by_the_link_and_back_by_the_password(page: Page, home: Home) -> None:

@@ -13,23 +13,14 @@ from tests.rest.conftest import script as script  # a fixture
 from tests.web.people import arrive, undo
 from tests.web.shops import opened
 
-from millrace.control import (
-    activity,
-    alert_channels,
-    alert_events,
-    alert_routing,
-    alerts,
-    connections,
-    drafts,
-    lateness,
-    overview,
-    pipelines,
-    settings,
-    unusual,
-    usage_limits,
-    users,
-)
+from millrace.control import activity, settings
+from millrace.control.alerting import alert_channels, alert_events, alert_routing, alerts, lateness, unusual
+from millrace.control.connecting import connections
 from millrace.control.home import Home
+from millrace.control.metering import usage_limits
+from millrace.control.observing import overview
+from millrace.control.people import users
+from millrace.control.pipeline import drafts, pipelines
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from playwright.sync_api import Page, expect
 from tests.web import axe
 from tests.web.people import arrive
 
-from millrace.control import connections, hooks, pipelines, runs
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.status import statuses
+from millrace.control.observing.status import statuses
+from millrace.control.pipeline import hooks, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 
 PATIENCE_S = 60
 

@@ -13,9 +13,11 @@ from tests.control.people import PASSWORD
 from tests.rest.conftest import work
 from tests.web.people import write
 
-from millrace.control import connections, invitations, preview, settings
+from millrace.control import settings
+from millrace.control.connecting import connections, preview
 from millrace.control.home import Home
-from millrace.control.status import statuses
+from millrace.control.observing.status import statuses
+from millrace.control.people import invitations
 from millrace.simulators.clevertap import Account, Settings, Simulator
 
 ACCOUNT = Account(id="SIM-EU1-0001", passcode="right-passcode", events=("Charged", "App Launched"))

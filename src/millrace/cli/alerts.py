@@ -15,9 +15,9 @@ from millrace.cli.text import State, bold, cell, count, dim, mark, table
 from millrace.errors import as_typed
 
 if TYPE_CHECKING:
-    from millrace.control.alert_channels import Channel
-    from millrace.control.alert_wanted import Wanted
-    from millrace.control.alerts import Alert, Delivery
+    from millrace.control.alerting.alert_channels import Channel
+    from millrace.control.alerting.alert_wanted import Wanted
+    from millrace.control.alerting.alerts import Alert, Delivery
 
 Kind = Literal["email", "slack", "pagerduty", "opsgenie", "teams", "webhook"]
 AlertState = Literal["OPEN", "ACKNOWLEDGED", "RESOLVED", "NOTED"]
@@ -184,8 +184,8 @@ def add(
     time_zone: ZONE = "UTC",
 ) -> None:
     """Let alerts go somewhere."""
-    from millrace.control import apply
-    from millrace.control.alert_wanted import Wanted
+    from millrace.control.alerting.alert_wanted import Wanted
+    from millrace.control.as_code import apply
     from millrace.control.operations import alerts as operations
 
     given = apply.typed(apply.pairs(settings or []), os.environ)
@@ -206,7 +206,7 @@ def change(
     on: Annotated[bool | None, typer.Option("--on/--off", help="Whether alerts go there at all.")] = None,
 ) -> None:
     """Change a channel; what is not named stays."""
-    from millrace.control import apply
+    from millrace.control.as_code import apply
     from millrace.control.operations import alerts as operations
 
     given = apply.typed(apply.pairs(settings or []), os.environ)
@@ -260,7 +260,7 @@ def prefs(
 
     Mail goes to users by a channel of the kind email whose setting `members` is true, as it is at first.
     """
-    from millrace.control.alert_wanted import Wanted
+    from millrace.control.alerting.alert_wanted import Wanted
     from millrace.control.operations import alerts as operations
 
     with face.desk() as desk:
@@ -316,8 +316,8 @@ def _wish(old: Wanted, only: list[str] | None, least: Severity | None, quiet: st
     """The wish with what was typed. Raises typer.BadParameter for a category and for hours that are none."""
     from dataclasses import replace
 
-    from millrace.control.alert_events import CATEGORIES
-    from millrace.control.alert_wanted import Quiet
+    from millrace.control.alerting.alert_events import CATEGORIES
+    from millrace.control.alerting.alert_wanted import Quiet
 
     new = old
     if only:

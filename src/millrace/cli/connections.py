@@ -18,7 +18,7 @@ from millrace.errors import ConfigError, as_typed
 
 if TYPE_CHECKING:
     from millrace.connect.listed_names import ComesFrom, Fate, ListedNames
-    from millrace.control.checks import Checked
+    from millrace.control.connecting.checks import Checked
     from millrace.control.operations.connections import Connections, Saved
 
 Kind = Literal["source", "destination"]
@@ -80,7 +80,7 @@ def _nouns(kind: Kind) -> typer.Typer:
         type: Annotated[str, typer.Argument(metavar="TYPE", help="Type of the connector; `types` lists them.")],
         settings: Annotated[list[str] | None, SETTINGS] = None,
     ) -> None:
-        from millrace.control import apply
+        from millrace.control.as_code import apply
 
         with face.desk(create=True) as desk:
             given = desk.settings(kind, type, apply.pairs(settings or []))
@@ -92,7 +92,7 @@ def _nouns(kind: Kind) -> typer.Typer:
         name: Annotated[str, NAME],
         settings: Annotated[list[str], SETTINGS],
     ) -> None:
-        from millrace.control import apply
+        from millrace.control.as_code import apply
 
         words = apply.pairs(settings)
         with face.desk() as desk:
@@ -161,7 +161,8 @@ def names(
     Which will be read, which cannot be exported, which are in the file twice; and what is odd about them. With
     event_source=schema or both the system is asked for its names too.
     """
-    from millrace.control import apply, source_names
+    from millrace.control.as_code import apply
+    from millrace.control.connecting import source_names
 
     _, key = source_names.named(type)
     files = [word for word in given or [] if "=" not in word or Path(word).is_file()]

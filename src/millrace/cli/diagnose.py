@@ -32,7 +32,7 @@ def diagnose(
 
     No secret that this home keeps and no row is in it. Read it before you send it: names and addresses are.
     """
-    from millrace.control import diagnostics
+    from millrace.control.observing import diagnostics
 
     with face.open() as home:
         made = diagnostics.collect(home, file, logs=log or ())

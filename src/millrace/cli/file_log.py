@@ -16,8 +16,8 @@ from millrace.cli.pipelines import PIPELINE
 from millrace.cli.text import ago, bold, dim, mark, say, table
 
 if TYPE_CHECKING:
-    from millrace.control.file_log import FileCounts, FileEntry
     from millrace.control.operations.file_log import Action
+    from millrace.control.pipeline.file_log import FileCounts, FileEntry
 
 group = noun("files", "What became of each file that a pipeline's source saw.", listing=False)
 

@@ -13,7 +13,7 @@ from millrace.cli.text import bold, count, dim, mark, say
 from millrace.data.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from millrace.control.apply import Applied
+    from millrace.control.as_code.apply import Applied
 
 FILE = typer.Argument(metavar="FILE", help="YAML file with pipelines.")
 SIGNS = {"created": "+", "changed": "~", "unchanged": "="}
@@ -110,7 +110,7 @@ def export(
     ] = None,
 ) -> None:
     """Write pipelines as the YAML that `apply` reads. Secrets become ${VARIABLES} that you set yourself."""
-    from millrace.control import export as exporting
+    from millrace.control.as_code import export as exporting
     from millrace.control.operations import documents
 
     with face.desk() as desk:
@@ -132,7 +132,7 @@ def schema(face: Face) -> None:
     `# yaml-language-server: $schema=millrace.schema.json`.
     """
     from millrace.cli.answers import encode
-    from millrace.control.document_schema import schema as of_document
+    from millrace.control.as_code.document_schema import schema as of_document
 
     del face
     say(encode(of_document()))

@@ -16,8 +16,8 @@ from millrace.cli.text import bold, count, dim, mark, table
 from millrace.errors import as_typed
 
 if TYPE_CHECKING:
-    from millrace.control.drafts import Draft
-    from millrace.control.jobs import Job
+    from millrace.control.pipeline.drafts import Draft
+    from millrace.control.running.jobs import Job
 
 JOB = typer.Argument(metavar="RUN", min=1, help="Its number, as `millrace runs` tells it.")
 DRAFT = typer.Argument(metavar="NUMBER", min=1, help="Its number, as `millrace drafts` tells it.")
@@ -133,8 +133,8 @@ def retry(face: Face, job: Annotated[int, JOB]) -> None:
 
 def list_drafts(face: Face) -> None:
     """List the drafts."""
+    from millrace.control.database.pages import every
     from millrace.control.operations import drafts
-    from millrace.control.pages import every
 
     with face.desk() as desk:
         found = list(every(lambda after: desk.ask(drafts.list_, after, LIMIT)))

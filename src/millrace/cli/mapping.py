@@ -19,10 +19,10 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.desk import Desk
-    from millrace.control.mapping_plans import Plan
-    from millrace.control.mapping_versions import Difference
-    from millrace.control.mapping_views import Field, Overview, Shown
-    from millrace.control.mappings import Bulk
+    from millrace.control.mapper.mapping_plans import Plan
+    from millrace.control.mapper.mapping_versions import Difference
+    from millrace.control.mapper.mapping_views import Field, Overview, Shown
+    from millrace.control.mapper.mappings import Bulk
     from millrace.control.operations.mappings import Version
 
 EVENT_TYPE = typer.Argument(metavar="EVENT_TYPE", help="Name of an event type.")
@@ -60,8 +60,8 @@ def list_(
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names with this text.")] = None,
 ) -> None:
     """List event types with their table, status and warnings."""
+    from millrace.control.database.pages import every
     from millrace.control.operations import mappings
-    from millrace.control.pages import every
 
     with face.desk() as desk:
 
@@ -187,7 +187,7 @@ def set_(
     yes: Annotated[bool, YES] = False,
 ) -> None:
     """Change a mapping. What the next load does to the table is shown before, and asked for."""
-    from millrace.control.apply import pairs
+    from millrace.control.as_code.apply import pairs
     from millrace.control.operations import mappings
 
     if column and to is None:
@@ -380,7 +380,7 @@ def _edit(
 
 
 def _policy(said: str) -> str | dict[str, str]:
-    from millrace.control.apply import pairs
+    from millrace.control.as_code.apply import pairs
 
     return pairs(said.split(",")) if "=" in said else said
 

@@ -17,10 +17,10 @@ from millrace.cli.text import ago, bold, dim, mark, table, warn
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
-    from millrace.control.object_actions import Done
-    from millrace.control.objects import Object
     from millrace.control.operations.objects import Action
-    from millrace.control.positions import Position
+    from millrace.control.pipeline.object_actions import Done
+    from millrace.control.pipeline.objects import Object
+    from millrace.control.pipeline.positions import Position
 
 OBJECT = typer.Argument(metavar="OBJECT", help="Name of an object.")
 OBJECTS = typer.Argument(metavar="OBJECT...", help="Names of objects; left out with --all.")
@@ -95,8 +95,8 @@ def list_(
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names with this text.")] = None,
 ) -> None:
     """List the objects of a pipeline with their status."""
+    from millrace.control.database.pages import every
     from millrace.control.operations import objects
-    from millrace.control.pages import every
 
     with face.desk() as desk:
         found = list(every(lambda after: desk.ask(objects.list_, pipeline, category, query_mode, search, after, LIMIT)))
@@ -234,7 +234,7 @@ def query_mode(
     """Choose how an object of a database is queried."""
     import yaml
 
-    from millrace.control.apply import pairs as read
+    from millrace.control.as_code.apply import pairs as read
     from millrace.control.operations import objects
 
     config = {key: yaml.safe_load(value) for key, value in read(pairs).items()}

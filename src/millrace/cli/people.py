@@ -17,8 +17,8 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.activity import Entry, Severity
-    from millrace.control.invitations import Link
-    from millrace.control.users import User
+    from millrace.control.people.invitations import Link
+    from millrace.control.people.users import User
 
 EMAIL = Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the user.")]
 OF = Annotated[str, typer.Option("--email", metavar="EMAIL", help="Address of the user.")]
@@ -115,8 +115,8 @@ def create_user(face: Face, email: OF, role: ROLE = None, password_stdin: PASSWO
 
     With a password they may sign in at once; without one they are invited.
     """
-    from millrace.control import roles
     from millrace.control.operations import users
+    from millrace.control.people import roles
 
     password = _password() if password_stdin else None
     with face.desk(create=True) as desk:
@@ -135,7 +135,7 @@ def set_roles(face: Face, email: EMAIL, role: ROLE = None) -> None:
 
 def set_password(face: Face, email: EMAIL) -> None:
     """Give a user another password, read from standard input. Their sessions end."""
-    from millrace.control import users
+    from millrace.control.people import users
 
     with face.open() as home:
         users.set_password(home, email, _password())
@@ -160,8 +160,8 @@ def invite(
     role: ROLE = None,
 ) -> None:
     """Invite people, each by a link whose token is shown this once. One who cannot be keeps no other from it."""
-    from millrace.control import roles
     from millrace.control.operations import users
+    from millrace.control.people import roles
 
     wanted = role or [roles.DEFAULT]
     with face.desk() as desk:
@@ -208,8 +208,8 @@ def remove_user(face: Face, email: EMAIL) -> None:
 
 def list_roles(face: Face) -> None:
     """List the roles and what each allows."""
-    from millrace.control import roles
     from millrace.control.operations.users import Offered
+    from millrace.control.people import roles
 
     found = [Offered(role, tuple(sorted(roles.PERMISSIONS[role]))) for role in roles.ROLES]
     face.answer(found, table(("role", "allows"), [(one.role, ", ".join(one.permissions)) for one in found]))
@@ -230,7 +230,7 @@ def create_team(
     email: OF,
 ) -> None:
     """Make another team, with its first administrator. Their password is read from standard input."""
-    from millrace.control import teams
+    from millrace.control.people import teams
 
     with face.open() as home:
         team = teams.create(home, name, email, _password())

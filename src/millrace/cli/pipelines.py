@@ -23,11 +23,11 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
+    from millrace.control.books.records import RunRecord
     from millrace.control.desk import Desk, Watch
+    from millrace.control.observing.status import PipelineStatus, StreamStatus
     from millrace.control.operations.pipelines import Restarted
-    from millrace.control.reconciliation import Cause, Reconciliation, Values
-    from millrace.control.records import RunRecord
-    from millrace.control.status import PipelineStatus, StreamStatus
+    from millrace.control.reconciling.reconciliation import Cause, Reconciliation, Values
 
 Mode = Literal["evolve-and-merge", "drop-and-load"]
 
@@ -90,7 +90,7 @@ def run(
     Ctrl-C ends at the next commit; the next run goes on from there. Rows that cannot pass are kept as rejects
     (`millrace rejects`), and a run that has some still ends well: its balance says so.
     """
-    from millrace.control import apply
+    from millrace.control.as_code import apply
     from millrace.control.operations import sync
 
     if full and since:
@@ -127,7 +127,7 @@ def load(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
 
 def chosen(desk: Desk, pipeline: str | None) -> Sequence[str]:
     """The names of all pipelines, or the one that is named. Raises ConfigError when there is none of that name."""
-    from millrace.control import apply
+    from millrace.control.as_code import apply
     from millrace.control.operations import pipelines
 
     return apply.chosen(desk.ask(pipelines.names), pipeline, "this home")
@@ -203,7 +203,7 @@ def status(face: Face, pipeline: Annotated[str | None, ANY] = None) -> None:
 
 
 def _statuses(found: Sequence[PipelineStatus], now: datetime) -> Iterator[str]:
-    from millrace.control import schedule
+    from millrace.control.scheduling import schedule
 
     if not found:
         yield NONE_YET

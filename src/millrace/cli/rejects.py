@@ -18,10 +18,10 @@ from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
+    from millrace.control.books.records import RunRecord
     from millrace.control.desk import Content, Watch
+    from millrace.control.failed.rejects import Choice, Grouped, Rejected, RejectGroup
     from millrace.control.operations.rejects import Stage
-    from millrace.control.records import RunRecord
-    from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
 
 OBJECT = typer.Option("--object", metavar="OBJECT", help="Only rows of this object.")
 CODE = typer.Option(metavar="CODE", help="Only rows with this code.")
@@ -130,8 +130,8 @@ def export(
 
     On stdout they are one list with `--json`.
     """
+    from millrace.control.failed.rejects import written
     from millrace.control.operations import rejects
-    from millrace.control.rejects import written
 
     _choice(pipeline, stream, stage, code, run, number, where)
     with face.desk() as desk:
@@ -268,7 +268,7 @@ def _choice(
     file: int | None = None,
     where: str | None = None,
 ) -> Choice:
-    from millrace.control.rejects import Choice
+    from millrace.control.failed.rejects import Choice
 
     if stage is not None and stage not in STAGES:
         raise ConfigError(
@@ -334,7 +334,7 @@ def _listed(found: Sequence[RejectGroup], now: datetime, choice: Choice) -> Iter
 
 
 def _none(choice: Choice) -> str:
-    from millrace.control.rejects import Choice
+    from millrace.control.failed.rejects import Choice
 
     return "No rejects: every row that was read could pass." if choice == Choice() else "No rejects of that choice."
 

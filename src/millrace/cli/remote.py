@@ -26,8 +26,8 @@ from millrace.engine.meter import Meter
 from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Forbidden, MillraceError, Problem, Transient
 
 if TYPE_CHECKING:
-    from millrace.control.apply import Applied
-    from millrace.control.connections import Kind
+    from millrace.control.as_code.apply import Applied
+    from millrace.control.connecting.connections import Kind
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,8 +97,8 @@ class Remote:
 
     def settings(self, kind: Kind, type_: str, words: Mapping[str, str]) -> dict[str, Any]:
         """Settings as typed. A file of this machine goes to the server, and is called by its name there."""
-        from millrace.control.apply import given
-        from millrace.control.connections import config_class
+        from millrace.control.as_code.apply import given
+        from millrace.control.connecting.connections import config_class
 
         found = given(kind, type_, words, os.environ)
         for key in config_class(kind, type_).path_keys() & found.keys():

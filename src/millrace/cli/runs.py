@@ -13,7 +13,7 @@ from millrace.cli.text import State, ago, bold, dim, mark, span, table
 from millrace.errors import as_typed
 
 if TYPE_CHECKING:
-    from millrace.control.records import Balance, RunRecord
+    from millrace.control.books.records import Balance, RunRecord
 
 LEVELS: dict[str, State] = {"error": "bad", "warning": "look"}
 OUTCOMES: dict[str, State] = {

@@ -12,7 +12,7 @@ from millrace.cli.nouns import noun
 from millrace.cli.text import bold
 
 if TYPE_CHECKING:
-    from millrace.control.sealing import Rotated
+    from millrace.control.secrecy.sealing import Rotated
 
 
 def join(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def rotate(
     ] = False,
 ) -> None:
     """A new key seals all saved secrets, in one go, while servers run. May be killed and run again."""
-    from millrace.control import sealing
+    from millrace.control.secrecy import sealing
 
     with face.open() as home:
         done = sealing.rotate(home, lost=lost)

@@ -16,8 +16,8 @@ from millrace.cli.text import bold, count, warn
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
-    from millrace.control.executor import Executor
     from millrace.control.home import Home
+    from millrace.control.running.executor import Executor
 
 
 def join(app: typer.Typer) -> None:
@@ -72,7 +72,9 @@ def serve(
     MILLRACE_DATABASE_URL, MILLRACE_KEY and a bucket as MILLRACE_STAGE): one of them schedules at a time. While there
     is no user yet, it prints what makes the first administrator: good once, for a day.
     """
-    from millrace.control import invitations, logs, service
+    from millrace.control.observing import logs
+    from millrace.control.people import invitations
+    from millrace.control.running import service
 
     if ray_address is not None and executor != "ray":
         raise ConfigError(
@@ -104,10 +106,10 @@ def serve(
 def _executor(home: Home, chosen: Literal["processes", "ray"], workers: int | None, address: str | None) -> Executor:
     if chosen == "ray":
         # Imported here: Ray is an extra, and takes seconds.
-        from millrace.control.ray_executor import RayWorkers
+        from millrace.control.running.ray_executor import RayWorkers
 
         return RayWorkers(home, workers, address)
-    from millrace.control.executor import Processes
+    from millrace.control.running.executor import Processes
 
     return Processes(home.path, (os.cpu_count() or 1) if workers is None else workers)
 

@@ -36,7 +36,7 @@ def set_(
     """Change settings. Those that are not named stay."""
     import yaml
 
-    from millrace.control import apply
+    from millrace.control.as_code import apply
     from millrace.control.operations import settings
 
     wanted = {key: yaml.safe_load(value) for key, value in apply.pairs(pairs).items()}

@@ -16,7 +16,7 @@ from millrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from millrace.control.operations.sign_on import Held
-    from millrace.control.single_sign_on import SignOn
+    from millrace.control.people.single_sign_on import SignOn
 
 
 def join(app: typer.Typer) -> None:

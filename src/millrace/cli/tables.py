@@ -17,7 +17,7 @@ from millrace.errors import EnvironmentProblem
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from millrace.control.connections import Offer
+    from millrace.control.connecting.connections import Offer
 
 Format = Literal["table", "csv", "json"]
 WIDEST = 60

@@ -14,9 +14,9 @@ from millrace.cli.pipelines import OBJECT, PIPELINE, chosen, each, ended
 from millrace.cli.text import bold, count, dim, mark
 
 if TYPE_CHECKING:
+    from millrace.control.books.records import RunRecord
     from millrace.control.desk import Watch
-    from millrace.control.records import RunRecord
-    from millrace.control.sightings import Trace
+    from millrace.control.observing.sightings import Trace
 
 
 def join(app: typer.Typer) -> None:
@@ -85,7 +85,7 @@ def replay(
 
 
 def _told(found: Trace) -> Iterator[str]:
-    from millrace.control.sightings import PLACES
+    from millrace.control.observing.sightings import PLACES
 
     yield f"{bold(found.pipeline)}  {found.sought}"
     seen = [

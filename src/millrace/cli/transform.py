@@ -24,8 +24,8 @@ from millrace.errors import ConfigError, MillraceError, as_typed
 
 if TYPE_CHECKING:
     from millrace.control.desk import Desk
-    from millrace.control.transformations import Transformation
-    from millrace.control.trials import Personal
+    from millrace.control.transforming.transformations import Transformation
+    from millrace.control.transforming.trials import Personal
 
 SCRIPT = typer.Option("--script", metavar="FILE", help="Python file with transform(event).")
 BLOCKS = typer.Option("--blocks", metavar="FILE", help="JSON file with a chain of blocks.")
@@ -384,7 +384,7 @@ def _desk(face: Face, *, needed: bool) -> Generator[Desk]:
 
 
 def _lines(file: Path) -> str:
-    from millrace.control import trial_events
+    from millrace.control.transforming import trial_events
 
     return trial_events.lines_of(file)
 

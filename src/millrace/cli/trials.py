@@ -10,8 +10,8 @@ from millrace.cli.text import bold, count, dim, mark
 
 if TYPE_CHECKING:
     from millrace.control.operations.transformations import Tried
-    from millrace.control.trial_events import Event
-    from millrace.control.trials import DryRun, Effect, Outcome
+    from millrace.control.transforming.trial_events import Event
+    from millrace.control.transforming.trials import DryRun, Effect, Outcome
 
 
 def written(value: object) -> str:

@@ -15,8 +15,8 @@ from millrace.cli.paging import AFTER, AT_MOST, more
 from millrace.cli.text import bold, count, dim, mark, table
 
 if TYPE_CHECKING:
-    from millrace.control.usage import Usage
-    from millrace.control.usage_limits import Limit, Usual
+    from millrace.control.metering.usage import Usage
+    from millrace.control.metering.usage_limits import Limit, Usual
 
 By = Literal["pipeline", "object", "table", "kind", "day", "hour"]
 TIMES = {"": 1, "k": 1_000, "m": 1_000_000}

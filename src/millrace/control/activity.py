@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sqlalchemy as sa
 
-from millrace.control import pages, sheets
-from millrace.control.pages import Page
-from millrace.control.people_tables import activity
-from millrace.control.secrets import HIDDEN
-from millrace.control.tables import pipelines
+from millrace.control import sheets
+from millrace.control.database import pages
+from millrace.control.database.pages import Page
+from millrace.control.database.people_tables import activity
+from millrace.control.database.tables import pipelines
+from millrace.control.secrecy.secrets import HIDDEN
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 

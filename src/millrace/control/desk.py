@@ -28,13 +28,13 @@ from typing import (
 )
 from typing import get_type_hints as hints
 
-from millrace.control.actors import Actor, Permission
+from millrace.control.people.actors import Actor, Permission
 from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter
 
 if TYPE_CHECKING:
-    from millrace.control.apply import Applied
-    from millrace.control.connections import Kind
+    from millrace.control.as_code.apply import Applied
+    from millrace.control.connecting.connections import Kind
     from millrace.control.home import Home
 
 P = ParamSpec("P")
@@ -200,12 +200,12 @@ class Local:
         return errand.on(self.home, watch, *args, **kwargs)
 
     def apply(self, file: Path, *, dry_run: bool = False) -> Applied:
-        from millrace.control.apply import apply_file
+        from millrace.control.as_code.apply import apply_file
 
         return apply_file(self.home, file, dry_run=dry_run)
 
     def settings(self, kind: Kind, type_: str, words: Mapping[str, str]) -> dict[str, Any]:
-        from millrace.control.apply import given
+        from millrace.control.as_code.apply import given
 
         return given(kind, type_, words, os.environ)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from millrace.control.tables import connections, mappings, pipelines, settings, transformations
+from millrace.control.database.tables import connections, mappings, pipelines, settings, transformations
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from millrace.control.actors import OPERATOR, Actor
+from millrace.control.people.actors import OPERATOR, Actor
 from millrace.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
-    from millrace.control.db import Database
-    from millrace.control.keyring import KeyStore
+    from millrace.control.database.db import Database
+    from millrace.control.secrecy.keyring import KeyStore
 
 FOLDER = ".millrace"
 DATABASE = "millrace.db"
@@ -87,14 +87,14 @@ class Home:
     def database(self) -> Database:
         """The control database, with the schema of this version. Raises EnvironmentProblem (see `open_database`)."""
         # Imported here: SQLAlchemy takes a fifth of a second, and `--help` does without.
-        from millrace.control.db import open_database
+        from millrace.control.database.db import open_database
 
         return open_database(self.database_url)
 
     @cached_property
     def keys(self) -> KeyStore:
         """Where the keys that seal secrets are kept (`keyring.store`)."""
-        from millrace.control.keyring import store
+        from millrace.control.secrecy.keyring import store
 
         return store(self.path, self._env)
 
@@ -145,7 +145,7 @@ def _unsealed(home: Home) -> bool:
     if home.database_url == _own_url(home.path):
         # A home has its key before its database.
         return not (home.path / DATABASE).exists()
-    from millrace.control import sealing
+    from millrace.control.secrecy import sealing
 
     # The key of a database elsewhere, which other machines may use too, is told by what is noted there.
     return not sealing.begun(home)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from millrace.control import leases, sealing
-from millrace.control.people_tables import kept_answers as table
+from millrace.control.books import leases
+from millrace.control.database.people_tables import kept_answers as table
+from millrace.control.secrecy import sealing
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Stale, Transient
 

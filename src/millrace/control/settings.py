@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from millrace.connect.reach import web_url
 from millrace.control.activity import Entity, wrote
-from millrace.control.actors import FIRST_TEAM
-from millrace.control.db import Database, upsert
-from millrace.control.tables import reject_groups, segments, settings, tables
+from millrace.control.database.db import Database, upsert
+from millrace.control.database.tables import reject_groups, segments, settings, tables
+from millrace.control.people.actors import FIRST_TEAM
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError, Forbidden
 

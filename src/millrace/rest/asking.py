@@ -13,9 +13,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBasic
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import keys, sessions
-from millrace.control.actors import Actor
 from millrace.control.home import Home
+from millrace.control.people import keys, sessions
+from millrace.control.people.actors import Actor
 from millrace.errors import AuthError
 from millrace.rest import cookies
 from millrace.rest.conditions import carried_out

@@ -1,6 +1,6 @@
 """Headers with which a caller says when a request counts: `If-Match`, and `Idempotency-Key`.
 
-Both take part in the transaction that makes the change (`control/first_write.py`), so nothing comes between.
+Both take part in the transaction that makes the change (`control/database/first_write.py`), so nothing comes between.
 `If-Match` and `ETag`: RFC 9110, 8.8.3 and 13.1.1. `Idempotency-Key`:
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/, its value taken as it stands.
 """
@@ -19,8 +19,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from millrace.control import etags, kept_answers
+from millrace.control.database.first_write import Condition, conditions
 from millrace.control.etags import Kind, Thing
-from millrace.control.first_write import Condition, conditions
 from millrace.control.home import Home
 from millrace.control.kept_answers import Kept
 from millrace.errors import MillraceError

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 
-from millrace.control.sessions import Session, check_csrf
+from millrace.control.people.sessions import Session, check_csrf
 from millrace.errors import AuthError
 
 PLAIN = "millrace_session"

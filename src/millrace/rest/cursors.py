@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from millrace.control.pages import bad_cursor
+from millrace.control.database.pages import bad_cursor
 
 
 def sealed(cursor: str | None) -> str | None:

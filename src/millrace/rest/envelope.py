@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.control import logs
+from millrace.control.observing import logs
 from millrace.rest.problems import too_large, unforeseen
 
 # A body may take longer than the patience lasts as long as so many of its bytes come in a second.

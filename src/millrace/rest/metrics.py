@@ -18,9 +18,9 @@ from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.control import metrics as control
 from millrace.control.home import Home
-from millrace.control.metrics import Numbers
+from millrace.control.observing import metrics as control
+from millrace.control.observing.metrics import Numbers
 from millrace.control.settings import workspace
 from millrace.rest.asking import let_in
 

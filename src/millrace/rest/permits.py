@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends
 
-from millrace.control.actors import Permission
 from millrace.control.home import Home
+from millrace.control.people.actors import Permission
 from millrace.rest.asking import Asking
 
 

@@ -19,10 +19,10 @@ from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import single_sign_on
+from millrace.control.database.people_tables import EMAIL_LENGTH
 from millrace.control.home import Home
-from millrace.control.people_tables import EMAIL_LENGTH
-from millrace.control.sessions import Session
+from millrace.control.people import single_sign_on
+from millrace.control.people.sessions import Session
 from millrace.errors import AuthError
 from millrace.rest import cookies
 from millrace.rest.later import Addresses
@@ -138,7 +138,7 @@ async def consume(request: Request) -> Response:
 )  # fmt: skip
 def metadata(request: Request) -> Response:
     """What an identity provider may read of this server to speak SAML 2.0 with it."""
-    from millrace.control import saml_metadata
+    from millrace.control.people import saml_metadata
 
     if (here := single_sign_on.public_service(_home(request))) is None:
         raise single_sign_on.no_public_url()

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
 from millrace.connect.sql import libpq
-from millrace.control import secrets
+from millrace.control.secrecy import secrets
 from millrace.sources.mongodb.config import Config as MongoDB
 from millrace.sources.mysql.config import Config as MySQL
 from millrace.sources.postgres.config import Config as Postgres

@@ -14,12 +14,17 @@ import sqlalchemy as sa
 from millrace.connect.audit import Audit
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.source import Context, Reading
-from millrace.control import audits, connections, intakes, lifecycle, pipelines, retention, runs, teams
-from millrace.control.audits import Recorded
+from millrace.control.books import retention
+from millrace.control.connecting import connections
+from millrace.control.database.tables import runs as runs_table
+from millrace.control.database.telling_tables import usage_hourly
 from millrace.control.home import Home
-from millrace.control.pipelines import Wish
-from millrace.control.tables import runs as runs_table
-from millrace.control.telling_tables import usage_hourly
+from millrace.control.observing import audits
+from millrace.control.observing.audits import Recorded
+from millrace.control.people import teams
+from millrace.control.pipeline import intakes, lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Wish
+from millrace.control.running import runs
 from millrace.data.batch import Batch, Checkpoint
 from millrace.sources.audit import source as audit
 from millrace.sources.audit.config import Config

@@ -10,10 +10,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from millrace.control import connections, file_log, pipelines, runs
-from millrace.control.file_log import FileEntry
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
 from millrace.control.home import Home
-from millrace.control.records import RunRecord
+from millrace.control.pipeline import file_log, pipelines
+from millrace.control.pipeline.file_log import FileEntry
+from millrace.control.running import runs
 
 
 @dataclass

@@ -19,8 +19,11 @@ import pytest
 from tests.sources.files.conftest import World
 
 from millrace.connect.source import Slice
-from millrace.control import connections, file_log, rejects, runs
-from millrace.control.rejects import Choice
+from millrace.control.connecting import connections
+from millrace.control.failed import rejects
+from millrace.control.failed.rejects import Choice
+from millrace.control.pipeline import file_log
+from millrace.control.running import runs
 from millrace.engine.stage import Stage
 from millrace.errors import ConfigError, EnvironmentProblem
 from millrace.sources.files import parts
@@ -397,9 +400,9 @@ import sys
 from pathlib import Path
 import millrace.engine.ingest as ingest
 import millrace.sources.files.texts as texts
-from millrace.control import runs
+from millrace.control.running import runs
 from millrace.control.home import Home
-from millrace.control.ledger import Books
+from millrace.control.books.ledger import Books
 texts._BLOCK = 1 << 16
 ingest.FLUSH_SECONDS = 0.0
 commit = Books.commit

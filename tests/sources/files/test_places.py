@@ -19,8 +19,8 @@ from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import ANYWHERE, WORLD
 from millrace.connect.source import Context, NoMemory, Reading
-from millrace.control import files
-from millrace.control.actors import FIRST_TEAM, Actor
+from millrace.control.connecting import files
+from millrace.control.people.actors import FIRST_TEAM, Actor
 from millrace.errors import AuthError, ConfigError, MillraceError
 from millrace.sources.files.config import Config
 from millrace.sources.files.places import Folder

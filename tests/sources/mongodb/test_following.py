@@ -11,7 +11,8 @@ from tests.sources.site import PIPELINE
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Reading
-from millrace.control import positions, runs
+from millrace.control.pipeline import positions
+from millrace.control.running import runs
 from millrace.data.batch import Checkpoint, Passed
 from millrace.errors import ConfigError
 from millrace.sources.mongodb import log as following

@@ -14,7 +14,7 @@ from tests.mongodb import Deployment, Server
 from tests.sources.mongodb.site import Site, site
 
 from millrace.connect.source import Context, Reading
-from millrace.control.records import RunRecord
+from millrace.control.books.records import RunRecord
 from millrace.errors import ObjectRefused
 from millrace.sources.mongodb.config import Config
 from millrace.sources.mongodb.source import Source

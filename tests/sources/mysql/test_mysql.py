@@ -15,11 +15,12 @@ from tests.mariadb import Database
 from tests.sources.postgres.following import Follower as PostgresFollower
 
 from millrace.connect.source import Context, Reading
-from millrace.control import rejects, replay, runs
-from millrace.control.apply import apply
-from millrace.control.document import parse
+from millrace.control.as_code.apply import apply
+from millrace.control.as_code.document import parse
+from millrace.control.failed import rejects, replay
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.rejects import Choice
+from millrace.control.running import runs
 from millrace.data import types
 from millrace.errors import ConfigError, ObjectRefused
 from millrace.sources.mysql.config import Config

@@ -21,8 +21,8 @@ from tests.sshd import SshServer, ssh_server
 
 from millrace.connect.reach import WORLD, Walled
 from millrace.connect.source import Context, Reading
-from millrace.control import object_actions
 from millrace.control.home import Home
+from millrace.control.pipeline import object_actions
 from millrace.errors import ConfigError, MillraceError, ObjectRefused, Transient
 
 __all__ = ["ssh_server"]

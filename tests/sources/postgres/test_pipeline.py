@@ -18,13 +18,14 @@ import pytest
 from tests.postgres import Database
 from tests.sources.postgres.following import source
 
-from millrace.control import rejects, replay, runs
-from millrace.control.apply import apply
-from millrace.control.document import parse
-from millrace.control.export import export
+from millrace.control.as_code.apply import apply
+from millrace.control.as_code.document import parse
+from millrace.control.as_code.export import export
+from millrace.control.books.records import RunRecord
+from millrace.control.failed import rejects, replay
+from millrace.control.failed.rejects import Choice
 from millrace.control.home import Home
-from millrace.control.records import RunRecord
-from millrace.control.rejects import Choice
+from millrace.control.running import runs
 from millrace.data.types import storage
 from millrace.sources.postgres.decoding import read
 from millrace.sources.postgres.types import SESSION

@@ -17,8 +17,9 @@ from tests.sources.postgres.log.site import Site
 from tests.sources.site import PIPELINE
 
 from millrace.connect.sql import libpq
-from millrace.control import connections, runs
-from millrace.control.records import RunRecord
+from millrace.control.books.records import RunRecord
+from millrace.control.connecting import connections
+from millrace.control.running import runs
 from millrace.engine.meter import Meter
 from millrace.errors import ConfigError, Transient
 from millrace.sources.postgres.config import Config

@@ -10,10 +10,11 @@ from tests.postgres import Database
 from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.following import Ahead
 
-from millrace.control import runs, usage
-from millrace.control.apply import apply
-from millrace.control.document import parse
+from millrace.control.as_code.apply import apply
+from millrace.control.as_code.document import parse
 from millrace.control.home import Home
+from millrace.control.metering import usage
+from millrace.control.running import runs
 
 __all__ = ["shop"]
 

@@ -7,12 +7,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import activity, pipelines
+from millrace.control import activity
 from millrace.control.activity import Entry, Severity
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Moment, Name
-from millrace.control.pages import Page
+from millrace.control.pipeline import pipelines
 from millrace.errors import ConfigError
 
 Format: TypeAlias = Literal["csv", "jsonl"]

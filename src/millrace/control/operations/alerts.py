@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from millrace.control import (
+from millrace.control.alerting import (
     alert_channels,
     alert_kinds,
     alert_outbox,
@@ -16,17 +16,17 @@ from millrace.control import (
     alerts,
     lateness,
 )
-from millrace.control.alert_channels import Channel
-from millrace.control.alert_events import Category
-from millrace.control.alert_kinds import ChannelKind
-from millrace.control.alert_wanted import Wanted
-from millrace.control.alerts import Alert, AlertState, Delivery, DeliveryState, Tested
+from millrace.control.alerting.alert_channels import Channel
+from millrace.control.alerting.alert_events import Category
+from millrace.control.alerting.alert_kinds import ChannelKind
+from millrace.control.alerting.alert_wanted import Wanted
+from millrace.control.alerting.alerts import Alert, AlertState, Delivery, DeliveryState, Tested
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.connections import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.usage import Cursor, Most
-from millrace.control.pages import Page
 from millrace.data.dataclass import dataclass
 
 Email = Annotated[str, Field(max_length=254, description="Address of a user; left out: whoever asks.")]

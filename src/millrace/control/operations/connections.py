@@ -11,13 +11,15 @@ from pydantic import Field
 
 from millrace.connect import registry
 from millrace.connect.listed_names import ListedNames
-from millrace.control import checks, connections, files, freshness, pipelines, source_names
-from millrace.control.actors import Permission
-from millrace.control.connections import Connection, Kind
+from millrace.control.connecting import checks, connections, files, source_names
+from millrace.control.connecting.connections import Connection, Kind
 from millrace.control.desk import Operation, operation
-from millrace.control.freshness import Freshness
 from millrace.control.home import Home
+from millrace.control.observing import freshness
+from millrace.control.observing.freshness import Freshness
 from millrace.control.operations.names import Name
+from millrace.control.people.actors import Permission
+from millrace.control.pipeline import pipelines
 from millrace.data.dataclass import dataclass
 
 Type = Annotated[str, Field(max_length=100, description="Type of the connector.")]

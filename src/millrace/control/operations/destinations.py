@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from millrace.control import connections, destination_tables, lifecycle, schedule
+from millrace.control.connecting import connections
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
-from millrace.control.destination_tables import ColumnThere, Filled
 from millrace.control.home import Home
+from millrace.control.observing import destination_tables
+from millrace.control.observing.destination_tables import ColumnThere, Filled
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Name
 from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
-from millrace.control.pages import Page
-from millrace.control.schedule import Schedule
+from millrace.control.pipeline import lifecycle
+from millrace.control.scheduling import schedule
+from millrace.control.scheduling.schedule import Schedule
 from millrace.data.dataclass import dataclass
 
 

@@ -10,16 +10,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from millrace.control import apply as applying
-from millrace.control import export as exporting
-from millrace.control import files
-from millrace.control.apply import Applied
-from millrace.control.connections import config_class
+from millrace.control.as_code import apply as applying
+from millrace.control.as_code import export as exporting
+from millrace.control.as_code.apply import Applied
+from millrace.control.as_code.document import parse
+from millrace.control.as_code.document_schema import schema as schema_of
+from millrace.control.as_code.export import Exported, Section
+from millrace.control.connecting import files
+from millrace.control.connecting.connections import config_class
+from millrace.control.connecting.files import Stored
 from millrace.control.desk import Content, operation
-from millrace.control.document import parse
-from millrace.control.document_schema import schema as schema_of
-from millrace.control.export import Exported, Section
-from millrace.control.files import Stored
 from millrace.control.home import Home
 from millrace.control.operations.names import FileName, Name
 

@@ -7,20 +7,22 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from millrace.control import drafts, files, schedule
-from millrace.control.checks import Checked
-from millrace.control.connections import Offer, config_class
+from millrace.control.as_code.document_schema import Nesting
+from millrace.control.connecting import files
+from millrace.control.connecting.checks import Checked
+from millrace.control.connecting.connections import Offer, config_class
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
-from millrace.control.document_schema import Nesting
-from millrace.control.drafts import Draft
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.connections import Config, Type
 from millrace.control.operations.names import Name
 from millrace.control.operations.pipelines import At, Cron, Every, Stands, TimeZone, planned, stands
 from millrace.control.operations.runs import Number
-from millrace.control.pages import Page
-from millrace.control.pipelines import Mode, Wish
+from millrace.control.pipeline import drafts
+from millrace.control.pipeline.drafts import Draft
+from millrace.control.pipeline.pipelines import Mode, Wish
+from millrace.control.scheduling import schedule
 from millrace.data.dataclass import dataclass
 
 Chosen = Annotated[Mapping[str, Any], Field(max_length=100, description="What was chosen beside, as a face keeps it.")]

@@ -7,13 +7,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import file_log
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
-from millrace.control.file_log import FileCounts, FileEntry
 from millrace.control.home import Home
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Moment, Name
-from millrace.control.pages import Page
+from millrace.control.pipeline import file_log
+from millrace.control.pipeline.file_log import FileCounts, FileEntry
 from millrace.data.batch import FileStatus
 
 Action: TypeAlias = Literal["read_again", "skip", "unskip"]

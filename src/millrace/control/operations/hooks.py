@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from millrace.control import hooks
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.hooks import Hook, NewHook
 from millrace.control.operations.connections import Name
+from millrace.control.pipeline import hooks
+from millrace.control.pipeline.hooks import Hook, NewHook
 
 
 @operation("GET", "/pipelines/{pipeline}/hook")

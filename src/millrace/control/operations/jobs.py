@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from millrace.control import jobs
+from millrace.control.books.records import RunStatus
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.jobs import Job
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.sync import Only
-from millrace.control.pages import Page
-from millrace.control.records import RunStatus
+from millrace.control.running import jobs
+from millrace.control.running.jobs import Job
 
 
 @operation("GET", "/jobs")

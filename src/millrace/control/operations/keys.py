@@ -7,14 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace.control import keys
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.keys import Key, NewKey
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Moment
 from millrace.control.operations.users import Email
-from millrace.control.pages import Page
+from millrace.control.people import keys
+from millrace.control.people.keys import Key, NewKey
 from millrace.data.dataclass import dataclass
 
 KeyName = Annotated[str, Field(min_length=1, max_length=100, description="The key; not its secret.")]

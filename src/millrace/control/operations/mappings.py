@@ -9,17 +9,17 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import mapping_document, mapping_edits, mapping_versions, mapping_views, mappings
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.mapping_plans import By, Edit, Plan
-from millrace.control.mapping_versions import Difference
-from millrace.control.mapping_views import Overview, Shown
-from millrace.control.mappings import Bulk
+from millrace.control.mapper import mapping_document, mapping_edits, mapping_versions, mapping_views, mappings
+from millrace.control.mapper.mapping_plans import By, Edit, Plan
+from millrace.control.mapper.mapping_versions import Difference
+from millrace.control.mapper.mapping_views import Overview, Shown
+from millrace.control.mapper.mappings import Bulk
 from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
 from millrace.control.operations.transformations import Reason
-from millrace.control.pages import Page
 from millrace.data.dataclass import dataclass
 from millrace.engine.policy import Policy
 from millrace.errors import ConfigError

@@ -8,18 +8,19 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import object_actions, objects, pages, positions, query_modes
+from millrace.control.database import pages
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.object_actions import Done
-from millrace.control.objects import Category, Object
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Moment, Name
 from millrace.control.operations.pipelines import At, Cron, Every, TimeZone, planned
 from millrace.control.operations.runs import Number
-from millrace.control.pages import Page
-from millrace.control.positions import Position
-from millrace.control.query_modes import QueryMode
+from millrace.control.pipeline import object_actions, objects, positions, query_modes
+from millrace.control.pipeline.object_actions import Done
+from millrace.control.pipeline.objects import Category, Object
+from millrace.control.pipeline.positions import Position
+from millrace.control.pipeline.query_modes import QueryMode
 from millrace.data.dataclass import dataclass
 
 Action: TypeAlias = Literal["run_now", "pause", "resume", "skip", "include", "restart", "restart_historical"]

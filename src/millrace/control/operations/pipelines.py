@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from millrace.control import lifecycle, overview, pipelines, schedule, status
 from millrace.control.desk import operation
 from millrace.control.home import Home
+from millrace.control.observing import overview, status
+from millrace.control.observing.overview import Glances, Health, Moved, ObjectLately, Order
+from millrace.control.observing.status import PipelineStatus
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Moment, Name
-from millrace.control.overview import Glances, Health, Moved, ObjectLately, Order
-from millrace.control.pipelines import Pipeline, State
-from millrace.control.priority import Priority
-from millrace.control.schedule import Schedule
-from millrace.control.status import PipelineStatus
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Pipeline, State
+from millrace.control.scheduling import schedule
+from millrace.control.scheduling.priority import Priority
+from millrace.control.scheduling.schedule import Schedule
 from millrace.data.dataclass import dataclass
 from millrace.errors import ConfigError
 
@@ -136,7 +138,7 @@ def find(home: Home, pipeline: Name) -> PipelineStatus:
 def reset(home: Home, pipeline: Name, drop_tables: bool = False) -> Restarted:
     """Forget how far a pipeline is: positions, staged rows and rejects go. Loaded rows stay, unless tables are
     dropped."""
-    from millrace.control import runs
+    from millrace.control.running import runs
 
     return Restarted(pipeline, tuple(runs.reset(home, pipeline, drop_tables=drop_tables)), drop_tables)
 

@@ -10,8 +10,8 @@ from millrace.control.desk import Watch, errand
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
 from millrace.control.operations.sync import Only, Since
-from millrace.control.reconcile import reconcile as compared
-from millrace.control.reconciliation import Reconciliation
+from millrace.control.reconciling.reconcile import reconcile as compared
+from millrace.control.reconciling.reconciliation import Reconciliation
 
 Values = Annotated[bool, Field(description="Rows of databases are compared value by value too; both sides are read.")]
 

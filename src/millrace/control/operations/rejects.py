@@ -9,18 +9,19 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import pipelines, reject_pages, rejects
-from millrace.control import replay as replaying
-from millrace.control import trace as tracing
+from millrace.control.books.records import RunRecord
 from millrace.control.desk import Content, Watch, errand, operation
+from millrace.control.failed import reject_pages, rejects
+from millrace.control.failed import replay as replaying
+from millrace.control.failed.reject_pages import GroupPage
+from millrace.control.failed.rejects import Choice, Grouped, Rejected, RejectGroup
 from millrace.control.home import Home
+from millrace.control.observing import trace as tracing
+from millrace.control.observing.sightings import Trace
 from millrace.control.operations.activity import After, Limit
 from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
-from millrace.control.records import RunRecord
-from millrace.control.reject_pages import GroupPage
-from millrace.control.rejects import Choice, Grouped, Rejected, RejectGroup
-from millrace.control.sightings import Trace
+from millrace.control.pipeline import pipelines
 from millrace.data.dataclass import dataclass
 from millrace.engine.stage import Stage as Files
 from millrace.errors import ConfigError

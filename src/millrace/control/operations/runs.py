@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace.control import records
+from millrace.control.books import records
+from millrace.control.books.records import RunRecord
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.records import RunRecord
 
 # Numbers are 63 bits in the control database.
 Number = Annotated[int, Field(ge=0, lt=1 << 63)]

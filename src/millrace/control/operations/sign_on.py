@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace.control import single_sign_on
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.single_sign_on import Service, SignOn
+from millrace.control.people import single_sign_on
+from millrace.control.people.single_sign_on import Service, SignOn
 from millrace.data.dataclass import dataclass
 
 PATH = "/team/single-sign-on"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from millrace.control import simulation
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.simulation import Simulated
+from millrace.control.pipeline import simulation
+from millrace.control.pipeline.simulation import Simulated
 
 
 @operation("POST", "/simulation", "pipelines.create")

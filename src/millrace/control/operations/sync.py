@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from millrace.control import runs
+from millrace.control.books.records import RunRecord
 from millrace.control.desk import Watch, errand
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
-from millrace.control.records import RunRecord
+from millrace.control.running import runs
 
 Only = Annotated[Sequence[Name], Field(max_length=1000, description="Only these objects; left out: all.")]
 Since = Annotated[date, Field(description="From this day on.")]
@@ -48,7 +48,7 @@ def replay(
 ) -> RunRecord:
     """Apply today's transformation and mapping to rows that were read before. The source is not asked."""
     # Imported here: `millrace run` starts sooner without.
-    from millrace.control import raw
+    from millrace.control.failed import raw
 
     return raw.replay(
         home,

@@ -7,8 +7,8 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field
 
-from millrace.control import connections, preview
-from millrace.control.connections import Offer
+from millrace.control.connecting import connections, preview
+from millrace.control.connecting.connections import Offer
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Name

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from millrace.control import security, teams
 from millrace.control.desk import operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
-from millrace.control.security import Security
-from millrace.control.teams import Team
+from millrace.control.people import security, teams
+from millrace.control.people.security import Security
+from millrace.control.people.teams import Team
 
 Addresses = Annotated[
     Sequence[str],

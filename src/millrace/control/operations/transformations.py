@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from millrace.control import transformations, trial_events, trials
 from millrace.control.desk import Watch, errand, operation
 from millrace.control.home import Home
 from millrace.control.operations.names import Name
 from millrace.control.operations.runs import Number
-from millrace.control.transformations import Standing, Transformation
-from millrace.control.trial_events import Event
-from millrace.control.trials import DryRun, Effect, Outcome, Personal
+from millrace.control.transforming import transformations, trial_events, trials
+from millrace.control.transforming.transformations import Standing, Transformation
+from millrace.control.transforming.trial_events import Event
+from millrace.control.transforming.trials import DryRun, Effect, Outcome, Personal
 from millrace.data.dataclass import dataclass
 from millrace.engine.python.jail import Sandbox, probe
 from millrace.engine.stage import Stage

@@ -6,16 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace.control import budgets, ingestion_limit, unusual, usage, usage_limits
+from millrace.control.alerting import unusual
+from millrace.control.alerting.unusual import Unusual
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.ingestion_limit import IngestionLimit
+from millrace.control.metering import budgets, ingestion_limit, usage, usage_limits
+from millrace.control.metering.ingestion_limit import IngestionLimit
+from millrace.control.metering.usage import By, Usage
+from millrace.control.metering.usage_limits import Limit, Period, Usual
 from millrace.control.operations.connections import Name
 from millrace.control.operations.names import Moment
-from millrace.control.pages import Page
-from millrace.control.unusual import Unusual
-from millrace.control.usage import By, Usage
-from millrace.control.usage_limits import Limit, Period, Usual
 
 Cursor = Annotated[str, Field(max_length=20, description="Go on where a page ended.")]
 Most = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]

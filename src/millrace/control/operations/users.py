@@ -7,16 +7,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from millrace.control import invitations, second_factor, users
-from millrace.control import roles as all_roles
-from millrace.control.actors import Permission
+from millrace.control.database.pages import Page
 from millrace.control.desk import operation
 from millrace.control.home import Home
-from millrace.control.invitations import Invited, Link
 from millrace.control.operations.activity import After, Limit
-from millrace.control.pages import Page
-from millrace.control.roles import Role
-from millrace.control.users import User
+from millrace.control.people import invitations, second_factor, users
+from millrace.control.people import roles as all_roles
+from millrace.control.people.actors import Permission
+from millrace.control.people.invitations import Invited, Link
+from millrace.control.people.roles import Role
+from millrace.control.people.users import User
 from millrace.data.dataclass import dataclass
 
 Email = Annotated[str, Field(min_length=3, max_length=320, description="Address of the user.")]

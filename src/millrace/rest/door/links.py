@@ -6,10 +6,10 @@ from fastapi import Request, Response
 from pydantic import Field
 from starlette.background import BackgroundTask
 
-from millrace.control import forgotten, invitations
-from millrace.control.passwords import LONGEST
-from millrace.control.people_tables import EMAIL_LENGTH
-from millrace.control.users import User
+from millrace.control.database.people_tables import EMAIL_LENGTH
+from millrace.control.people import forgotten, invitations
+from millrace.control.people.passwords import LONGEST
+from millrace.control.people.users import User
 from millrace.data.dataclass import dataclass
 from millrace.rest.asking import AtDoor, OpenRoute, address
 from millrace.rest.door.answers import Asked, hashing, told

@@ -8,12 +8,12 @@ from fastapi import Depends, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import own_sessions, second_factor, sessions, who
 from millrace.control.home import Home
-from millrace.control.own_sessions import Place
-from millrace.control.passwords import LONGEST
-from millrace.control.second_factor import Enrolment
-from millrace.control.who import Who
+from millrace.control.people import own_sessions, second_factor, sessions, who
+from millrace.control.people.own_sessions import Place
+from millrace.control.people.passwords import LONGEST
+from millrace.control.people.second_factor import Enrolment
+from millrace.control.people.who import Who
 from millrace.data.dataclass import dataclass
 from millrace.errors import Forbidden
 from millrace.rest import cookies

@@ -9,10 +9,10 @@ from fastapi import Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import second_factor, sessions, users
-from millrace.control.passwords import LONGEST
-from millrace.control.people_tables import EMAIL_LENGTH
-from millrace.control.sessions import Session, State
+from millrace.control.database.people_tables import EMAIL_LENGTH
+from millrace.control.people import second_factor, sessions, users
+from millrace.control.people.passwords import LONGEST
+from millrace.control.people.sessions import Session, State
 from millrace.data.dataclass import dataclass
 from millrace.errors import AuthError
 from millrace.rest import cookies

@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 from millrace.connect.intake.frames import Entry, framed
 from millrace.connect.intake.place import Place
-from millrace.control import hooks, intakes, keys
 from millrace.control.home import Home
-from millrace.control.hooks import Directory
+from millrace.control.people import keys
+from millrace.control.pipeline import hooks, intakes
+from millrace.control.pipeline.hooks import Directory
 from millrace.data.dataclass import dataclass
 from millrace.rest.hooks.groups import Group, Told
 

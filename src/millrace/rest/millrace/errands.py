@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias
 
 from fastapi import Request, Response
 
-from millrace.control.actors import Actor
 from millrace.control.desk import Card, Errand, Watch
 from millrace.control.home import Home
+from millrace.control.people.actors import Actor
 from millrace.control.wire import encode
 from millrace.data.dataclass import dataclass
 from millrace.engine.meter import Meter

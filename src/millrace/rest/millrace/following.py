@@ -12,10 +12,10 @@ from hashlib import sha256
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from millrace.control import watching
 from millrace.control.home import Home
+from millrace.control.observing import watching
+from millrace.control.observing.watching import Changes, RunNow
 from millrace.control.operations.runs import Number
-from millrace.control.watching import Changes, RunNow
 from millrace.control.wire import encode
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.rest.asking import Asking

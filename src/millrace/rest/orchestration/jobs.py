@@ -6,11 +6,12 @@ from typing import Annotated, Literal, TypeAlias
 
 from fastapi import Path
 
-from millrace.control import jobs, pipelines
+from millrace.control.books.records import Balance
+from millrace.control.books.run_objects import ObjectRow
 from millrace.control.home import Home
-from millrace.control.jobs import Job
-from millrace.control.records import Balance
-from millrace.control.run_objects import ObjectRow
+from millrace.control.pipeline import pipelines
+from millrace.control.running import jobs
+from millrace.control.running.jobs import Job
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened, sealed

@@ -8,12 +8,14 @@ from typing import Annotated, Literal, TypeAlias
 from fastapi import Path
 from pydantic import Field, model_validator
 
-from millrace.control import connections, mapping_views, objects, pipelines
-from millrace.control.connections import Connection
+from millrace.control.connecting import connections
+from millrace.control.connecting.connections import Connection
 from millrace.control.home import Home
-from millrace.control.mapping_versions import latest
-from millrace.control.objects import Object
-from millrace.control.pipelines import Pipeline
+from millrace.control.mapper import mapping_views
+from millrace.control.mapper.mapping_versions import latest
+from millrace.control.pipeline import objects, pipelines
+from millrace.control.pipeline.objects import Object
+from millrace.control.pipeline.pipelines import Pipeline
 from millrace.data.columns import INSIDE
 from millrace.engine.mapping import Mapping
 from millrace.errors import ConfigError

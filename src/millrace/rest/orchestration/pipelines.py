@@ -9,14 +9,20 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field
 
 from millrace.connect import registry
-from millrace.control import authors, connections, health, jobs, lateness, lifecycle, pipelines, schedule
-from millrace.control.authors import Authors
-from millrace.control.connections import Connection
+from millrace.control.alerting import lateness
+from millrace.control.connecting import connections
+from millrace.control.connecting.connections import Connection
+from millrace.control.database.pages import Page
 from millrace.control.home import Home
-from millrace.control.jobs import ACTIVE, Job
-from millrace.control.pages import Page
-from millrace.control.pipelines import Pipeline, Wish
-from millrace.control.schedule import Schedule
+from millrace.control.observing import health
+from millrace.control.people import authors
+from millrace.control.people.authors import Authors
+from millrace.control.pipeline import lifecycle, pipelines
+from millrace.control.pipeline.pipelines import Pipeline, Wish
+from millrace.control.running import jobs
+from millrace.control.running.jobs import ACTIVE, Job
+from millrace.control.scheduling import schedule
+from millrace.control.scheduling.schedule import Schedule
 from millrace.control.settings import workspace
 from millrace.engine.failures import FailurePolicy
 from millrace.engine.policy import PRESETS, Policy

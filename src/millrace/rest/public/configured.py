@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from millrace.control import object_actions, objects, query_modes
 from millrace.control.home import Home
-from millrace.control.objects import Object
+from millrace.control.pipeline import object_actions, objects, query_modes
+from millrace.control.pipeline.objects import Object
 from millrace.errors import ConfigError
 from millrace.rest.public.shapes import Asked
 from millrace.rest.public.wording import worded

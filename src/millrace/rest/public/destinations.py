@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import Field
 
-from millrace.control import connections, files, health, lifecycle
-from millrace.control.connections import Connection
+from millrace.control.connecting import connections, files
+from millrace.control.connecting.connections import Connection
 from millrace.control.home import Home
-from millrace.control.table_stats import table_stats
+from millrace.control.observing import health
+from millrace.control.observing.table_stats import table_stats
+from millrace.control.pipeline import lifecycle
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened

@@ -7,7 +7,7 @@ from typing import Any
 
 from millrace.connect import registry
 from millrace.connect.source import Source
-from millrace.control.connections import Kind
+from millrace.control.connecting.connections import Kind
 from millrace.errors import ConfigError, EnvironmentProblem
 from millrace.rest.public.shapes import Told
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import Field, model_validator
 
-from millrace.control import lifecycle, mapping_views, mappings, pipelines
 from millrace.control.home import Home
-from millrace.control.mapping_plans import By
+from millrace.control.mapper import mapping_views, mappings
+from millrace.control.mapper.mapping_plans import By
+from millrace.control.pipeline import lifecycle, pipelines
 from millrace.data.columns import INSIDE
 from millrace.engine.standing import ApiStatus
 from millrace.rest.asking import KeyRoute

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from fastapi import Query
 from pydantic import Field
 
-from millrace.control import object_actions, objects, pipelines, query_modes
-from millrace.control.object_stats import object_stats
-from millrace.control.objects import IngestionStatus, Object
-from millrace.control.pages import cut
+from millrace.control.database.pages import cut
+from millrace.control.pipeline import object_actions, objects, pipelines, query_modes
+from millrace.control.pipeline.object_stats import object_stats
+from millrace.control.pipeline.objects import IngestionStatus, Object
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute

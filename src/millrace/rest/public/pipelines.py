@@ -11,22 +11,16 @@ from pydantic import AliasChoices, Field
 from millrace.connect import registry
 from millrace.connect.destination import Strategy
 from millrace.connect.frequency import FOLLOWING_S
-from millrace.control import (
-    connections,
-    files,
-    health,
-    jobs,
-    lifecycle,
-    object_actions,
-    pipelines,
-    positions,
-    schedule,
-)
-from millrace.control.connections import Connection
+from millrace.control.connecting import connections, files
+from millrace.control.connecting.connections import Connection
+from millrace.control.database.pages import Page
 from millrace.control.home import Home
-from millrace.control.pages import Page
-from millrace.control.pipelines import Pipeline, Wish
-from millrace.control.priority import Priority
+from millrace.control.observing import health
+from millrace.control.pipeline import lifecycle, object_actions, pipelines, positions
+from millrace.control.pipeline.pipelines import Pipeline, Wish
+from millrace.control.running import jobs
+from millrace.control.scheduling import schedule
+from millrace.control.scheduling.priority import Priority
 from millrace.control.settings import workspace
 from millrace.data.batch import JSON
 from millrace.errors import ConfigError, MillraceError

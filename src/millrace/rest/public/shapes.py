@@ -8,8 +8,8 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.control.db import moment_ms
-from millrace.control.pages import Page
+from millrace.control.database.db import moment_ms
+from millrace.control.database.pages import Page
 from millrace.rest.cursors import sealed
 
 T = TypeVar("T")

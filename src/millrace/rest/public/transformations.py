@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Response
 from pydantic import AliasChoices, Field, model_validator
 
-from millrace.control import pipelines, transformations, trials
 from millrace.control.home import Home
-from millrace.control.trials import Event, Outcome
+from millrace.control.pipeline import pipelines
+from millrace.control.transforming import transformations, trials
+from millrace.control.transforming.trials import Event, Outcome
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.later import Addresses

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import Field
 
-from millrace.control import users
-from millrace.control.roles import Role
-from millrace.control.users import User
+from millrace.control.people import users
+from millrace.control.people.roles import Role
+from millrace.control.people.users import User
 from millrace.errors import ConfigError
 from millrace.rest.asking import KeyRoute
 from millrace.rest.cursors import opened

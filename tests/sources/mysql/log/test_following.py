@@ -14,7 +14,8 @@ from tests.sources.mysql.log.site import Site, shop, site
 
 from millrace.connect.mysql.session import Session
 from millrace.connect.source import Reading
-from millrace.control import records, runs
+from millrace.control.books import records
+from millrace.control.running import runs
 from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.database import MySQL
 from millrace.sources.mysql.log import history, log, presence, server

@@ -15,7 +15,8 @@ from tests.sources.mysql.log.site import Site, database_of, site
 
 from millrace.connect.log import Followed, Following
 from millrace.connect.source import Context, Note, Retention, Verdict
-from millrace.control import log_watch, runs
+from millrace.control.alerting import log_watch
+from millrace.control.running import runs
 from millrace.data.batch import Checkpoint
 from millrace.errors import ConfigError, MillraceError, Transient
 from millrace.sources.mysql.config import Config

@@ -11,7 +11,8 @@ from tests.mariadb import Database
 from tests.sources.mysql.log.site import Site, shop, site
 
 from millrace.connect.log import LOG
-from millrace.control import crews, positions
+from millrace.control.pipeline import positions
+from millrace.control.running import crews
 from millrace.errors import ConfigError, Transient
 from millrace.sources.mysql.log import reading
 

@@ -12,7 +12,7 @@ import pytest
 from tests.postgres import Database
 from tests.sources.site import PIPELINE, Followed
 
-from millrace.control import lifecycle, pipelines
+from millrace.control.pipeline import lifecycle, pipelines
 
 
 @dataclass

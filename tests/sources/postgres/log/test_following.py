@@ -12,8 +12,12 @@ from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, site
 
 from millrace.connect.source import Context
-from millrace.control import connections, log_watch, object_actions, records, runs
-from millrace.control.ledger import Books
+from millrace.control.alerting import log_watch
+from millrace.control.books import records
+from millrace.control.books.ledger import Books
+from millrace.control.connecting import connections
+from millrace.control.pipeline import object_actions
+from millrace.control.running import runs
 from millrace.errors import ConfigError
 from millrace.sources.postgres.log.messages import Messages
 from millrace.sources.postgres.log.wire import lsn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 
-from millrace.control import records
+from millrace.control.books import records
 
 __all__ = ["site"]
 

@@ -15,8 +15,9 @@ from tests.sources.postgres.following import source
 from tests.sources.postgres.log.site import Site, log_kept, site
 from tests.sources.site import PIPELINE
 
-from millrace.control import objects, runs
-from millrace.control.ledger import Books
+from millrace.control.books.ledger import Books
+from millrace.control.pipeline import objects
+from millrace.control.running import runs
 from millrace.engine import ingest
 from millrace.engine.ledger import Commit
 from millrace.errors import MillraceError

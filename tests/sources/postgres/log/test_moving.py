@@ -7,7 +7,7 @@ from tests.postgres import Database
 from tests.sources.postgres.conftest import shop
 from tests.sources.postgres.log.site import Site, site
 
-from millrace.control import object_actions, positions
+from millrace.control.pipeline import object_actions, positions
 from millrace.errors import ConfigError
 
 __all__ = ["shop", "site"]

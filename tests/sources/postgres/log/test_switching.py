@@ -10,7 +10,9 @@ from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 from tests.sources.site import PIPELINE
 
-from millrace.control import connections, object_actions, runs
+from millrace.control.connecting import connections
+from millrace.control.pipeline import object_actions
+from millrace.control.running import runs
 from millrace.data.batch import LoadMode
 from millrace.errors import ConfigError
 

@@ -9,7 +9,9 @@ from tests.postgres import Database
 from tests.sources.postgres.log.site import Site, site
 from tests.sources.site import PIPELINE
 
-from millrace.control import object_actions, positions, records, runs
+from millrace.control.books import records
+from millrace.control.pipeline import object_actions, positions
+from millrace.control.running import runs
 from millrace.sources.postgres.log import untold
 
 __all__ = ["site"]

@@ -1,0 +1,1 @@
+"""Pipelines as code: YAML files that are read, applied and written."""

@@ -1,0 +1,1 @@
+"""The control database: its tables, its transactions, and how it is brought up to date."""

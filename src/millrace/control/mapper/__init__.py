@@ -1,0 +1,1 @@
+"""The Schema Mapper: mappings, their versions, and what people do to them."""

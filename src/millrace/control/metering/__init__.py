@@ -1,0 +1,1 @@
+"""How many rows count, and what limits say of it."""

@@ -1,0 +1,1 @@
+"""How all is going, for people who look and systems that watch."""

@@ -1,0 +1,1 @@
+"""Who works here: teams, users, what each may, and how they come in."""

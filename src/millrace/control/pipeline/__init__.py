@@ -1,0 +1,1 @@
+"""Pipelines and their objects: what people decide for them, from draft to deletion."""

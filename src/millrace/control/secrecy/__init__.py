@@ -1,0 +1,1 @@
+"""Secrets: sealed where they are kept, taken out of what is shown."""

@@ -1,0 +1,1 @@
+"""Transformations: versions that are kept, and trials of what is not deployed yet."""
