@@ -28,7 +28,7 @@ from millrace.control.pipeline import lifecycle, pipelines, positions, simulatio
 from millrace.errors import ConfigError, Forbidden
 
 NOBODY = Actor("user", "nobody@example.com")
-# Modules of `control` by the last part of their names. What faces ask for is made of them; migrations are not asked for.
+# Modules of `control` by the last part of their names. Faces ask for what is made of them, nobody for migrations.
 MODULES = {
     found.name.rpartition(".")[2]: found.name
     for found in pkgutil.walk_packages(millrace.control.__path__, "millrace.control.")
