@@ -56,9 +56,9 @@ def test_of_a_connection(home: Home, clevertap: dict[str, Any]) -> None:
         assert sent() == (COLLECTOR, "own")
     assert sent() == (None, clevertap["passcode"])
     connections.change(editor(home), "source", "app", config=elsewhere)
-    with meanwhile(home, "connections", saved):
+    with meanwhile(home, "connections", saved), pytest.raises(ConfigError, match="by somebody else"):
         connections.change(editor(home), "source", "app", config=kept, keep_secrets=True)
-    assert sent() == (COLLECTOR, "own")
+    assert sent() == (None, clevertap["passcode"])
 
 
 def test_of_a_channel(home: Home) -> None:

@@ -752,7 +752,7 @@ def test_a_load_mode_that_is_changed_holds_for_tables_that_are_filled_anew(build
 def test_a_load_mode_that_is_changed_before_there_is_a_row_holds(build: Callable[..., World], tables: str):
     world = build("Charged", source_config={"tables": tables})
     world.run()
-    pipelines.change(world.home, "clevertap", replace(pipelines.find(world.home, "clevertap").wish, load_mode="append"))
+    pipelines.change(world.home, "clevertap", lambda now: replace(now.wish, load_mode="append"))
     put(world, *(event("Charged", START - timedelta(hours=1)) for _ in range(2)))
     assert "load_mode_kept" not in {note.code for note in world.run().notes}
     assert len(world.rows("events" if tables == "one" else "charged")) == 2
@@ -766,7 +766,7 @@ def test_a_load_mode_that_is_changed_while_tables_are_filled_anew_holds_for_none
     world.simulator.faults.set([{"effect": "server_error", "event": "Search"}])
     runs.resync(world.home, "clevertap", mode="drop-and-load", clock=world.clock)
     world.simulator.faults.clear()
-    pipelines.change(world.home, "clevertap", replace(pipelines.find(world.home, "clevertap").wish, load_mode="append"))
+    pipelines.change(world.home, "clevertap", lambda now: replace(now.wish, load_mode="append"))
     world.run()
     # The source reads for all tables of an object alike, and rows of one came for a merge already.
     for device in names.values():

@@ -161,8 +161,8 @@ def change(
         if hidden is not None:
             values["sealed"] = sealing.seal(home, connection, connections.c.sealed, old.id, hidden)
         mine = sa.update(connections).where(connections.c.id == old.id)
-        if config is not None:
-            # Secrets that stay are those that were read with it.
+        if keep_secrets:
+            # Secrets that stay are those that were read before.
             mine = mine.where(connections.c.changed_at == old.changed_at)
         if (row := connection.execute(mine.values(values).returning(connections)).one_or_none()) is None:
             raise ConfigError(
