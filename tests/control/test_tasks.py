@@ -265,6 +265,33 @@ def test_of_12_sources_3_may_have_priority_and_a_second_pipeline_of_one_of_them_
     assert lifecycle.prioritize(home, "p3", "HIGH").priority == "HIGH"
 
 
+def test_of_many_that_shall_be_first_at_the_same_time_as_many_are_as_may(
+    home: Home, clevertap: dict[str, Any], tmp_path: Any
+):
+    connections.create(home, "destination", "warehouse", "duckdb", {"path": str(tmp_path / "w.duckdb")})
+    names = [f"p{number}" for number in range(4)]
+    for name in names:
+        project = f"AA{name[1]}-BBB-CCCC"
+        connections.create(home, "source", name, "clevertap", clevertap | {"project_id": project})
+        pipelines.create(home, Wish(name, name, "warehouse", table_prefix=name))
+    start, refused = threading.Barrier(len(names)), list[str]()
+
+    def attempt(name: str) -> None:
+        start.wait()
+        try:
+            lifecycle.prioritize(home, name, "HIGH")
+        except ConfigError as error:
+            refused.append(error.code)
+
+    threads = [threading.Thread(target=attempt, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [pipelines.find(home, name).priority for name in names].count("HIGH") == 1
+    assert refused == ["too_many_high"] * 3
+
+
 def test_an_object_of_its_own_schedule_waits_for_the_pipeline_and_is_not_left_out_for_it(
     scheduled: Home, monkeypatch: pytest.MonkeyPatch
 ):

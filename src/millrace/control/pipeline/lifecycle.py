@@ -121,13 +121,15 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
     found = pipelines.find(home, name)
     if found.priority == wanted:
         return found
-    if wanted == "HIGH":
-        every = pipelines.listed(home)
-        high = {one.name for one in every if one.priority == "HIGH"} | {name}
-        percent = workspace(home.database).high_priority_percent
-        must_be_few({one.name: account(home, one.source_id) for one in every}, high, percent, name)
     now = home.database.now()
     with home.database.transaction() as connection:
+        if wanted == "HIGH":
+            # Of two that shall be first at the same time the second one counts the other.
+            connection.execute(sa.select(table.c.id).order_by(table.c.id).with_for_update(key_share=True))
+            every = pipelines.listed(home)
+            high = {one.name for one in every if one.priority == "HIGH"} | {name}
+            percent = workspace(home.database).high_priority_percent
+            must_be_few({one.name: account(home, one.source_id) for one in every}, high, percent, name)
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
         # Somebody else may have given it another schedule meanwhile.
         if (new := pipelines.held(connection, found.id)) is not None:
