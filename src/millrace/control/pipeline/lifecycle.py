@@ -126,10 +126,10 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
         if wanted == "HIGH":
             # Of two that shall be first at the same time the second one counts the other.
             connection.execute(sa.select(table.c.id).order_by(table.c.id).with_for_update(key_share=True))
-            every = pipelines.listed(home)
-            high = {one.name for one in every if one.priority == "HIGH"} | {name}
+            every = {one.id: one for one in pipelines.listed(home)} | {found.id: found}
+            high = {id_ for id_, one in every.items() if one.priority == "HIGH"} | {found.id}
             percent = workspace(home.database).high_priority_percent
-            must_be_few({one.name: account(home, one.source_id) for one in every}, high, percent, name)
+            must_be_few({id_: account(home, one.source_id) for id_, one in every.items()}, high, percent, name)
         connection.execute(sa.update(table).where(table.c.id == found.id).values(priority=wanted, changed_at=now))
         # Somebody else may have given it another schedule meanwhile.
         if (new := pipelines.held(connection, found.id)) is not None:
@@ -141,7 +141,7 @@ def prioritize(home: Home, name: str, wanted: Priority) -> Pipeline:
 
 def must_be_few(accounts: Mapping[str, str], high: Collection[str], percent: int, name: str) -> None:
     """Raises ConfigError "too_many_high", which speaks of the pipeline ``name``, where those of priority HIGH read from
-    more than so many percent of the accounts. ``accounts``: from which one each pipeline reads."""
+    more than so many percent of the accounts. ``accounts``: from which one each pipeline reads, by what names it."""
     every = set(accounts.values())
     most = priority.allowed(every, percent)
     if len({accounts[one] for one in high}) > most:
