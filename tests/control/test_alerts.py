@@ -656,7 +656,7 @@ def test_of_an_alert_that_is_over_only_that_is_sent_again(home: Home, saved: Des
     hook.received.clear()
     listed = alerts.deliveries(home, state="failed").items
     assert [(one.occasion, one.again) for one in listed] == [("recovered", True), ("raised", False)]
-    # The one of the two that was told first heard of the trouble, and so not of its end.
+    # Whichever was sent to first heard of the trouble, and did not hear of its end; the other one did not hear of it.
     heard, other = (one.channel for one in listed)
     assert {heard, other} == {"hook", "other"}
     (again,) = alerts.resend(home, alert.id)

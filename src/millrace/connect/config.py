@@ -70,6 +70,7 @@ class Settings(BaseModel):
     @classmethod
     def names_in(cls, path: str) -> ListedNames:
         """What the file at ``path`` says, before anything is saved. Raises ConfigError with the key as its path."""
+        # For its author: of a connector whose settings have such a file, and that does not say how it is read.
         raise NotImplementedError(f"{cls.__module__} names a file of names, and does not read it")
 
     @classmethod

@@ -312,6 +312,7 @@ class Source(ABC, Generic[C]):
 
     def listed_names(self) -> ListedNames:
         """What becomes of each name that is read, where the system is asked for names (`Settings.asks_for_names`)."""
+        # For its author: of a connector whose settings ask for names, and that does not answer.
         raise NotImplementedError(f"{self.title} is not asked for names")
 
     def vanished(self, names: Sequence[str]) -> list[Stream]:  # noqa: ARG002  for those that keep no log of files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field
 from millrace.connect import registry
 from millrace.connect.destination import Strategy
 from millrace.connect.frequency import FOLLOWING_S
+from millrace.connect.source import Context
 from millrace.control.connecting import connections, files
 from millrace.control.connecting.connections import Connection
 from millrace.control.database.pages import Page
@@ -179,8 +180,8 @@ def pipeline_created(home: CreatingPipelines, body: NewPipeline) -> Data[Pipelin
         config = files.placed(home, connections.config_class("source", type_), body.source_config)
         source = connections.create(home, "source", name, type_, config)
     usual = registry.source(type_).frequency(legacy=workspace(home.database).legacy_frequency)
-    mode = connections.config_class("source", type_).model_fields.get("ingestion_mode")
-    follows = mode is not None and source.config.get("ingestion_mode", mode.default) == "log"
+    with closing(connections.build_source(home, source.id, Context())) as built:
+        follows = built.log() is not None
     wish = Wish(
         name=name,
         source=source.name,
