@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ def as_typed(*words: str) -> str:
     import shlex
 
     return shlex.join(("millrace", *words))
+
+
+def in_words(cause: BaseException) -> str:
+    """What an error of the system or of a library says, without the system's number for it."""
+    return _ERRNO.sub("", str(cause))
 
 
 class MillraceError(Exception):

@@ -1,6 +1,6 @@
 """Other programs that load a table of one database into another, each a process of its own.
 
-    python -m tests.bench.database_peers dlt-pyarrow|dlt-connectorx|sling URL TABLE TARGET SCRATCH
+    python -m tests.bench.database_peers dlt-pyarrow|dlt-connectorx|dlt-connectorx-stream|sling URL TABLE TARGET SCRATCH
 
 ``SCRATCH``: a folder for what they leave behind. What fails says so on stderr, and is told in the results.
 """
@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 
-def dlt(url: str, table: str, target: str, scratch: str, backend: Literal["pyarrow", "connectorx"]) -> None:
-    """dlt's `sql_database`; into DuckDB a file, into PostgreSQL a database."""
+def dlt(
+    url: str, table: str, target: str, scratch: str, backend: Literal["pyarrow", "connectorx"], stream: bool = False
+) -> None:
+    """dlt's `sql_database`; into DuckDB a file, into PostgreSQL a database. ``stream``: ConnectorX hands over pieces,
+    which dlt does not ask of it unless told."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
     import dlt
@@ -26,7 +29,7 @@ def dlt(url: str, table: str, target: str, scratch: str, backend: Literal["pyarr
 
     destination = dlt.destinations.postgres(target) if "://" in target else dlt.destinations.duckdb(target)
     driver = "+pymysql://" if url.startswith("mysql") else "+psycopg://"
-    streamed: dict[str, Any] = {"backend_kwargs": {"return_type": "arrow_stream"}} if backend == "connectorx" else {}
+    streamed: dict[str, Any] = {"backend_kwargs": {"return_type": "arrow_stream"}} if stream else {}
     rows = sql_table(url.replace("://", driver), table=table, backend=backend, chunk_size=50_000, **streamed)
     pipeline = dlt.pipeline("bench", pipelines_dir=scratch, destination=destination, dataset_name="peer")
     pipeline.run(rows, write_disposition="replace").raise_on_failed_jobs()
@@ -55,6 +58,7 @@ def sling(url: str, table: str, target: str, scratch: str) -> None:
 PEERS: dict[str, Callable[[str, str, str, str], None]] = {
     "dlt-pyarrow": partial(dlt, backend="pyarrow"),
     "dlt-connectorx": partial(dlt, backend="connectorx"),
+    "dlt-connectorx-stream": partial(dlt, backend="connectorx", stream=True),
     "sling": sling,
 }
 

@@ -2,7 +2,7 @@
 
 python -m tests.bench.databases                       5,000,000 rows, writes docs/databases.md
 python -m tests.bench.databases --rows 2000000        the same with fewer rows; about twelve minutes on two cores
-python -m tests.bench.databases --memory              and the memory that 1,000,000 and 10,000,000 rows take
+python -m tests.bench.databases --memory              and the memory that 1,000,000 to 20,000,000 rows take
 python -m tests.bench.databases --quick               50,000 rows once (--memory: and ten times as many); writes nothing
 python -m tests.bench.databases --only mysql-duckdb   one way; writes nothing
 """
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ from tests.bench.report import Detail, Line
 
 # A load so small that its time is the time to start.
 SMALL = 1_000
-MEMORY_ROWS = (1_000_000, 10_000_000)
+MEMORY_ROWS = (1_000_000, 10_000_000, 20_000_000)
 QUICK = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From a kind of database into another. ``goal``: share of the floor; ``ahead``: times a peer."""
+    """From a kind of database into another. ``goal``: share of the floor; ``ahead``: times a peer; ``near``: the peers
+    that come nearest. They get all rows, since a large load of theirs is not as much slower as it is larger."""
 
     title: str
     source: str
@@ -42,18 +44,23 @@ class Way:
     floor: str
     goal: float
     ahead: int
+    near: tuple[str, ...]
 
+
+_CONNECTORX = ("dlt-connectorx", "dlt-connectorx-stream")
 
 WAYS = {
-    "postgres-duckdb": Way("PostgreSQL → DuckDB", "postgres", "duckdb", "ADBC → DuckDB", 0.8, 2),
-    "postgres-postgres": Way("PostgreSQL → PostgreSQL", "postgres", "postgres", "binary COPY → binary COPY", 0.7, 4),
-    "mysql-duckdb": Way("MySQL → DuckDB", "mysql", "duckdb", "ConnectorX → DuckDB", 0.8, 2),
+    "postgres-duckdb": Way("PostgreSQL → DuckDB", "postgres", "duckdb", "ADBC → DuckDB", 0.8, 2, _CONNECTORX),
+    "postgres-postgres": Way(
+        "PostgreSQL → PostgreSQL", "postgres", "postgres", "binary COPY → binary COPY", 0.7, 4, ("sling",)
+    ),
+    "mysql-duckdb": Way("MySQL → DuckDB", "mysql", "duckdb", "ConnectorX → DuckDB", 0.8, 2, _CONNECTORX),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another program, and the most rows that it is given: the slower it is, the fewer."""
+    """Another program, and the most rows that it is given where it is not near: the slower it is, the fewer."""
 
     title: str
     rows: int
@@ -62,6 +69,7 @@ class Peer:
 PEERS = {
     "dlt-pyarrow": Peer("dlt by pyarrow", 200_000),
     "dlt-connectorx": Peer("dlt by ConnectorX", 400_000),
+    "dlt-connectorx-stream": Peer("dlt by ConnectorX, streamed", 400_000),
     "sling": Peer("Sling", 200_000),
 }
 
@@ -181,7 +189,7 @@ class Bench:
     def speed(self, name: str, peers: Sequence[str]) -> None:
         """Rows a second of all, in turns."""
         way, rows = WAYS[name], self.rows
-        sizes = {peer: min(rows, PEERS[peer].rows) for peer in peers}
+        sizes = {peer: rows if peer in way.near else min(rows, PEERS[peer].rows) for peer in peers}
         say(f"making tables for {way.title}")
         for size in {rows, SMALL, *sizes.values()} if peers else {rows}:
             self.source(way.source).table(size)
@@ -192,7 +200,7 @@ class Bench:
             "Millrace": lambda: self.millrace(way, rows),
         }
         for peer, most in sizes.items():
-            for size in (SMALL, most):
+            for size in (SMALL, most) if most < rows else (most,):
                 parties[_party(peer, size)] = lambda peer=peer, size=size: self.peer(peer, way, size)
                 failed[_party(peer, size)] = ""
         ran = measure.turns(parties, self.repeats, failed)
@@ -210,8 +218,8 @@ class Bench:
         )
         for peer, most in sizes.items():
             few, many = _party(peer, SMALL), _party(peer, most)
-            why = failed[few] or failed[many]
-            self.lines.append(beside(way, PEERS[peer], rows, ours, most, ran[few], ran[many], why))
+            why = failed.get(few, "") or failed[many]
+            self.lines.append(beside(way, PEERS[peer], rows, ours, most, ran.get(few, ()), ran[many], why))
 
     def memory(self, name: str, sizes: Sequence[int]) -> None:
         """Peak memory does not grow with the number of rows."""
@@ -224,17 +232,17 @@ class Bench:
             peaks += [measure.peak_bytes(runs) for runs in ran.values()]
             if rows != self.rows:
                 self.source(way.source).drop(rows)
-        less, more = peaks
-        self.lines.append(
-            Line(
-                f"Peak memory of {way.title}, {sizes[1]:,} rows",
-                f"{more / 1e6:,.0f} MB",
-                f"of {sizes[0]:,} rows {less / 1e6:,.0f} MB",
-                f"{more / less:.2f} ×",
-                "the same",
-                more <= 1.1 * less,
+        for (few, less), (many, more) in pairwise(zip(sizes, peaks, strict=True)):
+            self.lines.append(
+                Line(
+                    f"Peak memory of {way.title}, {many:,} rows",
+                    f"{more / 1e6:,.0f} MB",
+                    f"of {few:,} rows {less / 1e6:,.0f} MB",
+                    f"{more / less:.2f} ×",
+                    "the same",
+                    more <= 1.1 * less,
+                )
             )
-        )
 
 
 def _party(peer: str, rows: int) -> str:
@@ -245,13 +253,16 @@ def beside(
     way: Way, peer: Peer, rows: int, ours: float, most: int, few: Sequence[Ran], many: Sequence[Ran], failed: str
 ) -> Line:
     """Millrace beside a peer, or why that did not run: as many rows, each from its start to its end. A peer that got
-    ``most`` rows needs as long for each further one as for each beyond the small load."""
+    fewer, ``most`` of them, needs as long for each further one as for each beyond the small load."""
     what = f"The same beside {peer.title}"
     if failed:
         say(f"  {peer.title} did not run: {failed}")
         return Line(what, f"{ours:,.0f} rows/s", f"did not run: {_reason(failed)}")
-    start, longer = measure.seconds(few), max(measure.seconds(many) - measure.seconds(few), 0.01)
-    theirs = rows / (start + (rows - SMALL) * longer / (most - SMALL))
+    if most == rows:
+        theirs = rows / measure.seconds(many)
+    else:
+        start, longer = measure.seconds(few), max(measure.seconds(many) - measure.seconds(few), 0.01)
+        theirs = rows / (start + (rows - SMALL) * longer / (most - SMALL))
     return Line(
         what,
         f"{ours:,.0f} rows/s",
@@ -300,10 +311,11 @@ NOTES = (
     "**Floor**: the fastest bare loop that was found: ADBC's stream into `CREATE TABLE … AS SELECT`; a pipe from "
     "binary COPY to binary COPY; ConnectorX's stream, whose driver is written in Rust, into `CREATE TABLE … AS SELECT` "
     "(drivers that make rows of Python take twice as long). Each does none of what Millrace does beside.",
-    "**dlt**: its `sql_database` with the backends pyarrow and ConnectorX (a stream), pieces of 50,000 rows, "
-    "replacing. **Sling**: the newest program of its own that PyPI has, full refresh, into DuckDB by files. Each gets "
-    "fewer rows, as said below. For as many as Millrace it is charged the time that it needs for "
-    f"{SMALL:,} rows, its start among that, and for each row more as long as for each between the two loads below.",
+    "**dlt**: its `sql_database` with the backends pyarrow, in pieces of 50,000 rows, and ConnectorX, as it is by "
+    "itself (all rows at once) and with the setting that makes it a stream; replacing. **Sling**: the newest program "
+    "of its own that PyPI has, full refresh, into DuckDB by files. Those that come nearest get as many rows as "
+    "Millrace, the others fewer, as said below: for as many they are charged the time that they need for "
+    f"{SMALL:,} rows, their start among that, and for each row more as long as for each between the two loads below.",
     "**Peak memory**: the most that the process had resident, DuckDB inside it included, and the most that each of its "
     "processes had, added up. What they share, Python and libraries, counts once.",
 )
@@ -329,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in wanted.only or WAYS:
             bench.speed(name, () if wanted.without_peers else tuple(PEERS))
             if wanted.memory:
-                bench.memory(name, (QUICK, 10 * QUICK) if wanted.quick else MEMORY_ROWS)
+                bench.memory(name, (QUICK, 10 * QUICK, 20 * QUICK) if wanted.quick else MEMORY_ROWS)
     print(report.table(bench.lines))
     if not (wanted.quick or wanted.only or wanted.without_peers):
         say(f"wrote {report.write(PAGE, bench.lines, bench.details, NOTES).relative_to(report.ROOT)}")

@@ -26,6 +26,11 @@ def test_a_peer_is_charged_its_start_once_and_each_row_of_a_whole_load() -> None
     assert (line.beside, line.ratio, line.met) == ("80,100 rows/s", "2.5 ×", True)
 
 
+def test_a_peer_with_as_many_rows_is_charged_what_it_took() -> None:
+    line = databases.beside(WAY, PEER, 800_000, 200_000, 800_000, (), [Ran(8, 1, 1, "")], "")
+    assert (line.beside, line.ratio, line.met) == ("100,000 rows/s", "2.0 ×", True)
+
+
 def test_a_peer_that_cannot_run_stands_in_the_table_with_the_reason() -> None:
     with pytest.raises(measure.Failed) as told:
         measure.run([sys.executable, "-c", CHAIN])

@@ -237,7 +237,7 @@ def take(
 def keep(picture: Path, into: Path) -> None:
     """The picture in at most 256 colours: screens have few, and a repository keeps every version."""
     with Image.open(picture) as whole:
-        small = whole.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small = whole.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(into / picture.name, optimize=True)
 
 

@@ -15,7 +15,7 @@ from millrace.cli.nouns import noun
 from millrace.cli.pipelines import ANY, PIPELINE, YES, confirmed, each, ended
 from millrace.cli.text import ago, bold, count, dim, table
 from millrace.data.dataclass import dataclass
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, in_words
 
 if TYPE_CHECKING:
     from millrace.control.books.records import RunRecord
@@ -242,7 +242,7 @@ def _content(file: Path) -> Content:
         with file.open("rb"):
             return Content(file)
     except OSError as cause:
-        raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
+        raise ConfigError(f"{file} cannot be read: {in_words(cause)}", code="file_unreadable") from cause
 
 
 def _stage(typed: str | None) -> Stage | None:

@@ -23,7 +23,16 @@ from millrace.control.desk import Card, Content, Errand, Operation, Watch
 from millrace.control.wire import ARROW, decode, encode
 from millrace.data import json_text
 from millrace.engine.meter import Meter
-from millrace.errors import AuthError, ConfigError, EnvironmentProblem, Forbidden, MillraceError, Problem, Transient
+from millrace.errors import (
+    AuthError,
+    ConfigError,
+    EnvironmentProblem,
+    Forbidden,
+    MillraceError,
+    Problem,
+    Transient,
+    in_words,
+)
 
 if TYPE_CHECKING:
     from millrace.control.as_code.apply import Applied
@@ -295,13 +304,13 @@ def _translated(url: str) -> Generator[None]:
         yield
     except (httpx.ReadError, httpx.RemoteProtocolError, httpx.ReadTimeout) as cause:
         raise EnvironmentProblem(
-            f"the answer of the server at {url} was lost: {cause}",
+            f"the answer of the server at {url} was lost: {in_words(cause)}",
             hint="Nobody here knows whether it was done: look at what is there before you ask again.",
             code="answer_lost",
         ) from cause
     except (httpx.TransportError, httpx.InvalidURL) as cause:
         raise EnvironmentProblem(
-            f"the server at {url} cannot be reached: {cause}",
+            f"the server at {url} cannot be reached: {in_words(cause)}",
             hint="Is `millrace serve` running there, and is the URL right (--url or MILLRACE_URL)?",
             code="no_server",
         ) from cause

@@ -12,7 +12,7 @@ import typer
 from millrace.cli.face import Face, command
 from millrace.cli.nouns import noun
 from millrace.cli.text import bold
-from millrace.errors import ConfigError
+from millrace.errors import ConfigError, in_words
 
 if TYPE_CHECKING:
     from millrace.control.operations.sign_on import Held
@@ -111,7 +111,7 @@ def _metadata(given: str) -> str:
         return Path(given).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise ConfigError(
-            f"the metadata in {given} cannot be read: {cause}",
+            f"the metadata in {given} cannot be read: {in_words(cause)}",
             hint="Give the file that the provider offers, or its URL.",
             code="no_file",
         ) from None

@@ -15,7 +15,7 @@ import paramiko
 
 from millrace.connect.reach import Reach, resolved
 from millrace.connect.ssh import SshSettings
-from millrace.errors import AuthError, ConfigError, MillraceError, Transient
+from millrace.errors import AuthError, ConfigError, MillraceError, Transient, in_words
 
 _CHUNK_BYTES = 1 << 16
 _ALIVE_S = 30
@@ -97,12 +97,14 @@ def signed_in(login: SshSettings, reach: Reach, timeout_s: float) -> paramiko.Tr
     try:
         address = resolved(host, login.ssh_port, reach.stores)[0]
     except (OSError, UnicodeError) as cause:
-        raise ConfigError(f"the host of {where} is not known: {cause}", path="ssh_host", code="ssh_host") from cause
+        raise ConfigError(
+            f"the host of {where} is not known: {in_words(cause)}", path="ssh_host", code="ssh_host"
+        ) from cause
     try:
         wire = socket.create_connection((address, login.ssh_port), timeout_s)
         transport = paramiko.Transport(wire)
     except OSError as cause:
-        raise Transient(f"{where} cannot be reached: {cause}", hint="Check ssh_host and ssh_port.") from cause
+        raise Transient(f"{where} cannot be reached: {in_words(cause)}", hint="Check ssh_host and ssh_port.") from cause
     try:
         transport.set_keepalive(_ALIVE_S)
         transport.start_client(timeout=timeout_s)
@@ -113,7 +115,9 @@ def signed_in(login: SshSettings, reach: Reach, timeout_s: float) -> paramiko.Tr
         raise
     except (paramiko.SSHException, EOFError, OSError) as cause:
         transport.close()
-        raise Transient(f"{where} does not answer as an SSH server does: {cause}", hint="Check ssh_port.") from cause
+        raise Transient(
+            f"{where} does not answer as an SSH server does: {in_words(cause)}", hint="Check ssh_port."
+        ) from cause
     return transport
 
 

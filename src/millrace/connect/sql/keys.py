@@ -55,10 +55,14 @@ class Known:
 
     def condensed(self) -> Known:
         """The same keys, all of them in spans, which part at the widest gaps."""
-        starts, ends = (np.sort(np.concatenate([some, self.hashes])) for some in (self.starts, self.ends))
+        starts, ends = (
+            np.sort(np.concatenate([some, self.hashes]), kind="stable") for some in (self.starts, self.ends)
+        )
         gaps = starts[1:] - ends[:-1]
-        wide = gaps > np.partition(gaps, -MOST_SPANS)[-MOST_SPANS] if len(gaps) > MOST_SPANS else gaps > 1
-        places = np.flatnonzero(wide)
+        places = np.flatnonzero(gaps > 1)
+        if len(places) > MOST_SPANS:
+            left = gaps[places]
+            places = places[left > np.partition(left, -MOST_SPANS)[-MOST_SPANS]]
         return Known(_NONE, starts[np.append(0, places + 1)], ends[np.append(places, len(ends) - 1)])
 
 
@@ -85,7 +89,9 @@ class Arriving:
         self.fit = found is not None and self._size <= MOST_KEYS
         if found is not None:
             self._ordered = self._ordered and pa.types.is_integer(values.type)
-            found.sort()
+            # Keys mostly come in their order, which is seen in a hundredth of the time that sorting takes then.
+            if not bool((found[1:] >= found[:-1]).all()):
+                found.sort()
             self._parts.append(found)
         return self.fit
 

@@ -23,7 +23,7 @@ from millrace.engine.ingest import ingest
 from millrace.engine.meter import Meter
 from millrace.engine.replay import NUMBER, Return, mended, replayed
 from millrace.engine.stage import Draft, Stage
-from millrace.errors import ConfigError, MillraceError, Stale
+from millrace.errors import ConfigError, MillraceError, Stale, in_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -260,7 +260,7 @@ def _lines(file: Path, content: bytes | None) -> dict[int, dict[int, _Line]]:
     try:
         text = (file.read_bytes() if content is None else content).decode()
     except (OSError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"{file} cannot be read: {cause}", code="file_unreadable") from cause
+        raise ConfigError(f"{file} cannot be read: {in_words(cause)}", code="file_unreadable") from cause
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue

@@ -198,7 +198,7 @@ def _overview(
     mapping: Mapping, changed_at: datetime, warned: list[Warned], pending: Pending | None, error: str | None
 ) -> Overview:
     stands = standing(mapping, warned, pending=pending, error=error)
-    fields = {one.source for one in mapping.columns if not one.ours}
+    fields = {one.source for one in mapping.columns}
     fields |= {*mapping.ignored} | {name for name, _ in (*mapping.unmapped, *mapping.found)}
     return Overview(
         event_type=mapping.stream,

@@ -30,7 +30,7 @@ from millrace.destinations.postgres.filling import Filling
 from millrace.destinations.postgres.indexes import Indexes
 from millrace.destinations.postgres.reading import readable, streamed
 from millrace.destinations.postgres.sessions import Refused, Session, opened
-from millrace.errors import MillraceError, Transient
+from millrace.errors import MillraceError, Transient, in_words
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql import dbapi
@@ -122,7 +122,9 @@ class Destination(SqlDestination[Config]):
             uri = self._way.uri()
         except (OSError, UnicodeError) as cause:
             host = self.config.db_host
-            raise translated(None, f'could not translate host name "{host}" to address: {cause}', host) from cause
+            raise translated(
+                None, f'could not translate host name "{host}" to address: {in_words(cause)}', host
+            ) from cause
         settings = (
             "TimeZone = 'UTC'",
             "DateStyle = 'ISO'",

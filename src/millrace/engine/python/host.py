@@ -26,7 +26,7 @@ from millrace.engine.python.assembly import Assembly
 from millrace.engine.python.frames import FORM, MORE, Answer, Garbage, answered, frame, request, rest, slices, visible
 from millrace.engine.python.jail import Sandbox, probe
 from millrace.engine.steps import Output, Stepped
-from millrace.errors import ConfigError, EnvironmentProblem, MillraceError
+from millrace.errors import ConfigError, EnvironmentProblem, MillraceError, in_words
 
 __all__ = ["PythonStep", "Sandbox", "ScriptLimits", "probe"]
 
@@ -106,7 +106,7 @@ class Guest:
                 self._process = jail.start(wall, shared.fileno(), memory_bytes=limits.memory_bytes)
             except OSError as cause:
                 raise EnvironmentProblem(
-                    f"no process can be started for the script: {cause}", code="no_process"
+                    f"no process can be started for the script: {in_words(cause)}", code="no_process"
                 ) from cause
         self._progress = memoryview(self._shared).cast("q")
         self._seen = self._count = 0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from millrace.connect.sql import libpq
-from millrace.errors import AuthError, ConfigError, MillraceError, Transient
+from millrace.errors import AuthError, ConfigError, MillraceError, Transient, in_words
 
 # How following the log is made possible, where something is in its way.
 HINTS: Mapping[str, str] = {
@@ -110,7 +110,7 @@ def state_of(text: str) -> str:
 
 
 def unknown_host(host: str, cause: Exception) -> MillraceError:
-    return _no_host(f"The host {host} is not known: {cause}.")
+    return _no_host(f"The host {host} is not known: {in_words(cause)}.")
 
 
 def _unreachable(text: str, where: str, user: str, database: str) -> MillraceError:

@@ -27,9 +27,12 @@ export function Result({ event, outcome }: { event: Event; outcome: Outcome }) {
   }
   if (outcome.output.length === 0) {
     return (
-      <Alert color="gray" variant="light" icon={<IconFilterOff size={20} />}>
-        <Text size="sm">It is left out on purpose, and counted as filtered.</Text>
-      </Alert>
+      <Stack gap={0}>
+        <Alert color="gray" variant="light" icon={<IconFilterOff size={20} />}>
+          <Text size="sm">It is left out on purpose, and counted as filtered.</Text>
+        </Alert>
+        <Compared before={null} after={event} />
+      </Stack>
     );
   }
   const kept = outcome.output.find((one) => one.event_name === event.event_name) ?? null;
