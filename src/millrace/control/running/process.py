@@ -15,10 +15,9 @@ from millrace.control.running.libraries import spare
 _M_ARENA_MAX = -8
 _ARENAS = 2
 # mallopt(3): buffers of that size are mapped each for itself, and go back to the machine when they are freed. Left to
-# itself, glibc keeps up to 32 MB of such for later, in every arena. With a quarter of this size a load of 5,000,000 rows
-# takes 8 % more of the processor, for 10 MB less.
+# itself, glibc keeps up to 32 MB of such for later, in every arena.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_LARGE_BYTES = 1 << 22
+_LARGE_BYTES = 1 << 20
 
 # A thread that waits for a page takes Python's lock for a moment, dozens of times a page. With the usual 5 ms it would
 # wait that long each time while rows are mapped. Measured in four pairs of runs: from 1 % slower to 13 % faster.

@@ -295,7 +295,7 @@ function One({ filter, ons, operators, fields, change }: OneProps) {
       <Group gap={4} wrap="nowrap" align="flex-start">
         <Select
           size="xs"
-          w={116}
+          flex={filter.on === 'EVENT_FIELD' ? '0 0 132px' : 1}
           aria-label="Looks at"
           allowDeselect={false}
           value={filter.on}
@@ -313,9 +313,11 @@ function One({ filter, ons, operators, fields, change }: OneProps) {
             onChange={(field) => change({ ...filter, field })}
           />
         )}
+      </Group>
+      <Group gap={4} wrap="nowrap" align="flex-start">
         <Select
           size="xs"
-          w={110}
+          flex={range || isBare(op) ? 1 : '0 0 132px'}
           aria-label="How it compares"
           searchable
           allowDeselect={false}
