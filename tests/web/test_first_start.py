@@ -42,7 +42,8 @@ def test_from_the_one_time_link_to_rows_of_simulated_data_in_a_table(page: Page,
         one.try_it()
         assert (one.fields, one.clicks) == (["E-mail address", "Password"], ["Create account", "Try it"])
         balance = page.get_by_role("group", name="Balance")
-        expect(balance).to_contain_text("loaded")
+        # It follows the word "Completed" a moment later.
+        expect(balance).to_contain_text(re.compile(r"\d,\d{3} loaded"), timeout=PATIENCE_MS)
         loaded = int(re.sub(r"\D", "", re.search(r"([\d,]+) loaded", balance.inner_text())[1]))  # pyright: ignore
         assert loaded > 1000
         [[rows]] = _query(page, url, simulation.DESTINATION, "SELECT count(*) AS n FROM events")
